@@ -1,0 +1,1 @@
+"""The test and regression harness for the OSv unikernel."""

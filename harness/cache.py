@@ -1,0 +1,171 @@
+"""Artefacts kept by what they were made from: built once however many workers and runs ask at once.
+
+An entry is a folder `<kind>/<digest>` under the cache's root, with the artefact in `data/` and a manifest
+of every file's size and SHA-256. It appears by one rename, so that a killed build leaves no half of one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from harness.errors import HostError
+from harness.events import publish
+
+MANIFEST = "manifest.json"
+
+
+def digest_of(parts: Mapping[str, object]) -> str:
+    """The hex SHA-256 of named parts; equal parts give equal digests in any order of naming."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def default_root() -> Path:
+    """`OSV_HARNESS_CACHE`, else the user's cache folder."""
+    named = os.environ.get("OSV_HARNESS_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("osv-harness")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kept artefact: its kind, digest, size in bytes, last use in seconds since the epoch."""
+
+    kind: str
+    digest: str
+    path: Path
+    size: int
+    used: float
+
+
+class Cache:
+    """The artefacts under one root folder. `limit` bounds `gc`, in bytes."""
+
+    def __init__(self, root: Path | None = None, limit: int = 20 << 30) -> None:
+        self.root = root or default_root()
+        self.limit = limit
+        self._verified: set[Path] = set()
+
+    def get(self, kind: str, parts: Mapping[str, object], build: Callable[[Path], None]) -> Path:
+        """The folder of the artefact made from `parts`, built now if it is missing or damaged.
+
+        `build` fills the empty folder that it is given. One builder runs at a time for one digest, over
+        all processes; the others wait for it. Raises what `build` raises, and then keeps nothing.
+        """
+        digest = digest_of(parts)
+        entry = self.root / kind / digest
+        if self._sound(entry):
+            return self._use(entry)
+        with self.locked(f"{kind}-{digest}"):
+            if self._sound(entry):
+                return self._use(entry)
+            if entry.exists():
+                publish("cache.damaged", f"{kind}/{digest[:12]}", "rebuilding it")
+                shutil.rmtree(entry)
+            self._build(entry, parts, build)
+        return self._use(entry)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the named lock of this cache; released by the kernel if the holder dies."""
+        locks = self.root / "locks"
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HostError(
+                f"The cache folder {self.root} can't be used: {error.strerror}.",
+                "Set OSV_HARNESS_CACHE to a folder that you can write to.",
+            ) from error
+        lock = FileLock(locks / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            publish("cache.waiting", name, "another run is building it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def scratch(self, name: str) -> Path:
+        """A folder that is kept between builds and is not an artefact: a build tree, a package store."""
+        path = self.root / "trees" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def entries(self) -> list[Entry]:
+        """All artefacts, least recently used first."""
+        found = []
+        for manifest in self.root.glob(f"*/*/{MANIFEST}"):
+            entry = manifest.parent
+            size = sum(row["size"] for row in json.loads(manifest.read_text())["files"].values())
+            found.append(Entry(entry.parent.name, entry.name, entry, size, manifest.stat().st_atime))
+        return sorted(found, key=lambda entry: entry.used)
+
+    def gc(self, limit: int | None = None) -> list[Entry]:
+        """Remove the least recently used artefacts until `limit` bytes remain, and what killed builds left.
+
+        An artefact that a run holds locked for building is never touched.
+        """
+        for leftover in self.root.glob("*/.building-*"):
+            if time.time() - leftover.stat().st_mtime > 24 * 3600:
+                shutil.rmtree(leftover, ignore_errors=True)
+        entries = self.entries()
+        total = sum(entry.size for entry in entries)
+        removed = []
+        for entry in entries:
+            if total <= (self.limit if limit is None else limit):
+                break
+            with self.locked(f"{entry.kind}-{entry.digest}"):
+                shutil.rmtree(entry.path)
+            total -= entry.size
+            removed.append(entry)
+        return removed
+
+    def _build(self, entry: Path, parts: Mapping[str, object], build: Callable[[Path], None]) -> None:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".building-", dir=entry.parent))
+        try:
+            data = work / "data"
+            data.mkdir()
+            build(data)
+            files = {str(path.relative_to(data)): _describe(path) for path in _files(data)}
+            manifest = {"parts": dict(parts), "files": files}
+            (work / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
+            work.rename(entry)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _sound(self, entry: Path) -> bool:
+        """Whether the entry is there with the content that was written; read once per process."""
+        if entry in self._verified:
+            return entry.exists()
+        try:
+            files = json.loads((entry / MANIFEST).read_text())["files"]
+            sound = all(_describe(entry / "data" / name) == row for name, row in files.items())
+        except (OSError, ValueError, KeyError):
+            return False
+        if sound:
+            self._verified.add(entry)
+        return sound
+
+    def _use(self, entry: Path) -> Path:
+        os.utime(entry / MANIFEST)
+        return entry / "data"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+
+
+def _describe(path: Path) -> dict[str, object]:
+    with path.open("rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

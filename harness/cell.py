@@ -1,0 +1,32 @@
+"""A cell: one point of the matrix of kernels that this harness can test."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """Kernel, arch, hypervisor, filesystem, driver profile and build options of one kernel under test.
+
+    A cell is only a name: `matrix` says whether it makes sense, `host` whether it runs here.
+    `options` is kept sorted and without repeats, so that equal cells are equal values.
+    """
+
+    kernel: str
+    arch: str
+    hypervisor: str
+    fs: str
+    profile: str
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", tuple(sorted(set(self.options))))
+
+    def __str__(self) -> str:
+        """The full name, `osv:x86_64-qemu-rofs-all+hide_symbols`; `Matrix.parse` reads it back."""
+        axes = "-".join((self.arch, self.hypervisor, self.fs, self.profile))
+        return f"{self.kernel}:{axes}" + "".join(f"+{option}" for option in self.options)
+
+    @property
+    def slug(self) -> str:
+        """The name as one safe path component."""
+        return str(self).replace(":", "-")

@@ -1,0 +1,41 @@
+"""What happens, published to whoever shows or keeps it; running and showing never call each other.
+
+Producers call `publish`; progress displays, transcripts and reports `subscribe`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened: `kind` is dotted (`build.started`), `about` names its object, `at` is in
+    monotonic seconds."""
+
+    kind: str
+    about: str
+    detail: str = ""
+    at: float = field(default_factory=monotonic)
+
+
+Subscriber = Callable[[Event], None]
+_subscribers: list[Subscriber] = []
+
+
+def publish(kind: str, about: str, detail: str = "") -> None:
+    """Tell every subscriber, in the order in which they subscribed."""
+    event = Event(kind, about, detail)
+    for subscriber in tuple(_subscribers):
+        subscriber(event)
+
+
+@contextmanager
+def subscribed(subscriber: Subscriber) -> Iterator[None]:
+    """Hear all events published inside the block."""
+    _subscribers.append(subscriber)
+    try:
+        yield
+    finally:
+        _subscribers.remove(subscriber)

@@ -1,0 +1,24 @@
+"""Where bootable kernels come from: one module a kernel, each with a class that fulfils `Kernel`."""
+
+from typing import Protocol
+
+from harness.cache import Cache
+from harness.cell import Cell
+from harness.machine import Image
+
+
+class Kernel(Protocol):
+    """Builds images; knows nothing of how they are booted."""
+
+    name: str
+
+    def build(self, cell: Cell, cache: Cache) -> Image:
+        """The image of the cell, from the cache where nothing that it is made from has changed.
+
+        Raises `BuildError`, `CheckoutError` or `HostError`.
+        """
+        ...
+
+    def describe(self) -> str:
+        """One line that says which kernel this is and where it comes from."""
+        ...

@@ -1,0 +1,87 @@
+"""What is booted: an image (what a kernel build leaves) and a machine (an image with hardware around it)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from harness.cell import Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk file; guests only ever write to an overlay of it. `format` is `raw` or `qcow2`."""
+
+    path: Path
+    format: str = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A bootable kernel with its files.
+
+    `kernel` is what the hypervisor loads directly; `symbols` is the unstripped ELF for backtraces;
+    `manifest` lists what is in the image, in the kernel's own format; `digest` is the hex SHA-256 of what
+    it was made from; `facts` are shown with results (commit, toolchain, what was left out and why).
+    """
+
+    cell: Cell
+    kernel: Path
+    cmdline: str
+    digest: str
+    disks: tuple[Disk, ...] = ()
+    initrd: Path | None = None
+    symbols: Path | None = None
+    manifest: Path | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them back."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The image that `to_json` wrote."""
+
+        def path(name: str) -> Path | None:
+            return Path(data[name]) if data[name] is not None else None
+
+        cell = Cell(**{**data["cell"], "options": tuple(data["cell"]["options"])})
+        disks = tuple(Disk(Path(d["path"]), d["format"]) for d in data["disks"])
+        return cls(
+            cell, Path(data["kernel"]), data["cmdline"], data["digest"], disks,
+            path("initrd"), path("symbols"), path("manifest"), dict(data["facts"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """An image with the hardware it is to be booted on.
+
+    `memory` is in MiB; `forwards` maps guest TCP ports, each of which the hypervisor forwards from a free
+    port of 127.0.0.1; `disks` come after the image's own; `accelerator` is a name that `host` has proved.
+    """
+
+    image: Image
+    cmdline: str
+    cpus: int = 1
+    memory: int = 512
+    accelerator: str = "tcg"
+    network: bool = False
+    forwards: tuple[int, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    variant: Mapping[str, str] = field(default_factory=dict)
+
+    def with_command(self, command: str) -> "Machine":
+        """The same machine whose kernel is told to run `command` at the end of its command line."""
+        return replace(self, cmdline=f"{self.cmdline} {command}".strip())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

@@ -10,10 +10,12 @@ from harness.cell import Cell
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk file; guests only ever write to an overlay of it. `format` is `raw` or `qcow2`."""
+    """A disk file. `format` is `raw` or `qcow2`; a guest's writes go to an overlay that ends with it,
+    unless they are `kept`."""
 
     path: Path
     format: str = "raw"
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Image:
             return Path(data[name]) if data[name] is not None else None
 
         cell = Cell(**{**data["cell"], "options": tuple(data["cell"]["options"])})
-        disks = tuple(Disk(Path(d["path"]), d["format"]) for d in data["disks"])
+        disks = tuple(Disk(Path(d["path"]), d["format"], d["kept"]) for d in data["disks"])
         return cls(
             cell, Path(data["kernel"]), data["cmdline"], data["digest"], disks,
             path("initrd"), path("symbols"), path("manifest"), dict(data["facts"]),
@@ -59,7 +61,8 @@ class Machine:
     """An image with the hardware it is to be booted on.
 
     `memory` is in MiB; `forwards` maps guest TCP ports, each of which the hypervisor forwards from a free
-    port of 127.0.0.1; `disks` come after the image's own; `accelerator` is a name that `host` has proved.
+    port of 127.0.0.1; `disks` come after the image's own; `accelerator` is a name that `host` has proved;
+    `control` adds a second line, for an agent in the guest.
     """
 
     image: Image
@@ -68,6 +71,7 @@ class Machine:
     memory: int = 512
     accelerator: str = "tcg"
     network: bool = False
+    control: bool = False
     forwards: tuple[int, ...] = ()
     disks: tuple[Disk, ...] = ()
     variant: Mapping[str, str] = field(default_factory=dict)

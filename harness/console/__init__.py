@@ -1,0 +1,1 @@
+"""The serial line: raw bytes kept as they came, whole lines matched against the kernel's patterns."""

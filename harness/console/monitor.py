@@ -1,0 +1,97 @@
+"""Watches a console as it comes: whole lines against patterns, however the bytes were cut into chunks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.console.patterns import Patterns
+from harness.console.transcript import plain, printable
+
+LONGEST_LINE = 1 << 16
+OVERLAP = 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A line that matters: the pattern's kind and name, where its line begins in the console's bytes,
+    the line made safe to show, and, for a status, the program (None: whichever ran) and its number."""
+
+    kind: str
+    name: str
+    offset: int
+    text: str
+    program: str | None = None
+    status: int | None = None
+
+
+class Monitor:
+    """Feed it bytes; it keeps what matched. A line longer than 64 KiB is looked at in overlapping pieces."""
+
+    def __init__(self, patterns: Patterns, on_match: Callable[[Match], None] | None = None) -> None:
+        self._patterns = patterns
+        self._on_match = on_match
+        self._rest = b""
+        self._offset = 0
+        self._last_seen = -1
+        self.matches: list[Match] = []
+        self.marker: bytes | None = None
+        self.marker_seen = False
+
+    def feed(self, data: bytes) -> None:
+        """Look at what has come; only whole lines are judged."""
+        block = self._rest + data
+        end = block.rfind(b"\n") + 1
+        if end:
+            self._scan(block[:end])
+            self._offset += end
+            block = block[end:]
+        while len(block) > LONGEST_LINE:
+            self._scan(block[:LONGEST_LINE])
+            step = LONGEST_LINE - OVERLAP
+            self._offset += step
+            block = block[step:]
+        self._rest = block
+
+    def finish(self) -> None:
+        """Look at the unfinished last line too; nothing more is expected to come soon."""
+        if self._rest:
+            self._scan(self._rest)
+
+    def first(self, name: str) -> Match | None:
+        """The first match of the pattern of that name."""
+        return next((match for match in self.matches if match.name == name), None)
+
+    def faults(self) -> tuple[Match, ...]:
+        """Every line in which the kernel reported a fault."""
+        return tuple(match for match in self.matches if match.kind == "fault")
+
+    def statuses(self) -> tuple[Match, ...]:
+        """Every line in which the kernel reported a program's status."""
+        return tuple(match for match in self.matches if match.kind == "status")
+
+    def _scan(self, block: bytes) -> None:
+        if self.marker and self.marker in block:
+            self.marker_seen = True
+        if not self._patterns.any.search(block):
+            return
+        offset = self._offset
+        for line in block.split(b"\n"):
+            if offset > self._last_seen:
+                self._judge(plain(line), offset)
+            offset += len(line) + 1
+
+    def _judge(self, line: bytes, offset: int) -> None:
+        for pattern in self._patterns.patterns:
+            found = pattern.regex.search(line)
+            if not found:
+                continue
+            groups = found.groupdict()
+            program = groups.get("program")
+            status = groups.get("status")
+            match = Match(
+                pattern.kind, pattern.name, offset, printable(line[:400]),
+                printable(program) if program else None, int(status) if status else None,
+            )  # fmt: skip
+            self._last_seen = offset
+            self.matches.append(match)
+            if self._on_match:
+                self._on_match(match)

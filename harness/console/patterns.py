@@ -1,0 +1,42 @@
+"""What a kernel prints that matters: data in `<kernel>.toml` beside this file, compiled once."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A named regular expression over one line's bytes. `kind` says what a match is:
+
+    `mark` (a point of the boot or the end), `fault` (the kernel reports its own death), or
+    `status` (a program's status; groups `program` and `status`).
+    """
+
+    kind: str
+    name: str
+    regex: re.Pattern[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """All patterns of one kernel, with one expression that matches any line that matches one of them."""
+
+    patterns: tuple[Pattern, ...]
+    any: re.Pattern[bytes]
+
+
+@cache
+def patterns_of(kernel: str) -> Patterns:
+    """The patterns of a kernel, from its TOML file."""
+    data = tomllib.loads(Path(__file__).with_name(f"{kernel}.toml").read_text())
+    rows = [
+        (kind, row["name"], row["match"]) for kind in ("mark", "fault", "status") for row in data.get(kind, [])
+    ]
+    patterns = tuple(Pattern(kind, name, re.compile(match.encode())) for kind, name, match in rows)
+    # The prefilter runs over whole blocks of lines, so that lines of no interest cost next to nothing;
+    # anchors and named groups have no place in it.
+    loose = [re.sub(r"\(\?P<\w+>", "(?:", match).replace("^", "", 1) for _, _, match in rows]
+    return Patterns(patterns, re.compile("|".join(loose).encode()))

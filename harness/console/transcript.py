@@ -1,0 +1,79 @@
+"""Everything that a guest printed, as it came, and the same made safe for people."""
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_c=>])")
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
+# Characters that reorder or hide text would let a guest disguise what a person reads.
+_CONTROL |= {
+    code: f"\\u{code:04x}" for code in (*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: `at` is in seconds since the guest's process started, `text` is safe to show anywhere
+    that shows plain text (HTML still needs its own escaping)."""
+
+    at: float
+    text: str
+
+
+class Transcript:
+    """The bytes of one guest's console with the time at which each chunk came, in seconds from `start`."""
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.raw = bytearray()
+        self._offsets: list[int] = []
+        self._times: list[float] = []
+
+    def add(self, data: bytes, at: float) -> None:
+        """Append a chunk that came at the monotonic time `at`."""
+        self._offsets.append(len(self.raw))
+        self._times.append(at - self.start)
+        self.raw += data
+
+    def time_of(self, offset: int) -> float:
+        """When the byte at `offset` came; 0.0 before anything has."""
+        index = bisect_right(self._offsets, offset) - 1
+        return self._times[index] if index >= 0 else 0.0
+
+    def tail(self, count: int) -> list[Line]:
+        """The last `count` lines; looks at no more than the last 1 MiB."""
+        return self._lines(max(0, len(self.raw) - (1 << 20)))[-count:]
+
+    def write(self, folder: Path) -> None:
+        """Write `console.raw`, as it came, and `console.txt`, timed and safe to show, into the folder."""
+        (folder / "console.raw").write_bytes(self.raw)
+        with (folder / "console.txt").open("w", encoding="utf-8") as file:
+            file.writelines(f"{line.at:10.4f}  {line.text}\n" for line in islice(self._lines(0), 500_000))
+
+    def _lines(self, start: int) -> list[Line]:
+        lines = []
+        offset = start
+        for raw in bytes(self.raw[start:]).split(b"\n"):
+            lines.append(Line(self.time_of(offset), printable(raw)))
+            offset += len(raw) + 1
+        if lines and not lines[-1].text:
+            lines.pop()
+        return lines
+
+
+def printable(raw: bytes) -> str:
+    """One line of a guest's bytes as text that changes nothing but the place it is shown in.
+
+    Escape sequences are dropped, other control characters are shown as escapes, and what is not UTF-8
+    is shown byte by byte.
+    """
+    text = _ESCAPE.sub(b"", raw).rstrip(b"\r").decode("utf-8", "backslashreplace")
+    return text.translate(_CONTROL)
+
+
+def plain(raw: bytes) -> bytes:
+    """One line without escape sequences and its carriage return: what patterns are matched against."""
+    return _ESCAPE.sub(b"", raw).rstrip(b"\r") if b"\x1b" in raw else raw.rstrip(b"\r")

@@ -1,0 +1,96 @@
+"""A running guest: its console, its process, and waiting for the first thing that ends a wait."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from time import monotonic
+from types import TracebackType
+
+from pexpect import EOF, TIMEOUT
+
+from harness.console.monitor import Match, Monitor
+from harness.console.patterns import patterns_of
+from harness.console.transcript import Transcript
+from harness.console.transport import SerialConsole
+from harness.events import publish
+from harness.hypervisors import Vm
+from harness.machine import Machine
+from harness.verdict import Activity
+
+SAMPLES, SAMPLE_SECONDS = 6, 0.1
+SPIN_BYTES = 512
+IDLE_SHARE = 0.05
+
+
+class Guest(AbstractContextManager["Guest"]):
+    """One virtual machine with its console. Leaving its context ends it and leaves nothing behind."""
+
+    def __init__(self, machine: Machine, vm: Vm, started: float) -> None:
+        self.machine = machine
+        self.vm = vm
+        self.transcript = Transcript(started)
+        self.monitor = Monitor(patterns_of(machine.image.cell.kernel), self._publish)
+        self.console = SerialConsole(vm.console, self.transcript, self.monitor)
+        self.closed = False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.vm.close()
+
+    def wait(self, done: Callable[[], bool], deadline: float) -> bool:
+        """Read the console until `done`, the console's end (then `closed`), or the monotonic `deadline`.
+
+        Returns whether it was `done`. Nothing is polled: `done` is asked after bytes came, or after
+        something in `console.watched` happened.
+        """
+        while not done():
+            left = deadline - monotonic()
+            if left <= 0:
+                return False
+            try:
+                self.console.read_nonblocking(timeout=left)
+            except TIMEOUT:
+                continue
+            except EOF:
+                self.closed = True
+                self.monitor.finish()
+                return done()
+        return True
+
+    def wait_for_quiet(self, quiet: float, longest: float) -> None:
+        """Read what still comes until nothing has come for `quiet` seconds, at most `longest` seconds."""
+        deadline = monotonic() + longest
+        while not self.closed and (left := deadline - monotonic()) > 0:
+            try:
+                self.console.read_nonblocking(timeout=min(quiet, left))
+            except TIMEOUT:
+                break
+            except EOF:
+                self.closed = True
+        self.monitor.finish()
+
+    def activity(self) -> Activity:
+        """What the vCPUs do now, from their threads' cpu time and a few looks at where they are."""
+        first = self.vm.vcpus()
+        samples = [first]
+        began = monotonic()
+        for _ in range(SAMPLES):
+            self.wait_for_quiet(SAMPLE_SECONDS, SAMPLE_SECONDS)
+            samples.append(self.vm.vcpus())
+        if not all(samples):
+            return Activity.UNKNOWN
+        elapsed = monotonic() - began
+        running = [
+            index
+            for index in range(len(first))
+            if samples[-1][index].cpu_seconds - first[index].cpu_seconds > IDLE_SHARE * elapsed
+        ]
+        if not running:
+            return Activity.IDLE
+        places = [[sample[index].pc for sample in samples] for index in running]
+        if all(max(pcs) - min(pcs) < SPIN_BYTES for pcs in places):
+            return Activity.SPINNING
+        return Activity.BUSY
+
+    def _publish(self, match: Match) -> None:
+        publish(f"guest.{match.kind}", str(self.machine.image.cell), f"{match.name}: {match.text}")

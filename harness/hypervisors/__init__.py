@@ -1,0 +1,129 @@
+"""What turns a machine into a running process: two small protocols, and optional powers beside them.
+
+One module a hypervisor, named as the axis value names it, with a `driver()` that returns a `Hypervisor`.
+"""
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Protocol, cast
+
+from harness.errors import CellError
+from harness.machine import Machine
+
+
+class Cause(StrEnum):
+    """Who or what ended a guest's process."""
+
+    POWERED_OFF = "powered_off"
+    RESET = "reset"
+    PANICKED = "panicked"
+    STOPPED = "stopped_by_harness"
+    KILLED = "killed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a guest's process ended; `detail` is the hypervisor's own word for it."""
+
+    cause: Cause
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vcpu:
+    """One virtual cpu at one moment: its program counter, and the seconds of host cpu that it has used."""
+
+    index: int
+    pc: int
+    cpu_seconds: float
+
+
+class Vm(Protocol):
+    """A running virtual machine: sockets to talk to it, and its end. Closing it leaves nothing behind."""
+
+    pid: int
+    command: tuple[str, ...]
+    console: socket.socket
+    control: socket.socket | None
+    debug: socket.socket | None
+
+    def resume(self) -> None:
+        """Let the vCPUs run; a machine is created stopped."""
+        ...
+
+    def ports(self) -> Mapping[int, int]:
+        """The host port of 127.0.0.1 behind each forwarded guest port."""
+        ...
+
+    def ending(self, timeout: float = 5.0) -> Ending | None:
+        """How the process ended, or None if it still runs after `timeout` seconds."""
+        ...
+
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        """Every vCPU now; empty if the hypervisor no longer answers."""
+        ...
+
+    def registers(self) -> str:
+        """The vCPUs' registers as text for a person; empty if the hypervisor no longer answers."""
+        ...
+
+    def trouble(self) -> str:
+        """Why the hypervisor itself holds the guest stopped (a full disk, an I/O error), or nothing."""
+        ...
+
+    def close(self) -> None:
+        """End the process if it still runs, and give back everything it held."""
+        ...
+
+
+class Hypervisor(Protocol):
+    """Starts machines."""
+
+    name: str
+
+    def start(self, machine: Machine) -> Vm:
+        """The machine as a process, its vCPUs stopped. Raises `HypervisorError` in the hypervisor's words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A guest stopped at a known point: the machine that it is, and the folder with its RAM, the rest of
+    its state, and what its disks had become."""
+
+    machine: Machine
+    folder: Path
+
+
+class Forks(Protocol):
+    """The power to stop a guest at a point and start copies of it there."""
+
+    def start_template(self, template: Template) -> Vm:
+        """The template's machine with its RAM and disk writes in the folder, to be run to the point."""
+        ...
+
+    def freeze(self, vm: Vm, template: Template) -> None:
+        """Stop the guest, write the rest of its state to the folder, and end its process."""
+        ...
+
+    def fork(self, template: Template) -> Vm:
+        """A copy of the template's guest, stopped; it shares nothing that it writes with any other."""
+        ...
+
+
+def driven() -> frozenset[str]:
+    """The hypervisors that have a driver here."""
+    return frozenset(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def hypervisor(name: str) -> Hypervisor:
+    """The driver of the hypervisor of that name."""
+    if name not in driven():
+        raise CellError(f"The hypervisor {name} is not driven yet.", f"Driven are: {', '.join(sorted(driven()))}.")
+    return cast(Hypervisor, import_module(f"{__name__}.{name}").driver())

@@ -1,0 +1,105 @@
+"""A machine as QEMU's command line: pure, so that it can be read, tested and pasted."""
+
+from dataclasses import dataclass
+
+from harness.errors import CellError
+from harness.machine import Disk, Machine
+
+CONTROL_PORT = "org.osv-harness.control"
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A QEMU machine type for one arch: its `-M` text, how its devices attach, its panic device."""
+
+    machine: str
+    cpu: str
+    bus: str
+    panic: str | None
+
+
+BOARDS = {
+    ("q35", "x86_64"): Board("q35", "max", "pci", "pvpanic"),
+    ("pc", "x86_64"): Board("pc", "max", "pci", "pvpanic"),
+    ("microvm", "x86_64"): Board(
+        "microvm,acpi=off,x-option-roms=off,auto-kernel-cmdline=on", "max", "device", None
+    ),
+    ("virt", "aarch64"): Board("virt,gic-version=3", "max,pauth-impdef=on", "pci", "pvpanic-pci"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """The descriptors of QEMU's ends of its sockets; -1 where there is none."""
+
+    console: int
+    monitor: int
+    debug: int
+    control: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Guest RAM in a file; `shared` writes to it, otherwise each process has a copy of what it changes."""
+
+    path: str
+    shared: bool
+
+
+def board_for(machine: Machine, default: dict[str, str]) -> Board:
+    """The board of the machine's arch: the variant's `machine`, or the driver's default for that arch."""
+    arch = machine.image.cell.arch
+    name = machine.variant.get("machine", default.get(arch, ""))
+    try:
+        return BOARDS[name, arch]
+    except KeyError:
+        known = sorted(board for board, of in BOARDS if of == arch)
+        raise CellError(
+            f"There is no QEMU board {name or 'by default'} for {arch}.", f"Known are: {', '.join(known)}."
+        ) from None
+
+
+def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memory: Memory | None) -> list[str]:
+    """QEMU's whole command line for a machine that stands stopped until told to run.
+
+    Nothing in it listens on the network or names a file that QEMU would write: disks are opened with a
+    temporary overlay that has no name, and the sockets are inherited descriptors.
+    """
+    hardware_cpu = machine.accelerator != "tcg"
+    accelerator = machine.accelerator if hardware_cpu else "tcg,thread=multi"
+    args = [binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"]
+    args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else machine.variant.get("cpu", board.cpu)]
+    args += ["-smp", str(machine.cpus), "-m", f"{machine.memory}M"]
+    args += ["-M", board.machine + (",memory-backend=ram" if memory else "")]
+    if memory:
+        share = "on" if memory.shared else "off"
+        args += [
+            "-object",
+            f"memory-backend-file,id=ram,size={machine.memory}M,mem-path={memory.path},share={share}",
+        ]
+    args += ["-kernel", str(machine.image.kernel), "-append", machine.cmdline]
+    if machine.image.initrd:
+        args += ["-initrd", str(machine.image.initrd)]
+    for index, disk in enumerate((*machine.image.disks, *machine.disks)):
+        args += _disk(board, index, disk)
+    args += ["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", f"virtio-rng-{board.bus},rng=rng0"]
+    if board.panic:
+        args += ["-device", board.panic]
+    if machine.network:
+        forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in machine.forwards)
+        args += ["-netdev", f"user,id=net0{forwards}", "-device", f"virtio-net-{board.bus},netdev=net0"]
+    args += ["-chardev", f"socket,id=console,fd={wires.console}", "-serial", "chardev:console"]
+    args += ["-chardev", f"socket,id=monitor,fd={wires.monitor}", "-mon", "chardev=monitor,mode=control"]
+    if wires.debug >= 0:
+        args += ["-chardev", f"socket,id=debug,fd={wires.debug}", "-gdb", "chardev:debug"]
+    if machine.control:
+        args += ["-chardev", f"socket,id=control,fd={wires.control}", "-device", f"virtio-serial-{board.bus}"]
+        args += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
+    return args
+
+
+def _disk(board: Board, index: int, disk: Disk) -> list[str]:
+    snapshot = "off" if disk.kept else "on"
+    path = str(disk.path).replace(",", ",,")
+    drive = f"if=none,id=disk{index},format={disk.format},snapshot={snapshot},file={path}"
+    return ["-drive", drive, "-device", f"virtio-blk-{board.bus},drive=disk{index}"]

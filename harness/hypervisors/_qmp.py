@@ -1,0 +1,81 @@
+"""QEMU's machine protocol, called synchronously: one event loop a guest around the qemu.qmp library."""
+
+import asyncio
+import socket
+from typing import Any
+
+from qemu.qmp import ExecuteError, QMPClient, QMPError, Runstate
+
+from harness.errors import HypervisorError
+
+ANSWER_SECONDS = 10.0
+
+
+class Qmp:
+    """A QMP session over a connected socket. Every wait is bounded."""
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._client = QMPClient(name)
+        self._client.logger.disabled = True
+        self._socket = sock
+
+    def connect(self) -> None:
+        """Negotiate; raises `HypervisorError` if QEMU ends or does not answer."""
+        try:
+            self._wait(self._client.connect(self._socket))
+        except (QMPError, OSError, EOFError, TimeoutError) as error:
+            raise HypervisorError(f"QEMU's control socket did not answer: {error}") from error
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """The command's return value; raises `HypervisorError` with QEMU's own words."""
+        try:
+            return self._wait(self._client.execute(command, arguments or None))
+        except ExecuteError as error:
+            raise HypervisorError(f"QEMU refused {command}: {error}") from error
+        except (QMPError, OSError, EOFError, TimeoutError) as error:
+            raise HypervisorError(f"QEMU's control socket failed at {command}: {error}") from error
+
+    def monitor(self, line: str) -> str:
+        """What QEMU's human monitor answers to a line, for facts that QMP has no command for."""
+        return str(self.execute("human-monitor-command", **{"command-line": line}))
+
+    def wait_event(self, *names: str, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """The next event of one of these names; raises `HypervisorError` if none comes in time."""
+
+        async def wait() -> dict[str, Any]:
+            while True:
+                event = await self._client.events.get()
+                if event["event"] in names:
+                    return dict(event)
+
+        try:
+            return self._wait(wait(), timeout)
+        except (QMPError, OSError, EOFError, TimeoutError) as error:
+            raise HypervisorError(f"QEMU sent no {' or '.join(names)} within {timeout:.0f} s.") from error
+
+    def last_events(self) -> list[dict[str, Any]]:
+        """The events not yet read, after the peer has closed the session."""
+
+        async def until_closed() -> None:
+            while self._client.runstate == Runstate.RUNNING:
+                await self._client.runstate_changed()
+
+        try:
+            self._wait(until_closed(), 2.0)
+        except (QMPError, OSError, EOFError, TimeoutError):
+            pass  # what has arrived by now is what there is
+        return [dict(event) for event in self._client.events.clear()]
+
+    def close(self) -> None:
+        """End the session and its loop; never fails."""
+        try:
+            if self._client.runstate != Runstate.IDLE:
+                self._wait(self._client.disconnect(), 1.0)
+        except (QMPError, OSError, EOFError, TimeoutError):
+            pass  # the peer is gone already, and that is what was wanted
+        self._loop.close()
+        self._socket.close()
+
+    def _wait(self, work: Any, timeout: float = ANSWER_SECONDS) -> Any:
+        return self._loop.run_until_complete(asyncio.wait_for(work, timeout))

@@ -1,0 +1,257 @@
+"""QEMU with a full machine: `q35` on x86_64, `virt` on aarch64; every socket an inherited descriptor."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import HostError, HypervisorError
+from harness.host import Host
+from harness.hypervisors import Cause, Ending, Template, Vcpu
+from harness.hypervisors._qemu_command import Board, Memory, Wires, board_for, command_line
+from harness.hypervisors._qmp import Qmp
+from harness.machine import Disk, Machine
+
+SHUTDOWN_CAUSES = {
+    "guest-shutdown": Cause.POWERED_OFF,
+    "guest-reset": Cause.RESET,
+    "guest-panic": Cause.PANICKED,
+    "host-qmp-quit": Cause.STOPPED,
+}
+
+
+class QemuVm:
+    """One QEMU process. It dies with the thread that started it (PR_SET_PDEATHSIG), whatever kills that."""
+
+    def __init__(self, command: list[str], wires: Wires, ours: dict[str, socket.socket], name: str) -> None:
+        self.command = tuple(command)
+        self.console = ours["console"]
+        self.debug = ours.get("debug")
+        self.control = ours.get("control")
+        self._monitor_socket = ours["monitor"]
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
+        self._closed = False
+        try:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=self._words,
+                stderr=self._words,
+                pass_fds=[fd for fd in (wires.console, wires.monitor, wires.debug, wires.control) if fd >= 0],
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise HostError("setpriv is missing.", "Install the package util-linux.") from error
+        self.pid = self._process.pid
+        self.qmp = Qmp(self._monitor_socket, name)
+
+    def connect(self) -> None:
+        """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its words if not."""
+        try:
+            self.qmp.connect()
+        except HypervisorError as error:
+            ending = self.ending(timeout=1.0)
+            words = self.words()
+            self.close()
+            status = f" ({ending.detail})" if ending else ""
+            raise HypervisorError(
+                f"QEMU did not start{status}: {words or error.happened}",
+                f"Its command was: {' '.join(self.command)}",
+            ) from error
+
+    def resume(self) -> None:
+        self.qmp.execute("cont")
+
+    def ports(self) -> Mapping[int, int]:
+        """Read from QEMU, which chose the host's ports itself, so that no two guests can race for one."""
+        table = self.qmp.monitor("info usernet")
+        rows = re.findall(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", table)
+        return {int(guest): int(host) for host, guest in rows}
+
+    def ending(self, timeout: float = 5.0) -> Ending | None:
+        pidfd = os.pidfd_open(self.pid) if self._process.poll() is None else None
+        if pidfd is not None:
+            try:
+                select.select([pidfd], [], [], timeout)
+            finally:
+                os.close(pidfd)
+        status = self._process.poll()
+        if status is None:
+            return None
+        if status < 0:
+            return Ending(Cause.KILLED, f"QEMU was ended by {signal.Signals(-status).name}")
+        for event in reversed(self.qmp.last_events()):
+            if event["event"] == "SHUTDOWN":
+                reason = event["data"]["reason"]
+                return Ending(SHUTDOWN_CAUSES.get(reason, Cause.KILLED), reason)
+        return Ending(Cause.REFUSED if status else Cause.POWERED_OFF, f"QEMU exited with {status}: {self.words()}")
+
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        try:
+            rows = self.qmp.execute("query-cpus-fast")
+            found = []
+            for row in rows:
+                index = row["cpu-index"]
+                self.qmp.monitor(f"cpu {index}")
+                text = self.qmp.monitor("info registers")
+                pc = re.search(r"\b(?:RIP|PC)\s*=\s*([0-9a-f]+)", text)
+                found.append(Vcpu(index, int(pc[1], 16) if pc else 0, _cpu_seconds(self.pid, row["thread-id"])))
+            return tuple(found)
+        except (HypervisorError, OSError):
+            return ()
+
+    def registers(self) -> str:
+        try:
+            return self.qmp.monitor("info registers -a")
+        except HypervisorError:
+            return ""
+
+    def trouble(self) -> str:
+        try:
+            status = self.qmp.execute("query-status")["status"]
+        except HypervisorError as error:
+            return error.happened
+        return f"QEMU stopped the guest: {status}" if status in ("io-error", "internal-error") else ""
+
+    def words(self) -> str:
+        """What QEMU wrote on its standard output and error, without the wrapper's name."""
+        self._words.seek(0)
+        return self._words.read(65536).decode("utf-8", "replace").strip()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+        self.qmp.close()
+        for sock in (self.console, self.debug, self.control):
+            if sock:
+                sock.close()
+        self._words.close()
+
+
+class Qemu:
+    """Starts, freezes and forks QEMU machines. `boards` is the board used for each arch by default."""
+
+    def __init__(self, name: str, boards: dict[str, str], host: Host | None = None) -> None:
+        self.name = name
+        self._boards = boards
+        self._host = host or Host()
+
+    def start(self, machine: Machine) -> QemuVm:
+        return self._spawn(machine, memory=None)
+
+    def start_template(self, template: Template) -> QemuVm:
+        for index, disk in enumerate(template.machine.image.disks):
+            _make_overlay(disk, _overlay(template, index))
+        with (template.folder / "ram").open("wb") as file:
+            file.truncate(template.machine.memory << 20)
+        machine = _with_overlays(template, kept=True)
+        return self._spawn(machine, Memory(str(template.folder / "ram"), shared=True))
+
+    def freeze(self, vm: QemuVm, template: Template) -> None:
+        vm.qmp.execute("stop")
+        _prepare_migration(vm.qmp)
+        vm.qmp.execute("migrate", uri=f"exec:cat > {_quoted(template.folder / 'state')}")
+        _finish_migration(vm)
+        vm.qmp.execute("quit")
+        vm.ending()
+        vm.close()
+
+    def fork(self, template: Template) -> QemuVm:
+        memory = Memory(str(template.folder / "ram"), shared=False)
+        vm = self._spawn(_with_overlays(template, kept=False), memory, incoming=True)
+        try:
+            _prepare_migration(vm.qmp)
+            vm.qmp.execute("migrate-incoming", uri=f"exec:cat {_quoted(template.folder / 'state')}")
+            _finish_migration(vm)
+        except HypervisorError:
+            vm.close()
+            raise
+        return vm
+
+    def _spawn(self, machine: Machine, memory: Memory | None, incoming: bool = False) -> QemuVm:
+        binary = self._host.qemu(machine.image.cell.arch).path
+        board = self._board(machine)
+        names = ["console", "monitor", "debug"] + (["control"] if machine.control else [])
+        pairs = {name: socket.socketpair() for name in names}
+        try:
+            fds = {name: theirs.fileno() for name, (_, theirs) in pairs.items()}
+            wires = Wires(fds["console"], fds["monitor"], fds["debug"], fds.get("control", -1))
+            command = command_line(str(binary), board, machine, wires, memory)
+            if incoming:
+                command += ["-incoming", "defer"]
+            ours = {name: mine for name, (mine, _) in pairs.items()}
+            vm = QemuVm(command, wires, ours, str(machine.image.cell))
+        finally:
+            for _, theirs in pairs.values():
+                theirs.close()
+        vm.connect()
+        return vm
+
+    def _board(self, machine: Machine) -> Board:
+        return board_for(machine, self._boards)
+
+
+def driver() -> Qemu:
+    """The driver for the axis value `qemu`."""
+    return Qemu("qemu", {"x86_64": "q35", "aarch64": "virt"})
+
+
+def _cpu_seconds(pid: int, thread: int) -> float:
+    """The cpu time of one vCPU's thread. Source: proc(5), /proc/pid/task/tid/stat, fields 14 and 15."""
+    fields = Path(f"/proc/{pid}/task/{thread}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _prepare_migration(qmp: Qmp) -> None:
+    """Leave RAM out of the stream, for it is in a file already; report the stream's progress as events."""
+    capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+    qmp.execute("migrate-set-capabilities", capabilities=capabilities)
+
+
+def _finish_migration(vm: QemuVm) -> None:
+    while (status := vm.qmp.wait_event("MIGRATION")["data"]["status"]) != "completed":
+        if status == "failed":
+            raise HypervisorError("QEMU could not move the guest's state.", vm.words())
+
+
+def _overlay(template: Template, index: int) -> Path:
+    return template.folder / f"disk{index}.qcow2"
+
+
+def _with_overlays(template: Template, kept: bool) -> Machine:
+    image = template.machine.image
+    disks = tuple(Disk(_overlay(template, index), "qcow2", kept) for index in range(len(image.disks)))
+    return replace(template.machine, image=replace(image, disks=disks))
+
+
+def _make_overlay(disk: Disk, path: Path) -> None:
+    command = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        disk.format,
+        "-b",
+        str(disk.path.resolve()),
+        str(path),
+    ]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        raise HypervisorError(f"qemu-img could not make an overlay: {made.stderr.strip()}")
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "'\\''") + "'"

@@ -1,0 +1,106 @@
+"""The functions of a kernel ELF: where they are, which one holds an address, and who calls whom."""
+
+import json
+import struct
+from bisect import bisect_right
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from harness.cache import Cache
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function's mangled name, address and size in bytes."""
+
+    name: str
+    address: int
+    size: int
+
+
+class Symbols:
+    """The functions of one ELF file, kept in the cache because reading tens of thousands takes a second."""
+
+    def __init__(self, elf: Path, cache: Cache) -> None:
+        self.elf = elf
+        stat = elf.stat()
+        parts = {"elf": str(elf.resolve()), "size": stat.st_size, "mtime": stat.st_mtime_ns, "form": 1}
+        table = cache.get("symbols", parts, lambda out: _write_table(elf, out / "functions.json"))
+        rows = json.loads((table / "functions.json").read_text())
+        self._functions = [Function(*row) for row in rows]
+        self._addresses = [function.address for function in self._functions]
+        self._by_name = {function.name: function for function in self._functions}
+
+    def find(self, name: str) -> Function | None:
+        """The function of that mangled name."""
+        return self._by_name.get(name)
+
+    def at(self, address: int) -> Function | None:
+        """The function whose code holds the address."""
+        index = bisect_right(self._addresses, address) - 1
+        if index < 0:
+            return None
+        function = self._functions[index]
+        return function if address < function.address + max(function.size, 1) else None
+
+    def returns_of_calls(self, caller: str, callee: str) -> list[int]:
+        """The addresses to which direct calls of `callee` in `caller`'s code return, lowest first."""
+        inside, target = self.find(caller), self.find(callee)
+        if inside is None or target is None:
+            return []
+        with self.elf.open("rb") as file:
+            elf = ELFFile(file)
+            code = _code(elf, inside)
+            machine = elf.get_machine_arch()
+        find = _x86_calls if machine == "x64" else _aarch64_calls
+        return find(code, inside.address, target.address)
+
+
+def _write_table(elf: Path, out: Path) -> None:
+    with elf.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        rows = (
+            {
+                (symbol["st_value"], symbol.name): symbol["st_size"]
+                for symbol in table.iter_symbols()
+                if symbol["st_info"]["type"] == "STT_FUNC"
+            }
+            if table
+            else {}
+        )
+    out.write_text(json.dumps([[name, address, size] for (address, name), size in sorted(rows.items())]))
+
+
+def _code(elf: ELFFile, function: Function) -> bytes:
+    for segment in elf.iter_segments("PT_LOAD"):
+        offset = function.address - segment["p_vaddr"]
+        if 0 <= offset < segment["p_filesz"]:
+            elf.stream.seek(segment["p_offset"] + offset)
+            return bytes(elf.stream.read(function.size))
+    return b""
+
+
+def _x86_calls(code: bytes, address: int, target: int) -> list[int]:
+    """Sites of `E8 rel32`. Source: Intel SDM, volume 2, CALL."""
+    found = []
+    for index in range(len(code) - 4):
+        if code[index] == 0xE8:
+            after = address + index + 5
+            if after + struct.unpack_from("<i", code, index + 1)[0] == target:
+                found.append(after)
+    return found
+
+
+def _aarch64_calls(code: bytes, address: int, target: int) -> list[int]:
+    """Sites of `BL imm26`. Source: Arm ARM, C6.2, BL."""
+    found = []
+    for index in range(0, len(code) - 3, 4):
+        word = struct.unpack_from("<I", code, index)[0]
+        if word >> 26 == 0b100101:
+            distance = (word & 0x3FFFFFF) << 2
+            distance -= (distance & 1 << 27) << 1
+            if address + index + distance == target:
+                found.append(address + index + 4)
+    return found

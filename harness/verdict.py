@@ -1,0 +1,128 @@
+"""What became of one program in a guest: decided here, once, from what was observed."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.console.monitor import Match
+from harness.console.transcript import Line
+from harness.hypervisors import Cause, Ending
+
+
+class Outcome(StrEnum):
+    """Everything that can become of a test."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    HUNG = "hung"
+    TIMED_OUT = "timed_out"
+    GUEST_ENDED = "guest_ended"
+    BOOT_FAILED = "boot_failed"
+    HARNESS_ERROR = "harness_error"
+    SKIPPED = "skipped"
+
+
+class Activity(StrEnum):
+    """What a guest's vCPUs did when its time was over."""
+
+    IDLE = "idle"
+    SPINNING = "spinning"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything that was seen of one program's run, and nothing concluded from it.
+
+    `status` is the outer program's own, by `status_from`; `clean_end` is whether the guest did after the
+    program what its kernel does after one that ended well; `limit` and `seconds` are in seconds;
+    `activity` is set when the limit was reached; `trouble` is a fault of the harness or its host;
+    `skip_statuses` are those by which the program says that it can't run here; `faults_are_final` is
+    whether every fault ends this kernel, so that one that went on to end cleanly had none.
+    """
+
+    booted: bool
+    status: int | None = None
+    status_from: str = ""
+    clean_end: bool = False
+    ending: Ending | None = None
+    faults: tuple[Match, ...] = ()
+    load_failed: str = ""
+    halted: bool = False
+    activity: Activity | None = None
+    trouble: str = ""
+    limit: float = 0.0
+    seconds: float = 0.0
+    skip_statuses: tuple[int, ...] = ()
+    faults_are_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome, the one sentence that a person reads first, and what it rests on."""
+
+    outcome: Outcome
+    reason: str
+    observation: Observation
+    lines: tuple[Line, ...] = field(default=())
+
+
+def judge(seen: Observation) -> tuple[Outcome, str]:
+    """The outcome of an observation, and why. A pass needs positive proof; a fault beats everything."""
+    if seen.faults:
+        return _judge_fault(seen)
+    if seen.trouble:
+        return Outcome.HARNESS_ERROR, seen.trouble
+    if seen.ending and seen.ending.cause in (Cause.KILLED, Cause.REFUSED):
+        return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}"
+    if not seen.booted:
+        return Outcome.BOOT_FAILED, f"the kernel never started the program: {_how_it_ended(seen)}"
+    if seen.load_failed:
+        return Outcome.FAILED, f"the kernel could not start the program: {seen.load_failed}"
+    if seen.status is not None and seen.status in seen.skip_statuses:
+        return Outcome.SKIPPED, f"the program says that it can't run here (status {seen.status})"
+    if seen.status:
+        return Outcome.FAILED, f"the program ended with status {seen.status}"
+    if seen.status == 0 and seen.clean_end:
+        return Outcome.PASSED, "the program ended with status 0 and the guest ended cleanly"
+    if seen.activity:
+        return _judge_late(seen)
+    return Outcome.GUEST_ENDED, f"the guest ended before its time: {_how_it_ended(seen)}"
+
+
+def _judge_fault(seen: Observation) -> tuple[Outcome, str]:
+    first = seen.faults[0]
+    if seen.faults_are_final and seen.clean_end and seen.status is not None and not seen.halted:
+        # The kernel itself was seen to run the program to its end and to power off after this text came:
+        # it did not die, so a program printed it.
+        if seen.status == 0:
+            return Outcome.PASSED, "status 0 and a clean end; text like a kernel's fault came from the program"
+        return Outcome.FAILED, f"the program ended with status {seen.status}"
+    text = f"{first.name}: {first.text.strip()}"
+    if not seen.booted:
+        return Outcome.BOOT_FAILED, text
+    return Outcome.CRASHED, text
+
+
+def _judge_late(seen: Observation) -> tuple[Outcome, str]:
+    after = " after the program's status 0" if seen.status == 0 else ""
+    if seen.activity is Activity.IDLE:
+        return Outcome.HUNG, f"nothing ran any more when the limit of {seen.limit:.0f} s was reached{after}"
+    if seen.activity is Activity.SPINNING:
+        return Outcome.HUNG, f"a vCPU spun in one place when the limit of {seen.limit:.0f} s was reached{after}"
+    return Outcome.TIMED_OUT, f"still running when the limit of {seen.limit:.0f} s was reached{after}"
+
+
+def _how_it_ended(seen: Observation) -> str:
+    if seen.halted:
+        return "the kernel halted"
+    if seen.ending:
+        return {
+            Cause.POWERED_OFF: "it powered off",
+            Cause.RESET: "it was reset, which is also what a triple fault does",
+            Cause.PANICKED: "it reported a panic",
+        }.get(seen.ending.cause, seen.ending.detail)
+    if seen.activity:
+        return f"it was {seen.activity} when the limit of {seen.limit:.0f} s was reached"
+    return "its console was closed"

@@ -141,6 +141,7 @@ class Cache:
             manifest = {"parts": dict(parts), "files": files}
             (work / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
             work.rename(entry)
+            self._verified.add(entry)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -76,6 +76,10 @@ class Machine:
     disks: tuple[Disk, ...] = ()
     variant: Mapping[str, str] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, the image among them."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
     def with_command(self, command: str) -> "Machine":
         """The same machine whose kernel is told to run `command` at the end of its command line."""
         return replace(self, cmdline=f"{self.cmdline} {command}".strip())

@@ -39,7 +39,8 @@ class Observation:
     program what its kernel does after one that ended well; `limit` and `seconds` are in seconds;
     `activity` is set when the limit was reached; `trouble` is a fault of the harness or its host;
     `skip_statuses` are those by which the program says that it can't run here; `faults_are_final` is
-    whether every fault ends this kernel, so that one that went on to end cleanly had none.
+    whether every fault ends this kernel, so that one that went on to end cleanly had none; `ends_by` is
+    the kernel's line about the program's death where that death is what the program tests.
     """
 
     booted: bool
@@ -56,6 +57,7 @@ class Observation:
     seconds: float = 0.0
     skip_statuses: tuple[int, ...] = ()
     faults_are_final: bool = False
+    ends_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def judge(seen: Observation) -> tuple[Outcome, str]:
 
 def _judge_fault(seen: Observation) -> tuple[Outcome, str]:
     first = seen.faults[0]
+    if seen.ends_by and [fault.text for fault in seen.faults] == [seen.ends_by] and seen.ending:
+        return Outcome.PASSED, f"the kernel ended the program as it tests: {first.text}"
     if seen.faults_are_final and seen.clean_end and seen.status is not None and not seen.halted:
         # The kernel itself was seen to run the program to its end and to power off after this text came:
         # it did not die, so a program printed it.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from harness.errors import CellError
 from harness.machine import Machine
@@ -101,8 +101,13 @@ class Template:
     folder: Path
 
 
+@runtime_checkable
 class Forks(Protocol):
     """The power to stop a guest at a point and start copies of it there."""
+
+    def identity(self, machine: Machine) -> str:
+        """What besides the machine a template depends on: a version that can't read another's state."""
+        ...
 
     def start_template(self, template: Template) -> Vm:
         """The template's machine with its RAM and disk writes in the folder, to be run to the point."""
@@ -127,3 +132,8 @@ def hypervisor(name: str) -> Hypervisor:
     if name not in driven():
         raise CellError(f"The hypervisor {name} is not driven yet.", f"Driven are: {', '.join(sorted(driven()))}.")
     return cast(Hypervisor, import_module(f"{__name__}.{name}").driver())
+
+
+def forking(driver: Hypervisor) -> Forks | None:
+    """The driver's power to fork, if it has it."""
+    return driver if isinstance(driver, Forks) else None

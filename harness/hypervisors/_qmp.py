@@ -1,6 +1,7 @@
 """QEMU's machine protocol, called synchronously: one event loop a guest around the qemu.qmp library."""
 
 import asyncio
+import contextlib
 import socket
 from typing import Any
 
@@ -61,19 +62,15 @@ class Qmp:
             while self._client.runstate == Runstate.RUNNING:
                 await self._client.runstate_changed()
 
-        try:
-            self._wait(until_closed(), 2.0)
-        except (QMPError, OSError, EOFError, TimeoutError):
-            pass  # what has arrived by now is what there is
+        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
+            self._wait(until_closed(), 2.0)  # if it fails, what has arrived by now is what there is
         return [dict(event) for event in self._client.events.clear()]
 
     def close(self) -> None:
         """End the session and its loop; never fails."""
-        try:
+        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
             if self._client.runstate != Runstate.IDLE:
                 self._wait(self._client.disconnect(), 1.0)
-        except (QMPError, OSError, EOFError, TimeoutError):
-            pass  # the peer is gone already, and that is what was wanted
         self._loop.close()
         self._socket.close()
 

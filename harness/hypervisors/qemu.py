@@ -150,6 +150,10 @@ class Qemu:
     def start(self, machine: Machine) -> QemuVm:
         return self._spawn(machine, memory=None)
 
+    def identity(self, machine: Machine) -> str:
+        qemu = self._host.qemu(machine.image.cell.arch)
+        return f"{qemu.path} {qemu.version} {self._board(machine)}"
+
     def start_template(self, template: Template) -> QemuVm:
         for index, disk in enumerate(template.machine.image.disks):
             _make_overlay(disk, _overlay(template, index))

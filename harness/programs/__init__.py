@@ -16,7 +16,8 @@ class Program:
     """One program to run in a guest of its own.
 
     `command` is what the kernel is told to run; `limit` is in seconds on this accelerator; `memory` is in
-    MiB; `nested` are lines of the kernel about programs that this one runs itself, which are not its own.
+    MiB; `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
+    `ends_by` is the kernel's line about the program's death where that death is what it tests.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Program:
     memory: int = 512
     network: bool = False
     nested: tuple[str, ...] = ()
+    ends_by: str = ""
     skip_statuses: tuple[int, ...] = ()
 
 

@@ -91,6 +91,7 @@ class OsvRunner:
             seconds=monotonic() - started,
             skip_statuses=program.skip_statuses,
             faults_are_final=witness is not None,
+            ends_by=program.ends_by,
         )
         return conclude(program, seen, guest.transcript, vm.command, "booted", registers, vcpus)
 

@@ -1,0 +1,3 @@
+"""Loads the harness's pytest plugin."""
+
+pytest_plugins = ["harness.pytest_plugin"]

@@ -1,0 +1,67 @@
+"""The in-guest tests of a kernel and what each needs: data in catalog/<kernel>.toml, and the image's manifest."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.machine import Image
+from harness.programs import Program
+
+FOLDER = Path(__file__).parent.parent / "catalog"
+
+
+def programs(image: Image, accelerator: str, durations: Mapping[str, float]) -> list[Program]:
+    """Every test of the image, by name, with limits for the accelerator.
+
+    `durations` are the longest recorded seconds of a test on this cell; a test is never given less than
+    its catalog's limit, and more if it is known to take long.
+    """
+    data = _data(image.cell.kernel)
+    rows = dict(_family_rows(data))
+    if image.manifest and "manifest" in data:
+        rows |= _manifest_rows(image.manifest.read_text(errors="replace"), data["manifest"]["test"])
+    overrides = data.get("test", {})
+    scale = data["scale"][accelerator]
+    return [
+        _program(name, data["defaults"] | row | overrides.get(name, {}), scale, durations.get(name, 0.0))
+        for name, row in sorted(rows.items())
+    ]
+
+
+def scale(kernel: str, accelerator: str) -> float:
+    """How many times longer the kernel's limits are on the accelerator than on hardware."""
+    return float(_data(kernel)["scale"][accelerator])
+
+
+def _program(name: str, row: Mapping[str, Any], scale: float, longest: float) -> Program:
+    return Program(
+        name=name,
+        command=row["command"],
+        limit=max(float(row["limit"]) * scale, 5 * longest),
+        cpus=row["cpus"],
+        memory=row["memory"],
+        network=row.get("network", False),
+        ends_by=row.get("ends_by", ""),
+        nested=tuple(row.get("nested", ())),
+        skip_statuses=tuple(row.get("skipped_status", ())),
+    )
+
+
+def _family_rows(data: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    for family, row in data.get("family", {}).items():
+        for member in row["members"]:
+            yield f"{family}-{member}", {**row, "command": row["command"].format(member=member)}
+
+
+def _manifest_rows(manifest: str, test: str) -> dict[str, dict[str, Any]]:
+    """A row for each guest path that is a test. Source: OSv's manifests, `guest path: host path` a line."""
+    paths = (line.split(":", 1)[0].strip() for line in manifest.splitlines() if ":" in line)
+    return {path.rsplit("/", 1)[1]: {"command": path} for path in paths if re.match(test, path)}
+
+
+@cache
+def _data(kernel: str) -> dict[str, Any]:
+    return tomllib.loads((FOLDER / f"{kernel}.toml").read_text())

@@ -1,0 +1,50 @@
+"""The command line: `osv-harness COMMAND`. Each command is a module of `harness.commands`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.commands import COMMANDS
+from harness.errors import HarnessError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, 1 where its answer is no, or 2 where it could not be answered."""
+    try:
+        chosen = parser().parse_args(arguments)
+        status: int = chosen.run(chosen)
+    except HarnessError as error:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(error.happened, style="bold red", markup=False)
+        if error.cure:
+            console.print(error.cure, markup=False)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output wants no more of it; nor may Python try to flush the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; parsed arguments carry the command's function as `run`."""
+    top = argparse.ArgumentParser(prog="osv-harness", description="Says whether OSv still works, cell by cell.")
+    named = os.environ.get("OSV_ROOT")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--osv-root", type=Path, metavar="DIR", default=Path(named) if named else None,
+        help="an OSv checkout (default: OSV_ROOT); without one the kernel is linux",
+    )  # fmt: skip
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        summary = (module.__doc__ or "").partition("\n")[0]
+        command = commands.add_parser(name, parents=[shared], help=summary, description=summary)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return top

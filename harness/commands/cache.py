@@ -1,0 +1,64 @@
+"""Show what is cached, or remove what was not used for longest."""
+
+import argparse
+import re
+from datetime import datetime
+
+from harness.cache import Cache, Entry
+from harness.commands._screen import screen, table
+from harness.errors import HarnessError
+
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`ls` and `gc [--limit 10G]`."""
+    actions = parser.add_subparsers(metavar="ls|gc", required=True)
+    actions.add_parser("ls", help="list artefacts, least recently used first").set_defaults(act=_list)
+    gc = actions.add_parser("gc", help="remove the least recently used artefacts")
+    gc.add_argument("--limit", default="20G", metavar="SIZE", help="what may remain: 10G, 500M (default: 20G)")
+    gc.set_defaults(act=_collect)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked."""
+    arguments.act(arguments)
+    return 0
+
+
+def size(text: str) -> int:
+    """Bytes from `10G`, `500M`, `1.5g`, `0`. Raises `HarnessError` for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)I?B?", text.strip().upper())
+    if match is None:
+        raise HarnessError(f"{text!r} is no size.", "Write a number of bytes, or one with K, M, G or T: 10G.")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def shown(count: float) -> str:
+    """Bytes for a person: `1.5 GiB`."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    cache = Cache()
+    entries = cache.entries()
+    rows = table("kind", "digest", "size", "last used")
+    for entry in entries:
+        used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
+        rows.add_row(entry.kind, entry.digest[:12], shown(entry.size), used)
+    screen().print(rows)
+    screen().print(_total(entries, f"in {cache.root}"))
+
+
+def _collect(arguments: argparse.Namespace) -> None:
+    removed = Cache().gc(size(arguments.limit))
+    screen().print(_total(removed, "removed"))
+
+
+def _total(entries: list[Entry], what: str) -> str:
+    count = len(entries)
+    return f"{count} artefact{'' if count == 1 else 's'}, {shown(sum(entry.size for entry in entries))} {what}"

@@ -1,0 +1,67 @@
+"""Tests that are expected not to pass, and the check of what came against what was expected."""
+
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+from harness.cell import Cell
+from harness.errors import HarnessError
+from harness.verdict import Outcome
+
+FILE = Path(__file__).parent.parent / "expectations.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Which tests, on which cells (patterns of full names), end in one of `outcomes`, why, and until when."""
+
+    cells: str
+    tests: str
+    outcomes: tuple[Outcome, ...]
+    reason: str
+    expires: date
+    issue: str = ""
+
+    def covers(self, cell: Cell, test: str) -> bool:
+        """Whether it speaks of this test on this cell."""
+        return fnmatchcase(str(cell), self.cells) and fnmatchcase(test, self.tests)
+
+
+def expected(cell: Cell, test: str) -> Expectation | None:
+    """The first expectation that covers the test on the cell."""
+    return next((row for row in _rows(FILE) if row.covers(cell, test)), None)
+
+
+def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
+    """What is wrong with the expectation, given what came; empty if it was met. Says what to edit."""
+    where = f"the entry cells = {expectation.cells!r}, tests = {expectation.tests!r} of {FILE.name}"
+    if expectation.expires < today:
+        return f"{where} expired on {expectation.expires}: look again, and renew or remove it"
+    if outcome in expectation.outcomes:
+        return ""
+    meant = " or ".join(expectation.outcomes)
+    if outcome is Outcome.PASSED:
+        return f"it passed, where {meant} was expected: remove {where}"
+    return f"it ended as {outcome}, where {meant} was expected: look at it, and correct {where}"
+
+
+@cache
+def _rows(file: Path) -> tuple[Expectation, ...]:
+    if not file.exists():
+        return ()
+    rows = []
+    for row in tomllib.loads(file.read_text()).get("expect", []):
+        outcomes = row["outcome"] if isinstance(row["outcome"], list) else [row["outcome"]]
+        try:
+            rows.append(
+                Expectation(
+                    row["cells"], row["tests"], tuple(Outcome(name) for name in outcomes), row["reason"],
+                    row["expires"], row.get("issue", ""),
+                )
+            )  # fmt: skip
+        except (KeyError, ValueError) as error:
+            raise HarnessError(f"An entry of {file} is wrong: {error}.", f"The entry: {row}") from error
+    return tuple(rows)

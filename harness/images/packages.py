@@ -1,0 +1,99 @@
+"""Debian packages of either architecture, unpacked side by side with what they depend on; none is installed.
+
+`mmdebstrap --variant=extract` resolves and fetches them without root and runs none of their scripts, so that
+an x86_64 host can unpack arm64 packages. The suite is Debian's bookworm on every host, and its keyring proves it.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from harness.cache import Cache
+from harness.errors import BuildError, HostError
+from harness.events import publish
+
+SUITE = "bookworm"
+MIRROR = "http://deb.debian.org"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+# Read by no program under test, and most of the bytes.
+UNREAD = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "var/cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Packages unpacked under `root`; `versions` maps every package in it to its Debian version."""
+
+    root: Path
+    versions: Mapping[str, str]
+
+
+def fetch(packages: Sequence[str], arch: str, cache: Cache) -> Tree:
+    """The named packages and all that they depend on, unpacked for `arch` (`x86_64`, `aarch64`).
+
+    The first fetch pins the versions for as long as the cache keeps it: a baseline must not move by itself.
+    `OSV_HARNESS_DEBIAN_MIRROR` names another mirror, a dated one of snapshot.debian.org for instance.
+    Raises `HostError` where mmdebstrap or Debian's keyring is missing, `BuildError` with apt's own words.
+    """
+    parts = source_parts(packages, arch)
+    data = cache.get("debian", parts, lambda out: _extract(packages, arch, out))
+    return Tree(data / "root", json.loads((data / "versions.json").read_text()))
+
+
+def source_parts(packages: Sequence[str], arch: str) -> dict[str, object]:
+    """What names a fetch in the cache."""
+    return {"packages": sorted(packages), "arch": arch, "suite": SUITE, "mirror": mirror(), "layout": 1}
+
+
+def mirror() -> str:
+    """The server that packages come from, without the archive's name (`/debian`)."""
+    return os.environ.get("OSV_HARNESS_DEBIAN_MIRROR", MIRROR).rstrip("/")
+
+
+def _extract(packages: Sequence[str], arch: str, out: Path) -> None:
+    for program in ("mmdebstrap", "apt-get"):
+        if shutil.which(program) is None:
+            raise HostError(f"{program} is missing, which fetches Debian's packages.", f"Install {program}.")
+    if not KEYRING.exists():
+        raise HostError(
+            f"{KEYRING} is missing, which proves that packages are Debian's.",
+            "Install debian-archive-keyring.",
+        )
+    root = out / "root"
+    signed = f"deb [signed-by={KEYRING}] {mirror()}"
+    command = [
+        "mmdebstrap",
+        "--variant=extract",
+        # The only mode that neither is root nor wants user namespaces; nothing is run in the tree anyway.
+        "--mode=chrootless",
+        "--format=directory",
+        "--quiet",
+        # No status file is written where nothing is installed: the names of the kept .debs tell the versions.
+        "--skip=cleanup/apt/cache",
+        f"--architectures={ARCHITECTURES[arch]}",
+        f"--include={','.join(packages)}",
+        SUITE,
+        str(root),
+        f"{signed}/debian {SUITE} main",
+        f"{signed}/debian {SUITE}-updates main",
+        f"{signed}/debian-security {SUITE}-security main",
+    ]
+    publish("packages.fetching", " ".join(packages), f"{SUITE} {ARCHITECTURES[arch]} from {mirror()}")
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise BuildError(
+            f"Debian's packages {', '.join(packages)} ({ARCHITECTURES[arch]}) could not be fetched:\n{words}",
+            f"Check that {mirror()} can be reached, or name a mirror in OSV_HARNESS_DEBIAN_MIRROR.",
+        )
+    debs = (deb.stem.split("_") for deb in (root / "var/cache/apt/archives").glob("*.deb"))
+    versions = {name: unquote(version) for name, version, _ in debs}
+    (out / "versions.json").write_text(json.dumps(versions, sort_keys=True, indent=1))
+    for folder in UNREAD:
+        shutil.rmtree(root / folder, ignore_errors=True)

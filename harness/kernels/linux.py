@@ -1,0 +1,239 @@
+"""Debian's cloud kernel and programs: the guest that OSv is compared with and that this harness is tested on."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from harness.cache import Cache, digest_of
+from harness.cell import Cell
+from harness.errors import CellError
+from harness.events import publish
+from harness.images import packages
+from harness.images.boot_modules import boot_modules
+from harness.images.closure import closure, files_under
+from harness.images.filesystems import File, Folder, Link, Node, size, write_ext4, write_initramfs, write_squashfs
+from harness.images.vmlinux import unpack_vmlinux
+from harness.machine import Disk, Image
+
+RECIPE = 1  # raised when the code below makes other images of the same parts
+INIT = Path(__file__).with_name("linux_init.sh")
+EXT4_FREE = 192 << 20  # bytes
+
+ROOTS = {"rofs": "root=/dev/vda rootfstype=squashfs", "ext": "root=/dev/vda rootfstype=ext4", "ramfs": ""}
+CONSOLES = {"x86_64": "ttyS0,115200", "aarch64": "ttyAMA0"}
+
+OF_ARCH = {
+    # The guest's counter is the host's: watching it against HPET only finds the emulation's own delays.
+    # And on one cpu thousands of lock prefixes are left as they are, since patching code is what TCG does worst.
+    "x86_64": "tsc=reliable noreplace-smp",
+    "aarch64": "",
+}
+
+# What reaches a disk and the host on any of the boards; init loads those whose device is there.
+TRANSPORTS = ("virtio_pci", "virtio_mmio")
+DRIVERS = ("virtio_blk", "virtio_console", "virtio_rng", "virtio_net", "squashfs", "ext4")
+# Debian's arm64 kernel has no pvpanic.
+DRIVERS_OF: Mapping[str, tuple[str, ...]] = {"x86_64": ("pvpanic_mmio", "pvpanic_pci"), "aarch64": ()}
+
+# Called by init and by tests' scripts; system(3) finds `sh` in /bin.
+APPLETS = (
+    "[ ash awk basename cat chmod chown cp cut date dd df dirname dmesg du echo egrep env expr false find free",
+    "grep head hostname id ifconfig insmod ip kill killall ln ls md5sum mkdir mkfifo mknod mktemp mount mv nc nproc",
+    "pidof poweroff printf ps pwd readlink realpath reboot rm rmdir route sed seq setsid sh sha256sum sleep sort",
+    "stat stty switch_root sync sysctl tail tar tee test time timeout top touch tr true tty udhcpc umount uname",
+    "uniq uptime wc wget which xargs yes",
+)
+
+# What init mounts besides the root; programs write in /tmp, so where the root can't be written it is in memory.
+MOUNTS = (
+    "devpts /dev/pts devpts mode=620,ptmxmode=666 0 0\n"
+    "tmpfs /dev/shm tmpfs mode=1777 0 0\n"
+    "tmpfs /run tmpfs mode=755 0 0\n"
+)
+MOUNTS_OF = {"rofs": "tmpfs /tmp tmpfs mode=1777 0 0\ntmpfs /var/tmp tmpfs mode=1777 0 0\n"}
+
+SETTINGS = {
+    "/etc/passwd": "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+    "/etc/group": "root:x:0:\ntty:x:5:\nwww-data:x:33:\nnogroup:x:65534:\n",
+    "/etc/hosts": "127.0.0.1 localhost guest\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an image holds besides the kernel and busybox.
+
+    `programs` are guest paths of ELF files in `packages`; they come with their libraries. `modules` are libraries
+    that they load with dlopen: guest paths or names. `copied` are guest paths of files or folders of the packages
+    that come as they are. `texts` maps guest paths to what is written there.
+    """
+
+    packages: tuple[str, ...]
+    programs: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+# pthread_cancel(3) and backtrace(3) load libgcc_s when first called.
+TESTS = Contents(packages=("stress-ng", "libgcc-s1"), programs=("/usr/bin/stress-ng",), modules=("libgcc_s.so.1",))
+
+
+class Linux:
+    """Debian bookworm's cloud kernel on x86_64 and aarch64, with busybox and the programs of a `Contents`.
+
+    Filesystems: `rofs` (a squashfs disk, with tmpfs on /tmp, /run and /dev/shm), `ext` (an ext4 disk) and `ramfs`
+    (everything in the initramfs). PID 1 answers the host over a virtio-serial port; `linux_init.sh` says how.
+    """
+
+    name = "linux"
+
+    def build(self, cell: Cell, cache: Cache) -> Image:
+        """The image of the cell with the catalog's tests; hypervisor, profile and options change nothing in it.
+
+        Raises `CellError` for an arch or filesystem that this kernel lacks, `HostError`, `BuildError`.
+        """
+        return self.build_with(cell, cache, TESTS)
+
+    def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
+        """The image of the cell with other contents. Raises what `build` raises."""
+        if cell.arch not in CONSOLES or cell.fs not in ROOTS:
+            raise CellError(
+                f"There is no Linux image for {cell.arch} with {cell.fs}.",
+                f"There are {', '.join(CONSOLES)}, each with {', '.join(ROOTS)}.",
+            )
+        kernel_parts = _kernel_parts(cell.arch)
+        kernel = cache.get("linux-kernel", kernel_parts, lambda out: _write_kernel(cell.arch, cache, out))
+        parts: dict[str, object] = {
+            "recipe": RECIPE,
+            "fs": cell.fs,
+            "kernel": kernel_parts,
+            "init": INIT.read_text(),
+            "contents": asdict(contents),
+            "source": packages.source_parts(contents.packages, cell.arch),
+        }
+        data = cache.get("linux", parts, lambda out: _write_image(contents, cell, kernel, cache, out))
+        facts = json.loads((data / "facts.json").read_text())
+        return Image(
+            cell=cell,
+            kernel=kernel / "kernel",
+            cmdline=command_line(cell),
+            digest=digest_of({**parts, "facts": facts}),
+            disks=() if cell.fs == "ramfs" else (Disk(data / "disk"),),
+            initrd=data / "initrd",
+            manifest=data / "manifest",
+            facts=facts,
+        )
+
+    def describe(self) -> str:
+        """One line that says which kernel this is and where it comes from."""
+        return f"Linux: Debian {packages.SUITE}'s cloud kernel and packages, from {packages.mirror()}"
+
+
+def command_line(cell: Cell) -> str:
+    """The kernel's command line; with ` -- COMMAND` at its end, init runs the command and turns off.
+
+    What it says beyond console and root: warnings and worse go to the console (a WARNING is level 4), and a panic
+    resets at once, which ends QEMU under -no-reboot. The rest makes boots short under TCG, where what is cheap on
+    hardware is not: no clearing of every page, no security modules, no audit, no trial of every cipher. Addresses are the same in every
+    boot, so that traces can be compared.
+    """
+    words = [
+        f"console={CONSOLES[cell.arch]}",
+        "quiet loglevel=5",
+        "panic=-1",
+        ROOTS[cell.fs],
+        "nokaslr mitigations=off init_on_alloc=0 lsm= audit=0 cryptomgr.notests",
+        OF_ARCH[cell.arch],
+    ]
+    return " ".join(word for word in words if word)
+
+
+def _kernel_parts(arch: str) -> dict[str, object]:
+    source = packages.source_parts(_kernel_packages(arch), arch)
+    return {"recipe": RECIPE, "modules": _modules(arch), "source": source}
+
+
+def _modules(arch: str) -> tuple[str, ...]:
+    return (*TRANSPORTS, *DRIVERS, *DRIVERS_OF[arch])
+
+
+def _kernel_packages(arch: str) -> tuple[str, ...]:
+    return (f"linux-image-cloud-{packages.ARCHITECTURES[arch]}", "busybox-static")
+
+
+def _write_kernel(arch: str, cache: Cache, out: Path) -> None:
+    """The kernel, busybox, the boot modules, and what they are, from their packages."""
+    tree = packages.fetch(_kernel_packages(arch), arch, cache)
+    (release,) = (path.name for path in (tree.root / "lib/modules").iterdir())
+    packed = tree.root / f"boot/vmlinuz-{release}"
+    if arch == "x86_64":
+        unpack_vmlinux(packed, out / "kernel")
+    else:
+        shutil.copyfile(packed, out / "kernel")
+    shutil.copyfile(tree.root / "bin/busybox", out / "busybox")
+    for path, node in boot_modules(tree.root / "lib/modules" / release, _modules(arch)).items():
+        at = out / path.lstrip("/")
+        at.parent.mkdir(exist_ok=True)
+        at.write_bytes(node.read())
+    facts = {
+        "kernel": release,
+        "suite": f"Debian {packages.SUITE}",
+        **{name: tree.versions[name] for name in (f"linux-image-{release}", "busybox-static")},
+    }
+    (out / "facts.json").write_text(json.dumps(facts))
+
+
+def _write_image(contents: Contents, cell: Cell, kernel: Path, cache: Cache, out: Path) -> None:
+    tree = packages.fetch(contents.packages, cell.arch, cache)
+    publish("build.started", str(cell), f"composing {cell.fs} of {', '.join(contents.packages)}")
+    initramfs, root = _initramfs(kernel), _root(contents, cell.fs, tree.root, kernel)
+    if cell.fs == "ramfs":
+        write_initramfs({**initramfs, **root}, out / "initrd")
+    else:
+        write_initramfs(initramfs, out / "initrd")
+    if cell.fs == "rofs":
+        write_squashfs(root, out / "disk")
+    elif cell.fs == "ext":
+        write_ext4(root, out / "disk", EXT4_FREE)
+    facts = json.loads((kernel / "facts.json").read_text())
+    facts |= {name: tree.versions[name] for name in contents.packages}
+    facts["contents"] = f"{size(root)} bytes in {sum(isinstance(node, File) for node in root.values())} files"
+    (out / "facts.json").write_text(json.dumps(facts))
+    (out / "manifest").write_text("".join(f"{path}: {_shown(node)}\n" for path, node in sorted(root.items())))
+
+
+def _initramfs(kernel: Path) -> dict[str, Node]:
+    """What finds and mounts a root: init, busybox, modules."""
+    files = _userland(kernel)
+    for path in (kernel / "boot-modules").iterdir():
+        files[f"/boot-modules/{path.name}"] = File(path)
+    return files
+
+
+def _root(contents: Contents, fs: str, tree: Path, kernel: Path) -> dict[str, Node]:
+    """The files that programs see."""
+    files = _userland(kernel)
+    for path, text in {**SETTINGS, "/etc/fstab": MOUNTS + MOUNTS_OF.get(fs, ""), **contents.texts}.items():
+        files[path] = File(text.encode())
+    for path in contents.copied:
+        files |= files_under(tree, path)
+    for path, found in closure(tree, contents.programs, contents.modules).items():
+        files[path] = File(found, 0o755)
+    return files
+
+
+def _userland(kernel: Path) -> dict[str, Node]:
+    files: dict[str, Node] = {f"/{name}": Folder() for name in ("dev", "proc", "sys", "root", "run", "var/lib")}
+    files |= {"/tmp": Folder(0o1777), "/var/tmp": Folder(0o1777), "/var/run": Link("../run")}
+    files |= {"/init": File(INIT, 0o755), "/bin/busybox": File(kernel / "busybox", 0o755)}
+    return files | {f"/bin/{name}": Link("busybox") for name in " ".join(APPLETS).split()}
+
+
+def _shown(node: Node) -> str:
+    if isinstance(node, File):
+        return str(node.content) if isinstance(node.content, Path) else f"{len(node.content)} bytes of our own"
+    return f"-> {node.target}" if isinstance(node, Link) else "folder"

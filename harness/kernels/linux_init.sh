@@ -1,0 +1,151 @@
+#!/bin/sh
+# PID 1 of the Linux guest: loads the boot modules, mounts the root, then answers the host.
+#
+# Where the root is on a disk it runs twice: from the initramfs (`/init`), then from the disk (`/init agent`).
+# udhcpc calls it too, to have an address set (`/init bound`).
+#
+# The host speaks lines over the virtio-serial port org.osv-harness.control:
+#   guest: ready <release>             once, when booted
+#   host:  ping <id>                   guest: pong <id>
+#   host:  run <id> <shell command>    guest: exited <id> <status>, after the line "<id> end" on the console
+#   host:  poweroff
+# Where a hypervisor has no such port, a command can stand after " -- " on the kernel's command line: it is run
+# as <id> `boot`, the console says "boot exited <status>", and the guest turns itself off.
+
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TERM=dumb LANG=C.UTF-8
+
+await() { # the path, for at most five seconds
+    tries=0
+    until [ -e "$1" ]; do
+        [ $((tries += 1)) -gt 500 ] && echo "init: $1 does not appear" && return 1
+        sleep 0.01
+    done
+}
+
+load() { # the module, after those that it needs
+    while read -r module; do
+        [ -d "/sys/module/$module" ] || insmod "/boot-modules/$module.ko"
+    done < "/boot-modules/$1"
+}
+
+load_modules() { # only those whose device is there: under TCG each costs tens of milliseconds
+    for device in /sys/bus/pci/devices/*; do
+        read -r vendor < "$device/vendor" && [ "$vendor" = 0x1af4 ] && load virtio_pci && break
+    done 2> /dev/null
+    for device in /sys/bus/platform/devices/*; do
+        case $device in *LNRO0005* | *virtio_mmio*) load virtio_mmio && break ;; esac
+    done
+    for device in /sys/bus/virtio/devices/*; do
+        read -r kind < "$device/device" && case $kind in
+            0x0001) load virtio_net ;;
+            0x0002) load virtio_blk ;;
+            0x0003) load virtio_console ;;
+            0x0004) load virtio_rng ;;
+        esac
+    done
+    [ -d /sys/bus/acpi/devices/QEMU0001:00 ] && load pvpanic_mmio
+}
+
+mount_root() {
+    load "$rootfstype"
+    await "$root" && mount -t "$rootfstype" -o ro,noatime "$root" /root || exec sleep 3600
+    for folder in dev proc sys; do mount -o move /$folder /root/$folder; done
+    exec switch_root /root /init agent
+}
+
+# A template is stopped before its first `run`. Until then the root is mounted read-only, so that forks may begin
+# from the disk as it was built.
+make_writable() {
+    make_writable() { :; }
+    [ "$rootfstype" = ext4 ] && mount -o remount,rw /
+}
+
+find_port() {
+    for name in /sys/class/virtio-ports/*/name; do
+        read -r found < "$name" && [ "$found" = org.osv-harness.control ] && name=${name%/name} &&
+            echo "/dev/${name##*/}"
+    done 2> /dev/null
+}
+
+turn_off() {
+    sync
+    # Without ACPI a PC has no power button, and a reset ends QEMU under -no-reboot.
+    if [ -d /sys/firmware/acpi ] || [ "$(uname -m)" = aarch64 ]; then poweroff -f; else reboot -f; fi
+}
+
+run() { # id, command; its output and the line that ends it go through one tty, in this order
+    cd /tmp || return
+    setsid sh -c "$2" < /dev/null > /dev/console 2>&1 3>&-
+    status=$?
+    printf '\n%s end\n' "$1" > /dev/console
+}
+
+answer() { # requests that come over descriptor 3
+    while read -r verb id rest <&3; do
+        case $verb in
+            ping) echo "pong $id" >&3 ;;
+            run)
+                make_writable
+                { run "$id" "$rest"; echo "exited $id $status" >&3; } &
+                ;;
+            poweroff) turn_off ;;
+            *) echo "unknown $verb" >&3 ;;
+        esac
+    done
+}
+
+case $1 in
+    bound | renew)
+        ifconfig "$interface" "$ip" netmask "$subnet" up && route add default gw "${router%% *}"
+        exit
+        ;;
+    deconfig) ifconfig "$interface" up; exit ;;
+    leasefail | nak) exit ;;
+    agent) ;;
+    *)
+        mount -t proc proc /proc
+        mount -t sysfs sysfs /sys
+        mount -t devtmpfs devtmpfs /dev
+        exec 0< /dev/null > /dev/console 2>&1
+        # The kernel's own line is too unimportant for a quiet boot; the host dates the kernel's start by it.
+        read -r version < /proc/version && echo "$version"
+        ;;
+esac
+
+read -r cmdline < /proc/cmdline
+for word in $cmdline; do
+    case $word in
+        root=*) root=${word#*=} ;;
+        rootfstype=*) rootfstype=${word#*=} ;;
+        --) break ;;
+    esac
+done
+
+if [ "$1" != agent ]; then
+    load_modules
+    [ -n "$root" ] && mount_root
+fi
+
+mkdir /dev/shm /dev/pts
+mount -a
+hostname guest
+ifconfig lo 127.0.0.1 up
+[ -d /sys/class/net/eth0 ] && udhcpc -q -n -t 5 -T 1 -i eth0 -s /init > /dev/null
+
+case "$cmdline" in
+    *" -- "*)
+        make_writable
+        run boot "${cmdline#* -- }"
+        echo "boot exited $status"
+        turn_off
+        ;;
+esac
+
+until port=$(find_port) && [ -n "$port" ]; do sleep 0.01; done
+exec 3<> "$port"
+echo "ready $(uname -r)" >&3
+while :; do
+    answer
+    # No host holds the other end just now.
+    sleep 0.05
+done

@@ -1,0 +1,190 @@
+"""The OSv kernel: images built from a checkout that the user names, with the checkout's own `scripts/build`."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.cache import Cache, digest_of
+from harness.cell import Cell
+from harness.errors import BuildError
+from harness.events import publish
+from harness.kernels import osv_host, osv_recipe
+from harness.kernels.osv_build import run_build
+from harness.kernels.osv_checkout import Checkout, State
+from harness.kernels.osv_recipe import DISKLESS, Contents
+from harness.kernels.osv_tree import Tree
+from harness.machine import Disk, Image
+
+RECIPE = 1
+"""Part of every key; to be raised when an adaptation of the tree or what is kept of a build changes."""
+
+FACTS = "facts.json"
+
+
+class Osv:
+    """Builds images of the checkout at `root`, each kernel in a tree of its own under the cache.
+
+    `accelerator` says what really runs guests of an arch here (`kvm` or `tcg`): OSv boots itself to fill a zfs
+    disk. `timeout` bounds one build, in seconds. The checkout is looked at when something is asked of it.
+    """
+
+    name = "osv"
+
+    def __init__(
+        self,
+        root: Path,
+        jobs: int | None = None,
+        accelerator: Callable[[str], str] = lambda arch: "tcg",
+        timeout: float = 3 * 3600,
+    ) -> None:
+        self.root = root
+        self.jobs = jobs or os.cpu_count() or 1
+        self.accelerator = accelerator
+        self.timeout = timeout
+
+    def build(self, cell: Cell, cache: Cache) -> Image:
+        """The image of the cell with upstream's tests in it.
+
+        Raises `CheckoutError`, `CellError`, `HostError`, or `BuildError` with the first error and the log.
+        """
+        return self.build_with(cell, cache, osv_recipe.tests_of(cell))
+
+    def describe(self) -> str:
+        """`OSv v0.57.0-398-g0e34e4dc from /path`, and what is uncommitted."""
+        checkout = Checkout(self.root)
+        return f"OSv {checkout.state()} from {checkout.root}"
+
+    def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
+        """The image of the cell with other contents: an app's modules, files appended to their manifest."""
+        osv_recipe.check(cell)
+        checkout = Checkout(self.root)
+        checkout.require_submodules(*_submodules(checkout, cell))
+        tools = osv_host.toolchain(cell)
+        state = checkout.state()
+        parts: dict[str, object] = {
+            "recipe": RECIPE,
+            "source": state.digest,
+            "version": state.version,
+            "kernel": osv_recipe.tree_name(cell),
+            "commands": osv_recipe.commands(cell, contents, jobs=0),
+            "contents": [contents.append_manifest, contents.key],
+            "tools": tools,
+            "ingredients": osv_host.ingredients(cell),
+            "java": osv_host.java_tools(),
+        }
+
+        def make(out: Path) -> None:
+            self._make(out, cell, contents, cache, checkout, state, tools)
+
+        data = cache.get("osv", parts, make)
+        return _image(data, cell, digest_of(parts))
+
+    def _make(
+        self, out: Path, cell: Cell, contents: Contents, cache: Cache, checkout: Checkout, state: State,
+        tools: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        owner = hashlib.sha256(str(checkout.root).encode()).hexdigest()[:8]
+        name = f"osv-{owner}-{osv_recipe.tree_name(cell)}"
+        with cache.locked(f"tree-{name}"):
+            tree = Tree(cache.scratch(name))
+            started = time.monotonic()
+            publish("build.started", str(cell), f"OSv {state} in {tree.sources}")
+            tree.wrap(osv_host.wrappers(cell, self.accelerator(cell.arch)))
+            environment = osv_host.environment(tree.bin, tree.home.parent, cache)
+            log = _log_path(cache, cell)
+            left_out = self._sync(tree, cell, checkout, state, environment)
+            commands = osv_recipe.commands(cell, contents, self.jobs)
+            with tree.building():
+                osv_host.lay_out_packages(cell, tree.sources, cache)
+                _clear(tree.sources / osv_recipe.outputs(cell), contents)
+                run_build(str(cell), commands, tree.sources, environment, log, self.timeout)
+            if checkout.state() != state:
+                raise BuildError(
+                    f"The checkout {checkout.root} changed while {cell} was built from it.", "Build again."
+                )
+            _collect(tree.sources, out, cell, contents)
+        seconds = time.monotonic() - started
+        facts = {
+            "commit": state.version,
+            "dirty": ", ".join(state.changes) or "no",
+            "toolchain": "; ".join(tools.values()),
+            "left out": left_out or "nothing",
+            "build seconds": f"{seconds:.0f}",
+            "build log": str(log),
+            **{f"size {path.name}": str(path.stat().st_size) for path in sorted(out.iterdir())},
+        }
+        (out / FACTS).write_text(json.dumps(facts, indent=1))
+        publish("build.done", str(cell), f"{seconds:.0f} s, log in {log}")
+
+    def _sync(
+        self, tree: Tree, cell: Cell, checkout: Checkout, state: State, environment: Mapping[str, str]
+    ) -> str:
+        """Bring the tree to the checkout's state; what had to be left out and why, or nothing."""
+        reason = "OSv builds none when it is cross-built" if osv_recipe.is_cross(cell) else osv_host.java_tools()
+        changed = tree.sync(checkout, osv_recipe.adaptation(cell, state.version, java=not reason))
+        if not reason and (reason := osv_host.java_unusable(tree.sources / "modules/java-tests", environment)):
+            changed += tree.sync(checkout, osv_recipe.adaptation(cell, state.version, java=False))
+        publish("build.progress", str(cell), f"{changed} source files brought up to date")
+        if not reason:
+            return ""
+        publish("build.left_out", str(cell), f"Java tests: {reason}")
+        return f"Java tests: {reason}"
+
+
+def _submodules(checkout: Checkout, cell: Cell) -> list[str]:
+    needed = ["kbuild", checkout.musl()]
+    if cell.arch == "x86_64":
+        needed.append("external/x64/acpica")
+    if "openzfs" in cell.options:
+        needed.append("modules/open_zfs/openzfs")
+    return needed
+
+
+def _log_path(cache: Cache, cell: Cell) -> Path:
+    logs = cache.root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    return logs / f"{cell.slug}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+
+
+def _clear(out: Path, contents: Contents) -> None:
+    """Drop what an earlier image left, which a build that fails quietly could pass off as its own."""
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in ("usr.img", "disk.img", "cmdline", "loader.img", "append.manifest"):
+        (out / stale).unlink(missing_ok=True)
+    if contents.append_manifest:
+        (out / "append.manifest").write_text(contents.append_manifest)
+
+
+def _collect(sources: Path, out: Path, cell: Cell, contents: Contents) -> None:
+    """Copy what a machine and a backtrace need out of the build tree."""
+    last = sources / "build/last"
+    wanted = ["loader.elf", "loader-stripped.elf", "loader.img", "cmdline"]
+    if cell.fs not in DISKLESS:
+        wanted.append(_disk(cell))
+    for name in wanted:
+        if not (last / name).is_file():
+            raise BuildError(f"OSv's build ended well but left no {name}.", f"Look into {last}.")
+        shutil.copyfile(last / name, out / name)
+    shutil.copyfile(sources / contents.manifest, out / "usr.manifest")
+
+
+def _disk(cell: Cell) -> str:
+    return "usr.img" if cell.arch == "x86_64" else "disk.img"
+
+
+def _image(data: Path, cell: Cell, digest: str) -> Image:
+    disk = data / _disk(cell)
+    return Image(
+        cell,
+        kernel=data / ("loader-stripped.elf" if cell.arch == "x86_64" else "loader.img"),
+        cmdline=(data / "cmdline").read_text().strip(),
+        digest=digest,
+        disks=(Disk(disk, "qcow2"),) if disk.exists() else (),
+        symbols=data / "loader.elf",
+        manifest=data / "usr.manifest",
+        facts=json.loads((data / FACTS).read_text()),
+    )

@@ -1,0 +1,159 @@
+"""How a cell is said to OSv's `scripts/build`: its arguments, and what the build tree adapts for it."""
+
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from harness.cell import Cell
+from harness.errors import CellError, HostError
+from harness.kernels.osv_tree import Adaptation, Edit
+
+ARCHES = MappingProxyType({"x86_64": "x64", "aarch64": "aarch64"})
+"""The harness's name of an arch to OSv's."""
+
+FILESYSTEMS = ("ext", "ramfs", "rofs", "rofs_with_ext", "rofs_with_zfs", "virtiofs", "zfs")
+DISKLESS = ("ramfs", "virtiofs")
+"""Filesystems whose files are not on the disk image: in the kernel, or in a folder of the host."""
+
+CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "hide_symbols": {"conf_hide_symbols": "1"},
+        "app_symbols": {"conf_hide_symbols": "1"},
+        "lazy_stack": {"conf_lazy_stack": "1", "conf_lazy_stack_invariant": "1"},
+        "openzfs": {"conf_zfs": "openzfs"},
+        "debug": {},
+        "linux_ld": {},
+    }
+)
+"""Build option of a cell to the configuration variables that it sets.
+
+`lazy_stack` checks its invariant too: without the check a violation corrupts a stack in silence.
+"""
+
+SAME_KERNEL = ("linux_ld",)
+"""Options that change the programs in the image alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an image holds besides the kernel.
+
+    `modules` is a list as `image=` takes it; `append_manifest` is the text of a manifest to add to theirs
+    (`/guest/path: /host/path` lines); `key` names the content of the files it refers to, for the cache.
+    """
+
+    modules: str = "tests"
+    append_manifest: str = ""
+    key: str = ""
+
+    @property
+    def manifest(self) -> str:
+        """Where in the build tree the list of what is in the image lies: the tests' own for images of tests."""
+        if self.modules in ("tests", "tests-with-linux-ld"):
+            return f"modules/{self.modules}/usr.manifest"
+        return "build/last/usr.manifest"
+
+
+def tests_of(cell: Cell) -> Contents:
+    """The upstream tests; `linux_ld` takes those linked as ordinary Linux programs, for Linux's own ld.so."""
+    return Contents("tests-with-linux-ld" if "linux_ld" in cell.options else "tests")
+
+
+def check(cell: Cell) -> None:
+    """Raise `CellError` for what this recipe has no word for, `HostError` for what this host can't compile."""
+    if cell.arch not in ARCHES:
+        raise CellError(f"OSv is not built for {cell.arch}.", f"Arches: {', '.join(ARCHES)}.")
+    if cell.fs not in FILESYSTEMS:
+        raise CellError(f"OSv has no root filesystem {cell.fs}.", f"Filesystems: {', '.join(FILESYSTEMS)}.")
+    if unknown := [option for option in cell.options if option not in CONFIGURATION]:
+        raise CellError(f"OSv has no build option {unknown[0]}.", f"Options: {', '.join(CONFIGURATION)}.")
+    if cell.arch != platform.machine() and cell.arch != "aarch64":
+        raise HostError(f"OSv can't be cross-built for {cell.arch}.", f"Build it on an {cell.arch} host.")
+
+
+def is_cross(cell: Cell) -> bool:
+    """Whether the cell's arch is not this host's."""
+    return cell.arch != platform.machine()
+
+
+def tree_name(cell: Cell) -> str:
+    """Names the cells that share a build tree: those of one kernel, whatever their filesystem and tests."""
+    options = [option for option in cell.options if option not in SAME_KERNEL]
+    return "-".join([cell.arch, cell.profile, *options])
+
+
+def outputs(cell: Cell) -> str:
+    """Where the build leaves its results in the tree; `build/last` links to it."""
+    return f"build/{_mode(cell)}.{ARCHES[cell.arch]}"
+
+
+def commands(cell: Cell, contents: Contents, jobs: int) -> list[list[str]]:
+    """What is run in the tree, one after the other.
+
+    `app_symbols` takes two passes: the second links a kernel that exports just what the programs of the first
+    use. Some filesystems need what only `fs=zfs` makes (v0.57.0-398), and fail in a tree where zfs has never been
+    built: it is made before, so that a tree's past makes no difference.
+    """
+    variables = [f"arch={ARCHES[cell.arch]}", f"mode={_mode(cell)}", f"conf_drivers_profile={cell.profile}"]
+    variables += [f"{name}={value}" for name, value in sorted(_variables(cell).items())]
+    # scripts/build adds the ext driver where the second partition is ext, and forgets that of zfs.
+    modules = f"{contents.modules},zfs" if cell.fs == "rofs_with_zfs" else contents.modules
+    build = ["scripts/build", f"-j{jobs}", *variables, f"fs={cell.fs}", f"image={modules}"]
+    if contents.append_manifest:
+        build.append("--append-manifest")
+    steps = [build]
+    if unmade := [f"{outputs(cell)}/{name}" for name in _unmade(cell)]:
+        steps.insert(0, ["make", f"-j{jobs}", *variables, *unmade])
+        steps.insert(0, ["make", "-f", "conf/Makefile", "-j1", *variables, "config"])
+    if "app_symbols" in cell.options:
+        steps.append(["scripts/generate_app_version_script.sh", "build/last/usr.manifest"])
+        steps.append([*build, "conf_version_script=build/last/app_version_script"])
+    return steps
+
+
+def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
+    """What the build tree differs in from the checkout, and why.
+
+    - `scripts/osv-version.sh` asks git, and the tree has none.
+    - `modules/java-tests` becomes an empty module where Java can't be built.
+    - `conf/base.mk` sets the options: the C headers are generated from it, and a variable that is only on the
+      command line reaches the makefiles alone (`conf_lazy_stack=1` would then change nothing).
+    - `scripts/generate_version_script.sh` takes the symbol lists of the arch it runs on, not those of
+      the arch it builds for.
+    """
+    files = {"scripts/osv-version.sh": f"#!/bin/sh\necho '{version}'\n"}
+    edits: dict[str, Edit] = {}
+    without: tuple[str, ...] = ()
+    if not java:
+        files["modules/java-tests/module.py"] = "# Left out by osv-harness: Java tests can't be built here.\n"
+        without = ("modules/java-tests",)
+    if variables := _variables(cell):
+        edits["conf/base.mk"] = lambda text: _assign(text, variables)
+    if is_cross(cell):
+        edits["scripts/generate_version_script.sh"] = lambda text: text.replace("$(uname -m)", cell.arch, 1)
+    patched = ("modules/open_zfs",) if "openzfs" in cell.options else ()
+    return Adaptation(edits, files, without, patched)
+
+
+def _unmade(cell: Cell) -> tuple[str, ...]:
+    if cell.fs == "ramfs":  # stand in usr_ramfs.manifest.skel
+        return "tools/mount/mount-fs.so", "tools/mount/umount.so"
+    if cell.fs == "rofs_with_zfs":  # boots to make the second partition
+        return ("zfs_builder-stripped.elf" if cell.arch == "x86_64" else "zfs_builder.img",)
+    return ()
+
+
+def _mode(cell: Cell) -> str:
+    return "debug" if "debug" in cell.options else "release"
+
+
+def _variables(cell: Cell) -> dict[str, str]:
+    return {name: value for option in cell.options for name, value in CONFIGURATION[option].items()}
+
+
+def _assign(text: str, variables: Mapping[str, str]) -> str:
+    for name, value in variables.items():
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+    return text

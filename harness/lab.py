@@ -1,0 +1,111 @@
+"""Everything that one run works with: cells, kernels, images, runners; each made once and only when asked for."""
+
+import difflib
+import os
+from functools import cached_property
+from pathlib import Path
+
+from harness import catalog
+from harness.cache import Cache
+from harness.cell import Cell
+from harness.durations import Durations
+from harness.errors import CellError, CheckoutError
+from harness.host import Host
+from harness.hypervisors import hypervisor
+from harness.kernels import Kernel
+from harness.kernels.linux import Linux
+from harness.kernels.osv import Osv
+from harness.machine import Image
+from harness.matrix import Matrix
+from harness.programs import Program, Run, Runner
+from harness.programs.linux import LinuxRunner
+from harness.programs.osv import OsvRunner
+from harness.vcpus import room_for
+
+
+class Lab:
+    """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`."""
+
+    def __init__(self, osv_root: Path | None = None, cache: Cache | None = None) -> None:
+        named = os.environ.get("OSV_ROOT")
+        self.osv_root = osv_root or (Path(named) if named else None)
+        self.cache = cache or Cache()
+        self.durations = Durations(self.cache)
+        self._images: dict[Cell, Image] = {}
+        self._runners: dict[Cell, Runner] = {}
+        self._programs: dict[Cell, list[Program]] = {}
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """The matrix, from its file."""
+        return Matrix.load()
+
+    @cached_property
+    def host(self) -> Host:
+        """This machine."""
+        return Host()
+
+    @property
+    def default_kernel(self) -> str:
+        """The kernel of a cell that names none."""
+        return "osv" if self.osv_root else "linux"
+
+    def cell(self, text: str) -> Cell:
+        """The cell of that name; raises `CellError` if there is none, or if the rules forbid it."""
+        cell = self.matrix.parse(text, self.default_kernel)
+        if reason := self.matrix.invalid(cell):
+            raise CellError(f"The cell {self.matrix.short(cell)} makes no sense: {reason}")
+        return cell
+
+    def kernel(self, name: str) -> Kernel:
+        """The kernel of that name."""
+        if name == "linux":
+            return Linux()
+        if self.osv_root is None:
+            raise CheckoutError("No OSv checkout is named.", "Give --osv-root DIR or set OSV_ROOT.")
+        return Osv(self.osv_root)
+
+    def accelerator(self, cell: Cell) -> str:
+        """What runs the cell's guests here."""
+        return self.host.accelerator(cell.arch)
+
+    def image(self, cell: Cell) -> Image:
+        """The cell's image, built if need be."""
+        if cell not in self._images:
+            self._images[cell] = self.kernel(cell.kernel).build(cell, self.cache)
+        return self._images[cell]
+
+    def runner(self, cell: Cell) -> Runner:
+        """What runs programs on the cell."""
+        if cell not in self._runners:
+            image, driver, accelerator = self.image(cell), hypervisor(cell.hypervisor), self.accelerator(cell)
+            scale = catalog.scale(cell.kernel, accelerator)
+            self._runners[cell] = (
+                LinuxRunner(image, driver, accelerator, self.cache, scale)
+                if cell.kernel == "linux"
+                else OsvRunner(image, driver, accelerator, self.cache)
+            )
+        return self._runners[cell]
+
+    def programs(self, cell: Cell) -> list[Program]:
+        """The cell's in-guest tests, longest first as far as is known."""
+        if cell not in self._programs:
+            accelerator = self.accelerator(cell)
+            known = self.durations.longest(cell, accelerator)
+            found = catalog.programs(self.image(cell), accelerator, known)
+            self._programs[cell] = sorted(found, key=lambda program: -known.get(program.name, 1e9))
+        return self._programs[cell]
+
+    def program(self, cell: Cell, name: str) -> Program:
+        """One in-guest test by its name; raises `CellError` with the nearest names."""
+        programs = {program.name: program for program in self.programs(cell)}
+        if name not in programs:
+            near = difflib.get_close_matches(name, programs, n=3, cutoff=0.4)
+            raise CellError(f"{cell} has no test {name}.", f"The nearest are: {', '.join(near) or 'none'}.")
+        return programs[name]
+
+    def run(self, cell: Cell, program: Program) -> Run:
+        """Run a program in a guest of its own, when the host has room for its vCPUs."""
+        runner = self.runner(cell)
+        with room_for(program.cpus, self.cache.root / "locks" / "vcpus"):
+            return runner.run(program)

@@ -1,0 +1,57 @@
+"""The folder that a run leaves when it was not a pass: everything needed to look at it and to repeat it."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from harness.machine import Image
+from harness.programs import Run
+from harness.report.backtrace import symbolised
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
+
+
+def write(run: Run, image: Image, accelerator: str, runs: Path) -> Path:
+    """Write the evidence under `runs`, in a folder of the cell and the program; returns the folder."""
+    folder = runs / image.cell.slug / UNSAFE.sub("_", run.program.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    run.transcript.write(folder)
+    (folder / "command.txt").write_text(shlex.join(run.command) + "\n")
+    (folder / "reproduce.txt").write_text(reproduce(run, image) + "\n")
+    if run.registers:
+        (folder / "registers.txt").write_text(run.registers)
+    if frames := symbolised(bytes(run.transcript.raw), image.symbols):
+        (folder / "backtrace.txt").write_text("\n".join(frames) + "\n")
+    (folder / "verdict.json").write_text(json.dumps(summary(run, image, accelerator), indent=1))
+    return folder
+
+
+def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
+    """The verdict and what it rests on, as plain JSON values."""
+    seen = run.verdict.observation
+    return {
+        "cell": str(image.cell),
+        "test": run.program.name,
+        "outcome": run.verdict.outcome,
+        "reason": run.verdict.reason,
+        "status": seen.status,
+        "status_from": seen.status_from,
+        "ending": seen.ending.detail if seen.ending else None,
+        "faults": [fault.text for fault in seen.faults],
+        "activity": seen.activity,
+        "seconds": round(seen.seconds, 3),
+        "limit": seen.limit,
+        "accelerator": accelerator,
+        "origin": run.origin,
+        "vcpus": [{"index": vcpu.index, "pc": hex(vcpu.pc)} for vcpu in run.vcpus],
+        "image": image.digest,
+        "facts": dict(image.facts),
+    }
+
+
+def reproduce(run: Run, image: Image) -> str:
+    """A shell line that runs the same program on the same cell again."""
+    line = f"osv-harness test {shlex.quote(str(image.cell))} {shlex.quote(run.program.name)}"
+    root = image.facts.get("checkout")
+    return f"OSV_ROOT={shlex.quote(root)} {line}" if root else line

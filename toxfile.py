@@ -18,7 +18,7 @@ SUITES = {"apps": "tests/apps", "perf": "tests/perf"}
 """What a suffix of an environment's name runs; without one it is tests/unit."""
 
 
-# Optional, because an older tox, which does not know this hook, then still gets so far as to provision a newer one.
+# Optional, so that an older tox, which does not know this hook, still gets so far as to provision a newer one.
 @impl(optionalhook=True)
 def tox_extend_envs() -> Iterable[str]:
     """Whatever was asked for is an environment."""
@@ -28,7 +28,8 @@ def tox_extend_envs() -> Iterable[str]:
     names = [name for name in asked.replace(",", " ").split() if name != "ALL"]
     for name in names:
         if not name.replace("-", "").replace(".", "").isidentifier():
-            raise HandledError(f"tox can't have an environment named {name!r}: write options with -, kernels not at all")
+            cure = "write options with -, as in qemu-rofs-hide_symbols, and no kernel"
+            raise HandledError(f"tox can't have an environment named {name!r}: {cure}.")
     return names
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness import host_proof
 from harness.cache import Cache
 from harness.errors import HostError
 from harness.host_needs import NEEDS, Capability, surroundings, tried
@@ -55,7 +56,7 @@ class Host:
 
     def accelerator(self, arch: str) -> str:
         """`kvm` if it is proved for guests of `arch` here, else `tcg`. Raises `HostError` without a QEMU."""
-        if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not Path("/dev/kvm").exists():
+        if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not host_proof.KVM.exists():
             return "tcg"
         return "kvm" if self.proof(arch, "kvm").answered else "tcg"
 
@@ -111,9 +112,9 @@ class Host:
         if accelerator == "kvm":
             if arch != host_arch():
                 return replace(row, found=f"this host is {host_arch()}", cure="Use a host of that arch.")
-            if not Path("/dev/kvm").exists():
+            if not host_proof.KVM.exists():
                 return replace(row, found="there is no /dev/kvm", cure="Enable (nested) virtualisation.")
-            if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            if not os.access(host_proof.KVM, os.R_OK | os.W_OK):
                 cure = "Join the group kvm: sudo usermod -aG kvm $USER, then log in again."
                 return replace(row, found="/dev/kvm can't be opened by this user", cure=cure)
         try:

@@ -17,6 +17,9 @@ from pathlib import Path
 from harness.cache import Cache, digest_of
 from harness.errors import HostError
 
+KVM = Path("/dev/kvm")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 LIMITS = {"kvm": 2.0, "tcg": 10.0}
 """How long a tiny guest may be silent, in seconds. Both answer within 0.2 s; only a busy host makes TCG slower."""
 
@@ -139,12 +142,12 @@ def proved(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool 
 def _circumstances(binary: Path, arch: str, accelerator: str) -> dict[str, object]:
     at = binary.resolve().stat()
     try:
-        kvm = Path("/dev/kvm").stat()
+        kvm = KVM.stat()
         device = [kvm.st_mode, kvm.st_uid, kvm.st_gid]
     except OSError:
         device = []
     return {
-        "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        "boot": BOOT_ID.read_text().strip(),
         "qemu": [str(binary), at.st_ino, at.st_size, at.st_mtime_ns],
         "kvm": device if accelerator == "kvm" else [],
         "user": [os.geteuid(), sorted(os.getgroups())],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from harness.cache import Cache
 
@@ -61,15 +62,12 @@ class Symbols:
 def _write_table(elf: Path, out: Path) -> None:
     with elf.open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
-        rows = (
-            {
-                (symbol["st_value"], symbol.name): symbol["st_size"]
-                for symbol in table.iter_symbols()
-                if symbol["st_info"]["type"] == "STT_FUNC"
-            }
-            if table
-            else {}
-        )
+        found = table.iter_symbols() if isinstance(table, SymbolTableSection) else iter(())
+        rows = {
+            (symbol["st_value"], symbol.name): symbol["st_size"]
+            for symbol in found
+            if symbol["st_info"]["type"] == "STT_FUNC"
+        }
     out.write_text(json.dumps([[name, address, size] for (address, name), size in sorted(rows.items())]))
 
 

@@ -64,6 +64,11 @@ class Witness:
         """Whether this kernel has the places that tell a program's status."""
         return Point.RETURNED in self._places.values() or self.status is not None
 
+    @property
+    def halted(self) -> bool:
+        """Whether the kernel gave up: the guest stands at the entry of halt()."""
+        return Point.HALT in self.passed
+
     def take(self) -> bool:
         """Note the place at which the guest stands, and let it run on; False when nothing more will come.
 

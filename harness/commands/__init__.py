@@ -2,6 +2,13 @@
 
 from types import ModuleType
 
-from harness.commands import cache, doctor, matrix
+from harness.commands import boot, build, cache, doctor, matrix, test
 
-COMMANDS: dict[str, ModuleType] = {"doctor": doctor, "matrix": matrix, "cache": cache}
+COMMANDS: dict[str, ModuleType] = {
+    "doctor": doctor,
+    "matrix": matrix,
+    "build": build,
+    "boot": boot,
+    "test": test,
+    "cache": cache,
+}

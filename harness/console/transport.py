@@ -50,7 +50,7 @@ class SerialConsole(SocketSpawn):  # type: ignore[misc]  # pexpect is not typed
 
     def _take(self, size: int) -> bytes:
         try:
-            data = self.socket.recv(size)
+            data: bytes = self.socket.recv(size)
         except ConnectionResetError:
             data = b""
         if not data:

@@ -51,7 +51,8 @@ class Qmp:
                     return dict(event)
 
         try:
-            return self._wait(wait(), timeout)
+            event: dict[str, Any] = self._wait(wait(), timeout)
+            return event
         except (QMPError, OSError, EOFError, TimeoutError) as error:
             raise HypervisorError(f"QEMU sent no {' or '.join(names)} within {timeout:.0f} s.") from error
 

@@ -29,7 +29,7 @@ def _suite_of(root: ET.Element, pattern: ET.Element, properties: dict[str, str])
         if suite.get("name") == properties["cell"]:
             return suite
     kept = {name: value for name, value in pattern.attrib.items() if name in ("timestamp", "hostname")}
-    suite = ET.SubElement(root, "testsuite", name=properties["cell"], **kept)
+    suite = ET.SubElement(root, "testsuite", {"name": properties["cell"], **kept})
     block = ET.SubElement(suite, "properties")
     for name in SUITE_PROPERTIES:
         ET.SubElement(block, "property", name=name, value=properties.get(name, ""))

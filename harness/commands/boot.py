@@ -1,0 +1,145 @@
+"""Boot a cell with its console on this terminal, running COMMAND if one is given; Ctrl-] ends it."""
+
+import argparse
+import os
+import select
+import socket
+import sys
+import tempfile
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic
+
+from harness.console.transcript import printable
+from harness.events import subscribed
+from harness.guest import Guest
+from harness.hypervisors import hypervisor
+from harness.lab import Lab
+from harness.machine import Machine
+from harness.programs.linux import Agent
+from harness.report.progress import Progress
+
+QUIT = b"\x1d"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The cell, what to run in it, and how big it is."""
+    parser.add_argument("cell", help="a cell's name: qemu-rofs")
+    parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="what the guest runs (default: a shell)")
+    parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--memory", type=int, default=512, metavar="MIB")
+    parser.add_argument("--network", action="store_true", help="give it a network of its own")
+    parser.add_argument("--gdb", action="store_true", help="wait for gdb on a private socket")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Boot it; returns when the guest has ended, 0 if it powered off."""
+    lab = Lab(arguments.osv_root)
+    cell = lab.cell(arguments.cell)
+    with subscribed(Progress()):
+        image = lab.image(cell)
+    linux = cell.kernel == "linux"
+    command = " ".join(arguments.command)
+    cmdline = image.cmdline if linux else f"{image.cmdline} {command}".strip()
+    machine = Machine(
+        image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(cell), arguments.network, control=linux
+    )
+    vm = hypervisor(cell.hypervisor).start(machine)
+    with ExitStack() as stack:
+        guest = stack.enter_context(Guest(machine, vm, monotonic()))
+        if arguments.gdb and vm.debug:
+            symbols = image.symbols or image.kernel
+            stack.enter_context(_gdb_socket(vm.debug, symbols))
+        else:
+            vm.resume()
+        if linux and vm.control:
+            _run_when_ready(guest, vm.control, command or "sh -i <&1")
+        stack.enter_context(_raw_terminal())
+        _pass_through(guest)
+        ending = vm.ending(1.0)
+    print(f"\nthe guest ended: {ending.detail if ending else 'you stopped it'}")
+    return 0 if ending is None or ending.cause == "powered_off" else 1
+
+
+def _pass_through(guest: Guest) -> None:
+    """Console to terminal and keys to console, until the guest ends or Ctrl-] is pressed.
+
+    On a terminal the guest's bytes are passed as they come, as any serial terminal does, for the person
+    asked to sit at it; into a pipe or a file go safe lines only.
+    """
+    keys = sys.stdin.fileno() if sys.stdin.isatty() else None
+    rest = b""
+    while True:
+        ready, _, _ = select.select([guest.vm.console, *([keys] if keys is not None else [])], [], [])
+        if keys in ready:
+            typed = os.read(sys.stdin.fileno(), 1024)
+            if QUIT in typed:
+                return
+            guest.vm.console.sendall(typed)
+        if guest.vm.console in ready:
+            data = guest.vm.console.recv(1 << 16)
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), data)
+            else:
+                *lines, rest = (rest + data).split(b"\n")
+                sys.stdout.writelines(printable(line) + "\n" for line in lines)
+                sys.stdout.flush()
+            if not data:
+                return
+
+
+def _run_when_ready(guest: Guest, line: socket.socket, command: str) -> None:
+    """Wait in the background for the agent, have it run the command, and then turn the guest off."""
+
+    def talk() -> None:
+        agent = Agent(line)
+        while not agent.gone and "boot" not in agent.exited:
+            was_ready = agent.ready
+            agent.listen()
+            if agent.ready and not was_ready:
+                agent.run("boot", command)
+        if not agent.gone:
+            line.sendall(b"poweroff\n")
+
+    threading.Thread(target=talk, daemon=True).start()
+
+
+@contextmanager
+def _raw_terminal() -> Iterator[None]:
+    """Keys as they are pressed, restored whatever happens."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setraw(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+
+
+@contextmanager
+def _gdb_socket(debug: socket.socket, symbols: Path) -> Iterator[None]:
+    """A socket that only this user can reach, joined to the guest's debug stub; prints gdb's line."""
+    with tempfile.TemporaryDirectory(prefix="osv-harness-gdb-") as folder:
+        path = Path(folder) / "gdb"
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        server.listen(1)
+        print(f"the guest waits for: gdb {symbols} -ex 'target remote {path}'", flush=True)
+        threading.Thread(target=_join, args=(server, debug), daemon=True).start()
+        yield
+
+
+def _join(server: socket.socket, debug: socket.socket) -> None:
+    gdb, _ = server.accept()
+    while True:
+        for source in select.select([gdb, debug], [], [])[0]:
+            data = source.recv(1 << 16)
+            if not data:
+                return
+            (debug if source is gdb else gdb).sendall(data)

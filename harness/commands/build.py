@@ -1,0 +1,36 @@
+"""Build a cell's image, or find it in the cache, and say what it is made of and how big it is."""
+
+import argparse
+
+from harness.commands._screen import screen, table
+from harness.commands.cache import shown
+from harness.events import subscribed
+from harness.lab import Lab
+from harness.report.progress import Progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The cells."""
+    parser.add_argument("cell", nargs="+", help="a cell's name: qemu-rofs, osv:aarch64-qemu-rofs+hide_symbols")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build them in the order given."""
+    lab = Lab(arguments.osv_root)
+    for name in arguments.cell:
+        cell = lab.cell(name)
+        with subscribed(Progress()):
+            image = lab.image(cell)
+        rows = table("", "")
+        rows.add_row("cell", str(cell))
+        files = [("kernel", image.kernel), ("initrd", image.initrd)] + [
+            ("disk", disk.path) for disk in image.disks
+        ]
+        for what, path in files:
+            if path:
+                rows.add_row(what, f"{path}  {shown(path.stat().st_size)}")
+        rows.add_row("command line", image.cmdline)
+        for fact, value in image.facts.items():
+            rows.add_row(fact, value)
+        screen().print(rows)
+    return 0

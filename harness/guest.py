@@ -1,6 +1,7 @@
 """A running guest: its console, its process, and waiting for the first thing that ends a wait."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from time import monotonic
 from types import TracebackType
@@ -68,6 +69,14 @@ class Guest(AbstractContextManager["Guest"]):
             except EOF:
                 self.closed = True
         self.monitor.finish()
+
+    def visit(
+        self, line: str, act: Callable[[Mapping[int, int]], None], over: Callable[[], bool], deadline: float
+    ) -> None:
+        """Wait for the line, then start `act` in a thread with the forwarded ports; it ends with the guest."""
+        self.monitor.marker = line.encode()
+        if self.wait(lambda: self.monitor.marker_seen or over(), deadline) and self.monitor.marker_seen:
+            threading.Thread(target=act, args=(self.vm.ports(),), daemon=True).start()
 
     def activity(self) -> Activity:
         """What the vCPUs do now, from their threads' cpu time and a few looks at where they are."""

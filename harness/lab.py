@@ -17,7 +17,7 @@ from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv
 from harness.machine import Image
 from harness.matrix import Matrix
-from harness.programs import Program, Run, Runner
+from harness.programs import Program, Run, Runner, Visit
 from harness.programs.linux import LinuxRunner
 from harness.programs.osv import OsvRunner
 from harness.vcpus import room_for
@@ -104,8 +104,8 @@ class Lab:
             raise CellError(f"{cell} has no test {name}.", f"The nearest are: {', '.join(near) or 'none'}.")
         return programs[name]
 
-    def run(self, cell: Cell, program: Program) -> Run:
+    def run(self, cell: Cell, program: Program, visit: Visit | None = None) -> Run:
         """Run a program in a guest of its own, when the host has room for its vCPUs."""
         runner = self.runner(cell)
         with room_for(program.cpus, self.cache.root / "locks" / "vcpus"):
-            return runner.run(program)
+            return runner.run(program, visit)

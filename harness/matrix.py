@@ -227,7 +227,7 @@ def host_arch() -> str:
 
 def nearest(word: str, known: Mapping[str, object] | list[str] | tuple[str, ...], count: int = 3) -> list[str]:
     """The known names that look most like the word, best first; empty if none looks like it at all."""
-    return get_close_matches(word, list(known), count, cutoff=0.5)
+    return get_close_matches(word, list(known), count)
 
 
 def did_you_mean(word: str, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.expectations import complaint, expected
 from harness.lab import Lab
-from harness.programs import Program, Run
+from harness.programs import Program, Run, Visit
 from harness.report import evidence, junit
 from harness.report.progress import Progress
 from harness.verdict import Outcome
@@ -79,19 +79,20 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test that takes `guest_program` one item for each in-guest test of each asked cell."""
-    if "guest_program" not in metafunc.fixturenames:
+    """Make a test that takes `cell` an item for each asked cell, and with `guest_program` for each of its tests."""
+    if "cell" not in metafunc.fixturenames:
         return
     config = metafunc.config
     lab = config.stash[LAB]
     try:
         cells = config.stash[CELLS] or [lab.cell("qemu-rofs")]
+        if "guest_program" not in metafunc.fixturenames:
+            metafunc.parametrize("cell", cells, ids=[str(cell) for cell in cells])
+            return
         rows = [(cell, program) for cell in cells for program in lab.programs(cell)]
     except HarnessError as error:
         pytest.exit(str(error), returncode=3)
-    metafunc.parametrize(
-        ("cell", "guest_program"), rows, ids=[f"{cell}/{program.name}" for cell, program in rows], scope="function"
-    )
+    metafunc.parametrize(("cell", "guest_program"), rows, ids=[f"{cell}/{program.name}" for cell, program in rows])
 
 
 @pytest.fixture(scope="session")
@@ -116,10 +117,10 @@ class GuestRun:
         self._runs = runs
         self._record = record_property
 
-    def __call__(self, cell: Cell, program: Program) -> None:
+    def __call__(self, cell: Cell, program: Program, visit: Visit | None = None) -> None:
         __tracebackhide__ = True
         try:
-            run = self._lab.run(cell, program)
+            run = self._lab.run(cell, program, visit)
         except HarnessError as error:
             pytest.fail(f"harness_error: {error}", pytrace=False)
         outcome = run.verdict.outcome

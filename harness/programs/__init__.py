@@ -1,5 +1,6 @@
 """How a program is run in a guest of a kernel, and how its end is learnt: one module a kernel."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -26,6 +27,7 @@ class Program:
     cpus: int = 1
     memory: int = 512
     network: bool = False
+    forwards: tuple[int, ...] = ()
     nested: tuple[str, ...] = ()
     ends_by: str = ""
     skip_statuses: tuple[int, ...] = ()
@@ -45,13 +47,22 @@ class Run:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What the host does with a program while it runs: once the console shows `line`, `act` is called in a
+    thread with the host port of each forwarded guest port. The verdict is still the program's own."""
+
+    line: str
+    act: Callable[[Mapping[int, int]], None]
+
+
 class Runner(Protocol):
     """Runs programs in guests of one image, one guest each."""
 
     image: Image
     accelerator: str
 
-    def run(self, program: Program) -> Run:
+    def run(self, program: Program, visit: Visit | None = None) -> Run:
         """Run it to a verdict; a fault of the harness or the host is a verdict too, never an exception."""
         ...
 

@@ -15,7 +15,7 @@ from harness.events import publish
 from harness.guest import Guest
 from harness.hypervisors import Hypervisor, Template, Vm, forking
 from harness.machine import Image, Machine
-from harness.programs import Program, Run, conclude, failed_to_run
+from harness.programs import Program, Run, Visit, conclude, failed_to_run
 from harness.verdict import Observation
 
 BOOT_SECONDS = 60.0
@@ -71,10 +71,10 @@ class LinuxRunner:
         """The machine that the program's guest is."""
         return Machine(
             self.image, self.image.cmdline, program.cpus, program.memory, self.accelerator,
-            program.network, control=True,
+            program.network, control=True, forwards=program.forwards,
         )  # fmt: skip
 
-    def run(self, program: Program) -> Run:
+    def run(self, program: Program, visit: Visit | None = None) -> Run:
         started = monotonic()
         machine = self.machine(program)
         try:
@@ -83,7 +83,7 @@ class LinuxRunner:
             return failed_to_run(program, str(error), Transcript(started))
         with Guest(machine, vm, started) as guest:
             try:
-                return self._observe(program, guest, origin)
+                return self._observe(program, guest, origin, visit)
             except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
@@ -117,7 +117,7 @@ class LinuxRunner:
             forks.freeze(vm, template)
         publish("template.done", str(self.image.cell))
 
-    def _observe(self, program: Program, guest: Guest, origin: str) -> Run:
+    def _observe(self, program: Program, guest: Guest, origin: str, visit: Visit | None) -> Run:
         vm, monitor, started = guest.vm, guest.monitor, guest.transcript.start
         agent = _attach(guest)
         vm.resume()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from harness.cache import Cache
+from harness.cell import Cell
 from harness.console.monitor import Monitor
 from harness.console.transcript import Transcript
 from harness.errors import HarnessError
@@ -11,7 +12,7 @@ from harness.guest import Guest
 from harness.hypervisors import Cause, Ending, Hypervisor, Vm
 from harness.hypervisors._gdb import GdbRemote
 from harness.machine import Image, Machine
-from harness.programs import Program, Run, conclude, failed_to_run
+from harness.programs import Program, Run, Visit, conclude, failed_to_run
 from harness.symbols import Symbols
 from harness.verdict import Activity, Observation
 from harness.witness import Point, Witness, watch
@@ -29,25 +30,35 @@ class Launch:
     kernel: str = ""
 
 
+def launch_of(cell: Cell) -> Launch:
+    """How programs are launched on the cell. Source: OSv's scripts/run.py (--nopci) and scripts/test.py (ld.so)."""
+    loader = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}[cell.arch]
+    return Launch(
+        before=loader if "linux_ld" in cell.options else "",
+        kernel="--nopci" if cell.hypervisor == "qemu_microvm" else "",
+    )
+
+
 class OsvRunner:
     """Boots one guest a program. The image's symbols let a witness stand in the kernel where there are any."""
 
-    def __init__(
-        self, image: Image, hypervisor: Hypervisor, accelerator: str, cache: Cache, launch: Launch | None = None
-    ) -> None:
+    def __init__(self, image: Image, hypervisor: Hypervisor, accelerator: str, cache: Cache) -> None:
         self.image = image
         self.accelerator = accelerator
         self._hypervisor = hypervisor
-        self._launch = launch or Launch()
+        self._launch = launch_of(image.cell)
         self._symbols = Symbols(image.symbols, cache) if image.symbols else None
 
     def machine(self, program: Program) -> Machine:
         """The machine that runs the program; `--verbose` makes the kernel tell statuses and its clean end."""
         words = (self.image.cmdline, self._launch.kernel, "--verbose", self._launch.before, program.command)
         cmdline = " ".join(word for word in words if word)
-        return Machine(self.image, cmdline, program.cpus, program.memory, self.accelerator, program.network)
+        return Machine(
+            self.image, cmdline, program.cpus, program.memory, self.accelerator, program.network,
+            forwards=program.forwards,
+        )  # fmt: skip
 
-    def run(self, program: Program) -> Run:
+    def run(self, program: Program, visit: Visit | None = None) -> Run:
         started = monotonic()
         machine = self.machine(program)
         try:
@@ -56,11 +67,11 @@ class OsvRunner:
             return failed_to_run(program, str(error), Transcript(started))
         with Guest(machine, vm, started) as guest:
             try:
-                return self._watch(program, guest)
+                return self._watch(program, guest, visit)
             except HarnessError as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
-    def _watch(self, program: Program, guest: Guest) -> Run:
+    def _watch(self, program: Program, guest: Guest, visit: Visit | None) -> Run:
         vm, monitor = guest.vm, guest.monitor
         witness = self._witness(vm)
         if witness:
@@ -72,8 +83,13 @@ class OsvRunner:
         def dead() -> bool:
             return witness.halted if witness else bool(monitor.faults())
 
-        guest.wait(lambda: monitor.first("booted") is not None or dead(), monotonic() + BOOT_SECONDS + program.limit)
-        ended = guest.wait(dead, monotonic() + program.limit) or guest.closed
+        guest.wait(
+            lambda: monitor.first("booted") is not None or dead(), monotonic() + BOOT_SECONDS + program.limit
+        )
+        deadline = monotonic() + program.limit
+        if visit:
+            guest.visit(visit.line, visit.act, dead, deadline)
+        ended = guest.wait(dead, deadline) or guest.closed
         if not guest.closed:
             guest.wait_for_quiet(GRACE_SECONDS, LONGEST_GRACE if ended else GRACE_SECONDS)
         alive = not guest.closed

@@ -492,9 +492,13 @@ def test_real_checkout_builds_and_its_second_build_takes_under_a_second(real: Pa
     image = Osv(real).build(ROFS, Cache())
     assert image.cmdline.startswith("--rootfs=rofs")
     assert image.manifest is not None and "/tests/tst-hello.so" in image.manifest.read_text()
-    started = time.monotonic()
-    assert Osv(real).build(ROFS, Cache()) == image
-    assert time.monotonic() - started < 1
+
+    def again() -> float:
+        started = time.monotonic()
+        assert Osv(real).build(ROFS, Cache()) == image
+        return time.monotonic() - started
+
+    assert min(again() for _ in range(3)) < 1  # the best of three, as other tests load the host
 
 
 def test_real_checkout_is_synced_whole(real: Path, tree: Tree) -> None:

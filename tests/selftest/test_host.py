@@ -1,0 +1,343 @@
+"""The host probes: tiny guests that answer or don't, proofs that are kept, programs that are missing or lie."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import host_proof
+from harness.cache import Cache
+from harness.errors import HostError
+from harness.host import Host
+from harness.host_install import install, missing_packages
+from harness.host_needs import NEEDS, Capability, Need, tried
+from harness.host_proof import GUESTS, proved
+
+HALT = {"x86_64": bytes(65536 - 16) + bytes.fromhex("faf4ebfd").ljust(16, b"\0"),
+        "aarch64": bytes.fromhex("7f2003d5 ffffff17")}  # fmt: skip
+"""Guests that do nothing for ever: cli; hlt; jmp -1, and wfi; b -1."""
+
+FAKE_QEMU = """#!/bin/sh
+case "$*" in
+-version) echo "QEMU emulator version {version} (fake)";;
+"-machine help") printf 'Supported machines are:\\nq35  a board\\nmicrovm  another\\n';;
+"-accel help") printf 'Accelerators supported in QEMU binary:\\ntcg\\nkvm\\n';;
+*"-accel kvm"*) echo kvm >>{log}; {kvm};;
+*) echo tcg >>{log}; exit 85;;
+esac
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of programs that comes first in PATH."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return programs
+
+
+@pytest.fixture
+def fake_qemu(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Puts a QEMU first in PATH on an x86_64 host with a /dev/kvm; returns the log of the guests it started."""
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    kvm = tmp_path / "kvm"
+    kvm.touch()
+    monkeypatch.setattr(host_proof, "KVM", kvm)
+
+    def make(version: str = "9.1.0", kvm: str = "exit 85") -> Path:
+        log = tmp_path / "started"
+        log.touch()
+        _program(folder / "qemu-system-x86_64", FAKE_QEMU.format(version=version, log=log, kvm=kvm))
+        return log
+
+    return make
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def _program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_a_tiny_guest_answers_in_emulation(arch: str) -> None:
+    proof = host_proof.prove(Host().qemu(arch).path, arch, "tcg")
+    assert proof.answered, proof
+    assert proof.seconds < host_proof.LIMITS["tcg"]
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_a_guest_that_never_answers_proves_nothing_and_leaves_no_qemu(
+    arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GUESTS, arch, HALT[arch])
+    monkeypatch.setitem(host_proof.LIMITS, "tcg", 1.0)
+    before = _children()
+    proof = host_proof.prove(Host().qemu(arch).path, arch, "tcg")
+    assert not proof.answered
+    assert "never answered" in proof.detail
+    assert _children() == before
+
+
+def test_a_firmware_that_only_resets_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU then ends by itself with status 0, and not with the answer's."""
+    triple_fault = bytes(65536 - 16) + bytes.fromhex("0f011e0000cc").ljust(16, b"\0")
+    monkeypatch.setitem(GUESTS, "x86_64", triple_fault)
+    proof = host_proof.prove(Host().qemu("x86_64").path, "x86_64", "tcg")
+    assert not proof.answered
+    assert "exited with 0" in proof.detail
+
+
+def test_a_killed_probe_takes_its_qemu_along(tmp_path: Path) -> None:
+    script = (
+        "from harness import host_proof as p; from harness.host import Host\n"
+        f"p.GUESTS['x86_64'] = bytes(65520) + {HALT['x86_64'][-16:]!r}; p.LIMITS['tcg'] = 60\n"
+        "p.prove(Host().qemu('x86_64').path, 'x86_64', 'tcg')\n"
+    )
+    environment = {**os.environ, "OSV_HARNESS_CACHE": str(tmp_path)}
+    probe = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    try:
+        qemus = _wait_for(lambda: [pid for pid in _children(probe.pid) if _runs_guest(pid)])
+    finally:
+        probe.send_signal(signal.SIGKILL)
+        probe.wait()
+    assert len(qemus) == 1
+    assert _wait_for(lambda: not _alive(qemus[0]))
+
+
+def test_kvm_that_answers_is_used(fake_qemu: Callable[..., Path], cache: Cache) -> None:
+    fake_qemu()
+    host = Host(cache)
+    assert host.accelerator("x86_64") == "kvm"
+    assert host.capability("kvm-x86_64").present
+
+
+@pytest.mark.parametrize(
+    ("kvm", "found"),
+    [
+        ("echo 'failed to set MSR 0x10a' >&2; kill -ABRT $$", "SIGABRT: failed to set MSR 0x10a"),
+        ("echo 'Could not access KVM' >&2; exit 1", "exited with 1: Could not access KVM"),
+        ("exit 0", "exited with 0: without a word"),
+        ("exec sleep 60", "never answered"),
+    ],
+)
+def test_kvm_that_does_not_answer_is_not_used_and_says_why(
+    fake_qemu: Callable[..., Path], cache: Cache, monkeypatch: pytest.MonkeyPatch, kvm: str, found: str
+) -> None:
+    monkeypatch.setitem(host_proof.LIMITS, "kvm", 0.5)
+    fake_qemu(kvm=kvm)
+    host = Host(cache)
+    assert host.accelerator("x86_64") == "tcg"
+    assert found in host.capability("kvm-x86_64").found
+    assert not host.capability("kvm-x86_64").present
+    assert host.capability("tcg-x86_64").present, "a failure of KVM is not one of QEMU"
+
+
+def test_kvm_is_not_tried_for_another_arch_or_without_its_device(
+    fake_qemu: Callable[..., Path], cache: Cache
+) -> None:
+    log = fake_qemu()
+    host_proof.KVM.unlink()
+    host = Host(cache)
+    assert host.accelerator("x86_64") == "tcg"
+    assert host.accelerator("aarch64") == "tcg"
+    assert host.capability("kvm-x86_64").found == "there is no /dev/kvm"
+    assert host.capability("kvm-aarch64").found == "this host is x86_64"
+    assert log.read_text() == ""
+
+
+def test_a_proof_is_kept_for_one_boot_one_qemu_and_one_kvm(
+    fake_qemu: Callable[..., Path], cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot = tmp_path / "boot_id"
+    boot.write_text("first")
+    monkeypatch.setattr(host_proof, "BOOT_ID", boot)
+    log = fake_qemu()
+
+    def started() -> int:
+        assert Host(cache).accelerator("x86_64") == "kvm"
+        return len(log.read_text().splitlines())
+
+    assert [started(), started()] == [1, 1]
+    boot.write_text("second")
+    assert [started(), started()] == [2, 2]
+    host_proof.KVM.chmod(0o600)
+    assert [started(), started()] == [3, 3]
+    fake_qemu(version="9.1.1000")
+    assert [started(), started()] == [4, 4]
+    assert Host(cache).proof("x86_64", "kvm", again=True).answered
+    assert len(log.read_text().splitlines()) == 5
+
+
+def test_a_damaged_proof_is_found_again(fake_qemu: Callable[..., Path], cache: Cache) -> None:
+    fake_qemu()
+    assert Host(cache).accelerator("x86_64") == "kvm"
+    (kept,) = (cache.root / "host").glob("*.json")
+    kept.write_text('{"accelerator": "kvm"')
+    assert Host(cache).accelerator("x86_64") == "kvm"
+
+
+def test_parallel_workers_probe_once(fake_qemu: Callable[..., Path], cache: Cache) -> None:
+    log = fake_qemu(kvm="sleep 0.3; exit 85")
+    binary = Host(cache).qemu("x86_64").path
+    with ThreadPoolExecutor(6) as pool:
+        proofs = list(pool.map(lambda _: proved(binary, "x86_64", "kvm", Cache(cache.root)), range(6)))
+    assert all(proof.answered for proof in proofs)
+    assert log.read_text() == "kvm\n"
+
+
+def test_qemu_tells_version_machines_and_accelerators(fake_qemu: Callable[..., Path], folder: Path) -> None:
+    fake_qemu(version="8.2.2")
+    qemu = Host().qemu("x86_64")
+    assert qemu.path == folder / "qemu-system-x86_64"
+    assert qemu.version == (8, 2, 2)
+    assert qemu.machines == {"q35", "microvm"}
+    assert qemu.accelerators == {"tcg", "kvm"}
+
+
+def test_a_missing_qemu_says_which_package_brings_it(monkeypatch: pytest.MonkeyPatch, cache: Cache) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(HostError) as caught:
+        Host(cache).qemu("aarch64")
+    assert caught.value.happened == "qemu-system-aarch64 is missing."
+    assert "qemu-system-arm" in caught.value.cure
+    row = Host(cache).capability("tcg-aarch64")
+    assert not row.present
+    assert row.found == "qemu-system-aarch64 is missing."
+
+
+def test_a_qemu_that_is_too_old_or_broken_says_so_in_its_own_words(
+    fake_qemu: Callable[..., Path], folder: Path
+) -> None:
+    fake_qemu(version="6.2.0")
+    with pytest.raises(HostError, match=r"is 6\.2\.0, and 7\.2 or newer is needed"):
+        Host().qemu("x86_64")
+    library = "error while loading shared libraries: libpixman-1.so.0"
+    _program(folder / "qemu-system-x86_64", f"#!/bin/sh\necho '{library}' >&2; exit 127\n")
+    with pytest.raises(HostError, match=library):
+        Host().qemu("x86_64")
+    _program(folder / "qemu-system-x86_64", "#!/bin/sh\necho hello\n")
+    with pytest.raises(HostError, match="told no version but: 'hello"):
+        Host().qemu("x86_64")
+
+
+def test_a_program_counts_only_if_it_runs(folder: Path) -> None:
+    need = Need("it", "testing", frozenset({"linux"}), (("first", "-V"), ("second", "-V")), ("p",))
+    _program(folder / "first", "#!/bin/sh\necho first of all; echo first 1.2\n")
+    assert tried(need).found == "missing: second"
+    assert tried(need).how_to_get == "apt-get install p"
+    _program(folder / "second", "#!/bin/sh\necho cannot >&2; exit 1\n")
+    assert not tried(need).present
+    _program(folder / "second", "#!/bin/sh\nprintf '\\033[1msecond 3.4\\033[m\\n' >&2; exit 1\n")
+    assert tried(need).present, "some programs tell their version and then exit with 1"
+    assert tried(need).found == "first 1.2; second 3.4"
+    assert tried(need).how_to_get == ""
+
+
+def test_what_is_required_depends_on_the_kernels_asked_about(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.host.surroundings", lambda cpus, folder: [])
+
+    def required(*kernels: str) -> set[str]:
+        return {row.name for row in Host(cache).capabilities(kernels) if row.required}
+
+    assert {"qemu-x86_64", "qemu-aarch64", "tcg-x86_64", "debian-packages", "squashfs"} <= required("linux")
+    assert not {"osv-build", "kvm-x86_64", "firecracker"} & required("linux")
+    assert required("linux", "osv") - required("linux") >= {"osv-build", "osv-compiler-aarch64", "git"}
+
+
+def test_every_need_of_the_matrix_is_a_capability(cache: Cache) -> None:
+    from harness.matrix import Matrix
+
+    host = Host(cache)
+    for rule in Matrix.load().host_rules:
+        for need in rule.needs:
+            for arch in ("x86_64", "aarch64"):
+                assert host.capability(need.format(arch=arch)).name == need.format(arch=arch)
+
+
+def test_an_unknown_capability_ends_with_the_nearest(cache: Cache) -> None:
+    with pytest.raises(HostError, match="firecracker"):
+        Host(cache).capability("firecraker")
+
+
+def test_only_what_is_absent_and_required_is_installed() -> None:
+    rows = [
+        Capability("a", "a", "", present=True, packages=("have",), required=True),
+        Capability("b", "b", "", present=False, packages=("want", "also"), required=True),
+        Capability("c", "c", "", present=False, packages=("may",)),
+    ]
+    assert missing_packages(rows) == ["also", "want"]
+    assert missing_packages(rows, optional=True) == ["also", "may", "want"]
+
+
+def test_packages_are_installed_by_apt_as_root(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    _program(folder / "apt-get", f'#!/bin/sh\necho "$DEBIAN_FRONTEND $*" >>{tmp_path}/asked\n')
+    install(["b", "a"])
+    assert (tmp_path / "asked").read_text().splitlines() == [
+        "noninteractive update -q",
+        "noninteractive install -y --no-install-recommends b a",
+    ]
+
+
+def test_without_root_the_one_command_to_run_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    _program(folder / "sudo", "#!/bin/sh\nexit 1\n")
+    with pytest.raises(HostError) as caught:
+        install(["wrk"])
+    assert caught.value.cure == (
+        "Run: sudo apt-get update && sudo apt-get install -y --no-install-recommends wrk"
+    )
+
+
+def test_an_apt_that_fails_is_no_success(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    _program(folder / "apt-get", '#!/bin/sh\n[ "$1" = update ]\n')
+    with pytest.raises(HostError, match=r"apt-get install .* failed"):
+        install(["wrk"])
+
+
+def test_what_linux_cells_need_can_all_be_installed() -> None:
+    for need in NEEDS.values():
+        assert need.packages or need.cure, f"{need.name} does not say how to get it"
+
+
+def _children(parent: int | None = None) -> list[int]:
+    parent = parent or os.getpid()
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _runs_guest(pid: int) -> bool:
+    return b"qemu-system" in Path(f"/proc/{pid}/exe").readlink().name.encode()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _wait_for(ask: Callable[[], Any], seconds: float = 20.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer

@@ -1,0 +1,34 @@
+"""OSv's tests that need the host to take part. Source: the checkout's scripts/tests/test_net.py and test_tracing.py."""
+
+import contextlib
+import socket
+from collections.abc import Mapping
+
+import pytest
+
+from harness.cell import Cell
+from harness.programs import Program, Visit
+from harness.pytest_plugin import GuestRun
+
+PORT = 7777
+
+
+def test_tcp_close_without_reading(run_guest: GuestRun, cell: Cell) -> None:
+    """A guest closes a connection whose data it has not read, while the host goes on sending; it ends well."""
+    if cell.kernel != "osv":
+        pytest.skip("the program is one of OSv's own tests")
+    program = Program(
+        "tcp_close_without_reading",
+        "/tests/misc-tcp-close-without-reading.so",
+        limit=120,
+        network=True,
+        forwards=(PORT,),
+    )
+    run_guest(cell, program, Visit("listening...", send_until_closed))
+
+
+def send_until_closed(ports: Mapping[int, int]) -> None:
+    """Send to the guest until it, or its end, breaks the connection."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[PORT]), timeout=30) as client:
+        while True:
+            client.sendall(b"." * 1024)

@@ -19,21 +19,21 @@ def programs(image: Image, accelerator: str, durations: Mapping[str, float]) -> 
     `durations` are the longest recorded seconds of a test on this cell; a test is never given less than
     its catalog's limit, and more if it is known to take long.
     """
-    data = _data(image.cell.kernel)
+    data, common = _data(image.cell.kernel), _data("common")
     rows = dict(_family_rows(data))
     if image.manifest and "manifest" in data:
         rows |= _manifest_rows(image.manifest.read_text(errors="replace"), data["manifest"]["test"])
     overrides = data.get("test", {})
-    scale = data["scale"][accelerator]
+    scale = common["scale"][accelerator]
     return [
-        _program(name, data["defaults"] | row | overrides.get(name, {}), scale, durations.get(name, 0.0))
+        _program(name, common["defaults"] | row | overrides.get(name, {}), scale, durations.get(name, 0.0))
         for name, row in sorted(rows.items())
     ]
 
 
-def scale(kernel: str, accelerator: str) -> float:
-    """How many times longer the kernel's limits are on the accelerator than on hardware."""
-    return float(_data(kernel)["scale"][accelerator])
+def scale(accelerator: str) -> float:
+    """How many times longer limits are on the accelerator than on hardware."""
+    return float(_data("common")["scale"][accelerator])
 
 
 def _program(name: str, row: Mapping[str, Any], scale: float, longest: float) -> Program:
@@ -63,5 +63,5 @@ def _manifest_rows(manifest: str, test: str) -> dict[str, dict[str, Any]]:
 
 
 @cache
-def _data(kernel: str) -> dict[str, Any]:
-    return tomllib.loads((FOLDER / f"{kernel}.toml").read_text())
+def _data(name: str) -> dict[str, Any]:
+    return tomllib.loads((FOLDER / f"{name}.toml").read_text())

@@ -13,13 +13,14 @@ from harness.console.patterns import patterns_of
 from harness.console.transcript import Transcript
 from harness.console.transport import SerialConsole
 from harness.events import publish
-from harness.hypervisors import Vm
+from harness.hypervisors import Vcpu, Vm
 from harness.machine import Machine
 from harness.verdict import Activity
 
 SAMPLES, SAMPLE_SECONDS = 6, 0.1
 SPIN_BYTES = 512
 IDLE_SHARE = 0.05
+WORTH_WAITING = 0.02
 
 
 class Guest(AbstractContextManager["Guest"]):
@@ -58,6 +59,23 @@ class Guest(AbstractContextManager["Guest"]):
                 return done()
         return True
 
+    def wait_within(self, done: Callable[[], bool], limit: float) -> Activity | None:
+        """Wait until `done` or the console's end, for which it returns None; at most `limit` seconds.
+
+        The limit is of the guest's own time: what it was ready to run but the host ran something else is
+        added, so that a busy host makes a test late and not wrong. Otherwise returns what the guest did
+        when its time was over.
+        """
+        deadline = monotonic() + limit
+        granted = 0.0
+        while not (self.wait(done, deadline) or self.closed):
+            waited = max((vcpu.waited_seconds for vcpu in self.vm.vcpus()), default=0.0)
+            if waited - granted < WORTH_WAITING * limit:
+                return self.activity()
+            deadline = monotonic() + waited - granted
+            granted = waited
+        return None
+
     def wait_for_quiet(self, quiet: float, longest: float) -> None:
         """Read what still comes until nothing has come for `quiet` seconds, at most `longest` seconds."""
         deadline = monotonic() + longest
@@ -74,8 +92,9 @@ class Guest(AbstractContextManager["Guest"]):
         self, line: str, act: Callable[[Mapping[int, int]], None], over: Callable[[], bool], deadline: float
     ) -> None:
         """Wait for the line, then start `act` in a thread with the forwarded ports; it ends with the guest."""
-        self.monitor.marker = line.encode()
-        if self.wait(lambda: self.monitor.marker_seen or over(), deadline) and self.monitor.marker_seen:
+        text = line.encode()
+        self.monitor.expect(text)
+        if self.wait(lambda: self.monitor.saw(text) or over(), deadline) and self.monitor.saw(text):
             threading.Thread(target=act, args=(self.vm.ports(),), daemon=True).start()
 
     def activity(self) -> Activity:
@@ -92,7 +111,7 @@ class Guest(AbstractContextManager["Guest"]):
         running = [
             index
             for index in range(len(first))
-            if samples[-1][index].cpu_seconds - first[index].cpu_seconds > IDLE_SHARE * elapsed
+            if _wanted(samples[-1][index]) - _wanted(first[index]) > IDLE_SHARE * elapsed
         ]
         if not running:
             return Activity.IDLE
@@ -103,3 +122,8 @@ class Guest(AbstractContextManager["Guest"]):
 
     def _publish(self, match: Match) -> None:
         publish(f"guest.{match.kind}", str(self.machine.image.cell), f"{match.name}: {match.text}")
+
+
+def _wanted(vcpu: Vcpu) -> float:
+    """Seconds for which a vCPU had something to do, whether the host let it or not."""
+    return vcpu.cpu_seconds + vcpu.waited_seconds

@@ -24,8 +24,9 @@ def install(packages: Iterable[str]) -> None:
         raise HostError("There is no apt on this host.", f"Install what gives: {' '.join(wanted)}.")
     become = _become_root()
     if become is None:
-        happened = "This user is not root, and sudo asks for a password: nothing was installed."
-        raise HostError(happened, f"Run: {_pasted(command)}")
+        sudo = "sudo asks for a password" if shutil.which("sudo") else "there is no sudo"
+        happened = f"This user is not root, and {sudo}: nothing was installed."
+        raise HostError(happened, f"{'Run' if shutil.which('sudo') else 'As root, run'}: {_pasted(command)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in (["apt-get", "update", "-q"], command):
         publish("host.installing", " ".join(step))
@@ -42,5 +43,5 @@ def _become_root() -> list[str] | None:
 
 
 def _pasted(command: list[str]) -> str:
-    prefix = "" if os.geteuid() == 0 else "sudo "
+    prefix = "sudo " if os.geteuid() and shutil.which("sudo") else ""
     return f"{prefix}apt-get update && {prefix}{' '.join(command)}"

@@ -79,7 +79,7 @@ class Lab:
         """What runs programs on the cell."""
         if cell not in self._runners:
             image, driver, accelerator = self.image(cell), hypervisor(cell.hypervisor), self.accelerator(cell)
-            scale = catalog.scale(cell.kernel, accelerator)
+            scale = catalog.scale(accelerator)
             self._runners[cell] = (
                 LinuxRunner(image, driver, accelerator, self.cache, scale)
                 if cell.kernel == "linux"

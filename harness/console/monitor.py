@@ -33,8 +33,8 @@ class Monitor:
         self._offset = 0
         self._last_seen = -1
         self.matches: list[Match] = []
-        self.marker: bytes | None = None
-        self.marker_seen = False
+        self._expected: set[bytes] = set()
+        self._seen: set[bytes] = set()
 
     def feed(self, data: bytes) -> None:
         """Look at what has come; only whole lines are judged."""
@@ -56,6 +56,14 @@ class Monitor:
         if self._rest:
             self._scan(self._rest)
 
+    def expect(self, text: bytes) -> None:
+        """Look out for a text in what comes from now on."""
+        self._expected.add(text)
+
+    def saw(self, text: bytes) -> bool:
+        """Whether an expected text has come."""
+        return text in self._seen
+
     def first(self, name: str) -> Match | None:
         """The first match of the pattern of that name."""
         return next((match for match in self.matches if match.name == name), None)
@@ -69,8 +77,9 @@ class Monitor:
         return tuple(match for match in self.matches if match.kind == "status")
 
     def _scan(self, block: bytes) -> None:
-        if self.marker and self.marker in block:
-            self.marker_seen = True
+        if self._expected:
+            self._seen |= {text for text in self._expected if text in block}
+            self._expected -= self._seen
         if not self._patterns.any.search(block):
             return
         offset = self._offset

@@ -37,11 +37,13 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Vcpu:
-    """One virtual cpu at one moment: its program counter, and the seconds of host cpu that it has used."""
+    """One virtual cpu at one moment: its program counter, the seconds of host cpu that it has used, and the
+    seconds that it was ready to run and the host ran something else."""
 
     index: int
     pc: int
     cpu_seconds: float
+    waited_seconds: float
 
 
 class Vm(Protocol):

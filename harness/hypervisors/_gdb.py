@@ -33,6 +33,16 @@ class GdbRemote:
         """A register of the vCPU that stopped, by the stub's numbering, as an unsigned number."""
         return int.from_bytes(bytes.fromhex(self._ask(f"p{number:x}")), "little")
 
+    def read(self, address: int, length: int) -> bytes:
+        """`length` bytes, at most 2 KiB, of the stopped vCPU's memory; shorter where it is not mapped."""
+        answer = self._ask(f"m{address:x},{length:x}")
+        return b"" if answer.startswith("E") else bytes.fromhex(answer)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put at most 1 KiB into the stopped vCPU's memory; raises `HypervisorError` if it can't be written."""
+        if (answer := self._ask(f"M{address:x},{len(data):x}:{data.hex()}")) != "OK":
+            raise HypervisorError(f"The guest's memory at {address:#x} could not be written: {answer or 'nothing'}.")
+
     def resume(self) -> None:
         """Let all vCPUs run; the next stop makes the socket readable."""
         self._send("c")

@@ -37,9 +37,9 @@ class Qmp:
         except (QMPError, OSError, EOFError, TimeoutError) as error:
             raise HypervisorError(f"QEMU's control socket failed at {command}: {error}") from error
 
-    def monitor(self, line: str) -> str:
-        """What QEMU's human monitor answers to a line, for facts that QMP has no command for."""
-        return str(self.execute("human-monitor-command", **{"command-line": line}))
+    def monitor(self, line: str, cpu: int = 0) -> str:
+        """What QEMU's human monitor answers to a line about a vCPU, for facts that QMP has no command for."""
+        return str(self.execute("human-monitor-command", **{"command-line": line, "cpu-index": cpu}))
 
     def wait_event(self, *names: str, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
         """The next event of one of these names; raises `HypervisorError` if none comes in time."""

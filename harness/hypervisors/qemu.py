@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,12 +99,11 @@ class QemuVm:
             found = []
             for row in rows:
                 index = row["cpu-index"]
-                self.qmp.monitor(f"cpu {index}")
-                text = self.qmp.monitor("info registers")
+                text = self.qmp.monitor("info registers", cpu=index)
                 pc = re.search(r"\b(?:RIP|PC)\s*=\s*([0-9a-f]+)", text)
-                found.append(Vcpu(index, int(pc[1], 16) if pc else 0, _cpu_seconds(self.pid, row["thread-id"])))
+                found.append(Vcpu(index, int(pc[1], 16) if pc else 0, *_ran_and_waited(self.pid, row["thread-id"])))
             return tuple(found)
-        except (HypervisorError, OSError):
+        except (HypervisorError, OSError, ValueError):
             return ()
 
     def registers(self) -> str:
@@ -160,7 +159,9 @@ class Qemu:
         with (template.folder / "ram").open("wb") as file:
             file.truncate(template.machine.memory << 20)
         machine = _with_overlays(template, kept=True)
-        return self._spawn(machine, Memory(str(template.folder / "ram"), shared=True))
+        # A fork is stopped whatever the template was stopped by, a breakpoint included, which a fork would refuse.
+        stopped = ["-global", "migration.store-global-state=off"]
+        return self._spawn(machine, Memory(str(template.folder / "ram"), shared=True), stopped)
 
     def freeze(self, vm: QemuVm, template: Template) -> None:
         vm.qmp.execute("stop")
@@ -173,7 +174,7 @@ class Qemu:
 
     def fork(self, template: Template) -> QemuVm:
         memory = Memory(str(template.folder / "ram"), shared=False)
-        vm = self._spawn(_with_overlays(template, kept=False), memory, incoming=True)
+        vm = self._spawn(_with_overlays(template, kept=False), memory, ["-incoming", "defer"])
         try:
             _prepare_migration(vm.qmp)
             vm.qmp.execute("migrate-incoming", uri=f"exec:cat {_quoted(template.folder / 'state')}")
@@ -183,7 +184,7 @@ class Qemu:
             raise
         return vm
 
-    def _spawn(self, machine: Machine, memory: Memory | None, incoming: bool = False) -> QemuVm:
+    def _spawn(self, machine: Machine, memory: Memory | None, more: Sequence[str] = ()) -> QemuVm:
         binary = self._host.qemu(machine.image.cell.arch).path
         board = self._board(machine)
         names = ["console", "monitor", "debug"] + (["control"] if machine.control else [])
@@ -191,9 +192,7 @@ class Qemu:
         try:
             fds = {name: theirs.fileno() for name, (_, theirs) in pairs.items()}
             wires = Wires(fds["console"], fds["monitor"], fds["debug"], fds.get("control", -1))
-            command = command_line(str(binary), board, machine, wires, memory)
-            if incoming:
-                command += ["-incoming", "defer"]
+            command = [*command_line(str(binary), board, machine, wires, memory), *more]
             ours = {name: mine for name, (mine, _) in pairs.items()}
             vm = QemuVm(command, wires, ours, str(machine.image.cell))
         finally:
@@ -211,10 +210,13 @@ def driver() -> Qemu:
     return Qemu("qemu", {"x86_64": "q35", "aarch64": "virt"})
 
 
-def _cpu_seconds(pid: int, thread: int) -> float:
-    """The cpu time of one vCPU's thread. Source: proc(5), /proc/pid/task/tid/stat, fields 14 and 15."""
-    fields = Path(f"/proc/{pid}/task/{thread}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _ran_and_waited(pid: int, thread: int) -> tuple[float, float]:
+    """Seconds that one vCPU's thread ran, and that it waited for a cpu of the host.
+
+    Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat, in nanoseconds.
+    """
+    ran, waited, _ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
 
 
 def _prepare_migration(qmp: Qmp) -> None:

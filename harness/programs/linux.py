@@ -127,37 +127,37 @@ class LinuxRunner:
         else:
             agent.ready = True
         identifier = secrets.token_hex(8)
-        monitor.marker = f"{identifier} end".encode()
-        ended = False
+        mark = f"{identifier} end".encode()
+        monitor.expect(mark)
+
+        def over() -> bool:
+            return (identifier in agent.exited and monitor.saw(mark)) or bool(monitor.faults()) or agent.gone
+
+        activity = None
         if agent.ready:
             agent.run(identifier, program.command)
-            ended = guest.wait(
-                lambda: (
-                    bool(identifier in agent.exited and monitor.marker_seen)
-                    or bool(monitor.faults())
-                    or agent.gone
-                ),
-                monotonic() + program.limit,
-            )
+            if visit:
+                guest.visit(visit.line, visit.act, over, monotonic() + program.limit)
+            activity = guest.wait_within(over, program.limit)
         if monitor.faults() or agent.gone:
             guest.wait_for_quiet(GRACE_SECONDS, LONGEST_GRACE)
         status = agent.exited.get(identifier)
-        proven = status is not None and monitor.marker_seen
-        late = not ended and not guest.closed and not proven
+        proven = status is not None and monitor.saw(mark)
+        alive = not (guest.closed or agent.gone)
         seen = Observation(
             booted=agent.ready,
-            status=status if monitor.marker_seen or status else None,
+            status=status if proven or status else None,
             status_from="the guest's agent, over the control line",
-            clean_end=proven and not agent.gone,
-            ending=vm.ending(0.0 if proven else 2.0) if guest.closed or agent.gone else None,
+            clean_end=proven and alive,
+            ending=None if alive else vm.ending(),
             faults=monitor.faults(),
-            activity=guest.activity() if late else None,
-            trouble=vm.trouble() if late else "",
+            activity=activity,
+            trouble=vm.trouble() if activity and alive else "",
             limit=program.limit,
             seconds=monotonic() - started,
             skip_statuses=program.skip_statuses,
         )
-        registers, vcpus = (vm.registers(), vm.vcpus()) if (late or seen.faults) and not guest.closed else ("", ())
+        registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())
         return conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
 
 

@@ -1,4 +1,4 @@
-"""A program on OSv: a guest is booted with it on the command line, and ends with it."""
+"""A program on OSv: a guest is booted with it on the command line, or forked and given it, and ends with it."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -13,6 +13,7 @@ from harness.hypervisors import Cause, Ending, Hypervisor, Vm
 from harness.hypervisors._gdb import GdbRemote
 from harness.machine import Image, Machine
 from harness.programs import Program, Run, Visit, conclude, failed_to_run
+from harness.programs.osv_template import templates
 from harness.symbols import Symbols
 from harness.verdict import Activity, Observation
 from harness.witness import Point, Witness, watch
@@ -40,40 +41,59 @@ def launch_of(cell: Cell) -> Launch:
 
 
 class OsvRunner:
-    """Boots one guest a program. The image's symbols let a witness stand in the kernel where there are any."""
+    """Starts one guest a program: boots it, or forks it where `fork` is wished for and can be had.
 
-    def __init__(self, image: Image, hypervisor: Hypervisor, accelerator: str, cache: Cache) -> None:
+    The image's symbols let a witness stand in the kernel where there are any.
+    """
+
+    def __init__(
+        self, image: Image, hypervisor: Hypervisor, accelerator: str, cache: Cache, fork: bool = False
+    ) -> None:
         self.image = image
         self.accelerator = accelerator
         self._hypervisor = hypervisor
         self._launch = launch_of(image.cell)
         self._symbols = Symbols(image.symbols, cache) if image.symbols else None
+        self._templates = templates(image, hypervisor, cache, self._symbols, BOOT_SECONDS) if fork else None
 
     def machine(self, program: Program) -> Machine:
         """The machine that runs the program; `--verbose` makes the kernel tell statuses and its clean end."""
-        words = (self.image.cmdline, self._launch.kernel, "--verbose", self._launch.before, program.command)
-        cmdline = " ".join(word for word in words if word)
-        return Machine(
-            self.image, cmdline, program.cpus, program.memory, self.accelerator, program.network,
-            forwards=program.forwards,
-        )  # fmt: skip
+        return self._bare_machine(program).with_command(self._command(program))
 
     def run(self, program: Program, visit: Visit | None = None) -> Run:
         started = monotonic()
         machine = self.machine(program)
         try:
-            vm = self._hypervisor.start(machine)
+            vm, gdb = self._start(program, machine)
         except HarnessError as error:
             return failed_to_run(program, str(error), Transcript(started))
         with Guest(machine, vm, started) as guest:
             try:
-                return self._watch(program, guest, visit)
+                return self._watch(program, guest, gdb, visit)
             except HarnessError as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
-    def _watch(self, program: Program, guest: Guest, visit: Visit | None) -> Run:
+    def _bare_machine(self, program: Program) -> Machine:
+        cmdline = " ".join(word for word in (self.image.cmdline, self._launch.kernel, "--verbose") if word)
+        return Machine(
+            self.image, cmdline, program.cpus, program.memory, self.accelerator, program.network,
+            forwards=program.forwards,
+        )  # fmt: skip
+
+    def _command(self, program: Program) -> str:
+        return f"{self._launch.before} {program.command}".strip()
+
+    def _start(self, program: Program, machine: Machine) -> tuple[Vm, GdbRemote | None]:
+        """The guest, and its debug stub if it was forked."""
+        command = self._command(program)
+        if self._templates and self._templates.takes(command):
+            return self._templates.fork(self._bare_machine(program), command)
+        return self._hypervisor.start(machine), None
+
+    def _watch(self, program: Program, guest: Guest, gdb: GdbRemote | None, visit: Visit | None) -> Run:
         vm, monitor = guest.vm, guest.monitor
-        witness = self._witness(vm)
+        origin = "forked" if gdb else "booted"
+        witness = self._witness(vm, gdb)
         if witness:
             guest.console.watched[witness.fileno()] = lambda: _heard(guest, witness)
             witness.start()
@@ -86,12 +106,11 @@ class OsvRunner:
         guest.wait(
             lambda: monitor.first("booted") is not None or dead(), monotonic() + BOOT_SECONDS + program.limit
         )
-        deadline = monotonic() + program.limit
         if visit:
-            guest.visit(visit.line, visit.act, dead, deadline)
-        ended = guest.wait(dead, deadline) or guest.closed
+            guest.visit(visit.line, visit.act, dead, monotonic() + program.limit)
+        activity = guest.wait_within(dead, program.limit)
         if not guest.closed:
-            guest.wait_for_quiet(GRACE_SECONDS, LONGEST_GRACE if ended else GRACE_SECONDS)
+            guest.wait_for_quiet(GRACE_SECONDS, GRACE_SECONDS if activity else LONGEST_GRACE)
         alive = not guest.closed
         ending = None if alive else vm.ending()
         status, status_from = _status(program, monitor, witness)
@@ -104,7 +123,7 @@ class OsvRunner:
             faults=monitor.faults(),
             load_failed=_load_failed(monitor, program),
             halted=witness is not None and witness.halted,
-            activity=guest.activity() if alive and not ended else None,
+            activity=activity,
             trouble=vm.trouble() if alive else "",
             limit=program.limit,
             seconds=monotonic() - guest.transcript.start,
@@ -113,12 +132,12 @@ class OsvRunner:
             ends_by=program.ends_by,
         )
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive else ("", ())
-        return conclude(program, seen, guest.transcript, vm.command, "booted", registers, vcpus)
+        return conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
 
-    def _witness(self, vm: Vm) -> Witness | None:
+    def _witness(self, vm: Vm, gdb: GdbRemote | None) -> Witness | None:
         if vm.debug is None or self._symbols is None:
             return None
-        return watch(GdbRemote(vm.debug), self._symbols, self.image.cell.arch)
+        return watch(gdb or GdbRemote(vm.debug), self._symbols, self.image.cell.arch)
 
 
 def _heard(guest: Guest, witness: Witness) -> bool:

@@ -57,7 +57,7 @@ def test_the_summary_names_what_runs_and_counts_the_rest(capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("cell", "standing", "reason"),
+    ("name", "standing", "reason"),
     [
         ("linux:qemu-zfs", "invalid", "no ZFS"),
         ("osv:vmware-zfs", "not driven yet", "no driver for vmware"),
@@ -66,13 +66,13 @@ def test_the_summary_names_what_runs_and_counts_the_rest(capsys: pytest.CaptureF
     ],
 )
 def test_json_gives_each_cells_standing_and_reason(
-    cell: str, standing: str, reason: str, capsys: pytest.CaptureFixture[str]
+    name: str, standing: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["matrix", "--format", "json", cell]) == 0
+    assert main(["matrix", "--format", "json", name]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["standing"] == standing
     assert reason in row["reason"]
-    assert row["name"].startswith(cell.split("-")[0].replace(":", ":x86_64-"))
+    assert row["name"].startswith(name.split("-")[0].replace(":", ":x86_64-"))
 
 
 def test_a_cell_that_needs_kvm_says_so_on_a_host_without_it(

@@ -361,16 +361,16 @@ def test_java_tests_left_out_are_an_empty_module(checkout: Path, tree: Tree) -> 
 
 
 @pytest.mark.parametrize(
-    ("cell", "word"),
+    ("unbuildable", "word"),
     [
         (Cell("osv", "riscv64", "qemu", "rofs", "all"), "riscv64"),
         (Cell("osv", "x86_64", "qemu", "btrfs", "all"), "btrfs"),
         (Cell("osv", "x86_64", "qemu", "rofs", "all", ("lto",)), "lto"),
     ],
 )
-def test_what_osv_does_not_know_is_refused_by_name(cell: Cell, word: str) -> None:
+def test_what_osv_does_not_know_is_refused_by_name(unbuildable: Cell, word: str) -> None:
     with pytest.raises(CellError, match=word):
-        osv_recipe.check(cell)
+        osv_recipe.check(unbuildable)
 
 
 def test_fs_and_programs_share_a_tree_and_kernels_do_not() -> None:

@@ -37,12 +37,10 @@ static void *forever(void *unused)
     return unused;
 }
 
-static void out_of_memory(void)
+static void out_of_memory(size_t block)
 {
-    for (;;) {
-        char *block = malloc(1 << 20);
-        memset(block, 1, 1 << 20);
-    }
+    for (;;)
+        memset(malloc(block), 1, block);
 }
 
 static void escape_to_any_address(void)
@@ -106,7 +104,7 @@ int main(int argc, char **argv)
     KIND("segv") *(volatile char *)8 = 1;
     KIND("kernel-page-fault") kernel_page_fault();
     KIND("gpf") escape_to_any_address();
-    KIND("oom") out_of_memory();
+    KIND("oom") out_of_memory(atol(argv[2]));
     KIND("signal") kill(getpid(), SIGTERM);
     KIND("overflow") deep((volatile char *)argv[0]);
     KIND("divide") return atoi(argv[2]) / (argc - argc);

@@ -4,6 +4,7 @@ An entry is a folder `<kind>/<digest>` under the cache's root, with the artefact
 of every file's size and SHA-256. It appears by one rename, so that a killed build leaves no half of one.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from harness.errors import HostError
 from harness.events import publish
 
 MANIFEST = "manifest.json"
+BLOCK = 1 << 16  # bytes
 
 
 def digest_of(parts: Mapping[str, object]) -> str:
@@ -137,7 +139,7 @@ class Cache:
             data = work / "data"
             data.mkdir()
             build(data)
-            files = {str(path.relative_to(data)): _describe(path) for path in _files(data)}
+            files = {str(path.relative_to(data)): _describe(path, _is_sparse(path)) for path in _files(data)}
             manifest = {"parts": dict(parts), "files": files}
             (work / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
             work.rename(entry)
@@ -151,7 +153,7 @@ class Cache:
             return entry.exists()
         try:
             files = json.loads((entry / MANIFEST).read_text())["files"]
-            sound = all(_describe(entry / "data" / name) == row for name, row in files.items())
+            sound = all(_describe(entry / "data" / name, "sha256_of_data" in row) == row for name, row in files.items())
         except (OSError, ValueError, KeyError):
             return False
         if sound:
@@ -167,6 +169,36 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
 
 
-def _describe(path: Path) -> dict[str, object]:
+def _is_sparse(path: Path) -> bool:
+    stat = path.stat()
+    return stat.st_blocks * 512 < stat.st_size // 2
+
+
+def _describe(path: Path, sparse: bool) -> dict[str, object]:
+    """Size and digest; a sparse file's is of what is not zero, for a guest's RAM is zeros for the most part."""
     with path.open("rb") as file:
+        if sparse:
+            return {"size": path.stat().st_size, "sha256_of_data": _digest_of_data(file.fileno())}
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _digest_of_data(file: int) -> str:
+    """The hex SHA-256 of the blocks that are not all zeros, each with its offset: the same wherever holes are."""
+    digest = hashlib.sha256()
+    position, size = 0, os.fstat(file).st_size
+    while position < size:
+        try:
+            start = os.lseek(file, position, os.SEEK_DATA)
+            end = os.lseek(file, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # holes to the end
+                break
+            raise
+        position = start // BLOCK * BLOCK
+        while position < end:
+            block = os.pread(file, BLOCK, position)
+            if block.count(0) != len(block):
+                digest.update(b"%d:" % position)
+                digest.update(block)
+            position += BLOCK
+    return digest.hexdigest()

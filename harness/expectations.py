@@ -16,7 +16,8 @@ FILE = Path(__file__).parent.parent / "expectations.toml"
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Which tests, on which cells (patterns of full names), end in one of `outcomes`, why, and until when."""
+    """Which tests, on which cells (patterns of full names), end in one of `outcomes`, why, and until when;
+    with an `accelerator`, only under that one."""
 
     cells: str
     tests: str
@@ -24,15 +25,17 @@ class Expectation:
     reason: str
     expires: date
     issue: str = ""
+    accelerator: str = ""
 
-    def covers(self, cell: Cell, test: str) -> bool:
-        """Whether it speaks of this test on this cell."""
-        return fnmatchcase(str(cell), self.cells) and fnmatchcase(test, self.tests)
+    def covers(self, cell: Cell, test: str, accelerator: str) -> bool:
+        """Whether it speaks of this test on this cell, run by this accelerator."""
+        of_cell = fnmatchcase(str(cell), self.cells) and fnmatchcase(test, self.tests)
+        return of_cell and self.accelerator in ("", accelerator)
 
 
-def expected(cell: Cell, test: str) -> Expectation | None:
+def expected(cell: Cell, test: str, accelerator: str) -> Expectation | None:
     """The first expectation that covers the test on the cell."""
-    return next((row for row in _rows(FILE) if row.covers(cell, test)), None)
+    return next((row for row in _rows(FILE) if row.covers(cell, test, accelerator)), None)
 
 
 def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
@@ -59,7 +62,7 @@ def _rows(file: Path) -> tuple[Expectation, ...]:
             rows.append(
                 Expectation(
                     row["cells"], row["tests"], tuple(Outcome(name) for name in outcomes), row["reason"],
-                    row["expires"], row.get("issue", ""),
+                    row["expires"], row.get("issue", ""), row.get("accelerator", ""),
                 )
             )  # fmt: skip
         except (KeyError, ValueError) as error:

@@ -2,7 +2,9 @@
 
 import difflib
 import os
+from collections.abc import Iterable
 from functools import cached_property
+from math import inf
 from pathlib import Path
 
 from harness import catalog
@@ -87,14 +89,24 @@ class Lab:
             )
         return self._runners[cell]
 
+    def known_seconds(self, cell: Cell) -> dict[str, float]:
+        """The longest recorded seconds of the cell's tests."""
+        return self.durations.longest(cell, self.accelerator(cell))
+
     def programs(self, cell: Cell) -> list[Program]:
-        """The cell's in-guest tests, longest first as far as is known."""
+        """The cell's in-guest tests, by name."""
         if cell not in self._programs:
-            accelerator = self.accelerator(cell)
-            known = self.durations.longest(cell, accelerator)
-            found = catalog.programs(self.image(cell), accelerator, known)
-            self._programs[cell] = sorted(found, key=lambda program: -known.get(program.name, 1e9))
+            known = self.known_seconds(cell)
+            self._programs[cell] = catalog.programs(self.image(cell), self.accelerator(cell), known)
         return self._programs[cell]
+
+    def longest_first(self, cells: Iterable[Cell]) -> list[tuple[Cell, Program]]:
+        """The tests of all cells, in the order that keeps several workers busy to the end; unknown ones first."""
+        rows = []
+        for cell in cells:
+            known = self.known_seconds(cell)
+            rows += [(known.get(program.name, inf), cell, program) for program in self.programs(cell)]
+        return [(cell, program) for _, cell, program in sorted(rows, key=lambda row: -row[0])]
 
     def program(self, cell: Cell, name: str) -> Program:
         """One in-guest test by its name; raises `CellError` with the nearest names."""

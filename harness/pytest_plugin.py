@@ -15,6 +15,7 @@ from harness.lab import Lab
 from harness.programs import Program, Run, Visit
 from harness.report import evidence, junit
 from harness.report.progress import Progress
+from harness.report.tally import Tally
 from harness.verdict import Outcome
 
 LAB = pytest.StashKey[Lab]()
@@ -34,6 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     lab = Lab(config.getoption("--osv-root"))
     config.stash[LAB] = lab
+    if getattr(config.option, "maxschedchunk", 0) is None:
+        config.option.maxschedchunk = 1  # the longest start first only if xdist hands them out one by one
     worker = getattr(config, "workerinput", None)
     stamp = worker["runs_stamp"] if worker else strftime("%Y%m%d-%H%M%S")
     config.stash[RUNS] = config.getoption("--runs").resolve() / stamp
@@ -70,12 +73,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if hasattr(config, "workerinput") or not config.stash[CELLS]:
         return
     lab = config.stash[LAB]
+    known: dict[str, float] = {}
     with subscribed(Progress()):
         try:
             for cell in config.stash[CELLS]:
-                lab.runner(cell)
+                lab.runner(cell).prepare()
+                known |= {f"{cell}/{test}": seconds for test, seconds in lab.known_seconds(cell).items()}
         except HarnessError as error:
             pytest.exit(str(error), returncode=3)
+    config.pluginmanager.register(Tally(config, known))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -89,7 +95,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if "guest_program" not in metafunc.fixturenames:
             metafunc.parametrize("cell", cells, ids=[str(cell) for cell in cells])
             return
-        rows = [(cell, program) for cell in cells for program in lab.programs(cell)]
+        rows = lab.longest_first(cells)
     except HarnessError as error:
         pytest.exit(str(error), returncode=3)
     metafunc.parametrize(("cell", "guest_program"), rows, ids=[f"{cell}/{program.name}" for cell, program in rows])
@@ -126,7 +132,7 @@ class GuestRun:
         outcome = run.verdict.outcome
         accelerator = self._lab.accelerator(cell)
         self._note(cell, run, accelerator)
-        expectation = expected(cell, program.name)
+        expectation = expected(cell, program.name, accelerator)
         if outcome is Outcome.PASSED and expectation is None:
             return
         folder = None if outcome is Outcome.PASSED else self._keep(run, cell, accelerator)

@@ -47,6 +47,14 @@ class GdbRemote:
         """Let all vCPUs run; the next stop makes the socket readable."""
         self._send("c")
 
+    def interrupt(self) -> None:
+        """Stop the running guest; returns when it stands."""
+        try:
+            self._socket.sendall(b"\x03")
+        except OSError as error:
+            raise HypervisorError(f"The guest's debug socket is gone: {error}.") from error
+        self._receive()
+
     def take_stop(self) -> bool | None:
         """Read what has come, once the socket is readable: True for the report of a stop, None while there
         is no whole report (an acknowledgement came alone), False when the guest has ended."""

@@ -46,15 +46,23 @@ class Qmp:
 
         async def wait() -> dict[str, Any]:
             while True:
-                event = await self._client.events.get()
-                if event["event"] in names:
+                came = asyncio.ensure_future(self._client.events.get())
+                gone = asyncio.ensure_future(self._client.runstate_changed())
+                await asyncio.wait((came, gone), return_when=asyncio.FIRST_COMPLETED)
+                gone.cancel()
+                if not came.done():
+                    came.cancel()
+                    raise EOFError("QEMU has closed its control socket")
+                if (event := came.result())["event"] in names:
                     return dict(event)
 
         try:
             event: dict[str, Any] = self._wait(wait(), timeout)
             return event
-        except (QMPError, OSError, EOFError, TimeoutError) as error:
+        except TimeoutError as error:
             raise HypervisorError(f"QEMU sent no {' or '.join(names)} within {timeout:.0f} s.") from error
+        except (QMPError, OSError, EOFError) as error:
+            raise HypervisorError(f"QEMU ended before it sent {' or '.join(names)}: {error}") from error
 
     def last_events(self) -> list[dict[str, Any]]:
         """The events not yet read, after the peer has closed the session."""

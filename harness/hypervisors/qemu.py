@@ -159,9 +159,7 @@ class Qemu:
         with (template.folder / "ram").open("wb") as file:
             file.truncate(template.machine.memory << 20)
         machine = _with_overlays(template, kept=True)
-        # A fork is stopped whatever the template was stopped by, a breakpoint included, which a fork would refuse.
-        stopped = ["-global", "migration.store-global-state=off"]
-        return self._spawn(machine, Memory(str(template.folder / "ram"), shared=True), stopped)
+        return self._spawn(machine, Memory(str(template.folder / "ram"), shared=True))
 
     def freeze(self, vm: QemuVm, template: Template) -> None:
         vm.qmp.execute("stop")
@@ -179,9 +177,10 @@ class Qemu:
             _prepare_migration(vm.qmp)
             vm.qmp.execute("migrate-incoming", uri=f"exec:cat {_quoted(template.folder / 'state')}")
             _finish_migration(vm)
-        except HypervisorError:
+        except HypervisorError as error:
+            words = vm.words()
             vm.close()
-            raise
+            raise HypervisorError(f"QEMU could not fork the guest: {words or error.happened}") from error
         return vm
 
     def _spawn(self, machine: Machine, memory: Memory | None, more: Sequence[str] = ()) -> QemuVm:

@@ -36,7 +36,7 @@ APPLETS = (
     "[ ash awk basename cat chmod chown cp cut date dd df dirname dmesg du echo egrep env expr false find free",
     "grep head hostname id ifconfig insmod ip kill killall ln ls md5sum mkdir mkfifo mknod mktemp mount mv nc",
     "nproc pidof poweroff printf ps pwd readlink realpath reboot rm rmdir route sed seq setsid sh sha256sum sleep",
-    "sort stat stty switch_root sync sysctl tail tar tee test time timeout top touch tr true tty udhcpc umount",
+    "sort stat stty su switch_root sync sysctl tail tar tee test time timeout top touch tr true tty udhcpc umount",
     "uname uniq uptime wc wget which xargs yes",
 )
 

@@ -62,6 +62,10 @@ class Runner(Protocol):
     image: Image
     accelerator: str
 
+    def prepare(self) -> None:
+        """Make what all runs need and take long to make, so that workers find it."""
+        ...
+
     def run(self, program: Program, visit: Visit | None = None) -> Run:
         """Run it to a verdict; a fault of the harness or the host is a verdict too, never an exception."""
         ...

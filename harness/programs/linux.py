@@ -87,6 +87,10 @@ class LinuxRunner:
             except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
+    def prepare(self) -> None:
+        """Make the template of guests of the default size."""
+        self.template(self.machine(Program("", "", 0)))
+
     def template(self, machine: Machine) -> Template | None:
         """The machine stopped where it takes commands, from the cache; None where it can't be forked."""
         forks = forking(self._hypervisor)

@@ -60,6 +60,9 @@ class OsvRunner:
         """The machine that runs the program; `--verbose` makes the kernel tell statuses and its clean end."""
         return self._bare_machine(program).with_command(self._command(program))
 
+    def prepare(self) -> None:
+        """Nothing: the image is all that a boot needs."""
+
     def run(self, program: Program, visit: Visit | None = None) -> Run:
         started = monotonic()
         machine = self.machine(program)

@@ -30,12 +30,16 @@ POINT = "point.json"
 # the address for which x86_64 passes as a first argument, and aarch64 in x8.
 # Source: Itanium C++ ABI, 3.1.3.1; System V ABI, AMD64, 3.2.3; Procedure Call Standard for Arm64, 6.9.
 ADDRESS = {"x86_64": 4, "aarch64": 0}
+# A jump to itself. Source: Intel SDM, volume 2, JMP; Arm ARM, C6.2, B.
+SPIN = {"x86_64": bytes.fromhex("ebfe"), "aarch64": bytes.fromhex("00000014")}
 
 
 class OsvTemplates:
     """The templates of one image, one for each size of guest."""
 
-    def __init__(self, image: Image, forks: Forks, cache: Cache, symbols: Symbols, entry: int, limit: float) -> None:
+    def __init__(
+        self, image: Image, forks: Forks, cache: Cache, symbols: Symbols, entry: int, limit: float
+    ) -> None:
         self._image = image
         self._forks = forks
         self._cache = cache
@@ -89,10 +93,21 @@ class OsvTemplates:
             address = gdb.register(ADDRESS[self._image.cell.arch])
             if gdb.read(address, LONGEST_COMMAND) != b"x" * LONGEST_COMMAND:
                 raise HypervisorError("OSv's command is not where this harness looks for it.")
-            gdb.clear_breakpoint(self._entry)
+            self._pause(gdb)
             (template.folder / POINT).write_text(json.dumps({"command": address}))
             self._forks.freeze(vm, template)
         publish("template.done", str(self._image.cell))
+
+    def _pause(self, gdb: GdbRemote) -> None:
+        """Turn the stop at the breakpoint into a plain one, for QEMU starts no guest from a `debug` state: let it
+        spin where it stands, and interrupt it."""
+        gdb.clear_breakpoint(self._entry)
+        spin = SPIN[self._image.cell.arch]
+        code = gdb.read(self._entry, len(spin))
+        gdb.write(self._entry, spin)
+        gdb.resume()
+        gdb.interrupt()
+        gdb.write(self._entry, code)
 
 
 def templates(

@@ -37,10 +37,19 @@ static void *forever(void *unused)
     return unused;
 }
 
-static void out_of_memory(size_t block)
+/* The kernel's allocator for drivers. malloc waits for ever where this one gives up. */
+void *_ZN6memory29alloc_phys_contiguous_alignedEmmb(size_t size, size_t align, _Bool block);
+
+static void out_of_memory(void)
 {
     for (;;)
-        memset(malloc(block), 1, block);
+        _ZN6memory29alloc_phys_contiguous_alignedEmmb(32 << 20, 4096, 1);
+}
+
+static void malloc_without_end(void)
+{
+    for (;;)
+        memset(malloc(1 << 20), 1, 1 << 20);
 }
 
 static void escape_to_any_address(void)
@@ -104,7 +113,8 @@ int main(int argc, char **argv)
     KIND("segv") *(volatile char *)8 = 1;
     KIND("kernel-page-fault") kernel_page_fault();
     KIND("gpf") escape_to_any_address();
-    KIND("oom") out_of_memory(atol(argv[2]));
+    KIND("oom") out_of_memory();
+    KIND("malloc") malloc_without_end();
     KIND("signal") kill(getpid(), SIGTERM);
     KIND("overflow") deep((volatile char *)argv[0]);
     KIND("divide") return atoi(argv[2]) / (argc - argc);

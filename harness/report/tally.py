@@ -1,0 +1,54 @@
+"""How far a pytest run of guests has come: counts and the time left, a plain line now and then."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from time import monotonic
+
+import pytest
+
+EVERY_SECONDS = 10.0
+SECONDS_OF_UNKNOWN = 1.0
+
+
+class Tally:
+    """A pytest plugin of the controlling process. `known` is the longest recorded seconds by `cell/test`."""
+
+    def __init__(self, config: pytest.Config, known: Mapping[str, float]) -> None:
+        self._config = config
+        self._known = known
+        self._began = self._shown = monotonic()
+        self._left: dict[str, float] = {}
+        self._outcomes: Counter[str] = Counter()
+        self._work_done = 0.0
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """What there is to do, where this process runs the tests itself."""
+        self._expect([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: object, ids: Sequence[str]) -> None:
+        """What there is to do, where workers run the tests."""
+        self._expect(ids)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count one test, and show the tally if the last one is some seconds old."""
+        if report.when != "call":
+            return
+        self._work_done += self._left.pop(report.nodeid, 0.0)
+        self._outcomes[str(dict(report.user_properties).get("outcome", report.outcome))] += 1
+        if self._left and monotonic() - self._shown >= EVERY_SECONDS:
+            self._shown = monotonic()
+            self._show()
+
+    def _expect(self, ids: Sequence[str]) -> None:
+        self._left = {name: self._known.get(name.partition("[")[2][:-1], SECONDS_OF_UNKNOWN) for name in ids}
+
+    def _show(self) -> None:
+        done = sum(self._outcomes.values())
+        elapsed = monotonic() - self._began
+        ahead = elapsed * sum(self._left.values()) / self._work_done if self._work_done else 0.0
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in self._outcomes.most_common())
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter:
+            reporter.ensure_newline()
+            reporter.write_line(f"{done} of {done + len(self._left)} run: {counts}; about {ahead:.0f} s left")

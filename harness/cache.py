@@ -153,7 +153,10 @@ class Cache:
             return entry.exists()
         try:
             files = json.loads((entry / MANIFEST).read_text())["files"]
-            sound = all(_describe(entry / "data" / name, "sha256_of_data" in row) == row for name, row in files.items())
+            sound = all(
+                _describe(entry / "data" / name, sparse="sha256_of_data" in row) == row
+                for name, row in files.items()
+            )
         except (OSError, ValueError, KeyError):
             return False
         if sound:

@@ -8,12 +8,13 @@ from math import inf
 from pathlib import Path
 
 from harness import catalog
+from harness.availability import Standing, Survey
 from harness.cache import Cache
 from harness.cell import Cell
 from harness.durations import Durations
 from harness.errors import CellError, CheckoutError
 from harness.host import Host
-from harness.hypervisors import hypervisor
+from harness.hypervisors import driven, hypervisor
 from harness.kernels import Kernel
 from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv
@@ -78,8 +79,11 @@ class Lab:
         return self._images[cell]
 
     def runner(self, cell: Cell) -> Runner:
-        """What runs programs on the cell."""
+        """What runs programs on the cell; raises `CellError` with the reason if this host can't run it."""
         if cell not in self._runners:
+            standing = Survey(self.matrix, self.host, driven(), self.osv_root).of(cell)
+            if standing.standing is not Standing.RUNS:
+                raise CellError(f"The cell {cell}: {standing.standing}.", standing.reason)
             image, driver, accelerator = self.image(cell), hypervisor(cell.hypervisor), self.accelerator(cell)
             scale = catalog.scale(accelerator)
             self._runners[cell] = (

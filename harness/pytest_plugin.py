@@ -85,8 +85,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test that takes `cell` an item for each asked cell, and with `guest_program` for each of its tests."""
-    if "cell" not in metafunc.fixturenames:
+    """Make a test that takes `run_guest` and `cell` an item for each asked cell, and with `guest_program` one for
+    each in-guest test of it."""
+    if not {"run_guest", "cell"} <= set(metafunc.fixturenames):
         return
     config = metafunc.config
     lab = config.stash[LAB]

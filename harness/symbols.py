@@ -33,6 +33,7 @@ class Symbols:
         self._functions = [Function(*row) for row in rows]
         self._addresses = [function.address for function in self._functions]
         self._by_name = {function.name: function for function in self._functions}
+        self._returns: dict[tuple[str, str], list[int]] = {}
 
     def find(self, name: str) -> Function | None:
         """The function of that mangled name."""
@@ -48,6 +49,11 @@ class Symbols:
 
     def returns_of_calls(self, caller: str, callee: str) -> list[int]:
         """The addresses to which direct calls of `callee` in `caller`'s code return, lowest first."""
+        if (caller, callee) not in self._returns:
+            self._returns[caller, callee] = self._find_returns(caller, callee)
+        return self._returns[caller, callee]
+
+    def _find_returns(self, caller: str, callee: str) -> list[int]:
         inside, target = self.find(caller), self.find(callee)
         if inside is None or target is None:
             return []

@@ -41,7 +41,7 @@ class GdbRemote:
     def write(self, address: int, data: bytes) -> None:
         """Put at most 1 KiB into the stopped vCPU's memory; raises `HypervisorError` if it can't be written."""
         if (answer := self._ask(f"M{address:x},{len(data):x}:{data.hex()}")) != "OK":
-            raise HypervisorError(f"The guest's memory at {address:#x} could not be written: {answer or 'nothing'}.")
+            raise HypervisorError(f"The guest's memory at {address:#x} could not be written: {answer}.")
 
     def resume(self) -> None:
         """Let all vCPUs run; the next stop makes the socket readable."""

@@ -44,6 +44,7 @@ def _program(name: str, row: Mapping[str, Any], scale: float, longest: float) ->
         cpus=row["cpus"],
         memory=row["memory"],
         network=row.get("network", False),
+        disk=row.get("disk", False),
         ends_by=row.get("ends_by", ""),
         nested=tuple(row.get("nested", ())),
         skip_statuses=tuple(row.get("skipped_status", ())),

@@ -78,12 +78,16 @@ class Lab:
             self._images[cell] = self.kernel(cell.kernel).build(cell, self.cache)
         return self._images[cell]
 
+    def check_runs(self, cell: Cell) -> None:
+        """Raise `CellError` with the reason if this host can't run the cell, before anything is built for it."""
+        found = Survey(self.matrix, self.host, driven(), self.osv_root).of(cell)
+        if found.standing is not Standing.RUNS:
+            raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
+
     def runner(self, cell: Cell) -> Runner:
         """What runs programs on the cell; raises `CellError` with the reason if this host can't run it."""
         if cell not in self._runners:
-            standing = Survey(self.matrix, self.host, driven(), self.osv_root).of(cell)
-            if standing.standing is not Standing.RUNS:
-                raise CellError(f"The cell {cell}: {standing.standing}.", standing.reason)
+            self.check_runs(cell)
             image, driver, accelerator = self.image(cell), hypervisor(cell.hypervisor), self.accelerator(cell)
             scale = catalog.scale(accelerator)
             self._runners[cell] = (

@@ -22,7 +22,8 @@ class Disk:
 class Image:
     """A bootable kernel with its files.
 
-    `kernel` is what the hypervisor loads directly; `symbols` is the unstripped ELF for backtraces;
+    `kernel` is what the hypervisor loads directly; `reads_acpi` is whether it finds virtio-mmio devices in
+    ACPI tables, where another must be told of them on its command line; `symbols` is the unstripped ELF for backtraces;
     `manifest` lists what is in the image, in the kernel's own format; `digest` is the hex SHA-256 of what
     it was made from; `facts` are shown with results (commit, toolchain, what was left out and why).
     """
@@ -33,6 +34,7 @@ class Image:
     digest: str
     disks: tuple[Disk, ...] = ()
     initrd: Path | None = None
+    reads_acpi: bool = False
     symbols: Path | None = None
     manifest: Path | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +54,7 @@ class Image:
         disks = tuple(Disk(Path(d["path"]), d["format"], d["kept"]) for d in data["disks"])
         return cls(
             cell, Path(data["kernel"]), data["cmdline"], data["digest"], disks,
-            path("initrd"), path("symbols"), path("manifest"), dict(data["facts"]),
+            path("initrd"), data["reads_acpi"], path("symbols"), path("manifest"), dict(data["facts"]),
         )  # fmt: skip
 
 

@@ -36,10 +36,11 @@ class Observation:
     """Everything that was seen of one program's run, and nothing concluded from it.
 
     `status` is the outer program's own, by `status_from`; `clean_end` is whether the guest did after the
-    program what its kernel does after one that ended well; `limit` and `seconds` are in seconds;
-    `activity` is set when the limit was reached; `trouble` is a fault of the harness or its host;
-    `skip_statuses` are those by which the program says that it can't run here; `faults_are_final` is
-    whether every fault ends this kernel, so that one that went on to end cleanly had none; `ends_by` is
+    program what its kernel does after one that ended well; `limit` and `seconds` are in seconds; `faults`
+    are the kernel's words on the console, the telling ones first; `aborted` is what the kernel itself was
+    seen to abort with; `activity` is set when the limit was reached; `trouble` is a fault of the harness or
+    its host; `skip_statuses` are those by which the program says that it can't run here; `faults_are_final`
+    is whether every fault ends this kernel, so that one that went on to end cleanly had none; `ends_by` is
     the kernel's line about the program's death where that death is what the program tests.
     """
 
@@ -51,6 +52,7 @@ class Observation:
     faults: tuple[Match, ...] = ()
     load_failed: str = ""
     halted: bool = False
+    aborted: str = ""
     activity: Activity | None = None
     trouble: str = ""
     limit: float = 0.0
@@ -72,7 +74,7 @@ class Verdict:
 
 def judge(seen: Observation) -> tuple[Outcome, str]:
     """The outcome of an observation, and why. A pass needs positive proof; a fault beats everything."""
-    if seen.faults:
+    if seen.faults or seen.aborted:
         return _judge_fault(seen)
     if seen.trouble:
         return Outcome.HARNESS_ERROR, seen.trouble
@@ -94,16 +96,18 @@ def judge(seen: Observation) -> tuple[Outcome, str]:
 
 
 def _judge_fault(seen: Observation) -> tuple[Outcome, str]:
-    first = seen.faults[0]
     if seen.ends_by and [fault.text for fault in seen.faults] == [seen.ends_by] and seen.ending:
-        return Outcome.PASSED, f"the kernel ended the program as it tests: {first.text}"
-    if seen.faults_are_final and seen.clean_end and seen.status is not None and not seen.halted:
+        return Outcome.PASSED, f"the kernel ended the program as it tests: {seen.ends_by}"
+    gave_up = seen.halted or bool(seen.aborted)
+    if seen.faults_are_final and seen.clean_end and seen.status is not None and not gave_up:
         # The kernel itself was seen to run the program to its end and to power off after this text came:
         # it did not die, so a program printed it.
         if seen.status == 0:
             return Outcome.PASSED, "status 0 and a clean end; text like a kernel's fault came from the program"
         return Outcome.FAILED, f"the program ended with status {seen.status}"
-    text = f"{first.name}: {first.text.strip()}"
+    # What it prints can be torn by another thread's words, or be missing.
+    told = [fault for fault in seen.faults if fault.kind == "fault" or not seen.aborted]
+    text = f"{told[0].name}: {told[0].text.strip()}" if told else f"abort: {seen.aborted}"
     if not seen.booted:
         return Outcome.BOOT_FAILED, text
     return Outcome.CRASHED, text

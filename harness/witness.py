@@ -2,15 +2,16 @@
 
 A breakpoint of the hypervisor's debug stub stands at each place through which OSv must go: the return of
 the main thread's join of the program it was told to run (its status is in the return register), exit()
-(its argument), poweroff() and halt(). Programs that a test runs itself do not pass the first of these, so
+(its argument), poweroff(), halt() and abort() (its argument is a format of what the kernel dies of). Programs that a test runs itself do not pass the first of these, so
 their statuses can't be taken for its own, and nothing a guest prints can look like one.
 
-Source: OSv's loader.cc (do_main_thread), core/app.cc (application::join), runtime.cc (exit), core/power.cc.
+Source: OSv's loader.cc (do_main_thread), core/app.cc (application::join), runtime.cc (exit, abort), core/power.cc.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.console.transcript import printable
 from harness.errors import HypervisorError
 from harness.hypervisors._gdb import GdbRemote
 from harness.symbols import Symbols
@@ -23,6 +24,7 @@ class Point(StrEnum):
     EXITED = "exited"
     POWEROFF = "poweroff"
     HALT = "halt"
+    ABORT = "abort"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ FUNCTIONS = {
     Point.EXITED: "exit",
     Point.POWEROFF: "_ZN3osv8poweroffEv",
     Point.HALT: "_ZN3osv4haltEv",
+    Point.ABORT: "_Z5abortPKcz",  # the last, for hardware has four breakpoints
 }
+LONGEST_WORDS = 200
 MAIN_THREAD, JOIN = "_Z14do_main_threadPv", "_ZN3osv11application4joinEv"
 
 
@@ -53,6 +57,7 @@ class Witness:
         self._places: dict[int, Point] = {}
         self.passed: list[Point] = []
         self.status: int | None = None
+        self.last_words = ""
         self._set_breakpoints(symbols)
 
     def fileno(self) -> int:
@@ -68,6 +73,11 @@ class Witness:
     def halted(self) -> bool:
         """Whether the kernel gave up: the guest stands at the entry of halt()."""
         return Point.HALT in self.passed
+
+    @property
+    def dead(self) -> bool:
+        """Whether the kernel gave up or is about to: abort() does not return, though it may not reach halt()."""
+        return self.halted or Point.ABORT in self.passed
 
     def take(self) -> bool:
         """Note the place at which the guest stands, and let it run on; False when nothing more will come.
@@ -93,6 +103,9 @@ class Witness:
         self._gdb.resume()
 
     def _note(self, point: Point) -> None:
+        if point is Point.ABORT:
+            words = self._gdb.read(self._gdb.register(self._registers.argument), LONGEST_WORDS)
+            self.last_words = printable(words.partition(b"\0")[0].rstrip(b"\n"))
         if self.status is not None:
             return
         if point is Point.RETURNED:

@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Boot it; returns when the guest has ended, 0 if it powered off."""
     lab = Lab(arguments.osv_root)
     cell = lab.cell(arguments.cell)
+    lab.check_runs(cell)
     with subscribed(Progress()):
         image = lab.image(cell)
     linux = cell.kernel == "linux"

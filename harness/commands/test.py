@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run them in the order given; 1 if any is not a pass."""
     lab = Lab(arguments.osv_root)
     cell = lab.cell(arguments.cell)
+    lab.check_runs(cell)
     out = screen()
     worst = 0
     with subscribed(Progress()):

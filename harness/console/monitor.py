@@ -7,7 +7,8 @@ from harness.console.patterns import Patterns
 from harness.console.transcript import plain, printable
 
 LONGEST_LINE = 1 << 16
-OVERLAP = 1 << 10
+STEP = LONGEST_LINE - (1 << 10)
+SHOWN = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +25,17 @@ class Match:
 
 
 class Monitor:
-    """Feed it bytes; it keeps what matched. A line longer than 64 KiB is looked at in overlapping pieces."""
+    """Feed it bytes; it keeps what matched, and that is the same however they were cut.
+
+    A line longer than 64 KiB is looked at in overlapping pieces.
+    """
 
     def __init__(self, patterns: Patterns, on_match: Callable[[Match], None] | None = None) -> None:
         self._patterns = patterns
         self._on_match = on_match
-        self._rest = b""
+        self._rest = bytearray()
         self._offset = 0
+        self._inside = False  # whether the rest is not its line's beginning
         self._last_seen = -1
         self.matches: list[Match] = []
         self._expected: set[bytes] = set()
@@ -38,23 +43,19 @@ class Monitor:
 
     def feed(self, data: bytes) -> None:
         """Look at what has come; only whole lines are judged."""
-        block = self._rest + data
-        end = block.rfind(b"\n") + 1
+        self._rest += data
+        end = self._rest.rfind(b"\n", len(self._rest) - len(data)) + 1
         if end:
-            self._scan(block[:end])
-            self._offset += end
-            block = block[end:]
-        while len(block) > LONGEST_LINE:
-            self._scan(block[:LONGEST_LINE])
-            step = LONGEST_LINE - OVERLAP
-            self._offset += step
-            block = block[step:]
-        self._rest = block
+            self._scan(bytes(self._rest[:end]))
+            self._drop(end, inside=False)
+        while len(self._rest) > LONGEST_LINE:
+            self._scan(bytes(self._rest[:LONGEST_LINE]))
+            self._drop(STEP, inside=True)
 
     def finish(self) -> None:
         """Look at the unfinished last line too; nothing more is expected to come soon."""
         if self._rest:
-            self._scan(self._rest)
+            self._scan(bytes(self._rest))
 
     def expect(self, text: bytes) -> None:
         """Look out for a text in what comes from now on."""
@@ -69,8 +70,8 @@ class Monitor:
         return next((match for match in self.matches if match.name == name), None)
 
     def faults(self) -> tuple[Match, ...]:
-        """Every line in which the kernel reported a fault."""
-        return tuple(match for match in self.matches if match.kind == "fault")
+        """Every line in which the kernel reported a fault, those that only come with one last."""
+        return tuple(match for kind in ("fault", "trace") for match in self.matches if match.kind == kind)
 
     def statuses(self) -> tuple[Match, ...]:
         """Every line in which the kernel reported a program's status."""
@@ -80,13 +81,24 @@ class Monitor:
         if self._expected:
             self._seen |= {text for text in self._expected if text in block}
             self._expected -= self._seen
-        if not self._patterns.any.search(block):
+        # An escape sequence inside a word would hide it here; lines are judged without them.
+        if b"\x1b" not in block and not self._patterns.any.search(block):
             return
-        offset = self._offset
+        offset, inside = self._offset, self._inside
         for line in block.split(b"\n"):
-            if offset > self._last_seen:
-                self._judge(plain(line), offset)
-            offset += len(line) + 1
+            while True:
+                if offset > self._last_seen:
+                    # A line's beginning is what stands at a pattern's ^, and a later piece has none.
+                    self._judge(b" " * inside + plain(line[:LONGEST_LINE]), offset)
+                if len(line) <= LONGEST_LINE:
+                    break
+                line, offset, inside = line[STEP:], offset + STEP, True
+            offset, inside = offset + len(line) + 1, False
+
+    def _drop(self, count: int, inside: bool) -> None:
+        del self._rest[:count]
+        self._offset += count
+        self._inside = inside
 
     def _judge(self, line: bytes, offset: int) -> None:
         for pattern in self._patterns.patterns:
@@ -96,8 +108,9 @@ class Monitor:
             groups = found.groupdict()
             program = groups.get("program")
             status = groups.get("status")
+            shown = line if found.end() <= SHOWN else line[found.start() :]
             match = Match(
-                pattern.kind, pattern.name, offset, printable(line[:400]),
+                pattern.kind, pattern.name, offset, printable(shown[:SHOWN]),
                 printable(program) if program else None, int(status) if status else None,
             )  # fmt: skip
             self._last_seen = offset

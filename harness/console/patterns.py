@@ -7,12 +7,15 @@ from functools import cache
 from pathlib import Path
 
 
+KINDS = ("mark", "fault", "trace", "status")
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A named regular expression over one line's bytes. `kind` says what a match is:
 
-    `mark` (a point of the boot or the end), `fault` (the kernel reports its own death), or
-    `status` (a program's status; groups `program` and `status`).
+    `mark` (a point of the boot or the end), `fault` (the kernel reports its own death), `trace` (what it
+    prints with any death), or `status` (a program's status; groups `program` and `status`).
     """
 
     kind: str
@@ -33,7 +36,7 @@ def patterns_of(kernel: str) -> Patterns:
     """The patterns of a kernel, from its TOML file."""
     data = tomllib.loads(Path(__file__).with_name(f"{kernel}.toml").read_text())
     rows = [
-        (kind, row["name"], row["match"]) for kind in ("mark", "fault", "status") for row in data.get(kind, [])
+        (kind, row["name"], row["match"]) for kind in KINDS for row in data.get(kind, [])
     ]
     patterns = tuple(Pattern(kind, name, re.compile(match.encode())) for kind, name, match in rows)
     # The prefilter runs over whole blocks of lines, so that lines of no interest cost next to nothing;

@@ -1,7 +1,10 @@
 """Everything that a guest printed, as it came, and the same made safe for people."""
 
 import re
+import sys
 from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,9 +12,13 @@ from pathlib import Path
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_c=>])")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
 # Characters that reorder or hide text would let a guest disguise what a person reads.
-_CONTROL |= {
-    code: f"\\u{code:04x}" for code in (*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-}
+# Source: Unicode's properties Bidi_Control and Default_Ignorable_Code_Point.
+_HIDING = (0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+_CONTROL |= {code: f"\\u{code:04x}" for code in _HIDING}
+_CONTROL |= {code: f"\\U{code:08x}" for code in range(0xE0000, 0xE1000)}
+
+LONGEST_SHOWN = 2000  # characters of one line of a tail
+TIME_STEP = 0.0001  # seconds: times that differ by less are noted once
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,9 @@ class Transcript:
 
     def add(self, data: bytes, at: float) -> None:
         """Append a chunk that came at the monotonic time `at`."""
-        self._offsets.append(len(self.raw))
-        self._times.append(at - self.start)
+        if not self._times or at - self.start - self._times[-1] >= TIME_STEP:
+            self._offsets.append(len(self.raw))
+            self._times.append(at - self.start)
         self.raw += data
 
     def time_of(self, offset: int) -> float:
@@ -44,8 +52,8 @@ class Transcript:
         return self._times[index] if index >= 0 else 0.0
 
     def tail(self, count: int) -> list[Line]:
-        """The last `count` lines; looks at no more than the last 1 MiB."""
-        return self._lines(max(0, len(self.raw) - (1 << 20)))[-count:]
+        """The last `count` lines, each cut to be read; looks at no more than the last 1 MiB."""
+        return list(deque(self._lines(max(0, len(self.raw) - (1 << 20)), LONGEST_SHOWN), maxlen=count))
 
     def write(self, folder: Path) -> None:
         """Write `console.raw`, as it came, and `console.txt`, timed and safe to show, into the folder."""
@@ -53,15 +61,15 @@ class Transcript:
         with (folder / "console.txt").open("w", encoding="utf-8") as file:
             file.writelines(f"{line.at:10.4f}  {line.text}\n" for line in islice(self._lines(0), 500_000))
 
-    def _lines(self, start: int) -> list[Line]:
-        lines = []
-        offset = start
-        for raw in bytes(self.raw[start:]).split(b"\n"):
-            lines.append(Line(self.time_of(offset), printable(raw)))
-            offset += len(raw) + 1
-        if lines and not lines[-1].text:
-            lines.pop()
-        return lines
+    def _lines(self, start: int, longest: int = sys.maxsize) -> Iterator[Line]:
+        """The lines from the offset on, of `longest` characters; the last may be only begun."""
+        while start < len(self.raw):
+            end = self.raw.find(b"\n", start)
+            end = len(self.raw) if end < 0 else end
+            text = printable(bytes(self.raw[start:end]))
+            more = f" … {len(text) - longest} more" if len(text) > longest else ""
+            yield Line(self.time_of(start), text[:longest] + more)
+            start = end + 1
 
 
 def printable(raw: bytes) -> str:

@@ -24,6 +24,7 @@ BOARDS = {
     ("microvm", "x86_64"): Board(
         "microvm,acpi=off,x-option-roms=off,auto-kernel-cmdline=on", "max", "device", None
     ),
+    ("microvm-acpi", "x86_64"): Board("microvm,acpi=on,x-option-roms=off", "max", "device", None),
     ("virt", "aarch64"): Board("virt,gic-version=3", "max,pauth-impdef=on", "pci", "pvpanic-pci"),
 }
 
@@ -50,6 +51,8 @@ def board_for(machine: Machine, default: dict[str, str]) -> Board:
     """The board of the machine's arch: the variant's `machine`, or the driver's default for that arch."""
     arch = machine.image.cell.arch
     name = machine.variant.get("machine", default.get(arch, ""))
+    if name == "microvm" and machine.image.reads_acpi:
+        name = "microvm-acpi"
     try:
         return BOARDS[name, arch]
     except KeyError:

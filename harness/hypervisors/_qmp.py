@@ -20,6 +20,7 @@ class Qmp:
         self._client = QMPClient(name)
         self._client.logger.disabled = True
         self._socket = sock
+        self._silent = False
 
     def connect(self) -> None:
         """Negotiate; raises `HypervisorError` if QEMU ends or does not answer."""
@@ -29,12 +30,20 @@ class Qmp:
             raise HypervisorError(f"QEMU's control socket did not answer: {error}") from error
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """The command's return value; raises `HypervisorError` with QEMU's own words."""
+        """The command's return value; raises `HypervisorError` with QEMU's own words.
+
+        QEMU is not asked again once it has left a command without an answer.
+        """
+        if self._silent:
+            raise HypervisorError("QEMU no longer answers on its control socket.")
         try:
             return self._wait(self._client.execute(command, arguments or None))
         except ExecuteError as error:
             raise HypervisorError(f"QEMU refused {command}: {error}") from error
-        except (QMPError, OSError, EOFError, TimeoutError) as error:
+        except TimeoutError as error:
+            self._silent = True
+            raise HypervisorError(f"QEMU did not answer {command} within {ANSWER_SECONDS:.0f} s.") from error
+        except (QMPError, OSError, EOFError) as error:
             raise HypervisorError(f"QEMU's control socket failed at {command}: {error}") from error
 
     def monitor(self, line: str, cpu: int = 0) -> str:

@@ -9,12 +9,15 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from harness.errors import HostError, HypervisorError
 from harness.host import Host
 from harness.hypervisors import Cause, Ending, Template, Vcpu
+from harness.hypervisors._overlay import open_overlay, write_overlay
 from harness.hypervisors._qemu_command import Board, Memory, Wires, board_for, command_line
 from harness.hypervisors._qmp import Qmp
 from harness.machine import Disk, Machine
@@ -30,7 +33,9 @@ SHUTDOWN_CAUSES = {
 class QemuVm:
     """One QEMU process. It dies with the thread that started it (PR_SET_PDEATHSIG), whatever kills that."""
 
-    def __init__(self, command: list[str], wires: Wires, ours: dict[str, socket.socket], name: str) -> None:
+    def __init__(
+        self, command: list[str], theirs: Sequence[int], ours: dict[str, socket.socket], name: str
+    ) -> None:
         self.command = tuple(command)
         self.console = ours["console"]
         self.debug = ours.get("debug")
@@ -44,7 +49,7 @@ class QemuVm:
                 stdin=subprocess.DEVNULL,
                 stdout=self._words,
                 stderr=self._words,
-                pass_fds=[fd for fd in (wires.console, wires.monitor, wires.debug, wires.control) if fd >= 0],
+                pass_fds=theirs,
                 start_new_session=True,
             )
         except FileNotFoundError as error:
@@ -101,7 +106,8 @@ class QemuVm:
                 index = row["cpu-index"]
                 text = self.qmp.monitor("info registers", cpu=index)
                 pc = re.search(r"\b(?:RIP|PC)\s*=\s*([0-9a-f]+)", text)
-                found.append(Vcpu(index, int(pc[1], 16) if pc else 0, *_ran_and_waited(self.pid, row["thread-id"])))
+                ran, waited = _ran_and_waited(self.pid, row["thread-id"])
+                found.append(Vcpu(index, int(pc[1], 16) if pc else 0, ran, waited))
             return tuple(found)
         except (HypervisorError, OSError, ValueError):
             return ()
@@ -155,7 +161,8 @@ class Qemu:
 
     def start_template(self, template: Template) -> QemuVm:
         for index, disk in enumerate(template.machine.image.disks):
-            _make_overlay(disk, _overlay(template, index))
+            with _overlay(template, index).open("wb") as file:
+                write_overlay(disk, file.fileno())
         with (template.folder / "ram").open("wb") as file:
             file.truncate(template.machine.memory << 20)
         machine = _with_overlays(template, kept=True)
@@ -187,16 +194,18 @@ class Qemu:
         binary = self._host.qemu(machine.image.cell.arch).path
         board = self._board(machine)
         names = ["console", "monitor", "debug"] + (["control"] if machine.control else [])
-        pairs = {name: socket.socketpair() for name in names}
-        try:
-            fds = {name: theirs.fileno() for name, (_, theirs) in pairs.items()}
-            wires = Wires(fds["console"], fds["monitor"], fds["debug"], fds.get("control", -1))
-            command = [*command_line(str(binary), board, machine, wires, memory), *more]
+        with ExitStack() as stack:
+            pairs = {name: socket.socketpair() for name in names}
+            theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
+            wires = Wires(theirs["console"], theirs["monitor"], theirs["debug"], theirs.get("control", -1))
+            machine, overlays = _with_unnamed_overlays(machine, stack)
+            command = command_line(str(binary), board, machine, wires, memory)
+            for index, fds in overlays.items():
+                command += [word for fd in fds for word in ("-add-fd", f"fd={fd},set={index}")]
+                command += ["-set", f"drive.disk{index}.cache=unsafe"]
             ours = {name: mine for name, (mine, _) in pairs.items()}
-            vm = QemuVm(command, wires, ours, str(machine.image.cell))
-        finally:
-            for _, theirs in pairs.values():
-                theirs.close()
+            given = [*theirs.values(), *chain.from_iterable(overlays.values())]
+            vm = QemuVm([*command, *more], given, ours, str(machine.image.cell))
         vm.connect()
         return vm
 
@@ -240,22 +249,23 @@ def _with_overlays(template: Template, kept: bool) -> Machine:
     return replace(template.machine, image=replace(image, disks=disks))
 
 
-def _make_overlay(disk: Disk, path: Path) -> None:
-    command = [
-        "qemu-img",
-        "create",
-        "-q",
-        "-f",
-        "qcow2",
-        "-F",
-        disk.format,
-        "-b",
-        str(disk.path.resolve()),
-        str(path),
-    ]
-    made = subprocess.run(command, capture_output=True, text=True)
-    if made.returncode:
-        raise HypervisorError(f"qemu-img could not make an overlay: {made.stderr.strip()}")
+def _with_unnamed_overlays(machine: Machine, stack: ExitStack) -> tuple[Machine, dict[int, tuple[int, ...]]]:
+    """The machine with an overlay for each disk whose writes are not kept, and the overlays' descriptors by the
+    disk's index, which the stack closes."""
+    overlays: dict[int, tuple[int, ...]] = {}
+
+    def over(index: int, disk: Disk) -> Disk:
+        if disk.kept:
+            return disk
+        overlays[index] = open_overlay(disk)
+        for fd in overlays[index]:
+            stack.callback(os.close, fd)
+        return Disk(Path(f"/dev/fdset/{index}"), "qcow2", kept=True)
+
+    count = len(machine.image.disks)
+    disks = [over(index, disk) for index, disk in enumerate((*machine.image.disks, *machine.disks))]
+    image = replace(machine.image, disks=tuple(disks[:count]))
+    return replace(machine, image=image, disks=tuple(disks[count:])), overlays
 
 
 def _quoted(path: Path) -> str:

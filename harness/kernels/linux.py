@@ -1,11 +1,14 @@
 """Debian's cloud kernel and programs: the guest that OSv is compared with and that this harness is tested on."""
 
+import functools
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from harness import images
 from harness.cache import Cache, digest_of
 from harness.cell import Cell
 from harness.errors import CellError
@@ -18,7 +21,6 @@ from harness.images.vmlinux import unpack_vmlinux
 from harness.kernels.linux_clock import clock_parameter
 from harness.machine import Disk, Image
 
-RECIPE = 1  # raised when the code below makes other images of the same parts
 INIT = Path(__file__).with_name("linux_init.sh")
 EXT4_FREE = 192 << 20  # bytes
 
@@ -102,10 +104,9 @@ class Linux:
         kernel_parts = _kernel_parts(cell.arch)
         kernel = cache.get("linux-kernel", kernel_parts, lambda out: _write_kernel(cell.arch, cache, out))
         parts: dict[str, object] = {
-            "recipe": RECIPE,
+            "recipe": recipe(),
             "fs": cell.fs,
             "kernel": kernel_parts,
-            "init": INIT.read_text(),
             "contents": asdict(contents),
             "source": packages.source_parts(contents.packages, cell.arch),
         }
@@ -118,6 +119,7 @@ class Linux:
             digest=digest_of({**parts, "facts": facts}),
             disks=() if cell.fs == "ramfs" else (Disk(data / "disk"),),
             initrd=data / "initrd",
+            reads_acpi=True,
             manifest=data / "manifest",
             facts=facts,
         )
@@ -125,6 +127,13 @@ class Linux:
     def describe(self) -> str:
         """One line that says which kernel this is and where it comes from."""
         return f"Linux: Debian {packages.SUITE}'s cloud kernel and packages, from {packages.mirror()}"
+
+
+@functools.cache
+def recipe() -> str:
+    """The hex SHA-256 of the code that composes images, init included, as it was when first asked for."""
+    code = [INIT, Path(__file__), *sorted(Path(images.__file__).parent.glob("*.py"))]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in code)).hexdigest()
 
 
 def command_line(cell: Cell) -> str:
@@ -157,7 +166,7 @@ def _clock_words() -> str:
 
 def _kernel_parts(arch: str) -> dict[str, object]:
     source = packages.source_parts(_kernel_packages(arch), arch)
-    return {"recipe": RECIPE, "modules": _modules(arch), "source": source}
+    return {"recipe": recipe(), "modules": _modules(arch), "source": source}
 
 
 def _modules(arch: str) -> tuple[str, ...]:
@@ -232,7 +241,7 @@ def _root(contents: Contents, fs: str, tree: Path, kernel: Path) -> dict[str, No
 def _userland(kernel: Path) -> dict[str, Node]:
     files: dict[str, Node] = {f"/{name}": Folder() for name in ("dev", "proc", "sys", "root", "run", "var/lib")}
     files |= {"/tmp": Folder(0o1777), "/var/tmp": Folder(0o1777), "/var/run": Link("../run")}
-    files |= {"/init": File(INIT, 0o755), "/bin/busybox": File(kernel / "busybox", 0o755)}
+    files |= {"/init": File(INIT.read_bytes(), 0o755), "/bin/busybox": File(kernel / "busybox", 0o755)}
     return files | {f"/bin/{name}": Link("busybox") for name in " ".join(APPLETS).split()}
 
 

@@ -17,7 +17,7 @@ class Program:
     """One program to run in a guest of its own.
 
     `command` is what the kernel is told to run; `limit` is in seconds on this accelerator; `memory` is in
-    MiB; `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
+    MiB; `disk` is whether it wants a block device even where the image has none; `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
     `ends_by` is the kernel's line about the program's death where that death is what it tests.
     """
 
@@ -27,6 +27,7 @@ class Program:
     cpus: int = 1
     memory: int = 512
     network: bool = False
+    disk: bool = False
     forwards: tuple[int, ...] = ()
     nested: tuple[str, ...] = ()
     ends_by: str = ""

@@ -148,15 +148,19 @@ class LinuxRunner:
         status = agent.exited.get(identifier)
         proven = status is not None and monitor.saw(mark)
         alive = not (guest.closed or agent.gone)
+        ending = None if alive else vm.ending()
+        trouble = vm.trouble() if activity and alive else ""
+        if ending is None and not alive:
+            trouble = vm.trouble() or "QEMU closed a line to the guest and still runs"
         seen = Observation(
             booted=agent.ready,
             status=status if proven or status else None,
             status_from="the guest's agent, over the control line",
             clean_end=proven and alive,
-            ending=None if alive else vm.ending(),
+            ending=ending,
             faults=monitor.faults(),
             activity=activity,
-            trouble=vm.trouble() if activity and alive else "",
+            trouble=trouble,
             limit=program.limit,
             seconds=monotonic() - started,
             skip_statuses=program.skip_statuses,

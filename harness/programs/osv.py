@@ -11,11 +11,12 @@ from harness.errors import HarnessError
 from harness.guest import Guest
 from harness.hypervisors import Cause, Ending, Hypervisor, Vm
 from harness.hypervisors._gdb import GdbRemote
-from harness.machine import Image, Machine
+from harness.images.blank import blank_disk
+from harness.machine import Disk, Image, Machine
 from harness.programs import Program, Run, Visit, conclude, failed_to_run
 from harness.programs.osv_template import templates
 from harness.symbols import Symbols
-from harness.verdict import Activity, Observation
+from harness.verdict import Observation
 from harness.witness import Point, Witness, watch
 
 BOOT_SECONDS = 60.0
@@ -32,7 +33,7 @@ class Launch:
 
 
 def launch_of(cell: Cell) -> Launch:
-    """How programs are launched on the cell. Source: OSv's scripts/run.py (--nopci) and scripts/test.py (ld.so)."""
+    """How programs are launched on the cell. Source: OSv's scripts/run.py (--nopci) and test.py (ld.so)."""
     loader = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}[cell.arch]
     return Launch(
         before=loader if "linux_ld" in cell.options else "",
@@ -52,6 +53,7 @@ class OsvRunner:
         self.image = image
         self.accelerator = accelerator
         self._hypervisor = hypervisor
+        self._cache = cache
         self._launch = launch_of(image.cell)
         self._symbols = Symbols(image.symbols, cache) if image.symbols else None
         self._templates = templates(image, hypervisor, cache, self._symbols, BOOT_SECONDS) if fork else None
@@ -78,9 +80,11 @@ class OsvRunner:
 
     def _bare_machine(self, program: Program) -> Machine:
         cmdline = " ".join(word for word in (self.image.cmdline, self._launch.kernel, "--verbose") if word)
+        wants_disk = program.disk and not self.image.disks
+        disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
         return Machine(
             self.image, cmdline, program.cpus, program.memory, self.accelerator, program.network,
-            forwards=program.forwards,
+            forwards=program.forwards, disks=disks,
         )  # fmt: skip
 
     def _command(self, program: Program) -> str:
@@ -104,7 +108,7 @@ class OsvRunner:
             vm.resume()
 
         def dead() -> bool:
-            return witness.halted if witness else bool(monitor.faults())
+            return witness.dead if witness else bool(monitor.faults())
 
         guest.wait(
             lambda: monitor.first("booted") is not None or dead(), monotonic() + BOOT_SECONDS + program.limit
@@ -126,6 +130,7 @@ class OsvRunner:
             faults=monitor.faults(),
             load_failed=_load_failed(monitor, program),
             halted=witness is not None and witness.halted,
+            aborted=witness.last_words if witness else "",
             activity=activity,
             trouble=vm.trouble() if alive else "",
             limit=program.limit,
@@ -144,11 +149,11 @@ class OsvRunner:
 
 
 def _heard(guest: Guest, witness: Witness) -> bool:
-    """Listen to the witness; whether the wait is to end: the kernel halted, or the guest is gone."""
+    """Listen to the witness; whether the wait is to end: the kernel is dying, or the guest is gone."""
     more = witness.take()
     if not more:
         guest.console.watched.pop(witness.fileno())
-    return not more
+    return witness.dead or not more
 
 
 def _status(program: Program, monitor: Monitor, witness: Witness | None) -> tuple[int | None, str]:

@@ -13,6 +13,7 @@ from harness.errors import BuildError
 from harness.images.boot_modules import boot_modules, depends
 from harness.images.closure import closure, files_under, read_elf, resolve
 from harness.images.filesystems import (
+    TIME,
     File,
     Files,
     Folder,
@@ -85,7 +86,9 @@ def test_ext4_has_the_files_and_room(tmp_path: Path) -> None:
     write_ext4(FILES, tmp_path / "disk", free=8 << 20)
     out_of("e2fsck", "-fn", tmp_path / "disk")
     assert out_of("debugfs", "-R", 'cat "/etc/a name"', tmp_path / "disk") == "odd"
-    assert "User:     0   Group:     0" in out_of("debugfs", "-R", "stat /locked/secret", tmp_path / "disk")
+    secret = out_of("debugfs", "-R", "stat /locked/secret", tmp_path / "disk")
+    assert "User:     0   Group:     0" in secret
+    assert secret.count(f"time: {TIME:#x}:00000000") == 4
     header = out_of("dumpe2fs", "-h", tmp_path / "disk").splitlines()
     (free,) = (int(row.split(":")[1]) for row in header if row.startswith("Free blocks:"))
     assert free * 4096 >= 8 << 20
@@ -137,7 +140,7 @@ def test_closure_of_a_real_program_is_what_the_linker_loads() -> None:
     program = str(Path(sys.executable).resolve())
     loaded = {word for row in out_of("ldd", program).splitlines() for word in row.split() if word.startswith("/")}
     found = closure(Path("/"), [program])
-    assert program in found
+    assert {program, read_elf(Path(program)).interpreter} < set(found)
     assert {path.resolve() for path in found.values()} == {Path(path).resolve() for path in {program, *loaded}}
 
 
@@ -160,6 +163,7 @@ def test_closure_names_what_is_missing(tmp_path: Path) -> None:
         closure(tmp_path, ["/bin/sh"])
     with pytest.raises(BuildError, match=r"libc\.so\.6, wanted by /bin/sh"):
         closure(tmp_path, ["/bin/sh"], provided={Path(interpreter).name})
+    assert list(closure(tmp_path, ["/bin/sh"], provided={Path(interpreter).name, "libc.so.6"})) == ["/bin/sh"]
     with pytest.raises(BuildError, match="no ELF file"):
         (tmp_path / "script").write_text("#!/bin/sh\n")
         closure(tmp_path, ["/script"])

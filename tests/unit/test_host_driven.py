@@ -1,4 +1,4 @@
-"""OSv's tests that need the host to take part. Source: the checkout's scripts/tests/test_net.py and test_tracing.py."""
+"""OSv's tests that need the host to take part. Source: the checkout's scripts/tests/test_net.py."""
 
 import contextlib
 import socket

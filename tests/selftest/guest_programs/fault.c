@@ -1,7 +1,6 @@
-/* One program of every kind of end: `fault.so KIND`. It is run on OSv, where programs share the kernel's ring. */
+/* One program of every kind of end: `fault.so KIND [NUMBER]`. It runs on OSv, inside the kernel's own address space. */
 
 #include <assert.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,17 +9,25 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
+static long number;
+
 static void say(const char *text)
 {
     fputs(text, stdout);
     fflush(stdout);
 }
 
-static void kernel_page_fault(void)
+static void do_nothing_for_ever(void)
 {
-    /* The kernel's own memset writes, so the fault is not the program's. */
-    void *(*volatile set)(void *, int, size_t) = memset;
-    set((void *)8, 1, 4096);
+    for (;;)
+        pause();
+}
+
+static void *spin(void *unused)
+{
+    for (;;)
+        __asm__ volatile("");
+    return unused;
 }
 
 static void *chatter(void *unused)
@@ -30,14 +37,27 @@ static void *chatter(void *unused)
     return unused;
 }
 
-static void *forever(void *unused)
+static void *exit_from_here(void *unused)
 {
-    for (;;)
-        ;
+    exit(number);
     return unused;
 }
 
-/* The kernel's allocator for drivers. malloc waits for ever where this one gives up. */
+static void start(void *(*what)(void *))
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, what, NULL);
+    usleep(50000);
+}
+
+/* The kernel's own memset writes, so the fault is not the program's. */
+static void kernel_page_fault(void)
+{
+    void *(*volatile set)(void *, int, size_t) = memset;
+    set((void *)8, 1, 4096);
+}
+
+/* The kernel's allocator for drivers: it gives up where malloc waits. */
 void *_ZN6memory29alloc_phys_contiguous_alignedEmmb(size_t size, size_t align, _Bool block);
 
 static void out_of_memory(void)
@@ -52,12 +72,6 @@ static void malloc_without_end(void)
         memset(malloc(1 << 20), 1, 1 << 20);
 }
 
-static void escape_to_any_address(void)
-{
-    volatile char *wild = (volatile char *)0x8000000000001234; /* not canonical on x86_64 */
-    *wild = 1;
-}
-
 static void triple_fault(void)
 {
 #ifdef __x86_64__
@@ -69,13 +83,6 @@ static void triple_fault(void)
 #endif
 }
 
-static void deep(volatile char *below)
-{
-    volatile char frame[4096];
-    frame[0] = *below;
-    deep(frame);
-}
-
 static int finished;
 
 __attribute__((destructor)) static void after_the_summary(void)
@@ -84,61 +91,73 @@ __attribute__((destructor)) static void after_the_summary(void)
         kernel_page_fault();
 }
 
-static void flood(long lines)
+static void summary_then_fault(void)
 {
-    for (long line = 0; line < lines; line++)
-        printf("flood %ld: not a fault, and not a word of the kernel either\n", line);
+    finished = 1;
+    say("SUMMARY: 12 tests / 0 failures\n");
 }
 
 static void garbage(void)
 {
-    static const char bytes[] = "a\0b\xff\xfe\xc3(\x1b[2J\x1b]0;title\x07\x1b[31mred\xe2\x80\xae" "dorev\x9b" "5n\r\b\b\n";
+    static const char bytes[] = "a\0b\xff\xfe\xc3(\x1b[2J\x1b]0;title\x07\x1b[31mred\xe2\x80\xae"
+                                "dorev\x9b" "5n\r\b\b\n\0\0\0";
     fwrite(bytes, 1, sizeof bytes - 1, stdout);
 }
 
-int main(int argc, char **argv)
+static void flood(void)
 {
-    const char *kind = argc > 1 ? argv[1] : "";
-    pthread_t thread;
+    for (long line = 0; line < number; line++)
+        printf("flood %ld: not a fault, and not a word of the kernel's either\n", line);
+}
 
-#define KIND(name) else if (!strcmp(kind, name))
-    if (!strcmp(kind, "pass"))
-        say("OK\n");
-    KIND("return") return atoi(argv[2]);
-    KIND("exit") exit(atoi(argv[2]));
-    KIND("quiet-_exit") _exit(atoi(argv[2]));
+static void long_line(void)
+{
+    for (long left = number; left > 0; left -= 8)
+        say("........");
+}
+
+static int run(const char *kind)
+{
+#define KIND(name) if (!strcmp(kind, name))
+    KIND("pass") say("OK\n");
+    KIND("return") return number;
+    KIND("exit") exit(number);
+    KIND("thread-exit") { start(exit_from_here); do_nothing_for_ever(); }
     KIND("prints-fail") say("FAIL: this is ordinary text\nFAILED 3 of 3\nERROR\n");
-    KIND("assert") assert(argc == 99);
+    KIND("assert") assert(number == 42);
     KIND("abort") abort();
     KIND("segv") *(volatile char *)8 = 1;
     KIND("kernel-page-fault") kernel_page_fault();
-    KIND("gpf") escape_to_any_address();
+    KIND("gpf") *(volatile char *)0x8000000000001234 = 1; /* not an address on x86_64 */
+    KIND("illegal") __builtin_trap();
+    KIND("call-null") ((void (*volatile)(void))NULL)();
     KIND("oom") out_of_memory();
     KIND("malloc") malloc_without_end();
     KIND("signal") kill(getpid(), SIGTERM);
-    KIND("overflow") deep((volatile char *)argv[0]);
-    KIND("divide") return atoi(argv[2]) / (argc - argc);
-    KIND("illegal") __builtin_trap();
-    KIND("throw") { int (*volatile nowhere)(void) = NULL; return nowhere(); }
-    KIND("summary-then-fault") { finished = 1; say("SUMMARY: 12 tests / 0 failures\n"); }
-    KIND("idle") pause();
-    KIND("spin") forever(NULL);
+    KIND("summary-then-fault") summary_then_fault();
+    KIND("chatter-abort") { start(chatter); abort(); }
+    KIND("chatter-page-fault") { start(chatter); kernel_page_fault(); }
+    KIND("idle") do_nothing_for_ever();
+    KIND("spin") spin(NULL);
+    KIND("thread-left") start(spin);
     KIND("reboot") reboot(RB_AUTOBOOT);
     KIND("power-off") reboot(RB_POWER_OFF);
     KIND("halt") reboot(RB_HALT_SYSTEM);
     KIND("triple-fault") triple_fault();
-    KIND("marker") { say("Powering off.\nprogram /faults/fault.so returned 0\nprogram exited with status 0\n"); return 1; }
-    KIND("fault-text") say("Assertion failed: no\nAborted\n[backtrace]\nOut of memory: could not reclaim any further\n");
-    KIND("fault-text-then-1") { say("Assertion failed: no\nAborted\n"); return 1; }
-    KIND("fault-text-then-idle") { say("Assertion failed: no\nAborted\n"); pause(); }
+    KIND("marker") say("Powering off.\nprogram /tmp/faults/fault.so returned 0\nprogram exited with status 0\n");
+    KIND("marker") return 1;
+    KIND("fault-text") say("Assertion failed: no\nAborted\n[backtrace]\nOut of memory: could not reclaim any further");
+    KIND("fault-text") return number;
+    KIND("fault-text-then-idle") { say("Assertion failed: no\nAborted\n"); do_nothing_for_ever(); }
     KIND("no-newline") say("this line has no end");
     KIND("garbage") garbage();
-    KIND("flood") flood(atol(argv[2]));
-    KIND("long-line") { for (long left = atol(argv[2]); left > 0; left -= 64) fwrite("................................................................", 1, 64, stdout); }
-    KIND("chatter-abort") { pthread_create(&thread, NULL, chatter, NULL); usleep(50000); abort(); }
-    KIND("chatter-fault") { pthread_create(&thread, NULL, chatter, NULL); usleep(50000); kernel_page_fault(); }
-    KIND("thread-left") { pthread_create(&thread, NULL, forever, NULL); return 0; }
-    KIND("thread-exit") { pthread_create(&thread, NULL, (void *(*)(void *))exit, (void *)3); pause(); }
-    else return 64;
+    KIND("flood") flood();
+    KIND("long-line") long_line();
     return 0;
+}
+
+int main(int argc, char **argv)
+{
+    number = argc > 2 ? atol(argv[2]) : 0;
+    return run(argc > 1 ? argv[1] : "");
 }

@@ -1,0 +1,76 @@
+"""What several of the harness's own tests use."""
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from recording import Recorder
+
+from harness.errors import HarnessError
+from harness.hypervisors import hypervisor
+from harness.lab import Lab
+from harness.machine import Disk
+
+PROGRAMS = Path(__file__).with_name("guest_programs")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="record the consoles of OSv's guests anew")
+
+
+@pytest.fixture(scope="session")
+def osv_with_faults(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recorder]:
+    """A runner of an arch's OSv that has our fault program in /tmp/faults, from a second disk."""
+    made: dict[str, Recorder] = {}
+
+    def runner(arch: str) -> Recorder:
+        if arch not in made:
+            made[arch] = _osv_with_faults(lab, arch, tmp_path_factory.mktemp(f"faults-{arch}"))
+        return made[arch]
+
+    return runner
+
+
+def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
+    if lab.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    compiler = shutil.which("cc" if arch == platform.machine() else f"{arch}-linux-gnu-gcc")
+    if compiler is None:
+        pytest.skip(f"no C compiler for {arch}")
+    cell = lab.cell(f"osv:{arch}-qemu-rofs-all")
+    try:
+        image = lab.image(cell)
+    except HarnessError as error:
+        pytest.skip(f"OSv for {arch} can't be built here: {error.happened}")
+    program, disk, manifest = folder / "fault.so", folder / "disk", folder / "manifest"
+    flags = ["-shared", "-fPIC", "-O1", "-fno-builtin", "-Wall", "-Werror"]
+    subprocess.run([compiler, *flags, "-o", str(program), str(PROGRAMS / "fault.c")], check=True)
+    manifest.write_text(f"[manifest]\n/fault.so: {program}\n")
+    script = lab.osv_root / "scripts/gen-rofs-img.py"
+    command = [sys.executable, "-B", str(script), "-m", str(manifest), "-o", str(disk)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    with_faults = replace(
+        image,
+        disks=(*image.disks, Disk(disk)),
+        cmdline=f"{image.cmdline} --mount-fs=rofs,/dev/vblk1,/tmp/faults",
+    )
+    return Recorder(with_faults, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a filesystem of 1 MiB of its own."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tiny", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"this user may not mount a tmpfs: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -1,0 +1,205 @@
+"""Recorded guests of OSv: what one printed, byte for byte, and what was seen of its end besides.
+
+A recording is run again by the same runner that ran the guest: only the hypervisor and the debug stub are not there.
+"""
+
+import json
+import socket
+import threading
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.cache import Cache
+from harness.cell import Cell
+from harness.hypervisors import Cause, Ending, Vcpu, Vm
+from harness.hypervisors._gdb import GdbRemote
+from harness.machine import Image, Machine
+from harness.matrix import Matrix
+from harness.programs import Program, Run
+from harness.programs.osv import OsvRunner
+from harness.verdict import Activity
+from harness.witness import Point, Witness
+
+FOLDER = Path(__file__).with_name("consoles")
+INDEX = FOLDER / "index.toml"
+HEADER = """\
+# Consoles of real guests, recorded by `pytest tests/selftest/test_faults.py --record`, and how each guest's end was seen:
+# the program's status and the places that the kernel passed, by the debug stub; how QEMU ended; else what the vCPUs did.
+# `outcome` and `reason` (a part of it) are what the harness is to make of it; `console_only` and `because` where there is no debug stub.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A line of the index. `status` is None where the kernel told none; `ending` is empty for a guest that
+    was still there; `activity` is empty for one that ended in time."""
+
+    name: str
+    situation: str
+    cell: str
+    command: str
+    outcome: str
+    reason: str
+    console_only: str
+    because: str
+    status: int | None = None
+    passed: tuple[str, ...] = ()
+    last_words: str = ""
+    cause: str = ""
+    ending: str = ""
+    activity: str = ""
+
+    @property
+    def console(self) -> bytes:
+        """What the guest printed."""
+        return (FOLDER / f"{self.name}.raw").read_bytes()
+
+
+def recordings() -> list[Recording]:
+    """The index, in its order."""
+    rows = tomllib.loads(INDEX.read_text())["console"] if INDEX.exists() else []
+    return [Recording(**{**row, "passed": tuple(row.get("passed", ()))}) for row in rows]
+
+
+def record(
+    name: str, situation: str, cell: Cell, run: Run, places: Sequence[str], expected: Mapping[str, str]
+) -> None:
+    """Put the run into the index, in place of what the index has of that name."""
+    seen = run.verdict.observation
+    made = Recording(
+        name, situation, str(cell), run.program.command, **expected, status=seen.status,
+        passed=tuple(places), last_words=seen.aborted,
+        cause=seen.ending.cause if seen.ending else "", ending=seen.ending.detail if seen.ending else "",
+        activity=seen.activity or "",
+    )  # fmt: skip
+    (FOLDER / f"{name}.raw").write_bytes(run.transcript.raw)
+    rows = {row.name: row for row in recordings()} | {name: made}
+    INDEX.write_text(HEADER + "".join(_table(asdict(rows[key])) for key in sorted(rows)))
+
+
+def _table(row: Mapping[str, Any]) -> str:
+    """A TOML table; JSON's strings, numbers and lists are TOML's too."""
+    told = {key: value for key, value in row.items() if value not in (None, "", ())}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in told.items()]
+    return "\n[[console]]\n" + "\n".join(lines) + "\n"
+
+
+def replay(recording: Recording, cache: Cache, witnessed: bool) -> Run:
+    """What the harness makes of the recording, with or without what the debug stub told."""
+    cell = Matrix.load().parse(recording.cell, "osv")
+    image = Image(cell, kernel=Path("recorded"), cmdline="", digest="")
+    runner = _Runner(image, _Hypervisor(recording, witnessed), "tcg", cache)
+    return runner.run(Program(recording.name, recording.command, limit=0.1))
+
+
+class _Vm:
+    """A guest that prints what was recorded and then ends, or does not, as the recorded one did."""
+
+    pid = 0
+    command = ("recorded",)
+    control = None
+    debug = None
+
+    def __init__(self, recording: Recording, witnessed: bool) -> None:
+        self.recording = recording
+        self.console, self._far = socket.socketpair()
+        self.told, self.teller = socket.socketpair()
+        self.heard = threading.Event()
+        self._looks = 0
+        if not witnessed:
+            self.heard.set()
+        self._thread = threading.Thread(target=self._print)
+
+    def resume(self) -> None:
+        self._thread.start()
+
+    def _print(self) -> None:
+        self._far.sendall(self.recording.console)
+        self.teller.send(b".")
+        self.heard.wait(10)
+        if self.recording.ending:
+            self._far.close()
+
+    def ports(self) -> Mapping[int, int]:
+        return {}
+
+    def ending(self, timeout: float = 5.0) -> Ending | None:
+        row = self.recording
+        return Ending(Cause(row.cause), row.ending) if row.ending else None
+
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        """A vCPU that does what was seen, more clearly than any real one."""
+        self._looks += 1
+        does = self.recording.activity or Activity.IDLE
+        pc = 0x1000 * self._looks if does == Activity.BUSY else 0x1000
+        return (Vcpu(0, pc, 0.0 if does == Activity.IDLE else float(self._looks), 0.0),)
+
+    def registers(self) -> str:
+        return ""
+
+    def trouble(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        self.heard.set()
+        self._thread.join()
+        for end in (self.console, self._far, self.told, self.teller):
+            end.close()
+
+
+class _Hypervisor:
+    name = "recorded"
+
+    def __init__(self, recording: Recording, witnessed: bool) -> None:
+        self._recording = recording
+        self._witnessed = witnessed
+
+    def start(self, machine: Machine) -> Vm:
+        return _Vm(self._recording, self._witnessed)
+
+
+class _Recorded(Witness):
+    """What the debug stub told, all of it once the console has been sent."""
+
+    def __init__(self, vm: _Vm) -> None:
+        self._vm = vm
+        self.passed = []
+        self.status = None
+        self.last_words = ""
+
+    def fileno(self) -> int:
+        return self._vm.told.fileno()
+
+    def start(self) -> None:
+        self._vm.resume()
+
+    def take(self) -> bool:
+        self._vm.told.recv(1)
+        row = self._vm.recording
+        self.passed += [Point(place) for place in row.passed]
+        self.status, self.last_words = row.status, row.last_words
+        self._vm.heard.set()
+        return not self.halted
+
+
+class _Runner(OsvRunner):
+    def _witness(self, vm: Vm, gdb: GdbRemote | None) -> Witness | None:
+        assert isinstance(vm, _Vm)
+        return None if vm.heard.is_set() else _Recorded(vm)
+
+
+class Recorder(OsvRunner):
+    """Runs programs as OsvRunner does, and keeps the witness."""
+
+    _last: Witness | None = None
+
+    def _witness(self, vm: Vm, gdb: GdbRemote | None) -> Witness | None:
+        self._last = super()._witness(vm, gdb)
+        return self._last
+
+    def places(self) -> Sequence[str]:
+        """The places that the last guest's kernel passed."""
+        return [str(point) for point in self._last.passed] if self._last else []

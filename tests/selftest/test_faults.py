@@ -1,0 +1,299 @@
+"""The table of what can become of a guest: each row a situation, how it is brought about, and its verdict.
+
+Rows of Linux run on guests everywhere. Rows of OSv run on guests where OSV_ROOT names a checkout; everywhere the
+consoles that they left (`consoles/`) are judged again. `--record` records those anew.
+"""
+
+import os
+import platform
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recording import Recorder, Recording, record, recordings, replay
+
+from harness.cache import Cache
+from harness.cell import Cell
+from harness.hypervisors import Template, Vm, forking, hypervisor
+from harness.hypervisors._gdb import GdbRemote
+from harness.lab import Lab
+from harness.programs import Program, Run
+from harness.programs.linux import LinuxRunner
+from harness.report import evidence
+
+ARCH = platform.machine()
+ENOUGH = 120.0  # seconds: what no row but those of hanging guests is to need
+MACHINES = {"x86_64": 62, "aarch64": 183}  # Source: ELF, e_machine
+
+
+def program_of(**code: str) -> str:
+    """A shell command that makes and runs a program of nothing but this machine code, in hex by arch."""
+    text = bytes.fromhex(code[ARCH])
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    numbers = [(2, 2), (MACHINES[ARCH], 2), (1, 4), (0x400078, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (1, 2)]
+    header += b"".join(value.to_bytes(size, "little") for value, size in numbers) + bytes(6)
+    segment = [(1, 4), (7, 4), (0, 8), (0x400000, 8), (0x400000, 8), (0x1000, 8), (0x1000, 8), (0x1000, 8)]
+    header += b"".join(value.to_bytes(size, "little") for value, size in segment)
+    octal = "".join(f"\\{byte:03o}" for byte in (header + text).ljust(0x1000, b"\0").rstrip(b"\0"))
+    return f"printf '{octal}' > /tmp/p; truncate -s 4096 /tmp/p; chmod +x /tmp/p; /tmp/p"
+
+
+# What is done to a guest from outside while its program runs, in a thread of its own.
+
+
+def kill_qemu(vm: Vm) -> None:
+    os.kill(vm.pid, signal.SIGKILL)
+
+
+def stop_qemu(vm: Vm) -> None:
+    os.kill(vm.pid, signal.SIGSTOP)
+
+
+def cut_monitor(vm: Any) -> None:
+    vm._monitor_socket.shutdown(socket.SHUT_RDWR)
+
+
+def cut_control_line(vm: Any) -> None:
+    vm.control.shutdown(socket.SHUT_RDWR)
+
+
+def write_kernel_code(code: str) -> Callable[[Vm], None]:
+    """Put machine code where the kernel stands: in its idle loop, for the program sleeps."""
+
+    def act(vm: Vm) -> None:
+        assert vm.debug
+        gdb = GdbRemote(vm.debug)
+        gdb.interrupt()
+        gdb.write(gdb.register(16), bytes.fromhex(code))
+        gdb.resume()
+
+    return act
+
+
+@dataclass(frozen=True)
+class Row:
+    """`reason` is a part of the verdict's; `code` rows are only of x86_64; `console_only` and `because` say what
+    is made of a recording where nothing but the console is known, if that is another verdict."""
+
+    situation: str
+    command: str
+    outcome: str
+    reason: str
+    limit: float = ENOUGH
+    memory: int = 512
+    cpus: int = 1
+    outside: Callable[[Vm], None] | None = None
+    arch: str = ""
+    shows: str = ""
+    console_only: str = ""
+    because: str = ""
+
+
+PASSES = "status 0 and the guest ended cleanly"
+HANG = 2.0  # seconds, for rows that are to use up their limit
+
+LINUX = [
+    Row("clean pass", "true", "passed", PASSES),
+    Row("quiet exit 1", "false", "failed", "status 1"),
+    Row("exit 0 after printing FAIL in ordinary text", "echo FAIL: 3 of 3; echo Error", "passed", PASSES),
+    Row("abort", "kill -ABRT $$", "failed", "status 134"),
+    Row("uncaught signal", "kill -TERM $$", "failed", "status 143"),
+    Row("page fault in the program", program_of(x86_64="c704250000000001000000", aarch64="1f0000f9"),
+        "failed", "status 139"),
+    Row("privileged instruction in the program", program_of(x86_64="f4", aarch64="df4003d5"),
+        "failed", "status 1"),
+    Row("nested program that fails on purpose", "sh -c 'exit 3'; [ $? = 3 ]", "passed", PASSES),
+    Row("program missing", "/nowhere/program", "failed", "status 127"),
+    Row("out of memory: the kernel kills the program", "tail /dev/zero", "failed", "status 137", memory=128),
+    Row("out of memory: the kernel panics", "sysctl -q vm.panic_on_oom=1; tail /dev/zero", "crashed",
+        "Kernel panic - not syncing: Out of memory", memory=128),
+    Row("panic", "echo c > /proc/sysrq-trigger", "crashed", "Kernel panic - not syncing: sysrq triggered crash"),
+    Row("panic after the summary", "echo '12 passed, 0 failed'; echo c > /proc/sysrq-trigger", "crashed",
+        "Kernel panic", shows="12 passed, 0 failed"),
+    Row("page fault in the kernel", "sleep 1000", "crashed", "BUG: kernel NULL pointer dereference",
+        outside=write_kernel_code("c704250800000000000000"), arch="x86_64"),
+    Row("general protection fault in the kernel", "sleep 1000", "crashed", "general protection fault",
+        outside=write_kernel_code("48b80000000000000080c60000"), arch="x86_64"),
+    Row("bad instruction in the kernel", "sleep 1000", "crashed", "invalid opcode: 0000 [#1]",
+        outside=write_kernel_code("0f0b0f0b"), arch="x86_64"),
+    Row("hang idle", "sleep 1000", "hung", "nothing ran any more", limit=HANG),
+    Row("hang spinning", program_of(x86_64="ebfe", aarch64="00000014"), "hung", "spun in one place", limit=HANG),
+    Row("works for too long", "while :; do sha256sum /bin/busybox; done > /dev/null", "timed_out", "still running",
+        limit=HANG),
+    Row("kills whatever it may, its own shell and what waits for it included", "kill -9 -1", "hung",
+        "nothing ran any more", limit=HANG),
+    Row("reset", "echo b > /proc/sysrq-trigger", "guest_ended", "it was reset"),
+    Row("triple fault", "echo triple > /sys/kernel/reboot/type; reboot -f", "guest_ended", "it was reset",
+        arch="x86_64"),
+    Row("power-off in mid-test", "poweroff -f", "guest_ended", "it powered off"),
+    Row("prints Powering off. and what the harness's agent says, then fails",
+        "echo Powering off.; echo 'exited 0 0'; echo '0123456789abcdef end'; exit 1", "failed", "status 1"),
+    Row("prints kernel's words without their time", "echo 'Kernel panic - not syncing: no'; echo 'BUG: no'", "passed",
+        PASSES),
+    Row("tells the harness's agent's line that all is well",
+        "for p in /dev/vport*; do echo 'exited 0 0' > $p; done 2> /dev/null; exit 1", "failed", "status 1"),
+    Row("NUL bytes, invalid UTF-8 and escape sequences",
+        r"printf 'a\0b\377\376(\033[2J\033]0;title\007\033[31mred\342\200\256\2335n\r\b\b\n\0'; exit 1",
+        "failed", "status 1", shows=r"a\x00b\xff\xfe(red\u202e\x9b5n"),
+    Row("a line without an end", "printf 'no end'; exit 1", "failed", "status 1", shows="no end"),
+    Row("a flood", "yes 'not a word of the kernel' | head -n 20000; exit 1", "failed", "status 1"),
+    Row("a long line without a newline", "head -c 300000 /dev/zero | tr '\\0' x; exit 1", "failed", "status 1",
+        shows="xxxxxx … "),
+    Row("leaves a talkative process behind", "(while :; do echo still here; done) & true", "passed", PASSES),
+    Row("changes how the console's lines end", "stty -F /dev/console raw -echo; echo FAIL", "passed", PASSES),
+    Row("QEMU killed", "sleep 1000", "harness_error", "ended by SIGKILL", outside=kill_qemu),
+    Row("QEMU stopped", "sleep 1000", "harness_error", "QEMU did not answer", outside=stop_qemu, limit=HANG),
+    Row("QMP socket gone", "sleep 1000", "harness_error", "control socket", outside=cut_monitor, limit=HANG),
+    Row("control line gone", "sleep 1000", "harness_error", "closed a line to the guest", outside=cut_control_line),
+]  # fmt: skip
+
+OSV = [
+    Row("clean pass", "pass", "passed", PASSES),
+    Row("exit(0)", "exit 0", "passed", PASSES),
+    Row("quiet exit 1", "return 1", "failed", "status 1"),
+    Row("exit(3)", "exit 3", "failed", "status 3"),
+    Row("negative status", "return -1", "failed", "status -1"),
+    Row("exit(3) in another thread", "thread-exit 3", "failed", "status 3"),
+    Row("exit 0 after printing FAIL in ordinary text", "prints-fail", "passed", PASSES),
+    Row("upstream's test that returns 1 quietly", "/tests/tst-utimes.so", "failed", "status 1"),
+    Row("nested program that fails on purpose", "/tests/tst-without-namespace.so", "passed", PASSES,
+        console_only="failed", because="its line looks like the test's own, unless the catalog names it"),
+    Row("program missing", "/tests/nothere.so", "failed", "Failed to load object: /tests/nothere.so"),
+    Row("assertion", "assert", "crashed", "Assertion failed: number == 42"),
+    Row("abort", "abort", "crashed", "abort: Aborted"),
+    Row("page fault in the program", "segv", "crashed", "abort: Aborted"),
+    Row("page fault in the kernel", "kernel-page-fault", "crashed", "page fault outside application"),
+    Row("general protection fault", "gpf", "crashed", "general protection fault", arch="x86_64"),
+    Row("bad instruction", "illegal", "crashed", "DUMMY_HANDLER for invalid_opcode", arch="x86_64"),
+    Row("call of address 0", "call-null", "crashed", "trying to execute null pointer"),
+    Row("out of memory", "oom", "crashed", "Out of memory: could not reclaim any further", memory=128),
+    Row("uncaught signal", "signal", "crashed", "Uncaught signal 15"),
+    Row("page fault after the summary", "summary-then-fault", "crashed", "page fault outside application",
+        shows="SUMMARY: 12 tests / 0 failures"),
+    Row("abort in the middle of another thread's output", "chatter-abort", "crashed", "bort", cpus=2),
+    Row("page fault in the middle of another thread's output", "chatter-page-fault", "crashed", ": ", cpus=2),
+    Row("hang idle", "idle", "hung", "nothing ran any more", limit=HANG),
+    Row("hang spinning", "spin", "hung", "spun in one place", limit=HANG),
+    Row("returns 0 and leaves a thread spinning", "thread-left", "hung", "spun in one place", limit=HANG, cpus=2),
+    Row("reset", "reboot", "guest_ended", "it was reset"),
+    Row("triple fault", "triple-fault", "guest_ended", "it was reset", arch="x86_64"),
+    Row("power-off in mid-test", "power-off", "guest_ended", "it powered off"),
+    Row("halt in mid-test", "halt", "guest_ended", "the kernel halted"),
+    Row("prints Powering off. and statuses, then fails", "marker", "failed", "status 1"),
+    Row("prints a kernel's faults and ends well", "fault-text", "passed", "came from the program",
+        console_only="crashed", because="text is all there is"),
+    Row("prints a kernel's faults and fails", "fault-text 1", "failed", "status 1",
+        console_only="crashed", because="text is all there is"),
+    Row("prints a kernel's faults and hangs", "fault-text-then-idle", "crashed", "Assertion failed: no", limit=HANG),
+    Row("NUL bytes, invalid UTF-8 and escape sequences", "garbage", "passed", PASSES),
+    Row("a line without an end", "no-newline", "passed", PASSES),
+    Row("a flood", "flood 300", "passed", PASSES),
+    Row("a long line without a newline", "long-line 70000", "passed", PASSES),
+]  # fmt: skip
+
+OSV_ROWS = [(arch, row) for row in OSV for arch in (row.arch or "x86_64", *(() if row.arch else ("aarch64",)))]
+
+
+@pytest.fixture(scope="module")
+def linux(lab: Lab) -> Cell:
+    return lab.cell(f"linux:{ARCH}-qemu-rofs-all")
+
+
+@pytest.mark.parametrize("row", LINUX, ids=lambda row: row.situation)
+def test_fault_on_linux(lab: Lab, linux: Cell, tmp_path: Path, row: Row) -> None:
+    if row.arch and row.arch != ARCH:
+        pytest.skip(f"{row.situation} is brought about by code of {row.arch}")
+    program = Program(row.situation, row.command, row.limit, row.cpus, row.memory)
+    runner = lab.runner(linux)
+    if row.outside:
+        driver = Meddled(hypervisor("qemu"), row.outside)
+        runner = LinuxRunner(lab.image(linux), driver, lab.accelerator(linux), lab.cache, 4)
+    run = runner.run(program)
+    agree(run, row.outcome, row.reason)
+    keep(run, lab, linux, tmp_path, row.shows)
+
+
+@pytest.mark.parametrize(("arch", "row"), OSV_ROWS, ids=lambda value: getattr(value, "situation", value))
+def test_fault_on_osv(
+    osv_with_faults: Callable[[str], Recorder], arch: str, row: Row, request: pytest.FixtureRequest
+) -> None:
+    runner = osv_with_faults(arch)
+    command = row.command if row.command.startswith("/") else f"/tmp/faults/fault.so {row.command}"
+    run = runner.run(Program(row.situation, command, row.limit, row.cpus, row.memory))
+    agree(run, row.outcome, row.reason)
+    if row.shows:
+        assert row.shows.encode() in run.transcript.raw
+    if request.config.getoption("--record"):
+        expected = {
+            "outcome": row.outcome, "reason": row.reason,
+            "console_only": row.console_only or row.outcome, "because": row.because,
+        }  # fmt: skip
+        record(name_of(arch, row), row.situation, runner.image.cell, run, runner.places(), expected)
+
+
+@pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.name)
+def test_recorded_fault(recording: Recording, tmp_path: Path) -> None:
+    agree(replay(recording, Cache(tmp_path), witnessed=True), recording.outcome, recording.reason)
+
+
+@pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.name)
+def test_recorded_fault_where_only_the_console_is_known(recording: Recording, tmp_path: Path) -> None:
+    agree(replay(recording, Cache(tmp_path), witnessed=False), recording.console_only, "")
+
+
+def test_every_row_is_recorded_as_it_is_expected() -> None:
+    """The index has what the table has; only hosts with OSv could tell otherwise."""
+    index = {row.name: (row.situation, row.outcome, row.reason) for row in recordings()}
+    table = {name_of(arch, row): (row.situation, row.outcome, row.reason) for arch, row in OSV_ROWS}
+    assert index == table
+
+
+def name_of(arch: str, row: Row) -> str:
+    """What a row's recording is called: `abort.x86_64`."""
+    return f"{row.command.rpartition('/')[2].replace(' ', '-')}.{arch}"
+
+
+def agree(run: Run, outcome: str, reason: str) -> None:
+    """The verdict is the expected one."""
+    verdict = run.verdict
+    shown = "\n".join(line.text for line in verdict.lines)
+    assert (verdict.outcome, reason in verdict.reason) == (outcome, True), f"{verdict.reason}\n{shown}"
+
+
+def keep(run: Run, lab: Lab, cell: Cell, folder: Path, shows: str) -> None:
+    """Evidence can be written of every run; what is shown of it is plain text of bearable length."""
+    where = evidence.write(run, lab.image(cell), lab.accelerator(cell), folder)
+    assert (where / "console.raw").read_bytes() == run.transcript.raw
+    assert shows in (where / "console.txt").read_text().replace("\n", " ") or shows in str(run.verdict.lines)
+    for line in run.verdict.lines:
+        assert all(char.isprintable() or char in "\t" or char.isspace() for char in line.text)
+        assert len(line.text) < 2100
+
+
+class Meddled:
+    """A hypervisor whose forks something is done to from outside, a moment after they began to run."""
+
+    def __init__(self, driver: Any, act: Callable[[Vm], None]) -> None:
+        self._driver = driver
+        self._act = act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def fork(self, template: Template) -> Vm:
+        forks = forking(self._driver)
+        assert forks
+        vm: Any = forks.fork(template)
+        resume = vm.resume
+
+        def resume_and_meddle() -> None:
+            resume()
+            threading.Timer(0.5, self._act, (vm,)).start()
+
+        vm.resume = resume_and_meddle
+        return vm

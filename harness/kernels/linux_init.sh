@@ -30,13 +30,13 @@ load() { # the module, after those that it needs
 
 load_modules() { # only those whose device is there: under TCG each costs tens of milliseconds
     for device in /sys/bus/pci/devices/*; do
-        read -r vendor < "$device/vendor" && [ "$vendor" = 0x1af4 ] && load virtio_pci && break
-    done 2> /dev/null
+        read -r vendor 2> /dev/null < "$device/vendor" && [ "$vendor" = 0x1af4 ] && load virtio_pci && break
+    done
     for device in /sys/bus/platform/devices/*; do
         case $device in *LNRO0005* | *virtio_mmio*) load virtio_mmio && break ;; esac
     done
     for device in /sys/bus/virtio/devices/*; do
-        read -r kind < "$device/device" && case $kind in
+        read -r kind 2> /dev/null < "$device/device" && case $kind in
             0x0001) load virtio_net ;;
             0x0002) load virtio_blk ;;
             0x0003) load virtio_console ;;
@@ -48,7 +48,8 @@ load_modules() { # only those whose device is there: under TCG each costs tens o
 
 mount_root() {
     load "$rootfstype"
-    await "$root" && mount -t "$rootfstype" -o ro,noatime "$root" /root || exec sleep 3600
+    # Without a root there is nothing to do: when init ends, the kernel panics, which the host sees at once.
+    await "$root" && mount -t "$rootfstype" -o ro,noatime "$root" /root || exit 1
     for folder in dev proc sys; do mount -o move /$folder /root/$folder; done
     exec switch_root /root /init agent
 }
@@ -73,8 +74,10 @@ turn_off() {
     if [ -d /sys/firmware/acpi ] || [ "$(uname -m)" = aarch64 ]; then poweroff -f; else reboot -f; fi
 }
 
-run() { # id, command; its output and the line that ends it go through one tty, in this order
-    cd /tmp || return
+# A command's output and the line that ends it go through one tty, in this order. Run in the background, so that
+# requests are still answered, it begins with SIGINT and SIGQUIT ignored, as POSIX wants it.
+run() { # id, command
+    cd /tmp
     setsid sh -c "$2" < /dev/null > /dev/console 2>&1 3>&-
     status=$?
     printf '\n%s end\n' "$1" > /dev/console

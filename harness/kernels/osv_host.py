@@ -2,8 +2,10 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,7 +88,9 @@ def lay_out_packages(cell: Cell, sources: Path, cache: Cache) -> None:
 def wrappers(cell: Cell, accelerator: str) -> dict[str, str]:
     """Programs to put before the host's own in the build's PATH, by name; see `Tree.wrap`."""
     qemu = shutil.which(f"qemu-system-{cell.arch}")
-    programs = {"qemu": _QEMU.format(qemu=qemu, accelerator=accelerator)} if qemu else {}
+    stand_in = Path(__file__).with_name("osv_qemu.py")
+    words = shlex.join([sys.executable, str(stand_in), accelerator, qemu or ""])
+    programs = {"qemu": f'#!/bin/sh\nexec {words} "$@"\n'} if qemu else {}
     if ccache := shutil.which("ccache"):
         compilers = dict.fromkeys(("gcc", "g++", f"{CROSS}gcc", f"{CROSS}g++"), f"-> {ccache}")
         programs |= {name: link for name, link in compilers.items() if shutil.which(name)}
@@ -153,23 +157,6 @@ def _is_setting(name: str) -> bool:
         "CC", "CXX", "LD", "STRIP", "CFLAGS", "CXXFLAGS", "LDFLAGS", "boost_base", "werror", "JAVA_VERSION",
     }  # fmt: skip
 
-
-_QEMU = """#!/bin/bash
-# OSv's run.py takes KVM wherever /dev/kvm exists, and listens for gdb on a fixed port; this undoes both.
-kept=()
-while [ $# -gt 0 ]; do
-    case "$1" in
-        -enable-kvm) ;;
-        -gdb) shift ;;
-        -accel) shift ;;
-        -cpu) if [[ "$2" == host* ]]; then shift; else kept+=("$1"); fi ;;
-        *) kept+=("$1") ;;
-    esac
-    shift
-done
-if [ {accelerator} = kvm ]; then kept+=(-accel kvm -cpu host); else kept+=(-accel tcg); fi
-exec {qemu} "${{kept[@]}}"
-"""
 
 _SUDO = """#!/bin/sh
 # Root needs no sudo, and containers seldom have it.

@@ -9,7 +9,7 @@ from harness.console.monitor import Monitor
 from harness.console.transcript import Transcript
 from harness.errors import HarnessError
 from harness.guest import Guest
-from harness.hypervisors import Cause, Ending, Hypervisor, Vm
+from harness.hypervisors import Cause, Ending, Hypervisor, Template, Vm
 from harness.hypervisors._gdb import GdbRemote
 from harness.images.blank import blank_disk
 from harness.machine import Disk, Image, Machine
@@ -77,6 +77,12 @@ class OsvRunner:
                 return self._watch(program, guest, gdb, visit)
             except HarnessError as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
+
+    def template(self, program: Program) -> Template | None:
+        """What the program's guest is forked from; None where it is booted."""
+        if self._templates and self._templates.takes(self._command(program)):
+            return self._templates.template(self._bare_machine(program))
+        return None
 
     def _bare_machine(self, program: Program) -> Machine:
         cmdline = " ".join(word for word in (self.image.cmdline, self._launch.kernel, "--verbose") if word)

@@ -51,21 +51,27 @@ class OsvTemplates:
         """Whether a fork can be given the command."""
         return 0 < len(command.encode()) < LONGEST_COMMAND and "\0" not in command
 
-    def fork(self, machine: Machine, command: str) -> tuple[Vm, GdbRemote]:
-        """A guest that will run the command, stopped, with its debug stub; `machine` has no command yet.
-
-        Raises `HypervisorError` if the template can't be made or the fork does not take the command.
-        """
+    def template(self, machine: Machine) -> Template:
+        """The machine, which has no command yet, stopped where it reads one: from the cache, or made now."""
         padded = machine.with_command("x" * LONGEST_COMMAND)
         parts = {
             "image": self._image.digest, "machine": padded.to_json(), "made by": self._forks.identity(padded),
             "recipe": RECIPE,
         }  # fmt: skip
         folder = self._cache.get("template", parts, lambda out: self._make(Template(padded, out)))
-        vm = self._forks.fork(Template(padded, folder))
+        return Template(padded, folder)
+
+    def fork(self, machine: Machine, command: str) -> tuple[Vm, GdbRemote]:
+        """A guest that will run the command, stopped, with its debug stub; `machine` has no command yet.
+
+        Raises `HypervisorError` if the template can't be made or the fork does not take the command.
+        """
+        template = self.template(machine)
+        address = json.loads((template.folder / POINT).read_text())["command"]
+        vm = self._forks.fork(template)
         try:
             gdb = _stub(vm)
-            gdb.write(json.loads((folder / POINT).read_text())["command"], command.encode() + b"\0")
+            gdb.write(address, command.encode() + b"\0")
         except HypervisorError:
             vm.close()
             raise

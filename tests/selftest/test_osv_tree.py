@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from harness.cache import Cache
 from harness.cell import Cell
 from harness.errors import BuildError, CellError, CheckoutError
 from harness.events import Event, subscribed
-from harness.kernels import osv_host, osv_recipe
+from harness.kernels import osv_host, osv_qemu, osv_recipe
 from harness.kernels.osv import Osv
 from harness.kernels.osv_build import first_error
 from harness.kernels.osv_checkout import Checkout
@@ -396,16 +397,43 @@ def test_the_first_compiler_error_is_found_among_make_noise() -> None:
     assert first_error([]) == "it said nothing"
 
 
-def test_the_qemu_wrapper_undoes_kvm_and_the_gdb_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_qemu_stand_in_undoes_kvm_the_gdb_port_and_early_forwards() -> None:
+    backend = "user,id=un0,net=192.168.122.0/24,hostfwd=tcp:127.0.0.1:5-:10000"
+    words = ["-m", "512", "-gdb", "tcp::1234", "-netdev", backend, "-enable-kvm", "-cpu", "host,+x2apic"]
+    kept, forwards = osv_qemu.translate("tcg", words)
+    assert kept == ["-m", "512", "-netdev", "user,id=un0,net=192.168.122.0/24", "-accel", "tcg"]
+    assert forwards == [("un0", "tcp:127.0.0.1:5-:10000")]
+    assert osv_qemu.translate("kvm", ["-cpu", "cortex-a57"])[0][:2] == ["-cpu", "cortex-a57"]
+    assert osv_qemu.translate("kvm", ["-cpu", "host"])[0] == ["-accel", "kvm", "-cpu", "host"]
+
+
+QEMU = """#!{python}
+import socket, sys
+words = " ".join(sys.argv)
+path = words.partition("path=")[2].partition(",")[0]
+monitor = socket.socket(socket.AF_UNIX)
+monitor.bind(path)
+monitor.listen()
+print("Waiting for connection from host...", flush=True)
+told, _ = monitor.accept()
+told.sendall(b"QEMU monitor\\n(qemu) ")
+print("told", told.recv(100), flush=True)
+told.sendall(b"(qemu) ")
+sys.exit(3)
+"""
+
+
+def test_the_qemu_stand_in_forwards_once_the_guest_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     qemu = tmp_path / f"qemu-system-{ROFS.arch}"
-    qemu.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    qemu.write_text(QEMU.format(python=sys.executable))
     qemu.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     tree = Tree(tmp_path)
     tree.wrap(osv_host.wrappers(ROFS, "tcg"))
-    words = ["-m", "512", "-gdb", "tcp::1234", "-enable-kvm", "-cpu", "host,+x2apic", "-append", "a b"]
-    said = subprocess.run([tree.bin / "qemu", *words], capture_output=True, text=True, check=True).stdout
-    assert said.splitlines() == ["-m", "512", "-append", "a b", "-accel", "tcg"]
+    command = [str(tree.bin / "qemu"), "-netdev", "user,id=un0,hostfwd=tcp:127.0.0.1:5-:10000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.stdout.splitlines()[1] == r"told b'hostfwd_add un0 tcp:127.0.0.1:5-:10000\n'"
+    assert done.returncode == 3
 
 
 # Whole builds, by the stand-in

@@ -1,0 +1,89 @@
+"""Stands in for QEMU where OSv's build boots OSv to fill a zfs disk; run by path, in the build's own process.
+
+OSv's run.py and upload_manifest.py need three things undone:
+
+- KVM is taken wherever /dev/kvm exists, also where it runs no guest.
+- gdb listens on a fixed port, so that two builds collide.
+- The uploader connects as soon as QEMU listens on the forwarded port, which is long before the guest does: on a
+  loaded host the guest resets that connection. The port is forwarded only once the guest says that it waits.
+"""
+
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+READY = b"Waiting for connection from host"
+"""What OSv's tools/cpiod prints once it listens."""
+
+FORWARD = "hostfwd="
+
+
+def translate(accelerator: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The arguments for QEMU, and the forwards taken out of them: network backend and rule."""
+    kept: list[str] = []
+    forwards: list[tuple[str, str]] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "-enable-kvm":
+            continue
+        if word in ("-gdb", "-accel"):
+            next(words)
+        elif word == "-cpu":
+            model = next(words)
+            if not model.startswith("host"):
+                kept += [word, model]
+        elif word == "-netdev":
+            backend, taken = _without_forwards(next(words))
+            kept += [word, backend]
+            forwards += taken
+        else:
+            kept.append(word)
+    kept += ["-accel", "kvm", "-cpu", "host"] if accelerator == "kvm" else ["-accel", "tcg"]
+    return kept, forwards
+
+
+def run(accelerator: str, qemu: str, arguments: Sequence[str]) -> int:
+    """Run QEMU to its end with its output passed on; its exit status."""
+    kept, forwards = translate(accelerator, arguments)
+    with tempfile.TemporaryDirectory(prefix="osv-harness-") as folder:
+        monitor = Path(folder) / "monitor"
+        kept += ["-chardev", f"socket,id=harness,path={monitor},server=on,wait=off", "-mon", "chardev=harness"]
+        with subprocess.Popen([qemu, *kept], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+                if READY in line:
+                    _forward(monitor, forwards)
+        return process.returncode
+
+
+def _without_forwards(backend: str) -> tuple[str, list[tuple[str, str]]]:
+    words = backend.split(",")
+    name = next((word.removeprefix("id=") for word in words if word.startswith("id=")), "")
+    rules = [(name, word.removeprefix(FORWARD)) for word in words if word.startswith(FORWARD)]
+    return ",".join(word for word in words if not word.startswith(FORWARD)), rules
+
+
+def _forward(monitor: Path, forwards: Sequence[tuple[str, str]]) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(monitor))
+        _await_prompt(connection)
+        for name, rule in forwards:
+            connection.sendall(f"hostfwd_add {name} {rule}\n".encode())
+            _await_prompt(connection)
+
+
+def _await_prompt(connection: socket.socket) -> None:
+    """Read up to the prompt of the monitor: it has done what it was told, and reads what comes next."""
+    said = b""
+    while not said.endswith(b"(qemu) ") and (more := connection.recv(4096)):
+        said += more
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1], sys.argv[2], sys.argv[3:]))

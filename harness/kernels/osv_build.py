@@ -17,8 +17,12 @@ from harness.kernels.osv_tree import BuildKilled
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events."""
 
-# scripts/build announces a failed step of its own, and then exits with the status of having announced it.
-_FAILED = re.compile(r"\S*scripts/build failed: ")
+SILENCE = 900.0
+"""Seconds; one object takes a minute or two on a loaded host, an OSv that never fills its disk for ever."""
+
+# scripts/build announces a failed step of its own, and then exits with the status of having announced it; a Python
+# step of it that dies (the upload to a zfs disk) may leave no trace in the status at all.
+_FAILED = re.compile(r"\S*scripts/build failed: |Traceback \(most recent call last\)")
 _COMPILED = re.compile(r"^\s+(CXX|CC|AS|LD|LINK) ")
 _ERRORS = tuple(
     re.compile(pattern)
@@ -39,7 +43,8 @@ def run_build(
 ) -> None:  # fmt: skip
     """Run the commands one after the other in the tree at `sources`, all into the one log.
 
-    Raises `BuildError` with the first error of the log, `BuildKilled` when `timeout` seconds were not enough.
+    Raises `BuildError` with the first error of the log, `BuildKilled` when `timeout` seconds were not enough or
+    nothing was said for `SILENCE` seconds.
     """
     deadline = time.monotonic() + timeout
     with log.open("wb") as file:
@@ -47,8 +52,6 @@ def run_build(
             file.write(f"$ {' '.join(command)}\n".encode())
             file.flush()
             status = _run(command, sources, environment, file.fileno(), log, about, deadline)
-            if status is None:
-                raise BuildKilled(f"Building {about} took more than {timeout:.0f} s.", f"Its log: {log}", str(log))
             lines = log.read_text(errors="replace").splitlines()
             if status != 0 or any(_FAILED.match(line) for line in lines):
                 # The linker names sources by debug information, which ccache shares between trees.
@@ -73,27 +76,31 @@ def count_compiled(lines: Iterable[str]) -> int:
 def _run(
     command: Sequence[str], sources: Path, environment: Mapping[str, str], log: int, path: Path, about: str,
     deadline: float,
-) -> int | None:  # fmt: skip
-    """The exit status, or None at the deadline. Nothing of the build outlives this call."""
+) -> int:  # fmt: skip
+    """The exit status. Nothing of the build outlives this call. Raises `BuildKilled` at the deadline."""
     process = subprocess.Popen(
         command, cwd=sources, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         start_new_session=True,
     )  # fmt: skip
     ended = os.pidfd_open(process.pid)
-    started = time.monotonic()
-    shown = ""
+    started = spoke = time.monotonic()
+    size, shown = 0, ""
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(ended, selectors.EVENT_READ)
-            while time.monotonic() < deadline:
-                if selector.select(min(PROGRESS_EVERY, deadline - time.monotonic())):
+            while (now := time.monotonic()) < min(deadline, spoke + SILENCE):
+                if selector.select(min(PROGRESS_EVERY, deadline - now)):
                     return process.wait()
+                if path.stat().st_size != size:
+                    size, spoke = path.stat().st_size, time.monotonic()
                 with path.open(errors="replace") as lines:
-                    now = f"{count_compiled(lines)} compiled"
-                if now != shown:
-                    publish("build.progress", about, f"{now}, {time.monotonic() - started:.0f} s")
-                    shown = now
-        return None
+                    made = f"{count_compiled(lines)} compiled"
+                if made != shown:
+                    publish("build.progress", about, f"{made}, {time.monotonic() - started:.0f} s")
+                    shown = made
+        why = "took too long" if time.monotonic() >= deadline else f"said nothing for {SILENCE:.0f} s"
+        said = first_error(path.read_text(errors="replace").splitlines())
+        raise BuildKilled(f"Building {about} {why}: {said}", f"Its log: {path}", str(path))
     finally:
         os.close(ended)
         with suppress(ProcessLookupError):

@@ -193,7 +193,8 @@ def test_forks_of_linux_see_no_others_writes(lab: Lab, traces: Traces, fs: str) 
 
     def program(number: int) -> Program:
         writes = "; ".join(
-            f"set -- {folder}/mark-*; [ -e $1 ] && exit 9; printf %065536d {number} > {folder}/mark-{number} || exit 8"
+            f"set -- {folder}/mark-*; [ -e $1 ] && exit 9; "
+            f"printf %065536d {number} > {folder}/mark-{number} || exit 8"
             for folder in folders
         )
         reads = "; ".join(f"[ $(cat {folder}/mark-*) = $wanted ] || exit 7" for folder in folders)

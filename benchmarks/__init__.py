@@ -1,0 +1,1 @@
+"""What the harness costs and gains, each as a ratio of two things measured in one run: `python -m benchmarks`."""

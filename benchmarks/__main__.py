@@ -1,0 +1,40 @@
+"""`python -m benchmarks NAME`: one benchmark, whose figures are comparable among themselves only."""
+
+import argparse
+from pathlib import Path
+
+from benchmarks import image, short
+from harness.lab import Lab
+
+
+def main() -> None:
+    """Run the named benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=["image", "overhead", "rebuild", "fork", "console"])
+    parser.add_argument("--cell", default="qemu-rofs")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--osv-root", type=Path)
+    parser.add_argument(
+        "--built-tree", type=Path, help="image: an OSv tree with its own `scripts/build image=tests fs=rofs` done"
+    )
+    parser.add_argument(
+        "--only", nargs="*", default=["upstream", "bare", "harness", "forked"], help="image: the runs to make"
+    )
+    arguments = parser.parse_args()
+    lab = Lab(arguments.osv_root)
+    if arguments.name == "console":
+        short.console(arguments.rounds)
+    elif arguments.name == "image":
+        if "upstream" in arguments.only and arguments.built_tree:
+            image.upstream(lab, arguments.cell, arguments.built_tree)
+        for name in ("bare", "harness", "forked"):
+            if name in arguments.only:
+                getattr(image, name)(lab, arguments.cell)
+    else:
+        {"overhead": short.overhead, "rebuild": short.rebuild, "fork": short.fork}[arguments.name](
+            lab, arguments.cell, arguments.rounds
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""(a) All tests of one OSv image: upstream's runner, a loop of bare guests, and this harness."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+from benchmarks import guests
+from harness.lab import Lab
+from harness.programs import Program
+from harness.vcpus import room_for
+
+UPSTREAM_LIMIT = 600.0  # seconds; longer than any test takes under software emulation
+
+
+def upstream(lab: Lab, cell_name: str, tree: Path) -> None:
+    """The tree's own scripts/test.py, one test at a time; the tree holds its built image of the same tests.
+
+    QEMU is told by run.py's `-p none` to emulate. What it refuses to run counts for nothing.
+    """
+    names = [program.name for program in lab.programs(lab.cell(cell_name))]
+    began = monotonic()
+    failed = []
+    for name in names:
+        command = ["scripts/test.py", "-p", "qemu", "--run_options", "-p none", "-n", name.replace(".", "[.]")]
+        try:
+            done = subprocess.run(command, cwd=tree, capture_output=True, timeout=UPSTREAM_LIMIT)
+            if done.returncode:
+                failed.append(name)
+        except subprocess.TimeoutExpired:
+            failed.append(f"{name} (still running after {UPSTREAM_LIMIT:.0f} s)")
+    print(f"upstream's scripts/test.py, {len(names)} tests: {monotonic() - began:.0f} s; failed: {failed}")
+
+
+def bare(lab: Lab, cell_name: str) -> None:
+    """As many bare guests at a time as the host has cpus, longest first, and what they compute."""
+    cell = lab.cell(cell_name)
+    image = lab.image(cell)
+    # A guest that dies would otherwise stand until its limit.
+    dying = replace(image, cmdline=f"{image.cmdline} --power-off-on-abort")
+
+    def run(program: Program) -> None:
+        made = guests.machine(lab, cell, program)
+        made = replace(made, cmdline=made.cmdline.replace(image.cmdline, dying.cmdline, 1))
+        guests.run_bare(guests.bare_command(lab, made), program.limit)
+
+    before = _children_cpu()
+    wall = _each(lab, cell_name, run)
+    computed = _children_cpu() - before
+    cpus = len(os.sched_getaffinity(0))
+    bound = f"they compute {computed:.0f} s, on {cpus} cpus {computed / cpus:.0f} s"
+    print(f"bare guests, {cpus} at a time: {wall:.0f} s; {bound}")
+
+
+def harness(lab: Lab, cell_name: str) -> None:
+    """The command that its users type, from its start to its end."""
+    before, began = _children_cpu(), monotonic()
+    command = [sys.executable, "-m", "pytest", "tests/unit", "--cell", cell_name, "-n", "auto", "-q"]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    last = done.stdout.strip().splitlines()[-1:]
+    print(f"harness, pytest: {monotonic() - began:.0f} s, cpu {_children_cpu() - before:.0f} s; {last}")
+
+
+def forked(lab: Lab, cell_name: str) -> None:
+    """The same verdicts from forked guests, in one process."""
+    cell = lab.cell(cell_name)
+    runner = guests.runners(lab, cell)[1]
+    outcomes: dict[str, list[str]] = {}
+
+    def run(program: Program) -> None:
+        outcomes.setdefault(runner.run(program).verdict.outcome, []).append(program.name)
+
+    before = _children_cpu()
+    wall = _each(lab, cell_name, run)
+    others = {outcome: names for outcome, names in outcomes.items() if outcome != "passed"}
+    print(
+        f"harness, forked: {wall:.0f} s, cpu of guests {_children_cpu() - before:.0f} s; "
+        f"{len(outcomes.get('passed', []))} passed; {others}"
+    )
+
+
+def _each(lab: Lab, cell_name: str, run: Callable[[Program], None]) -> float:
+    """Seconds for all programs, each when the host has room for its vCPUs."""
+    cell = lab.cell(cell_name)
+
+    def take_turn(program: Program) -> None:
+        with room_for(program.cpus, lab.cache.root / "locks" / "vcpus"):
+            run(program)
+
+    programs = [program for _, program in lab.longest_first([cell])]
+    began = monotonic()
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(take_turn, programs))
+    return monotonic() - began
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

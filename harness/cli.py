@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 where its answer is no, or 2 where it could not be answered."""
     try:
-        chosen = parser().parse_args(arguments)
+        chosen = _parse(sys.argv[1:] if arguments is None else arguments)
         status: int = chosen.run(chosen)
     except HarnessError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -30,6 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return status
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """The parsed arguments; what follows ` -- ` is the command of those commands that take one."""
+    cut = words.index("--") if "--" in words else len(words)
+    top = parser()
+    chosen = top.parse_args(words[:cut])
+    rest = list(words[cut + 1 :])
+    if rest and not hasattr(chosen, "command"):
+        top.error(f"this command runs no other: {' '.join(rest)}")
+    chosen.command = rest
+    return chosen
 
 
 def parser() -> argparse.ArgumentParser:

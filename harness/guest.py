@@ -1,8 +1,9 @@
 """A running guest: its console, its process, and waiting for the first thing that ends a wait."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from time import monotonic
 from types import TracebackType
 
@@ -17,10 +18,11 @@ from harness.hypervisors import Vcpu, Vm
 from harness.machine import Machine
 from harness.verdict import Activity
 
-SAMPLES, SAMPLE_SECONDS = 6, 0.1
-SPIN_BYTES = 256
+SAMPLES, SAMPLE_SECONDS = 30, 0.02
+SPIN_BYTES = 64  # to either side
+MOST = 2 / 3  # of the looks at a vCPU; a loop of real work, the body of a checksum even, has less in one place
 IDLE_SHARE = 0.05
-MUCH = 0.3  # of what the busiest vCPU wants: an idle one serves timers
+MUCH = 0.3  # of what the busiest vCPU does: an idle one serves timers
 WORTH_WAITING = 0.02
 
 
@@ -99,7 +101,7 @@ class Guest(AbstractContextManager["Guest"]):
             threading.Thread(target=act, args=(self.vm.ports(),), daemon=True).start()
 
     def activity(self) -> Activity:
-        """What the vCPUs do now, from their threads' cpu time and a few looks at where they are."""
+        """What the vCPUs do now, from their threads' cpu time and many looks at where they are."""
         began = monotonic()
         samples = [self.vm.vcpus()]
         while len(samples) <= SAMPLES and samples[-1]:
@@ -107,23 +109,27 @@ class Guest(AbstractContextManager["Guest"]):
             samples.append(self.vm.vcpus())
         if not samples[-1]:
             return Activity.UNKNOWN
-        wanted = [_wanted(last) - _wanted(first) for first, last in zip(samples[0], samples[-1], strict=True)]
-        if max(wanted) <= IDLE_SHARE * (monotonic() - began):
+        seconds = monotonic() - began
+        vcpus = list(zip(*samples, strict=True))
+        shares = [_share(seen, seconds) for seen in vcpus]
+        if max(shares) < IDLE_SHARE:
             return Activity.IDLE
-        busiest = [index for index, seconds in enumerate(wanted) if seconds > MUCH * max(wanted)]
-        places = [[sample[index].pc for sample in samples] for index in busiest]
-        return Activity.SPINNING if all(_is_one_place(pcs) for pcs in places) else Activity.BUSY
+        busiest = [seen for seen, share in zip(vcpus, shares, strict=True) if share > MUCH * max(shares)]
+        return Activity.SPINNING if all(_stays(seen) for seen in busiest) else Activity.BUSY
 
     def _publish(self, match: Match) -> None:
         publish(f"guest.{match.kind}", str(self.machine.image.cell), f"{match.name}: {match.text}")
 
 
-def _wanted(vcpu: Vcpu) -> float:
-    """Seconds for which a vCPU had something to do, whether the host let it or not."""
-    return vcpu.cpu_seconds + vcpu.waited_seconds
+def _share(seen: Sequence[Vcpu], seconds: float) -> float:
+    """How much a vCPU ran of the time that the host let it, at most 1."""
+    ran = seen[-1].cpu_seconds - seen[0].cpu_seconds
+    waited = seen[-1].waited_seconds - seen[0].waited_seconds
+    return ran / max(ran, seconds - waited) if ran else 0.0
 
 
-def _is_one_place(pcs: list[int]) -> bool:
-    """Whether a vCPU was always there, but for an interrupt that may have been served."""
-    middle = sorted(pcs)[len(pcs) // 2]
-    return sum(abs(pc - middle) < SPIN_BYTES for pc in pcs) >= len(pcs) - 1
+def _stays(seen: Sequence[Vcpu]) -> bool:
+    """Whether a vCPU was in one place whenever it had run, but for the interrupts that it served."""
+    pcs = sorted(after.pc for before, after in pairwise(seen) if after.cpu_seconds > before.cpu_seconds)
+    middle = pcs[len(pcs) // 2]
+    return sum(abs(pc - middle) < SPIN_BYTES for pc in pcs) > MOST * len(pcs)

@@ -27,9 +27,10 @@ QUIT = b"\x1d"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The cell, what to run in it, and how big it is."""
+    """The cell and how big its guest is; what it runs stands after ` -- ` (Linux: a shell if nothing does)."""
     parser.add_argument("cell", help="a cell's name: qemu-rofs")
-    parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="what the guest runs (default: a shell)")
+    parser.usage = "osv-harness boot CELL [options] [-- COMMAND]"
+    parser.set_defaults(command=[])
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--memory", type=int, default=512, metavar="MIB")
     parser.add_argument("--network", action="store_true", help="give it a network of its own")

@@ -149,7 +149,7 @@ LINUX = [
     Row("leaves a talkative process behind", "(while :; do echo still here; done) & true", "passed", PASSES),
     Row("changes how the console's lines end", "stty -F /dev/console raw -echo; echo FAIL", "passed", PASSES),
     Row("QEMU killed", "sleep 1000", "harness_error", "ended by SIGKILL", outside=kill_qemu),
-    Row("QEMU stopped", "sleep 1000", "harness_error", "QEMU did not answer", outside=stop_qemu, limit=HANG),
+    Row("QEMU stopped", "sleep 1000", "harness_error", "no longer answers", outside=stop_qemu, limit=HANG),
     Row("QMP socket gone", "sleep 1000", "harness_error", "control socket", outside=cut_monitor, limit=HANG),
     Row("control line gone", "sleep 1000", "harness_error", "closed a line to the guest", outside=cut_control_line),
 ]  # fmt: skip

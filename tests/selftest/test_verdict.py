@@ -1,0 +1,93 @@
+"""Each rule of the verdict, and which one wins where several hold."""
+
+from dataclasses import replace
+
+import pytest
+
+from harness.console.monitor import Match
+from harness.hypervisors import Cause, Ending
+from harness.verdict import Activity, Observation, Outcome, judge
+
+POWERED_OFF = Ending(Cause.POWERED_OFF, "guest-shutdown")
+RESET = Ending(Cause.RESET, "guest-reset")
+KILLED = Ending(Cause.KILLED, "QEMU was ended by SIGKILL")
+REFUSED = Ending(Cause.REFUSED, "QEMU exited with 1: no")
+ASSERTION = Match("fault", "assertion", 100, "Assertion failed: a == b")
+REGISTERS = Match("trace", "registers", 90, "[registers]")
+SIGNAL = Match("fault", "uncaught signal", 100, "Uncaught signal 15. Powering off.")
+
+NOTHING = Observation(booted=False)
+BOOTED = replace(NOTHING, booted=True)
+PASSED = replace(BOOTED, status=0, clean_end=True, ending=POWERED_OFF)
+LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome", "reason"),
+    [
+        # Nothing is a pass by default.
+        (NOTHING, "boot_failed", "its console was closed"),
+        (BOOTED, "guest_ended", "its console was closed"),
+        (replace(BOOTED, status=0), "guest_ended", "before its time"),
+        (replace(BOOTED, ending=POWERED_OFF, clean_end=True), "guest_ended", "it powered off"),
+        (replace(PASSED, booted=False), "boot_failed", "it powered off"),
+        (PASSED, "passed", "status 0"),
+        # Statuses.
+        (replace(PASSED, status=1), "failed", "status 1"),
+        (replace(PASSED, status=-1), "failed", "status -1"),
+        (replace(BOOTED, status=1, ending=KILLED), "harness_error", "SIGKILL"),
+        (replace(PASSED, status=77, skip_statuses=(4, 77)), "skipped", "status 77"),
+        (replace(PASSED, status=0, skip_statuses=(0,)), "skipped", "status 0"),
+        (replace(PASSED, load_failed="Failed to load object: /x."), "failed", "could not start"),
+        # A fault beats everything.
+        (replace(PASSED, faults=(ASSERTION,)), "crashed", "a == b"),
+        (replace(LATE, faults=(ASSERTION,)), "crashed", "a == b"),
+        (replace(BOOTED, faults=(ASSERTION,), ending=KILLED), "crashed", "a == b"),
+        (replace(BOOTED, faults=(ASSERTION,), trouble="QMP is gone"), "crashed", "a == b"),
+        (replace(BOOTED, faults=(ASSERTION,), ending=RESET), "crashed", "a == b"),
+        (replace(NOTHING, faults=(ASSERTION,)), "boot_failed", "a == b"),
+        (replace(PASSED, status=77, skip_statuses=(77,), faults=(ASSERTION,)), "crashed", "a == b"),
+        (replace(BOOTED, faults=(REGISTERS,)), "crashed", "[registers]"),
+        (replace(BOOTED, aborted="Aborted", halted=True), "crashed", "abort: Aborted"),
+        (replace(BOOTED, aborted="Assertion failed: %s", faults=(REGISTERS,)), "crashed", "Assertion failed"),
+        (replace(BOOTED, aborted="Assertion failed: %s", faults=(ASSERTION,)), "crashed", "a == b"),
+        (replace(PASSED, aborted="Aborted", faults_are_final=True), "crashed", "abort: Aborted"),
+        # Unless the kernel was seen to live on, so that a program printed it.
+        (replace(PASSED, faults=(ASSERTION,), faults_are_final=True), "passed", "came from the program"),
+        (replace(PASSED, status=2, faults=(ASSERTION,), faults_are_final=True), "failed", "status 2"),
+        (replace(BOOTED, status=0, faults=(ASSERTION,), faults_are_final=True), "crashed", "a == b"),
+        (replace(PASSED, faults=(ASSERTION,), faults_are_final=True, halted=True), "crashed", "a == b"),
+        # A death that is what the program tests.
+        (replace(BOOTED, faults=(SIGNAL,), ends_by=SIGNAL.text, ending=POWERED_OFF), "passed", "as it tests"),
+        (replace(BOOTED, faults=(ASSERTION,), ends_by=SIGNAL.text, ending=POWERED_OFF), "crashed", "a == b"),
+        (replace(BOOTED, faults=(ASSERTION, SIGNAL), ends_by=SIGNAL.text, ending=POWERED_OFF), "crashed", "a =="),
+        (replace(LATE, faults=(SIGNAL,), ends_by=SIGNAL.text), "crashed", "Uncaught signal 15"),
+        (replace(PASSED, ends_by=SIGNAL.text), "passed", "status 0"),
+        # The harness's and the host's own faults are never the kernel's.
+        (replace(BOOTED, trouble="the disk is full"), "harness_error", "the disk is full"),
+        (replace(NOTHING, trouble="QEMU did not start"), "harness_error", "did not start"),
+        (replace(PASSED, trouble="the disk is full"), "harness_error", "the disk is full"),
+        (replace(BOOTED, ending=KILLED), "harness_error", "SIGKILL"),
+        (replace(NOTHING, ending=REFUSED), "harness_error", "exited with 1"),
+        # Ends in mid-test.
+        (replace(BOOTED, ending=RESET), "guest_ended", "reset"),
+        (replace(BOOTED, ending=Ending(Cause.PANICKED, "guest-panic")), "guest_ended", "panic"),
+        (replace(BOOTED, halted=True), "guest_ended", "halted"),
+        # Limits.
+        (LATE, "timed_out", "still running when the limit of 60 s"),
+        (replace(LATE, activity=Activity.UNKNOWN), "timed_out", "limit of 60 s"),
+        (replace(LATE, activity=Activity.IDLE), "hung", "nothing ran"),
+        (replace(LATE, activity=Activity.SPINNING), "hung", "spun"),
+        (replace(LATE, activity=Activity.IDLE, status=0), "hung", "after the program's status 0"),
+        (replace(LATE, activity=Activity.IDLE, status=3), "failed", "status 3"),
+        (replace(LATE, activity=Activity.IDLE, booted=False), "boot_failed", "idle"),
+    ],
+)
+def test_judge(seen: Observation, outcome: str, reason: str) -> None:
+    verdict, why = judge(seen)
+    assert (verdict, reason in why) == (outcome, True), f"{verdict}: {why}"
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.PASSED])
+def test_only_a_pass_passes(outcome: Outcome) -> None:
+    assert outcome != Outcome.PASSED

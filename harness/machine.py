@@ -23,9 +23,9 @@ class Image:
     """A bootable kernel with its files.
 
     `kernel` is what the hypervisor loads directly; `reads_acpi` is whether it finds virtio-mmio devices in
-    ACPI tables, where another must be told of them on its command line; `symbols` is the unstripped ELF for backtraces;
-    `manifest` lists what is in the image, in the kernel's own format; `digest` is the hex SHA-256 of what
-    it was made from; `facts` are shown with results (commit, toolchain, what was left out and why).
+    ACPI tables, where another must be told of them on its command line; `symbols` is the unstripped ELF for
+    backtraces; `manifest` lists what is in the image, in the kernel's own format; `digest` is the hex SHA-256
+    of what it was made from; `facts` are shown with results (commit, toolchain, what was left out and why).
     """
 
     cell: Cell

@@ -2,8 +2,9 @@
 
 A breakpoint of the hypervisor's debug stub stands at each place through which OSv must go: the return of
 the main thread's join of the program it was told to run (its status is in the return register), exit()
-(its argument), poweroff(), halt() and abort() (its argument is a format of what the kernel dies of). Programs that a test runs itself do not pass the first of these, so
-their statuses can't be taken for its own, and nothing a guest prints can look like one.
+(its argument), poweroff(), halt() and abort() (its argument is a format of what the kernel dies of). Programs
+that a test runs itself do not pass the first of these, so their statuses can't be taken for its own, and nothing
+a guest prints can look like one.
 
 Source: OSv's loader.cc (do_main_thread), core/app.cc (application::join), runtime.cc (exit, abort), core/power.cc.
 """

@@ -12,8 +12,8 @@ SIZE = 64 << 20  # bytes of the partition
 
 def blank_disk(cache: Cache) -> Path:
     """A raw disk with a partition of 64 MiB, zeros but for its partition table; the same file for every asker."""
-    folder = cache.get("blank-disk", {"size": SIZE, "start": PARTITION_START, "form": 2}, lambda out: _write(out / "disk.raw"))
-    return folder / "disk.raw"
+    parts = {"size": SIZE, "start": PARTITION_START, "form": 2}
+    return cache.get("blank-disk", parts, lambda out: _write(out / "disk.raw")) / "disk.raw"
 
 
 def _write(path: Path) -> None:

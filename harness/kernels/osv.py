@@ -98,10 +98,10 @@ class Osv:
             log = _log_path(cache, cell)
             left_out = self._sync(tree, cell, checkout, state, environment)
             commands = osv_recipe.commands(cell, contents, self.jobs)
-            with tree.building():
+            with tree.building() as lease:
                 osv_host.lay_out_packages(cell, tree.sources, cache)
                 _clear(tree.sources / osv_recipe.outputs(cell), contents)
-                run_build(str(cell), commands, tree.sources, environment, log, self.timeout)
+                run_build(str(cell), commands, tree.sources, environment, log, self.timeout, lease)
             if checkout.state() != state:
                 raise BuildError(
                     f"The checkout {checkout.root} changed while {cell} was built from it.", "Build again."

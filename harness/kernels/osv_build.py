@@ -39,9 +39,11 @@ _ERRORS = tuple(
 
 def run_build(
     about: str, commands: Sequence[Sequence[str]], sources: Path, environment: Mapping[str, str], log: Path,
-    timeout: float,
+    timeout: float, lease: int,
 ) -> None:  # fmt: skip
     """Run the commands one after the other in the tree at `sources`, all into the one log.
+
+    `lease` is a descriptor that all processes of the build inherit.
 
     Raises `BuildError` with the first error of the log, `BuildKilled` when `timeout` seconds were not enough or
     nothing was said for `SILENCE` seconds.
@@ -51,7 +53,7 @@ def run_build(
         for command in commands:
             file.write(f"$ {' '.join(command)}\n".encode())
             file.flush()
-            status = _run(command, sources, environment, file.fileno(), log, about, deadline)
+            status = _run(command, sources, environment, file.fileno(), log, about, deadline, lease)
             lines = log.read_text(errors="replace").splitlines()
             if status != 0 or any(_FAILED.match(line) for line in lines):
                 # The linker names sources by debug information, which ccache shares between trees.
@@ -75,12 +77,12 @@ def count_compiled(lines: Iterable[str]) -> int:
 
 def _run(
     command: Sequence[str], sources: Path, environment: Mapping[str, str], log: int, path: Path, about: str,
-    deadline: float,
+    deadline: float, lease: int,
 ) -> int:  # fmt: skip
     """The exit status. Nothing of the build outlives this call. Raises `BuildKilled` at the deadline."""
     process = subprocess.Popen(
         command, cwd=sources, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        start_new_session=True,
+        start_new_session=True, pass_fds=(lease,),
     )  # fmt: skip
     ended = os.pidfd_open(process.pid)
     started = spoke = time.monotonic()

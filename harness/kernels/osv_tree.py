@@ -5,6 +5,7 @@ not among those: the makefiles rebuild what depends on it (`bootfs_manifest.last
 anew each time), so the images of one kernel share a tree.
 """
 
+import fcntl
 import filecmp
 import json
 import os
@@ -97,15 +98,24 @@ class Tree:
                 path.chmod(0o755)
 
     @contextmanager
-    def building(self) -> Iterator[None]:
-        """Build inside this block. One that was killed leaves outputs half written: the next starts afresh.
+    def building(self) -> Iterator[int]:
+        """Build inside this block, with a descriptor that every process of the build is to inherit.
 
-        `BuildError` is the ordinary end of a build that fails by itself, after which `make` can go on.
+        If the harness is killed, its compilers live on for a while, and this waits for them. A build that was
+        killed leaves outputs half written, and the next starts afresh; `BuildError` is the ordinary end of one
+        that failed by itself, after which `make` can go on.
         """
-        if self._killed.exists():
-            publish("build.restarted", self.home.name, "an earlier build was killed: building from scratch")
-            shutil.rmtree(self.sources / "build", ignore_errors=True)
-        self._killed.touch()
+        with (self.home / "lease").open("w") as lease:
+            fcntl.flock(lease, fcntl.LOCK_EX)
+            if self._killed.exists():
+                publish("build.restarted", self.home.name, "an earlier build was killed: building from scratch")
+                shutil.rmtree(self.sources / "build", ignore_errors=True)
+            self._killed.touch()
+            with self._marked():
+                yield lease.fileno()
+
+    @contextmanager
+    def _marked(self) -> Iterator[None]:
         try:
             yield
         except BuildKilled:

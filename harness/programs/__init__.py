@@ -17,7 +17,8 @@ class Program:
     """One program to run in a guest of its own.
 
     `command` is what the kernel is told to run; `limit` is in seconds on this accelerator; `memory` is in
-    MiB; `disk` is whether it wants a block device even where the image has none; `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
+    MiB; `disk` is whether it wants a block device even where the image has none; `forwards` are guest ports;
+    `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
     `ends_by` is the kernel's line about the program's death where that death is what it tests.
     """
 

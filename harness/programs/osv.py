@@ -122,6 +122,8 @@ class OsvRunner:
         if visit:
             guest.visit(visit.line, visit.act, dead, monotonic() + program.limit)
         activity = guest.wait_within(dead, program.limit)
+        if witness and witness.dead:
+            guest.wait(lambda: witness.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
         if not guest.closed:
             guest.wait_for_quiet(GRACE_SECONDS, GRACE_SECONDS if activity else LONGEST_GRACE)
         alive = not guest.closed

@@ -1,6 +1,6 @@
 """Recorded guests of OSv: what one printed, byte for byte, and what was seen of its end besides.
 
-A recording is run again by the same runner that ran the guest: only the hypervisor and the debug stub are not there.
+A recording is run again by the runner that ran the guest: only the hypervisor and the debug stub are not there.
 """
 
 import json
@@ -26,9 +26,10 @@ from harness.witness import Point, Witness
 FOLDER = Path(__file__).with_name("consoles")
 INDEX = FOLDER / "index.toml"
 HEADER = """\
-# Consoles of real guests, recorded by `pytest tests/selftest/test_faults.py --record`, and how each guest's end was seen:
-# the program's status and the places that the kernel passed, by the debug stub; how QEMU ended; else what the vCPUs did.
-# `outcome` and `reason` (a part of it) are what the harness is to make of it; `console_only` and `because` where there is no debug stub.
+# Consoles of real guests, recorded by `pytest tests/selftest/test_faults.py --record`, and how each guest's end
+# was seen: the program's status and the places that the kernel passed, by the debug stub; how QEMU ended; or what
+# the vCPUs did when the time was over. `outcome` and `reason` (a part of it) are what the harness makes of it;
+# `console_only` is the outcome where there is no debug stub, and `because` why it is another one.
 """
 
 
@@ -44,7 +45,7 @@ class Recording:
     outcome: str
     reason: str
     console_only: str
-    because: str
+    because: str = ""
     status: int | None = None
     passed: tuple[str, ...] = ()
     last_words: str = ""

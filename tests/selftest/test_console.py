@@ -1,8 +1,9 @@
-"""The serial line: whatever comes, however it is cut, the same is seen in it, and nothing of it harms who reads it."""
+"""The serial line: whatever comes, and however it is cut, the same is seen in it, and it harms no reader."""
 
 import random
 import socket
 import threading
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 
@@ -35,7 +36,7 @@ def seen_in(chunks: list[bytes], kernel: str = "osv") -> list[Match]:
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """The data in pieces that end at these places."""
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 @pytest.mark.parametrize("name", CONSOLES)
@@ -55,7 +56,8 @@ def test_single_bytes_change_nothing_of_what_is_seen(name: str) -> None:
 
 WORDS = st.sampled_from(
     [b"Aborted", b"\x1b[31m", b"\x1b]0;", b"\x07", b"\n", b"\r", b"\0", b"[backtrace]", b" ", b"Out of memory: ",
-     b"could not reclaim any further", b"program /x returned 3", b"Assertion failed: ", b"\xff", b"x" * 9000, b"\x1b"]
+     b"could not reclaim any further", b"program /x returned 3", b"Assertion failed: ", b"\xff", b"x" * 9000,
+     b"\x1b"]
 )  # fmt: skip
 
 

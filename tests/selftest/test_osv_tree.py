@@ -327,6 +327,14 @@ def test_a_killed_build_drops_its_outputs_and_a_failed_one_keeps_them(tree: Tree
         assert not out.exists()
 
 
+def test_a_build_waits_for_what_a_killed_one_left_running(tree: Tree) -> None:
+    tree.sources.mkdir()
+    with tree.building() as lease:
+        orphan = subprocess.Popen(["sleep", "0.5"], pass_fds=(lease,))
+    with tree.building():
+        assert orphan.poll() is not None or orphan.wait(timeout=0.2) == 0
+
+
 # What is asked of scripts/build
 
 

@@ -159,5 +159,6 @@ static int run(const char *kind)
 int main(int argc, char **argv)
 {
     number = argc > 2 ? atol(argv[2]) : 0;
+    usleep(300000); /* for the kernel's own last words about its boot, which would stand among others */
     return run(argc > 1 ? argv[1] : "");
 }

@@ -166,12 +166,14 @@ OSV = [
     Row("nested program that fails on purpose", "/tests/tst-without-namespace.so", "passed", PASSES,
         console_only="failed", because="its line looks like the test's own, unless the catalog names it"),
     Row("program missing", "/tests/nothere.so", "failed", "Failed to load object: /tests/nothere.so"),
+    Row("the kernel refuses its command line", "--nonsense", "boot_failed", "never started the program"),
     Row("assertion", "assert", "crashed", "Assertion failed: number == 42"),
     Row("abort", "abort", "crashed", "abort: Aborted"),
     Row("page fault in the program", "segv", "crashed", "abort: Aborted"),
     Row("page fault in the kernel", "kernel-page-fault", "crashed", "page fault outside application"),
     Row("general protection fault", "gpf", "crashed", "general protection fault", arch="x86_64"),
     Row("bad instruction", "illegal", "crashed", "DUMMY_HANDLER for invalid_opcode", arch="x86_64"),
+    Row("bad instruction", "illegal", "crashed", "unexpected synchronous exception", arch="aarch64"),
     Row("call of address 0", "call-null", "crashed", "trying to execute null pointer"),
     Row("out of memory", "oom", "crashed", "Out of memory: could not reclaim any further", memory=128),
     Row("uncaught signal", "signal", "crashed", "Uncaught signal 15"),
@@ -227,7 +229,7 @@ def test_fault_on_osv(
     osv_with_faults: Callable[[str], Recorder], arch: str, row: Row, request: pytest.FixtureRequest
 ) -> None:
     runner = osv_with_faults(arch)
-    command = row.command if row.command.startswith("/") else f"/tmp/faults/fault.so {row.command}"
+    command = row.command if row.command.startswith(("/", "--")) else f"/tmp/faults/fault.so {row.command}"
     run = runner.run(Program(row.situation, command, row.limit, row.cpus, row.memory))
     agree(run, row.outcome, row.reason)
     if row.shows:
@@ -259,7 +261,7 @@ def test_every_row_is_recorded_as_it_is_expected() -> None:
 
 def name_of(arch: str, row: Row) -> str:
     """What a row's recording is called: `abort.x86_64`."""
-    return f"{row.command.rpartition('/')[2].replace(' ', '-')}.{arch}"
+    return f"{row.command.rpartition('/')[2].strip('-').replace(' ', '-')}.{arch}"
 
 
 def agree(run: Run, outcome: str, reason: str) -> None:

@@ -1,0 +1,124 @@
+"""What can happen to the harness itself: a signal, a full disk. No guest survives it, and no kernel is blamed for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from harness.lab import Lab
+from harness.programs import Program
+
+MARK = "OSV_HARNESS_SELFTEST_RUN"
+HANGS = """
+from harness.programs import Program
+
+def test_hang(lab):
+    lab.run(lab.cell("{cell}"), Program("hang", "echo hanging; sleep 1000", 1000))
+
+def test_fail(lab, run_guest):
+    run_guest(lab.cell("{cell}"), Program("fail", "head -c 200000 /dev/zero | tr '\\\\0' x; exit 1", 120))
+"""
+
+
+class Session:
+    """A pytest of the harness in a process of its own, its processes known by a mark in their environment."""
+
+    def __init__(self, folder: Path, lab: Lab, *arguments: str) -> None:
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        cell = lab.cell(f"linux:{os.uname().machine}-qemu-rofs-all")
+        lab.runner(cell).prepare()
+        (folder / "test_guest.py").write_text(HANGS.format(cell=cell))
+        self._mark = f"{MARK}={uuid4().hex}"
+        name, value = self._mark.split("=")
+        options = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", str(folder / "test_guest.py"), *options, *arguments],
+            env={**os.environ, name: value, "TMPDIR": str(self.temporary)}, cwd=Path(__file__).parents[2],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def guests(self) -> set[int]:
+        """The session's QEMU processes."""
+        found = set()
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                marked = self._mark.encode() in (path / "environ").read_bytes().split(b"\0")
+                if marked and (path / "exe").resolve().name.startswith("qemu-system"):
+                    found.add(int(path.name))
+        return found
+
+    def wait_for_guest(self) -> None:
+        """Until a guest's process runs."""
+        deadline = time.monotonic() + 120
+        while not self.guests():
+            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def leaves_nothing(self) -> None:
+        """No guest of it is left, nor a file in its folder for temporary files."""
+        deadline = time.monotonic() + 20
+        while self.guests() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not self.guests()
+        assert not list(self.temporary.iterdir())
+
+
+@contextmanager
+def session(folder: Path, lab: Lab, *arguments: str) -> Iterator[Session]:
+    """Ends it, whatever became of the test."""
+    made = Session(folder, lab, *arguments)
+    try:
+        yield made
+    finally:
+        made.process.kill()
+        made.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_no_guest_survives_the_end_of_the_harness(lab: Lab, tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, which goes to the foreground's processes, is the harness's to pass on; kill -9 leaves it no time to."""
+    with session(tmp_path, lab, "-k", "hang", "--runs", str(tmp_path / "runs")) as running:
+        running.wait_for_guest()
+        os.killpg(running.process.pid, number)
+        said, _ = running.process.communicate(timeout=60)
+        running.leaves_nothing()
+        assert running.process.returncode == {signal.SIGINT: 2}.get(number, -number), said
+        assert "INTERNALERROR" not in said
+
+
+def test_a_full_disk_for_evidence_is_said_plainly(lab: Lab, tmp_path: Path, tiny_disk: Path) -> None:
+    (tiny_disk / "ballast").write_bytes(bytes(900_000))
+    with session(tmp_path, lab, "-k", "fail", "--runs", str(tiny_disk)) as running:
+        said, _ = running.process.communicate(timeout=300)
+        assert running.process.returncode == 1, said
+        assert "harness_error" in said
+        assert "No space left on device" in said
+        assert "the program ended with status 1" in said
+        assert "Traceback" not in said
+
+
+def test_a_full_disk_under_a_guests_disk_is_not_the_kernels_fault(
+    lab: Lab, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a guest writes goes to a temporary overlay, and that has to lie somewhere."""
+    cell = lab.cell(f"linux:{os.uname().machine}-qemu-ext-all")
+    runner = lab.runner(cell)
+    program = Program("fills", "dd if=/dev/zero of=/var/fill bs=1M count=64; sync; echo written; sleep 100", 15)
+    runner.run(Program("none", "true", 60))  # makes the template where there is room
+    monkeypatch.setenv("TMPDIR", str(tiny_disk))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    run = runner.run(program)
+    shown = "\n".join(line.text for line in run.verdict.lines)
+    assert run.verdict.outcome == "harness_error", f"{run.verdict.reason}\n{shown}"
+    assert "io-error" in run.verdict.reason

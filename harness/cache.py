@@ -144,6 +144,13 @@ class Cache:
             (work / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
             work.rename(entry)
             self._verified.add(entry)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise HostError(
+                f"There is no space left where {work} is made.",
+                "Free some, with `osv-harness cache gc` perhaps, or set OSV_HARNESS_CACHE to another folder.",
+            ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

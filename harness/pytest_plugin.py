@@ -167,12 +167,8 @@ class GuestRun:
     def _keep(self, run: Run, cell: Cell, accelerator: str) -> Path | None:
         try:
             return evidence.write(run, self._lab.image(cell), accelerator, self._runs)
-        except OSError as error:
-            pytest.fail(
-                f"harness_error: the evidence of {run.verdict.outcome} ({run.verdict.reason}) could not be kept "
-                f"in {self._runs}: {error.strerror}. Free space there, or give --runs another folder.",
-                pytrace=False,
-            )
+        except HarnessError as error:
+            pytest.fail(f"harness_error: {error}", pytrace=False)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

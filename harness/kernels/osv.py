@@ -96,7 +96,7 @@ class Osv:
             tree.wrap(osv_host.wrappers(cell, self.accelerator(cell.arch)))
             environment = osv_host.environment(tree.bin, tree.home.parent, cache)
             log = _log_path(cache, cell)
-            left_out = self._sync(tree, cell, checkout, state, environment)
+            left_out, adapted = self._sync(tree, cell, checkout, state, environment)
             commands = osv_recipe.commands(cell, contents, self.jobs)
             with tree.building() as lease:
                 osv_host.lay_out_packages(cell, tree.sources, cache)
@@ -113,6 +113,7 @@ class Osv:
             "dirty": ", ".join(state.changes) or "no",
             "toolchain": "; ".join(tools.values()),
             "left out": left_out or "nothing",
+            "adapted": adapted,
             "build seconds": f"{seconds:.0f}",
             "build log": str(log),
             **{f"size {path.name}": str(path.stat().st_size) for path in sorted(out.iterdir())},
@@ -122,17 +123,20 @@ class Osv:
 
     def _sync(
         self, tree: Tree, cell: Cell, checkout: Checkout, state: State, environment: Mapping[str, str]
-    ) -> str:
-        """Bring the tree to the checkout's state; what had to be left out and why, or nothing."""
+    ) -> tuple[str, str]:
+        """Bring the tree to the checkout's state; what is left out and why (or nothing), and what files differ."""
         reason = "OSv builds none when it is cross-built" if osv_recipe.is_cross(cell) else osv_host.java_tools()
-        changed = tree.sync(checkout, osv_recipe.adaptation(cell, state.version, java=not reason))
+        adaptation = osv_recipe.adaptation(cell, state.version, java=not reason)
+        changed = tree.sync(checkout, adaptation)
         if not reason and (reason := osv_host.java_unusable(tree.sources / "modules/java-tests", environment)):
-            changed += tree.sync(checkout, osv_recipe.adaptation(cell, state.version, java=False))
+            adaptation = osv_recipe.adaptation(cell, state.version, java=False)
+            changed += tree.sync(checkout, adaptation)
+        adapted = ", ".join(sorted({*adaptation.edits, *adaptation.files}))
         publish("build.progress", str(cell), f"{changed} source files brought up to date")
         if not reason:
-            return ""
+            return "", adapted
         publish("build.left_out", str(cell), f"Java tests: {reason}")
-        return f"Java tests: {reason}"
+        return f"Java tests: {reason}", adapted
 
 
 def _submodules(checkout: Checkout, cell: Cell) -> list[str]:

@@ -122,6 +122,8 @@ def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
       command line reaches the makefiles alone (`conf_lazy_stack=1` would then change nothing).
     - `scripts/generate_version_script.sh` takes the symbol lists of the arch it runs on, not those of
       the arch it builds for.
+    - `scripts/generate_app_version_script.sh` sorts symbols before it strips their blanks, so that `comm` loses
+      some (memcpy of libgcc) and the app's kernel does not start it.
     """
     files = {"scripts/osv-version.sh": f"#!/bin/sh\necho '{version}'\n"}
     edits: dict[str, Edit] = {}
@@ -133,6 +135,8 @@ def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
         edits["conf/base.mk"] = lambda text: _assign(text, variables)
     if is_cross(cell):
         edits["scripts/generate_version_script.sh"] = lambda text: text.replace("$(uname -m)", cell.arch, 1)
+    if "app_symbols" in cell.options:
+        edits["scripts/generate_app_version_script.sh"] = _strip_then_sort
     patched = ("modules/open_zfs",) if "openzfs" in cell.options else ()
     return Adaptation(edits, files, without, patched)
 
@@ -151,6 +155,11 @@ def _mode(cell: Cell) -> str:
 
 def _variables(cell: Cell) -> dict[str, str]:
     return {name: value for option in cell.options for name, value in CONFIGURATION[option].items()}
+
+
+def _strip_then_sort(text: str) -> str:
+    strip, sort = 'tr -d " "', "LC_COLLATE=C sort | uniq"
+    return text.replace(f"{sort} | {strip}", f"{strip} | {sort}")
 
 
 def _assign(text: str, variables: Mapping[str, str]) -> str:

@@ -79,7 +79,7 @@ class LinuxRunner:
         machine = self.machine(program)
         try:
             vm, origin = self._start(machine)
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(started))
         with Guest(machine, vm, started) as guest:
             try:

@@ -70,12 +70,12 @@ class OsvRunner:
         machine = self.machine(program)
         try:
             vm, gdb = self._start(program, machine)
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(started))
         with Guest(machine, vm, started) as guest:
             try:
                 return self._watch(program, guest, gdb, visit)
-            except HarnessError as error:
+            except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
     def template(self, program: Program) -> Template | None:

@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+from harness.errors import HostError
 from harness.machine import Image
 from harness.programs import Run
 from harness.report.backtrace import symbolised
@@ -13,9 +14,24 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 
 
 def write(run: Run, image: Image, accelerator: str, runs: Path) -> Path:
-    """Write the evidence under `runs`, in a folder of the cell and the program; returns the folder."""
+    """Write the evidence under `runs`, in a folder of the cell and the program; returns the folder.
+
+    Raises `HostError`, with the verdict that would be lost, if it can't be kept there.
+    """
     folder = runs / image.cell.slug / UNSAFE.sub("_", run.program.name)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(run, image, accelerator, folder)
+    except OSError as error:
+        verdict = f"{run.program.name} ({run.verdict.outcome}: {run.verdict.reason})"
+        raise HostError(
+            f"The evidence of {verdict} could not be kept in {folder}: {error.strerror}.",
+            "Free space there, or give --runs another folder.",
+        ) from error
+    return folder
+
+
+def _write(run: Run, image: Image, accelerator: str, folder: Path) -> None:
     run.transcript.write(folder)
     (folder / "command.txt").write_text(shlex.join(run.command) + "\n")
     (folder / "reproduce.txt").write_text(reproduce(run, image) + "\n")
@@ -24,7 +40,6 @@ def write(run: Run, image: Image, accelerator: str, runs: Path) -> Path:
     if frames := symbolised(bytes(run.transcript.raw), image.symbols):
         (folder / "backtrace.txt").write_text("\n".join(frames) + "\n")
     (folder / "verdict.json").write_text(json.dumps(summary(run, image, accelerator), indent=1))
-    return folder
 
 
 def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:

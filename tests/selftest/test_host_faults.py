@@ -1,4 +1,4 @@
-"""What can happen to the harness itself: a signal, a full disk. No guest survives it, and no kernel is blamed for it."""
+"""What can happen to the harness itself: a signal, a full disk. No guest survives it, and no kernel is blamed."""
 
 import os
 import signal
@@ -39,9 +39,10 @@ class Session:
         (folder / "test_guest.py").write_text(HANGS.format(cell=cell))
         self._mark = f"{MARK}={uuid4().hex}"
         name, value = self._mark.split("=")
-        options = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
+        where = [str(folder / "test_guest.py"), "--rootdir", str(folder)]
+        options = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "-c", os.devnull]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", str(folder / "test_guest.py"), *options, *arguments],
+            [sys.executable, "-m", "pytest", *where, *options, *arguments],
             env={**os.environ, name: value, "TMPDIR": str(self.temporary)}, cwd=Path(__file__).parents[2],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
@@ -85,9 +86,9 @@ def session(folder: Path, lab: Lab, *arguments: str) -> Iterator[Session]:
         made.process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_no_guest_survives_the_end_of_the_harness(lab: Lab, tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C, which goes to the foreground's processes, is the harness's to pass on; kill -9 leaves it no time to."""
+    """Ctrl-C goes to the foreground's processes, and a guest is none; kill -9 leaves no time to end it."""
     with session(tmp_path, lab, "-k", "hang", "--runs", str(tmp_path / "runs")) as running:
         running.wait_for_guest()
         os.killpg(running.process.pid, number)
@@ -108,17 +109,19 @@ def test_a_full_disk_for_evidence_is_said_plainly(lab: Lab, tmp_path: Path, tiny
         assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(("ballast", "reason"), [(0, "io-error"), (2 << 20, "No space left on device")])
 def test_a_full_disk_under_a_guests_disk_is_not_the_kernels_fault(
-    lab: Lab, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch, ballast: int, reason: str
 ) -> None:
-    """What a guest writes goes to a temporary overlay, and that has to lie somewhere."""
+    """What a guest writes goes to a temporary overlay: it fills the disk, or finds it full already."""
     cell = lab.cell(f"linux:{os.uname().machine}-qemu-ext-all")
     runner = lab.runner(cell)
-    program = Program("fills", "dd if=/dev/zero of=/var/fill bs=1M count=64; sync; echo written; sleep 100", 15)
+    program = Program("fills", "dd if=/dev/zero of=/var/fill bs=1M count=64; sync; echo written; sleep 100", 8)
     runner.run(Program("none", "true", 60))  # makes the template where there is room
-    monkeypatch.setenv("TMPDIR", str(tiny_disk))
-    monkeypatch.setattr(tempfile, "tempdir", None)
+    with suppress(OSError):
+        (tiny_disk / "ballast").write_bytes(bytes(ballast))
+    monkeypatch.setattr(tempfile, "tempdir", str(tiny_disk))
     run = runner.run(program)
     shown = "\n".join(line.text for line in run.verdict.lines)
     assert run.verdict.outcome == "harness_error", f"{run.verdict.reason}\n{shown}"
-    assert "io-error" in run.verdict.reason
+    assert reason in run.verdict.reason

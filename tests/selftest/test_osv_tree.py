@@ -460,6 +460,14 @@ def test_a_build_leaves_an_image_and_never_touches_the_checkout(checkout: Path, 
     assert snapshot(checkout) == before
 
 
+def test_app_symbols_are_stripped_of_blanks_before_they_are_sorted() -> None:
+    cell = Cell("osv", "x86_64", "qemu", "rofs", "all", ("app_symbols",))
+    edit = osv_recipe.adaptation(cell, "v1", java=True).edits["scripts/generate_app_version_script.sh"]
+    wanted = 'cut | tr -d " " | LC_COLLATE=C sort | uniq | comm'
+    assert edit('cut | LC_COLLATE=C sort | uniq | tr -d " " | comm') == wanted
+    assert edit(wanted) == wanted
+
+
 @pytest.mark.usefixtures("no_tools_needed")
 def test_an_unchanged_checkout_is_not_built_again_and_a_changed_one_is(checkout: Path, tmp_path: Path) -> None:
     cache, events = Cache(tmp_path / "cache"), list[Event]()

@@ -49,7 +49,8 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         pytest.skip(f"OSv for {arch} can't be built here: {error.happened}")
     program, disk, manifest = folder / "fault.so", folder / "disk", folder / "manifest"
     flags = ["-shared", "-fPIC", "-O1", "-fno-builtin", "-Wall", "-Werror"]
-    subprocess.run([compiler, *flags, "-o", str(program), str(PROGRAMS / "fault.c")], check=True)
+    # By its bare name, for that is what its assertions say.
+    subprocess.run([compiler, *flags, "-o", str(program), "fault.c"], cwd=PROGRAMS, check=True)
     manifest.write_text(f"[manifest]\n/fault.so: {program}\n")
     script = lab.osv_root / "scripts/gen-rofs-img.py"
     command = [sys.executable, "-B", str(script), "-m", str(manifest), "-o", str(disk)]

@@ -3,9 +3,10 @@
 Read from ELF headers, so it works on an unpacked package tree of any architecture.
 """
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from posixpath import normpath
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSegment, DynamicTag
@@ -29,33 +30,47 @@ class Elf:
 
 
 def closure(
-    tree: Path, programs: Iterable[str], extra: Iterable[str] = (), provided: Container[str] = ()
+    tree: Path,
+    programs: Iterable[str],
+    extra: Iterable[str] = (),
+    provided: Container[str] = (),
+    made: Mapping[str, Path] | None = None,
 ) -> dict[str, Path]:
     """Guest path to the host file with its content, for `programs` and everything that they load.
 
-    `tree` holds unpacked packages. `programs` are absolute guest paths; `extra` are modules that are loaded
-    with dlopen and so stand in no header: guest paths or library names. Libraries and interpreters whose name
-    is in `provided` are left out, with what only they need. Raises `BuildError` for a file that the tree lacks.
+    `tree` holds unpacked packages. `programs` are absolute guest paths; `extra` are modules that are loaded with
+    dlopen and so stand in no header: guest paths, which may be patterns, or library names. Who needs a library of
+    such a module's name is taken to find that one. Libraries and interpreters whose name is in `provided` are left
+    out, with what only they need; files in `made` (guest path to host file) are taken from there. Raises
+    `BuildError` for a file that the tree lacks.
     """
+    root, ours = tree.resolve(), made or {}
+
+    def found(path: str, wanted_by: str) -> Path:
+        return ours[path] if path in ours else locate(tree, path, wanted_by)
+
     files: dict[str, Path] = {}
     waiting = [(program, "the list of programs") for program in programs]
     first = waiting[0][0] if waiting else ""
-    machine = read_elf(locate(tree, first, "the list of programs")).machine if waiting else ""
+    machine = read_elf(found(first, "the list of programs")).machine if waiting else ""
     for module in extra:
-        path = module if "/" in module else _library(tree, module, machine, (), first)
-        waiting.append((path, "the extra modules"))
+        waiting += [(path, "the extra modules") for path in _modules(root, module, machine, first)]
+    given = {PurePosixPath(path).name for path, _ in waiting}
     while waiting:
         path, wanted_by = waiting.pop()
         if path in files or PurePosixPath(path).name in provided:
             continue
-        files[path] = locate(tree, path, wanted_by)
+        files[path] = found(path, wanted_by)
         elf = read_elf(files[path])
         if elf.interpreter:
             waiting.append((elf.interpreter, path))
-        origin = str(PurePosixPath("/") / files[path].relative_to(tree.resolve()).parent)
-        search = tuple(folder.replace("$ORIGIN", origin).replace("${ORIGIN}", origin) for folder in elf.search)
+        at = PurePosixPath(path) if path in ours else PurePosixPath("/") / files[path].relative_to(root)
+        origin = str(at.parent)
+        search = tuple(
+            normpath(folder.replace("$ORIGIN", origin).replace("${ORIGIN}", origin)) for folder in elf.search
+        )
         for name in elf.needed:
-            if name not in provided:
+            if name not in provided and name not in given:
                 waiting.append((_library(tree, name, elf.machine, search, path), path))
     return dict(sorted(files.items()))
 
@@ -123,6 +138,18 @@ def resolve(root: Path, path: str) -> Path:
         else:
             at = at / part
     return at
+
+
+def _modules(root: Path, module: str, machine: str, wanted_by: str) -> list[str]:
+    """The guest paths that a module's name or pattern stands for."""
+    if "/" not in module:
+        return [_library(root, module, machine, (), wanted_by)]
+    if not set("*?[") & set(module):
+        return [module]
+    matching = [f"/{path.relative_to(root)}" for path in sorted(root.glob(module.lstrip("/")))]
+    if not matching:
+        raise BuildError(f"{module} matches nothing in the packages.", "Add the package that has it.")
+    return matching
 
 
 def _texts(tags: list[DynamicTag], kind: str, attribute: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from harness.cache import Cache
 from harness.cell import Cell
+from harness.images.contents import Contents
 from harness.machine import Image
 
 
@@ -17,6 +18,14 @@ class Kernel(Protocol):
 
         Raises `BuildError`, `CheckoutError` or `HostError`.
         """
+        ...
+
+    def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
+        """The image of the cell with other programs than the tests. Raises what `build` raises."""
+        ...
+
+    def prepare(self, cell: Cell, cache: Cache) -> None:
+        """Make what all images of the cell share. Raises what `build` raises."""
         ...
 
     def describe(self) -> str:

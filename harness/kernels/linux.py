@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from harness import images
@@ -15,7 +15,7 @@ from harness.errors import CellError
 from harness.events import publish
 from harness.images import packages
 from harness.images.boot_modules import boot_modules
-from harness.images.closure import closure, files_under
+from harness.images.contents import Contents, compose
 from harness.images.filesystems import File, Folder, Link, Node, size, write_ext4, write_initramfs, write_squashfs
 from harness.images.vmlinux import unpack_vmlinux
 from harness.kernels.linux_clock import clock_parameter
@@ -35,9 +35,10 @@ DRIVERS_OF: Mapping[str, tuple[str, ...]] = {"x86_64": ("pvpanic_mmio",), "aarch
 
 # Called by init and by tests' scripts; system(3) finds `sh` in /bin.
 APPLETS = (
-    "[ ash awk basename cat chmod chown cp cut date dd df dirname dmesg du echo egrep env expr false find free",
-    "grep head hostname id ifconfig insmod ip kill killall ln ls md5sum mkdir mkfifo mknod mktemp mount mv nc",
-    "nproc pidof poweroff printf ps pwd readlink realpath reboot rm rmdir route sed seq setsid sh sha256sum sleep",
+    "[ ash awk base64 basename cat chmod chown cp cut date dd df dirname dmesg du echo egrep env expr false find",
+    "free grep head hostname id ifconfig insmod ip kill killall ln ls md5sum mkdir mkfifo mknod mktemp mount mv nc",
+    "netstat nproc pidof poweroff printf ps pwd readlink realpath reboot rm rmdir route sed seq setsid sh",
+    "sha256sum sleep",
     "sort stat stty su switch_root sync sysctl tail tar tee test time timeout top touch tr true tty udhcpc umount",
     "uname uniq uptime wc wget which xargs yes",
 )
@@ -50,28 +51,23 @@ MOUNTS = (
 )
 MOUNTS_OF = {"rofs": "tmpfs /tmp tmpfs mode=1777 0 0\ntmpfs /var/tmp tmpfs mode=1777 0 0\n"}
 
+# What testinfra asks of a Debian system's packages: `dpkg-query -f FORMAT -W NAME`, for one field at a time.
+DPKG_QUERY = r"""#!/bin/sh
+for name; do :; done
+awk -v name="$name" -v format="$2" '
+    /^Package: / { found = $2 == name }
+    found && /^[A-Z]/ { value = $0; sub(/^[^ ]* /, "", value); field[substr($1, 1, length($1) - 1)] = value }
+    END { if (!("Package" in field)) exit 1
+          for (key in field) gsub("\\$\\{" key "\\}", field[key], format)
+          printf "%s", format }' /var/lib/dpkg/status
+"""
+
 SETTINGS = {
     "/etc/passwd": "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
     "/etc/group": "root:x:0:\ntty:x:5:\nwww-data:x:33:\nnogroup:x:65534:\n",
     "/etc/hosts": "127.0.0.1 localhost guest\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What an image holds besides the kernel and busybox.
-
-    `programs` are guest paths of ELF files in `packages`; they come with their libraries. `modules` are libraries
-    that they load with dlopen: guest paths or names. `copied` are guest paths of files or folders of the packages
-    that come as they are. `texts` maps guest paths to what is written there.
-    """
-
-    packages: tuple[str, ...]
-    programs: tuple[str, ...]
-    modules: tuple[str, ...] = ()
-    copied: tuple[str, ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 # pthread_cancel(3) and backtrace(3) load libgcc_s when first called.
@@ -101,12 +97,11 @@ class Linux:
                 f"There is no Linux image for {cell.arch} with {cell.fs}.",
                 f"There are {', '.join(CONSOLES)}, each with {', '.join(ROOTS)}.",
             )
-        kernel_parts = _kernel_parts(cell.arch)
-        kernel = cache.get("linux-kernel", kernel_parts, lambda out: _write_kernel(cell.arch, cache, out))
+        kernel = self._kernel(cell, cache)
         parts: dict[str, object] = {
             "recipe": recipe(),
             "fs": cell.fs,
-            "kernel": kernel_parts,
+            "kernel": _kernel_parts(cell.arch),
             "contents": asdict(contents),
             "source": packages.source_parts(contents.packages, cell.arch),
         }
@@ -122,6 +117,16 @@ class Linux:
             reads_acpi=True,
             manifest=data / "manifest",
             facts=facts,
+        )
+
+    def prepare(self, cell: Cell, cache: Cache) -> None:
+        """Fetch the kernel. Raises `HostError`, `BuildError`."""
+        self._kernel(cell, cache)
+
+    def _kernel(self, cell: Cell, cache: Cache) -> Path:
+        """The folder of the arch's kernel, busybox and boot modules."""
+        return cache.get(
+            "linux-kernel", _kernel_parts(cell.arch), lambda out: _write_kernel(cell.arch, cache, out)
         )
 
     def describe(self) -> str:
@@ -202,7 +207,7 @@ def _write_kernel(arch: str, cache: Cache, out: Path) -> None:
 def _write_image(contents: Contents, cell: Cell, kernel: Path, cache: Cache, out: Path) -> None:
     tree = packages.fetch(contents.packages, cell.arch, cache)
     publish("build.started", str(cell), f"composing {cell.fs} of {', '.join(contents.packages)}")
-    initramfs, root = _initramfs(kernel), _root(contents, cell.fs, tree.root, kernel)
+    initramfs, root = _initramfs(kernel), _root(contents, cell.fs, tree, kernel)
     if cell.fs == "ramfs":
         write_initramfs({**initramfs, **root}, out / "initrd")
     else:
@@ -226,16 +231,21 @@ def _initramfs(kernel: Path) -> dict[str, Node]:
     return files
 
 
-def _root(contents: Contents, fs: str, tree: Path, kernel: Path) -> dict[str, Node]:
+def _root(contents: Contents, fs: str, tree: packages.Tree, kernel: Path) -> dict[str, Node]:
     """The files that programs see."""
     files = _userland(kernel)
-    for path, text in {**SETTINGS, "/etc/fstab": MOUNTS + MOUNTS_OF.get(fs, ""), **contents.texts}.items():
+    for path, text in {**SETTINGS, "/etc/fstab": MOUNTS + MOUNTS_OF.get(fs, "")}.items():
         files[path] = File(text.encode())
-    for path in contents.copied:
-        files |= files_under(tree, path)
-    for path, found in closure(tree, contents.programs, contents.modules).items():
-        files[path] = File(found, 0o755)
-    return files
+    files["/usr/bin/dpkg-query"] = File(DPKG_QUERY.encode(), 0o755)
+    files["/var/lib/dpkg/status"] = File(
+        "\n".join(_status(*row) for row in sorted(tree.versions.items())).encode()
+    )
+    return files | compose(contents, tree.root)
+
+
+def _status(name: str, version: str) -> str:
+    """A package in dpkg's own record."""
+    return f"Package: {name}\nStatus: install ok installed\nVersion: {version}\n"
 
 
 def _userland(kernel: Path) -> dict[str, Node]:

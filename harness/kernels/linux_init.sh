@@ -8,6 +8,7 @@
 #   guest: ready <release>             once, when booted
 #   host:  ping <id>                   guest: pong <id>
 #   host:  run <id> <shell command>    guest: exited <id> <status>, after the line "<id> end" on the console
+#   host:  tell <id> <shell command>   guest: told <id> <status> <output>:<errors>, both in base64
 #   host:  poweroff
 # Where a hypervisor has no such port, a command can stand after " -- " on the kernel's command line: it is run
 # as <id> `boot`, the console says "boot exited <status>", and the guest turns itself off.
@@ -83,6 +84,14 @@ run() { # id, command
     printf '\n%s end\n' "$1" > /dev/console
 }
 
+# What a look inside prints goes back to who asked, and not to the console, which is the program's.
+tell() { # id, command
+    setsid sh -c "$2" < /dev/null > "/run/$1.out" 2> "/run/$1.err" 3>&-
+    status=$?
+    echo "told $1 $status $(base64 "/run/$1.out" | tr -d '\n'):$(base64 "/run/$1.err" | tr -d '\n')" >&3
+    rm -f "/run/$1.out" "/run/$1.err"
+}
+
 answer() { # requests that come over descriptor 3
     while read -r verb id rest <&3; do
         case $verb in
@@ -91,6 +100,7 @@ answer() { # requests that come over descriptor 3
                 make_writable
                 { run "$id" "$rest"; echo "exited $id $status" >&3; } &
                 ;;
+            tell) tell "$id" "$rest" & ;;
             poweroff) turn_off ;;
             *) echo "unknown $verb" >&3 ;;
         esac

@@ -4,18 +4,21 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from harness.cache import Cache, digest_of
 from harness.cell import Cell
 from harness.errors import BuildError
 from harness.events import publish
-from harness.kernels import osv_host, osv_recipe
+from harness.images.contents import Contents
+from harness.kernels import osv_files, osv_host, osv_recipe
 from harness.kernels.osv_build import run_build
 from harness.kernels.osv_checkout import Checkout, State
-from harness.kernels.osv_recipe import DISKLESS, Contents
+from harness.kernels.osv_recipe import DISKLESS, Modules
 from harness.kernels.osv_tree import Tree
 from harness.machine import Disk, Image
 
@@ -51,7 +54,11 @@ class Osv:
 
         Raises `CheckoutError`, `CellError`, `HostError`, or `BuildError` with the first error and the log.
         """
-        return self.build_with(cell, cache, osv_recipe.tests_of(cell))
+        return self.build_modules(cell, cache, osv_recipe.tests_of(cell))
+
+    def prepare(self, cell: Cell, cache: Cache) -> None:
+        """Build the kernel, with an empty image. Raises what `build` raises."""
+        self.build_modules(cell, cache, Modules("empty"))
 
     def describe(self) -> str:
         """`OSv v0.57.0-398-g0e34e4dc from /path`, and what is uncommitted."""
@@ -59,7 +66,26 @@ class Osv:
         return f"OSv {checkout.state()} from {checkout.root}"
 
     def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
-        """The image of the cell with other contents: an app's modules, files appended to their manifest."""
+        """The image of the cell with a program of the user's or of Debian's. Raises what `build` raises.
+
+        A rofs disk is composed by itself, in seconds, for the kernel that an empty image brought; any other
+        filesystem is made by OSv's build.
+        """
+        if cell.fs == "rofs":
+            checkout, base = Checkout(self.root), self.build_modules(cell, cache, Modules("empty"))
+            data, digest = osv_files.compose_rofs(cell, contents, base, checkout.root, cache)
+            facts = {**base.facts, **json.loads((data / FACTS).read_text())}
+            disk, listing = Disk(data / "disk"), data / "usr.manifest"
+            return replace(base, disks=(disk,), manifest=listing, digest=digest, facts=facts)
+        with tempfile.TemporaryDirectory(prefix="osv-harness-files-") as staging:
+            files, versions = osv_files.files_of(cell, contents, cache)
+            text = osv_files.manifest(files, Path(staging))
+            key = digest_of(osv_files.source_parts(cell, contents))
+            image = self.build_modules(cell, cache, Modules("empty", text, key))
+        return replace(image, facts={**image.facts, **versions})
+
+    def build_modules(self, cell: Cell, cache: Cache, contents: Modules) -> Image:
+        """The image of the cell with modules of OSv's own tree, and files appended to their manifest."""
         osv_recipe.check(cell)
         checkout = Checkout(self.root)
         checkout.require_submodules(*_submodules(checkout, cell))
@@ -71,7 +97,7 @@ class Osv:
             "version": state.version,
             "kernel": osv_recipe.tree_name(cell),
             "commands": osv_recipe.commands(cell, contents, jobs=0),
-            "contents": [contents.append_manifest, contents.key],
+            "contents": ["" if contents.key else contents.append_manifest, contents.key],
             "tools": tools,
             "ingredients": osv_host.ingredients(cell),
             "java": osv_host.java_tools(),
@@ -84,7 +110,7 @@ class Osv:
         return _image(data, cell, digest_of(parts))
 
     def _make(
-        self, out: Path, cell: Cell, contents: Contents, cache: Cache, checkout: Checkout, state: State,
+        self, out: Path, cell: Cell, contents: Modules, cache: Cache, checkout: Checkout, state: State,
         tools: Mapping[str, str],
     ) -> None:  # fmt: skip
         owner = hashlib.sha256(str(checkout.root).encode()).hexdigest()[:8]
@@ -154,7 +180,7 @@ def _log_path(cache: Cache, cell: Cell) -> Path:
     return logs / f"{cell.slug}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
 
 
-def _clear(out: Path, contents: Contents) -> None:
+def _clear(out: Path, contents: Modules) -> None:
     """Drop what an earlier image left, which a build that fails quietly could pass off as its own."""
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("usr.img", "disk.img", "cmdline", "loader.img", "append.manifest"):
@@ -163,7 +189,7 @@ def _clear(out: Path, contents: Contents) -> None:
         (out / "append.manifest").write_text(contents.append_manifest)
 
 
-def _collect(sources: Path, out: Path, cell: Cell, contents: Contents) -> None:
+def _collect(sources: Path, out: Path, cell: Cell, contents: Modules) -> None:
     """Copy what a machine and a backtrace need out of the build tree."""
     last = sources / "build/last"
     wanted = ["loader.elf", "loader-stripped.elf", "loader.img", "cmdline"]
@@ -174,6 +200,7 @@ def _collect(sources: Path, out: Path, cell: Cell, contents: Contents) -> None:
             raise BuildError(f"OSv's build ended well but left no {name}.", f"Look into {last}.")
         shutil.copyfile(last / name, out / name)
     shutil.copyfile(sources / contents.manifest, out / "usr.manifest")
+    shutil.copyfile(sources / "build/last/libenviron.so", out / "libenviron.so")
 
 
 def _disk(cell: Cell) -> str:

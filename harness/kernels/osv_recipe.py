@@ -37,11 +37,11 @@ SAME_KERNEL = ("linux_ld",)
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """What an image holds besides the kernel.
+class Modules:
+    """What of its own tree OSv's build puts into an image, and what is added to that.
 
     `modules` is a list as `image=` takes it; `append_manifest` is the text of a manifest to add to theirs
-    (`/guest/path: /host/path` lines); `key` names the content of the files it refers to, for the cache.
+    (`/guest/path: /host/path` lines); `key` stands for it and its files' content in the cache.
     """
 
     modules: str = "tests"
@@ -56,9 +56,9 @@ class Contents:
         return "build/last/usr.manifest"
 
 
-def tests_of(cell: Cell) -> Contents:
+def tests_of(cell: Cell) -> Modules:
     """The upstream tests; `linux_ld` takes those linked as ordinary Linux programs, for Linux's own ld.so."""
-    return Contents("tests-with-linux-ld" if "linux_ld" in cell.options else "tests")
+    return Modules("tests-with-linux-ld" if "linux_ld" in cell.options else "tests")
 
 
 def check(cell: Cell) -> None:
@@ -89,7 +89,7 @@ def outputs(cell: Cell) -> str:
     return f"build/{_mode(cell)}.{ARCHES[cell.arch]}"
 
 
-def commands(cell: Cell, contents: Contents, jobs: int) -> list[list[str]]:
+def commands(cell: Cell, contents: Modules, jobs: int) -> list[list[str]]:
     """What is run in the tree, one after the other.
 
     `app_symbols` takes two passes: the second links a kernel that exports just what the programs of the first

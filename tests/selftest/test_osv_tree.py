@@ -24,7 +24,7 @@ from harness.kernels import osv_build, osv_host, osv_qemu, osv_recipe
 from harness.kernels.osv import Osv
 from harness.kernels.osv_build import first_error
 from harness.kernels.osv_checkout import Checkout
-from harness.kernels.osv_recipe import Contents
+from harness.kernels.osv_recipe import Modules
 from harness.kernels.osv_tree import Adaptation, Tree
 
 ROFS = Cell("osv", platform.machine(), "qemu", "rofs", "all")
@@ -350,14 +350,14 @@ def test_options_become_variables_on_the_command_line_and_in_base_mk(checkout: P
 
 @pytest.mark.parametrize(("fs", "made"), [("ramfs", "umount.so"), ("rofs_with_zfs", "zfs_builder-stripped.elf")])
 def test_what_only_a_zfs_build_makes_is_made_before_it_is_missed(fs: str, made: str) -> None:
-    config, make, build = osv_recipe.commands(Cell("osv", "x86_64", "qemu", fs, "all"), Contents("empty"), 2)
+    config, make, build = osv_recipe.commands(Cell("osv", "x86_64", "qemu", fs, "all"), Modules("empty"), 2)
     assert config[:3] == ["make", "-f", "conf/Makefile"] and make[-1].endswith(made)
     assert ("image=empty,zfs" in build) == (fs == "rofs_with_zfs")
 
 
 def test_app_symbols_builds_twice_and_the_second_time_with_the_symbols_of_the_first() -> None:
     cell = Cell("osv", "x86_64", "qemu", "rofs", "all", ("app_symbols",))
-    first, generate, second = osv_recipe.commands(cell, Contents(), 2)
+    first, generate, second = osv_recipe.commands(cell, Modules(), 2)
     assert "conf_hide_symbols=1" in first and generate[0] == "scripts/generate_app_version_script.sh"
     assert second == [*first, "conf_version_script=build/last/app_version_script"]
 
@@ -486,8 +486,8 @@ def test_an_unchanged_checkout_is_not_built_again_and_a_changed_one_is(checkout:
 def test_ramfs_has_no_disk_and_other_contents_have_their_own_manifest(checkout: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     assert Osv(checkout).build(replace(ROFS, fs="ramfs"), cache).disks == ()
-    app = Contents("empty", "/hello: /bin/true\n")
-    image = Osv(checkout).build_with(ROFS, cache, app)
+    app = Modules("empty", "/hello: /bin/true\n")
+    image = Osv(checkout).build_modules(ROFS, cache, app)
     assert image.manifest is not None and image.manifest.read_text() == "/hello: /bin/true\n"
     assert "image=empty" in image.kernel.read_text()
 

@@ -1,0 +1,44 @@
+"""What an image holds besides the kernel, said in Debian's packages, and the files that this comes to."""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.images.closure import closure, files_under
+from harness.images.filesystems import File, Folder, Link, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Programs, their data and our own files, for any kernel.
+
+    `programs` are guest paths of ELF files in `packages` or in `made`; they come with their libraries. `modules`
+    are libraries that they load with dlopen: guest paths, which may be patterns, or names. `copied` are guest
+    paths of files or folders of the packages that come as they are, without the libraries that they need. `texts`
+    maps guest paths to what is written there, `links` to what they lead to, and `made` to files of the host, which
+    the cache keeps. `folders` are empty.
+    """
+
+    packages: tuple[str, ...]
+    programs: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, Path] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+
+
+def compose(contents: Contents, tree: Path, provided: Container[str] = ()) -> dict[str, Node]:
+    """Guest path to file, for packages unpacked in `tree`. Libraries that are `provided` by the kernel stay out.
+
+    Raises `BuildError` for a file that the packages lack.
+    """
+    files: dict[str, Node] = {path: Folder() for path in contents.folders}
+    for path in contents.copied:
+        files |= files_under(tree, path)
+    found = closure(tree, contents.programs, contents.modules, provided, contents.made)
+    files |= {path: File(source, 0o755) for path, source in found.items()}
+    files |= {path: File(source, 0o755) for path, source in contents.made.items()}
+    files |= {path: Link(target) for path, target in contents.links.items()}
+    return files | {path: File(text.encode()) for path, text in contents.texts.items()}

@@ -1,0 +1,32 @@
+"""HDR histograms of microseconds: three digits, from 1 µs to an hour."""
+
+import math
+
+from hdrh.histogram import HdrHistogram
+
+LONGEST = 3_600_000_000
+
+
+def empty() -> HdrHistogram:
+    """A histogram that holds nothing yet."""
+    return HdrHistogram(1, LONGEST, 3)
+
+
+def record(histogram: HdrHistogram, microseconds: int, count: int = 1) -> None:
+    """Add `count` latencies; those outside the range are put at its end."""
+    histogram.record_value(min(max(microseconds, 1), LONGEST), count)
+
+
+def encoded(histogram: HdrHistogram) -> str:
+    """The histogram as text: HDR's compressed form in base64, about 100 bytes to a few kilobytes."""
+    return str(histogram.encode().decode())
+
+
+def decoded(text: str) -> HdrHistogram:
+    """The histogram that `encoded` wrote."""
+    return HdrHistogram.decode(text)
+
+
+def percentile(histogram: HdrHistogram, p: float) -> float:
+    """Microseconds that `p` percent do not exceed, or not a number of an empty histogram."""
+    return float(histogram.get_value_at_percentile(p)) if histogram.get_total_count() else math.nan

@@ -1,0 +1,59 @@
+"""Bytes over TCP.
+
+Rows: `send`, and the whole `answer`; as many bytes as it has are read. Both are text, in UTF-8.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from harness.load.users.asker import Asker, Question, Wrong
+
+
+class TcpUser(Asker):
+    """One connection, made anew after a failure and after a wrong answer, of which more may follow."""
+
+    abstract = True
+    _socket: socket.socket | None = None
+
+    def connect(self) -> None:
+        """Connect, and send what is small at once."""
+        task = self.course.task
+        self._socket = socket.create_connection((task.host, task.port), task.patience)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def disconnect(self) -> None:
+        """Leave it."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def question(self, row: Mapping[str, Any]) -> Question:
+        """Send, and read the answer."""
+        send, answer = row.get("send", "").encode(), row["answer"].encode()
+
+        def ask() -> int:
+            if self._socket is None:
+                self.connect()
+            assert self._socket is not None
+            self._socket.sendall(send)
+            if read_exactly(self._socket, len(answer)) != answer:
+                self.disconnect()
+                raise Wrong("wrong answer")
+            return len(answer)
+
+        return ask
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    """So many bytes. Raises `EOFError` if the connection is closed before."""
+    came = b""
+    while len(came) < size:
+        more = sock.recv(size - len(came))
+        if not more:
+            raise EOFError("closed before the whole answer came")
+        came += more
+    return came
+
+
+USER = TcpUser

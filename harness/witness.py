@@ -88,6 +88,13 @@ class Witness:
         stopped = self._gdb.take_stop()
         if not stopped:
             return stopped is None
+        try:
+            return self._pass()
+        except HypervisorError:  # it ended as it stopped
+            return False
+
+    def _pass(self) -> bool:
+        """Note the place and let the guest run on; whether more will come."""
         address = self._gdb.register(self._registers.pc)
         point = self._places.pop(address, None)
         if point is not None:

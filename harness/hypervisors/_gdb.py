@@ -74,7 +74,10 @@ class GdbRemote:
 
     def _ask(self, packet: str) -> str:
         self._send(packet)
-        return self._receive()
+        reply = self._receive()
+        if reply[:1] in ("W", "X"):  # its end was reported before it read the question
+            raise HypervisorError("The guest has ended.")
+        return reply
 
     def _send(self, packet: str) -> None:
         data = packet.encode()

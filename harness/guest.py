@@ -1,7 +1,6 @@
 """A running guest: its console, its process, and waiting for the first thing that ends a wait."""
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from time import monotonic
@@ -29,10 +28,10 @@ WORTH_WAITING = 0.02
 class Guest(AbstractContextManager["Guest"]):
     """One virtual machine with its console. Leaving its context ends it and leaves nothing behind."""
 
-    def __init__(self, machine: Machine, vm: Vm, started: float) -> None:
+    def __init__(self, machine: Machine, vm: Vm) -> None:
         self.machine = machine
         self.vm = vm
-        self.transcript = Transcript(started)
+        self.transcript = Transcript(vm.started)
         self.monitor = Monitor(patterns_of(machine.image.cell.kernel), self._publish)
         self.console = SerialConsole(vm.console, self.transcript, self.monitor)
         self.closed = False
@@ -90,15 +89,6 @@ class Guest(AbstractContextManager["Guest"]):
             except EOF:
                 self.closed = True
         self.monitor.finish()
-
-    def visit(
-        self, line: str, act: Callable[[Mapping[int, int]], None], over: Callable[[], bool], deadline: float
-    ) -> None:
-        """Wait for the line, then start `act` in a thread with the forwarded ports; it ends with the guest."""
-        text = line.encode()
-        self.monitor.expect(text)
-        if self.wait(lambda: self.monitor.saw(text) or over(), deadline) and self.monitor.saw(text):
-            threading.Thread(target=act, args=(self.vm.ports(),), daemon=True).start()
 
     def activity(self) -> Activity:
         """What the vCPUs do now, from their threads' cpu time and many looks at where they are."""

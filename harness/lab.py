@@ -15,15 +15,17 @@ from harness.durations import Durations
 from harness.errors import CellError, CheckoutError
 from harness.host import Host
 from harness.hypervisors import driven, hypervisor
+from harness.images.contents import Contents
 from harness.kernels import Kernel
 from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv
 from harness.machine import Image
 from harness.matrix import Matrix
-from harness.programs import Program, Run, Runner, Visit
+from harness.programs import Program, Run, Runner
 from harness.programs.linux import LinuxRunner
 from harness.programs.osv import OsvRunner
-from harness.vcpus import room_for
+from harness.programs.visit import Visit
+from harness.vcpus import ALL_CPUS, room_for
 
 
 class Lab:
@@ -88,14 +90,23 @@ class Lab:
         """What runs programs on the cell; raises `CellError` with the reason if this host can't run it."""
         if cell not in self._runners:
             self.check_runs(cell)
-            image, driver, accelerator = self.image(cell), hypervisor(cell.hypervisor), self.accelerator(cell)
-            scale = catalog.scale(accelerator)
-            self._runners[cell] = (
-                LinuxRunner(image, driver, accelerator, self.cache, scale)
-                if cell.kernel == "linux"
-                else OsvRunner(image, driver, accelerator, self.cache)
-            )
+            self._runners[cell] = self._runner(self.image(cell), fork=cell.kernel == "linux")
         return self._runners[cell]
+
+    def image_with(self, cell: Cell, contents: Contents) -> Image:
+        """The cell's image with other programs than its tests; refuses as `runner` does."""
+        self.check_runs(cell)
+        return self.kernel(cell.kernel).build_with(cell, self.cache, contents)
+
+    def prepare_apps(self, cell: Cell) -> None:
+        """Make what all images of the cell share; refuses as `runner` does."""
+        self.check_runs(cell)
+        self.kernel(cell.kernel).prepare(cell, self.cache)
+
+    def run_on(self, image: Image, program: Program, visit: Visit | None = None, alone: bool = False) -> Run:
+        """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
+        with room_for(ALL_CPUS if alone else program.cpus, self.cache.root / "locks" / "vcpus"):
+            return self._runner(image, fork=False).run(program, visit)
 
     def known_seconds(self, cell: Cell) -> dict[str, float]:
         """The longest recorded seconds of the cell's tests."""
@@ -123,6 +134,13 @@ class Lab:
             near = difflib.get_close_matches(name, programs, n=3, cutoff=0.4)
             raise CellError(f"{cell} has no test {name}.", f"The nearest are: {', '.join(near) or 'none'}.")
         return programs[name]
+
+    def _runner(self, image: Image, fork: bool) -> Runner:
+        cell = image.cell
+        driver, accelerator = hypervisor(cell.hypervisor), self.accelerator(cell)
+        if cell.kernel == "linux":
+            return LinuxRunner(image, driver, accelerator, self.cache, catalog.scale(accelerator), fork)
+        return OsvRunner(image, driver, accelerator, self.cache, fork)
 
     def run(self, cell: Cell, program: Program, visit: Visit | None = None) -> Run:
         """Run a program in a guest of its own, when the host has room for its vCPUs."""

@@ -1,19 +1,18 @@
 """The harness in pytest: options, the lab as fixtures, and each in-guest test as an item of its own."""
 
-from collections.abc import Callable, Iterator
-from datetime import date
+from collections.abc import Callable
 from pathlib import Path
 from time import strftime
 
 import pytest
 
+from harness import apps
 from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.events import subscribed
-from harness.expectations import complaint, expected
 from harness.lab import Lab
-from harness.programs import Program, Run, Visit
-from harness.report import evidence, junit
+from harness.pytest_verdicts import AppTest, GuestRun, Keeper
+from harness.report import junit
 from harness.report.progress import Progress
 from harness.report.tally import Tally
 from harness.verdict import Outcome
@@ -21,7 +20,7 @@ from harness.verdict import Outcome
 LAB = pytest.StashKey[Lab]()
 CELLS = pytest.StashKey[list[Cell]]()
 RUNS = pytest.StashKey[Path]()
-SHOWN_LINES = 20
+APPS = Path("tests/apps")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cell", action="append", default=[], metavar="CELL", help="a cell to test (repeatable)")
     group.addoption("--set", dest="cell_set", metavar="NAME", help="a named set of cells of matrix.toml")
     group.addoption("--osv-root", type=Path, metavar="DIR", help="an OSv checkout (default: OSV_ROOT)")
+    group.addoption("--duration", type=float, default=3.0, metavar="SECONDS", help="of each load of an app")
     group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
 
 
@@ -77,7 +77,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     with subscribed(Progress()):
         try:
             for cell in config.stash[CELLS]:
-                lab.runner(cell).prepare()
+                if _asked_for(config, APPS):
+                    lab.prepare_apps(cell)
+                else:
+                    lab.runner(cell).prepare()
                 known |= {f"{cell}/{test}": seconds for test, seconds in lab.known_seconds(cell).items()}
         except HarnessError as error:
             pytest.exit(str(error), returncode=3)
@@ -85,21 +88,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test that takes `run_guest` and `cell` an item for each asked cell, and with `guest_program` one for
-    each in-guest test of it."""
-    if not {"run_guest", "cell"} <= set(metafunc.fixturenames):
+    """Make a test that takes `cell` and one of our runners an item for each asked cell; with `guest_program` one
+    for each in-guest test of it, with `app_name` one for each app."""
+    taken = set(metafunc.fixturenames)
+    if "cell" not in taken or not taken & {"run_guest", "run_app"}:
         return
-    config = metafunc.config
-    lab = config.stash[LAB]
+    lab = metafunc.config.stash[LAB]
     try:
-        cells = config.stash[CELLS] or [lab.cell("qemu-rofs")]
-        if "guest_program" not in metafunc.fixturenames:
+        cells = metafunc.config.stash[CELLS] or [lab.cell("qemu-rofs")]
+        if "guest_program" in taken:
+            programs = lab.longest_first(cells)
+            ids = [f"{cell}/{program.name}" for cell, program in programs]
+            metafunc.parametrize(("cell", "guest_program"), programs, ids=ids)
+        elif "app_name" in taken:
+            named = [(cell, name) for cell in cells for name in apps.names_for(cell)]
+            metafunc.parametrize(("cell", "app_name"), named, ids=[f"{cell}/{name}" for cell, name in named])
+        else:
             metafunc.parametrize("cell", cells, ids=[str(cell) for cell in cells])
-            return
-        rows = lab.longest_first(cells)
     except HarnessError as error:
         pytest.exit(str(error), returncode=3)
-    metafunc.parametrize(("cell", "guest_program"), rows, ids=[f"{cell}/{program.name}" for cell, program in rows])
 
 
 @pytest.fixture(scope="session")
@@ -109,72 +116,27 @@ def lab(pytestconfig: pytest.Config) -> Lab:
 
 
 @pytest.fixture
-def run_guest(
-    lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
-) -> Iterator["GuestRun"]:
-    """Runs a program on a cell, keeps the evidence, and turns the verdict into pytest's outcome."""
-    yield GuestRun(lab, pytestconfig.stash[RUNS], record_property)
+def keeper(lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> Keeper:
+    """What turns a verdict into pytest's outcome, and keeps its evidence."""
+    return Keeper(lab, pytestconfig.stash[RUNS], record_property)
 
 
-class GuestRun:
-    """Call it with a cell and a program: returns on a pass, and otherwise ends the test as its verdict asks."""
+@pytest.fixture
+def run_guest(lab: Lab, keeper: Keeper) -> GuestRun:
+    """Runs an in-guest test on a cell."""
+    return GuestRun(lab, keeper)
 
-    def __init__(self, lab: Lab, runs: Path, record_property: Callable[[str, object], None]) -> None:
-        self._lab = lab
-        self._runs = runs
-        self._record = record_property
 
-    def __call__(self, cell: Cell, program: Program, visit: Visit | None = None) -> None:
-        __tracebackhide__ = True
-        try:
-            run = self._lab.run(cell, program, visit)
-        except HarnessError as error:
-            pytest.fail(f"harness_error: {error}", pytrace=False)
-        outcome = run.verdict.outcome
-        accelerator = self._lab.accelerator(cell)
-        self._note(cell, run, accelerator)
-        expectation = expected(cell, program.name, accelerator)
-        if outcome is Outcome.PASSED and expectation is None:
-            return
-        folder = None if outcome is Outcome.PASSED else self._keep(run, cell, accelerator)
-        if expectation:
-            if trouble := complaint(expectation, outcome, date.today()):
-                pytest.fail(f"{outcome}: {run.verdict.reason}\n{trouble}\n{_tail(run, folder)}", pytrace=False)
-            if outcome is not Outcome.PASSED:
-                pytest.xfail(f"{outcome}, as expected: {expectation.reason}")
-        elif outcome is Outcome.SKIPPED:
-            pytest.skip(run.verdict.reason)
-        else:
-            pytest.fail(f"{outcome}: {run.verdict.reason}\n{_tail(run, folder)}", pytrace=False)
-
-    def _note(self, cell: Cell, run: Run, accelerator: str) -> None:
-        """Put what reports and the record of durations need into the item's properties, as plain text."""
-        facts = self._lab.image(cell).facts
-        properties = {
-            "cell": cell,
-            "test": run.program.name,
-            "outcome": run.verdict.outcome,
-            "reason": run.verdict.reason,
-            "seconds": f"{run.verdict.observation.seconds:.3f}",
-            "origin": run.origin,
-            "accelerator": accelerator,
-            "qemu": ".".join(str(part) for part in self._lab.host.qemu(cell.arch).version),
-            "kernel": facts.get("commit") or facts.get("kernel", ""),
-        }
-        for name, value in properties.items():
-            self._record(name, str(value))
-
-    def _keep(self, run: Run, cell: Cell, accelerator: str) -> Path | None:
-        try:
-            return evidence.write(run, self._lab.image(cell), accelerator, self._runs)
-        except HarnessError as error:
-            pytest.fail(f"harness_error: {error}", pytrace=False)
+@pytest.fixture
+def run_app(lab: Lab, keeper: Keeper, pytestconfig: pytest.Config) -> AppTest:
+    """Runs an app on a cell."""
+    return AppTest(lab, keeper, pytestconfig.getoption("--duration"))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note each guest's duration, in the process that will write them down."""
+    """Note how long each pass took, in the process that will write it down: a test that hung tells of no limit."""
     properties = dict(report.user_properties)
-    if report.when == "call" and "cell" in properties:
+    if report.when == "call" and properties.get("outcome") == Outcome.PASSED:
         _durations[str(properties["cell"]), str(properties["test"])] = float(str(properties["seconds"]))
 
 
@@ -200,13 +162,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 _durations: dict[tuple[str, str], float] = {}
 
 
+def _asked_for(config: pytest.Config, folder: Path) -> bool:
+    """Whether the tests that were named are in that folder, all of them."""
+    top = config.rootpath / folder
+    return all(
+        top in (path := (config.invocation_params.dir / arg.split("::")[0]).resolve(), *path.parents)
+        for arg in config.args
+    )
+
+
 def _chosen_cells(config: pytest.Config, lab: Lab) -> list[Cell]:
     cells = [lab.cell(text) for text in config.getoption("--cell")]
     if name := config.getoption("cell_set"):
         cells += lab.matrix.set(name, lab.default_kernel)
     return list(dict.fromkeys(cells))
-
-
-def _tail(run: Run, folder: Path | None) -> str:
-    lines = [f"{line.at:9.3f}  {line.text}" for line in run.verdict.lines[-SHOWN_LINES:]]
-    return "\n".join([*lines, f"everything else: {folder}"] if folder else lines)

@@ -32,6 +32,19 @@ class Activity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Visited:
+    """What came of a visit: whether the program got ready, whether it was asked to end, whether it was to run
+    until then, what it did wrong, what of ours failed meanwhile, and what the visitor did last."""
+
+    ready: bool
+    asked_to_end: bool
+    serves: bool = True
+    complaints: tuple[str, ...] = ()
+    trouble: str = ""
+    doing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that was seen of one program's run, and nothing concluded from it.
 
@@ -41,7 +54,9 @@ class Observation:
     seen to abort with; `activity` is set when the limit was reached; `trouble` is a fault of the harness or
     its host; `skip_statuses` are those by which the program says that it can't run here; `faults_are_final`
     is whether every fault ends this kernel, so that one that went on to end cleanly had none; `ends_by` is
-    the kernel's line about the program's death where that death is what the program tests.
+    the kernel's line about the program's death where that death is what the program tests; `good_statuses` are
+    those of a good end; `unprinted` is what the program should have printed and did not; `visited` is set where
+    the host visited the program.
     """
 
     booted: bool
@@ -60,6 +75,9 @@ class Observation:
     skip_statuses: tuple[int, ...] = ()
     faults_are_final: bool = False
     ends_by: str = ""
+    good_statuses: tuple[int, ...] = (0,)
+    unprinted: tuple[str, ...] = ()
+    visited: Visited | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +94,8 @@ def judge(seen: Observation) -> tuple[Outcome, str]:
     """The outcome of an observation, and why. A pass needs positive proof; a fault beats everything."""
     if seen.faults or seen.aborted:
         return _judge_fault(seen)
-    if seen.trouble:
-        return Outcome.HARNESS_ERROR, seen.trouble
+    if trouble := seen.trouble or (seen.visited.trouble if seen.visited else ""):
+        return Outcome.HARNESS_ERROR, trouble
     if seen.ending and seen.ending.cause in (Cause.KILLED, Cause.REFUSED):
         return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}"
     if not seen.booted:
@@ -86,13 +104,46 @@ def judge(seen: Observation) -> tuple[Outcome, str]:
         return Outcome.FAILED, f"the kernel could not start the program: {seen.load_failed}"
     if seen.status is not None and seen.status in seen.skip_statuses:
         return Outcome.SKIPPED, f"the program says that it can't run here (status {seen.status})"
-    if seen.status:
-        return Outcome.FAILED, f"the program ended with status {seen.status}"
-    if seen.status == 0 and seen.clean_end:
+    if seen.status is not None and seen.status not in seen.good_statuses:
+        return Outcome.FAILED, f"the program ended with status {seen.status}{_meanwhile(seen)}"
+    if seen.visited and seen.visited.serves:
+        return _judge_visited(seen, seen.visited)
+    if seen.status is not None and seen.clean_end and seen.unprinted:
+        return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
+    if seen.status is not None and seen.clean_end:
         return Outcome.PASSED, "the program ended with status 0 and the guest ended cleanly"
     if seen.activity:
         return _judge_late(seen)
     return Outcome.GUEST_ENDED, f"the guest ended before its time: {_how_it_ended(seen)}"
+
+
+def _judge_visited(seen: Observation, visited: Visited) -> tuple[Outcome, str]:
+    """A program that serves: its answers count, and that it ends when it is asked to, and not before."""
+    if not visited.ready and seen.activity:
+        outcome, reason = _judge_late(seen)
+        return outcome, f"the program never got ready: {reason}"
+    ended = seen.status is not None or seen.ending is not None
+    if ended and not visited.asked_to_end:
+        how = f"with status {seen.status}" if seen.status is not None else _how_it_ended(seen)
+        return Outcome.GUEST_ENDED, f"the program ended before it was asked to: {how}{_meanwhile(seen)}"
+    if visited.complaints:
+        more = f" (and {len(visited.complaints) - 1} more)" if len(visited.complaints) > 1 else ""
+        return Outcome.FAILED, f"{visited.complaints[0]}{more}"
+    if seen.clean_end:
+        return Outcome.PASSED, "the program answered rightly to the end, and ended when it was asked to"
+    if seen.ending and seen.ending.cause is Cause.STOPPED:
+        return (
+            Outcome.PASSED,
+            "the program answered rightly until it was stopped; this guest can't be asked to end",
+        )
+    if seen.activity:
+        outcome, reason = _judge_late(seen)
+        return outcome, f"the program did not end when it was asked to: {reason}"
+    return Outcome.GUEST_ENDED, f"the guest did not end as asked: {_how_it_ended(seen)}"
+
+
+def _meanwhile(seen: Observation) -> str:
+    return f", while the host {seen.visited.doing}" if seen.visited and seen.visited.doing else ""
 
 
 def _judge_fault(seen: Observation) -> tuple[Outcome, str]:
@@ -110,7 +161,7 @@ def _judge_fault(seen: Observation) -> tuple[Outcome, str]:
     text = f"{told[0].name}: {told[0].text.strip()}" if told else f"abort: {seen.aborted}"
     if not seen.booted:
         return Outcome.BOOT_FAILED, text
-    return Outcome.CRASHED, text
+    return Outcome.CRASHED, f"{text}{_meanwhile(seen)}"
 
 
 def _judge_late(seen: Observation) -> tuple[Outcome, str]:

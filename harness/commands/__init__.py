@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from harness.commands import boot, build, cache, doctor, matrix, test
+from harness.commands import app, boot, build, cache, doctor, matrix, test
 
 COMMANDS: dict[str, ModuleType] = {
     "doctor": doctor,
@@ -10,5 +10,6 @@ COMMANDS: dict[str, ModuleType] = {
     "build": build,
     "boot": boot,
     "test": test,
+    "app": app,
     "cache": cache,
 }

@@ -12,7 +12,6 @@ import tty
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from time import monotonic
 
 from harness.console.transcript import printable
 from harness.events import subscribed
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     vm = hypervisor(cell.hypervisor).start(machine)
     with ExitStack() as stack:
-        guest = stack.enter_context(Guest(machine, vm, monotonic()))
+        guest = stack.enter_context(Guest(machine, vm))
         if arguments.gdb and vm.debug:
             symbols = image.symbols or image.kernel
             stack.enter_context(_gdb_socket(vm.debug, symbols))

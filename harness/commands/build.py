@@ -2,16 +2,21 @@
 
 import argparse
 
+from harness.apps import app
+from harness.apps.run import image_of
 from harness.commands._screen import screen, table
 from harness.commands.cache import shown
+from harness.console.transcript import printable
 from harness.events import subscribed
 from harness.lab import Lab
 from harness.report.progress import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The cells."""
+    """The cells, and what is to be in their images."""
     parser.add_argument("cell", nargs="+", help="a cell's name: qemu-rofs, osv:aarch64-qemu-rofs+hide_symbols")
+    parser.add_argument("--app", metavar="NAME", help="with this app in it (default: the in-guest tests)")
+    parser.add_argument("--files", action="store_true", help="list every file of the image")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.cell:
         cell = lab.cell(name)
         with subscribed(Progress()):
-            image = lab.image(cell)
+            image = image_of(lab, cell, app(arguments.app, cell)) if arguments.app else lab.image(cell)
         rows = table("", "")
         rows.add_row("cell", str(cell))
         files = [("kernel", image.kernel), ("initrd", image.initrd)] + [
@@ -33,4 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         for fact, value in image.facts.items():
             rows.add_row(fact, value)
         screen().print(rows)
+        if arguments.files and image.manifest:
+            for line in image.manifest.read_text(errors="replace").splitlines():
+                screen().print(printable(line.encode()), markup=False)
     return 0

@@ -34,9 +34,7 @@ class Patterns:
 def patterns_of(kernel: str) -> Patterns:
     """The patterns of a kernel, from its TOML file."""
     data = tomllib.loads(Path(__file__).with_name(f"{kernel}.toml").read_text())
-    rows = [
-        (kind, row["name"], row["match"]) for kind in KINDS for row in data.get(kind, [])
-    ]
+    rows = [(kind, row["name"], row["match"]) for kind in KINDS for row in data.get(kind, [])]
     patterns = tuple(Pattern(kind, name, re.compile(match.encode())) for kind, name, match in rows)
     # The prefilter runs over whole blocks of lines, so that lines of no interest cost next to nothing;
     # anchors and named groups have no place in it.

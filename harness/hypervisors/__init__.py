@@ -47,9 +47,13 @@ class Vcpu:
 
 
 class Vm(Protocol):
-    """A running virtual machine: sockets to talk to it, and its end. Closing it leaves nothing behind."""
+    """A running virtual machine: sockets to talk to it, and its end. Closing it leaves nothing behind.
+
+    `started` is when its process was, in monotonic seconds.
+    """
 
     pid: int
+    started: float
     command: tuple[str, ...]
     console: socket.socket
     control: socket.socket | None
@@ -57,6 +61,14 @@ class Vm(Protocol):
 
     def resume(self) -> None:
         """Let the vCPUs run; a machine is created stopped."""
+        ...
+
+    def press_power_button(self) -> None:
+        """Ask the guest to turn itself off."""
+        ...
+
+    def stop(self) -> None:
+        """End the process now, and say so in its ending."""
         ...
 
     def ports(self) -> Mapping[int, int]:

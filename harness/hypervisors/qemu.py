@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 
 from harness.errors import HostError, HypervisorError
 from harness.host import Host
@@ -43,6 +44,7 @@ class QemuVm:
         self._monitor_socket = ours["monitor"]
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
         self._closed = False
+        self.started = monotonic()
         try:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *command],
@@ -73,6 +75,12 @@ class QemuVm:
 
     def resume(self) -> None:
         self.qmp.execute("cont")
+
+    def press_power_button(self) -> None:
+        self.qmp.execute("system_powerdown")
+
+    def stop(self) -> None:
+        self.qmp.execute("quit")
 
     def ports(self) -> Mapping[int, int]:
         """Read from QEMU, which chose the host's ports itself, so that no two guests can race for one."""

@@ -1,12 +1,13 @@
 """How a program is run in a guest of a kernel, and how its end is learnt: one module a kernel."""
 
-from collections.abc import Callable, Mapping
+import re
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from harness.console.transcript import Transcript
 from harness.hypervisors import Vcpu
 from harness.machine import Image
+from harness.programs.visit import Visit
 from harness.verdict import Observation, Outcome, Verdict, judge
 
 TAIL_LINES = 40
@@ -19,7 +20,9 @@ class Program:
     `command` is what the kernel is told to run; `limit` is in seconds on this accelerator; `memory` is in
     MiB; `disk` is whether it wants a block device even where the image has none; `forwards` are guest ports;
     `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
-    `ends_by` is the kernel's line about the program's death where that death is what it tests.
+    `good_statuses` are those of a good end; `environment` are names and values; `prints` are regular expressions
+    that a good run shows on the console; `ends_by` is the kernel's line about the program's death where that death
+    is what it tests.
     """
 
     name: str
@@ -33,6 +36,10 @@ class Program:
     nested: tuple[str, ...] = ()
     ends_by: str = ""
     skip_statuses: tuple[int, ...] = ()
+    good_statuses: tuple[int, ...] = (0,)
+    environment: tuple[tuple[str, str], ...] = ()
+    prints: tuple[str, ...] = ()
+    slow_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +56,6 @@ class Run:
     notes: tuple[str, ...] = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """What the host does with a program while it runs: once the console shows `line`, `act` is called in a
-    thread with the host port of each forwarded guest port. The verdict is still the program's own."""
-
-    line: str
-    act: Callable[[Mapping[int, int]], None]
-
-
 class Runner(Protocol):
     """Runs programs in guests of one image, one guest each."""
 
@@ -69,7 +67,10 @@ class Runner(Protocol):
         ...
 
     def run(self, program: Program, visit: Visit | None = None) -> Run:
-        """Run it to a verdict; a fault of the harness or the host is a verdict too, never an exception."""
+        """Run it to a verdict; after a visit it is asked to end, in its kernel's way.
+
+        A fault of the harness or the host is a verdict too, never an exception.
+        """
         ...
 
 
@@ -78,6 +79,10 @@ def conclude(
     registers: str = "", vcpus: tuple[Vcpu, ...] = (),
 ) -> Run:  # fmt: skip
     """The run with its verdict."""
+    unprinted = tuple(
+        text for text in program.prints if not re.search(text.encode(), transcript.raw, re.MULTILINE)
+    )
+    seen = replace(seen, unprinted=unprinted)
     outcome, reason = judge(seen)
     lines = () if outcome is Outcome.PASSED else tuple(transcript.tail(TAIL_LINES))
     return Run(program, Verdict(outcome, reason, seen, lines), transcript, command, origin, registers, vcpus)

@@ -1,5 +1,7 @@
 """A program on OSv: a guest is booted with it on the command line, or forked and given it, and ends with it."""
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -7,19 +9,22 @@ from harness.cache import Cache
 from harness.cell import Cell
 from harness.console.monitor import Monitor
 from harness.console.transcript import Transcript
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HypervisorError
 from harness.guest import Guest
-from harness.hypervisors import Cause, Ending, Hypervisor, Template, Vm
+from harness.hypervisors import Cause, Ending, Hypervisor, Template, Vm, forking
 from harness.hypervisors._gdb import GdbRemote
-from harness.images.blank import blank_disk
+from harness.images.disks import blank_disk
 from harness.machine import Disk, Image, Machine
-from harness.programs import Program, Run, Visit, conclude, failed_to_run
+from harness.programs import Program, Run, conclude, failed_to_run
 from harness.programs.osv_template import templates
+from harness.programs.ready import fork_ready
+from harness.programs.visit import Visit, Visitor
 from harness.symbols import Symbols
 from harness.verdict import Observation
 from harness.witness import Point, Witness, watch
 
 BOOT_SECONDS = 60.0
+READY = "forked when ready"
 GRACE_SECONDS, LONGEST_GRACE = 0.5, 5.0
 
 
@@ -66,15 +71,14 @@ class OsvRunner:
         """Nothing: the image is all that a boot needs."""
 
     def run(self, program: Program, visit: Visit | None = None) -> Run:
-        started = monotonic()
         machine = self.machine(program)
         try:
-            vm, gdb = self._start(program, machine)
+            vm, gdb, origin = self._start(program, machine, visit)
         except (HarnessError, OSError) as error:
-            return failed_to_run(program, str(error), Transcript(started))
-        with Guest(machine, vm, started) as guest:
+            return failed_to_run(program, str(error), Transcript(monotonic()))
+        with Guest(machine, vm) as guest:
             try:
-                return self._watch(program, guest, gdb, visit)
+                return self._watch(program, guest, gdb, origin, visit)
             except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
@@ -94,18 +98,25 @@ class OsvRunner:
         )  # fmt: skip
 
     def _command(self, program: Program) -> str:
-        return f"{self._launch.before} {program.command}".strip()
+        settings = " ".join(_quoted(f"--env={name}={value}") for name, value in program.environment)
+        return f"{settings} {self._launch.before} {program.command}".strip()
 
-    def _start(self, program: Program, machine: Machine) -> tuple[Vm, GdbRemote | None]:
-        """The guest, and its debug stub if it was forked."""
+    def _start(self, program: Program, machine: Machine, visit: Visit | None) -> tuple[Vm, GdbRemote | None, str]:
+        """The guest, its debug stub if that has been used, and how it came to be."""
+        forks = forking(self._hypervisor)
+        if program.slow_start and visit and forks:
+            with suppress(HypervisorError):  # then a booted guest shows why
+                vm, _ = fork_ready(machine, machine.cmdline, visit, forks, self._cache, _begin)
+                return vm, None, READY
         command = self._command(program)
         if self._templates and self._templates.takes(command):
-            return self._templates.fork(self._bare_machine(program), command)
-        return self._hypervisor.start(machine), None
+            return *self._templates.fork(self._bare_machine(program), command), "forked"
+        return self._hypervisor.start(machine), None, "booted"
 
-    def _watch(self, program: Program, guest: Guest, gdb: GdbRemote | None, visit: Visit | None) -> Run:
+    def _watch(
+        self, program: Program, guest: Guest, gdb: GdbRemote | None, origin: str, visit: Visit | None
+    ) -> Run:
         vm, monitor = guest.vm, guest.monitor
-        origin = "forked" if gdb else "booted"
         witness = self._witness(vm, gdb)
         if witness:
             guest.console.watched[witness.fileno()] = lambda: _heard(guest, witness)
@@ -116,12 +127,12 @@ class OsvRunner:
         def dead() -> bool:
             return witness.dead if witness else bool(monitor.faults())
 
-        guest.wait(
-            lambda: monitor.first("booted") is not None or dead(), monotonic() + BOOT_SECONDS + program.limit
-        )
-        if visit:
-            guest.visit(visit.line, visit.act, dead, monotonic() + program.limit)
-        activity = guest.wait_within(dead, program.limit)
+        def booted() -> bool:
+            return origin == READY or monitor.first("booted") is not None
+
+        guest.wait(lambda: booted() or dead(), monotonic() + BOOT_SECONDS + program.limit)
+        visitor = Visitor(guest, visit, self._end_of(vm)) if visit else None
+        activity = visitor.watch(guest, dead, program.limit) if visitor else guest.wait_within(dead, program.limit)
         if witness and witness.dead:
             guest.wait(lambda: witness.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
         if not guest.closed:
@@ -130,7 +141,7 @@ class OsvRunner:
         ending = None if alive else vm.ending()
         status, status_from = _status(program, monitor, witness)
         seen = Observation(
-            booted=monitor.first("booted") is not None,
+            booted=booted(),
             status=status,
             status_from=status_from,
             clean_end=_ended_cleanly(ending, monitor, witness),
@@ -146,14 +157,32 @@ class OsvRunner:
             skip_statuses=program.skip_statuses,
             faults_are_final=witness is not None,
             ends_by=program.ends_by,
+            good_statuses=program.good_statuses,
+            visited=visitor.result() if visitor else None,
         )
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive else ("", ())
         return conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+
+    def _end_of(self, vm: Vm) -> Callable[[], None]:
+        """How the guest is asked to end: by its power button where it has one."""
+        has_button = self.image.cell.arch == "x86_64" and self.image.cell.hypervisor == "qemu"
+        return vm.press_power_button if has_button else vm.stop
 
     def _witness(self, vm: Vm, gdb: GdbRemote | None) -> Witness | None:
         if vm.debug is None or self._symbols is None:
             return None
         return watch(gdb or GdbRemote(vm.debug), self._symbols, self.image.cell.arch)
+
+
+def _quoted(word: str) -> str:
+    """A word of the command line. Source: OSv's core/commands.cc, whose quotes are "..." with \\ before \"."""
+    return f'"{word}"' if " " in word else word
+
+
+def _begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
+    """Let the guest run; a fault ends it."""
+    guest.vm.resume()
+    return lambda: bool(guest.monitor.faults()), {}
 
 
 def _heard(guest: Guest, witness: Witness) -> bool:

@@ -80,7 +80,7 @@ class OsvTemplates:
     def _make(self, template: Template) -> None:
         publish("template.started", str(self._image.cell), f"{template.machine.memory} MiB")
         vm = self._forks.start_template(template)
-        with Guest(template.machine, vm, monotonic()) as guest:
+        with Guest(template.machine, vm) as guest:
             gdb = _stub(vm)
             if not gdb.set_breakpoint(self._entry):
                 raise HypervisorError("The guest's debug stub has no breakpoint left.")

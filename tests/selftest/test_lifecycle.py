@@ -134,7 +134,7 @@ def test_linux_guests_leave_nothing_behind_however_they_end(lab: Lab, traces: Tr
             vm = driver.start(machine)
         except HypervisorError:
             return "killed"
-        with Guest(machine, vm, time.monotonic()) as guest:
+        with Guest(machine, vm) as guest:
             try:
                 vm.resume()
                 assert vm.ports()
@@ -314,7 +314,7 @@ def _boot_for_ever() -> None:
     machine = runner.machine(Program("any", "true", 60))
     print("starting", flush=True)
     for _ in range(5):
-        with suppress(HarnessError), Guest(machine, hypervisor("qemu").start(machine), time.monotonic()):
+        with suppress(HarnessError), Guest(machine, hypervisor("qemu").start(machine)):
             time.sleep(0.1)
 
 

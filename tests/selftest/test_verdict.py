@@ -1,15 +1,17 @@
 """Each rule of the verdict, and which one wins where several hold."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from harness.console.monitor import Match
 from harness.hypervisors import Cause, Ending
-from harness.verdict import Activity, Observation, Outcome, judge
+from harness.verdict import Activity, Observation, Outcome, Visited, judge
 
 POWERED_OFF = Ending(Cause.POWERED_OFF, "guest-shutdown")
 RESET = Ending(Cause.RESET, "guest-reset")
+STOPPED = Ending(Cause.STOPPED, "host-qmp-quit")
 KILLED = Ending(Cause.KILLED, "QEMU was ended by SIGKILL")
 REFUSED = Ending(Cause.REFUSED, "QEMU exited with 1: no")
 ASSERTION = Match("fault", "assertion", 100, "Assertion failed: a == b")
@@ -91,3 +93,31 @@ def test_judge(seen: Observation, outcome: str, reason: str) -> None:
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.PASSED])
 def test_only_a_pass_passes(outcome: Outcome) -> None:
     assert outcome != Outcome.PASSED
+
+
+SERVED = Visited(ready=True, asked_to_end=True)
+ENDED_AS_ASKED = replace(BOOTED, visited=SERVED, clean_end=True, ending=POWERED_OFF)
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome", "reason"),
+    [
+        (ENDED_AS_ASKED, "passed", "answered rightly to the end"),
+        (replace(ENDED_AS_ASKED, clean_end=False, ending=STOPPED), "passed", "this guest can't be asked"),
+        (replace(ENDED_AS_ASKED, clean_end=False), "guest_ended", "did not end as asked"),
+        (replace(ENDED_AS_ASKED, visited=replace(SERVED, complaints=("a", "b"))), "failed", r"a \(and 1 more\)"),
+        (replace(ENDED_AS_ASKED, visited=replace(SERVED, asked_to_end=False)), "guest_ended", "before it was"),
+        (replace(ENDED_AS_ASKED, visited=replace(SERVED, trouble="wrk died")), "harness_error", "wrk died"),
+        (replace(ENDED_AS_ASKED, faults=(ASSERTION,), visited=replace(SERVED, doing="loaded it")),
+         "crashed", "Assertion failed: a == b, while the host loaded it"),
+        (replace(ENDED_AS_ASKED, status=143, good_statuses=(0, 143)), "passed", "answered rightly"),
+        (replace(ENDED_AS_ASKED, status=143), "failed", "status 143"),
+        (replace(BOOTED, visited=replace(SERVED, ready=False), activity=Activity.IDLE), "hung", "never got ready"),
+        (replace(BOOTED, visited=SERVED, activity=Activity.BUSY), "timed_out", "did not end when it was asked to"),
+        (replace(BOOTED, status=0, clean_end=True, unprinted=("x+",)), "failed", r"did not print 'x\+'"),
+    ],
+)  # fmt: skip
+def test_a_program_that_serves(seen: Observation, outcome: str, reason: str) -> None:
+    got, why = judge(seen)
+    assert got == outcome
+    assert re.search(reason, why)

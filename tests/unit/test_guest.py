@@ -2,7 +2,7 @@
 
 from harness.cell import Cell
 from harness.programs import Program
-from harness.pytest_plugin import GuestRun
+from harness.pytest_verdicts import GuestRun
 
 
 def test_guest(run_guest: GuestRun, cell: Cell, guest_program: Program) -> None:

@@ -2,13 +2,13 @@
 
 import contextlib
 import socket
-from collections.abc import Mapping
 
 import pytest
 
 from harness.cell import Cell
-from harness.programs import Program, Visit
-from harness.pytest_plugin import GuestRun
+from harness.programs import Program
+from harness.programs.visit import Visit, Visitor
+from harness.pytest_verdicts import GuestRun
 
 PORT = 7777
 
@@ -24,11 +24,14 @@ def test_tcp_close_without_reading(run_guest: GuestRun, cell: Cell) -> None:
         network=True,
         forwards=(PORT,),
     )
-    run_guest(cell, program, Visit("listening...", send_until_closed))
+    run_guest(cell, program, Visit(send_until_closed, "listening...", serves=False))
 
 
-def send_until_closed(ports: Mapping[int, int]) -> None:
+def send_until_closed(visitor: Visitor) -> None:
     """Send to the guest until it, or its end, breaks the connection."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[PORT]), timeout=30) as client:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", visitor.ports[PORT]), timeout=30) as client,
+    ):
         while True:
             client.sendall(b"." * 1024)

@@ -1,0 +1,82 @@
+"""Asking a program one thing from outside, and whether the answer is right.
+
+A check is a table of an app's file:
+
+- `get` (a path), with `status` (200), `body` (the whole of it), `contains` or `length` (bytes): HTTP;
+- `send` (text) or `send_hex`, with `answer` (its beginning), `answer_hex` or `contains`: bytes over TCP. Without
+  `send` the program speaks first.
+"""
+
+import http.client
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+SECONDS = 10.0
+LONGEST = 1 << 20
+
+
+def complaint(check: Mapping[str, Any], port: int, seconds: float = SECONDS) -> str:
+    """What is wrong with the program's answer, nothing if it is right; `port` is one of 127.0.0.1."""
+    try:
+        return _get(check, port, seconds) if "get" in check else _exchange(check, port, seconds)
+    except TimeoutError:
+        return f"{_what(check)}: no answer within {seconds:.0f} s"
+    except ConnectionResetError:
+        return f"{_what(check)}: the connection was reset"
+    except (OSError, http.client.HTTPException) as error:
+        return f"{_what(check)}: {error or type(error).__name__}"
+
+
+def _get(check: Mapping[str, Any], port: int, seconds: float) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        connection.request("GET", check["get"], headers={"Connection": "close"})
+        answer = connection.getresponse()
+        body = answer.read(LONGEST)
+    finally:
+        connection.close()
+    if answer.status != check.get("status", 200):
+        return f"{_what(check)}: status {answer.status}"
+    if "length" in check and len(body) != check["length"]:
+        return f"{_what(check)}: {len(body)} bytes where {check['length']} are right"
+    if "body" in check and body != check["body"].encode():
+        return f"{_what(check)}: the body is {_shown(body)}"
+    return _lacks(check, body)
+
+
+def _exchange(check: Mapping[str, Any], port: int, seconds: float) -> str:
+    sent = bytes.fromhex(check["send_hex"]) if "send_hex" in check else check.get("send", "").encode()
+    wanted = bytes.fromhex(check["answer_hex"]) if "answer_hex" in check else check.get("answer", "").encode()
+    text = check.get("contains", "").encode()
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as line:
+        line.sendall(sent)
+        while not (len(received) >= len(wanted) and text in received and received) and len(received) < LONGEST:
+            data = line.recv(65536)
+            if not data:
+                break
+            received += data
+    if not received:
+        return f"{_what(check)}: it closed the connection without an answer"
+    if not received.startswith(wanted):
+        return f"{_what(check)}: the answer is {_shown(received)}"
+    return _lacks(check, received)
+
+
+def _lacks(check: Mapping[str, Any], received: bytes) -> str:
+    if check.get("contains", "").encode() in received:
+        return ""
+    return f"{_what(check)}: {check['contains']!r} is not in {_shown(received)}"
+
+
+def _what(check: Mapping[str, Any]) -> str:
+    if "get" in check:
+        return f"GET {check['get']}"
+    return f"asked {check.get('send', check.get('send_hex', 'nothing')).strip()!r}"
+
+
+def _shown(received: bytes) -> str:
+    """A guest's bytes, safe to show."""
+    text = ascii(received[:200].decode("utf-8", "replace"))
+    return text + ("…" if len(received) > 200 else "")

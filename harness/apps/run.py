@@ -1,0 +1,176 @@
+"""One app in one guest: started, asked from outside, loaded, asked again, and told to end."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from harness import catalog
+from harness import load as generators
+from harness.apps import App, inside
+from harness.apps.answers import complaint
+from harness.apps.compiled import compiled
+from harness.cell import Cell
+from harness.errors import HarnessError
+from harness.lab import Lab
+from harness.load import Load, Result, Second
+from harness.machine import Image
+from harness.programs import Program, Run
+from harness.programs.visit import Visit, Visitor
+
+RETRY_SECONDS = 0.05
+ENDING_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AppRun:
+    """What became of an app: its run with the verdict, its loads' results, the seconds from the start of the
+    hypervisor's process to the first right answer (0 if it serves nothing), the bytes of memory that the process
+    kept to itself after the load, and the bytes of kernel and disks."""
+
+    app: App
+    image: Image
+    run: Run
+    loads: tuple[Result, ...]
+    ready_seconds: float
+    memory: int
+    image_size: int
+
+
+OnSecond = Callable[[Load, Second], None]
+
+
+def run_app(
+    lab: Lab, cell: Cell, wanted: App, loads: Iterable[str] | None = None, duration: float | None = None,
+    on_second: OnSecond | None = None, alone: bool = False,
+) -> AppRun:  # fmt: skip
+    """Run the app to a verdict with the named loads (all of its own by default), of `duration` seconds each;
+    `alone` on the machine, where the figures are to be compared.
+
+    Raises `HarnessError` if its image can't be made, or if it has no such load.
+    """
+    chosen = [_load(wanted, load) for load in loads] if loads is not None else list(wanted.loads.values())
+    image = image_of(lab, cell, wanted)
+    scale = catalog.scale(lab.accelerator(cell))
+    seconds = sum(duration or one.duration for one in chosen)
+    program = Program(
+        name=wanted.name,
+        command=wanted.command,
+        limit=(seconds + len(chosen) * 5 + ENDING_SECONDS) if wanted.port else wanted.limit * scale,
+        cpus=wanted.cpus,
+        memory=wanted.memory,
+        network=bool(wanted.port),
+        forwards=(wanted.port,) if wanted.port else (),
+        good_statuses=wanted.statuses,
+        environment=tuple(wanted.environment.items()),
+        prints=wanted.prints,
+        slow_start=wanted.slow_start,
+    )
+    service = _Service(wanted, chosen, duration, on_second)
+    visit = Visit(service.use, service.get_ready, ready_limit=wanted.ready * scale) if wanted.port else None
+    run = lab.run_on(image, program, visit, alone)
+    sizes = [path.stat().st_size for path in (image.kernel, image.initrd, *(d.path for d in image.disks)) if path]
+    return AppRun(wanted, image, run, tuple(service.results), service.ready_seconds, service.memory, sum(sizes))
+
+
+def image_of(lab: Lab, cell: Cell, wanted: App) -> Image:
+    """The cell's image with the app in it. Raises `HarnessError` if it can't be made."""
+    contents = wanted.contents
+    if wanted.source:
+        made = {wanted.source.program: compiled(wanted.source, cell.arch, lab.cache)}
+        contents = replace(contents, made=made, programs=(*contents.programs, wanted.source.program))
+    return lab.image_with(cell, contents)
+
+
+class _Service:
+    """The visit of a program that serves a port."""
+
+    def __init__(self, wanted: App, loads: list[Load], duration: float | None, on_second: OnSecond | None) -> None:
+        self._app = wanted
+        self._loads = loads
+        self._duration = duration
+        self._on_second = on_second
+        self.results: list[Result] = []
+        self.ready_seconds = 0.0
+        self.memory = 0
+
+    def get_ready(self, visitor: Visitor) -> None:
+        """Wait for the first right answer."""
+        port = visitor.ports[self._app.port]
+        while wrong := complaint(self._app.checks[0], port):
+            visitor.doing = f"waited for a right answer, and last got: {wrong}"
+            if visitor.gone.wait(RETRY_SECONDS):
+                return
+        self.ready_seconds = visitor.seconds
+
+    def use(self, visitor: Visitor) -> None:
+        """Check it, load it, check it again, and have it end."""
+        port = visitor.ports[self._app.port]
+        first, *others = self._app.checks
+        visitor.doing = "checked its answers"
+        self._check(others, port, visitor)
+        if visitor.sees_inside:
+            guest = inside.host(visitor)
+            for row in self._app.inside:
+                if wrong := inside.complaint(row, guest):
+                    visitor.complain(wrong)
+        for one in self._loads:
+            self._load(one, port, visitor)
+        self.memory = _private_bytes(visitor.pid)
+        if visitor.gone.is_set():
+            return
+        visitor.doing = "asked it once more after the load"
+        self._check([first], port, visitor)
+        if not visitor.gone.is_set():
+            visitor.doing = "asked it to end"
+            visitor.ask_to_end()
+
+    def _check(self, checks: Iterable[Mapping[str, Any]], port: int, visitor: Visitor) -> None:
+        for check in checks:
+            if not visitor.gone.is_set() and (wrong := complaint(check, port)) and not visitor.gone.is_set():
+                visitor.complain(f"{visitor.doing}: {wrong}")
+
+    def _load(self, one: Load, port: int, visitor: Visitor) -> None:
+        done = 0
+        began = monotonic()
+
+        def second(live: Second) -> None:
+            nonlocal done
+            done += live.requests
+            visitor.doing = f"loaded it ({one.name}: {done} answers in {monotonic() - began:.0f} s)"
+            if self._on_second:
+                self._on_second(one, live)
+
+        visitor.doing = f"loaded it ({one.name})"
+        result = generators.run(
+            one, "127.0.0.1", port, duration=self._duration, on_second=second, stop=visitor.gone
+        )
+        self.results.append(result)
+        if visitor.gone.is_set():
+            return
+        if result.error:
+            visitor.report_trouble(f"the load generator failed ({one.name}): {result.error}")
+        failures = sum(result.failures.values())
+        if failures:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(result.failures.items()))
+            visitor.complain(f"under load ({one.name}) {failures} of {result.requests + failures} failed: {kinds}")
+        elif not result.requests and not result.error:
+            visitor.complain(f"under load ({one.name}) nothing was answered")
+
+
+def _load(wanted: App, name: str) -> Load:
+    if name not in wanted.loads:
+        near = difflib.get_close_matches(name, wanted.loads, n=3, cutoff=0.4) or sorted(wanted.loads)
+        raise HarnessError(f"{wanted.name} has no load {name}.", f"There are: {', '.join(near) or 'none'}.")
+    return wanted.loads[name]
+
+
+def _private_bytes(pid: int) -> int:
+    """What a process keeps to itself, in bytes. Source: Linux, proc(5), /proc/pid/smaps_rollup."""
+    try:
+        rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(row.split()[1]) << 10 for row in rows if row.startswith("Private_"))

@@ -1,0 +1,145 @@
+"""Run an app of `apps/` in a guest, with its loads; list them; or write a new one's file."""
+
+import argparse
+import json
+from pathlib import Path
+from time import strftime
+
+from rich.console import Console
+
+from harness import apps
+from harness.apps.new import write_new
+from harness.apps.run import AppRun, run_app
+from harness.cell import Cell
+from harness.commands._screen import screen, table
+from harness.commands.cache import shown
+from harness.events import subscribed
+from harness.lab import Lab
+from harness.load import Load, Result, Second
+from harness.report import evidence
+from harness.report.loads import measured, write_loads
+from harness.report.progress import Progress
+from harness.verdict import Outcome
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`app run NAME`, `app ls`, `app new NAME --package P`."""
+    verbs = parser.add_subparsers(metavar="run|ls|new", required=True)
+    one = verbs.add_parser("run", help="boot it, check it, load it, end it")
+    one.add_argument("name", help="an app's name: nginx")
+    one.add_argument("--cell", default="qemu-rofs", help="a cell's name (default: qemu-rofs)")
+    one.add_argument("--load", action="append", metavar="NAME", help="a load of the app (default: all of them)")
+    one.add_argument("--duration", type=float, metavar="SECONDS", help="of each load")
+    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
+    one.add_argument("--json", action="store_true", help="print the result as JSON")
+    one.set_defaults(verb=_run)
+    everything = verbs.add_parser("ls", help="every app, and what it is")
+    everything.add_argument("--cell", default="qemu-rofs", help="the cell whose apps are listed")
+    everything.set_defaults(verb=_ls)
+    new = verbs.add_parser("new", help="write the file of a new app")
+    new.add_argument("name")
+    new.add_argument("--package", required=True, help="the Debian package with the program")
+    new.set_defaults(verb=_new)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked; for `run`, 1 if the app is not a pass."""
+    status: int = arguments.verb(arguments)
+    return status
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    lab = Lab(arguments.osv_root)
+    cell = lab.cell(arguments.cell)
+    lab.check_runs(cell)
+    wanted = apps.app(arguments.name, cell)
+    out = screen()
+    live = _Live(Console(stderr=True, highlight=False))
+    with subscribed(Progress()):
+        done = run_app(lab, cell, wanted, arguments.load, arguments.duration, live, alone=True)
+    live.end()
+    accelerator = lab.accelerator(cell)
+    runs = arguments.runs / strftime("%Y%m%d-%H%M%S")
+    folder = evidence.write(done.run, done.image, accelerator, runs)
+    write_loads(done, folder)
+    verdict = done.run.verdict
+    if arguments.json:
+        print(json.dumps(evidence.summary(done.run, done.image, accelerator) | measured(done)))
+    else:
+        for line in verdict.lines:
+            out.print(f"{line.at:9.3f}  {line.text}", markup=False)
+        _show(out, done, cell)
+        out.print(f"{arguments.name}: {verdict.outcome}: {verdict.reason}", markup=False)
+        out.print(f"  evidence: {folder}", markup=False)
+    return 0 if verdict.outcome is Outcome.PASSED else 1
+
+
+def _show(out: Console, done: AppRun, cell: Cell) -> None:
+    facts = table("", "")
+    facts.add_row("cell", str(cell))
+    facts.add_row("guest", done.run.origin)
+    if done.ready_seconds:
+        facts.add_row("first right answer after", f"{done.ready_seconds:.2f} s")
+    if done.memory:
+        facts.add_row("memory of the hypervisor", shown(done.memory))
+    facts.add_row("kernel and disks", shown(done.image_size))
+    out.print(facts)
+    if not done.loads:
+        return
+    rows = table("load", "by", "requests/s", "failures", "p50 ms", "p99 ms", "p99.9 ms", "")
+    for result in done.loads:
+        rows.add_row(
+            result.scenario, f"{result.tool}, {result.mode}", f"{result.throughput:.0f}",
+            str(sum(result.failures.values())), *(_ms(result, p) for p in (50, 99, 99.9)),
+            f"limited by the generator: {result.generator.why}" if result.generator.limited else "",
+        )  # fmt: skip
+    out.print(rows)
+
+
+def _ms(result: Result, p: float) -> str:
+    return f"{result.percentile(p) / 1000:.2f}"
+
+
+class _Live:
+    """A live line of throughput, latency and failures on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._second = 0
+
+    def __call__(self, load: Load, second: Second) -> None:
+        self._second += 1
+        failed = second.failures
+        text = (
+            f"{load.name} {self._second} s: {second.requests} answers/s, {failed} failed, "
+            f"p50 {second.p50 / 1000:.2f} ms, p99 {second.p99 / 1000:.2f} ms"
+        )
+        if self._console.is_terminal:
+            self._console.file.write(f"\r\x1b[K{text}")
+        else:
+            self._console.file.write(f"{text}\n")
+        self._console.file.flush()
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._console.is_terminal and self._second:
+            self._console.file.write("\n")
+
+
+def _ls(arguments: argparse.Namespace) -> int:
+    lab = Lab(arguments.osv_root)
+    cell = lab.cell(arguments.cell)
+    rows = table("app", "what", "serves", "loads")
+    for name in apps.names_for(cell):
+        one = apps.app(name, cell)
+        rows.add_row(name, one.summary, f"port {one.port}" if one.port else "ends by itself", ", ".join(one.loads))
+    screen().print(rows)
+    return 0
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    lab = Lab(arguments.osv_root)
+    with subscribed(Progress()):
+        path = write_new(arguments.name, arguments.package, lab.cache)
+    print(f"{path}: now say how it is started, and what it answers")
+    return 0

@@ -1,0 +1,120 @@
+"""A verdict as pytest's outcome: its expectation, its properties, its evidence."""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from harness.apps import app
+from harness.apps.run import run_app
+from harness.cell import Cell
+from harness.errors import HarnessError
+from harness.expectations import complaint, expected
+from harness.lab import Lab
+from harness.machine import Image
+from harness.programs import Program, Run
+from harness.programs.visit import Visit
+from harness.report import evidence
+from harness.report.loads import measured, write_loads
+from harness.verdict import Outcome
+
+SHOWN_LINES = 20
+
+
+class Keeper:
+    """Notes what reports need of a run, keeps the evidence of what is no pass, and ends the test as it asks."""
+
+    def __init__(self, lab: Lab, runs: Path, record: Callable[[str, object], None]) -> None:
+        self._lab = lab
+        self._runs = runs
+        self._record = record
+
+    def conclude(
+        self, cell: Cell, image: Image, run: Run, figures: Mapping[str, object], keep: Callable[[Path], None]
+    ) -> None:
+        """Return on a pass, and otherwise end the test.
+
+        `figures` become properties; `keep` adds to the evidence.
+        """
+        __tracebackhide__ = True
+        outcome, reason = run.verdict.outcome, run.verdict.reason
+        accelerator = self._lab.accelerator(cell)
+        self._note(cell, image, run, accelerator, figures)
+        expectation = expected(cell, run.program.name, accelerator)
+        if outcome is Outcome.PASSED and expectation is None:
+            return
+        folder = None if outcome is Outcome.PASSED else self._keep(run, image, accelerator, keep)
+        if expectation:
+            if trouble := complaint(expectation, outcome, date.today()):
+                pytest.fail(f"{outcome}: {reason}\n{trouble}\n{_tail(run, folder)}", pytrace=False)
+            if outcome is not Outcome.PASSED:
+                pytest.xfail(f"{outcome}, as expected: {expectation.reason}")
+        elif outcome is Outcome.SKIPPED:
+            pytest.skip(reason)
+        else:
+            pytest.fail(f"{outcome}: {reason}\n{_tail(run, folder)}", pytrace=False)
+
+    def _note(self, cell: Cell, image: Image, run: Run, accelerator: str, figures: Mapping[str, object]) -> None:
+        """Put what reports and the record of durations need into the item's properties, as plain text."""
+        properties = {
+            "cell": cell,
+            "test": run.program.name,
+            "outcome": run.verdict.outcome,
+            "reason": run.verdict.reason,
+            "seconds": f"{run.verdict.observation.seconds:.3f}",
+            "origin": run.origin,
+            "accelerator": accelerator,
+            "qemu": ".".join(str(part) for part in self._lab.host.qemu(cell.arch).version),
+            "kernel": image.facts.get("commit") or image.facts.get("kernel", ""),
+            **figures,
+        }
+        for name, value in properties.items():
+            self._record(name, str(value))
+
+    def _keep(self, run: Run, image: Image, accelerator: str, keep: Callable[[Path], None]) -> Path | None:
+        try:
+            folder = evidence.write(run, image, accelerator, self._runs)
+            keep(folder)
+        except HarnessError as error:
+            pytest.fail(f"harness_error: {error}", pytrace=False)
+        return folder
+
+
+class GuestRun:
+    """Call it with a cell and a program: returns on a pass, and otherwise ends the test as its verdict asks."""
+
+    def __init__(self, lab: Lab, keeper: Keeper) -> None:
+        self._lab = lab
+        self._keeper = keeper
+
+    def __call__(self, cell: Cell, program: Program, visit: Visit | None = None) -> None:
+        __tracebackhide__ = True
+        try:
+            run = self._lab.run(cell, program, visit)
+            image = self._lab.image(cell)
+        except HarnessError as error:
+            pytest.fail(f"harness_error: {error}", pytrace=False)
+        self._keeper.conclude(cell, image, run, {}, lambda folder: None)
+
+
+class AppTest:
+    """Call it with a cell and an app's name; it ends the test as `GuestRun` does."""
+
+    def __init__(self, lab: Lab, keeper: Keeper, duration: float) -> None:
+        self._lab = lab
+        self._keeper = keeper
+        self._duration = duration
+
+    def __call__(self, cell: Cell, name: str) -> None:
+        __tracebackhide__ = True
+        try:
+            done = run_app(self._lab, cell, app(name, cell), duration=self._duration)
+        except HarnessError as error:
+            pytest.fail(f"harness_error: {error}", pytrace=False)
+        self._keeper.conclude(cell, done.image, done.run, measured(done), lambda folder: write_loads(done, folder))
+
+
+def _tail(run: Run, folder: Path | None) -> str:
+    lines = [f"{line.at:9.3f}  {line.text}" for line in run.verdict.lines[-SHOWN_LINES:]]
+    return "\n".join([*lines, f"everything else: {folder}"] if folder else lines)

@@ -1,0 +1,9 @@
+"""Every app of the asked cells, each in a guest of its own: checked, loaded, checked again, ended."""
+
+from harness.cell import Cell
+from harness.pytest_verdicts import AppTest
+
+
+def test_app(run_app: AppTest, cell: Cell, app_name: str) -> None:
+    """It answers rightly under all its loads, and ends cleanly when asked to."""
+    run_app(cell, app_name)

@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import image, short
+from benchmarks import image, load, short
 from harness.lab import Lab
 
 
 def main() -> None:
     """Run the named benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["image", "overhead", "rebuild", "fork", "console"])
+    parser.add_argument("name", choices=["image", "overhead", "rebuild", "fork", "console", "load"])
     parser.add_argument("--cell", default="qemu-rofs")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--osv-root", type=Path)
@@ -22,7 +22,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     lab = Lab(arguments.osv_root)
-    if arguments.name == "console":
+    if arguments.name == "load":
+        load.load(arguments.rounds)
+    elif arguments.name == "console":
         short.console(arguments.rounds)
     elif arguments.name == "image":
         if "upstream" in arguments.only and arguments.built_tree:

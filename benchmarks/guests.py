@@ -56,9 +56,7 @@ def machine(lab: Lab, cell: Cell, program: Program) -> Machine:
 def bare_command(lab: Lab, made: Machine) -> list[str]:
     """The machine as the QEMU command line that a person would type: no control, no debug stub, no stop."""
     arch = made.image.cell.arch
-    line = command_line(
-        str(lab.host.qemu(arch).path), board_for(made, BOARDS), made, Wires(-1, -1, -1, -1), None
-    )
+    line = command_line(str(lab.host.qemu(arch).path), board_for(made, BOARDS), made, Wires(-1, -1, -1, -1), None)
     line = line[: line.index("-chardev")]
     line.remove("-S")
     return [*line, "-serial", "stdio"]

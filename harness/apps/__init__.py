@@ -35,7 +35,8 @@ class App:
     `memory` is in MiB. `port` is the guest's, 0 for a program that does its work and ends. `ready` is how long it
     may take to answer, and `limit` how long to do its work, in seconds on hardware. `checks` are requests with
     their right answers, the first of which says that it is ready; `inside` is what must be so in the guest;
-    `prints` are regular expressions that the console must show; `statuses` are those of a good end. `slow_start` makes a template of it once it is ready.
+    `prints` are regular expressions that the console must show; `statuses` are those of a good end. `slow_start`
+    makes a template of it once it is ready.
     """
 
     name: str

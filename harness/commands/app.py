@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from time import strftime
 
@@ -26,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`app run NAME`, `app ls`, `app new NAME --package P`."""
     verbs = parser.add_subparsers(metavar="run|ls|new", required=True)
     one = verbs.add_parser("run", help="boot it, check it, load it, end it")
-    one.add_argument("name", help="an app's name: nginx")
-    one.add_argument("--cell", default="qemu-rofs", help="a cell's name (default: qemu-rofs)")
+    one.add_argument("name", nargs="+", help="an app's name: nginx; figures of several stand in one table")
+    one.add_argument(
+        "--cell", action="append", help="a cell's name (default: qemu-rofs); more than one are compared"
+    )
     one.add_argument("--load", action="append", metavar="NAME", help="a load of the app (default: all of them)")
     one.add_argument("--duration", type=float, metavar="SECONDS", help="of each load")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
@@ -49,51 +52,62 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    """Every app on every cell, each alone on the machine, one after the other."""
     lab = Lab(arguments.osv_root)
-    cell = lab.cell(arguments.cell)
-    lab.check_runs(cell)
-    wanted = apps.app(arguments.name, cell)
-    out = screen()
-    live = _Live(Console(stderr=True, highlight=False))
-    with subscribed(Progress()):
-        done = run_app(lab, cell, wanted, arguments.load, arguments.duration, live, alone=True)
-    live.end()
-    accelerator = lab.accelerator(cell)
+    cells = [lab.cell(name) for name in arguments.cell or ["qemu-rofs"]]
+    for cell in cells:
+        lab.check_runs(cell)
+    wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
     runs = arguments.runs / strftime("%Y%m%d-%H%M%S")
-    folder = evidence.write(done.run, done.image, accelerator, runs)
-    write_loads(done, folder)
+    out = screen()
+    done = []
+    for cell, one in wanted:
+        live = _Live(Console(stderr=True, highlight=False))
+        with subscribed(Progress()):
+            result = run_app(lab, cell, one, arguments.load, arguments.duration, live, alone=True)
+        live.end()
+        accelerator = lab.accelerator(cell)
+        folder = evidence.write(result.run, result.image, accelerator, runs)
+        write_loads(result, folder)
+        if arguments.json:
+            print(json.dumps(evidence.summary(result.run, result.image, accelerator) | measured(result)))
+        else:
+            _show_verdict(out, result, folder)
+        done.append((cell, result))
+    if not arguments.json:
+        _show_figures(out, done)
+    return 0 if all(result.run.verdict.outcome is Outcome.PASSED for _, result in done) else 1
+
+
+def _show_verdict(out: Console, done: AppRun, folder: Path) -> None:
     verdict = done.run.verdict
-    if arguments.json:
-        print(json.dumps(evidence.summary(done.run, done.image, accelerator) | measured(done)))
-    else:
-        for line in verdict.lines:
-            out.print(f"{line.at:9.3f}  {line.text}", markup=False)
-        _show(out, done, cell)
-        out.print(f"{arguments.name}: {verdict.outcome}: {verdict.reason}", markup=False)
-        out.print(f"  evidence: {folder}", markup=False)
-    return 0 if verdict.outcome is Outcome.PASSED else 1
+    for line in verdict.lines:
+        out.print(f"{line.at:9.3f}  {line.text}", markup=False)
+    out.print(f"{done.app.name} on {done.image.cell}: {verdict.outcome}: {verdict.reason}", markup=False)
+    out.print(f"  evidence: {folder}", markup=False)
 
 
-def _show(out: Console, done: AppRun, cell: Cell) -> None:
-    facts = table("", "")
-    facts.add_row("cell", str(cell))
-    facts.add_row("guest", done.run.origin)
-    if done.ready_seconds:
-        facts.add_row("first right answer after", f"{done.ready_seconds:.2f} s")
-    if done.memory:
-        facts.add_row("memory of the hypervisor", shown(done.memory))
-    facts.add_row("kernel and disks", shown(done.image_size))
-    out.print(facts)
-    if not done.loads:
+def _show_figures(out: Console, done: Sequence[tuple[Cell, AppRun]]) -> None:
+    guests = table("app", "cell", "guest", "first answer, s", "memory", "kernel and disks")
+    for cell, one in done:
+        ready, memory = (
+            f"{one.ready_seconds:.2f}" if one.ready_seconds else "",
+            shown(one.memory) if one.memory else "",
+        )
+        guests.add_row(one.app.name, str(cell), one.run.origin, ready, memory, shown(one.image_size))
+    out.print(guests)
+    if not any(one.loads for _, one in done):
         return
-    rows = table("load", "by", "requests/s", "failures", "p50 ms", "p99 ms", "p99.9 ms", "")
-    for result in done.loads:
-        rows.add_row(
-            result.scenario, f"{result.tool}, {result.mode}", f"{result.throughput:.0f}",
-            str(sum(result.failures.values())), *(_ms(result, p) for p in (50, 99, 99.9)),
-            f"limited by the generator: {result.generator.why}" if result.generator.limited else "",
-        )  # fmt: skip
-    out.print(rows)
+    loads = table("app", "cell", "load", "by", "requests/s", "failures", "p50 ms", "p99 ms", "p99.9 ms", "")
+    for cell, one in done:
+        for result in one.loads:
+            loads.add_row(
+                one.app.name, str(cell), result.scenario, f"{result.tool}, {result.mode}",
+                f"{result.throughput:.0f}",
+                str(sum(result.failures.values())), *(_ms(result, p) for p in (50, 99, 99.9)),
+                f"limited by the generator: {result.generator.why}" if result.generator.limited else "",
+            )  # fmt: skip
+    out.print(loads)
 
 
 def _ms(result: Result, p: float) -> str:

@@ -36,8 +36,8 @@ DRIVERS_OF: Mapping[str, tuple[str, ...]] = {"x86_64": ("pvpanic_mmio",), "aarch
 # Called by init and by tests' scripts; system(3) finds `sh` in /bin.
 APPLETS = (
     "[ ash awk base64 basename cat chmod chown cp cut date dd df dirname dmesg du echo egrep env expr false find",
-    "free grep head hostname id ifconfig insmod ip kill killall ln ls md5sum mkdir mkfifo mknod mktemp mount mv nc",
-    "netstat nproc pidof poweroff printf ps pwd readlink realpath reboot rm rmdir route sed seq setsid sh",
+    "free grep head hostname id ifconfig insmod ip kill killall ln ls md5sum mkdir mkfifo mknod mktemp mount mv",
+    "nc netstat nproc pidof poweroff printf ps pwd readlink realpath reboot rm rmdir route sed seq setsid sh",
     "sha256sum sleep",
     "sort stat stty su switch_root sync sysctl tail tar tee test time timeout top touch tr true tty udhcpc umount",
     "uname uniq uptime wc wget which xargs yes",

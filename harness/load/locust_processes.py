@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from subprocess import DEVNULL
 from time import monotonic, monotonic_ns, time
@@ -177,7 +177,8 @@ def _drive(processes: list[_Process], load: Load, tally: _Tally, watch: Watch, s
         if stop.is_set() and not told:
             told = True
             for process in processes:
-                process.send({"stop": True})
+                with suppress(_Died):  # If it was not done, that is heard of next.
+                    process.send({"stop": True})
         if heard is None:
             continue
         process, line = heard

@@ -1,7 +1,6 @@
 """Generators as processes: started so that they die with us, watched for the cpu time they get and wait for."""
 
 import contextlib
-import math
 import os
 import signal
 import subprocess
@@ -66,8 +65,9 @@ class GeneratorProcess:
 
     def words(self) -> str:
         """What it printed that nothing else reads, without the wrapper's name."""
-        self._words.seek(0)
-        return self._words.read().decode("utf-8", "replace").replace("setpriv: ", "").strip()
+        # Not by seeking: the position is shared with the process, which may be writing.
+        said = os.pread(self._words.fileno(), os.fstat(self._words.fileno()).st_size, 0)
+        return said.decode("utf-8", "replace").replace("setpriv: ", "").strip()
 
     def end(self) -> str:
         """How it ended and its last words, for a person."""
@@ -85,13 +85,14 @@ class GeneratorProcess:
 class Use:
     """The shares of its time in which the busiest thread ran, and in which it waited for a cpu to run on."""
 
-    ran: float = math.nan
-    waited: float = math.nan
+    ran: float = 0.0
+    waited: float = 0.0
+    known: bool = True
 
     @property
     def limit(self) -> str:
         """Why the generator could not do more, if so."""
-        if math.isnan(self.ran):
+        if not self.known:
             return "how much cpu time the generator got could not be read"
         if self.ran + self.waited <= BUSY and self.waited <= max(self.ran / 2, STARVED):
             return ""
@@ -128,4 +129,4 @@ class Watch:
             if until - since > 0.1:
                 span = (until - since) * 1e9
                 uses.append(Use((ran - ran_before) / span, (waited - waited_before) / span))
-        return max(uses, key=lambda use: use.ran + use.waited, default=Use())
+        return max(uses, key=lambda use: use.ran + use.waited, default=Use(known=False))

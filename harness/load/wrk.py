@@ -1,8 +1,8 @@
 """wrk: the highest throughput of web servers, in a closed loop, one thread a cpu.
 
 Rows are those of `harness.load.users.http`, each sent as it is, without `{n}`. With several rows an answer is
-right if any of them wants it, since wrk does not say which request it belongs to. Every answer's status and body
-are looked at.
+right if any of them wants it, since wrk does not say which request it belongs to. Every answer's status is
+looked at, and the first of `body`, `contains` and `length` that its row has.
 
 Latencies are exact to the microsecond, and of every answer, wrong ones too. wrk knows nothing of an answer that
 never came: `users` requests at most, at the end. `bytes` are with headers. There are no figures by second.

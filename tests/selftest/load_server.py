@@ -5,6 +5,7 @@ says what becomes of a request; any other path is its own answer.
 """
 
 import asyncio
+import itertools
 import signal
 import socket
 import struct
@@ -50,6 +51,8 @@ class Server(asyncio.Protocol):
 
 
 class Http(Server):
+    resets = itertools.cycle([True, False])
+
     def data_received(self, data: bytes) -> None:
         self.came += data
         while b"\r\n\r\n" in self.came:
@@ -58,7 +61,7 @@ class Http(Server):
 
     def answer(self, path: str) -> None:
         status, body = "200 OK", "hello\n"
-        if path == "/reset":
+        if path == "/reset" or (path == "/sometimes-reset" and next(self.resets)):
             return self.reset()
         if path == "/close":
             return self.transport.close()

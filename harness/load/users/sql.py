@@ -1,6 +1,7 @@
 """MySQL's protocol by PyMySQL.
 
-Rows: `query`, and the `rows` that it must give: a list of lists, whose values are compared as text. `user`, `password` and `database` say how to log in; each user keeps a connection for each login.
+Rows: `query`, and the `rows` that it must give: a list of lists, whose values are compared as text. `user`,
+`password` and `database` say how to log in; each user keeps a connection for each login.
 """
 
 from collections.abc import Mapping

@@ -26,7 +26,12 @@ def compiled(source: Source, arch: str, cache: Cache) -> Path:
     if program is None:
         package = PACKAGES[source.language] + ("" if arch == host_arch() else f"-{arch}-linux-gnu")
         raise HostError(f"{command[0]} is missing, which compiles {source.file.name}.", f"Install {package}.")
-    parts = {"text": source.file.read_text(), "command": command, "compiler": _version(program, source.language)}
+    parts = {
+        "text": source.file.read_text(),
+        "command": command,
+        "environment": environment,
+        "compiler": _version(program, source.language),
+    }
 
     def make(out: Path) -> None:
         publish("build.started", source.file.name, f"compiling it for {arch}")

@@ -26,6 +26,8 @@ RECIPE = 1
 """Part of every key; to be raised when an adaptation of the tree or what is kept of a build changes."""
 
 FACTS = "facts.json"
+EMPTY = Modules("empty")
+"""OSv's own files alone."""
 
 
 class Osv:
@@ -58,7 +60,7 @@ class Osv:
 
     def prepare(self, cell: Cell, cache: Cache) -> None:
         """Build the kernel, with an empty image. Raises what `build` raises."""
-        self.build_modules(cell, cache, Modules("empty"))
+        self.build_modules(cell, cache, EMPTY)
 
     def describe(self) -> str:
         """`OSv v0.57.0-398-g0e34e4dc from /path`, and what is uncommitted."""
@@ -72,7 +74,7 @@ class Osv:
         filesystem is made by OSv's build.
         """
         if cell.fs == "rofs":
-            checkout, base = Checkout(self.root), self.build_modules(cell, cache, Modules("empty"))
+            checkout, base = Checkout(self.root), self.build_modules(cell, cache, EMPTY)
             data, digest = osv_files.compose_rofs(cell, contents, base, checkout.root, cache)
             facts = {**base.facts, **json.loads((data / FACTS).read_text())}
             disk, listing = Disk(data / "disk"), data / "usr.manifest"
@@ -81,7 +83,7 @@ class Osv:
             files, versions = osv_files.files_of(cell, contents, cache)
             text = osv_files.manifest(files, Path(staging))
             key = digest_of(osv_files.source_parts(cell, contents))
-            image = self.build_modules(cell, cache, Modules("empty", text, key))
+            image = self.build_modules(cell, cache, Modules(EMPTY.modules, text, key))
         return replace(image, facts={**image.facts, **versions})
 
     def build_modules(self, cell: Cell, cache: Cache, contents: Modules) -> Image:
@@ -200,7 +202,8 @@ def _collect(sources: Path, out: Path, cell: Cell, contents: Modules) -> None:
             raise BuildError(f"OSv's build ended well but left no {name}.", f"Look into {last}.")
         shutil.copyfile(last / name, out / name)
     shutil.copyfile(sources / contents.manifest, out / "usr.manifest")
-    shutil.copyfile(sources / "build/last/libenviron.so", out / "libenviron.so")
+    if contents.modules == EMPTY.modules:  # the base of images that are composed
+        shutil.copyfile(last / "libenviron.so", out / "libenviron.so")
 
 
 def _disk(cell: Cell) -> str:

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from harness.cache import Cache
@@ -106,6 +107,7 @@ class _Vm:
 
     def __init__(self, recording: Recording, witnessed: bool) -> None:
         self.recording = recording
+        self.started = monotonic()
         self.console, self._far = socket.socketpair()
         self.told, self.teller = socket.socketpair()
         self.heard = threading.Event()

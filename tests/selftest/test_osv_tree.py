@@ -41,6 +41,7 @@ echo "$* $(scripts/osv-version.sh) $(cat core.cc lib/musl.c)" > $out/loader.elf
 cp $out/loader.elf $out/loader-stripped.elf
 cp $out/loader.elf $out/loader.img
 echo -n "--rootfs=$fs " > $out/cmdline
+touch $out/libenviron.so
 echo "disk of $fs" > $out/usr.img
 cp $out/usr.img $out/disk.img
 cp $out/append.manifest $out/usr.manifest 2>/dev/null || echo "[manifest]" > $out/usr.manifest

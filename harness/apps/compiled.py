@@ -21,6 +21,8 @@ def compiled(source: Source, arch: str, cache: Cache) -> Path:
 
     Raises `HostError` without a compiler, `BuildError` with its words.
     """
+    if source.language == "rust" and arch != host_arch():
+        raise HostError(f"{source.file.name} is not compiled for {arch} here.", f"Run it on a host of {arch}.")
     command, environment = _compiler(source, arch)
     program = shutil.which(command[0])
     if program is None:
@@ -58,8 +60,7 @@ def _compiler(source: Source, arch: str) -> tuple[list[str], dict[str, str]]:
     if source.language == "go":
         environment = {"GOARCH": GO_ARCHES[arch], "CGO_ENABLED": "1", "CC": f"{cross}gcc", "GO111MODULE": "off"}
         return ["go", "build", "-buildmode=pie", "-trimpath", *source.flags], environment
-    target = f"{arch}-unknown-linux-gnu"
-    return ["rustc", "-O", "--target", target, "-C", f"linker={cross or ''}gcc", *source.flags], {}
+    return ["rustc", "-O", *source.flags], {}
 
 
 def _version(program: str, language: str) -> str:

@@ -24,10 +24,14 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """All patterns of one kernel, with one expression that matches any line that matches one of them."""
+    """All patterns of one kernel, with one expression that matches any line that matches one of them.
+
+    `noise` is what the kernel says in the middle of a program's line, its end of line included.
+    """
 
     patterns: tuple[Pattern, ...]
     any: re.Pattern[bytes]
+    noise: tuple[re.Pattern[bytes], ...]
 
 
 @cache
@@ -39,4 +43,5 @@ def patterns_of(kernel: str) -> Patterns:
     # The prefilter runs over whole blocks of lines, so that lines of no interest cost next to nothing;
     # anchors and named groups have no place in it.
     loose = [re.sub(r"\(\?P<\w+>", "(?:", match).replace("^", "", 1) for _, _, match in rows]
-    return Patterns(patterns, re.compile("|".join(loose).encode()))
+    noise = tuple(re.compile(row["match"].encode()) for row in data.get("noise", []))
+    return Patterns(patterns, re.compile("|".join(loose).encode()), noise)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from harness.console.patterns import patterns_of
 from harness.console.transcript import Transcript
 from harness.hypervisors import Vcpu
 from harness.machine import Image
@@ -74,15 +75,21 @@ class Runner(Protocol):
         ...
 
 
+def unprinted(program: Program, transcript: Transcript, kernel: str) -> tuple[str, ...]:
+    """What of `program.prints` is not on the console, where a kernel's own words may have torn a line."""
+    if not program.prints:
+        return ()
+    text = bytes(transcript.raw).replace(b"\r\n", b"\n")
+    for noise in patterns_of(kernel).noise:
+        text = noise.sub(b"", text)
+    return tuple(wanted for wanted in program.prints if not re.search(wanted.encode(), text, re.MULTILINE))
+
+
 def conclude(
     program: Program, seen: Observation, transcript: Transcript, command: tuple[str, ...], origin: str,
     registers: str = "", vcpus: tuple[Vcpu, ...] = (),
 ) -> Run:  # fmt: skip
     """The run with its verdict."""
-    unprinted = tuple(
-        text for text in program.prints if not re.search(text.encode(), transcript.raw, re.MULTILINE)
-    )
-    seen = replace(seen, unprinted=unprinted)
     outcome, reason = judge(seen)
     lines = () if outcome is Outcome.PASSED else tuple(transcript.tail(TAIL_LINES))
     return Run(program, Verdict(outcome, reason, seen, lines), transcript, command, origin, registers, vcpus)

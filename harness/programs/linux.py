@@ -19,7 +19,7 @@ from harness.events import publish
 from harness.guest import Guest
 from harness.hypervisors import Hypervisor, Template, Vm, forking
 from harness.machine import Image, Machine
-from harness.programs import Program, Run, conclude, failed_to_run
+from harness.programs import Program, Run, conclude, failed_to_run, unprinted
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Told, Visit, Visitor
 from harness.verdict import Observation
@@ -210,6 +210,7 @@ class LinuxRunner:
             seconds=monotonic() - started,
             skip_statuses=program.skip_statuses,
             good_statuses=program.good_statuses,
+            unprinted=unprinted(program, guest.transcript, self.image.cell.kernel),
             visited=visitor.result() if visitor else None,
         )
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())

@@ -15,7 +15,7 @@ from harness.hypervisors import Cause, Ending, Hypervisor, Template, Vm, forking
 from harness.hypervisors._gdb import GdbRemote
 from harness.images.disks import blank_disk
 from harness.machine import Disk, Image, Machine
-from harness.programs import Program, Run, conclude, failed_to_run
+from harness.programs import Program, Run, conclude, failed_to_run, unprinted
 from harness.programs.osv_template import templates
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
@@ -158,6 +158,7 @@ class OsvRunner:
             faults_are_final=witness is not None,
             ends_by=program.ends_by,
             good_statuses=program.good_statuses,
+            unprinted=unprinted(program, guest.transcript, self.image.cell.kernel),
             visited=visitor.result() if visitor else None,
         )
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive else ("", ())

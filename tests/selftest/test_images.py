@@ -4,6 +4,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -258,3 +259,28 @@ def elf_with_modinfo(text: str) -> bytes:
     header = b"\x7fELF\x02\x01\x01" + bytes(9)
     header += struct.pack("<HHIQQQIHHHHHH", 1, 62, 1, 0, 0, 64 + len(info) + len(names), 0, 64, 0, 0, 64, 3, 2)
     return header + info + names + rows
+
+
+def test_closure_takes_patterns_and_programs_of_our_own(tmp_path: Path) -> None:
+    """And a module that matches nothing is named."""
+    program = str(Path(sys.executable).resolve())
+    folder = Path(sysconfig.get_config_var("DESTSHARED"))
+    found = closure(Path("/"), ["/ours"], extra=[f"{folder.resolve()}/_s*.so"], made={"/ours": Path(program)})
+    assert found["/ours"] == Path(program)
+    assert {path.name for path in folder.glob("_s*.so")} <= {path.name for path in found.values()}
+    with pytest.raises(BuildError, match=r"/nothing/\*\.so matches nothing"):
+        closure(Path("/"), [program], extra=["/nothing/*.so"])
+
+
+def test_closure_says_paths_without_detours(tmp_path: Path) -> None:
+    """A search path of $ORIGIN/../lib is a plain folder in the guest."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "lib").mkdir()
+    library, program = tmp_path / "lib/libown.so", tmp_path / "bin/program"
+    own = ["gcc", "-xc", "-", "-nostdlib"]
+    subprocess.run([*own, "-shared", "-o", str(library)], input=b"int own(void) { return 0; }", check=True)
+    words = ["-shared", f"-L{library.parent}", "-lown", "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN/../lib"]
+    subprocess.run(
+        [*own, "-o", str(program), *words], input=b"int own(void); int x(void) { return own(); }", check=True
+    )
+    assert set(closure(tmp_path, ["/bin/program"])) == {"/bin/program", "/lib/libown.so"}

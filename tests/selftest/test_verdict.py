@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from harness.console.monitor import Match
+from harness.console.transcript import Transcript
 from harness.hypervisors import Cause, Ending
+from harness.programs import Program, unprinted
 from harness.verdict import Activity, Observation, Outcome, Visited, judge
 
 POWERED_OFF = Ending(Cause.POWERED_OFF, "guest-shutdown")
@@ -121,3 +123,11 @@ def test_a_program_that_serves(seen: Observation, outcome: str, reason: str) -> 
     got, why = judge(seen)
     assert got == outcome
     assert re.search(reason, why)
+
+
+def test_a_line_that_the_kernel_tore_is_what_the_program_printed() -> None:
+    """As OSv's console had it: another thread of the kernel spoke in the middle of bc's line."""
+    transcript = Transcript(0.0)
+    transcript.add(b"pi random: device unblocked.\r\n3.14159\r\nroot 1.41\r\n", 1.0)
+    program = Program("bc", "bc", 10, prints=(r"^pi 3\.14159$", r"^root 1\.42$"))
+    assert unprinted(program, transcript, "osv") == (r"^root 1\.42$",)

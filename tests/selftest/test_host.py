@@ -331,7 +331,10 @@ def _children(parent: int | None = None) -> list[int]:
 
 
 def _runs_guest(pid: int) -> bool:
-    return b"qemu-system" in Path(f"/proc/{pid}/exe").readlink().name.encode()
+    try:
+        return "qemu-system" in Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:  # another child, which has just ended
+        return False
 
 
 def _alive(pid: int) -> bool:

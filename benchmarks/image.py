@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks import guests
+from harness.errors import HarnessError
 from harness.lab import Lab
 from harness.programs import Program
 from harness.vcpus import room_for
@@ -27,9 +28,13 @@ def upstream(lab: Lab, cell_name: str, tree: Path) -> None:
     began = monotonic()
     failed = []
     for name in names:
-        command = ["scripts/test.py", "-p", "qemu", "--run_options", "-p none", "-n", name.replace(".", "[.]")]
+        command = ["scripts/test.py", "-p", "qemu", "--run_options=-p none", "-n", name.replace(".", "[.]")]
         try:
             done = subprocess.run(command, cwd=tree, capture_output=True, timeout=UPSTREAM_LIMIT)
+            if b"usage:" in done.stderr:
+                raise HarnessError(
+                    f"{' '.join(command)} was refused: {done.stderr.decode(errors='replace').strip()}"
+                )
             if done.returncode:
                 failed.append(name)
         except subprocess.TimeoutExpired:

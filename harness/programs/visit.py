@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
 
+from harness.console.transcript import printable
 from harness.errors import HarnessError
 from harness.guest import Guest
 from harness.verdict import Activity, Visited
@@ -76,13 +77,13 @@ class Visitor:
         return monotonic() - self._started
 
     def complain(self, what: str) -> None:
-        """The program did something wrong."""
-        self._complaints.append(what)
+        """The program did something wrong; `what` may quote a guest."""
+        self._complaints.append(_safe(what))
 
     def report_trouble(self, what: str) -> None:
         """Something of ours failed, so that nothing can be said of the program; its own end comes before that."""
         if not self.gone.is_set():
-            self._trouble = self._trouble or what
+            self._trouble = self._trouble or _safe(what)
 
     @property
     def sees_inside(self) -> bool:
@@ -172,3 +173,8 @@ class Visitor:
         while not self._requests.empty():
             self._requests.get()()
         return True
+
+
+def _safe(text: str) -> str:
+    """Text that changes nothing but the place it is shown in, line by line."""
+    return "\n".join(printable(line.encode("utf-8", "replace")) for line in text.splitlines())

@@ -1,5 +1,6 @@
 """Apps: what their files may say, and what becomes of programs that serve badly, on guests under load."""
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from harness.errors import HarnessError
 from harness.images.contents import Contents
 from harness.lab import Lab
 from harness.load import load_from
+from harness.report.loads import measured, write_loads
 from harness.verdict import Outcome
 
 SERVER = Path(__file__).with_name("guest_programs") / "server.c"
@@ -111,6 +113,15 @@ def test_what_is_seen_inside(serve: Callable[..., AppRun], row: dict[str, str], 
     verdict = serve("right", inside=(row,), loads={}).run.verdict
     assert verdict.outcome == ("failed" if wrong else "passed")
     assert wrong in verdict.reason
+
+
+def test_what_a_server_says_reaches_no_terminal(serve: Callable[..., AppRun], tmp_path: Path) -> None:
+    """Escape sequences in an answer are shown as text, in the verdict and in what is kept of the load."""
+    done = serve("escapes 20")
+    assert done.run.verdict.outcome is Outcome.FAILED
+    write_loads(done, tmp_path)
+    shown = done.run.verdict.reason + json.dumps(measured(done)) + (tmp_path / "loads.json").read_text()
+    assert "\x1b" not in shown and "\\u001b" not in shown and "\x07" not in shown
 
 
 def test_a_port_that_is_taken_is_the_programs_own_failure(serve: Callable[..., AppRun]) -> None:

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 static const char RIGHT[] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nright\n";
+static const char ESCAPES[] = "HTTP/1.1 2\033]0;mine\007\033[31m0 <b>OK</b>\r\n\r\n";
 static const char WRONG[] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nwrong\n";
 
 int main(int argc, char **argv)
@@ -56,6 +57,8 @@ int main(int argc, char **argv)
             if (read(line, request, sizeof request) < 0)
                 perror("read");
             const char *answer = late && !strcmp(mode, "lies") ? WRONG : RIGHT;
+            if (late && !strcmp(mode, "escapes"))
+                answer = ESCAPES;
             if (write(line, answer, strlen(answer)) < 0)
                 perror("write");
             shutdown(line, SHUT_WR);

@@ -82,9 +82,20 @@ class Monitor:
             self._seen |= {text for text in self._expected if text in block}
             self._expected -= self._seen
         # An escape sequence inside a word would hide it here; lines are judged without them.
-        if b"\x1b" not in block and not self._patterns.any.search(block):
+        if b"\x1b" in block:
+            self._judge_lines(block, 0)
             return
-        offset, inside = self._offset, self._inside
+        judged = 0  # up to where
+        while candidate := self._patterns.any.search(block, judged):
+            start = block.rfind(b"\n", 0, candidate.start()) + 1
+            end = block.find(b"\n", candidate.start())
+            end = len(block) if end < 0 else end
+            self._judge_lines(block[start:end], start)
+            judged = end + 1
+
+    def _judge_lines(self, block: bytes, start: int) -> None:
+        """Judge every line of a part of what is scanned, which begins with a line, or where the rest does."""
+        offset, inside = self._offset + start, self._inside and start == 0
         for line in block.split(b"\n"):
             while True:
                 if offset > self._last_seen:

@@ -69,7 +69,11 @@ def run_app(
         slow_start=wanted.slow_start,
     )
     service = _Service(wanted, chosen, duration, on_second)
-    visit = Visit(service.use, service.get_ready, ready_limit=wanted.ready * scale) if wanted.port else None
+    visit = (
+        Visit(act=service.use, get_ready=service.get_ready, ready_limit=wanted.ready * scale)
+        if wanted.port
+        else None
+    )
     run = lab.run_on(image, program, visit, alone)
     sizes = [path.stat().st_size for path in (image.kernel, image.initrd, *(d.path for d in image.disks)) if path]
     return AppRun(wanted, image, run, tuple(service.results), service.ready_seconds, service.memory, sum(sizes))

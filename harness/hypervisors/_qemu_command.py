@@ -90,7 +90,9 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
         args += ["-device", board.panic]
     if machine.network:
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in machine.forwards)
-        args += ["-netdev", f"user,id=net0{forwards}", "-device", f"virtio-net-{board.bus},netdev=net0"]
+        # A guest that serves is reached from this host's loopback, and reaches nothing.
+        restrict = ",restrict=on" if forwards else ""
+        args += ["-netdev", f"user,id=net0{restrict}{forwards}", "-device", f"virtio-net-{board.bus},netdev=net0"]
     args += ["-chardev", f"socket,id=console,fd={wires.console}", "-serial", "chardev:console"]
     args += ["-chardev", f"socket,id=monitor,fd={wires.monitor}", "-mon", "chardev=monitor,mode=control"]
     if wires.debug >= 0:

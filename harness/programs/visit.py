@@ -17,7 +17,7 @@ LEAVING_SECONDS = 20.0
 INSIDE_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """First `get_ready` is called, which waits until the program answers, and then `act`, both in a thread beside
     the guest's watch, once the console has shown `line` where one is given.

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from harness.errors import HarnessError
 from harness.images.contents import Contents
 from harness.lab import Lab
 from harness.load import load_from
+from harness.programs import Program
 from harness.report.loads import measured, write_loads
 from harness.verdict import Outcome
 
@@ -122,6 +124,26 @@ def test_what_a_server_says_reaches_no_terminal(serve: Callable[..., AppRun], tm
     write_loads(done, tmp_path)
     shown = done.run.verdict.reason + json.dumps(measured(done)) + (tmp_path / "loads.json").read_text()
     assert "\x1b" not in shown and "\\u001b" not in shown and "\x07" not in shown
+
+
+def test_a_stall_in_mid_load_shows_in_the_latencies(serve: Callable[..., AppRun]) -> None:
+    """It is no wrong answer, so the app passes; its requests were due all the while, so the tail tells."""
+    done = serve("stalls 40")
+    assert done.run.verdict.outcome is Outcome.PASSED
+    assert done.loads[0].percentile(99) > 1_000_000
+
+
+def test_a_guest_that_serves_reaches_nothing(lab: Lab, cell: Cell) -> None:
+    """Not even this host; who listens here hears of no one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        port = listener.getsockname()[1]
+        program = Program("reaches", f"nc -w 2 10.0.2.2 {port} < /dev/null", 20, network=True, forwards=(80,))
+        assert lab.run(cell, program).verdict.outcome is Outcome.FAILED
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        # The same guest without a port of its own is an ordinary client.
+        assert lab.run(cell, replace(program, forwards=())).verdict.outcome is Outcome.PASSED
 
 
 def test_a_port_that_is_taken_is_the_programs_own_failure(serve: Callable[..., AppRun]) -> None:

@@ -24,7 +24,7 @@ def test_tcp_close_without_reading(run_guest: GuestRun, cell: Cell) -> None:
         network=True,
         forwards=(PORT,),
     )
-    run_guest(cell, program, Visit(send_until_closed, "listening...", serves=False))
+    run_guest(cell, program, Visit(act=send_until_closed, line="listening...", serves=False))
 
 
 def send_until_closed(visitor: Visitor) -> None:

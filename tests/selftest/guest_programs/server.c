@@ -47,6 +47,8 @@ int main(int argc, char **argv)
             fputs("c", trigger);
             fclose(trigger);
         }
+        if (served == number && !strcmp(mode, "stalls"))
+            sleep(3);
         if (late && !strcmp(mode, "leaks"))
             for (int i = 0; i < 64; i++)
                 memset(malloc(1 << 20), 1, 1 << 20);

@@ -111,7 +111,7 @@ def judge(seen: Observation) -> tuple[Outcome, str]:
     if seen.status is not None and seen.clean_end and seen.unprinted:
         return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
     if seen.status is not None and seen.clean_end:
-        return Outcome.PASSED, "the program ended with status 0 and the guest ended cleanly"
+        return Outcome.PASSED, f"the program ended with status {seen.status} and the guest ended cleanly"
     if seen.activity:
         return _judge_late(seen)
     return Outcome.GUEST_ENDED, f"the guest ended before its time: {_how_it_ended(seen)}"
@@ -129,6 +129,8 @@ def _judge_visited(seen: Observation, visited: Visited) -> tuple[Outcome, str]:
     if visited.complaints:
         more = f" (and {len(visited.complaints) - 1} more)" if len(visited.complaints) > 1 else ""
         return Outcome.FAILED, f"{visited.complaints[0]}{more}"
+    if seen.unprinted:
+        return Outcome.FAILED, f"it answered rightly, but did not print {seen.unprinted[0]!r}"
     if seen.clean_end:
         return Outcome.PASSED, "the program answered rightly to the end, and ended when it was asked to"
     if seen.ending and seen.ending.cause is Cause.STOPPED:

@@ -65,9 +65,9 @@ class Agent:
             words = line[:LONGEST_REPORT].decode("utf-8", "replace").split()
             if words[:1] == ["ready"]:
                 self.ready = True
-            elif len(words) == 3 and words[0] == "exited" and words[2].isdecimal():
+            elif len(words) == 3 and words[0] == "exited" and _is_status(words[2]):
                 self.exited.setdefault(words[1], int(words[2]))
-            elif len(words) == 4 and words[0] == "told" and words[2].isdecimal() and words[1] in self._asked:
+            elif len(words) == 4 and words[0] == "told" and _is_status(words[2]) and words[1] in self._asked:
                 output, _, errors = words[3].partition(":")
                 self._asked.pop(words[1])(Told(int(words[2]), _decoded(output), _decoded(errors)))
         return True
@@ -221,6 +221,11 @@ def _shell_command(program: Program, serves: bool) -> str:
     """What the guest's shell is told to run; a program that serves is remembered, so that it can be ended."""
     settings = "".join(f"export {name}={shlex.quote(value)}; " for name, value in program.environment)
     return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if serves else program.command)
+
+
+def _is_status(word: str) -> bool:
+    """Whether it is a number that a status can be: a guest may say any, and of any length."""
+    return word.isdecimal() and len(word) <= 3
 
 
 def _decoded(text: str) -> bytes:

@@ -33,8 +33,9 @@ def fork_ready(
             over, note = begin(guest)
             visitor = Visitor(guest, replace(visit, act=lambda visitor: None), lambda: None)
             late = visitor.watch_until_ready(guest, over)
-            if late or not visitor.result().ready:
-                raise HypervisorError(f"The program did not get ready: it was {late or 'over'}.")
+            came = visitor.result()
+            if late or came.trouble or not came.ready:
+                raise HypervisorError(f"The program did not get ready: {came.trouble or late or 'it was over'}.")
             (template.folder / NOTE).write_text(json.dumps(note))
             forks.freeze(guest.vm, template)
         publish("template.done", str(machine.image.cell))

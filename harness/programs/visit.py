@@ -22,14 +22,16 @@ class Visit:
     """First `get_ready` is called, which waits until the program answers, and then `act`, both in a thread beside
     the guest's watch, once the console has shown `line` where one is given.
 
-    `ready_limit` bounds the time until the program is ready, in seconds of the guest's own time; the program's
-    limit counts from then. `serves` is whether the program runs until it is asked to end.
+    `serves` is whether the program runs until it is asked to end. `ready_limit` bounds the time until it is ready,
+    `act_limit` how long a visit of one that serves may take from then, in seconds of the guest's own time; the
+    program's limit counts from when it was asked to end, or, if it ends by itself, from when it was ready.
     """
 
     act: Callable[["Visitor"], None]
     get_ready: Callable[["Visitor"], None] = lambda visitor: None
     line: str = ""
     ready_limit: float = 60.0
+    act_limit: float = 60.0
     serves: bool = True
 
 
@@ -62,7 +64,7 @@ class Visitor:
         self._visit = visit
         self._end = end
         self._inside = inside
-        self._wake = os.eventfd(0)
+        self._wake = -1
         self._lock = threading.Lock()
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread = threading.Thread(target=self._act, daemon=True)
@@ -110,12 +112,26 @@ class Visitor:
     def result(self) -> Visited:
         """What came of the visit."""
         return Visited(
-            self._ready, self._asked_to_end, self._visit.serves, tuple(self._complaints), self._trouble, self.doing
+            self._ready,
+            self._asked_to_end,
+            self._visit.serves,
+            tuple(self._complaints),
+            self._trouble,
+            _safe(self.doing),
         )
 
     def watch(self, guest: Guest, over: Callable[[], bool], limit: float) -> Activity | None:
         """Visit until the guest is over; what it did when its time was over, if it was not."""
-        return self._watch(guest, over, lambda: guest.wait_within(over, limit))
+
+        def see_it_end() -> Activity | None:
+            if self._visit.serves:
+                late = guest.wait_within(lambda: self._asked_to_end or over(), self._visit.act_limit)
+                if late:
+                    self.report_trouble(f"the visit took more than {self._visit.act_limit:.0f} s: it {self.doing}")
+                    return late
+            return guest.wait_within(over, limit)
+
+        return self._watch(guest, over, see_it_end)
 
     def watch_until_ready(self, guest: Guest, over: Callable[[], bool]) -> Activity | None:
         """Visit until the program is ready, or the guest is over."""
@@ -125,6 +141,7 @@ class Visitor:
         self, guest: Guest, over: Callable[[], bool], then: Callable[[], Activity | None]
     ) -> Activity | None:
         line = self._visit.line.encode()
+        self._wake = os.eventfd(0)
         guest.console.watched[self._wake] = self._serve
         try:
             if line:

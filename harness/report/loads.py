@@ -1,32 +1,47 @@
 """What an app's loads came to, as data and as a plot, in the folder of its run."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from harness.apps.run import AppRun
+from harness.errors import HostError
 from harness.load import Result
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 
 def measured(done: AppRun) -> dict[str, Any]:
-    """The run's figures as plain JSON values: seconds, bytes, requests/s, latencies in microseconds."""
+    """The run's figures as plain JSON values: seconds, bytes, requests/s, latencies in microseconds.
+
+    What was not measured is null.
+    """
     return {
-        "ready_seconds": round(done.ready_seconds, 4),
-        "memory_bytes": done.memory,
+        "ready_seconds": round(done.ready_seconds, 4) or None,
+        "memory_bytes": done.memory or None,
         "image_bytes": done.image_size,
         "loads": [_figures(result) for result in done.loads],
     }
 
 
 def write_loads(done: AppRun, folder: Path) -> None:
-    """Write `loads.json`, whole results with their histograms, and `loads.svg`, where there was any load."""
+    """Write `loads.json`, whole results with their histograms, and `loads.svg`, where there was any load.
+
+    Raises `HostError` if they can't be kept.
+    """
     if not done.loads:
         return
-    (folder / "loads.json").write_text(json.dumps([result.to_json() for result in done.loads], indent=1))
-    if any(result.by_second for result in done.loads):
-        _plot(done, folder / "loads.svg")
+    try:
+        (folder / "loads.json").write_text(json.dumps([result.to_json() for result in done.loads], indent=1))
+        if any(result.by_second for result in done.loads):
+            _plot(done, folder / "loads.svg")
+    except OSError as error:
+        raise HostError(
+            f"The loads of {done.app.name} ({done.run.verdict.outcome}) could not be kept in {folder}: "
+            f"{error.strerror}.",
+            "Free space there, or give --runs another folder.",
+        ) from error
 
 
 def _figures(result: Result) -> dict[str, Any]:
@@ -38,8 +53,13 @@ def _figures(result: Result) -> dict[str, Any]:
         "failures": dict(result.failures),
         "throughput": round(result.throughput, 1),
         "limited_by_generator": result.generator.why if result.generator.limited else "",
-        **{f"p{percent:g}": round(result.percentile(percent), 1) for percent in PERCENTILES},
+        **{f"p{percent:g}": _or_none(result.percentile(percent)) for percent in PERCENTILES},
     }
+
+
+def _or_none(figure: float) -> float | None:
+    """JSON has no "not a number", which is what a load without a right answer has for a latency."""
+    return None if math.isnan(figure) else round(figure, 1)
 
 
 def _plot(done: AppRun, path: Path) -> None:

@@ -16,13 +16,15 @@ import pytest
 
 from harness import apps
 from harness.apps import App, Source, app
+from harness.apps import run as run_module
 from harness.apps.run import AppRun, OnSecond, run_app
 from harness.cell import Cell
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HostError
 from harness.images.contents import Contents
 from harness.lab import Lab
 from harness.load import load_from
 from harness.programs import Program
+from harness.programs.linux import Agent
 from harness.report.loads import measured, write_loads
 from harness.verdict import Outcome
 
@@ -89,7 +91,7 @@ def test_a_fork_that_was_ready_serves_as_a_booted_guest_does(serve: Callable[...
         ("ends 20", "guest_ended", "ended before it was asked to: with status 0, while the host loaded it"),
         ("aborts 20", "failed", "ended with status 134, while the host loaded it"),
         ("panics 20", "crashed", "Kernel panic - not syncing: sysrq triggered crash, while the host loaded it"),
-        ("leaks 20", "failed", "ended with status 137, while the host loaded it"),
+        ("leaks 20", "failed", "ended with status 137, while the host"),
         ("deaf", "hung", "did not end when it was asked to"),
     ],
 )
@@ -125,6 +127,39 @@ def test_what_a_server_says_reaches_no_terminal(serve: Callable[..., AppRun], tm
     write_loads(done, tmp_path)
     shown = done.run.verdict.reason + json.dumps(measured(done)) + (tmp_path / "loads.json").read_text()
     assert "\x1b" not in shown and "\\u001b" not in shown and "\x07" not in shown
+
+
+def test_what_a_server_said_last_reaches_no_terminal(serve: Callable[..., AppRun]) -> None:
+    """A verdict quotes it when the program ends before it was ready."""
+    reason = serve("escapes 0 & sleep 2; exit 5").run.verdict.reason
+    assert "status 5" in reason and "last got: GET /" in reason
+    assert reason.isprintable()
+
+
+def test_a_visit_that_takes_too_long_is_ours(lab: Lab, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest serves all the while: it is not the one that is late."""
+    monkeypatch.setattr(run_module, "VISIT_SECONDS", 2.0)
+    monkeypatch.setattr(run_module, "LOAD_SECONDS", -8.0)
+    verdict = run_app(lab, cell, BADLY, duration=8.0).run.verdict
+    assert verdict.outcome is Outcome.HARNESS_ERROR and "the visit took more than" in verdict.reason
+
+
+def test_a_status_that_is_none_is_not_taken(lab: Lab) -> None:
+    """A guest may say a number of a million digits."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        agent = Agent(ours)
+        theirs.sendall(b"exited a " + b"9" * 50_000 + b"\nexited b 7\n")
+        while "b" not in agent.exited:
+            agent.listen()
+    assert agent.exited == {"b": 7}
+
+
+def test_loads_that_cant_be_kept_are_the_hosts_fault(serve: Callable[..., AppRun], tiny_disk: Path) -> None:
+    done = serve("right")
+    (tiny_disk / "full").write_bytes(bytes(1 << 20))
+    with pytest.raises(HostError, match="No space left"):
+        write_loads(done, tiny_disk)
 
 
 def test_a_stall_in_mid_load_shows_in_the_latencies(serve: Callable[..., AppRun]) -> None:

@@ -113,6 +113,7 @@ ENDED_AS_ASKED = replace(BOOTED, visited=SERVED, clean_end=True, ending=POWERED_
         (replace(ENDED_AS_ASKED, faults=(ASSERTION,), visited=replace(SERVED, doing="loaded it")),
          "crashed", "Assertion failed: a == b, while the host loaded it"),
         (replace(ENDED_AS_ASKED, status=143, good_statuses=(0, 143)), "passed", "answered rightly"),
+        (replace(ENDED_AS_ASKED, unprinted=("x+",)), "failed", r"answered rightly, but did not print 'x\+'"),
         (replace(ENDED_AS_ASKED, status=143), "failed", "status 143"),
         (replace(BOOTED, visited=replace(SERVED, ready=False), activity=Activity.IDLE), "hung", "never got ready"),
         (replace(BOOTED, visited=SERVED, activity=Activity.BUSY), "timed_out", "did not end when it was asked to"),

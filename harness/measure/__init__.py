@@ -1,0 +1,109 @@
+"""Measured numbers: what was measured, of what kernel, where, and how far two of them may be compared."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+from uuid import uuid4
+
+from harness.errors import HarnessError
+
+NAME = re.compile(r"[A-Za-z0-9_+/-]+(\.[A-Za-z0-9_+/-]+)*")
+"""Dotted names of metrics; nothing in them that a guest prints can be markup or a terminal's escape."""
+
+
+class Better(StrEnum):
+    """Which way a metric improves."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a number means: dotted name (`boot.instructions`), unit, direction.
+
+    `exact` says that the same kernel gives the same number every time, on every host with the same emulator.
+    """
+
+    name: str
+    unit: str
+    better: Better = Better.LOWER
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise HarnessError(f"{self.name!r} is no metric's name.", "Use letters, digits, _ + - / and dots.")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which kernel: its commit (for `linux`, its package's version), the hex SHA-256 of what was measured, and
+    what is known of its place in history: `described` for people, `committed` in seconds since 1970, else 0."""
+
+    commit: str
+    digest: str
+    described: str = ""
+    committed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a number was measured. `load` is the host's one-minute load average when the measuring began."""
+
+    host: str
+    cpu: str
+    cpus: int
+    governor: str
+    accelerator: str
+    emulator: str
+    host_kernel: str
+    load: float = 0.0
+
+    def fingerprint(self, metric: Metric) -> str:
+        """Numbers of the metric may be compared where this is equal: 16 hex digits.
+
+        An exact number depends on nothing but the emulator; others on all but the load, which is noise.
+        """
+        parts = asdict(self)
+        del parts["load"]
+        if metric.exact:
+            parts = {name: parts[name] for name in ("accelerator", "emulator")}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measured number. `subject` is the program it is about, or nothing; `run` is the run that took it;
+    `taken` is in seconds since 1970; `spread` is the range of a repeated measurement, in the metric's unit, where
+    the number stands for several that differ."""
+
+    metric: Metric
+    value: float
+    cell: str
+    subject: str
+    version: Version
+    environment: Environment
+    run: str
+    taken: float
+    spread: float = 0.0
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def series(self) -> tuple[str, str, str, str]:
+        """Metric, cell, subject, fingerprint: samples with the same four may be compared."""
+        return self.metric.name, self.cell, self.subject, self.environment.fingerprint(self.metric)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """The sample that `to_json` wrote."""
+        metric = Metric(**{**row["metric"], "better": Better(row["metric"]["better"])})
+        version, environment = Version(**row["version"]), Environment(**row["environment"])
+        return cls(**{**row, "metric": metric, "version": version, "environment": environment})

@@ -64,7 +64,8 @@ class Machine:
 
     `memory` is in MiB; `forwards` maps guest TCP ports, each of which the hypervisor forwards from a free
     port of 127.0.0.1; `disks` come after the image's own; `accelerator` is a name that `host` has proved;
-    `control` adds a second line, for an agent in the guest.
+    `control` adds a second line, for an agent in the guest. A `counted` machine has nothing random in it and no
+    clock but the count of its instructions; its console is only heard.
     """
 
     image: Image
@@ -74,6 +75,7 @@ class Machine:
     accelerator: str = "tcg"
     network: bool = False
     control: bool = False
+    counted: bool = False
     forwards: tuple[int, ...] = ()
     disks: tuple[Disk, ...] = ()
     variant: Mapping[str, str] = field(default_factory=dict)

@@ -80,9 +80,9 @@ def _pass_through(guest: Guest) -> None:
             typed = os.read(sys.stdin.fileno(), 1024)
             if QUIT in typed:
                 return
-            guest.vm.console.sendall(typed)
+            os.write(guest.vm.console.fileno(), typed)
         if guest.vm.console in ready:
-            data = guest.vm.console.recv(1 << 16)
+            data = os.read(guest.vm.console.fileno(), 1 << 16)
             if sys.stdout.isatty():
                 os.write(sys.stdout.fileno(), data)
             else:

@@ -1,8 +1,10 @@
 """pexpect on a guest's serial socket: what is read is kept and watched, whoever reads it."""
 
+import os
 import select
 import socket
 from collections.abc import Callable
+from io import FileIO
 from time import monotonic
 
 from pexpect import EOF, TIMEOUT
@@ -22,8 +24,8 @@ class SerialConsole(SocketSpawn):  # type: ignore[misc]  # pexpect is not typed
     descriptor is readable, and returns True if the wait is to end.
     """
 
-    def __init__(self, sock: socket.socket, transcript: Transcript, monitor: Monitor) -> None:
-        super().__init__(sock, timeout=30, maxread=CHUNK, searchwindowsize=CHUNK)
+    def __init__(self, line: socket.socket | FileIO, transcript: Transcript, monitor: Monitor) -> None:
+        super().__init__(line, timeout=30, maxread=CHUNK, searchwindowsize=CHUNK)
         self.transcript = transcript
         self.monitor = monitor
         self.watched: dict[int, Callable[[], bool]] = {}
@@ -50,7 +52,7 @@ class SerialConsole(SocketSpawn):  # type: ignore[misc]  # pexpect is not typed
 
     def _take(self, size: int) -> bytes:
         try:
-            data: bytes = self.socket.recv(size)
+            data = os.read(self.socket.fileno(), size)
         except ConnectionResetError:
             data = b""
         if not data:

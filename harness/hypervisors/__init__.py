@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
+from io import FileIO
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Protocol, cast, runtime_checkable
@@ -55,7 +56,7 @@ class Vm(Protocol):
     pid: int
     started: float
     command: tuple[str, ...]
-    console: socket.socket
+    console: socket.socket | FileIO
     control: socket.socket | None
     debug: socket.socket | None
 
@@ -133,6 +134,15 @@ class Forks(Protocol):
 
     def fork(self, template: Template) -> Vm:
         """A copy of the template's guest, stopped; it shares nothing that it writes with any other."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A running machine's power to count, if it is a `counted` one."""
+
+    def instructions(self) -> int:
+        """How many the guest has run since its reset; exact while it stands still."""
         ...
 
 

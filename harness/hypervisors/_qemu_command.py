@@ -6,6 +6,12 @@ from harness.errors import CellError
 from harness.machine import Disk, Machine
 
 CONTROL_PORT = "org.osv-harness.control"
+CONSOLE_SET = 99  # disks have those from 0
+COUNTED = ("-icount", "shift=0,sleep=off", "-rtc", "base=2020-01-01T00:00:00,clock=vm", "-seed", "1")
+"""A clock that is the count of instructions, from a date that is always the same.
+
+Source: QEMU, docs/devel/tcg-icount.rst.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,9 @@ class Board:
     bus: str
     panic: str | None
 
+
+COUNTED_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
+"""What programs want at least, and no instruction that draws a random number."""
 
 BOARDS = {
     ("q35", "x86_64"): Board("q35", "max", "pci", "pvpanic"),
@@ -69,9 +78,11 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     temporary overlay that has no name, and the sockets are inherited descriptors.
     """
     hardware_cpu = machine.accelerator != "tcg"
-    accelerator = machine.accelerator if hardware_cpu else "tcg,thread=multi"
+    threads = "single" if machine.counted else "multi"
+    accelerator = machine.accelerator if hardware_cpu else f"tcg,thread={threads}"
     args = [binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"]
-    args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else machine.variant.get("cpu", board.cpu)]
+    cpu = COUNTED_CPUS[machine.image.cell.arch] if machine.counted else board.cpu
+    args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else machine.variant.get("cpu", cpu)]
     args += ["-smp", str(machine.cpus), "-m", f"{machine.memory}M"]
     args += ["-M", board.machine + (",memory-backend=ram" if memory else "")]
     if memory:
@@ -85,7 +96,11 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
         args += ["-initrd", str(machine.image.initrd)]
     for index, disk in enumerate((*machine.image.disks, *machine.disks)):
         args += _disk(board, index, disk)
-    args += ["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", f"virtio-rng-{board.bus},rng=rng0"]
+    if machine.counted:
+        args += COUNTED
+    else:
+        args += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
+        args += ["-device", f"virtio-rng-{board.bus},rng=rng0"]
     if board.panic:
         args += ["-device", board.panic]
     if machine.network:
@@ -93,7 +108,11 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
         # A guest that serves is reached from this host's loopback, and reaches nothing.
         restrict = ",restrict=on" if forwards else ""
         args += ["-netdev", f"user,id=net0{restrict}{forwards}", "-device", f"virtio-net-{board.bus},netdev=net0"]
-    args += ["-chardev", f"socket,id=console,fd={wires.console}", "-serial", "chardev:console"]
+    if machine.counted:
+        args += ["-add-fd", f"fd={wires.console},set={CONSOLE_SET}"]
+        args += ["-chardev", f"file,id=console,path=/dev/fdset/{CONSOLE_SET},append=on", "-serial", "chardev:console"]
+    else:
+        args += ["-chardev", f"socket,id=console,fd={wires.console}", "-serial", "chardev:console"]
     args += ["-chardev", f"socket,id=monitor,fd={wires.monitor}", "-mon", "chardev=monitor,mode=control"]
     if wires.debug >= 0:
         args += ["-chardev", f"socket,id=debug,fd={wires.debug}", "-gdb", "chardev:debug"]

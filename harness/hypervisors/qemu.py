@@ -1,6 +1,7 @@
 """QEMU with a full machine: `q35` on x86_64, `virt` on aarch64; every socket an inherited descriptor."""
 
 import contextlib
+import fcntl
 import os
 import re
 import select
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from io import FileIO
 from itertools import chain
 from pathlib import Path
 from time import monotonic
@@ -23,6 +25,7 @@ from harness.hypervisors._qemu_command import Board, Memory, Wires, board_for, c
 from harness.hypervisors._qmp import Qmp
 from harness.machine import Disk, Machine
 
+LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold
 SHUTDOWN_CAUSES = {
     "guest-shutdown": Cause.POWERED_OFF,
     "guest-reset": Cause.RESET,
@@ -35,10 +38,11 @@ class QemuVm:
     """One QEMU process. It dies with the thread that started it (PR_SET_PDEATHSIG), whatever kills that."""
 
     def __init__(
-        self, command: list[str], theirs: Sequence[int], ours: dict[str, socket.socket], name: str
-    ) -> None:
+        self, command: list[str], theirs: Sequence[int], console: socket.socket | FileIO,
+        ours: Mapping[str, socket.socket], name: str,
+    ) -> None:  # fmt: skip
         self.command = tuple(command)
-        self.console = ours["console"]
+        self.console = console
         self.debug = ours.get("debug")
         self.control = ours.get("control")
         self._monitor_socket = ours["monitor"]
@@ -126,6 +130,9 @@ class QemuVm:
         except HypervisorError:
             return ""
 
+    def instructions(self) -> int:
+        return int(self.qmp.execute("query-replay")["icount"])
+
     def trouble(self) -> str:
         try:
             status = self.qmp.execute("query-status")["status"]
@@ -201,10 +208,12 @@ class Qemu:
     def _spawn(self, machine: Machine, memory: Memory | None, more: Sequence[str] = ()) -> QemuVm:
         binary = self._host.qemu(machine.image.cell.arch).path
         board = self._board(machine)
-        names = ["console", "monitor", "debug"] + (["control"] if machine.control else [])
+        names = ["monitor", "debug"] + (["control"] if machine.control else [])
         with ExitStack() as stack:
+            console, their_console = _pipe() if machine.counted else socket.socketpair()
             pairs = {name: socket.socketpair() for name in names}
             theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
+            theirs["console"] = stack.enter_context(their_console).fileno()
             wires = Wires(theirs["console"], theirs["monitor"], theirs["debug"], theirs.get("control", -1))
             machine, overlays = _with_unnamed_overlays(machine, stack)
             command = command_line(str(binary), board, machine, wires, memory)
@@ -213,7 +222,7 @@ class Qemu:
                 command += ["-set", f"drive.disk{index}.cache=unsafe"]
             ours = {name: mine for name, (mine, _) in pairs.items()}
             given = [*theirs.values(), *chain.from_iterable(overlays.values())]
-            vm = QemuVm([*command, *more], given, ours, str(machine.image.cell))
+            vm = QemuVm([*command, *more], given, console, ours, str(machine.image.cell))
         vm.connect()
         return vm
 
@@ -224,6 +233,16 @@ class Qemu:
 def driver() -> Qemu:
     """The driver for the axis value `qemu`."""
     return Qemu("qemu", {"x86_64": "q35", "aarch64": "virt"})
+
+
+def _pipe() -> tuple[FileIO, FileIO]:
+    """A console's line that is never full, for a guest that waits for room runs instructions meanwhile.
+
+    A socket is after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
+    """
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, LONG_CONSOLE)
+    return FileIO(ours, "r"), FileIO(theirs, "w")
 
 
 def _ran_and_waited(pid: int, thread: int) -> tuple[float, float]:

@@ -31,6 +31,12 @@ def programs(image: Image, accelerator: str, durations: Mapping[str, float]) -> 
     ]
 
 
+def benchmarks(kernel: str) -> Mapping[str, Any]:
+    """The rows of programs that print numbers, by name."""
+    rows: Mapping[str, Any] = _data(kernel).get("benchmark", {})
+    return rows
+
+
 def scale(accelerator: str) -> float:
     """How many times longer limits are on the accelerator than on hardware."""
     return float(_data("common")["scale"][accelerator])

@@ -28,17 +28,25 @@ KINDS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes of a process that are resident, and that it shares with no other; 0 where that is not known."""
+
+    resident: int = 0
+    private: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AppRun:
     """What became of an app: its run with the verdict, its loads' results, the seconds from the start of the
-    hypervisor's process to the first right answer (0 if it serves nothing), the bytes of memory that the process
-    kept to itself after the load, and the bytes of kernel and disks."""
+    hypervisor's process to the first right answer (0 if it serves nothing), what memory that process held after
+    the load, and the bytes of kernel and disks."""
 
     app: App
     image: Image
     run: Run
     loads: tuple[Result, ...]
     ready_seconds: float
-    memory: int
+    memory: Held
     image_size: int
 
 
@@ -47,15 +55,15 @@ OnSecond = Callable[[Load, Second], None]
 
 def run_app(
     lab: Lab, cell: Cell, wanted: App, loads: Iterable[str] | None = None, duration: float | None = None,
-    on_second: OnSecond | None = None, alone: bool = False,
+    on_second: OnSecond | None = None, alone: bool = False, image: Image | None = None,
 ) -> AppRun:  # fmt: skip
     """Run the app to a verdict with the named loads (all of its own by default), of `duration` seconds each;
-    `alone` on the machine, where the figures are to be compared.
+    `alone` on the machine, where the figures are to be compared; in `image`, where that has been built before.
 
     Raises `HarnessError` if its image can't be made, or if it has no such load.
     """
     chosen = [_load(wanted, load) for load in loads] if loads is not None else list(wanted.loads.values())
-    image = image_of(lab, cell, wanted)
+    image = image or image_of(lab, cell, wanted)
     scale = catalog.scale(lab.accelerator(cell))
     visiting = VISIT_SECONDS + sum((duration or one.duration) + LOAD_SECONDS for one in chosen)
     program = Program(
@@ -101,7 +109,7 @@ class _Service:
         self._on_second = on_second
         self.results: list[Result] = []
         self.ready_seconds = 0.0
-        self.memory = 0
+        self.memory = Held()
 
     def get_ready(self, visitor: Visitor) -> None:
         """Wait for the first right answer."""
@@ -125,7 +133,7 @@ class _Service:
                     visitor.complain(wrong)
         for one in self._loads:
             self._load(one, port, visitor)
-        self.memory = _private_bytes(visitor.pid)
+        self.memory = _held(visitor.pid)
         if visitor.gone.is_set():
             return
         visitor.doing = "asked it once more after the load"
@@ -175,10 +183,11 @@ def _load(wanted: App, name: str) -> Load:
     return wanted.loads[name]
 
 
-def _private_bytes(pid: int) -> int:
-    """What a process keeps to itself, in bytes. Source: Linux, proc(5), /proc/pid/smaps_rollup."""
+def _held(pid: int) -> Held:
+    """Source: Linux, proc(5), /proc/pid/smaps_rollup, in KiB."""
     try:
-        rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        rows = [row.split() for row in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]]
     except OSError:
-        return 0
-    return sum(int(row.split()[1]) << 10 for row in rows if row.startswith("Private_"))
+        return Held()
+    sizes = {row[0]: int(row[1]) << 10 for row in rows}
+    return Held(sizes["Rss:"], sizes["Private_Clean:"] + sizes["Private_Dirty:"])

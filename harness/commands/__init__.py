@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from harness.commands import app, boot, build, cache, doctor, matrix, test
+from harness.commands import app, boot, build, cache, compare, doctor, history, matrix, perf, report, test
 
 COMMANDS: dict[str, ModuleType] = {
     "doctor": doctor,
@@ -11,5 +11,9 @@ COMMANDS: dict[str, ModuleType] = {
     "boot": boot,
     "test": test,
     "app": app,
+    "perf": perf,
+    "compare": compare,
+    "report": report,
+    "history": history,
     "cache": cache,
 }

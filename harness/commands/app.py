@@ -92,7 +92,7 @@ def _show_figures(out: Console, done: Sequence[tuple[Cell, AppRun]]) -> None:
     for cell, one in done:
         ready, memory = (
             f"{one.ready_seconds:.2f}" if one.ready_seconds else "",
-            shown(one.memory) if one.memory else "",
+            shown(one.memory.private) if one.memory.private else "",
         )
         guests.add_row(one.app.name, str(cell), one.run.origin, ready, memory, shown(one.image_size))
     out.print(guests)

@@ -110,9 +110,10 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
         args += ["-netdev", f"user,id=net0{restrict}{forwards}", "-device", f"virtio-net-{board.bus},netdev=net0"]
     if machine.counted:
         args += ["-add-fd", f"fd={wires.console},set={CONSOLE_SET}"]
-        args += ["-chardev", f"file,id=console,path=/dev/fdset/{CONSOLE_SET},append=on", "-serial", "chardev:console"]
+        args += ["-chardev", f"file,id=console,path=/dev/fdset/{CONSOLE_SET},append=on"]
     else:
-        args += ["-chardev", f"socket,id=console,fd={wires.console}", "-serial", "chardev:console"]
+        args += ["-chardev", f"socket,id=console,fd={wires.console}"]
+    args += ["-serial", "chardev:console"]
     args += ["-chardev", f"socket,id=monitor,fd={wires.monitor}", "-mon", "chardev=monitor,mode=control"]
     if wires.debug >= 0:
         args += ["-chardev", f"socket,id=debug,fd={wires.debug}", "-gdb", "chardev:debug"]

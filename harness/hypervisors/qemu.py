@@ -210,7 +210,8 @@ class Qemu:
         board = self._board(machine)
         names = ["monitor", "debug"] + (["control"] if machine.control else [])
         with ExitStack() as stack:
-            console, their_console = _pipe() if machine.counted else socket.socketpair()
+            ours_and_theirs: Sequence[socket.socket | FileIO] = _pipe() if machine.counted else socket.socketpair()
+            console, their_console = ours_and_theirs
             pairs = {name: socket.socketpair() for name in names}
             theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
             theirs["console"] = stack.enter_context(their_console).fileno()

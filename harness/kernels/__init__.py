@@ -1,11 +1,22 @@
 """Where bootable kernels come from: one module a kernel, each with a class that fulfils `Kernel`."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from harness.cache import Cache
 from harness.cell import Cell
 from harness.images.contents import Contents
 from harness.machine import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a kernel was built from: a commit, or a package's version; `described` is for people; `committed` is in
+    seconds since 1970, or 0 where that is not known."""
+
+    commit: str
+    described: str
+    committed: float = 0.0
 
 
 class Kernel(Protocol):
@@ -26,6 +37,10 @@ class Kernel(Protocol):
 
     def prepare(self, cell: Cell, cache: Cache) -> None:
         """Make what all images of the cell share. Raises what `build` raises."""
+        ...
+
+    def origin(self, image: Image) -> Origin:
+        """What the image's kernel was built from."""
         ...
 
     def describe(self) -> str:

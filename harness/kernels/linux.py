@@ -18,6 +18,7 @@ from harness.images.boot_modules import boot_modules
 from harness.images.contents import Contents, compose
 from harness.images.filesystems import File, Folder, Link, Node, size, write_ext4, write_initramfs, write_squashfs
 from harness.images.vmlinux import unpack_vmlinux
+from harness.kernels import Origin
 from harness.kernels.linux_clock import clock_parameter
 from harness.machine import Disk, Image
 
@@ -128,6 +129,11 @@ class Linux:
         return cache.get(
             "linux-kernel", _kernel_parts(cell.arch), lambda out: _write_kernel(cell.arch, cache, out)
         )
+
+    def origin(self, image: Image) -> Origin:
+        """The version of the kernel's package."""
+        release = image.facts["kernel"]
+        return Origin(image.facts[f"linux-image-{release}"], f"Linux {release}")
 
     def describe(self) -> str:
         """One line that says which kernel this is and where it comes from."""

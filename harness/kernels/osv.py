@@ -15,7 +15,7 @@ from harness.cell import Cell
 from harness.errors import BuildError
 from harness.events import publish
 from harness.images.contents import Contents
-from harness.kernels import osv_files, osv_host, osv_recipe
+from harness.kernels import Origin, osv_files, osv_host, osv_recipe
 from harness.kernels.osv_build import run_build
 from harness.kernels.osv_checkout import Checkout, State
 from harness.kernels.osv_recipe import DISKLESS, Modules
@@ -61,6 +61,12 @@ class Osv:
     def prepare(self, cell: Cell, cache: Cache) -> None:
         """Build the kernel, with an empty image. Raises what `build` raises."""
         self.build_modules(cell, cache, EMPTY)
+
+    def origin(self, image: Image) -> Origin:
+        """The checkout's commit, as it is now."""
+        checkout = Checkout(self.root)
+        state = checkout.state()
+        return Origin(state.commit, str(state), checkout.committed())
 
     def describe(self) -> str:
         """`OSv v0.57.0-398-g0e34e4dc from /path`, and what is uncommitted."""

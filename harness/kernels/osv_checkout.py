@@ -65,8 +65,8 @@ class Checkout:
 
     def require_submodules(self, *paths: str) -> None:
         """Raise `CheckoutError` that names those of `paths` that are submodules and are empty."""
-        registered = _gitlinks(self.root)
-        if absent := [path for path in paths if path in registered and not _populated(self.root / path)]:
+        registered = gitlinks(self.root)
+        if absent := [path for path in paths if path in registered and not populated(self.root / path)]:
             raise CheckoutError(
                 f"The OSv checkout {self.root} lacks its submodule(s) {', '.join(absent)}.",
                 f"Run: git -C {self.root} submodule update --init --recursive {' '.join(absent)}",
@@ -82,10 +82,14 @@ class Checkout:
         parts, changes = _state(self.root)
         commit = str(parts["head"])
         try:
-            version = _git(self.root, "describe", "--tags", "--match", "v[0-9]*").decode().strip()
+            version = run_git(self.root, "describe", "--tags", "--match", "v[0-9]*").decode().strip()
         except CheckoutError:  # a shallow clone has no tags
             version = f"v0-g{commit[:8]}"
         return State(version, commit, digest_of(parts), tuple(changes))
+
+    def committed(self) -> float:
+        """When the commit was made, in seconds since 1970."""
+        return float(run_git(self.root, "show", "--no-patch", "--format=%ct", "HEAD"))
 
     def files(self) -> Iterator[PurePosixPath]:
         """Every file and symbolic link that is tracked, or untracked and not ignored, submodules included."""
@@ -94,12 +98,12 @@ class Checkout:
 
 def _state(repository: Path) -> tuple[dict[str, object], list[str]]:
     head, changes, nested = _status(repository)
-    links = _gitlinks(repository)
+    links = gitlinks(repository)
     content: dict[str, str] = {path: _content(repository / path) for path in changes}
     names = list(content)
     inner: dict[str, object] = {}
     for path in sorted({*links, *nested}):
-        if not _populated(repository / path):
+        if not populated(repository / path):
             inner[path] = "absent"
             continue
         inner[path], within = _state(repository / path)
@@ -114,7 +118,7 @@ def _state(repository: Path) -> tuple[dict[str, object], list[str]]:
 def _status(repository: Path) -> tuple[str, list[str], list[str]]:
     """The commit, the changed and untracked files, and the untracked repositories inside."""
     shown = ("--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=all")
-    output = _git(repository, "status", *shown)
+    output = run_git(repository, "status", *shown)
     head = ""
     changes: list[str] = []
     nested: list[str] = []
@@ -148,30 +152,32 @@ def _content(path: Path) -> str:
 
 
 def _files(repository: Path, prefix: PurePosixPath) -> Iterator[PurePosixPath]:
-    output = _git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    output = run_git(repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in sorted(set(output.decode(errors="surrogateescape").split("\0")) - {""}):
         path = repository / name
         if path.is_symlink() or path.is_file():
             yield prefix / name
-        elif _populated(path):
+        elif populated(path):
             yield from _files(path, prefix / name)
 
 
-def _populated(path: Path) -> bool:
+def populated(path: Path) -> bool:
+    """Whether the folder is a repository."""
     return (path / ".git").exists()
 
 
-def _gitlinks(repository: Path) -> dict[str, str]:
+def gitlinks(repository: Path) -> dict[str, str]:
     """Submodule paths and the commits that this repository wants them at."""
     links = {}
-    for row in _git(repository, "ls-files", "--stage", "-z").decode(errors="surrogateescape").split("\0"):
+    for row in run_git(repository, "ls-files", "--stage", "-z").decode(errors="surrogateescape").split("\0"):
         if row.startswith("160000 "):
             meta, _, path = row.partition("\t")
             links[path] = meta.split()[1]
     return links
 
 
-def _git(repository: Path, *arguments: str) -> bytes:
+def run_git(repository: Path, *arguments: str) -> bytes:
+    """What git prints. Raises `CheckoutError` with its last words, `HostError` without a git."""
     # safe.directory: containers often run as another user than the owner of the checkout; we only read it.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(repository), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

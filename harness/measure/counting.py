@@ -1,9 +1,9 @@
 """The exact cost of a boot: guest instructions from reset to each point that the kernel passes.
 
-A counted machine has no clock but its instructions, nothing random, and a console that never makes it wait, so that
-the same kernel with its files in RAM gives the same counts whatever else the host does. The guest is stopped *at* a
-point by a breakpoint, because asked at any later moment it has run on: OSv that has told its hypervisor to turn it
-off waits in a loop of 175 instructions until the hypervisor's own thread comes round to it.
+A counted machine has no clock but its instructions, nothing random, and a console that never makes it wait, so
+that the same kernel with its files in RAM gives the same counts whatever else the host does. The guest is stopped
+*at* a point by a breakpoint, because asked at any later moment it has run on: OSv that has told its hypervisor to
+turn it off waits in a loop of 175 instructions until the hypervisor's own thread comes round to it.
 """
 
 import tomllib

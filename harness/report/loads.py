@@ -19,7 +19,7 @@ def measured(done: AppRun) -> dict[str, Any]:
     """
     return {
         "ready_seconds": round(done.ready_seconds, 4) or None,
-        "memory_bytes": done.memory or None,
+        "memory_bytes": done.memory.private or None,
         "image_bytes": done.image_size,
         "loads": [_figures(result) for result in done.loads],
     }

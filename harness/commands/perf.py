@@ -1,0 +1,59 @@
+"""Measure cells: boot cost and time, memory, size, throughput; show the numbers and keep them in the history."""
+
+import argparse
+from collections.abc import Iterable
+
+from harness.commands._screen import screen, table
+from harness.events import subscribed
+from harness.history.store import History
+from harness.lab import Lab
+from harness.measure import Sample, suite
+from harness.report.page.readable import shown
+from harness.report.progress import Progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The cells, and what of them."""
+    parser.add_argument("cell", nargs="+", help="a cell's name: qemu-ramfs")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME",
+        help="one measurement (repeatable): boot-cost, size, boot-wall, memory, a benchmark, app-NAME; "
+        "default: the first four",
+    )  # fmt: skip
+    parser.add_argument("--duration", type=float, default=5.0, metavar="SECONDS", help="of each load of an app")
+    parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
+    parser.add_argument("--forget", action="store_true", help="show the numbers and do not keep them")
+    parser.add_argument("--list", action="store_true", help="name the measurements of the cells, and take none")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, show, keep."""
+    lab = Lab(arguments.osv_root)
+    cells = [lab.cell(name) for name in arguments.cell]
+    out = screen()
+    if arguments.list:
+        for cell in cells:
+            out.print(f"{cell}: {', '.join(suite.names(cell))}", markup=False)
+        return 0
+    for cell in cells:
+        lab.check_runs(cell)
+        for name in arguments.only or suite.KERNEL:
+            with subscribed(Progress()):
+                measured = suite.prepare(lab, cell, name, arguments.duration).take()
+            if not arguments.forget:
+                with History(arguments.history) as history:
+                    history.add([*measured.samples, *measured.documents])
+            out.print(_table(measured.samples), "")
+    return 0
+
+
+def _table(samples: Iterable[Sample]) -> object:
+    rows = table("metric", "value", "of")
+    rows.title_justify = "left"
+    for one in samples:
+        rows.title = f"{one.cell}, {one.version.described}"
+        unit = one.metric.unit
+        value = f"{one.value:,.0f} {unit}" if one.metric.exact else shown(one.value, unit)
+        value += f" (range {shown(one.spread, unit)})" if one.spread else ""
+        rows.add_row(one.metric.name, value, one.subject)
+    return rows

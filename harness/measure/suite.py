@@ -1,0 +1,117 @@
+"""Everything that is measured of a cell, by name: what `osv-harness perf` and tests/perf run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from harness import apps
+from harness.apps import App
+from harness.apps.run import image_of, run_app
+from harness.cell import Cell
+from harness.errors import CellError, HarnessError
+from harness.history.records import Document
+from harness.lab import Lab
+from harness.matrix import did_you_mean
+from harness.measure import Sample, boot, memory, printed, size, throughput
+from harness.measure.taking import Taker
+from harness.verdict import Outcome
+
+SMALLEST = "hello"
+"""The app with which boot, memory and size are measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a measurement came to, once."""
+
+    samples: Sequence[Sample]
+    documents: Sequence[Document] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Something of one built kernel that can be measured as often as wished; `take` raises `HarnessError` if what
+    is measured does not pass."""
+
+    name: str
+    taker: Taker
+    take: Callable[[], Measured]
+
+
+def _memory(taker: Taker, program: App) -> list[Sample]:
+    least, _ = memory.minimum(taker, program)
+    return [least, *memory.used(taker, program)]
+
+
+KERNEL: dict[str, Callable[[Taker, App], list[Sample]]] = {
+    "boot-cost": boot.cost,
+    "size": lambda taker, program: size.sizes(taker),
+    "boot-wall": boot.wall,
+    "memory": _memory,
+}
+"""What is measured of a kernel itself, the quickest first."""
+
+
+def names(cell: Cell) -> list[str]:
+    """The measurements of a cell: `boot-cost`, `size`, `boot-wall`, `memory`, each benchmark of its catalog
+    (`misc-ctxsw.so`) and each app that is loaded (`app-nginx`)."""
+    loaded = [f"app-{name}" for name in apps.names_for(cell) if apps.app(name, cell).loads]
+    benchmarks = [one.program.name for one in printed.benchmarks(cell.kernel, "tcg")]
+    return [*KERNEL, *benchmarks, *loaded]
+
+
+def measuring(metric: str, cell: Cell) -> str:
+    """The name of the measurement that takes a metric. Raises `CellError` if none does."""
+    group, _, rest = metric.partition(".")
+    by_group = {"size": "size", "memory": "memory", "app": f"app-{rest.partition('.')[0]}"}
+    if metric.startswith("boot.instructions"):
+        return "boot-cost"
+    if metric.startswith("boot.wall"):
+        return "boot-wall"
+    if group == "guest":
+        for one in printed.benchmarks(cell.kernel, "tcg"):
+            if any(row["metric"].startswith(f"guest.{rest.partition('.')[0]}.") for row in one.numbers):
+                return one.program.name
+    if by_group.get(group) in names(cell):
+        return by_group[group]
+    raise CellError(f"No measurement of {cell} takes {metric}.", "`osv-harness perf --list CELL` names them.")
+
+
+def prepare(
+    lab: Lab, cell: Cell, name: str, duration: float | None = None, boots: int | None = None
+) -> Measurement:
+    """Build what the measurement needs. Each `take` then boots: an app once, with loads of `duration` seconds each,
+    others `boots` times, or as often as one run deserves.
+
+    Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement.
+    """
+    if name in KERNEL:
+        program = apps.app(SMALLEST, cell)
+        return _of_kernel(Taker(lab, image_of(lab, cell, program)), program, name, boots)
+    for benchmark in printed.benchmarks(cell.kernel, lab.accelerator(cell)):
+        if benchmark.program.name == name:
+            taker = Taker(lab, lab.image(cell))
+            return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))
+    if name not in names(cell):
+        raise CellError(f"Nothing named {name} is measured of {cell}.", did_you_mean(name, names(cell)))
+    app = apps.app(name.removeprefix("app-"), cell)
+    taker = Taker(lab, image_of(lab, cell, app))
+    return Measurement(name, taker, partial(_of_app, taker, app, duration))
+
+
+def _of_kernel(taker: Taker, program: App, name: str, boots: int | None) -> Measurement:
+    measure = KERNEL[name]
+    if boots and measure in (boot.cost, boot.wall):
+        measure = partial(measure, boots=boots)
+    return Measurement(name, taker, lambda: Measured(measure(taker, program)))
+
+
+def _of_benchmark(taker: Taker, benchmark: printed.Benchmark) -> Measured:
+    return Measured(printed.run_benchmark(taker, benchmark))
+
+
+def _of_app(taker: Taker, app: App, duration: float | None) -> Measured:
+    done = run_app(taker.lab, taker.image.cell, app, duration=duration, alone=True, image=taker.image)
+    if done.run.verdict.outcome is not Outcome.PASSED:
+        raise HarnessError(f"{app.name} did not pass on {taker.image.cell}: {done.run.verdict.reason}.")
+    return Measured(throughput.samples_of(taker, done), throughput.documents_of(taker, done))

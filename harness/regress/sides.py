@@ -1,0 +1,110 @@
+"""The two sides of a comparison, as a person names them: commits, options, cells, checkouts; built and measured."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+from harness.cell import Cell
+from harness.errors import CellError, HarnessError
+from harness.events import publish
+from harness.kernels.osv_checkout import LANDMARKS
+from harness.kernels.osv_revisions import Revisions
+from harness.lab import Lab
+from harness.measure import Metric, Sample, suite
+from harness.measure.suite import Measured, Measurement
+from harness.regress.comparison import LEVEL, Comparison, Judgement
+
+DEFAULT = ("boot.instructions", "size.kernel", "boot.wall")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side, built: its name as it was given, its cell, and what is measured of it, by measurement."""
+
+    name: str
+    cell: Cell
+    measurements: Mapping[str, Measurement]
+
+
+def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: float) -> Side:
+    """The side that `name` means, with all built that the metrics need.
+
+    It is a cell (`linux:qemu-rofs`), an option more (`+hide_symbols`) or none (`+`), a folder with an OSv checkout,
+    or a commit of the lab's. Raises `HarnessError` where it is none of these, or can't be built.
+    """
+    metrics = list(metrics)
+    if name.startswith("+"):
+        options = (*cell.options, *(option for option in name.split("+") if option))
+        return _built(lab, name, lab.cell(str(replace(cell, options=options))), metrics, duration)
+    if ":" in name:
+        return _built(lab, name, lab.cell(name), metrics, duration)
+    if (Path(name) / LANDMARKS[0]).is_file():
+        return _built(Lab(Path(name), lab.cache), name, cell, metrics, duration)
+    if cell.kernel != "osv" or lab.osv_root is None:
+        raise CellError(
+            f"{name} is no side of a comparison on {cell}.",
+            "Name a cell (linux:qemu-rofs), +OPTION, an OSv checkout's folder, or, with OSV_ROOT, a commit.",
+        )
+    revisions = Revisions(lab.osv_root, lab.cache)
+    with revisions.at(revisions.resolve(name)) as root:
+        return _built(Lab(root, lab.cache), name, cell, metrics, duration)
+
+
+def _built(lab: Lab, name: str, cell: Cell, metrics: Iterable[str], duration: float) -> Side:
+    lab.check_runs(cell)
+    wanted = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
+    made = {one: suite.prepare(lab, cell, one, duration, boots=1) for one in wanted}
+    return Side(name, cell, made)
+
+
+def compare(
+    a: Side, b: Side, metrics: Iterable[str], most: int, interesting: float,
+    keep: Callable[[Measured], None], dice: Random, level: float = LEVEL,
+) -> dict[str, Judgement]:  # fmt: skip
+    """Measure the sides in pairs, in random order, until each metric is decided or `most` pairs are used.
+
+    `keep` is given everything that was measured. Raises `HarnessError` if what is measured does not pass on a side,
+    or if neither measures a metric.
+    """
+    metrics = list(metrics)
+    first = _pair(a, b, list(a.measurements), keep, dice)
+    kinds = _kinds(first[0], metrics)
+    comparison = Comparison(kinds.values(), level, most, interesting)
+    comparison.add(_values(first, metrics))
+    while not comparison.done:
+        open_ = {name for name, one in comparison.judgements().items() if one.decision == "undecided"}
+        needed = dict.fromkeys(suite.measuring(name, a.cell) for name in metrics if name in open_)
+        comparison.add(_values(_pair(a, b, needed, keep, dice), metrics))
+        publish("comparison.pair", f"{a.name} and {b.name}", f"{comparison.pairs} of at most {most} pairs")
+    return comparison.judgements()
+
+
+_Pair = tuple[dict[str, Sample], dict[str, Sample]]
+
+
+def _pair(a: Side, b: Side, needed: Iterable[str], keep: Callable[[Measured], None], dice: Random) -> _Pair:
+    """Every needed measurement of both sides, once."""
+    found: dict[str, dict[str, Sample]] = {"a": {}, "b": {}}
+    for name in needed:
+        for side in Comparison.order(dice):
+            measured = {"a": a, "b": b}[side].measurements[name].take()
+            keep(measured)
+            found[side] |= {sample.metric.name: sample for sample in measured.samples}
+    return found["a"], found["b"]
+
+
+def _values(pair: _Pair, metrics: Iterable[str]) -> dict[str, tuple[float | None, float | None]]:
+    a, b = pair
+    return {
+        name: (a[name].value if name in a else None, b[name].value if name in b else None)
+        for name in metrics
+        if name in a or name in b
+    }
+
+
+def _kinds(samples: Mapping[str, Sample], metrics: Iterable[str]) -> dict[str, Metric]:
+    if missing := [name for name in metrics if name not in samples]:
+        near = ", ".join(sorted(samples)[:8])
+        raise HarnessError(f"Nothing measures {missing[0]} there.", f"Measured are: {near}, …")
+    return {name: samples[name].metric for name in metrics}

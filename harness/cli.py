@@ -4,11 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.commands import COMMANDS
+from harness import commands
 from harness.errors import HarnessError
 
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     """The parsed arguments; what follows ` -- ` is the command of those commands that take one."""
     cut = words.index("--") if "--" in words else len(words)
-    top = parser()
+    top = parser(words[0] if words and words[0] in commands.COMMANDS else None)
     chosen = top.parse_args(words[:cut])
     rest = list(words[cut + 1 :])
     if rest and not hasattr(chosen, "command"):
@@ -44,8 +45,8 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     return chosen
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; parsed arguments carry the command's function as `run`."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands, or of one; parsed arguments carry the command's function as `run`."""
     top = argparse.ArgumentParser(prog="osv-harness", description="Says whether OSv still works, cell by cell.")
     named = os.environ.get("OSV_ROOT")
     shared = argparse.ArgumentParser(add_help=False)
@@ -53,10 +54,11 @@ def parser() -> argparse.ArgumentParser:
         "--osv-root", type=Path, metavar="DIR", default=Path(named) if named else None,
         help="an OSv checkout (default: OSV_ROOT); without one the kernel is linux",
     )  # fmt: skip
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
+    subparsers = top.add_subparsers(metavar="COMMAND", required=True)
+    for name in [only] if only else commands.COMMANDS:
+        module = import_module(f"{commands.__name__}.{name}")
         summary = (module.__doc__ or "").partition("\n")[0]
-        command = commands.add_parser(name, parents=[shared], help=summary, description=summary)
+        command = subparsers.add_parser(name, parents=[shared], help=summary, description=summary)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return top

@@ -11,6 +11,7 @@ from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.lab import Lab
+from harness.measure.suite import names as measurements
 from harness.pytest_verdicts import AppTest, GuestRun, Keeper
 from harness.report import junit
 from harness.report.progress import Progress
@@ -20,7 +21,7 @@ from harness.verdict import Outcome
 LAB = pytest.StashKey[Lab]()
 CELLS = pytest.StashKey[list[Cell]]()
 RUNS = pytest.StashKey[Path]()
-APPS = Path("tests/apps")
+BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--set", dest="cell_set", metavar="NAME", help="a named set of cells of matrix.toml")
     group.addoption("--osv-root", type=Path, metavar="DIR", help="an OSv checkout (default: OSV_ROOT)")
     group.addoption("--duration", type=float, default=3.0, metavar="SECONDS", help="of each load of an app")
+    group.addoption("--history", metavar="URL", help="keep verdicts there too; measurements always are kept")
     group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
 
 
@@ -77,7 +79,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     with subscribed(Progress()):
         try:
             for cell in config.stash[CELLS]:
-                if _asked_for(config, APPS):
+                if any(_asked_for(config, folder) for folder in BUILT_BY_ITEM):
                     lab.prepare_apps(cell)
                 else:
                     lab.runner(cell).prepare()
@@ -89,9 +91,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test that takes `cell` and one of our runners an item for each asked cell; with `guest_program` one
-    for each in-guest test of it, with `app_name` one for each app."""
+    for each in-guest test of it, with `app_name` one for each app, with `measurement` one for each of those."""
     taken = set(metafunc.fixturenames)
-    if "cell" not in taken or not taken & {"run_guest", "run_app"}:
+    if "cell" not in taken or not taken & {"run_guest", "run_app", "measure"}:
         return
     lab = metafunc.config.stash[LAB]
     try:
@@ -103,6 +105,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         elif "app_name" in taken:
             named = [(cell, name) for cell in cells for name in apps.names_for(cell)]
             metafunc.parametrize(("cell", "app_name"), named, ids=[f"{cell}/{name}" for cell, name in named])
+        elif "measurement" in taken:
+            measured = [(cell, name) for cell in cells for name in measurements(cell)]
+            ids = [f"{cell}/{name}" for cell, name in measured]
+            metafunc.parametrize(("cell", "measurement"), measured, ids=ids)
         else:
             metafunc.parametrize("cell", cells, ids=[str(cell) for cell in cells])
     except HarnessError as error:
@@ -118,7 +124,13 @@ def lab(pytestconfig: pytest.Config) -> Lab:
 @pytest.fixture
 def keeper(lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> Keeper:
     """What turns a verdict into pytest's outcome, and keeps its evidence."""
-    return Keeper(lab, pytestconfig.stash[RUNS], record_property)
+    runs, history = pytestconfig.stash[RUNS], pytestconfig.getoption("--history")
+    if not history:
+        return Keeper(lab, runs, record_property)
+    # The history and its statistics take a second to import, which nobody pays who wants none.
+    from harness.pytest_history import Rememberer
+
+    return Keeper(lab, runs, record_property, Rememberer(lab, history, runs.name))
 
 
 @pytest.fixture
@@ -131,6 +143,17 @@ def run_guest(lab: Lab, keeper: Keeper) -> GuestRun:
 def run_app(lab: Lab, keeper: Keeper, pytestconfig: pytest.Config) -> AppTest:
     """Runs an app on a cell."""
     return AppTest(lab, keeper, pytestconfig.getoption("--duration"))
+
+
+@pytest.fixture
+def measure(
+    lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> Callable[[Cell, str], None]:
+    """Takes a measurement of a cell, keeps it, and compares it with what is known."""
+    from harness.pytest_history import Measurer
+
+    options = pytestconfig.getoption
+    return Measurer(lab, options("--history"), pytestconfig.stash[RUNS], options("--duration"), record_property)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

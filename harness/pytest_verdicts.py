@@ -22,13 +22,20 @@ from harness.verdict import Outcome
 SHOWN_LINES = 20
 
 
+Remember = Callable[[Image, Run, bool], None]
+"""Adds a verdict to the history, with whether it was expected not to pass."""
+
+
 class Keeper:
     """Notes what reports need of a run, keeps the evidence of what is no pass, and ends the test as it asks."""
 
-    def __init__(self, lab: Lab, runs: Path, record: Callable[[str, object], None]) -> None:
+    def __init__(
+        self, lab: Lab, runs: Path, record: Callable[[str, object], None], remember: Remember | None = None
+    ) -> None:
         self._lab = lab
         self._runs = runs
         self._record = record
+        self._remember = remember
 
     def conclude(
         self, cell: Cell, image: Image, run: Run, figures: Mapping[str, object], keep: Callable[[Path], None]
@@ -42,6 +49,8 @@ class Keeper:
         accelerator = self._lab.accelerator(cell)
         self._note(cell, image, run, accelerator, figures)
         expectation = expected(cell, run.program.name, accelerator)
+        if self._remember:
+            self._remember(image, run, expectation is not None)
         if outcome is Outcome.PASSED and expectation is None:
             return
         folder = None if outcome is Outcome.PASSED else self._keep(run, image, accelerator, keep)

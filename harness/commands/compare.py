@@ -23,7 +23,7 @@ from harness.report.progress import Progress
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two sides, and what of them."""
     parser.add_argument(
-        "a", metavar="A", help="a commit, +OPTION, a checkout's folder, or a cell (linux:qemu-rofs)"
+        "a", metavar="A", help="a commit, +OPTION, a checkout's folder, or a cell: linux:qemu-rofs"
     )
     parser.add_argument("b", metavar="B", help="likewise")
     parser.add_argument("--cell", required=True, help="the cell of what names none: qemu-ramfs")
@@ -36,12 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--interesting", type=float, default=1.0, metavar="PERCENT",
         help="stop where a change is surely less than this (default: 1)",
     )  # fmt: skip
-    parser.add_argument("--duration", type=float, default=3.0, metavar="SECONDS", help="of each load of an app")
+    parser.add_argument(
+        "--duration", type=float, default=sides.DURATION, metavar="SECONDS", help="of each load of an app"
+    )
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build, compare, show; 1 if B is worse in anything."""
+    """Build, compare, show; 1 if B is worse in anything by as much as interests."""
     if arguments.pairs < 1 or arguments.interesting < 0:
         raise HarnessError("A comparison wants at least one pair, and no negative --interesting.")
     lab = Lab(arguments.osv_root)
@@ -56,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = sides.compare(a, b, metrics, arguments.pairs, arguments.interesting / 100, keep, Random())
         history.add([_document(a, b, found)])
     _show(screen(), a, b, found)
-    return int(any(_worse(one) for one in found.values()))
+    least = arguments.interesting / 100
+    return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in found.values()))
 
 
 def _show(out: Console, a: sides.Side, b: sides.Side, found: dict[str, Judgement]) -> None:

@@ -210,11 +210,11 @@ class Qemu:
         board = self._board(machine)
         names = ["monitor", "debug"] + (["control"] if machine.control else [])
         with ExitStack() as stack:
-            ours_and_theirs: Sequence[socket.socket | FileIO] = _pipe() if machine.counted else socket.socketpair()
-            console, their_console = ours_and_theirs
+            console, their_console = _console(machine)
             pairs = {name: socket.socketpair() for name in names}
+            stack.enter_context(their_console)
             theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
-            theirs["console"] = stack.enter_context(their_console).fileno()
+            theirs["console"] = their_console.fileno()
             wires = Wires(theirs["console"], theirs["monitor"], theirs["debug"], theirs.get("control", -1))
             machine, overlays = _with_unnamed_overlays(machine, stack)
             command = command_line(str(binary), board, machine, wires, memory)
@@ -236,11 +236,14 @@ def driver() -> Qemu:
     return Qemu("qemu", {"x86_64": "q35", "aarch64": "virt"})
 
 
-def _pipe() -> tuple[FileIO, FileIO]:
-    """A console's line that is never full, for a guest that waits for room runs instructions meanwhile.
+def _console(machine: Machine) -> tuple[socket.socket | FileIO, socket.socket | FileIO]:
+    """Our end of the console's line, and the machine's.
 
-    A socket is after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
+    A counted machine's is never full, for a guest that waits for room runs instructions meanwhile. A socket is
+    full after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
     """
+    if not machine.counted:
+        return socket.socketpair()
     ours, theirs = os.pipe()
     fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, LONG_CONSOLE)
     return FileIO(ours, "r"), FileIO(theirs, "w")

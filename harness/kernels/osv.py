@@ -66,7 +66,8 @@ class Osv:
         """The checkout's commit, as it is now."""
         checkout = Checkout(self.root)
         state = checkout.state()
-        return Origin(state.commit, str(state), checkout.committed())
+        described = f"{state.version}+changes" if state.dirty else state.version
+        return Origin(state.commit, described, checkout.committed())
 
     def describe(self) -> str:
         """`OSv v0.57.0-398-g0e34e4dc from /path`, and what is uncommitted."""

@@ -39,6 +39,12 @@ class Metric:
             raise HarnessError(f"{self.name!r} is no metric's name.", "Use letters, digits, _ + - / and dots.")
 
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of a whole that is measured too: a phase of a boot, a section of a kernel."""
+        return self.name.count(".") > 1 and self.name.startswith(("boot.", "size."))
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """Which kernel: its commit (for `linux`, its package's version), the hex SHA-256 of what was measured, and

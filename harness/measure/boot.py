@@ -81,7 +81,7 @@ class Booted:
 
 def boot(lab: Lab, image: Image, program: App) -> Booted:
     """Boot the image once with the program, by the clock. Raises `HarnessError` if that is no pass."""
-    run = lab.run_on(image, _program(lab, image.cell, program))
+    run = lab.run_on(image, _program(lab, image.cell, program), alone=True)
     if run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{program.name} did not pass on {image.cell}: {run.verdict.reason}.")
     return Booted(_phases(image.cell, run.transcript, run.verdict.observation.seconds))

@@ -80,8 +80,8 @@ def measuring(metric: str, cell: Cell) -> str:
 def prepare(
     lab: Lab, cell: Cell, name: str, duration: float | None = None, boots: int | None = None
 ) -> Measurement:
-    """Build what the measurement needs. Each `take` then boots: an app once, with loads of `duration` seconds each,
-    others `boots` times, or as often as one run deserves.
+    """Build what the measurement needs. Each `take` then boots: an app once, with loads of `duration` seconds
+    each, others `boots` times, or as often as one run deserves.
 
     Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement.
     """

@@ -1,4 +1,4 @@
-"""The two sides of a comparison, as a person names them: commits, options, cells, checkouts; built and measured."""
+"""The two sides of a comparison, as a person names them: commits, options, cells, checkouts; and their trial."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +15,9 @@ from harness.measure import Metric, Sample, suite
 from harness.measure.suite import Measured, Measurement
 from harness.regress.comparison import LEVEL, Comparison, Judgement
 
+DURATION = 3.0
+"""Seconds of each load of an app."""
+
 DEFAULT = ("boot.instructions", "size.kernel", "boot.wall")
 
 
@@ -30,8 +33,8 @@ class Side:
 def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: float) -> Side:
     """The side that `name` means, with all built that the metrics need.
 
-    It is a cell (`linux:qemu-rofs`), an option more (`+hide_symbols`) or none (`+`), a folder with an OSv checkout,
-    or a commit of the lab's. Raises `HarnessError` where it is none of these, or can't be built.
+    It is a cell (`linux:qemu-rofs`), an option more (`+hide_symbols`) or none (`+`), a folder with an OSv
+    checkout, or a commit of the lab's. Raises `HarnessError` where it is none of these, or can't be built.
     """
     metrics = list(metrics)
     if name.startswith("+"):
@@ -64,8 +67,8 @@ def compare(
 ) -> dict[str, Judgement]:  # fmt: skip
     """Measure the sides in pairs, in random order, until each metric is decided or `most` pairs are used.
 
-    `keep` is given everything that was measured. Raises `HarnessError` if what is measured does not pass on a side,
-    or if neither measures a metric.
+    `keep` is given everything that was measured. Raises `HarnessError` if what is measured does not pass on a
+    side, or if neither measures a metric.
     """
     metrics = list(metrics)
     first = _pair(a, b, list(a.measurements), keep, dice)
@@ -78,6 +81,13 @@ def compare(
         comparison.add(_values(_pair(a, b, needed, keep, dice), metrics))
         publish("comparison.pair", f"{a.name} and {b.name}", f"{comparison.pairs} of at most {most} pairs")
     return comparison.judgements()
+
+
+def once(side: Side, measurement: str, metric: str) -> float:
+    """One value of a metric."""
+    samples = {sample.metric.name: sample for sample in side.measurements[measurement].take().samples}
+    _kinds(samples, [metric])
+    return samples[metric].value
 
 
 _Pair = tuple[dict[str, Sample], dict[str, Sample]]

@@ -1,0 +1,92 @@
+"""Show the changes in the history that the statistics stand behind; with --confirm, rerun the suspects first."""
+
+import argparse
+import json
+from fnmatch import fnmatchcase
+from random import Random
+from uuid import uuid4
+
+from rich.console import Console
+
+from harness.commands._screen import screen, table
+from harness.errors import HarnessError
+from harness.events import subscribed
+from harness.history.store import History
+from harness.lab import Lab
+from harness.measure import Sample
+from harness.regress import Finding
+from harness.regress.standing import KIND, rerun, standing, unconfirmed
+from harness.report.page.readable import percent, shown
+from harness.report.progress import Progress
+
+LEAST = 0.01
+"""Percent: an exact number tells every change, and no kernel's size stays the same from commit to commit."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which, and whether to rerun."""
+    parser.add_argument("--cell", metavar="PATTERN", default="*", help="only these cells: 'osv:*-rofs-*'")
+    parser.add_argument("--metric", metavar="PATTERN", default="*", help="only these metrics: 'boot.*'")
+    parser.add_argument(
+        "--least", type=float, default=LEAST, metavar="PERCENT", help=f"no smaller changes (default: {LEAST:g})"
+    )
+    parser.add_argument("--parts", action="store_true", help="phases, sections and folders too, not wholes alone")
+    parser.add_argument("--confirm", action="store_true", help="rerun what is suspect and was never rerun")
+    parser.add_argument("--history", metavar="URL", help="which (default: the user's own)")
+    parser.add_argument("--json", action="store_true", help="print findings as JSON, one a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show them; 1 if any is for the worse."""
+    out = screen()
+    with History(arguments.history) as history:
+        samples = [one for one in history.samples() if _asked_for(one, arguments)]
+        if arguments.confirm:
+            suspects = unconfirmed(samples, history.documents(KIND))
+            _confirm(Lab(arguments.osv_root), history, suspects, out)
+        every = standing(samples, history.documents(KIND))
+    found = [one for one in every if abs(one.change) >= arguments.least / 100]
+    shown_ones = [one for one in found if arguments.parts or not one.metric.is_part]
+    if arguments.json:
+        for one in shown_ones:
+            print(json.dumps(one.to_json()))
+    elif not shown_ones:
+        out.print(f"No change among {len({one.series for one in samples})} series of {len(samples)} samples.")
+    else:
+        out.print(_table(shown_ones))
+        if left_out := len(every) - len(shown_ones):
+            out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
+    return int(any(one.worse for one in shown_ones))
+
+
+def _asked_for(one: Sample, arguments: argparse.Namespace) -> bool:
+    return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
+
+
+def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) -> None:
+    dice, mark = Random(), uuid4().hex
+    for one in suspects:
+        about = f"{one.metric.name} on {one.cell}, {one.before.described} to {one.after.described}"
+        try:
+            with subscribed(Progress()):
+                done, document = rerun(lab, one, dice, mark)
+        except HarnessError as error:
+            out.print(f"not rerun: {about}: {error.happened}", markup=False)
+            continue
+        history.add([document])
+        said = "confirmed" if done.confirmed else "dropped"
+        out.print(f"{said} after {done.pairs} pairs of reruns: {about}", markup=False)
+
+
+def _table(found: list[Finding]) -> object:
+    rows = table("", "metric", "cell", "change", "from", "to", "began with", "rerun", "cause")
+    for number, one in enumerate(found, 1):
+        low, high = (percent(end) for end in one.interval)
+        change = percent(one.change) + ("" if one.metric.exact else f" ({low} to {high})")
+        rerun_said = "exact" if one.metric.exact else {True: "confirmed", None: "none yet"}.get(one.confirmed, "")
+        rows.add_row(
+            str(number), one.metric.name, one.cell, f"{change} {'worse' if one.worse else 'better'}",
+            shown(one.old_level, one.metric.unit), shown(one.new_level, one.metric.unit),
+            one.after.described or one.after.commit[:12], rerun_said, str(one.cause),
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,101 @@
+"""The history in pytest: verdicts added to it, measurements taken, kept and compared with what came before."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.cell import Cell
+from harness.errors import HarnessError
+from harness.events import subscribed
+from harness.expectations import expected
+from harness.history.records import Judged
+from harness.history.store import History
+from harness.lab import Lab
+from harness.machine import Image
+from harness.measure import Sample, suite
+from harness.measure.taking import Taker
+from harness.programs import Run
+from harness.regress import Finding
+from harness.regress.standing import KIND, standing
+from harness.report.page.readable import percent, shown
+from harness.report.progress import Progress
+from harness.report.trend import draw
+
+LEAST = 1e-4
+"""Relative: no smaller change fails an item. Exact numbers tell every one, and no kernel stays the same."""
+
+
+class Rememberer:
+    """Adds verdicts to a history."""
+
+    def __init__(self, lab: Lab, url: str, run: str) -> None:
+        self._lab = lab
+        self._url = url
+        self._run = run
+
+    def __call__(self, image: Image, run: Run, expected: bool) -> None:
+        taker = Taker(self._lab, image, self._run)
+        verdict = run.verdict
+        judged = Judged(
+            "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
+            expected, verdict.reason, verdict.observation.seconds, taker.version, taker.environment, self._run,
+            time.time(),
+        )  # fmt: skip
+        with History(self._url) as history:
+            history.add([judged])
+
+
+class Measurer:
+    """Call it with a cell and a measurement: it passes if nothing of it is found to have become worse."""
+
+    def __init__(
+        self, lab: Lab, url: str | None, runs: Path, duration: float, record: Callable[[str, object], None]
+    ) -> None:
+        self._lab = lab
+        self._url = url
+        self._runs = runs
+        self._duration = duration
+        self._record = record
+
+    def __call__(self, cell: Cell, name: str) -> None:
+        __tracebackhide__ = True
+        try:
+            with subscribed(Progress()):
+                taken = suite.prepare(self._lab, cell, name, self._duration).take()
+            with History(self._url) as history:
+                history.add([*taken.samples, *taken.documents])
+                series = {one.series for one in taken.samples}
+                known = [one for one in history.samples(cell=str(cell)) if one.series in series]
+                found = standing(known, history.documents(KIND))
+        except HarnessError as error:
+            if expectation := expected(cell, name.removeprefix("app-"), self._lab.accelerator(cell)):
+                pytest.xfail(f"not measured, as expected: {expectation.reason}")
+            pytest.fail(f"harness_error: {error}", pytrace=False)
+        for sample in taken.samples:
+            self._record(sample.metric.name, f"{sample.value:g} {sample.metric.unit}")
+        self._judge(taken.samples, known, found)
+
+    def _judge(self, taken: Sequence[Sample], known: Sequence[Sample], found: Sequence[Finding]) -> None:
+        __tracebackhide__ = True
+        this = taken[0].version
+        if all(one.version == this for one in known):
+            self._record("baseline", "none yet")
+            print(f"no baseline yet: {taken[0].cell} was measured for the first time, at {this.described}")
+            return
+        worse = [one for one in found if one.after == this and one.worse and abs(one.change) >= LEAST]
+        if worse:
+            path = draw(known, worse, self._runs)
+            pytest.fail("\n".join([*(_said(one) for one in worse), f"plotted in {path}"]), pytrace=False)
+
+
+def _said(one: Finding) -> str:
+    low, high = (percent(end) for end in one.interval)
+    how_sure = "exact" if one.metric.exact else f"95% interval {low} to {high}, probability {one.probability:.2g}"
+    rerun = "" if one.metric.exact or one.confirmed else "; not rerun yet: osv-harness findings --confirm"
+    return (
+        f"{one.metric.name} of {one.subject or 'the kernel'} on {one.cell} is {percent(one.change)} worse since "
+        f"{one.after.described}: {shown(one.old_level, one.metric.unit)} to "
+        f"{shown(one.new_level, one.metric.unit)} ({how_sure}{rerun})"
+    )

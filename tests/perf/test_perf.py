@@ -1,0 +1,9 @@
+"""Everything that is measured of the asked cells: taken, kept in the history, compared with what is there."""
+
+from harness.cell import Cell
+from harness.pytest_history import Measurer
+
+
+def test_measurement(measure: Measurer, cell: Cell, measurement: str) -> None:
+    """Nothing of it has become worse since what came before."""
+    measure(cell, measurement)

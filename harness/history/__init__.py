@@ -1,1 +1,1 @@
-"""Everything that was ever measured or judged, kept for ever."""
+"""Everything that was ever measured or judged, kept for ever: `harness.history.store.History`."""

@@ -1,0 +1,77 @@
+"""Records as JSON Lines, which carry them from one history into another."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, NoReturn
+
+from harness.errors import HarnessError
+from harness.history.checks import Record, check
+from harness.history.records import Document, Judged
+from harness.measure import Sample
+
+SCHEMA = 1
+"""Raised with every change of a record's fields."""
+
+LINE_SIZE = 16 << 20  # bytes
+KINDS: Mapping[str, type[Sample] | type[Judged] | type[Document]] = {
+    "sample": Sample, "judged": Judged, "document": Document
+}  # fmt: skip
+CURE = "Nothing of it was imported. Ask for a new export, or remove the line."
+
+
+def line_of(record: Record) -> bytes:
+    """One line, with its end; ASCII without control characters, whatever a guest has said."""
+    row = {"type": type(record).__name__.lower(), "schema": SCHEMA, **record.to_json()}
+    return json.dumps(row, allow_nan=False).encode() + b"\n"
+
+
+def records_in(stream: IO[bytes]) -> Iterator[Record]:
+    """The records of a file that others wrote. Raises `HarnessError` that names the line which is not one."""
+    number = 0
+    while line := stream.readline(LINE_SIZE + 1):
+        number += 1
+        if not line.endswith(b"\n"):
+            if len(line) > LINE_SIZE:
+                raise HarnessError(f"Line {number} has more than {LINE_SIZE >> 20} MiB.", CURE)
+            raise HarnessError(f"Line {number} is cut off: what wrote the file was stopped.", CURE)
+        try:
+            yield _record(line)
+        except (ValueError, RecursionError, HarnessError) as error:
+            raise HarnessError(f"Line {number} is no record of a history: {_said(error)}.", CURE) from error
+
+
+def _record(line: bytes) -> Record:
+    """Raises `ValueError`."""
+    row = json.loads(line.decode(), parse_constant=_not_finite)
+    if not isinstance(row, dict):
+        raise ValueError("it is no object")
+    kind, schema = row.pop("type", None), row.pop("schema", None)
+    if type(schema) is not int or schema != SCHEMA:
+        raise ValueError(f"it is of schema {schema!a:.20}, and this harness knows {SCHEMA}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"its type is none of {', '.join(KINDS)}")
+    check(KINDS[kind], row)
+    return _of(KINDS[kind], row)
+
+
+def _of(kind: type[Sample] | type[Judged] | type[Document], row: Mapping[str, Any]) -> Record:
+    return kind.from_json(row)
+
+
+def _not_finite(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _said(error: Exception) -> str:
+    """What is wrong in one line that repeats nothing of the file: it may hold anything."""
+    match error:
+        case json.JSONDecodeError():
+            return f"it is not JSON: {error.msg} at byte {error.pos}"
+        case UnicodeDecodeError():
+            return f"it is not UTF-8 from byte {error.start} on"
+        case RecursionError():
+            return "it is nested too deeply"
+        case HarnessError():
+            return error.happened.rstrip(".")
+        case _:
+            return str(error)[:300]

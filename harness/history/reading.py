@@ -1,0 +1,145 @@
+"""Reads records of a history."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+
+from harness.history.checks import Record
+from harness.history.records import Document, Judged
+from harness.history.schema import DOCUMENTS, ENVIRONMENTS, JUDGED, METRICS, SAMPLES, VERSIONS
+from harness.measure import Better, Environment, Metric, Sample, Version
+
+ROWS = 5000
+"""Rows that are fetched at once: a history may be larger than the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run: its first and last moments in seconds since 1970, and what it brought."""
+
+    run: str
+    first: float
+    last: float
+    cells: tuple[str, ...]
+    commits: tuple[str, ...]
+    samples: int
+    judged: int
+    documents: int
+
+
+class Reader:
+    """Reads over one connection. Versions, environments and metrics are read once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._parts: dict[Table, dict[int, Any]] = {METRICS: {}, VERSIONS: {}, ENVIRONMENTS: {}}
+
+    def series(
+        self, table: Table, wanted: Mapping[str, object], since: float | None, last: int | None
+    ) -> list[Any]:
+        """Records in the order of their commits, then of when they were taken; the last of them if so asked.
+
+        `wanted` gives columns' values; that of `metric` may be a pattern. None is any.
+        """
+        conditions = list(self._conditions(table, wanted, since))
+        order = [VERSIONS.c.committed, table.c.taken, table.c.id]
+        query = select(table).join(VERSIONS, table.c.version_id == VERSIONS.c.id).where(*conditions)
+        if last is None:
+            return list(self._records(table, query.order_by(*order)))
+        query = query.order_by(*(column.desc() for column in order)).limit(last)
+        return list(self._records(table, query))[::-1]
+
+    def everything(self, table: Table, since: float | None) -> Iterator[Record]:
+        """Records in the order in which the history got them, a few in memory at a time."""
+        return self._records(table, select(table).where(*self._conditions(table, {}, since)).order_by(table.c.seq))
+
+    def by_id(self, table: Table, ids: Collection[str]) -> list[Record]:
+        """Those of the ids that are there."""
+        return list(self._records(table, select(table).where(table.c.id.in_(ids))))
+
+    def runs(self) -> list[RunRow]:
+        """Every run, the oldest first."""
+        found = []
+        for table in (SAMPLES, JUDGED, DOCUMENTS):
+            about = [table.c.run, table.c.cell, table.c.version_id]
+            query = select(*about, func.min(table.c.taken), func.max(table.c.taken), func.count()).group_by(*about)
+            found += [(table.name, *row) for row in self._connection.execute(query)]
+        self._read_parts(VERSIONS, {version for _, _, _, version, *_ in found})
+        found.sort(key=lambda row: row[1])
+        runs = [self._run(name, list(rows)) for name, rows in groupby(found, lambda row: row[1])]
+        return sorted(runs, key=lambda run: (run.first, run.run))
+
+    def _run(self, name: str, rows: list[tuple[Any, ...]]) -> RunRow:
+        counts = {table.name: 0 for table in (SAMPLES, JUDGED, DOCUMENTS)}
+        for table, *_, count in rows:
+            counts[table] += count
+        versions = {self._parts[VERSIONS][version] for _, _, _, version, *_ in rows}
+        ordered = sorted(versions, key=lambda version: (version.committed, version.commit))
+        cells = tuple(sorted({row[2] for row in rows}))
+        return RunRow(
+            name, min(row[4] for row in rows), max(row[5] for row in rows), cells,
+            tuple(dict.fromkeys(version.commit for version in ordered)), **counts,
+        )  # fmt: skip
+
+    def _conditions(
+        self, table: Table, wanted: Mapping[str, object], since: float | None
+    ) -> Iterator[ColumnElement[bool]]:
+        for name, value in wanted.items():
+            if value is not None and name == "metric":
+                yield table.c.metric_id.in_(self._metrics(str(value)))
+            elif value is not None:
+                yield table.c[name] == value
+        if since is not None:
+            yield table.c.taken >= since
+
+    def _metrics(self, pattern: str) -> list[int]:
+        """The keys of the metrics of that name, or whose names begin so: `boot.*`. Patterns of SQL differ."""
+        beginning, star, _ = pattern.partition("*")
+        rows = self._connection.execute(select(METRICS.c.id, METRICS.c.name))
+        return [key for key, name in rows if (name.startswith(beginning) if star else name == pattern)]
+
+    def _records(self, table: Table, query: Select[Any]) -> Iterator[Any]:
+        make = {SAMPLES: self._sample, JUDGED: self._judged, DOCUMENTS: self._document}[table]
+        needed = [part for part in self._parts if f"{part.name[:-1]}_id" in table.c]
+        result = self._connection.execute(query, execution_options={"yield_per": ROWS})
+        for rows in result.partitions():
+            for part in needed:
+                self._read_parts(part, {getattr(row, f"{part.name[:-1]}_id") for row in rows})
+            yield from map(make, rows)
+
+    def _read_parts(self, table: Table, keys: Iterable[int]) -> None:
+        known = self._parts[table]
+        missing = [key for key in keys if key not in known]
+        query = select(*(column for column in table.c if column.name != "content"))
+        for start in range(0, len(missing), ROWS):
+            some = query.where(table.c.id.in_(missing[start : start + ROWS]))
+            for key, *values in self._connection.execute(some):
+                if table is METRICS:
+                    name, unit, better, exact = values
+                    known[key] = Metric(name, unit, Better(better), exact)
+                else:
+                    known[key] = (Version if table is VERSIONS else Environment)(*values)
+
+    def _sample(self, row: Row[Any]) -> Sample:
+        return Sample(
+            self._parts[METRICS][row.metric_id], row.value, row.cell, row.subject,
+            self._parts[VERSIONS][row.version_id], self._environment(row), row.run, row.taken, row.spread, row.id,
+        )  # fmt: skip
+
+    def _judged(self, row: Row[Any]) -> Judged:
+        return Judged(
+            row.suite, row.cell, row.test, row.outcome, row.expected, row.reason, row.seconds,
+            self._parts[VERSIONS][row.version_id], self._environment(row), row.run, row.taken, row.id,
+        )  # fmt: skip
+
+    def _document(self, row: Row[Any]) -> Document:
+        version = self._parts[VERSIONS][row.version_id]
+        return Document(row.kind, row.cell, row.subject, json.loads(row.body), version, row.run, row.taken, row.id)
+
+    def _environment(self, row: Row[Any]) -> Environment:
+        where: Environment = self._parts[ENVIRONMENTS][row.environment_id]
+        return replace(where, load=row.load)

@@ -1,0 +1,132 @@
+"""The history itself: what was added is there for ever, and all of it or nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from sqlalchemy import Table
+
+from harness.history.checks import Record
+from harness.history.faults import explained
+from harness.history.lines import line_of, records_in
+from harness.history.opening import opened, writing
+from harness.history.place import place, shown
+from harness.history.reading import Reader, RunRow
+from harness.history.records import Document, Judged
+from harness.history.schema import DOCUMENTS, JUDGED, SAMPLES
+from harness.history.writing import Writer, sound
+from harness.measure import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How many of the records of a file were new to the history, and how many it had."""
+
+    new: int
+    known: int
+
+
+class History:
+    """All samples, verdicts and documents in one database, which any number of processes may use at once.
+
+    `url` is a path or `postgresql://user@host/database`; without one it is OSV_HARNESS_HISTORY's, else a file of
+    this user's. The database is made, or brought up to date, when it is opened. Records are added, never changed.
+    An object may be used after a fork: it keeps no connection between calls. Every method raises `HarnessError`,
+    with a cure, if the database can't do what it should.
+    """
+
+    def __init__(self, url: str | Path | None = None) -> None:
+        self._url = place(url)
+        with explained(self._url):
+            self._engine = opened(self._url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def where(self) -> str:
+        """A path, or a URL without its password."""
+        return shown(self._url)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def add(self, records: Iterable[Sample | Judged | Document]) -> int:
+        """Add all, or nothing if an error comes; on return they are on the disk. Returns how many were new.
+
+        One that is there already, with the same id and content, is passed over. Raises `HarnessError` for one with
+        the id of another, or which can't be kept: a number that is not finite, a name that is too long.
+        """
+        return self._add(sound(record) for record in records).new
+
+    def samples(
+        self, *, metric: str | None = None, cell: str | None = None, subject: str | None = None,
+        run: str | None = None, since: float | None = None, last: int | None = None,
+    ) -> list[Sample]:  # fmt: skip
+        """Samples in the order of their commits, then of when they were taken.
+
+        `metric` is a name or the beginning of some, `boot.*`; `since` is in seconds since 1970; of what was found
+        only the `last` are given.
+        """
+        wanted = {"metric": metric, "cell": cell, "subject": subject, "run": run}
+        return self._series(SAMPLES, wanted, since, last)
+
+    def judged(
+        self, *, suite: str | None = None, cell: str | None = None, test: str | None = None,
+        run: str | None = None, since: float | None = None, last: int | None = None,
+    ) -> list[Judged]:  # fmt: skip
+        """Verdicts, in the same order."""
+        return self._series(JUDGED, {"suite": suite, "cell": cell, "test": test, "run": run}, since, last)
+
+    def documents(
+        self, kind: str | None = None, *, cell: str | None = None, subject: str | None = None,
+        run: str | None = None, since: float | None = None, last: int | None = None,
+    ) -> list[Document]:  # fmt: skip
+        """Documents, in the same order."""
+        return self._series(DOCUMENTS, {"kind": kind, "cell": cell, "subject": subject, "run": run}, since, last)
+
+    def runs(self) -> list[RunRow]:
+        """Every run, the oldest first."""
+        with self._reading() as reader:
+            return reader.runs()
+
+    def export(self, stream: IO[bytes], since: float | None = None) -> int:
+        """Write the records taken since then (seconds since 1970) as JSON Lines. Returns how many they were."""
+        count = 0
+        with self._reading() as reader:
+            for table in (SAMPLES, JUDGED, DOCUMENTS):
+                for record in reader.everything(table, since):
+                    stream.write(line_of(record))
+                    count += 1
+        return count
+
+    def import_(self, stream: IO[bytes]) -> Imported:
+        """Add the records of another history's export: all, or nothing if one line is unsound.
+
+        Raises `HarnessError` that names the line.
+        """
+        return self._add(records_in(stream))
+
+    def _add(self, records: Iterable[Record]) -> Imported:
+        with explained(self._url), writing(self._engine) as connection:
+            return Imported(*Writer(connection).add(records))
+
+    def _series(
+        self, table: Table, wanted: Mapping[str, str | None], since: float | None, last: int | None
+    ) -> list[Any]:
+        with self._reading() as reader:
+            return reader.series(table, wanted, since, last)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Reader]:
+        with explained(self._url), self._engine.connect() as connection:
+            yield Reader(connection)

@@ -1,0 +1,126 @@
+"""Puts records into a history: each once, and the same one for ever."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert, select
+
+from harness.errors import HarnessError
+from harness.history.checks import Record, body_text, check
+from harness.history.reading import Reader
+from harness.history.records import Document, Judged
+from harness.history.schema import DOCUMENTS, ENVIRONMENTS, JUDGED, METRICS, SAMPLES, VERSIONS
+from harness.measure import Environment, Metric, Sample, Version
+
+BATCH = 1000
+"""Records that are looked up and inserted by one statement each."""
+
+TABLE_OF: Mapping[type, Table] = {Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS}
+
+
+class Writer:
+    """Adds records in the transaction of `connection`, which must be the only one that writes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._reader = Reader(connection)
+        self._parts: dict[tuple[Table, Metric | Version | Environment], int] = {}
+
+    def add(self, records: Iterable[Record]) -> tuple[int, int]:
+        """How many were new, and how many known already. Raises `HarnessError` for one that is unsound, and for
+        one whose id another has."""
+        new = known = 0
+        for batch in _batches(records):
+            for kind, table in TABLE_OF.items():
+                ours = [record for record in batch if isinstance(record, kind)]
+                added = self._add(table, ours) if ours else 0
+                new, known = new + added, known + len(ours) - added
+        return new, known
+
+    def _add(self, table: Table, records: Sequence[Record]) -> int:
+        there = {record.id: record for record in self._reader.by_id(table, {record.id for record in records})}
+        fresh: dict[str, Record] = {}
+        for record in records:
+            twin = there.get(record.id) or fresh.get(record.id)
+            if twin is None:
+                fresh[record.id] = record
+            elif _as_kept(record) != _as_kept(twin):
+                kind = type(record).__name__.lower()
+                raise HarnessError(
+                    f"The history has another {kind} with the id {record.id}. Nothing was added.",
+                    "A record is never changed, and has an id of its own: was a line of an export edited?",
+                )
+        rows = [self._row(record) for record in fresh.values()]
+        if rows:
+            self._connection.execute(insert(table), rows)
+        return len(rows)
+
+    def _row(self, record: Record) -> dict[str, Any]:
+        version = self._part(VERSIONS, record.version)
+        shared = {"id": record.id, "cell": record.cell, "run": record.run, "taken": float(record.taken)}
+        row = {**shared, "version_id": version}
+        match record:
+            case Sample():
+                row |= self._where(record.environment)
+                row["metric_id"] = self._part(METRICS, record.metric)
+                row |= {"value": float(record.value), "spread": float(record.spread), "subject": record.subject}
+            case Judged():
+                row |= self._where(record.environment)
+                row |= {"suite": record.suite, "test": record.test, "outcome": str(record.outcome)}
+                row |= {"expected": record.expected, "reason": record.reason, "seconds": float(record.seconds)}
+            case Document():
+                row |= {"kind": record.kind, "subject": record.subject, "body": body_text(record.body)}
+        return row
+
+    def _where(self, environment: Environment) -> dict[str, Any]:
+        key = self._part(ENVIRONMENTS, replace(environment, load=0.0))
+        return {"environment_id": key, "load": float(environment.load)}
+
+    def _part(self, table: Table, part: Metric | Version | Environment) -> int:
+        """The key of the row with this content, which is added if it is new."""
+        if (table, part) not in self._parts:
+            values = {name: value for name, value in asdict(part).items() if name in table.c}
+            if isinstance(part, Version):
+                values["committed"] = float(part.committed)  # an integer's JSON, and so its digest, is another
+            content = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+            known = select(table.c.id).where(table.c.content == content)
+            key = self._connection.scalar(known)
+            if key is None:
+                self._connection.execute(insert(table), {**values, "content": content})
+                key = self._connection.scalar(known)
+            self._parts[table, part] = int(key or 0)
+        return self._parts[table, part]
+
+
+def sound(record: Record) -> Record:
+    """The record. Raises `HarnessError` if it can't be kept."""
+    try:
+        check(type(record) if type(record) in TABLE_OF else Sample, record)
+    except (ValueError, TypeError) as error:
+        told = getattr(record, "id", "?")
+        raise HarnessError(
+            f"The {type(record).__name__.lower()} {told!a:.80} can't be kept: {error}. Nothing was added.",
+            "This is a fault of what made it: report it.",
+        ) from error
+    return record
+
+
+def _as_kept(record: Record) -> Record:
+    """With a float for a great integer; with JSON's lists for tuples, and its strings for keys."""
+    match record:
+        case Sample():
+            return replace(record, value=float(record.value))
+        case Document():
+            return replace(record, body=json.loads(body_text(record.body)))
+        case Judged():
+            return record
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    rest = iter(records)
+    while batch := list(islice(rest, BATCH)):
+        yield batch

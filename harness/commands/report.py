@@ -1,0 +1,97 @@
+"""Write a report of the history: one HTML page, Markdown for a pull request, text, or OpenMetrics."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.commands._screen import PIPED_WIDTH, screen
+from harness.errors import HarnessError
+from harness.history.store import History
+from harness.regress.standing import standing
+from harness.report.markdown import markdown
+from harness.report.openmetrics import openmetrics
+from harness.report.page import page
+from harness.report.page.screenshots import take
+from harness.report.page.told import Told
+from harness.report.summary import show
+
+PAGE = Path("report.html")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--history`, `--format`, `--output`, `--since`, `--cell`, `--screenshots`."""
+    parser.add_argument(
+        "--history", metavar="URL",
+        help="a file, or postgresql://user@host/database (default: OSV_HARNESS_HISTORY, else a file of yours)",
+    )  # fmt: skip
+    parser.add_argument("--format", choices=list(FORMATS), default="html")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help=f"(default: {PAGE} for html, else standard output)"
+    )
+    parser.add_argument("--since", metavar="DATE", help="only what was taken since then: 2026-11-01, UTC")
+    parser.add_argument("--cell", action="append", metavar="PATTERN", help="only these cells: 'osv:*-rofs-*'")
+    parser.add_argument("--screenshots", type=Path, metavar="DIR", help="pictures of the page (wants Chromium)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write it. What it says makes no difference to the status: `osv-harness compare` judges."""
+    if arguments.screenshots and arguments.format != "html":
+        raise HarnessError(f"There are no screenshots of {arguments.format}.", "Leave --format out.")
+    text = FORMATS[arguments.format](_told(arguments))
+    output: Path | None = arguments.output or (PAGE if arguments.format == "html" else None)
+    if output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(f"{output} can't be written: {error.strerror}.", "Give another --output.") from error
+    screen().print(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", markup=False)
+    if arguments.screenshots:
+        for path in take(output, arguments.screenshots):
+            screen().print(str(path), markup=False)
+    return 0
+
+
+def _told(arguments: argparse.Namespace) -> Told:
+    since = _moment(arguments.since)
+
+    def wanted(cell: str) -> bool:
+        return not arguments.cell or any(fnmatchcase(cell, pattern) for pattern in arguments.cell)
+
+    with History(arguments.history) as history:
+        samples = [sample for sample in history.samples(since=since) if wanted(sample.cell)]
+        judged = [judged for judged in history.judged(since=since) if wanted(judged.cell)]
+        documents = [document for document in history.documents(since=since) if wanted(document.cell)]
+    return Told(samples, judged, documents, standing(samples, documents))
+
+
+def _moment(date: str | None) -> float | None:
+    """Seconds since 1970 of a date, at midnight UTC unless it says otherwise."""
+    if date is None:
+        return None
+    try:
+        when = datetime.fromisoformat(date)
+    except ValueError as error:
+        raise HarnessError(f"{date!r} is no date.", "Write it so: 2026-11-01, or 2026-11-01T12:00.") from error
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def _text(told: Told) -> str:
+    """The summary, in colour where it will be read on a terminal."""
+    out = StringIO()
+    terminal = sys.stdout.isatty()
+    width = None if terminal else PIPED_WIDTH
+    show(told, Console(file=out, highlight=False, force_terminal=terminal, width=width))
+    return out.getvalue()
+
+
+FORMATS: dict[str, Callable[[Told], str]] = {
+    "html": page, "markdown": markdown, "text": _text, "openmetrics": openmetrics,
+}  # fmt: skip

@@ -1,0 +1,126 @@
+"""The report as OpenMetrics text, for those who scrape: the latest number of every series, and counts of verdicts.
+
+Source: github.com/OpenObservability/OpenMetrics, specification/OpenMetrics.md (1.0).
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from harness.measure import Metric, Version
+from harness.report.page.outcomes import BAD, by_test, counts, standing
+from harness.report.page.readable import version_name
+from harness.report.page.series import Series, series_of
+from harness.report.page.timeline import Timeline
+from harness.report.page.told import Told, safe_text
+
+BASE_UNITS = {
+    "B": ("bytes", 1.0), "KiB": ("bytes", 2.0**10), "MiB": ("bytes", 2.0**20), "GiB": ("bytes", 2.0**30),
+    "s": ("seconds", 1.0), "ms": ("seconds", 1e-3), "us": ("seconds", 1e-6), "µs": ("seconds", 1e-6),
+    "ns": ("seconds", 1e-9),
+}  # fmt: skip
+"""Prometheus wants base units; the rest keep theirs, as a word."""
+
+FORBIDDEN = re.compile(r"[^a-zA-Z0-9_]+")
+
+Labels = Mapping[str, str]
+Family = tuple[str, str, str]
+"""Name, unit and help of a family of gauges."""
+Families = dict[str, tuple[Family, dict[str, float]]]
+"""By name: the family, and its values by their labels as text."""
+
+LATEST: Family = ("osv_latest_version", "", "The latest version known of a cell; always 1.")
+VERDICTS: Family = ("osv_verdicts", "", "Tests by their latest outcome.")
+UNEXPECTED: Family = ("osv_unexpected_verdicts", "", "Tests whose latest outcome was not expected.")
+JUDGED: Family = ("osv_judged_timestamp_seconds", "seconds", "When a test of the suite was last judged.")
+FINDINGS: Family = ("osv_findings", "", "Changes that the statistics stand behind.")
+
+
+def openmetrics(told: Told) -> str:
+    """The exposition, ended by `# EOF`. Samples bear no timestamps: what is old says so by its version."""
+    told = told.safe
+    timeline = Timeline(told)
+    families: Families = {}
+    for one in series_of(told, timeline):
+        family, factor = _family(one.metric)
+        _put(families, family, _named(one), one.points[-1].value * factor)
+    latest: dict[str, tuple[int, Version]] = {}
+    for row in told.rows:
+        number = timeline.number(row.cell, row.version) or 0
+        if row.cell not in latest or number > latest[row.cell][0]:
+            latest[row.cell] = number, row.version
+    for cell, (_, version) in latest.items():
+        labels = {"cell": cell, "commit": version.commit, "version": version_name(version)}
+        _put(families, LATEST, labels, 1)
+    _put_verdicts(families, told)
+    lines = [line for name in sorted(families) for line in _lines(*families[name])]
+    return "\n".join([*lines, "# EOF"]) + "\n"
+
+
+def _put(families: Families, family: Family, labels: Labels, value: float) -> None:
+    """Two metrics can come to the same name: they share a family, and their label `metric` tells them apart."""
+    families.setdefault(family[0], (family, {}))[1][_labels(labels)] = value
+
+
+def _family(metric: Metric) -> tuple[Family, float]:
+    """The family that a metric belongs to, and what its numbers are multiplied by."""
+    unit, factor = BASE_UNITS.get(metric.unit, (metric.unit.replace("/", " per "), 1.0))
+    unit = FORBIDDEN.sub("_", unit).strip("_").lower()
+    name = FORBIDDEN.sub("_", f"osv_metric_{metric.name}").strip("_")
+    if unit and not name.endswith(f"_{unit}"):
+        name = f"{name}_{unit}"
+    return (name, unit, f"The latest measurement; {metric.better} is better."), factor
+
+
+def _named(one: Series) -> Labels:
+    where = one.environment
+    labels = {
+        "metric": one.metric.name, "cell": one.cell, "subject": one.subject, "accelerator": where.accelerator,
+        "emulator": where.emulator,
+    }  # fmt: skip
+    return (
+        labels if one.metric.exact else labels | {"host": where.host, "fingerprint": where.fingerprint(one.metric)}
+    )
+
+
+def _put_verdicts(families: Families, told: Told) -> None:
+    by_suite = defaultdict(list)
+    for test in by_test(told):
+        by_suite[test.cell, test.suite].append(test)
+    for (cell, suite), tests in by_suite.items():
+        about = {"cell": cell, "suite": suite}
+        for count in counts(tests):
+            _put(families, VERDICTS, about | {"outcome": count.words, "standing": count.standing}, count.number)
+        _put(families, UNEXPECTED, about, sum(standing(test.latest) == BAD for test in tests))
+        _put(families, JUDGED, about, max(test.latest.taken for test in tests))
+    for way in ("worse", "better"):
+        number = sum(finding.worse is (way == "worse") for finding in told.findings)
+        _put(families, FINDINGS, {"way": way}, number)
+
+
+def _lines(family: Family, values: Mapping[str, float]) -> Iterator[str]:
+    name, unit, meaning = family
+    yield f"# TYPE {name} gauge"
+    if unit:
+        yield f"# UNIT {name} {unit}"
+    yield f"# HELP {name} {_escaped(meaning)}"
+    for labels, value in values.items():
+        yield f"{name}{labels} {_number(value)}"
+
+
+def _labels(labels: Labels) -> str:
+    inside = ",".join(f'{name}="{_escaped(safe_text(value))}"' for name, value in labels.items())
+    return f"{{{inside}}}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(float(value))

@@ -1,0 +1,88 @@
+"""The matrix as a grid of verdicts: kernel, arch, hypervisor and profile down, filesystems across."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.cell import Cell
+from harness.errors import CellError
+from harness.matrix import Matrix
+from harness.report.page.figures import anchor
+from harness.report.page.outcomes import BAD, GOOD, Count, Test, counts
+
+ELSEWHERE = "other"
+"""The column of cells whose names this matrix can't read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """One cell's verdicts. Without `counts` it was not run: `why` says whether it could be."""
+
+    cell: str
+    anchor: str
+    counts: Sequence[Count]
+    standing: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cells that differ in nothing but their filesystem."""
+
+    name: str
+    squares: Sequence[Square]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """`columns` name the squares of every row."""
+
+    columns: Sequence[str]
+    rows: Sequence[Row]
+
+
+def grid(tests: Sequence[Test], matrix: Matrix) -> Grid:
+    """The grid of all cells that were ever run, and of those beside them."""
+    by_cell: dict[str, list[Test]] = defaultdict(list)
+    for test in tests:
+        by_cell[test.cell].append(test)
+    rows: dict[str, dict[str, Square]] = defaultdict(dict)
+    examples: dict[str, Cell] = {}
+    for name, alike in by_cell.items():
+        row, column, cell = _place(name, matrix)
+        rows[row][column] = _square(name, alike)
+        if cell:
+            examples[row] = cell
+    columns = [*matrix.axes["fs"].values]
+    if any(ELSEWHERE in squares for squares in rows.values()):
+        columns.append(ELSEWHERE)
+    return Grid(
+        columns,
+        [
+            Row(name, [squares.get(column) or _hole(examples.get(name), column, matrix) for column in columns])
+            for name, squares in sorted(rows.items())
+        ],
+    )
+
+
+def _place(name: str, matrix: Matrix) -> tuple[str, str, Cell | None]:
+    """The row and column of a cell, and the cell, if its name is one of this matrix."""
+    try:
+        cell = matrix.parse(name, "")
+    except CellError:
+        return name, ELSEWHERE, None
+    options = "".join(f" +{option}" for option in cell.options)
+    return f"{cell.kernel} {cell.arch} {cell.hypervisor} {cell.profile}{options}", cell.fs, cell
+
+
+def _square(name: str, tests: Sequence[Test]) -> Square:
+    counted = counts(tests)
+    return Square(name, anchor("cell", name), counted, BAD if any(c.standing == BAD for c in counted) else GOOD)
+
+
+def _hole(beside: Cell | None, fs: str, matrix: Matrix) -> Square:
+    if beside is None or fs == ELSEWHERE:
+        return Square("", "", (), "none")
+    cell = Cell(beside.kernel, beside.arch, beside.hypervisor, fs, beside.profile, beside.options)
+    invalid = matrix.invalid(cell)
+    return Square(str(cell), "", (), "invalid" if invalid else "none", invalid or "")

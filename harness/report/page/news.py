@@ -1,0 +1,141 @@
+"""What matters most, first: findings and verdicts that were not expected, as rows of words."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from harness.history.records import Judged
+from harness.regress import Finding
+from harness.report.page.outcomes import BAD, Test, standing, symbol, words
+from harness.report.page.parts import whole
+from harness.report.page.readable import moment, percent, scale, version_name
+
+Named = tuple[str, str, str]
+"""A metric's name, a cell, a subject: what a finding is about."""
+
+MOST_NEWS = 200
+"""Findings, and unexpected verdicts, that a report lists; it says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingWords:
+    """A finding in words. `commits` are those of `before` and `after`; `figure` is the id of the one where it is
+    marked, if there is one."""
+
+    worse: bool
+    metric: str
+    cell: str
+    subject: str
+    change: str
+    interval: str
+    levels: str
+    before: str
+    after: str
+    commits: tuple[str, str]
+    span: str
+    when: str
+    confidence: str
+    confirmed: str
+    figure: str = ""
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """What matters most first: worse before better, confirmed before not, wholes before their parts, great before
+    small; what a rerun refuted comes last."""
+    return sorted(
+        findings,
+        key=lambda found: (
+            found.confirmed is False,
+            not found.worse,
+            not found.confirmed,
+            whole(found.metric.name) is not None,
+            -abs(found.change),
+        ),
+    )
+
+
+def interval_words(finding: Finding) -> str:
+    """From where to where the change may be; an exact number's is what it is."""
+    low, high = (percent(bound) for bound in finding.interval)
+    return "exact" if low == high else f"{low} … {high}"
+
+
+def _confidence(finding: Finding) -> str:
+    chance = "no noise" if finding.metric.exact else f"p = {finding.probability:.2g}"
+    return f"{chance}, {finding.samples[0]} + {finding.samples[1]} samples"
+
+
+def _span(finding: Finding) -> str:
+    """Between which versions the step surely lies, where that is more than between its two."""
+    if finding.span is None or finding.span == (finding.before, finding.after):
+        return ""
+    return f"surely after {version_name(finding.span[0])}, by {version_name(finding.span[1])}"
+
+
+def in_words(finding: Finding, figures: Mapping[Named, str]) -> FindingWords:
+    """The finding as people read it."""
+    shown = scale(finding.metric.unit, max(abs(finding.old_level), abs(finding.new_level)))
+    return FindingWords(
+        finding.worse,
+        finding.metric.name,
+        finding.cell,
+        finding.subject,
+        percent(finding.change),
+        interval_words(finding),
+        f"{shown.shown(finding.old_level)} → {shown.shown(finding.new_level)}",
+        version_name(finding.before),
+        version_name(finding.after),
+        (finding.before.commit, finding.after.commit),
+        _span(finding),
+        moment(finding.after.committed),
+        _confidence(finding),
+        {None: "not rerun", True: "confirmed by a rerun", False: "not seen again in a rerun"}[finding.confirmed],
+        figures.get((finding.metric.name, finding.cell, finding.subject), ""),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Findings of one step: the one that matters most, and the others."""
+
+    first: FindingWords
+    others: Sequence[FindingWords]
+
+
+def by_cause(findings: Sequence[Finding], figures: Mapping[Named, str] = MappingProxyType({})) -> list[Cause]:
+    """All findings in words, together where they share a cause; what matters most first."""
+    groups: dict[tuple[str, int], list[FindingWords]] = {}
+    for number, finding in enumerate(ordered(findings)):
+        # Cause 0 is that of findings whose cause is not known: each stands alone.
+        key = ("known", finding.cause) if finding.cause else ("unknown", number)
+        groups.setdefault(key, []).append(in_words(finding, figures))
+    return [Cause(first, others) for first, *others in groups.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class Unexpected:
+    """A test whose latest verdict was not expected; `since` is the version of the first such in a row."""
+
+    judged: Judged
+    words: str
+    symbol: str
+    since: str
+
+
+def unexpected(tests: Sequence[Test]) -> list[Unexpected]:
+    """The tests that want a look, those that changed last first."""
+    bad = [test for test in tests if standing(test.latest) == BAD]
+    rows = [(_first_bad(test), test) for test in bad]
+    return [
+        Unexpected(test.latest, words(test.latest), symbol(test.latest.outcome), version_name(first.version))
+        for first, test in sorted(rows, key=lambda pair: -pair[0].taken)
+    ]
+
+
+def _first_bad(test: Test) -> Judged:
+    first = test.latest
+    for judged in reversed(test.runs):
+        if standing(judged) != BAD:
+            break
+        first = judged
+    return first

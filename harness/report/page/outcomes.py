@@ -1,0 +1,127 @@
+"""Verdicts as people look for them: the latest of each test, its history, and counts with words and symbols."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.history.records import Judged
+from harness.report.page.figures import anchor
+from harness.report.page.timeline import Timeline
+from harness.report.page.told import Told
+
+MOST_RUNS = 20
+"""Verdicts of one test in a report."""
+
+MOST_VERDICTS = 100_000
+"""Verdicts of all tests in a report: about 3 MB of it. Where there are more tests, each shows fewer."""
+
+MOST_REASONS = 10_000
+"""Different reasons in a report: at most 3 MB of it."""
+
+LATEST_MOMENT = 8_640_000_000_000
+"""The last second that JavaScript's calendar has."""
+
+SYMBOLS = {
+    "passed": "✓", "failed": "✗", "crashed": "‼", "hung": "∞", "timed_out": "⏱", "guest_ended": "⏻",
+    "boot_failed": "⊘", "harness_error": "⚠", "skipped": "↷",
+}  # fmt: skip
+"""Told apart by shape, for those who can't by colour."""
+UNKNOWN_SYMBOL = "?"
+
+GOOD, EXPECTED, BAD = "good", "expected", "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One test on one cell with its verdicts, old first; never none."""
+
+    cell: str
+    suite: str
+    name: str
+    runs: Sequence[Judged]
+
+    @property
+    def latest(self) -> Judged:
+        """The last verdict."""
+        return self.runs[-1]
+
+
+def by_test(told: Told) -> list[Test]:
+    """Every test that was ever judged, by cell, suite and name."""
+    groups: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
+    for judged in sorted(told.judged, key=lambda judged: judged.taken):
+        groups[judged.cell, judged.suite, judged.test].append(judged)
+    return [Test(*key, runs) for key, runs in sorted(groups.items())]
+
+
+def standing(judged: Judged) -> str:
+    """How a person should take the verdict: `good`, `expected` (a failure that is), or `bad`.
+
+    A pass that was expected to fail is `bad`: what was expected is out of date.
+    """
+    if not judged.expected and judged.outcome != "skipped":
+        return BAD
+    return GOOD if judged.outcome in ("passed", "skipped") else EXPECTED
+
+
+def symbol(outcome: str) -> str:
+    """The outcome's symbol."""
+    return SYMBOLS.get(outcome, UNKNOWN_SYMBOL)
+
+
+def words(judged: Judged) -> str:
+    """The outcome in words, with whether it was expected where that is not plain."""
+    outcome = judged.outcome.replace("_", " ")
+    if judged.expected and judged.outcome not in ("passed", "skipped"):
+        return f"{outcome} as expected"
+    return f"{outcome} unexpectedly" if judged.outcome == "passed" and not judged.expected else outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many tests with one outcome; `standing` as of `standing()`."""
+
+    number: int
+    words: str
+    symbol: str
+    standing: str
+
+
+def counts(tests: Sequence[Test]) -> list[Count]:
+    """The latest outcomes of the tests, counted; those that want a look first, passes always."""
+    found = Counter((standing(test.latest), words(test.latest), symbol(test.latest.outcome)) for test in tests)
+    order = {BAD: 0, GOOD: 1, EXPECTED: 2}
+    return [
+        Count(number, told, sign, how)
+        for (how, told, sign), number in sorted(found.items(), key=lambda pair: (order[pair[0][0]], -pair[1]))
+    ]
+
+
+class Histories:
+    """The tests of each cell for the page's script, with each reason written once."""
+
+    def __init__(self, tests: Sequence[Test], timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._reasons: dict[str, int] = {"": 0}
+        self._outcomes: dict[tuple[str, str, str], int] = {}
+        self.most = max(1, min(MOST_RUNS, MOST_VERDICTS // max(1, len(tests))))
+        self.cells: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for test in tests:
+            runs = [self._run(judged) for judged in test.runs[-self.most :]]
+            row = {"name": test.name, "suite": test.suite, "runs": runs, "of": len(test.runs)}
+            self.cells[anchor("cell", test.cell)].append(row)
+
+    def to_json(self) -> dict[str, Any]:
+        """Tests by the cell's anchor. A run is version, outcome, seconds, reason, when (seconds since 1970);
+        an outcome its words, symbol and standing. Past `MOST_REASONS`, runs have no reason."""
+        return {"cells": self.cells, "outcomes": list(self._outcomes), "reasons": list(self._reasons)}
+
+    def _run(self, judged: Judged) -> list[Any]:
+        told = words(judged), symbol(judged.outcome), standing(judged)
+        outcome = self._outcomes.setdefault(told, len(self._outcomes))
+        if judged.reason not in self._reasons and len(self._reasons) < MOST_REASONS:
+            self._reasons[judged.reason] = len(self._reasons)
+        number = self._timeline.number(judged.cell, judged.version)
+        when = round(min(max(judged.taken, 0.0), LATEST_MOMENT))
+        return [number, outcome, round(judged.seconds, 3), self._reasons.get(judged.reason, 0), when]

@@ -1,0 +1,14 @@
+"""Which metrics are parts of a whole: boot phases, sections, libraries."""
+
+STACKS = {
+    "boot.instructions": "Boot phases, instructions",
+    "boot.wall": "Boot phases, time",
+    "size.section": "Kernel by section",
+    "size.archive": "Kernel by library",
+}
+"""What the metrics one level below these add up to."""
+
+
+def whole(metric: str) -> str | None:
+    """The stack that the metric is a part of, if it is one."""
+    return next((stem for stem in STACKS if metric.startswith(f"{stem}.")), None)

@@ -1,0 +1,73 @@
+"""Documents that are no loads: comparisons as tables, others as what they are."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.history.records import Document
+from harness.measure import Better
+from harness.regress.comparison import Decision, Judgement
+from harness.report.page.readable import moment, percent, shown
+from harness.report.page.told import Told
+
+MOST_RECORDS = 100
+LONGEST_TEXT = 20_000
+"""Characters of one document that is shown as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison says of one metric; `standing` is good, bad or nothing."""
+
+    metric: str
+    change: str
+    interval: str
+    pairs: int
+    words: str
+    standing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document: its judgements where it is a comparison, else its text."""
+
+    title: str
+    about: str
+    judgements: Sequence[Compared]
+    text: str
+
+
+def records(told: Told) -> list[Record]:
+    """The latest documents that are no loads, the last first."""
+    others = sorted((one for one in told.documents if one.kind != "load"), key=lambda one: -one.taken)
+    return [_record(document) for document in others[:MOST_RECORDS]]
+
+
+def _record(document: Document) -> Record:
+    title = f"{document.kind}: {document.subject}"
+    about = f"{document.cell}, {moment(document.taken)}"
+    try:
+        judgements = [_compared(Judgement.from_json(row)) for row in document.body["judgements"]]
+    # Another kind of document, or one of another version of this harness, can lack anything.
+    except Exception:
+        return Record(title, about, (), json.dumps(document.body, indent=1, ensure_ascii=False)[:LONGEST_TEXT])
+    return Record(title, about, judgements, "")
+
+
+def _compared(one: Judgement) -> Compared:
+    def change(value: float | None) -> str:
+        if value is None:
+            return ""
+        return percent(value) if one.relative else shown(value, one.metric.unit)
+
+    interval = " … ".join(change(end) for end in one.interval) if one.interval else ""
+    words, standing = _decided(one)
+    shown_interval = "exact" if one.metric.exact else interval
+    return Compared(one.metric.name, change(one.change), shown_interval, one.pairs, words, standing)
+
+
+def _decided(one: Judgement) -> tuple[str, str]:
+    if one.decision is Decision.CHANGED and one.change is not None:
+        worse = (one.change > 0) == (one.metric.better == Better.LOWER)
+        return ("▲ worse", "bad") if worse else ("▽ better", "good")
+    return ("no change", "") if one.decision is Decision.UNCHANGED else ("no change seen", "")

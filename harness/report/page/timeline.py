@@ -1,0 +1,66 @@
+"""The versions of each kernel, in the order of their history, each with a number that figures refer to."""
+
+from typing import Any
+
+from harness.measure import Version
+from harness.report.page.readable import moment, version_name
+from harness.report.page.told import Told
+
+
+def kernel_of(cell: str) -> str:
+    """The kernel that a cell's full name begins with."""
+    kernel, colon, _ = cell.partition(":")
+    return kernel if colon else ""
+
+
+Key = tuple[str, str, str]
+
+
+class Timeline:
+    """Numbers for versions: of two versions of one kernel, the later has the greater number.
+
+    The order is that of the commits where all of a kernel's are dated, else that of the first measurements.
+    """
+
+    def __init__(self, told: Told) -> None:
+        self._taken: dict[Key, float] = {}
+        self._committed: dict[Key, float] = {}
+        for row in told.rows:
+            self._note(row.cell, row.version, row.taken)
+        undated = {key[0] for key, committed in self._committed.items() if not committed}
+        keys = sorted(
+            self._taken,
+            key=lambda key: (key[0], 0.0 if key[0] in undated else self._committed[key], self._taken[key]),
+        )
+        self._numbers = {key: number for number, key in enumerate(keys)}
+
+    def number(self, cell: str, version: Version) -> int | None:
+        """The version's number, if anything was recorded of it."""
+        return self._numbers.get(_key(cell, version))
+
+    def kernels(self) -> dict[str, int]:
+        """How many versions there are of each kernel."""
+        counts: dict[str, int] = {}
+        for kernel, _, _ in self._numbers:
+            counts[kernel] = counts.get(kernel, 0) + 1
+        return counts
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Each version by its number: its name, commit, kernel and date."""
+        return [
+            {
+                "name": version_name(Version(commit, "", described)), "commit": commit, "kernel": kernel,
+                "when": moment(self._committed[key := (kernel, commit, described)] or self._taken[key]),
+            }
+            for kernel, commit, described in self._numbers
+        ]  # fmt: skip
+
+    def _note(self, cell: str, version: Version, taken: float) -> None:
+        key = _key(cell, version)
+        self._taken[key] = min(taken, self._taken.get(key, taken))
+        self._committed[key] = max(version.committed, self._committed.get(key, 0.0))
+
+
+def _key(cell: str, version: Version) -> Key:
+    # Not the digest: each cell has an image of its own, of the same commit.
+    return kernel_of(cell), version.commit, version.described

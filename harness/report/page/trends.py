@@ -1,0 +1,144 @@
+"""Figures of numbers by version: trends with their findings, and boot phases and sizes as stacked parts."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.regress import Finding
+from harness.report.page.figures import MOST_LINES, Figure, Kind, Line, Mark
+from harness.report.page.news import Named, interval_words, ordered
+from harness.report.page.parts import STACKS, whole
+from harness.report.page.readable import percent, version_name
+from harness.report.page.series import Series, environment_words, places
+from harness.report.page.timeline import Timeline
+
+MOST_PARTS = 12
+MOST_BARS = 40
+
+
+def trends(
+    series: Sequence[Series], findings: Sequence[Finding], timeline: Timeline
+) -> tuple[list[Figure], dict[Named, str]]:
+    """A figure for each metric, subject and kernel, a line for each cell and environment; and where each is drawn.
+
+    Parts of a stack are in its figure, and have one of their own only where a finding is about them.
+    """
+    told_of: dict[Named, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        told_of[finding.metric.name, finding.cell, finding.subject].append(finding)
+    groups: dict[tuple[str, str, str], list[Series]] = defaultdict(list)
+    for one in series:
+        if whole(one.metric.name) is None or _named(one) in told_of:
+            groups[one.metric.name, one.subject, one.kernel].append(one)
+    figures: list[Figure] = []
+    drawn: dict[Named, str] = {}
+    for alike in groups.values():
+        for first in range(0, len(alike), MOST_LINES):
+            chosen = alike[first : first + MOST_LINES]
+            more = f", part {first // MOST_LINES + 1}" if len(alike) > MOST_LINES else ""
+            figures.append(_trend(chosen, alike, told_of, timeline, more))
+            drawn |= {_named(one): figures[-1].id for one in chosen}
+    return figures, drawn
+
+
+def stacks(series: Sequence[Series]) -> list[Figure]:
+    """A figure for each cell, subject and environment that has parts of a stack."""
+    groups: dict[tuple[str, str, str, str], list[Series]] = defaultdict(list)
+    for one in series:
+        if stem := whole(one.metric.name):
+            print_ = one.environment.fingerprint(one.metric)
+            groups[stem, one.cell, one.subject, print_].append(one)
+    return [_stack(stem, parts, groups) for (stem, *_), parts in groups.items()]
+
+
+def group_of(metric: str) -> str:
+    """The part of the page where a metric's figures stand: its first word, and the app's or test's name."""
+    words = metric.split(".")
+    return ".".join(words[:2]) if words[0] == "app" else words[0]
+
+
+def _trend(
+    chosen: Sequence[Series],
+    alike: Sequence[Series],
+    told_of: Mapping[Named, Sequence[Finding]],
+    timeline: Timeline,
+    more: str,
+) -> Figure:
+    where = places(chosen)
+    lines = {_named(one): number for number, one in enumerate(chosen)}
+    marks = []
+    for finding in ordered([finding for name in lines for finding in told_of.get(name, ())]):
+        number = lines[finding.metric.name, finding.cell, finding.subject]
+        began = timeline.number(finding.cell, finding.after)
+        if began is not None and any(point.version == began for point in chosen[number].points):
+            marks.append(Mark(number, where[began], finding_words(finding), finding.worse))
+    first = chosen[0]
+    return Figure(
+        Kind.TREND,
+        group_of(first.metric.name),
+        _title(first),
+        f"{first.kernel} by version{more}",
+        first.metric.unit,
+        [one.line(where, _short(one) + environment_words(one, alike)) for one in chosen],
+        tuple(where),
+        marks,
+        first.metric.better,
+        _hidden(chosen),
+    )
+
+
+def finding_words(finding: Finding) -> str:
+    """The finding in one line: which way, how much, since when."""
+    way = "worse" if finding.worse else "better"
+    return f"{way}: {percent(finding.change)} ({interval_words(finding)}) since {version_name(finding.after)}"
+
+
+def _stack(stem: str, parts: list[Series], groups: Iterable[tuple[str, str, str, str]]) -> Figure:
+    # Phases stand in the order in which the last boot's were taken; sections and libraries by size.
+    ordered = sorted(parts, key=lambda one: one.latest if stem.startswith("boot.") else -one.points[-1].value)
+    versions = sorted(places(ordered))[-MOST_BARS:]
+    where = {number: place for place, number in enumerate(versions)}
+    shown, rest = ordered[:MOST_PARTS], ordered[MOST_PARTS:]
+    lines = [_bars(one.metric.name[len(stem) + 1 :], [one], where) for one in shown]
+    if rest:
+        lines.append(_bars(f"{len(rest)} others", rest, where))
+    first = parts[0]
+    twins = sum(key[:3] == (stem, first.cell, first.subject) for key in groups)
+    about = " · ".join(filter(None, (first.cell, first.subject, _place(first) if twins > 1 else "")))
+    left = len(places(ordered)) - len(versions)
+    note = f"The latest {MOST_BARS} versions; {left} older ones are not shown." if left else ""
+    return Figure(
+        Kind.STACK, group_of(stem), STACKS[stem], about, first.metric.unit, lines, tuple(versions), note=note
+    )
+
+
+def _bars(name: str, parts: Sequence[Series], where: dict[int, int]) -> Line:
+    heights: dict[int, float] = defaultdict(float)
+    for one in parts:
+        for point in one.points:
+            if point.version in where and math.isfinite(point.value):
+                heights[where[point.version]] += point.value
+    return Line(name, sorted(heights), [heights[place] for place in sorted(heights)])
+
+
+def _place(one: Series) -> str:
+    where = one.environment
+    return f"{where.accelerator}, {where.emulator}" if one.metric.exact else f"{where.accelerator}, {where.host}"
+
+
+def _named(one: Series) -> Named:
+    return one.metric.name, one.cell, one.subject
+
+
+def _title(one: Series) -> str:
+    named = not one.subject or one.subject in one.metric.name.split(".")
+    return one.metric.name if named else f"{one.metric.name} · {one.subject}"
+
+
+def _short(one: Series) -> str:
+    return one.cell.partition(":")[2] or one.cell
+
+
+def _hidden(chosen: Sequence[Series]) -> str:
+    hidden = max(one.hidden for one in chosen)
+    return f"The latest versions; {hidden} older ones are not shown." if hidden else ""

@@ -18,6 +18,8 @@ ELSEWHERE = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
 EVERY = frozenset({"linux", "osv"})
 LINUX = frozenset({"linux"})
 OSV = frozenset({"osv"})
+TESTS = frozenset({"tests"})
+"""What is asked about like a kernel: the harness's own tests."""
 NO_ONE: frozenset[str] = frozenset()
 
 
@@ -84,6 +86,10 @@ _ROWS = (
     Need("own-tests", "the harness's own tests", EVERY,
          (("git", "--version"), ("make", "--version"), ("cpio", "--version"), ("gcc", "--version")),
          ("git", "make", "cpio", "gcc", "libc6-dev")),
+    Need("postgresql", "the harness's own tests of a team's history", TESTS, (("pg_lsclusters", "--help"),),
+         ("postgresql",)),
+    Need("chromium", "screenshots of a report, and its own tests", TESTS, (("chromium", "--version"),),
+         ("chromium",)),
     Need("osv-build", "building OSv and its tests", OSV,
          (("make", "--version"), ("git", "--version"), ("python3", "--version")),
          ("make", "git", "build-essential", "bison", "flex", "gawk", "autoconf", "automake", "libtool", "unzip",

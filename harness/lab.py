@@ -94,8 +94,7 @@ class Lab:
         return self._runners[cell]
 
     def image_with(self, cell: Cell, contents: Contents) -> Image:
-        """The cell's image with other programs than its tests; refuses as `runner` does."""
-        self.check_runs(cell)
+        """The cell's image with other programs than its tests, whether it runs here or not."""
         return self.kernel(cell.kernel).build_with(cell, self.cache, contents)
 
     def prepare_apps(self, cell: Cell) -> None:

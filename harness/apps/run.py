@@ -63,6 +63,7 @@ def run_app(
     Raises `HarnessError` if its image can't be made, or if it has no such load.
     """
     chosen = [_load(wanted, load) for load in loads] if loads is not None else list(wanted.loads.values())
+    lab.check_runs(cell)
     image = image or image_of(lab, cell, wanted)
     scale = catalog.scale(lab.accelerator(cell))
     visiting = VISIT_SECONDS + sum((duration or one.duration) + LOAD_SECONDS for one in chosen)

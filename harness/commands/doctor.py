@@ -15,11 +15,12 @@ from harness.host_needs import Capability
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--install [all]`, `--again`, `--format`."""
+    """`--install [all]`, `--own-tests`, `--again`, `--quiet`, `--format`."""
     parser.add_argument(
         "--install", nargs="?", const="required", choices=["required", "all"], metavar="all",
         help="install what is missing and required through apt; with `all`, what is optional too",
     )  # fmt: skip
+    parser.add_argument("--own-tests", action="store_true", help="require what the harness's own tests want too")
     parser.add_argument("--again", action="store_true", help="run the tiny guests anew, whatever was proved")
     parser.add_argument("--quiet", action="store_true", help="say nothing if nothing that is required is lacking")
     parser.add_argument("--format", choices=["table", "json"], default="table")
@@ -28,15 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the capabilities; 1 if one that is required is lacking, with an OSv checkout those of its build too."""
     kernels = ("linux", "osv") if arguments.osv_root else ("linux",)
+    asked = (*kernels, "tests") if arguments.own_tests else kernels
     host = Host()
     if arguments.again:
         _prove_again(host)
-    found = host.capabilities(kernels)
+    found = host.capabilities(asked)
     if arguments.install and (packages := missing_packages(found, arguments.install == "all")):
         with subscribed(_say):
             install(packages)
         host = Host()
-        found = host.capabilities(kernels)
+        found = host.capabilities(asked)
     lacking = [row for row in found if row.required and not row.present]
     if arguments.format == "json":
         print(json.dumps([_plain(row) for row in found], indent=1))

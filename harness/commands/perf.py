@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Iterable
 
 from harness.commands._screen import screen, table
+from harness.errors import CheckoutError
 from harness.events import subscribed
 from harness.history.store import History
+from harness.kernels.osv_revisions import Revisions
 from harness.lab import Lab
 from harness.measure import Sample, suite
 from harness.report.page.readable import shown
@@ -20,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one measurement (repeatable): boot-cost, size, boot-wall, memory, a benchmark, app-NAME; "
         "default: the first four",
     )  # fmt: skip
+    parser.add_argument(
+        "--at", action="append", metavar="COMMIT", help="measure that commit of the OSv checkout (repeatable)"
+    )
     parser.add_argument("--duration", type=float, default=5.0, metavar="SECONDS", help="of each load of an app")
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
     parser.add_argument("--forget", action="store_true", help="show the numbers and do not keep them")
@@ -29,22 +34,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, show, keep."""
     lab = Lab(arguments.osv_root)
-    cells = [lab.cell(name) for name in arguments.cell]
-    out = screen()
     if arguments.list:
-        for cell in cells:
-            out.print(f"{cell}: {', '.join(suite.names(cell))}", markup=False)
+        for name in arguments.cell:
+            cell = lab.cell(name)
+            screen().print(f"{cell}: {', '.join(suite.names(cell))}", markup=False)
         return 0
-    for cell in cells:
-        lab.check_runs(cell)
+    if not arguments.at:
+        _measure(lab, arguments)
+    for name in arguments.at or ():
+        if lab.osv_root is None:
+            raise CheckoutError("No OSv checkout is named whose commits --at means.", "Set OSV_ROOT.")
+        revisions = Revisions(lab.osv_root, lab.cache)
+        with revisions.at(revisions.resolve(name)) as root:
+            _measure(Lab(root, lab.cache), arguments)
+    return 0
+
+
+def _measure(lab: Lab, arguments: argparse.Namespace) -> None:
+    for cell in [lab.cell(name) for name in arguments.cell]:
         for name in arguments.only or suite.KERNEL:
             with subscribed(Progress()):
                 measured = suite.prepare(lab, cell, name, arguments.duration).take()
             if not arguments.forget:
                 with History(arguments.history) as history:
                     history.add([*measured.samples, *measured.documents])
-            out.print(_table(measured.samples), "")
-    return 0
+            screen().print(_table(measured.samples), "")
 
 
 def _table(samples: Iterable[Sample]) -> object:

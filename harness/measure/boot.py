@@ -28,20 +28,20 @@ EXACT_WITH = ("ramfs",)
 
 
 class Counter:
-    """Counts boots of one image with one program in it, as often as wished."""
+    """Counts boots of one image with one program in it, as often as wished: of `machine`, by `driver`."""
 
     def __init__(self, lab: Lab, image: Image, program: App) -> None:
         cell = image.cell
-        self._driver = hypervisor(cell.hypervisor)
+        self.driver = hypervisor(cell.hypervisor)
         self._points = points(cell.kernel)
         self._addresses = addresses(lab, image, self._points)
         self._limit = 4 * LONGEST_BOOT * catalog.scale("tcg")
         still = unrandomised(image)
-        self._machine = Machine(still, _command_line(still, program.command), memory=program.memory, counted=True)
+        self.machine = Machine(still, _command_line(still, program.command), memory=program.memory, counted=True)
 
     def count(self) -> Counted:
         """One boot. Raises `CountError`, `HypervisorError`."""
-        return count(self._machine, self._driver, self._points, self._addresses, self._limit)
+        return count(self.machine, self.driver, self._points, self._addresses, self._limit)
 
 
 def cost(taker: Taker, program: App, boots: int | None = None) -> list[Sample]:

@@ -83,8 +83,11 @@ def prepare(
     """Build what the measurement needs. Each `take` then boots: an app once, with loads of `duration` seconds
     each, others `boots` times, or as often as one run deserves.
 
-    Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement.
+    Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement, or if this host can't
+    run the cell: its size can be measured all the same.
     """
+    if name != "size":
+        lab.check_runs(cell)
     if name in KERNEL:
         program = apps.app(SMALLEST, cell)
         return _of_kernel(Taker(lab, image_of(lab, cell, program)), program, name, boots)

@@ -12,6 +12,8 @@ from harness.programs.visit import Visit
 from harness.verdict import Observation, Outcome, Verdict, judge
 
 TAIL_LINES = 40
+NOT_STARTED = "not started"
+"""How a run came to be that never did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +100,4 @@ def conclude(
 def failed_to_run(program: Program, trouble: str, transcript: Transcript, command: tuple[str, ...] = ()) -> Run:
     """A run that the harness or the host prevented."""
     seen = Observation(booted=False, trouble=trouble, limit=program.limit)
-    return conclude(replace(program), seen, transcript, command, "not started")
+    return conclude(replace(program), seen, transcript, command, NOT_STARTED)

@@ -1,0 +1,279 @@
+"""Measuring, on real kernels: counts that are the same each time, the smallest guest, sizes, printed numbers."""
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.apps import App, app
+from harness.apps.run import image_of, run_app
+from harness.cell import Cell
+from harness.errors import HarnessError
+from harness.lab import Lab
+from harness.load import Result
+from harness.load.result import Generator
+from harness.measure import Metric, Sample, boot, memory, printed, size, suite, throughput
+from harness.measure.counting import Counted, CountError, Point, count, points
+from harness.measure.places import addresses
+from harness.measure.taking import Taker
+from harness.programs import Program
+
+MANY = int(os.environ.get("OSV_HARNESS_COUNTS", "4"))
+"""Counted boots of a cell, half of them beside busy processes; 100 is what the docs tell of."""
+
+LINUX, OSV, OSV_ARM = "linux:aarch64-qemu-ramfs", "osv:x86_64-qemu-ramfs", "osv:aarch64-qemu-ramfs"
+
+
+def _cell(lab: Lab, name: str) -> Cell:
+    if name.startswith("osv:") and lab.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    return lab.cell(name)
+
+
+def _hello(lab: Lab, name: str) -> tuple[Taker, App]:
+    cell = _cell(lab, name)
+    hello = app("hello", cell)
+    return Taker(lab, image_of(lab, cell, hello)), hello
+
+
+@contextmanager
+def _two_busy_processes() -> Iterator[None]:
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        yield
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
+
+
+@pytest.mark.parametrize("name", [LINUX, OSV, OSV_ARM])
+def test_a_boot_costs_the_same_each_time_whatever_else_runs(lab: Lab, name: str) -> None:
+    counter = boot.Counter(*_of(_hello(lab, name)))
+    counted = [counter.count() for _ in range(MANY // 2)]
+    with _two_busy_processes():
+        counted += [counter.count() for _ in range(MANY - MANY // 2)]
+    assert len(set(counted)) == 1, [one.total for one in counted]
+    assert counted[0].total == sum(instructions for _, instructions in counted[0].phases) > 1_000_000
+
+
+def _of(taken: tuple[Taker, App]) -> tuple[Lab, object, App]:
+    taker, hello = taken
+    return taker.lab, taker.image, hello
+
+
+@pytest.mark.parametrize("name", [LINUX, OSV])
+def test_a_few_more_instructions_are_seen_from_one_boot_each(lab: Lab, name: str) -> None:
+    """The program does its work twice: less than a hundredth of a percent of Linux's boot, in its own phase."""
+    taker, hello = _hello(lab, name)
+    twice = replace(hello, command=f"{hello.command} again")
+    once, more = (boot.Counter(lab, taker.image, one).count() for one in (hello, twice))
+    assert more.total > once.total
+    assert dict(more.phases)["program"] > dict(once.phases)["program"]
+
+
+def test_samples_of_a_boots_cost_add_up(lab: Lab) -> None:
+    taker, hello = _hello(lab, LINUX)
+    samples = {one.metric.name: one for one in boot.cost(taker, hello)}
+    phases = [one.value for name, one in samples.items() if name.count(".") == 2]
+    total = samples["boot.instructions"]
+    assert total.value == sum(phases) and len(phases) > 2
+    assert total.metric.exact and total.spread == 0
+    assert total.version.commit and len(total.version.digest) == 64
+
+
+def test_a_kernel_that_lacks_a_point_leaves_its_phase_to_the_next(lab: Lab) -> None:
+    taker, hello = _hello(lab, LINUX)
+    wanted = points("linux")
+    where = addresses(lab, taker.image, wanted)
+    counter = boot.Counter(lab, taker.image, hello)
+    whole = counter.count()
+    del where["kernel_init"]
+    less = count(counter.machine, counter.driver, wanted, where, 240)
+    assert less.missed == ("kernel",)
+    assert less.total == pytest.approx(whole.total, rel=1e-4), "a stop moves an interrupt by a few instructions"
+
+
+def test_a_boot_that_never_gets_there_says_so_with_its_last_words(lab: Lab) -> None:
+    taker, hello = _hello(lab, LINUX)
+    counter = boot.Counter(lab, taker.image, hello)
+    nowhere = replace(counter.machine, cmdline=counter.machine.cmdline.replace("rdinit=", "rdinit=/no"))
+    with pytest.raises(CountError, match="before it passed never") as caught:
+        count(nowhere, counter.driver, [Point("end", "never")], {}, 240)
+    assert "ended before" in caught.value.happened
+
+
+def test_phases_out_of_order_are_missed_ones() -> None:
+    assert Counted((("a", 5), ("b", 7))).until("b") == 5
+    assert Counted((("a", 5), ("b", 7))).total == 12
+
+
+def test_a_boot_by_the_clock_has_phases_that_add_up(lab: Lab) -> None:
+    taker, hello = _hello(lab, LINUX)
+    samples = boot.wall(taker, hello, boots=1)
+    total, *phases = (one.value for one in samples)
+    assert total == pytest.approx(sum(phases)) and min(phases) >= 0
+    assert [one.metric.name for one in samples[1:]] == ["boot.wall.kernel", "boot.wall.program", "boot.wall.end"]
+
+
+def test_boots_by_the_clock_of_what_does_not_pass_are_no_samples(lab: Lab) -> None:
+    taker, hello = _hello(lab, LINUX)
+    with pytest.raises(HarnessError, match="did not pass"):
+        boot.wall(taker, replace(hello, command="/bin/false"), boots=1)
+
+
+@given(st.integers(1, 256), st.sets(st.integers(1, 256), max_size=3))
+def test_the_smallest_memory_is_found_in_a_tenth_of_all_boots(edge: int, odd: set[int]) -> None:
+    """A few sizes do the other thing: they hang above the edge, or happen to pass below it."""
+    found = memory.smallest(lambda size: (size >= edge) != (size in odd and size != 256), 256)
+    assert found is not None
+    passing = [size for size in range(1, 257) if (size >= edge) != (size in odd and size != 256)]
+    assert found.memory in passing
+    assert found.memory - 1 not in passing, "what is one less was asked, and failed"
+    if not odd:
+        assert found.memory == edge and len(found.boots) <= 25
+
+
+def test_memory_that_passes_at_times_is_not_enough() -> None:
+    turns: dict[int, int] = {}
+
+    def passes(size: int) -> bool:
+        turns[size] = turns.get(size, 0) + 1
+        return size > 40 or (size == 40 and turns[size] != 2)
+
+    found = memory.smallest(passes, 128)
+    assert found is not None and found.memory == 41
+    assert memory.smallest(lambda size: False, 64) is None
+
+
+def test_the_smallest_guest_is_the_edge_of_a_real_kernel(lab: Lab) -> None:
+    """The found size passes again, and one MiB less does not."""
+    taker, hello = _hello(lab, LINUX if lab.osv_root is None else "osv:x86_64-qemu-rofs")
+    sample, found = memory.minimum(taker, replace(hello, memory=128))
+    assert sample.value == found.memory and sample.metric.unit == "MiB"
+    again = [
+        lab.run_on(taker.image, Program("hello", hello.command, 60.0, memory=size, prints=hello.prints))
+        for size in (found.memory, found.memory - 1)
+    ]
+    assert [str(run.verdict.outcome) == "passed" for run in again] == [True, False]
+
+
+def test_used_memory_is_what_the_guest_tells(lab: Lab) -> None:
+    taker, hello = _hello(lab, LINUX)
+    (sample,) = memory.used(taker, hello)
+    assert 1 << 20 < sample.value < 256 << 20
+
+
+def test_sizes_of_a_kernel_are_those_of_its_files(lab: Lab) -> None:
+    taker, _ = _hello(lab, "linux:x86_64-qemu-ramfs" if lab.osv_root is None else OSV)
+    sizes = {one.metric.name: one.value for one in size.sizes(taker)}
+    assert sizes["size.kernel"] == taker.image.kernel.stat().st_size
+    assert sizes["size.compressed"] < sizes["size.kernel"] <= sizes["size.image"]
+    assert sizes["size.section.text"] > 1 << 20
+    if lab.osv_root:
+        assert sizes["size.symbols"] > 1000
+        assert sizes["size.part.core"] > sizes["size.part.fs/rofs"] > 1000
+
+
+def test_exported_symbols_are_those_that_others_may_use(tmp_path: Path) -> None:
+    source, library = tmp_path / "a.c", tmp_path / "a.so"
+    source.write_text(
+        'int shown(void) { return 1; } __attribute__((visibility("hidden"))) int hidden(void) { return 2; }'
+        'static int own(void) { return 3; } int puts(const char *); int used(void) { return puts("") + own(); }'
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-g", "-nostdlib", "-o", library, source], check=True)
+    assert size.exported_symbols(library) == 2
+    folders = size.parts(library)
+    assert len(folders) == 2 and folders["libraries"] >= 0 and sum(folders.values()) > 20
+    assert size.sections(source) == {} and size.exported_symbols(source) == 0 and size.parts(source) == {}
+
+
+BENCHMARK = printed.Benchmark(
+    Program("b", "/b", 1.0),
+    ({"line": r"^(?P<what>\w+)=(?P<value>[\d.e+]+|nan|inf) ns$", "metric": "guest.b.{what}", "unit": "ns"},),
+)
+
+
+def test_printed_numbers_become_metrics_once_each() -> None:
+    lines = ["one=1.5 ns", "one=9 ns", "noise", "two=2e3 ns", "inf=inf ns", "nan=nan ns", "2=3 ns\x1b[31m"]
+    found = {metric.name: value for metric, value in printed.numbers(BENCHMARK, lines)}
+    assert found == {"guest.b.one": 1.5, "guest.b.two": 2000.0}
+
+
+@given(st.lists(st.text(max_size=40), max_size=200))
+def test_no_text_of_a_guest_breaks_the_numbers(lines: list[str]) -> None:
+    loose = replace(BENCHMARK, numbers=({"line": "^(?P<what>.*)(?P<value>[0-9])", "metric": "guest.b.{what}_",
+                                         "unit": "ns"},))  # fmt: skip
+    for metric, value in printed.numbers(loose, [*lines, *(f"<b>{line}&9" for line in lines)]):
+        assert math.isfinite(value) and "<" not in metric.name
+
+
+def test_a_benchmark_without_its_numbers_is_an_error(lab: Lab) -> None:
+    cell = lab.cell("linux:qemu-rofs")
+    taker = Taker(lab, lab.image(cell))
+    silent = replace(BENCHMARK, program=Program("silent", "true", 30.0))
+    with pytest.raises(HarnessError, match="printed no number"):
+        printed.run_benchmark(taker, silent)
+    talks = replace(BENCHMARK, program=Program("talks", "echo 'one=4.5 ns'", 30.0))
+    assert [(one.metric.name, one.value) for one in printed.run_benchmark(taker, talks)] == [("guest.b.one", 4.5)]
+
+
+def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> None:
+    cell = lab.cell("linux:qemu-rofs")
+    nginx = app("nginx", cell)
+    done = run_app(lab, cell, nginx, duration=1.0)
+    free = replace(done, loads=tuple(replace(one, generator=Generator()) for one in done.loads))
+    taker = Taker(lab, done.image)
+    names = [one.metric.name for one in throughput.samples_of(taker, free)]
+    assert [name for name in names if name.endswith(".throughput")], names
+    assert {"app.nginx.ready", "memory.private"} < set(names)
+    limited = replace(done, loads=tuple(replace(one, generator=Generator(limited=True)) for one in done.loads))
+    assert not [one for one in throughput.samples_of(taker, limited) if "throughput" in one.metric.name]
+    kept = throughput.documents_of(taker, done)
+    assert [Result.from_json(one.body) for one in kept] == list(done.loads)
+
+
+def test_every_metric_of_a_measurement_is_taken_by_it(lab: Lab) -> None:
+    cell = lab.cell(LINUX)
+    for name in ("boot-cost", "boot-wall"):
+        for sample in suite.prepare(lab, cell, name, boots=1).take().samples:
+            assert suite.measuring(sample.metric.name, cell) == name
+    assert suite.measuring("app.nginx.wrk.throughput", cell) == "app-nginx"
+    with pytest.raises(HarnessError, match="No measurement"):
+        suite.measuring("no.such", cell)
+    with pytest.raises(HarnessError, match="No measurement"):
+        suite.measuring("app.emacs.throughput", cell)
+
+
+def test_what_may_be_compared(lab: Lab) -> None:
+    """Exact numbers wherever the emulator is the same; others on the same host only."""
+    taker, _ = _hello(lab, LINUX)
+    here = taker.take(Metric("boot.wall", "s"), 1.0)
+    there = replace(here, environment=replace(here.environment, host="other", load=9.0))
+    assert here.series != there.series
+    assert here.series == replace(here, environment=replace(here.environment, load=9.0)).series
+    exact = [replace(one, metric=Metric("boot.instructions", "instructions", exact=True)) for one in (here, there)]
+    assert exact[0].series == exact[1].series
+    newer = replace(exact[0], environment=replace(here.environment, emulator="QEMU 99"))
+    assert newer.series != exact[0].series
+    assert Sample.from_json(here.to_json()) == here
+
+
+@pytest.mark.parametrize("name", ["", "a..b", "a b", "<i>", "a.\x1b", "a" * 3 + "."])
+def test_metrics_have_plain_names(name: str) -> None:
+    with pytest.raises(HarnessError, match="no metric's name"):
+        Metric(name, "s")
+
+
+def test_measurements_are_listed_the_quickest_first(lab: Lab) -> None:
+    names = suite.names(lab.cell(LINUX))
+    assert names[:4] == ["boot-cost", "size", "boot-wall", "memory"] and "app-redis" in names
+    assert len(set(names)) == len(names)

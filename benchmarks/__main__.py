@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import image, load, short
+from benchmarks import image, judgement, load, short
 from harness.lab import Lab
 
 
 def main() -> None:
     """Run the named benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["image", "overhead", "rebuild", "fork", "console", "load"])
+    parser.add_argument("name", choices=["image", "overhead", "rebuild", "fork", "console", "load", "judgement"])
     parser.add_argument("--cell", default="qemu-rofs")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--osv-root", type=Path)
@@ -20,7 +20,14 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="*", default=["upstream", "bare", "harness", "forked"], help="image: the runs to make"
     )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("judgement-work"), help="judgement: for Otava's environment"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="judgement: processes at a time")
     arguments = parser.parse_args()
+    if arguments.name == "judgement":
+        judgement.judgement(arguments.folder, arguments.jobs)
+        return
     lab = Lab(arguments.osv_root)
     if arguments.name == "load":
         load.load(arguments.rounds)

@@ -19,8 +19,8 @@ from harness.measure.taking import Taker
 from harness.programs import Run
 from harness.regress import Finding
 from harness.regress.standing import KIND, standing
-from harness.report.page.readable import percent, shown
 from harness.report.progress import Progress
+from harness.report.readable import percent, shown
 from harness.report.trend import draw
 
 LEAST = 1e-4

@@ -16,8 +16,8 @@ from harness.measure import Better
 from harness.measure.suite import Measured
 from harness.regress import sides
 from harness.regress.comparison import Decision, Judgement
-from harness.report.page.readable import percent
 from harness.report.progress import Progress
+from harness.report.readable import percent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,8 +16,8 @@ from harness.lab import Lab
 from harness.measure import Sample
 from harness.regress import Finding
 from harness.regress.standing import KIND, rerun, standing, unconfirmed
-from harness.report.page.readable import percent, shown
 from harness.report.progress import Progress
+from harness.report.readable import percent, shown
 
 LEAST = 0.01
 """Percent: an exact number tells every change, and no kernel's size stays the same from commit to commit."""

@@ -10,8 +10,8 @@ from harness.history.store import History
 from harness.kernels.osv_revisions import Revisions
 from harness.lab import Lab
 from harness.measure import Sample, suite
-from harness.report.page.readable import shown
 from harness.report.progress import Progress
+from harness.report.readable import shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@ class Finding:
     `before` is the last version at the old level, `after` the first at the new one; `change` is relative to the
     old level (0.02 is 2% more) with its interval; `probability` is that of so great a change in a quiet series;
     `confirmed` is what a rerun said, or None where there was none; findings of one `cause` (the same step in other
-    metrics and cells) share its number.
+    metrics and cells) share its number. `span` is wider than `before` and `after`: the step surely lies between
+    its two versions, and they are what a rerun or a bisection should compare.
     """
 
     metric: Metric
@@ -29,6 +30,7 @@ class Finding:
     samples: tuple[int, int]
     cause: int = 0
     confirmed: bool | None = None
+    span: tuple[Version, Version] | None = None
 
     @property
     def worse(self) -> bool:

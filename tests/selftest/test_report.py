@@ -24,12 +24,12 @@ from harness.report.page.grid import grid
 from harness.report.page.loads import load_figures
 from harness.report.page.news import by_cause, unexpected
 from harness.report.page.outcomes import by_test, counts
-from harness.report.page.readable import moment, percent, shown
 from harness.report.page.records import Compared, records
 from harness.report.page.series import series_of
 from harness.report.page.timeline import Timeline
 from harness.report.page.told import LONGEST_TEXT, Told, safe_text
 from harness.report.page.trends import stacks, trends
+from harness.report.readable import moment, percent, shown
 from harness.report.summary import show
 
 HOSTILE = (

@@ -22,13 +22,13 @@ from harness.report.page.grid import grid
 from harness.report.page.loads import load_figures
 from harness.report.page.news import MOST_NEWS, by_cause, unexpected
 from harness.report.page.outcomes import Histories, by_test
-from harness.report.page.readable import moment
 from harness.report.page.records import records
 from harness.report.page.sections import sections
 from harness.report.page.series import series_of
 from harness.report.page.timeline import Timeline
 from harness.report.page.told import Told
 from harness.report.page.trends import stacks, trends
+from harness.report.readable import moment
 
 HERE = Path(__file__).parent
 EMPTY_STYLE = ""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from harness.report.page.readable import Scale, scale
+from harness.report.readable import Scale, scale
 
 MOST_LINES = 10
 """Lines of one figure: more can't be told apart."""

@@ -8,9 +8,9 @@ from harness.history.records import Document
 from harness.load.latency import decoded
 from harness.load.result import Result
 from harness.report.page.figures import MOST_LINES, Figure, Kind, Line
-from harness.report.page.readable import version_name
 from harness.report.page.timeline import Timeline
 from harness.report.page.told import Told, safe_text
+from harness.report.readable import version_name
 
 LATEST = 2
 """Loads of one cell in a figure: the latest version's, and the one before it to compare with."""

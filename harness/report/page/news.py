@@ -8,7 +8,7 @@ from harness.history.records import Judged
 from harness.regress import Finding
 from harness.report.page.outcomes import BAD, Test, standing, symbol, words
 from harness.report.page.parts import whole
-from harness.report.page.readable import moment, percent, scale, version_name
+from harness.report.readable import moment, percent, scale, version_name
 
 Named = tuple[str, str, str]
 """A metric's name, a cell, a subject: what a finding is about."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from harness.history.records import Document
 from harness.measure import Better
 from harness.regress.comparison import Decision, Judgement
-from harness.report.page.readable import moment, percent, shown
 from harness.report.page.told import Told
+from harness.report.readable import moment, percent, shown
 
 MOST_RECORDS = 100
 LONGEST_TEXT = 20_000

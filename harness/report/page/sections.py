@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.page.figures import Figure, Kind, anchor
-from harness.report.page.readable import percent
+from harness.report.readable import percent
 
 TITLES = {"boot": "Boot", "memory": "Memory", "size": "Size"}
 GUEST = {"guest": "Benchmarks in the guest"}

@@ -3,8 +3,8 @@
 from typing import Any
 
 from harness.measure import Version
-from harness.report.page.readable import moment, version_name
 from harness.report.page.told import Told
+from harness.report.readable import moment, version_name
 
 
 def kernel_of(cell: str) -> str:

@@ -8,9 +8,9 @@ from harness.regress import Finding
 from harness.report.page.figures import MOST_LINES, Figure, Kind, Line, Mark
 from harness.report.page.news import Named, interval_words, ordered
 from harness.report.page.parts import STACKS, whole
-from harness.report.page.readable import percent, version_name
 from harness.report.page.series import Series, environment_words, places
 from harness.report.page.timeline import Timeline
+from harness.report.readable import percent, version_name
 
 MOST_PARTS = 12
 MOST_BARS = 40

@@ -71,11 +71,11 @@ def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) 
             with subscribed(Progress()):
                 done, document = rerun(lab, one, dice, mark)
         except HarnessError as error:
-            out.print(f"not rerun: {about}: {error.happened}", markup=False)
+            out.print(f"not rerun: {about}: {error.happened}", markup=False, soft_wrap=True)
             continue
         history.add([document])
         said = "confirmed" if done.confirmed else "dropped"
-        out.print(f"{said} after {done.pairs} pairs of reruns: {about}", markup=False)
+        out.print(f"{said} after {done.pairs} pairs of reruns: {about}", markup=False, soft_wrap=True)
 
 
 def _table(found: list[Finding]) -> object:

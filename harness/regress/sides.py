@@ -72,7 +72,7 @@ def compare(
     """
     metrics = list(metrics)
     first = _pair(a, b, list(a.measurements), keep, dice)
-    kinds = _kinds(first[0], metrics)
+    kinds = _kinds(first, metrics)
     comparison = Comparison(kinds.values(), level, most, interesting)
     comparison.add(_values(first, metrics))
     while not comparison.done:
@@ -86,7 +86,7 @@ def compare(
 def once(side: Side, measurement: str, metric: str) -> float:
     """One value of a metric."""
     samples = {sample.metric.name: sample for sample in side.measurements[measurement].take().samples}
-    _kinds(samples, [metric])
+    _kinds((samples, samples), [metric])
     return samples[metric].value
 
 
@@ -113,8 +113,10 @@ def _values(pair: _Pair, metrics: Iterable[str]) -> dict[str, tuple[float | None
     }
 
 
-def _kinds(samples: Mapping[str, Sample], metrics: Iterable[str]) -> dict[str, Metric]:
-    if missing := [name for name in metrics if name not in samples]:
-        near = ", ".join(sorted(samples)[:8])
+def _kinds(pair: _Pair, metrics: Iterable[str]) -> dict[str, Metric]:
+    """What is compared; a number is exact where it is on both sides."""
+    a, b = pair
+    if missing := [name for name in metrics if name not in a or name not in b]:
+        near = ", ".join(sorted(a)[:8])
         raise HarnessError(f"Nothing measures {missing[0]} there.", f"Measured are: {near}, …")
-    return {name: samples[name].metric for name in metrics}
+    return {name: replace(a[name].metric, exact=a[name].metric.exact and b[name].metric.exact) for name in metrics}

@@ -38,7 +38,6 @@ class Metric:
         if not NAME.fullmatch(self.name):
             raise HarnessError(f"{self.name!r} is no metric's name.", "Use letters, digits, _ + - / and dots.")
 
-
     @property
     def is_part(self) -> bool:
         """Whether it is a part of a whole that is measured too: a phase of a boot, a section of a kernel."""

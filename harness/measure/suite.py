@@ -1,6 +1,6 @@
 """Everything that is measured of a cell, by name: what `osv-harness perf` and tests/perf run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -78,10 +78,12 @@ def measuring(metric: str, cell: Cell) -> str:
 
 
 def prepare(
-    lab: Lab, cell: Cell, name: str, duration: float | None = None, boots: int | None = None
-) -> Measurement:
+    lab: Lab, cell: Cell, name: str, duration: float | None = None, boots: int | None = None,
+    metrics: Iterable[str] = (),
+) -> Measurement:  # fmt: skip
     """Build what the measurement needs. Each `take` then boots: an app once, with loads of `duration` seconds
-    each, others `boots` times, or as often as one run deserves.
+    each, others `boots` times, or as often as one run deserves. An app has only the loads that `metrics` name,
+    if any are.
 
     Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement, or if this host can't
     run the cell: its size can be measured all the same.
@@ -99,7 +101,8 @@ def prepare(
         raise CellError(f"Nothing named {name} is measured of {cell}.", did_you_mean(name, names(cell)))
     app = apps.app(name.removeprefix("app-"), cell)
     taker = Taker(lab, image_of(lab, cell, app))
-    return Measurement(name, taker, partial(_of_app, taker, app, duration))
+    named = [load for load in app.loads if any(one.startswith(f"app.{app.name}.{load}.") for one in metrics)]
+    return Measurement(name, taker, partial(_of_app, taker, app, duration, named if metrics else list(app.loads)))
 
 
 def _of_kernel(taker: Taker, program: App, name: str, boots: int | None) -> Measurement:
@@ -113,8 +116,8 @@ def _of_benchmark(taker: Taker, benchmark: printed.Benchmark) -> Measured:
     return Measured(printed.run_benchmark(taker, benchmark))
 
 
-def _of_app(taker: Taker, app: App, duration: float | None) -> Measured:
-    done = run_app(taker.lab, taker.image.cell, app, duration=duration, alone=True, image=taker.image)
+def _of_app(taker: Taker, app: App, duration: float | None, loads: Sequence[str]) -> Measured:
+    done = run_app(taker.lab, taker.image.cell, app, loads, duration, alone=True, image=taker.image)
     if done.run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{app.name} did not pass on {taker.image.cell}: {done.run.verdict.reason}.")
     return Measured(throughput.samples_of(taker, done), throughput.documents_of(taker, done))

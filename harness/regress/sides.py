@@ -1,6 +1,6 @@
 """The two sides of a comparison, as a person names them: commits, options, cells, checkouts; and their trial."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -54,10 +54,10 @@ def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: flo
         return _built(Lab(root, lab.cache), name, cell, metrics, duration)
 
 
-def _built(lab: Lab, name: str, cell: Cell, metrics: Iterable[str], duration: float) -> Side:
+def _built(lab: Lab, name: str, cell: Cell, metrics: Sequence[str], duration: float) -> Side:
     lab.check_runs(cell)
     wanted = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
-    made = {one: suite.prepare(lab, cell, one, duration, boots=1) for one in wanted}
+    made = {one: suite.prepare(lab, cell, one, duration, boots=1, metrics=metrics) for one in wanted}
     return Side(name, cell, made)
 
 

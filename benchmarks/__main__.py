@@ -3,14 +3,16 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import image, judgement, load, short
+from benchmarks import equals, image, judgement, load, short
 from harness.lab import Lab
 
 
 def main() -> None:
     """Run the named benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["image", "overhead", "rebuild", "fork", "console", "load", "judgement"])
+    parser.add_argument(
+        "name", choices=["image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals"]
+    )
     parser.add_argument("--cell", default="qemu-rofs")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--osv-root", type=Path)
@@ -31,6 +33,8 @@ def main() -> None:
     lab = Lab(arguments.osv_root)
     if arguments.name == "load":
         load.load(arguments.rounds)
+    elif arguments.name == "equals":
+        equals.equals(lab, arguments.cell)
     elif arguments.name == "console":
         short.console(arguments.rounds)
     elif arguments.name == "image":

@@ -122,10 +122,10 @@ def used(taker: Taker, program: App) -> list[Sample]:
 
 
 def _run(taker: Taker, program: App, memory: int, limit: float) -> Run:
+    scaled = limit * catalog.scale(taker.environment.accelerator)
     guest = Program(
-        program.name, program.command, limit * catalog.scale(taker.environment.accelerator), program.cpus, memory,
-        prints=program.prints,
-    )  # fmt: skip
+        program.name, program.command, scaled, program.cpus, memory, prints=program.prints, boot_limit=scaled
+    )
     return taker.lab.run_on(taker.image, guest)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Protocol
 
 from harness.console.patterns import patterns_of
@@ -24,7 +25,8 @@ class Program:
     MiB; `disk` is whether it wants a block device even where the image has none; `forwards` are guest ports;
     `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
     `good_statuses` are those of a good end; `environment` are names and values; `prints` are regular expressions
-    that a good run shows on the console; `ends_by` is the kernel's line about the program's death where that death
+    that a good run shows on the console; `boot_limit` is how long its kernel may take to start it, where that is
+    less than kernels are given; `ends_by` is the kernel's line about the program's death where that death
     is what it tests.
     """
 
@@ -43,6 +45,7 @@ class Program:
     environment: tuple[tuple[str, str], ...] = ()
     prints: tuple[str, ...] = ()
     slow_start: bool = False
+    boot_limit: float = inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,8 @@ class LinuxRunner:
         vm.resume()
         if origin == "booted":
             agent.ready = False
-            guest.wait(lambda: agent.ready or guest.closed, monotonic() + self._boot_seconds)
+            late = monotonic() + min(self._boot_seconds, program.boot_limit)
+            guest.wait(lambda: agent.ready or guest.closed, late)
         else:
             agent.ready = True
         identifier = running or secrets.token_hex(8)

@@ -130,7 +130,7 @@ class OsvRunner:
         def booted() -> bool:
             return origin == READY or monitor.first("booted") is not None
 
-        guest.wait(lambda: booted() or dead(), monotonic() + BOOT_SECONDS + program.limit)
+        guest.wait(lambda: booted() or dead(), monotonic() + min(BOOT_SECONDS + program.limit, program.boot_limit))
         visitor = Visitor(guest, visit, self._end_of(vm)) if visit else None
         activity = visitor.watch(guest, dead, program.limit) if visitor else guest.wait_within(dead, program.limit)
         if witness and witness.dead:

@@ -2,10 +2,12 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+LOOK_AGAIN = 0.02  # seconds
 ALL_CPUS = 1 << 16
 """More than any host has: what is measured runs alone."""
 
@@ -15,28 +17,33 @@ def room_for(wanted: int, folder: Path) -> Iterator[None]:
     """Hold `wanted` of the host's cpus (all of them if it has fewer), waiting until they are free.
 
     Each cpu is a file lock in `folder`, shared by every process that uses the folder; the kernel releases
-    it if the holder is killed. Those who want more than one take turns, so that two can't wait for each other.
+    it if the holder is killed. Whoever waits holds the turn, so that one who wants all cpus is not passed for
+    ever by those who want one.
     """
     cpus = range(len(os.sched_getaffinity(0)))
     wanted = min(wanted, len(cpus))
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-
-        def take(name: str, block: bool) -> bool:
-            lock = os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | (0 if block else fcntl.LOCK_NB))
-            except BlockingIOError:
-                os.close(lock)
-                return False
-            held.callback(os.close, lock)
-            return True
-
-        if wanted > 1:
-            take("several", block=True)
-        mine: set[int] = set()
-        for block in (False, True):
-            for cpu in cpus:
-                if len(mine) < wanted and cpu not in mine and take(f"cpu{cpu}", block):
-                    mine.add(cpu)
+        with _locked(folder / "turn", block=True):
+            mine: set[int] = set()
+            while True:
+                for cpu in cpus:
+                    if len(mine) < wanted and cpu not in mine:
+                        with suppress(BlockingIOError):
+                            held.enter_context(_locked(folder / f"cpu{cpu}", block=False))
+                            mine.add(cpu)
+                if len(mine) == wanted:
+                    break
+                time.sleep(LOOK_AGAIN)  # there is no waiting for the first of several locks
         yield
+
+
+@contextmanager
+def _locked(path: Path, block: bool) -> Iterator[None]:
+    """Hold the file's lock. Raises BlockingIOError where another does, and it is not to be waited for."""
+    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if block else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(lock)

@@ -20,7 +20,7 @@ from harness.programs.osv_template import templates
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
 from harness.symbols import Symbols
-from harness.verdict import Observation
+from harness.verdict import Activity, Observation
 from harness.witness import Point, Witness, watch
 
 BOOT_SECONDS = 60.0
@@ -132,7 +132,12 @@ class OsvRunner:
 
         guest.wait(lambda: booted() or dead(), monotonic() + min(BOOT_SECONDS + program.limit, program.boot_limit))
         visitor = Visitor(guest, visit, self._end_of(vm)) if visit else None
-        activity = visitor.watch(guest, dead, program.limit) if visitor else guest.wait_within(dead, program.limit)
+        if not (booted() or dead() or guest.closed):
+            activity: Activity | None = guest.activity()
+        elif visitor:
+            activity = visitor.watch(guest, dead, program.limit)
+        else:
+            activity = guest.wait_within(dead, program.limit)
         if witness and witness.dead:
             guest.wait(lambda: witness.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
         if not guest.closed:

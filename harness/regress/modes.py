@@ -1,0 +1,126 @@
+"""Noise of two modes, or with outliers: independent draws from two normal distributions, whichever fit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from harness.regress.noise import Evidence
+
+Array = NDArray[np.float64]
+
+SURPRISE = 3.3
+"""The evidence that one quiet series in a hundred of two modes has, of 200 points; by simulation."""
+STEPS = np.linspace(-4, 4, 65)
+"""The steps tried, in standard deviations of the series."""
+PRIOR = -((STEPS / 3) ** 2) / 2 - logsumexp(-((STEPS / 3) ** 2) / 2)
+"""The log of how likely each is beforehand."""
+GREAT = 4.0
+"""A step of more standard deviations of what is left without it is great: no two modes here are so far apart."""
+NARROWEST = 0.05
+"""The least standard deviation of a mode, of the series': equal values must not make a mode infinitely likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """Two normal distributions: shares, means, standard deviations."""
+
+    shares: Array
+    means: Array
+    deviations: Array
+
+    def logs(self, values: Array) -> Array:
+        """The log density at each value."""
+        return np.asarray(np.logaddexp(*self._each(values.ravel()))).reshape(values.shape)
+
+    def fitted(self, values: Array, floor: float, rounds: int) -> "Modes":
+        """After so many rounds of expectation and maximisation (Dempster, Laird and Rubin 1977)."""
+        modes = self
+        for _ in range(rounds):
+            each = modes._each(values)
+            of = np.exp(each - np.logaddexp(*each))
+            counts = of.sum(axis=1) + 1e-9
+            means = of @ values / counts
+            spread = (of * (values - means[:, None]) ** 2).sum(axis=1) / counts
+            modes = Modes(counts / counts.sum(), means, np.sqrt(spread + floor**2))
+        return modes
+
+    def _each(self, values: Array) -> Array:
+        scaled = (values - self.means[:, None]) / self.deviations[:, None]
+        weights = np.log(self.shares / self.deviations / np.sqrt(2 * np.pi))
+        return np.asarray(weights[:, None] - scaled**2 / 2)
+
+
+def evidence(series: Array, places: tuple[int, int]) -> Evidence:
+    """For and against a step at each place, as in `noise`, with BIC's price of five numbers for the modes.
+
+    The series has a standard deviation of about 1. The modes are fitted first without a step; then again to the
+    series with the likeliest step taken out; and, lest they take the two sides of a great step for two modes, to
+    the series without the step that explains most of it.
+    """
+    quiet = _fitted(series)
+    deviation, places_of = float(series.std()), np.arange(*places)
+    with_steps = _profile(series, quiet, STEPS * deviation, places_of)
+    modes, stepped = quiet, _over_steps(with_steps)
+    for _ in range(2):
+        place, step = np.unravel_index(int(with_steps.argmax()), with_steps.shape)
+        after = np.arange(len(series)) >= places_of[place]
+        modes = modes.fitted(series - STEPS[step] * deviation * after, NARROWEST * deviation, 15)
+        with_steps = _profile(series, modes, STEPS * deviation, places_of)
+        again = _over_steps(with_steps)
+        if again.max() <= stepped.max():
+            break
+        stepped = np.maximum(stepped, again)
+    begins, size = _greatest(series, places_of)
+    left = series - size * (np.arange(len(series)) >= begins)
+    if abs(size) > GREAT * float(left.std()):
+        around = size + STEPS * _width(left)
+        stepped = np.maximum(stepped, _over_steps(_profile(series, _fitted(left), around, places_of)))
+    price = 2.5 * np.log(len(series))
+    return Evidence(np.array([float(quiet.logs(series).sum()) - price]), stepped[None, :] - price)
+
+
+def _fitted(series: Array) -> Modes:
+    return max(_starts(series, NARROWEST * _width(series)), key=lambda start: float(start.logs(series).sum()))
+
+
+def _width(series: Array) -> float:
+    return max(float(series.std()), NARROWEST)
+
+
+def _greatest(series: Array, places: NDArray[np.int64]) -> tuple[int, float]:
+    """The step that explains most of the series by least squares: its place and size."""
+    sums = np.cumsum(series)[places - 1]
+    sizes = (series.sum() - sums) / (len(series) - places) - sums / places
+    best = int((sizes**2 * places * (len(series) - places)).argmax())
+    return int(places[best]), float(sizes[best])
+
+
+def _over_steps(with_steps: Array) -> Array:
+    return np.asarray(logsumexp(with_steps, axis=1))
+
+
+def _starts(series: Array, floor: float) -> Iterator[Modes]:
+    """Fits from the cut in two that leaves the least variance, and from a core with outliers."""
+    ordered = np.sort(series)
+    counts = np.arange(1, len(series))
+    excess = ordered.sum() * counts / len(series) - np.cumsum(ordered)[:-1]
+    gain = excess**2 / (counts * (len(series) - counts))
+    cut = int(gain[1:-1].argmax()) + 2
+    low, high = ordered[:cut], ordered[cut:]
+    shares = np.array([len(low), len(high)]) / len(series)
+    apart = Modes(shares, np.array([low.mean(), high.mean()]), np.array([low.std(), high.std()]) + floor)
+    yield apart.fitted(series, floor, 40)
+    middle = np.full(2, np.median(series))
+    core = Modes(np.array([0.85, 0.15]), middle, np.array([0.6, 2.0]) * _width(series))
+    yield core.fitted(series, floor, 40)
+
+
+def _profile(series: Array, modes: Modes, steps: Array, places: NDArray[np.int64]) -> Array:
+    """Log likelihood and prior by place and step; `steps` are about where `STEPS` would be."""
+    before = modes.logs(series)
+    after = modes.logs(series[:, None] - steps)
+    gains = np.cumsum((after - before[:, None])[::-1], axis=0)[::-1]
+    return np.asarray(before.sum() + gains[places] + PRIOR)

@@ -1,0 +1,123 @@
+"""Normal noise that remembers and drifts: how much likelier a series is with a step at each place than without."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import gammaln
+
+Array = NDArray[np.float64]
+
+STEPS = {3.0: 0.9, 300.0: 0.1}
+"""How great steps are expected to be: deviations of normal priors, in deviations of the noise, with shares."""
+CORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.8)
+"""Of neighbours, in the AR(1) part."""
+DRIFTS = {0.0: 0.55, 0.0015: 0.15, 0.006: 0.15, 0.025: 0.15}
+"""Variances of a random walk's increments against the noise's, and how likely each is beforehand."""
+SURPRISE = (
+    (2.7, 4.4, 6.0, 7.0),
+    (3.4, 4.8, 6.4, 7.0),
+    (3.8, 4.8, 6.5, 7.2),
+    (4.4, 5.1, 6.7, 7.6),
+    (5.1, 6.2, 7.3, 7.7),
+)
+"""The evidence that one quiet series in a hundred has, of 200 points with each correlation (rows) and drift, by
+500 simulated series each. What the noise does is learnt from the series itself, worse the more it remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """One kind of noise for series of one length: what makes it white and takes its mean out; steps after both,
+    and their squared sizes."""
+
+    whiten: Array
+    steps: Array
+    squares: Array
+    constant: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Log likelihoods, averaged over what is not known: `quiet` of each kind of noise without a (further) step,
+    `stepped` with one, kinds of noise by places."""
+
+    quiet: Array
+    stepped: Array
+
+
+@lru_cache(maxsize=8)
+def whitenings(length: int, places: tuple[int, int]) -> tuple[Whitening, ...]:
+    """Each kind of noise for series so long, with steps that begin at first ≤ place < end."""
+    times = np.arange(length)
+    lags, shared = np.abs(times[:, None] - times), np.minimum(times[:, None], times)
+    columns = np.column_stack([np.ones(length), np.eye(length), times[:, None] >= np.arange(*places)])
+    made = []
+    for correlation in CORRELATIONS:
+        for drift, prior in DRIFTS.items():
+            remembered = correlation**lags if correlation else np.eye(length)
+            root = cholesky(remembered + drift * shared, lower=True)
+            white = solve_triangular(root, columns, lower=True)
+            size = float(np.linalg.norm(white[:, 0]))
+            mean, others = white[:, 0] / size, white[:, 1:]
+            others = others - np.outer(mean, mean @ others)
+            steps = np.ascontiguousarray(others[:, length:])
+            constant = float(np.log(prior / len(CORRELATIONS) / size) - np.log(np.diag(root)).sum())
+            made.append(Whitening(others[:, :length].copy(), steps, (steps**2).sum(axis=0), constant))
+    return tuple(made)
+
+
+def evidence(series: Array, places: tuple[int, int], known: tuple[int, ...] = ()) -> Evidence:
+    """For and against a step at each place, beside the steps already known.
+
+    The mean, the noise's size and the known steps have flat priors and a new step a normal one; all are averaged
+    over in closed form (Zellner 1971); so the noise's own correlation and drift weigh as much as they are likely.
+    """
+    freedom = (len(series) - 1 - len(known)) / 2
+    # flat priors are taken to be about as wide as one measurement tells, as in BIC
+    common = gammaln(freedom) - freedom * np.log(np.pi) - np.log(np.sqrt(32) * np.pi)
+    quiet, stepped = [], []
+    for noise in whitenings(len(series), places):
+        rest, steps, squares, constant = noise.whiten @ series, noise.steps, noise.squares, noise.constant
+        if known:
+            basis, scales = np.linalg.qr(steps[:, [place - places[0] for place in known]])
+            rest = rest - basis @ (basis.T @ rest)
+            steps = steps - basis @ (basis.T @ steps)
+            squares = (steps**2).sum(axis=0)
+            constant -= float(np.log(np.abs(np.diag(scales))).sum())
+        size = float(rest @ rest) + 1e-12
+        explained = (steps.T @ rest) ** 2
+        quiet.append(common + constant - freedom * np.log(size))
+        stepped.append(common + constant + _averaged(explained, squares, size, freedom))
+    return Evidence(np.array(quiet), np.array(stepped))
+
+
+def _averaged(explained: Array, squares: Array, size: float, freedom: float) -> Array:
+    """Log likelihood of steps of these squared sizes that explain so much of the sum of squares `size`."""
+    logs = []
+    for width, share in STEPS.items():
+        room = 1 + width**2 * squares
+        left = np.maximum(size - width**2 * explained / room, 1e-12 * size)
+        logs.append(np.log(share) - freedom * np.log(left) - np.log(room) / 2)
+    return np.asarray(np.logaddexp.reduce(logs))
+
+
+def sizes(series: Array, places: tuple[int, int], steps: tuple[int, ...]) -> tuple[Array, Array]:
+    """Each of these steps' size and its standard error, by least squares in the likeliest kinds of noise."""
+    logs, means, errors = [], [], []
+    freedom = max(1, len(series) - 1 - len(steps))
+    for noise in whitenings(len(series), places):
+        basis, scales = np.linalg.qr(noise.steps[:, [place - places[0] for place in steps]])
+        white = noise.whiten @ series
+        along = basis.T @ white
+        left = max(float(white @ white - along @ along), 0.0) + 1e-12
+        inverse = np.linalg.inv(scales)
+        means.append(inverse @ along)
+        errors.append(np.sqrt((inverse**2).sum(axis=1) * left / freedom))
+        logs.append(noise.constant - np.log(np.abs(np.diag(scales))).sum() - freedom / 2 * np.log(left))
+    weights = np.exp(np.array(logs) - max(logs))
+    weights /= weights.sum()
+    mean = weights @ np.array(means)
+    spread = weights @ (np.array(errors) ** 2 + (np.array(means) - mean) ** 2)
+    return mean, np.sqrt(spread)

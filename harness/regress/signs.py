@@ -1,0 +1,78 @@
+"""Is the centre of these differences 0? The exact sign-flip test: it supposes no more than symmetry."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CLIP = 4.5
+"""Differences beyond so many median magnitudes count as this many: about three sigmas of normal noise."""
+
+
+def probability(differences: ArrayLike, cells: int = 4000) -> float:
+    """Two-sided probability of so great a sum if each difference's sign were a coin's; 1 where there are none.
+
+    Exact (Fisher 1935, Pitman 1937): differences of pairs in random order are symmetric about 0 where nothing
+    changed, whatever the noise. Clipping and rounding to a grid of so many cells are odd functions whose measures
+    are magnitudes only, so they keep that symmetry, and the distribution of the rounded sum is counted in full.
+    """
+    steps = _on_grid(np.asarray(differences, dtype=float), cells)
+    total = abs(int(steps.sum()))
+    if total == 0:
+        return 1.0
+    size = int(np.abs(steps).sum())
+    chances = np.zeros(2 * size + 1)
+    chances[size] = 1.0
+    reach = 0
+    for step in np.abs(steps[steps != 0]):
+        flat = chances[size - reach : size + reach + 1] / 2
+        reach += int(step)
+        chances[size - reach : size + reach + 1] = 0.0
+        chances[size - reach : size - reach + len(flat)] = flat
+        chances[size + reach + 1 - len(flat) : size + reach + 1] += flat
+    return float(min(1.0, 2 * chances[size + total :].sum()))
+
+
+def centre(differences: ArrayLike) -> float:
+    """The median of all pairs' means (Hodges and Lehmann 1963): outliers hardly move it."""
+    values = np.asarray(differences, dtype=float)
+    first, second = np.triu_indices(len(values))
+    return float(np.median((values[first] + values[second]) / 2))
+
+
+def interval(differences: ArrayLike, level: float) -> tuple[float, float]:
+    """The shifts that the test at `level` does not refuse: an exact interval by inversion, infinite where so few
+    differences can refuse nothing."""
+    values = np.asarray(differences, dtype=float)
+    if 2.0 ** (1 - len(values)) > level:
+        return -np.inf, np.inf
+    middle = centre(values)
+    width = float(np.ptp(values)) or abs(middle) or 1.0
+    return (
+        _edge(values, level, middle, float(values.min()) - 1e-6 * width),
+        _edge(values, level, middle, float(values.max()) + 1e-6 * width),
+    )
+
+
+def clipped(differences: ArrayLike) -> NDArray[np.float64]:
+    """The differences with outliers drawn in to `CLIP` median magnitudes, where most are not 0."""
+    values = np.asarray(differences, dtype=float)
+    bound = CLIP * float(np.median(np.abs(values))) if len(values) else 0.0
+    return np.clip(values, -bound, bound) if bound > 0 else values
+
+
+def _on_grid(values: NDArray[np.float64], cells: int) -> NDArray[np.int64]:
+    drawn = clipped(values)
+    size = float(np.abs(drawn).sum())
+    if size == 0:
+        return np.zeros(len(drawn), dtype=np.int64)
+    return np.asarray(np.rint(drawn / size * cells), dtype=np.int64)
+
+
+def _edge(values: NDArray[np.float64], level: float, inside: float, outside: float) -> float:
+    """Between a shift that is not refused and one that is, to 1/1000 of their distance, from outside."""
+    for _ in range(10):
+        middle = (inside + outside) / 2
+        if probability(values - middle, 600) > level:
+            inside = middle
+        else:
+            outside = middle
+    return outside

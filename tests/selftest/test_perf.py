@@ -116,7 +116,7 @@ def test_noise_is_no_change(lab: Lab) -> None:
     [
         (["v1", "v2", "--cell", CELL], "no side of a comparison"),
         ([CELL, CELL, "--cell", CELL, "--metric", "boot.instructons"], "No measurement"),
-        ([CELL, CELL, "--cell", CELL, "--metric", "boot.instructions.nowhere"], "Nothing measures"),
+        ([CELL, CELL, "--cell", CELL, "--metric", "boot.instructions.nowhere"], "Nothing measured"),
         ([CELL, "+nonsense", "--cell", CELL], "nonsense"),
         ([CELL, CELL, "--cell", CELL, "--pairs", "0"], "at least one pair"),
     ],

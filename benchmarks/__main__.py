@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import equals, image, judgement, load, short
+from benchmarks import bisecting, equals, image, judgement, load, short
 from harness.lab import Lab
 
 
@@ -11,7 +11,8 @@ def main() -> None:
     """Run the named benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "name", choices=["image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals"]
+        "name",
+        choices=["image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals", "bisecting"],
     )
     parser.add_argument("--cell", default="qemu-rofs")
     parser.add_argument("--rounds", type=int, default=11)
@@ -25,8 +26,11 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path("judgement-work"), help="judgement: for Otava's environment"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="judgement: processes at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="judgement, bisecting: processes at a time")
     arguments = parser.parse_args()
+    if arguments.name == "bisecting":
+        bisecting.bisecting(arguments.jobs)
+        return
     if arguments.name == "judgement":
         judgement.judgement(arguments.folder, arguments.jobs)
         return

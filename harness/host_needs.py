@@ -86,7 +86,7 @@ _ROWS = (
     Need("own-tests", "the harness's own tests", EVERY,
          (("git", "--version"), ("make", "--version"), ("cpio", "--version"), ("gcc", "--version")),
          ("git", "make", "cpio", "gcc", "libc6-dev")),
-    Need("own-cross-compiler", "the harness's own tests of measuring, on aarch64, which boots in a third of the time",
+    Need("own-cross-compiler", "the harness's own tests of measuring, on aarch64",
          TESTS, (("aarch64-linux-gnu-gcc", "--version"),), ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")),
     Need("postgresql", "the harness's own tests of a team's history", TESTS, (("pg_lsclusters", "--help"),),
          ("postgresql",)),

@@ -1,7 +1,7 @@
 """The commands of `osv-harness`: a module each, with a docstring, `add_arguments(parser)` and `run(arguments)`."""
 
 COMMANDS = (
-    "doctor", "matrix", "build", "boot", "test", "app", "perf", "compare", "findings", "report", "history",
-    "cache",
+    "doctor", "matrix", "build", "boot", "test", "app", "perf", "compare", "findings", "bisect", "report",
+    "history", "cache",
 )  # fmt: skip
 """In the order in which people meet them. Each is imported when it is wanted: statistics take a second to load."""

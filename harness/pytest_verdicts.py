@@ -20,10 +20,11 @@ from harness.report.loads import measured, write_loads
 from harness.verdict import Outcome
 
 SHOWN_LINES = 20
+GOOD = (Outcome.PASSED, Outcome.SKIPPED)
 
 
 Remember = Callable[[Image, Run, bool], None]
-"""Adds a verdict to the history, with whether it was expected not to pass."""
+"""Adds a verdict to the history, with whether it was the expected one."""
 
 
 class Keeper:
@@ -50,7 +51,8 @@ class Keeper:
         self._note(cell, image, run, accelerator, figures)
         expectation = expected(cell, run.program.name, accelerator)
         if self._remember:
-            self._remember(image, run, expectation is not None)
+            wrong = complaint(expectation, outcome, date.today()) if expectation else outcome not in GOOD
+            self._remember(image, run, not wrong)
         if outcome is Outcome.PASSED and expectation is None:
             return
         folder = None if outcome is Outcome.PASSED else self._keep(run, image, accelerator, keep)

@@ -10,7 +10,8 @@ from harness.measure import Environment, Version
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One verdict: `suite` is `unit`, `apps` or `perf`; `seconds` the program's; `taken` in seconds since 1970."""
+    """One verdict: `suite` is `unit`, `apps` or `perf`; `expected` is whether it is what was expected of the test;
+    `seconds` the program's; `taken` in seconds since 1970."""
 
     suite: str
     cell: str

@@ -20,14 +20,14 @@ def standing(samples: Sequence[Sample], documents: Iterable[Document]) -> list[F
     """Findings by time: those of exact numbers, those that a rerun confirmed however weak they were, and those
     that are strong enough without one; what a rerun did not confirm is not among them.
 
-    `confirmed` is None where there was no rerun.
+    `confirmed` is None where there was no rerun, which exact numbers need not.
     """
     said = {document.subject: bool(document.body["confirmed"]) for document in documents if document.kind == KIND}
     beyond_doubt = {_about(one) for one in findings(samples)}
     found = []
     for one in suspicions(samples):
-        confirmed = True if one.metric.exact else said.get(_about(one))
-        if confirmed or (confirmed is None and _about(one) in beyond_doubt):
+        confirmed = None if one.metric.exact else said.get(_about(one))
+        if one.metric.exact or confirmed or (confirmed is None and _about(one) in beyond_doubt):
             found.append(replace(one, confirmed=confirmed))
     return found
 

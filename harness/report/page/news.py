@@ -72,6 +72,9 @@ def _span(finding: Finding) -> str:
     return f"surely after {version_name(finding.span[0])}, by {version_name(finding.span[1])}"
 
 
+RERUN = {None: "not rerun", True: "confirmed by a rerun", False: "not seen again in a rerun"}
+
+
 def in_words(finding: Finding, figures: Mapping[Named, str]) -> FindingWords:
     """The finding as people read it."""
     shown = scale(finding.metric.unit, max(abs(finding.old_level), abs(finding.new_level)))
@@ -89,7 +92,7 @@ def in_words(finding: Finding, figures: Mapping[Named, str]) -> FindingWords:
         _span(finding),
         moment(finding.after.committed),
         _confidence(finding),
-        {None: "not rerun", True: "confirmed by a rerun", False: "not seen again in a rerun"}[finding.confirmed],
+        "exact" if finding.metric.exact else RERUN[finding.confirmed],
         figures.get((finding.metric.name, finding.cell, finding.subject), ""),
     )
 

@@ -47,12 +47,28 @@ class Revisions:
             publish("checkout.moved", str(self._checkout.root), f"to {commit[:12]}")
             _move(self._checkout.root, home, commit)
             for path, wanted in gitlinks(home).items():
-                if populated(self._checkout.root / path):
-                    _move(self._checkout.root / path, home / path, wanted)
+                if source := self._source(path, wanted):
+                    _move(source, home / path, wanted)
             yield home
+
+    def _source(self, path: str, wanted: str) -> Path | None:
+        """The user's repository that has the submodule's commit: the submodule's own, or another's, for OSv moves
+        its submodules (musl_1.1.24 became musl_1.2.1); else its own as it is, if it is there."""
+        root = self._checkout.root
+        there = [root / one for one in (path, *gitlinks(root)) if populated(root / one)]
+        holder = next((one for one in there if _has(one, wanted)), None)
+        return holder or (root / path if populated(root / path) else None)
 
     def _git(self, *arguments: str) -> str:
         return run_git(self._checkout.root, *arguments).decode().strip()
+
+
+def _has(repository: Path, commit: str) -> bool:
+    try:
+        run_git(repository, "cat-file", "-e", f"{commit}^{{commit}}")
+    except CheckoutError:
+        return False
+    return True
 
 
 def _move(source: Path, home: Path, commit: str) -> None:
@@ -60,8 +76,6 @@ def _move(source: Path, home: Path, commit: str) -> None:
     if not populated(home):
         shutil.rmtree(home, ignore_errors=True)
         run_git(source, "clone", "--quiet", "--shared", "--no-checkout", str(source), str(home))
-    try:
-        run_git(source, "cat-file", "-e", f"{commit}^{{commit}}")
-    except CheckoutError:
+    if not _has(source, commit):
         commit = run_git(source, "rev-parse", "HEAD").decode().strip()
     run_git(home, "checkout", "--quiet", "--force", "--detach", commit)

@@ -88,3 +88,12 @@ def test_lanes_are_clones_of_their_own(checkout: Path, tmp_path: Path) -> None:
     one, two = Revisions(checkout, cache), Revisions(checkout, cache, lane=1)
     with one.at(one.resolve("v0.1.0")) as old, two.at(two.resolve("HEAD")) as new:
         assert (old / "core/a.cc").read_text() == "old" and (new / "core/a.cc").read_text() == "new"
+
+
+def test_a_submodule_that_has_moved_since_is_found_where_it_is(checkout: Path, tmp_path: Path) -> None:
+    _git(checkout, "mv", "musl", "musl_2")
+    _git(checkout, "commit", "-q", "-m", "moved")
+    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    with revisions.at(revisions.resolve("v0.1.0")) as old:
+        assert (old / "musl/libc.c").read_text() == "old" and not (old / "musl_2").exists()
+        assert not Checkout(old).state().dirty

@@ -1,0 +1,249 @@
+"""`python -m benchmarks bisecting`: the bisection on simulated lines of 1,000 commits, beside `git bisect run`.
+
+Writes its tables into docs/bisect.md and draws docs/bisect-calibration.svg. The same figures in every run.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import Pool
+from pathlib import Path
+from time import monotonic
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.stats import beta
+
+from harness.bisect import Broken, Built, Effort, Key, Kind, Line, Measure
+from harness.bisect.answer import Outcome
+from harness.bisect.conclude import conclude
+from harness.bisect.decide import Ended, blocks, decide
+from harness.bisect.journal import Memory
+from harness.bisect.posterior import measured, posterior
+from harness.bisect.records import Drifted
+from harness.bisect.session import Session
+
+COMMITS, TRIALS, SEED = 1000, 1000, 20261121
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
+LEVEL = 100.0
+BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A measure: relative shift, noise of a boot and offset of a layout, or chances to fail; how many `layouts` of
+    a commit can be built; the share of commits with their parent's binary; and what is asked of the bisection."""
+
+    name: str
+    kind: Kind
+    asked: str
+    shift: float = 0.02
+    noise: float = 0.0
+    offset: float = 0.0
+    fails: tuple[float, float] = (0.1, 0.9)
+    layouts: int = 1
+    equal: float = 0.0
+
+    @property
+    def measure(self) -> Measure:
+        exact = Measure("simulated", "", Kind.EXACT, layout=0.0)
+        return {Kind.EXACT: exact, Kind.NOISY: Measure("simulated"), Kind.TEST: Measure.test("simulated")}[
+            self.kind
+        ]
+
+
+CASES = (
+    Case("exact", Kind.EXACT, "all right, at most 12 builds"),
+    Case("2% shift, 2% noise", Kind.NOISY, "99.5% right, 95% within 13 builds", noise=0.02),
+    Case("2% shift, 5% noise", Kind.NOISY, "99% right, at most 20 builds", noise=0.05),
+    Case(
+        "2% shift, 2% noise, 0.5% layout", Kind.NOISY, "99% right, at most 25 builds",
+        noise=0.02, offset=0.005, layouts=16,
+    ),
+    Case("test, 10% then 90%", Kind.TEST, "99% right, 20 builds on average"),
+    Case("2% shift, 2% noise, a third equal", Kind.NOISY, "no equal is blamed", noise=0.02, equal=1 / 3),
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class World:
+    """The simulated builder: one culprit, and binaries that some commits share with their parents."""
+
+    case: Case
+    dice: np.random.Generator
+    culprit: int
+    binaries: Sequence[int]
+    offsets: dict[tuple[int, int], float] = field(default_factory=dict)
+    cached: Collection[Key] = ()
+
+    @property
+    def layouts(self) -> int:
+        return self.case.layouts
+
+    def build(self, key: Key) -> Built | Broken:
+        return Built(f"{self.binaries[key.index]}-{key.layout}", 180.0)
+
+    def boot(self, key: Key) -> float | Broken:
+        case, changed = self.case, key.index >= self.culprit
+        if case.kind is Kind.TEST:
+            return float(self.dice.random() < case.fails[changed])
+        place = (self.binaries[key.index], key.layout)
+        if place not in self.offsets:
+            self.offsets[place] = case.offset * float(self.dice.normal())
+        noise = case.noise * float(self.dice.normal())
+        return LEVEL * (1 + case.shift * changed) * (1 + self.offsets[place] + noise)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One bisection: whether its answer is right, whether it blamed a commit with its parent's binary, what it
+    claimed and used; what was believed most on the way, and whether rightly; and what the script answered."""
+
+    answered: bool
+    right: bool
+    blamed_equal: bool
+    claimed: float
+    builds: int
+    boots: int
+    beliefs: tuple[tuple[float, bool], ...]
+    script: bool
+
+
+def trial(number: int, case: Case) -> Trial:
+    """The same in every run."""
+    dice = np.random.default_rng([SEED, CASES.index(case), number])
+    fresh = dice.random(COMMITS + 1) >= case.equal
+    fresh[0] = True
+    culprit = int(dice.choice(np.flatnonzero(fresh)[1:]))
+    binaries = [int(one) for one in np.maximum.accumulate(np.where(fresh, np.arange(COMMITS + 1), 0))]
+    line = Line(tuple(map(str, range(COMMITS + 1))))
+    world = World(case, dice, culprit, binaries)
+    session = Session(line, case.measure, world, Memory(), Effort())
+    beliefs = []
+    while not isinstance(step := decide(session.state, world), Ended):
+        if isinstance(step, Drifted):
+            raise SystemExit(f"{case.name} {number}: a drift was seen where there is none.")
+        session.measure_also(step)
+        if case.kind is not Kind.EXACT and len(session.state.readings()) > 1:
+            beliefs.append(_belief(session, culprit))
+    answer = conclude(session.state, step)
+    points = answer.culprits[0].points if answer.culprits else ()
+    answered = answer.outcome is Outcome.FOUND
+    return Trial(
+        answered,
+        answered and len(answer.culprits) == 1 and points == (culprit,),
+        answered and any(binaries[at] == binaries[at - 1] for one in answer.culprits for at in one.points),
+        answer.culprits[0].probability if answer.culprits else 0.0,
+        answer.builds,
+        answer.boots,
+        tuple(beliefs),
+        _script(World(case, dice, culprit, binaries)) == culprit,
+    )
+
+
+def _belief(session: Session, culprit: int) -> tuple[float, bool]:
+    """The likeliest commit's probability at this moment, and whether it is the culprit."""
+    state = session.state
+    suspects = np.array(state.line.suspects(), dtype=float)
+    found = posterior(measured(state.measure, state.readings()), suspects / suspects.sum(), True)
+    if found is None:
+        return 0.0, False
+    masses = blocks(state, found.mass)
+    return float(masses.max()), int(found.mass.argmax()) == culprit
+
+
+def _script(world: World, boots: int = 10) -> int:
+    """What `git bisect run` answers with a sensible script: so many boots of each build, their mean beside the
+    middle of both ends' means."""
+
+    def mean(index: int) -> float:
+        return float(np.mean([world.boot(Key(index)) for _ in range(boots)]))
+
+    good, bad = 0, COMMITS
+    middle = (mean(good) + mean(bad)) / 2
+    while bad - good > 1:
+        at = (good + bad) // 2
+        good, bad = (good, at) if mean(at) > middle else (at, bad)
+    return bad
+
+
+def bisecting(jobs: int) -> None:
+    """All cases, the tables and the plot."""
+    done: dict[Case, list[Trial]] = {}
+    began = monotonic()
+    with Pool(jobs) as pool:
+        for case in CASES:
+            done[case] = pool.map(partial(trial, case=case), range(TRIALS), chunksize=10)
+            print(_row(case, done[case]), f"{monotonic() - began:.0f} s", flush=True)
+    page = DOCS / "bisect.md"
+    before, rest = page.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n{_tables(done)}\n{END}{after}")
+    _plot(done)
+
+
+def _tables(done: Mapping[Case, Sequence[Trial]]) -> str:
+    rows = [
+        f"{TRIALS:,} bisections of {COMMITS:,} commits each; builds with the ends. `git bisect run` boots each "
+        "build 10 times and compares their mean with the middle of the ends'; it takes 12 builds.\n",
+        "| measure | asked | right | 95% interval | wrong | not answered | builds: mean, 95%, most | boots: mean "
+        "| `git bisect run` right |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_row(case, trials) for case, trials in done.items()),
+        "",
+        "| measure | 99% claimed | of them right | within 12 | 13 | 20 | 25 builds | equals blamed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case, trials in done.items():
+        claimed = [one for one in trials if one.answered and one.claimed >= 0.99]
+        within = " | ".join(f"{np.mean([one.builds <= most for one in trials]):.1%}" for most in (12, 13, 20, 25))
+        right = np.mean([one.right for one in claimed])
+        blamed = sum(one.blamed_equal for one in trials)
+        rows.append(f"| {case.name} | {len(claimed):,} | {right:.2%} | {within} | {blamed} |")
+    return "\n".join(rows)
+
+
+def _row(case: Case, trials: Sequence[Trial]) -> str:
+    count, right = len(trials), sum(one.right for one in trials)
+    low, high = _interval(right, count)
+    wrong = sum(one.answered and not one.right for one in trials)
+    builds = [one.builds for one in trials]
+    return (
+        f"| {case.name} | {case.asked} | {right / count:.1%} | {low:.1%} to {high:.1%} | {wrong} "
+        f"| {sum(not one.answered for one in trials)} "
+        f"| {np.mean(builds):.1f}, {np.percentile(builds, 95):.0f}, {max(builds)} "
+        f"| {np.mean([one.boots for one in trials]):.0f} | {np.mean([one.script for one in trials]):.1%} |"
+    )
+
+
+def _interval(right: int, count: int) -> tuple[float, float]:
+    """Clopper and Pearson 1934, 95%."""
+    low = float(beta.ppf(0.025, right, count - right + 1)) if right else 0.0
+    return low, float(beta.ppf(0.975, right + 1, count - right)) if right < count else 1.0
+
+
+def _plot(done: Mapping[Case, Sequence[Trial]]) -> None:
+    """How often the likeliest commit was the culprit, by how likely it was said to be, at every step."""
+    matplotlib.rcParams["svg.hashsalt"] = "bisect"
+    figure, axes = plt.subplots(figsize=(5.5, 5))
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for case, trials in done.items():
+        beliefs = [one for each in trials for one in each.beliefs]
+        if not beliefs:
+            continue
+        claimed, right = (np.array(column, dtype=float) for column in zip(*beliefs, strict=True))
+        of = np.digitize(claimed, BINS[1:-1])
+        kept = [at for at in range(len(BINS) - 1) if (of == at).sum() >= 30]
+        axes.plot(
+            [claimed[of == at].mean() for at in kept], [right[of == at].mean() for at in kept],
+            marker="o", markersize=4, linewidth=1, label=case.name,
+        )  # fmt: skip
+    axes.set(xlabel="probability that was claimed", ylabel="share that was right", xlim=(0, 1.01), ylim=(0, 1.01))
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(DOCS / "bisect-calibration.svg", metadata={"Date": None})
+    plt.close(figure)

@@ -1,0 +1,161 @@
+"""A bisection from its first build to its answer: plans are made, carried out and recorded, one after another."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from math import isfinite
+
+from harness.bisect import Broken, Builder, Built, Effort, Key, Line, Measure, Plan
+from harness.bisect.answer import Answer, Check, Outcome
+from harness.bisect.conclude import conclude
+from harness.bisect.decide import Ended, decide
+from harness.bisect.journal import Journal
+from harness.bisect.records import (
+    Answered,
+    Began,
+    Booted,
+    Checked,
+    Drifted,
+    Failed,
+    Finished,
+    Opened,
+    Planned,
+    Record,
+)
+from harness.bisect.state import State
+from harness.errors import HarnessError
+from harness.events import publish
+
+
+class Session:
+    """One bisection. Everything it does follows from its journal, so that a new session on the journal of a killed
+    one goes on where that was: no build that ended is made again.
+
+    `checks`, by name, verify an answer, each once: they build and boot with `measure_also`. `follow` is given the
+    answer and says what is inside its culprit (of a merge: the answer of a session in the branch).
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        measure: Measure,
+        builder: Builder,
+        journal: Journal,
+        effort: Effort = Effort(),  # noqa: B008
+    ) -> None:
+        """Raises `HarnessError` if the journal is of another bisection."""
+        self._builder, self._journal = builder, journal
+        opened = Opened(line, measure, effort)
+        if not journal.records:
+            journal.append(opened)
+        if (first := journal.records[0]) != opened:
+            what = first.measure.name if isinstance(first, Opened) else "nothing that is known"
+            raise HarnessError(
+                f"The journal is of another bisection, of {what}.",
+                "Give the same ends, measure and options as before, or another --state.",
+            )
+        self.state = State.of(journal.records)
+
+    def run(
+        self,
+        checks: Sequence[tuple[str, "Checker"]] = (),
+        follow: Callable[[Answer], Answer | None] | None = None,
+    ) -> Answer:
+        """The answer. Raises `HarnessError` where an end can't be measured, and what the builder raises."""
+        if self.state.answer:
+            return Answer.from_json(self.state.answer.answer)
+        self._carry_out()
+        while not isinstance(step := decide(self.state, self._builder), Ended):
+            if isinstance(step, Drifted):
+                publish("bisect.drifted", self.state.measure.name, f"{step.change:+.1%}")
+                self._record(step)
+            else:
+                self.measure_also(step)
+        answer = conclude(self.state, step)
+        for name, check in checks if answer.culprits else ():
+            self._check(name, check, answer)
+        if any(one.name == "relaid" and one.passed is False for one in self.state.checks):
+            answer = replace(
+                answer, outcome=Outcome.LAYOUT, why="In other layouts of the code the change is not there."
+            )
+        done = tuple(Check(one.name, one.passed, one.detail) for one in self.state.checks)
+        inside = follow(answer) if follow and answer.culprits else None
+        answer = replace(answer, checks=done, inside=inside)
+        self._record(Answered(answer.to_json()))
+        publish("bisect.answered", self.state.measure.name, answer.outcome)
+        return answer
+
+    @property
+    def layouts(self) -> int:
+        """How many layouts of a commit can be built."""
+        return self._builder.layouts
+
+    def measure_also(self, plan: Plan) -> None:
+        """Build and boot what a plan says, all of it on record before it returns."""
+        self._record(Planned(plan))
+        self._carry_out()
+
+    def _check(self, name: str, check: "Checker", answer: Answer) -> None:
+        if name not in {one.name for one in self.state.checks}:
+            said = check(self, answer)
+            self._record(Checked(name, said.passed, said.detail))
+
+    def _carry_out(self) -> None:
+        """What the last plan wants and has not had."""
+        if builds := self.state.open_builds():
+            self._build(builds)
+        if boots := self.state.open_boots():
+            self._boot(boots)
+
+    def _build(self, keys: Sequence[Key]) -> None:
+        """All builds of a plan; a fault of the host is raised when the others have ended."""
+        fault: BaseException | None = None
+        with ThreadPoolExecutor(self.state.effort.jobs) as pool:
+            running: dict[Future[Built | Broken], Key] = {}
+            for key in keys:
+                if key not in self.state.began:
+                    self._record(Began(key))
+                publish("bisect.building", self.state.line.commits[key.index], f"layout {key.layout}")
+                running[pool.submit(self._builder.build, key)] = key
+            for future in as_completed(running):
+                key = running[future]
+                try:
+                    ended = future.result()
+                except BaseException as error:  # whatever it is, the other builds are paid for: keep them
+                    fault = fault or error
+                    continue
+                commit = self.state.line.commits[key.index]
+                if isinstance(ended, Broken):
+                    publish("bisect.broken", commit, ended.why)
+                    self._record(Failed(key, ended.why))
+                else:
+                    publish("bisect.built", commit, f"{ended.seconds:.0f} s")
+                    self._record(Finished(key, ended))
+        if fault:
+            raise fault
+
+    def _boot(self, boots: Sequence[tuple[Key, int]]) -> None:
+        """All boots of a plan, in turns, so that whatever else the host does is shared by what is compared."""
+        left = dict(boots)
+        while left:
+            for key in list(left):
+                value = self._builder.boot(key)
+                if isinstance(value, Broken):
+                    publish("bisect.broken", self.state.line.commits[key.index], value.why)
+                    self._record(Failed(key, value.why))
+                    del left[key]
+                    continue
+                if not isfinite(value):
+                    raise HarnessError(f"A boot gave {value} as {self.state.measure.name}.")
+                self._record(Booted(key, float(value)))
+                left[key] -= 1
+                if not left[key]:
+                    del left[key]
+
+    def _record(self, record: Record) -> None:
+        self._journal.append(record)
+        self.state.apply(record)
+
+
+Checker = Callable[[Session, Answer], Check]
+"""Verifies an answer: may measure more by the session's `measure_also`, and reads its `state`."""

@@ -1,0 +1,337 @@
+"""The bisection, on simulated commits: it names the right one, or says why it can't."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.bisect import Broken, Built, Effort, Key, Kind, Line, Measure
+from harness.bisect.answer import Answer, Check, Outcome, Warn
+from harness.bisect.journal import Memory
+from harness.bisect.records import Began, Booted
+from harness.bisect.session import Session
+from harness.bisect.verification import relaid
+from harness.errors import HarnessError
+from harness.measure import Better
+
+EXACT = Measure("boot.instructions", "", Kind.EXACT, layout=0.0)
+NOISY = Measure("boot.wall", "s", layout=0.0)
+MOVED = Measure("boot.wall", "s")
+TEST = Measure.test("tst-mmap.so")
+
+
+@dataclass
+class Commits:
+    """A simulated builder: the level at each point, noise and layout offsets relative to it; what is broken; which
+    commits share a binary; how often the host has become slower, by boots."""
+
+    levels: Sequence[float]
+    noise: float = 0.0
+    offset: float = 0.0
+    layouts: int = 1
+    broken: Collection[int] = ()
+    binaries: Sequence[int] = ()
+    slower: Mapping[int, float] = field(default_factory=dict)
+    only_laid_out: Mapping[int, float] = field(default_factory=dict)
+    modes: float = 0.0
+    cached: Collection[Key] = ()
+    built: list[Key] = field(default_factory=list)
+    boots: int = 0
+
+    def build(self, key: Key) -> Built | Broken:
+        self.built.append(key)
+        if key.index in self.broken:
+            return Broken("does not compile")
+        binary = self.binaries[key.index] if self.binaries else key.index
+        return Built(f"{binary}-{key.layout}", 180.0, key in self.cached)
+
+    def boot(self, key: Key) -> float | Broken:
+        self.boots += 1
+        level = self.levels[key.index]
+        if 0 < level < 1:
+            return float(np.random.default_rng([9, key.index, self.boots]).random() < level)
+        layout = np.random.default_rng([7, self.binaries[key.index] if self.binaries else key.index, key.layout])
+        dice = np.random.default_rng([8, key.index, key.layout, self.boots])
+        offset = self.offset * layout.normal() + (
+            self.only_laid_out.get(key.index, 0.0) if not key.layout else 0.0
+        )
+        mode = self.modes * (dice.random() < 0.3)
+        speed = float(np.prod([by for since, by in self.slower.items() if self.boots > since]))
+        return float(level * (1 + offset) * (1 + self.noise * dice.normal() + mode) * speed)
+
+
+def line(count: int, binaries: Sequence[str] = ()) -> Line:
+    """So many commits from good to bad, with the good end."""
+    return Line(tuple(f"{at:040x}" for at in range(count + 1)), tuple(binaries))
+
+
+def step(count: int, *changes: tuple[int, float], first: float = 100.0) -> list[float]:
+    """Levels that change at points to new levels."""
+    levels = [first] * (count + 1)
+    for at, level in changes:
+        levels[at:] = [level] * (count + 1 - at)
+    return levels
+
+
+def bisected(commits: Commits, measure: Measure, effort: Effort | None = None) -> Answer:
+    """The answer."""
+    return Session(line(len(commits.levels) - 1), measure, commits, Memory(), effort or Effort()).run()
+
+
+@given(st.integers(1, 300), st.data())
+@settings(max_examples=60, deadline=None)
+def test_an_exact_number_needs_as_many_builds_as_halving(count: int, data: st.DataObject) -> None:
+    """Whatever the culprit: the right one, with a build for each bit and the ends."""
+    culprit = data.draw(st.integers(1, count))
+    answer = bisected(Commits(step(count, (culprit, 101.0))), EXACT)
+    assert answer.outcome is Outcome.FOUND
+    assert [one.points for one in answer.culprits] == [(culprit,)]
+    assert answer.culprits[0].change == 1.0
+    assert answer.builds <= int(np.ceil(np.log2(count))) + 2
+
+
+@pytest.mark.parametrize(
+    ("measure", "before", "after", "noise"),
+    [(NOISY, 100.0, 102.0, 0.02), (MOVED, 100.0, 102.0, 0.02), (NOISY, 100.0, 102.0, 0.05), (TEST, 0.1, 0.9, 0.0),
+     (TEST, 0.001, 0.2, 0.0), (TEST, 0.0001, 0.9999, 0.0)],
+)  # fmt: skip
+def test_the_culprit_of_a_noisy_measure_is_found(
+    measure: Measure, before: float, after: float, noise: float
+) -> None:
+    """Ten culprits each; 99% is claimed of each, so that one wrong of ten is a thing of once in ten runs."""
+    wrong = 0
+    for culprit in range(3, 200, 20):
+        answer = bisected(Commits(step(200, (culprit, after), first=before), noise), measure)
+        assert answer.outcome is Outcome.FOUND
+        assert answer.culprits[0].probability >= 0.99
+        wrong += [one.points for one in answer.culprits] != [(culprit,)]
+    assert wrong <= 1
+
+
+def test_the_size_lies_in_its_interval() -> None:
+    answer = bisected(Commits(step(100, (40, 102.0)), 0.02), MOVED)
+    low, high = answer.culprits[0].interval
+    assert low <= 2.0 <= high
+    assert high - low < 1.0
+
+
+def test_layout_offsets_are_told_from_the_culprit_by_other_layouts() -> None:
+    right = 0
+    for culprit in range(5, 200, 20):
+        commits = Commits(step(200, (culprit, 102.0)), 0.02, offset=0.005, layouts=16)
+        answer = bisected(commits, MOVED)
+        right += answer.outcome is Outcome.FOUND and answer.culprits[0].points == (culprit,)
+        assert len(set(commits.built)) == len(commits.built)
+    assert right >= 9
+
+
+def test_without_other_layouts_it_says_what_keeps_it_from_being_sure() -> None:
+    """Offsets as great as half the change: one build of each commit can't do."""
+    answer = bisected(Commits(step(30, (14, 102.0)), 0.002, offset=0.01), MOVED)
+    assert answer.outcome in (Outcome.NARROWED, Outcome.LAYOUT)
+    assert answer.why
+    if answer.outcome is Outcome.NARROWED:
+        assert len(answer.culprits[0].points) > 1
+
+
+@pytest.mark.parametrize("measure", [EXACT, NOISY])
+def test_one_candidate_is_the_culprit(measure: Measure) -> None:
+    answer = bisected(Commits([100.0, 103.0], 0.0 if measure is EXACT else 0.01), measure)
+    assert answer.outcome is Outcome.FOUND
+    assert answer.culprits[0].points == (1,)
+    assert answer.builds == 2
+
+
+@pytest.mark.parametrize(("measure", "level"), [(EXACT, 100.0), (NOISY, 100.0), (MOVED, 100.0), (TEST, 0.3)])
+def test_ends_that_do_not_differ_are_said_to_be_equal(measure: Measure, level: float) -> None:
+    answer = bisected(Commits(step(50, first=level), 0.0 if measure is EXACT else 0.02), measure)
+    assert answer.outcome is Outcome.NO_DIFFERENCE
+    assert answer.builds == 2
+    assert answer.culprits == ()
+    assert (answer.smallest == 0) == (measure is EXACT)
+    assert answer.smallest < 0.5
+
+
+@pytest.mark.parametrize(
+    ("measure", "levels"), [(EXACT, (100.0, 99.0)), (NOISY, (100.0, 97.0)), (TEST, (0.9, 0.1))]
+)
+def test_swapped_ends_are_said_to_be_swapped(measure: Measure, levels: tuple[float, float]) -> None:
+    good, bad = levels
+    answer = bisected(Commits(step(50, (20, bad), first=good), 0.0 if measure is EXACT else 0.02), measure)
+    assert answer.outcome is Outcome.SWAPPED
+    assert answer.builds == 2
+
+
+def test_what_is_better_when_higher_is_worse_when_lower() -> None:
+    higher = replace(NOISY, better=Better.HIGHER)
+    answer = bisected(Commits(step(50, (20, 95.0)), 0.02), higher)
+    assert answer.outcome is Outcome.FOUND
+    assert answer.culprits[0].points == (20,)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=60), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_commit_with_its_parents_binary_is_never_blamed(fresh: list[bool], data: st.DataObject) -> None:
+    """Whether that is known from digests after building, or from trees before."""
+    fresh[data.draw(st.integers(0, len(fresh) - 1))] = True
+    count = len(fresh)
+    culprit = data.draw(st.sampled_from([at + 1 for at, one in enumerate(fresh) if one]))
+    binaries = list(np.maximum.accumulate([0, *(at + 1 if one else 0 for at, one in enumerate(fresh))]))
+    levels = step(count, (culprit, 104.0))
+    for known in ((), [str(one) for one in binaries]):
+        for measure, noise in ((EXACT, 0.0), (MOVED, 0.01)):
+            commits = Commits(levels, noise, binaries=[int(one) for one in binaries])
+            answer = Session(line(count, known), measure, commits, Memory()).run()
+            assert answer.outcome is Outcome.FOUND
+            assert [one.points for one in answer.culprits] == [(culprit,)]
+            if known:
+                assert all(binaries[key.index] == key.index for key in commits.built)
+
+
+def test_equal_ends_need_no_boot() -> None:
+    answer = bisected(Commits(step(9, first=100.0), binaries=[0] * 10), EXACT)
+    assert (answer.outcome, answer.boots) == (Outcome.NO_DIFFERENCE, 0)
+
+
+@pytest.mark.parametrize(("measure", "noise"), [(EXACT, 0.0), (NOISY, 0.01)])
+def test_a_culprit_behind_broken_commits_is_a_set_that_names_them(measure: Measure, noise: float) -> None:
+    answer = bisected(Commits(step(60, (33, 105.0)), noise, broken=(31, 32, 33)), measure)
+    assert answer.outcome is Outcome.FOUND
+    (culprit,) = answer.culprits
+    assert culprit.points == (31, 32, 33, 34)
+    assert culprit.broken == tuple(line(60).commits[31:34])
+    assert Warn.HIDDEN in answer.warned
+
+
+@given(st.sets(st.integers(1, 39), max_size=25), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_the_culprit_is_in_the_answer_whatever_is_broken(broken: set[int], culprit: int) -> None:
+    answer = bisected(Commits(step(40, (culprit, 105.0)), broken=broken), EXACT)
+    (found,) = answer.culprits
+    assert culprit in found.points
+    assert set(found.points) - {culprit} <= {at + by for at in broken for by in (0, 1)}
+
+
+@pytest.mark.parametrize("broken", [0, 20])
+def test_an_end_that_does_not_build_ends_it(broken: int) -> None:
+    with pytest.raises(HarnessError, match=r"end, .* can't be measured: does not compile"):
+        bisected(Commits(step(20, (7, 105.0)), broken=(broken,)), EXACT)
+
+
+@pytest.mark.parametrize(("measure", "noise"), [(EXACT, 0.0), (NOISY, 0.01), (MOVED, 0.01)])
+def test_two_culprits_are_two(measure: Measure, noise: float) -> None:
+    answer = bisected(Commits(step(120, (30, 104.0), (90, 110.0)), noise), measure)
+    assert answer.outcome is Outcome.FOUND
+    assert sorted(one.points for one in answer.culprits) == [(30,), (90,)]
+    assert [round(one.change) for one in answer.culprits] == [6, 4]
+    assert Warn.SEVERAL in answer.warned
+
+
+@pytest.mark.parametrize(("measure", "noise"), [(EXACT, 0.0), (NOISY, 0.01)])
+def test_a_change_that_went_away_again_is_said_to_have(measure: Measure, noise: float) -> None:
+    """Worse at 20, well again at 50, worse at 90; four builds at once see all of it."""
+    levels = step(120, (20, 110.0), (50, 100.0), (90, 110.0))
+    answer = bisected(Commits(levels, noise), measure, Effort(jobs=4))
+    assert sorted(one.points for one in answer.culprits) == [(20,), (50,), (90,)]
+    assert Warn.WENT_AWAY in answer.warned
+
+
+def test_many_small_changes_are_not_one_commits() -> None:
+    answer = bisected(Commits([100.0 + at for at in range(101)]), EXACT)
+    assert (answer.outcome, answer.culprits) == (Outcome.SPREAD, ())
+
+
+def test_the_rest_of_an_exact_change_is_said() -> None:
+    answer = bisected(Commits(step(64, (9, 100.5), (40, 110.0))), EXACT)
+    assert [one.points for one in answer.culprits] == [(40,)]
+    assert Warn.REST in answer.warned
+
+
+def test_a_number_that_is_not_exact_is_not_taken_for_one() -> None:
+    with pytest.raises(HarnessError, match="is called exact, but"):
+        bisected(Commits(step(20, (7, 105.0)), 0.01), EXACT)
+
+
+def test_a_host_that_becomes_slower_half_way_is_noticed_and_misleads_nobody() -> None:
+    commits = Commits(step(300, (170, 102.0)), 0.005, slower={110: 1.05})
+    answer = bisected(commits, NOISY)
+    assert Warn.DRIFT in answer.warned
+    assert [one.points for one in answer.culprits] == [(170,)]
+    assert len(set(commits.built)) == len(commits.built)
+
+
+def test_two_modes_are_said() -> None:
+    answer = bisected(Commits(step(60, (33, 104.0)), 0.005, modes=0.06), NOISY)
+    assert [one.points for one in answer.culprits] == [(33,)]
+    assert Warn.BIMODAL in answer.warned
+    assert Warn.BIMODAL not in bisected(Commits(step(60, (33, 104.0)), 0.02), NOISY).warned
+
+
+def test_a_change_of_the_layout_alone_is_not_a_commits() -> None:
+    """From 33 on, the commits' own layout is slower; other layouts of them are not."""
+    laid = dict.fromkeys(range(33, 61), 0.04)
+    commits = Commits(step(60), 0.005, layouts=8, only_laid_out=laid)
+    answer = Session(line(60), MOVED, commits, Memory()).run(checks=[("relaid", relaid)])
+    assert answer.outcome is Outcome.LAYOUT
+    commits = Commits(step(60, (33, 104.0)), 0.005, layouts=8)
+    answer = Session(line(60), MOVED, commits, Memory()).run(checks=[("relaid", relaid)])
+    assert answer.outcome is Outcome.FOUND
+    assert [one.passed for one in answer.checks] == [True]
+
+
+@pytest.mark.parametrize("jobs", [2, 3, 8])
+@pytest.mark.parametrize(("measure", "noise"), [(EXACT, 0.0), (NOISY, 0.01), (MOVED, 0.01)])
+def test_batches_find_it_in_fewer_rounds(jobs: int, measure: Measure, noise: float) -> None:
+    """K builds cut a range into K + 1."""
+    journal = Memory()
+    commits = Commits(step(500, (123, 103.0)), noise)
+    answer = Session(line(500), measure, commits, journal, Effort(jobs=jobs)).run()
+    assert [one.points for one in answer.culprits] == [(123,)]
+    state = Session(line(500), measure, commits, journal, Effort(jobs=jobs)).state
+    rounds = sum(bool(plan.builds) for plan in state.plans)
+    assert max(len(plan.builds) for plan in state.plans) == max(2, jobs)
+    assert rounds <= np.ceil(np.log(500) / np.log(jobs + 1)) + 3
+
+
+def test_cached_builds_are_taken_first() -> None:
+    cached = [Key(at) for at in (100, 200, 300, 400)]
+    commits = Commits(step(500, (230, 103.0)), 0.01, cached=cached)
+    answer = bisected(commits, NOISY)
+    assert [one.points for one in answer.culprits] == [(230,)]
+    assert answer.cached >= 2
+    assert commits.built[2] in cached
+
+
+def test_the_budget_of_builds_ends_it_with_a_range() -> None:
+    answer = bisected(Commits(step(1000, (230, 103.0)), 0.01), NOISY, Effort(most_builds=6))
+    assert answer.outcome is Outcome.NARROWED
+    assert "6 builds" in answer.why
+    assert 230 in answer.culprits[0].points
+    assert answer.builds == 6
+
+
+def test_an_answer_goes_to_json_and_back() -> None:
+    commits = Commits(step(120, (30, 104.0), (90, 110.0)), 0.01, broken=(31, 30))
+    inside = bisected(Commits(step(5, (3, 101.0))), EXACT)
+    answer = Session(line(120), NOISY, commits, Memory()).run(
+        checks=[("parent", lambda session, answer: Check("parent", True, "measured again"))],
+        follow=lambda answer: inside,
+    )
+    assert answer.inside == inside
+    assert Answer.from_json(answer.to_json()) == answer
+
+
+def test_ends_are_checked_before_anything_else() -> None:
+    journal = Memory()
+    Session(line(50), EXACT, Commits(step(50, (7, 101.0))), journal).run()
+    kinds = [(type(one), one.key.index) for one in journal.records if isinstance(one, Began | Booted)]
+    assert kinds[:2] == [(Began, 0), (Began, 50)]
+    assert {kind for kind, _ in kinds[2:6]} == {Booted}
+
+
+def test_the_same_commit_twice_is_no_line() -> None:
+    with pytest.raises(HarnessError, match="nothing between"):
+        Line(("a",))

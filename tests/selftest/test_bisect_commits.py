@@ -1,0 +1,113 @@
+"""The commits that a bisection goes over: real repositories, and everything that can be wrong with two ends."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.bisect.kernels import Commits
+from harness.cli import main
+from harness.errors import CheckoutError
+from harness.kernels.osv_checkout import LANDMARKS
+
+
+def _git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    done = subprocess.run(["git", *who, "-C", folder, *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _commit(folder: Path, name: str) -> str:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{path.read_text() if path.exists() else ''}more\n")
+    _git(folder, "add", "-A")
+    _git(folder, "commit", "-q", "-m", name)
+    return _git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout, as far as the harness looks at one, with one commit."""
+    root = tmp_path / "osv"
+    root.mkdir()
+    _git(root, "init", "-q", "-b", "master")
+    for name in LANDMARKS:
+        _commit(root, name)
+    _git(root, "tag", "start")
+    return root
+
+
+def test_commits_that_no_kernel_is_made_from_have_their_parents_binary(checkout: Path) -> None:
+    commits = [_commit(checkout, name) for name in ("core/a.cc", "README.md", "documentation/b", "tests/c.cc")]
+    line = Commits(checkout, "start", "HEAD").line()
+    assert line.commits[1:] == tuple(commits)
+    assert line.suspects() == [False, True, False, False, True], "a test may be in the image"
+
+
+def test_a_merge_is_one_commit_and_its_branch_another_line(checkout: Path) -> None:
+    before = _commit(checkout, "core/a.cc")
+    _git(checkout, "checkout", "-q", "-b", "branch")
+    inside = [_commit(checkout, name) for name in ("core/b.cc", "core/c.cc")]
+    _git(checkout, "checkout", "-q", "master")
+    beside = _commit(checkout, "core/d.cc")
+    _git(checkout, "merge", "-q", "--no-ff", "-m", "merge", "branch")
+    merge = _git(checkout, "rev-parse", "HEAD")
+    commits = Commits(checkout, "start", "HEAD")
+    assert commits.commits[1:] == (before, beside, merge)
+    branch = commits.inside(merge)
+    assert branch is not None and branch.commits == (before, *inside)
+    assert commits.inside(beside) is None
+    with pytest.raises(CheckoutError, match="lies in a branch that was merged"):
+        Commits(checkout, inside[0], "HEAD")
+
+
+def test_ends_that_make_no_sense_are_told(checkout: Path) -> None:
+    _commit(checkout, "core/a.cc")
+    _git(checkout, "checkout", "-q", "--orphan", "other")
+    _commit(checkout, "core/b.cc")
+    for good, bad, said in (
+        ("master", "start", "Swap them"),
+        ("start", "start", "are the same commit"),
+        ("start", "other", "does not come after"),
+        ("v9", "master", "has no commit v9"),
+        ("start", "--help", "has no commit --help"),
+    ):
+        with pytest.raises(CheckoutError) as caught:
+            Commits(checkout, good, bad)
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--good", "start"], "either --metric or --test"),
+        (["--metric", "boot.instructions"], "wants --good"),
+        (["--metric", "boot.instructions", "--test", "tst-x.so", "--good", "start"], "either --metric or --test"),
+        (["--metric", "<b>", "--good", "start"], "no metric's name"),
+        (["--metric", "boot.nothing", "--good", "start", "--bad", "master"], "No measurement"),
+        (
+            ["--metric", "boot.wall", "--good", "start", "--bad", "master", "--cell", "linux:qemu-rofs"],
+            "no commits",
+        ),
+        (["log", "--metric", "boot.wall", "--good", "start", "--bad", "master"], "no such bisection"),
+    ],
+)
+def test_mistakes_are_told(
+    checkout: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: list[str], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OSV_HARNESS_HISTORY", str(tmp_path / "history"))
+    _commit(checkout, "core/a.cc")
+    state = ["--state", str(tmp_path / "state.jsonl")]
+    assert main(["bisect", *words, *state, "--osv-root", str(checkout)]) == 2
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told
+
+
+def test_without_a_checkout_there_is_nothing_to_bisect(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OSV_ROOT", raising=False)
+    assert main(["bisect", "--metric", "boot.wall", "--good", "a"]) == 2
+    assert "OSV_ROOT" in capsys.readouterr().err

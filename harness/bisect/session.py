@@ -138,19 +138,20 @@ class Session:
         """All boots of a plan, in turns, so that whatever else the host does is shared by what is compared."""
         left = dict(boots)
         while left:
-            for key in list(left):
-                value = self._builder.boot(key)
-                if isinstance(value, Broken):
-                    publish("bisect.broken", self.state.line.commits[key.index], value.why)
-                    self._record(Failed(key, value.why))
-                    del left[key]
-                    continue
-                if not isfinite(value):
-                    raise HarnessError(f"A boot gave {value} as {self.state.measure.name}.")
-                self._record(Booted(key, float(value)))
-                left[key] -= 1
-                if not left[key]:
-                    del left[key]
+            # whoever wants most, so that a resumed session goes on in the same order
+            key = max(left, key=lambda one: left[one])
+            value = self._builder.boot(key)
+            if isinstance(value, Broken):
+                publish("bisect.broken", self.state.line.commits[key.index], value.why)
+                self._record(Failed(key, value.why))
+                del left[key]
+                continue
+            if not isfinite(value):
+                raise HarnessError(f"A boot gave {value} as {self.state.measure.name}.")
+            self._record(Booted(key, float(value)))
+            left[key] -= 1
+            if not left[key]:
+                del left[key]
 
     def _record(self, record: Record) -> None:
         self._journal.append(record)

@@ -18,7 +18,7 @@ from harness.errors import CheckoutError, HarnessError
 from harness.events import subscribed
 from harness.history.store import History
 from harness.lab import Lab
-from harness.measure import NAME
+from harness.measure import NAME, suite
 from harness.regress.sides import DURATION
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
@@ -85,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _bisect(lab: Lab, cell: Cell, commits: Commits, journal: File, arguments: argparse.Namespace) -> Answer:
+    if arguments.metric:
+        suite.measuring(arguments.metric, cell)
     lab.check_runs(cell)
     builder: Builder
     opened = journal.records[0] if journal.records else None

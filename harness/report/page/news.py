@@ -92,7 +92,7 @@ def in_words(finding: Finding, figures: Mapping[Named, str]) -> FindingWords:
         _span(finding),
         moment(finding.after.committed),
         _confidence(finding),
-        "exact" if finding.metric.exact else RERUN[finding.confirmed],
+        "exact" if finding.metric.exact and finding.confirmed is None else RERUN[finding.confirmed],
         figures.get((finding.metric.name, finding.cell, finding.subject), ""),
     )
 

@@ -186,8 +186,8 @@ def separable(state: State) -> NDArray[np.bool_]:
 
 def _rebooted(state: State) -> list[_Option]:
     """More boots of what is built."""
-    keys = {state.same_as(key): None for key in state.builds if state.usable(key)}
-    return [_Option(key, (key.index, state.count(key), state.mean(key)), 0.0) for key in keys]
+    keys = {state.same_as(key) for key in state.builds if state.usable(key)}
+    return [_Option(key, (key.index, state.count(key), state.mean(key)), 0.0) for key in sorted(keys)]
 
 
 def _laid_out(state: State, builder: Builder, mass: Array) -> list[_Option]:

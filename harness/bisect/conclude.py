@@ -9,8 +9,8 @@ from harness.bisect.decide import Ended, Step, block_of, blocks
 from harness.bisect.exact import MATTERS
 from harness.bisect.state import State
 
-SUSPECTED = 0.01
-"""The probability from which a shape other than the one answered is worth a warning, beside the asked doubt."""
+SUSPECTED = 0.1
+"""The probability from which several steps are worth a warning where one is answered; beforehand it is 0.07."""
 INTERVAL = 1.96
 """Standard deviations of a 95% interval."""
 
@@ -91,11 +91,11 @@ def _culprit(state: State, step: Step) -> Culprit:
 
 def _warnings(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> list[Warning]:
     found: list[Warning] = []
-    doubt = max(SUSPECTED, 1 - state.effort.confidence)
+    doubt = 1 - state.effort.confidence
     shapes = ended.shapes or {}
     if len(culprits) > 1:
         found.append(Warning(Warn.SEVERAL, f"{len(culprits)} commits changed it, not one."))
-    elif shapes.get("two", 0.0) + shapes.get("back", 0.0) > doubt:
+    elif shapes.get("two", 0.0) + shapes.get("back", 0.0) > SUSPECTED:
         found.append(
             Warning(Warn.SEVERAL, f"More than one commit may have: {shapes['two'] + shapes['back']:.0%} likely.")
         )

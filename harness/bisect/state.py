@@ -132,7 +132,7 @@ class State:
     def readings(self) -> list[Reading]:
         """What was booted, at each point where its binary is known to lie; of a run of equals, at the first."""
         same = self.line.binaries or self.line.commits
-        groups = {key: number for number, key in enumerate(self.values)}
+        groups = {key: number for number, key in enumerate(sorted(self.values))}
         places: dict[tuple[int, int], Reading] = {}
         for key in self.builds:
             first = self.same_as(key)

@@ -105,7 +105,7 @@ class Osv:
             "source": state.digest,
             "version": state.version,
             "kernel": osv_recipe.tree_name(cell),
-            "commands": osv_recipe.commands(cell, contents, jobs=0),
+            "commands": osv_recipe.commands(cell, contents, 0, checkout.configures()),
             "contents": ["" if contents.key else contents.append_manifest, contents.key],
             "tools": tools,
             "ingredients": osv_host.ingredients(cell),
@@ -132,7 +132,7 @@ class Osv:
             environment = osv_host.environment(tree.bin, tree.home.parent, cache)
             log = _log_path(cache, cell)
             left_out, adapted = self._sync(tree, cell, checkout, state, environment)
-            commands = osv_recipe.commands(cell, contents, self.jobs)
+            commands = osv_recipe.commands(cell, contents, self.jobs, checkout.configures())
             with tree.building() as lease:
                 osv_host.lay_out_packages(cell, tree.sources, cache)
                 _clear(tree.sources / osv_recipe.outputs(cell), contents)

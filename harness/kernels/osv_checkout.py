@@ -77,6 +77,10 @@ class Checkout:
         link = self.root / "musl"
         return str(link.readlink()) if link.is_symlink() else "musl"
 
+    def configures(self) -> bool:
+        """Whether its build has a step for the configuration, as all later than v0.57.0 have."""
+        return (self.root / "conf/Makefile").is_file()
+
     def state(self) -> State:
         """What the checkout holds now; takes a fraction of a second where little is uncommitted."""
         parts, changes = _state(self.root)

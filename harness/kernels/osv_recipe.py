@@ -89,8 +89,9 @@ def outputs(cell: Cell) -> str:
     return f"build/{_mode(cell)}.{ARCHES[cell.arch]}"
 
 
-def commands(cell: Cell, contents: Modules, jobs: int) -> list[list[str]]:
-    """What is run in the tree, one after the other.
+def commands(cell: Cell, contents: Modules, jobs: int, configures: bool = True) -> list[list[str]]:
+    """What is run in the tree, one after the other; `configures` is whether the checkout has a step for its
+    configuration (it has since a4ab6a33, after v0.57.0).
 
     `app_symbols` takes two passes: the second links a kernel that exports just what the programs of the first
     use. Some filesystems need what only `fs=zfs` makes (v0.57.0-398), and fail in a tree where zfs has never been
@@ -106,7 +107,8 @@ def commands(cell: Cell, contents: Modules, jobs: int) -> list[list[str]]:
     steps = [build]
     if unmade := [f"{outputs(cell)}/{name}" for name in _unmade(cell)]:
         steps.insert(0, ["make", f"-j{jobs}", *variables, *unmade])
-        steps.insert(0, ["make", "-f", "conf/Makefile", "-j1", *variables, "config"])
+        if configures:
+            steps.insert(0, ["make", "-f", "conf/Makefile", "-j1", *variables, "config"])
     if "app_symbols" in cell.options:
         steps.append(["scripts/generate_app_version_script.sh", "build/last/usr.manifest"])
         steps.append([*build, "conf_version_script=build/last/app_version_script"])

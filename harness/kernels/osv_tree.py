@@ -58,6 +58,9 @@ class Tree:
     def sync(self, checkout: Checkout, adaptation: Adaptation) -> int:
         """Make the sources those of the checkout, adapted; the number of files written or removed.
 
+        Where a makefile changed or a file went away, all outputs go: OSv's objects do not depend on its makefiles,
+        and what was compiled with a header that is gone has "no rule to make" it.
+
         The first sync keeps the checkout's times. Afterwards a file whose content changed is as new as now, since
         `make` must see it as changed even where the checkout went back to an older file, and one whose
         time alone changed stays as it is. Build outputs are left alone.
@@ -69,21 +72,25 @@ class Tree:
         first = not before
         for folder in adaptation.patched:
             before = self._renew(folder, before, after)
-        written = 0
+        written = []
         for name, identity in after.items():
             source, target = checkout.root / name, self.sources / name
             if name in adaptation.files:
                 text = adaptation.files[name]
-                written += _write(target, text, 0o755 if text.startswith("#!") else 0o644)
+                wrote = _write(target, text, 0o755 if text.startswith("#!") else 0o644)
             elif name in adaptation.edits:
-                written += _write(target, adaptation.edits[name](source.read_text()), source.stat().st_mode)
-            elif before.get(name) != identity:
-                written += _copy(source, target, keep_times=first)
-        for name in before.keys() - after.keys():
+                wrote = _write(target, adaptation.edits[name](source.read_text()), source.stat().st_mode)
+            else:
+                wrote = before.get(name) != identity and _copy(source, target, keep_times=first)
+            if wrote:
+                written.append(name)
+        removed = before.keys() - after.keys()
+        for name in removed:
             _remove(self.sources / name, self.sources)
-            written += 1
+        if not first and (removed or any(map(_is_makefile, written))):
+            self._drop_outputs("a makefile changed or a source went away")
         self._record.write_text(json.dumps(after))
-        return written
+        return len(written) + len(removed)
 
     def wrap(self, programs: Mapping[str, str]) -> None:
         """Put these programs (name to script text, or to `-> path`) in `bin`, and nothing else."""
@@ -108,8 +115,7 @@ class Tree:
         with (self.home / "lease").open("w") as lease:
             fcntl.flock(lease, fcntl.LOCK_EX)
             if self._killed.exists():
-                publish("build.restarted", self.home.name, "an earlier build was killed: building from scratch")
-                shutil.rmtree(self.sources / "build", ignore_errors=True)
+                self._drop_outputs("an earlier build was killed")
             self._killed.touch()
             with self._marked():
                 yield lease.fileno()
@@ -124,6 +130,11 @@ class Tree:
             self._killed.unlink()
             raise
         self._killed.unlink()
+
+    def _drop_outputs(self, why: str) -> None:
+        if (outputs := self.sources / "build").exists():
+            publish("build.restarted", self.home.name, f"{why}: building from scratch")
+            shutil.rmtree(outputs, ignore_errors=True)
 
     def _renew(
         self, folder: str, before: dict[str, list[object]], after: Mapping[str, list[object]]
@@ -144,6 +155,10 @@ class Tree:
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
+
+
+def _is_makefile(name: str) -> bool:
+    return Path(name).name in ("Makefile", "build") or name.startswith("conf/") or name.endswith(".mk")
 
 
 def _identities(checkout: Checkout, adaptation: Adaptation) -> dict[str, list[object]]:

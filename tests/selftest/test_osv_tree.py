@@ -280,18 +280,32 @@ def test_going_back_to_an_older_file_makes_it_new_for_make(checkout: Path, tree:
     assert (tree.sources / "core.cc").stat().st_mtime > built
 
 
-def test_deleted_files_go_and_build_outputs_stay(checkout: Path, tree: Tree) -> None:
+def test_deleted_files_go(checkout: Path, tree: Tree) -> None:
     (checkout / "deep/er").mkdir(parents=True)
     (checkout / "deep/er/file.cc").touch()
     tree.sync(Checkout(checkout), Adaptation())
-    (tree.sources / "build").mkdir()
-    (tree.sources / "build/core.o").touch()
     shutil.rmtree(checkout / "deep")
     delete(checkout)
     assert tree.sync(Checkout(checkout), Adaptation()) == 2
     assert not (tree.sources / "core.cc").exists()
     assert not (tree.sources / "deep").exists()
-    assert (tree.sources / "build/core.o").exists()
+
+
+def edit_makefile(checkout: Path) -> None:
+    """Other flags, which no object depends on."""
+    (checkout / "conf/base.mk").write_text("CXXFLAGS += -O1\n")
+
+
+@pytest.mark.parametrize(("change", "stay"), [(edit, True), (delete, False), (edit_makefile, False)])
+def test_outputs_stay_where_make_knows_what_to_renew(
+    checkout: Path, tree: Tree, change: Callable[[Path], object], stay: bool
+) -> None:
+    tree.sync(Checkout(checkout), Adaptation())
+    (tree.sources / "build").mkdir()
+    (tree.sources / "build/core.o").touch()
+    change(checkout)
+    assert tree.sync(Checkout(checkout), Adaptation()) == 1
+    assert (tree.sources / "build/core.o").exists() == stay
 
 
 def test_a_folder_that_the_build_patches_is_renewed_as_a_whole(checkout: Path, tree: Tree) -> None:

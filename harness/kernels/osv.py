@@ -136,6 +136,7 @@ class Osv:
             with tree.building() as lease:
                 osv_host.lay_out_packages(cell, tree.sources, cache)
                 _clear(tree.sources / osv_recipe.outputs(cell), contents)
+                _leave_fstab(tree.sources, tree.sources / osv_recipe.outputs(cell))
                 run_build(str(cell), commands, tree.sources, environment, log, self.timeout, lease)
             if checkout.state() != state:
                 raise BuildError(
@@ -196,6 +197,12 @@ def _clear(out: Path, contents: Modules) -> None:
         (out / stale).unlink(missing_ok=True)
     if contents.append_manifest:
         (out / "append.manifest").write_text(contents.append_manifest)
+
+
+def _leave_fstab(sources: Path, out: Path) -> None:
+    """As an earlier build would have: until 8c792811, 36 commits after v0.57.0, fs=ramfs fails in a clean tree."""
+    if (fstab := sources / "static/etc/fstab").is_file():
+        shutil.copyfile(fstab, out / "fstab")
 
 
 def _collect(sources: Path, out: Path, cell: Cell, contents: Modules) -> None:

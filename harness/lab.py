@@ -19,6 +19,7 @@ from harness.images.contents import Contents
 from harness.kernels import Kernel
 from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv
+from harness.kernels.osv_recipe import Building
 from harness.machine import Image
 from harness.matrix import Matrix
 from harness.programs import Program, Run, Runner
@@ -31,10 +32,16 @@ from harness.vcpus import ALL_CPUS, room_for
 class Lab:
     """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`."""
 
-    def __init__(self, osv_root: Path | None = None, cache: Cache | None = None) -> None:
+    def __init__(
+        self,
+        osv_root: Path | None = None,
+        cache: Cache | None = None,
+        building: Building = Building(),  # noqa: B008
+    ) -> None:
         named = os.environ.get("OSV_ROOT")
         self.osv_root = osv_root or (Path(named) if named else None)
         self.cache = cache or Cache()
+        self.building = building
         self.durations = Durations(self.cache)
         self._images: dict[Cell, Image] = {}
         self._runners: dict[Cell, Runner] = {}
@@ -68,7 +75,7 @@ class Lab:
             return Linux()
         if self.osv_root is None:
             raise CheckoutError("No OSv checkout is named.", "Give --osv-root DIR or set OSV_ROOT.")
-        return Osv(self.osv_root)
+        return Osv(self.osv_root, building=self.building)
 
     def accelerator(self, cell: Cell) -> str:
         """What runs the cell's guests here."""

@@ -6,7 +6,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from harness.cell import Cell
 from harness.errors import BuildError
 from harness.events import publish
 from harness.images.contents import Contents
-from harness.kernels import Origin, osv_files, osv_host, osv_recipe
+from harness.kernels import Origin, osv_files, osv_host, osv_layout, osv_recipe
 from harness.kernels.osv_build import run_build
 from harness.kernels.osv_checkout import Checkout, State
-from harness.kernels.osv_recipe import DISKLESS, Modules
+from harness.kernels.osv_recipe import DISKLESS, Building, Modules
 from harness.kernels.osv_tree import Tree
 from harness.machine import Disk, Image
 
@@ -35,6 +36,7 @@ class Osv:
 
     `accelerator` says what really runs guests of an arch here (`kvm` or `tcg`): OSv boots itself to fill a zfs
     disk. `timeout` bounds one build, in seconds. The checkout is looked at when something is asked of it.
+    `building` is how else than usual it builds.
     """
 
     name = "osv"
@@ -45,11 +47,13 @@ class Osv:
         jobs: int | None = None,
         accelerator: Callable[[str], str] = lambda arch: "tcg",
         timeout: float = 3 * 3600,
+        building: Building = Building(),  # noqa: B008
     ) -> None:
         self.root = root
         self.jobs = jobs or os.cpu_count() or 1
         self.accelerator = accelerator
         self.timeout = timeout
+        self.building = building
 
     def build(self, cell: Cell, cache: Cache) -> Image:
         """The image of the cell with upstream's tests in it.
@@ -98,7 +102,7 @@ class Osv:
         osv_recipe.check(cell)
         checkout = Checkout(self.root)
         checkout.require_submodules(*_submodules(checkout, cell))
-        tools = osv_host.toolchain(cell)
+        tools = {} if self.building.through else osv_host.toolchain(cell)
         state = checkout.state()
         parts: dict[str, object] = {
             "recipe": RECIPE,
@@ -110,6 +114,7 @@ class Osv:
             "tools": tools,
             "ingredients": osv_host.ingredients(cell),
             "java": osv_host.java_tools(),
+            **self.building.parts,
         }
 
         def make(out: Path) -> None:
@@ -123,12 +128,11 @@ class Osv:
         tools: Mapping[str, str],
     ) -> None:  # fmt: skip
         owner = hashlib.sha256(str(checkout.root).encode()).hexdigest()[:8]
-        name = f"osv-{owner}-{osv_recipe.tree_name(cell)}"
-        with cache.locked(f"tree-{name}"):
-            tree = Tree(cache.scratch(name))
+        name = f"osv-{owner}-{osv_recipe.tree_name(cell)}{'-fresh' if self.building.fresh else ''}"
+        with cache.locked(f"tree-{name}"), self._tree(cache.scratch(name)) as tree:
             started = time.monotonic()
             publish("build.started", str(cell), f"OSv {state} in {tree.sources}")
-            tree.wrap(osv_host.wrappers(cell, self.accelerator(cell.arch)))
+            tree.wrap(self._wrappers(cell, tree))
             environment = osv_host.environment(tree.bin, tree.home.parent, cache)
             log = _log_path(cache, cell)
             left_out, adapted = self._sync(tree, cell, checkout, state, environment)
@@ -136,7 +140,9 @@ class Osv:
             with tree.building() as lease:
                 osv_host.lay_out_packages(cell, tree.sources, cache)
                 _clear(tree.sources / osv_recipe.outputs(cell), contents)
+                tree.relink(self.building.layout, osv_layout.KERNELS)
                 _leave_fstab(tree.sources, tree.sources / osv_recipe.outputs(cell))
+                commands = [[*self.building.through, *command] for command in commands]
                 run_build(str(cell), commands, tree.sources, environment, log, self.timeout, lease)
             if checkout.state() != state:
                 raise BuildError(
@@ -156,6 +162,25 @@ class Osv:
         }
         (out / FACTS).write_text(json.dumps(facts, indent=1))
         publish("build.done", str(cell), f"{seconds:.0f} s, log in {log}")
+
+    @contextmanager
+    def _tree(self, home: Path) -> Iterator[Tree]:
+        """The build tree; an empty one, and dropped afterwards, where a kernel is built from scratch."""
+        if not self.building.fresh:
+            yield Tree(home)
+            return
+        shutil.rmtree(home / "src", ignore_errors=True)
+        try:
+            yield Tree(home)
+        finally:
+            shutil.rmtree(home / "src", ignore_errors=True)
+            (home / "synced.json").unlink(missing_ok=True)
+
+    def _wrappers(self, cell: Cell, tree: Tree) -> dict[str, str]:
+        programs = osv_host.wrappers(cell, self.accelerator(cell.arch))
+        if layout := self.building.layout:
+            programs |= osv_host.layout_wrapper(cell, layout, tree.home / "pads")
+        return programs
 
     def _sync(
         self, tree: Tree, cell: Cell, checkout: Checkout, state: State, environment: Mapping[str, str]

@@ -14,6 +14,7 @@ from harness.cell import Cell
 from harness.errors import HostError
 from harness.events import publish
 from harness.images import packages
+from harness.kernels import osv_layout
 from harness.kernels.osv_recipe import is_cross
 
 CROSS = "aarch64-linux-gnu-"
@@ -99,6 +100,15 @@ def wrappers(cell: Cell, accelerator: str) -> dict[str, str]:
     if shutil.which("sudo") is None and os.geteuid() == 0:
         programs["sudo"] = _SUDO
     return programs
+
+
+def layout_wrapper(cell: Cell, layout: int, pads: Path) -> dict[str, str]:
+    """The linker that lays a kernel out as `layout` says, with its pads in a folder that is made here."""
+    prefix = CROSS if is_cross(cell) else ""
+    osv_layout.make_pads(f"{prefix}as", pads)
+    linker = shutil.which(f"{prefix}ld.bfd")
+    words = shlex.join([sys.executable, osv_layout.__file__, str(layout), str(pads), str(linker)])
+    return {f"{prefix}ld.bfd": f'#!/bin/sh\nexec {words} "$@"\n'}
 
 
 def environment(tree_bin: Path, trees: Path, cache: Cache) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from harness.cell import Cell
@@ -54,6 +54,29 @@ class Modules:
         if self.modules in ("tests", "tests-with-linux-ld"):
             return f"modules/{self.modules}/usr.manifest"
         return "build/last/usr.manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """How else than usual a kernel is built, to find out what of a measure is the commit's.
+
+    `layout` lays its code out differently (0 is the linker's own way), `fresh` builds from scratch in a tree that
+    is dropped afterwards, `through` is put before each command of the build: it enters an environment of the
+    user's, with the build tree as its folder.
+    """
+
+    layout: int = 0
+    fresh: bool = False
+    through: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.layout and self.through:
+            raise ValueError("A layout is made by this host's linker.")
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """What of it decides the bytes of a kernel, for a key: nothing where it is the usual way."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 def tests_of(cell: Cell) -> Modules:

@@ -10,7 +10,7 @@ import filecmp
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +103,16 @@ class Tree:
             else:
                 path.write_text(text)
                 path.chmod(0o755)
+
+    def relink(self, layout: int, kernels: Iterable[str]) -> None:
+        """Drop linked kernels that are of another layout than the one to be built: `make` takes them for new."""
+        record = self.home / "layout"
+        before = record.read_text() if record.exists() else "0"
+        if before != str(layout):
+            for kernel in kernels:
+                for path in self.sources.glob(f"build/*/{kernel}"):
+                    path.unlink()
+            record.write_text(str(layout))
 
     @contextmanager
     def building(self) -> Iterator[int]:

@@ -20,10 +20,9 @@ from scipy.stats import beta
 from harness.bisect import Broken, Built, Effort, Key, Kind, Line, Measure
 from harness.bisect.answer import Outcome
 from harness.bisect.conclude import conclude
-from harness.bisect.decide import Ended, blocks, decide
+from harness.bisect.decide import blocks
 from harness.bisect.journal import Memory
 from harness.bisect.posterior import measured, posterior
-from harness.bisect.records import Drifted
 from harness.bisect.session import Session
 
 COMMITS, TRIALS, SEED = 1000, 1000, 20261121
@@ -124,13 +123,10 @@ def trial(number: int, case: Case) -> Trial:
     world = World(case, dice, culprit, binaries)
     session = Session(line, case.measure, world, Memory(), Effort())
     beliefs = []
-    while not isinstance(step := decide(session.state, world), Ended):
-        if isinstance(step, Drifted):
-            raise SystemExit(f"{case.name} {number}: a drift was seen where there is none.")
-        session.measure_also(step)
+    while (ended := session.advance()) is None:
         if case.kind is not Kind.EXACT and len(session.state.readings()) > 1:
             beliefs.append(_belief(session, culprit))
-    answer = conclude(session.state, step)
+    answer = conclude(session.state, ended)
     points = answer.culprits[0].points if answer.culprits else ()
     answered = answer.outcome is Outcome.FOUND
     return Trial(

@@ -49,12 +49,21 @@ class Measure:
         return cls(name, "", Kind.TEST, Better.LOWER, 0.0)
 
 
+FRESH, REVERTED = -1, -2
+"""Layouts that only checks of an answer ask for: the commit built again from scratch; the bad end without it."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """A build: of the commit at a point, in one of its layouts (0 is the commit's own)."""
+    """A build: of the commit at a point, in one of its layouts (0 is the commit's own), or for a check."""
 
     index: int
     layout: int = 0
+
+    @property
+    def for_check(self) -> bool:
+        """Whether it says nothing of the commit's place on the line."""
+        return self.layout < 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 class Outcome(StrEnum):
     """FOUND: each culprit is known as surely as was asked. NARROWED: it can't be. NO_DIFFERENCE: the ends do not
     differ. SWAPPED: the bad end is the better one. LAYOUT: builds differ as layouts do, not as commits. SPREAD:
-    the whole is made of many small changes."""
+    the whole is made of many small changes. REFUTED: built from scratch, the culprit changes nothing."""
 
     FOUND = "found"
     NARROWED = "narrowed"
@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     SWAPPED = "swapped"
     LAYOUT = "layout"
     SPREAD = "spread"
+    REFUTED = "refuted"
 
 
 class Warn(StrEnum):

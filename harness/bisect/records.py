@@ -12,11 +12,12 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is bisected, and how: always the first record."""
+    """What is bisected, and how: always the first record. `layouts` of each commit can be built."""
 
     line: Line
     measure: Measure
     effort: Effort
+    layouts: int = 1
     version: int = VERSION
 
 
@@ -66,6 +67,13 @@ class Drifted:
 
 
 @dataclass(frozen=True, slots=True)
+class Concluded:
+    """The answer before its checks, as JSON values: what they measure no longer changes it."""
+
+    answer: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """A verification's result, by its name."""
 
@@ -81,7 +89,9 @@ class Answered:
     answer: Mapping[str, Any]
 
 
-Record: TypeAlias = Opened | Planned | Began | Finished | Failed | Booted | Drifted | Checked | Answered
+Record: TypeAlias = (
+    Opened | Planned | Began | Finished | Failed | Booted | Drifted | Concluded | Checked | Answered
+)
 _KINDS = {kind.__name__.lower(): kind for kind in Record.__args__}
 
 

@@ -15,6 +15,7 @@ from harness.bisect.records import (
     Began,
     Booted,
     Checked,
+    Concluded,
     Drifted,
     Failed,
     Finished,
@@ -25,6 +26,9 @@ from harness.bisect.records import (
 from harness.bisect.state import State
 from harness.errors import HarnessError
 from harness.events import publish
+
+REFUTES = {"relaid": Outcome.LAYOUT, "rebuilt": Outcome.REFUTED}
+"""What an answer becomes that a check refutes."""
 
 
 class Session:
@@ -45,7 +49,7 @@ class Session:
     ) -> None:
         """Raises `HarnessError` if the journal is of another bisection."""
         self._builder, self._journal = builder, journal
-        opened = Opened(line, measure, effort)
+        opened = Opened(line, measure, effort, builder.layouts)
         if not journal.records:
             journal.append(opened)
         if (first := journal.records[0]) != opened:
@@ -65,25 +69,37 @@ class Session:
         if self.state.answer:
             return Answer.from_json(self.state.answer.answer)
         self._carry_out()
-        while not isinstance(step := decide(self.state, self._builder), Ended):
-            if isinstance(step, Drifted):
-                publish("bisect.drifted", self.state.measure.name, f"{step.change:+.1%}")
-                self._record(step)
-            else:
-                self.measure_also(step)
-        answer = conclude(self.state, step)
+        if self.state.concluded:
+            answer = Answer.from_json(self.state.concluded.answer)
+        else:
+            while (ended := self.advance()) is None:
+                pass
+            answer = conclude(self.state, ended)
+            self._record(Concluded(answer.to_json()))
         for name, check in checks if answer.culprits else ():
             self._check(name, check, answer)
-        if any(one.name == "relaid" and one.passed is False for one in self.state.checks):
-            answer = replace(
-                answer, outcome=Outcome.LAYOUT, why="In other layouts of the code the change is not there."
-            )
         done = tuple(Check(one.name, one.passed, one.detail) for one in self.state.checks)
-        inside = follow(answer) if follow and answer.culprits else None
+        failed = {one.name for one in done if one.passed is False}
+        for name, outcome in REFUTES.items():
+            if name in failed:
+                answer = replace(answer, outcome=outcome, why=next(one.detail for one in done if one.name == name))
+        inside = follow(answer) if follow and answer.outcome is Outcome.FOUND else None
         answer = replace(answer, checks=done, inside=inside)
         self._record(Answered(answer.to_json()))
         publish("bisect.answered", self.state.measure.name, answer.outcome)
         return answer
+
+    def advance(self) -> Ended | None:
+        """Decide what is next and do it; what it ended in where nothing is left to do."""
+        step = decide(self.state, self._builder)
+        if isinstance(step, Ended):
+            return step
+        if isinstance(step, Drifted):
+            publish("bisect.drifted", self.state.measure.name, f"{step.change:+.1%}")
+            self._record(step)
+        else:
+            self.measure_also(step)
+        return None
 
     @property
     def layouts(self) -> int:

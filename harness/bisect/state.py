@@ -8,6 +8,7 @@ from harness.bisect.records import (
     Began,
     Booted,
     Checked,
+    Concluded,
     Drifted,
     Failed,
     Finished,
@@ -37,6 +38,7 @@ class State:
         self.drifts: list[float] = []
         self.drift_plans: list[int] = []
         self.checks: list[Checked] = []
+        self.concluded: Concluded | None = None
         self.answer: Answered | None = None
         self._first: dict[str, Key] = {}
 
@@ -71,6 +73,8 @@ class State:
                 self.drifts.append(change)
                 self.drift_plans.append(len(self.plans))
                 self.values.clear()
+            case Concluded():
+                self.concluded = record
             case Checked():
                 self.checks.append(record)
             case Answered():
@@ -136,7 +140,7 @@ class State:
         places: dict[tuple[int, int], Reading] = {}
         for key in self.builds:
             first = self.same_as(key)
-            if first not in groups or key in self.broken:
+            if first not in groups or key in self.broken or key.for_check:
                 continue
             for index in self._points(key, same):
                 place = (index, groups[first])

@@ -1,52 +1,92 @@
-"""Is the answer still true of fresh builds? Checks that a session makes after its answer."""
+"""Is the answer still true of other builds? Checks that a session makes of the greatest culprit that it found.
+
+Each cannot say for a set of commits, nor where what it wants can't be built.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 
-from harness.bisect import Key, Kind, Plan
+from harness.bisect import FRESH, REVERTED, Key, Kind, Plan
 from harness.bisect.answer import Answer, Check
-from harness.bisect.levels import summary
-from harness.bisect.session import Session
+from harness.bisect.session import Checker, Session
 
 LAYOUTS = 2
 """The fresh layouts of the culprit and of its parent that are compared."""
 BOOTS = 100
 KEPT, GONE = 0.5, 0.25
-"""The share of the change in fresh layouts that confirms it; and with less than which it was the layout's."""
+"""The share of the change that confirms it; and with less than which it is not there."""
+NOT_ASKED = "Not asked of this answer."
+
+
+def rebuilt(session: Session, answer: Answer) -> Check:
+    """The culprit against its parent, both built again from scratch: builds on top of others may be stale."""
+    name, pair = rebuilt.__name__, _pair(session, answer)
+    if pair is None:
+        return Check(name, None, NOT_ASKED)
+    parent, culprit = (Key(index, FRESH) for index in pair)
+    share = _share(session, answer, name, [(parent, culprit)])
+    if share is None:
+        return Check(name, None, "One of them can't be built from scratch.")
+    return Check(name, _passed(share), f"Built from scratch, {share:.0%} of the change is there.")
 
 
 def relaid(session: Session, answer: Answer) -> Check:
     """The culprit against its parent in layouts that neither was built in before: a change of the code's layout
-    alone is not there again.
-
-    Cannot say for a set of commits, where no further layout can be built, and where there is no noise to speak of.
-    """
-    name, state = relaid.__name__, session.state
-    culprit = answer.culprits[0]
-    if len(culprit.points) > 1 or state.measure.kind is not Kind.NOISY or not state.measure.layout:
-        return Check(name, None, "Not asked of this answer.")
-    place = culprit.points[0]
-    pair = (state.line.first_alike(place - 1), state.line.first_alike(place))
-    tried = [key.layout for key in (*state.builds, *state.broken) if key.index in pair and not _ours(session, key)]
+    alone is not there again."""
+    name, state, pair = relaid.__name__, session.state, _pair(session, answer)
+    if pair is None or state.measure.kind is not Kind.NOISY or not state.measure.layout:
+        return Check(name, None, NOT_ASKED)
+    ours = {key for plan in state.plans if plan.why == name for key in plan.builds}
+    tried = [key.layout for key in (*state.builds, *state.broken) if key.index in pair and key not in ours]
     first = max(tried, default=0) + 1
     layouts = range(first, min(first + LAYOUTS, session.layouts))
-    if not layouts:
+    pairs = [(Key(pair[0], layout), Key(pair[1], layout)) for layout in layouts]
+    share = _share(session, answer, name, pairs) if pairs else None
+    if share is None:
         return Check(name, None, "No further layout of the culprit can be built.")
-    keys = [Key(index, layout) for layout in layouts for index in pair]
-    plan = Plan(name, tuple(keys), tuple((key, BOOTS) for key in keys))
-    if plan not in state.plans:
+    return Check(name, _passed(share), f"{share:.0%} of the change is there in {len(pairs)} other layouts.")
+
+
+def reverted(session: Session, answer: Answer) -> Check:
+    """The bad end against itself without the culprit, where that reverts cleanly."""
+    name, pair = reverted.__name__, _pair(session, answer)
+    if pair is None:
+        return Check(name, None, NOT_ASKED)
+    without = Key(pair[1], REVERTED)
+    share = _share(session, answer, name, [(without, session.state.bad)])
+    if share is None:
+        return Check(name, None, session.state.broken.get(without, "It can't be built."))
+    return Check(name, _passed(share), f"Reverting it on the bad end takes {share:.0%} of the change away.")
+
+
+CHECKS: tuple[tuple[str, Checker], ...] = tuple((one.__name__, one) for one in (rebuilt, relaid, reverted))
+
+
+def _pair(session: Session, answer: Answer) -> tuple[int, int] | None:
+    """The points of the culprit's parent and of the culprit; None where it is a set."""
+    points = answer.culprits[0].points
+    line = session.state.line
+    return (line.first_alike(points[0] - 1), line.first_alike(points[0])) if len(points) == 1 else None
+
+
+def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Key, Key]]) -> float | None:
+    """Which share of the culprit's change lies between the two builds of each pair, on average; None where none
+    of them can be measured."""
+    state = session.state
+    keys = [key for pair in pairs for key in pair]
+    boots = 1 if state.measure.kind is Kind.EXACT else BOOTS
+    plan = Plan(
+        name,
+        tuple(key for key in keys if key not in state.builds and key not in state.broken),
+        tuple((key, boots) for key in keys),
+    )
+    if not any(one.why == name for one in state.plans):
         session.measure_also(plan)
-    changes = [
-        summary(state.numbers(Key(pair[1], layout))).mean - summary(state.numbers(Key(pair[0], layout))).mean
-        for layout in layouts
-        if all(state.count(Key(index, layout)) for index in pair)
-    ]
-    if not changes:
-        return Check(name, None, "No further layout of the culprit boots.")
-    share = float(np.mean(changes)) / culprit.change
-    detail = f"{share:.0%} of the change is there in {len(changes)} other layouts."
-    return Check(name, True if share >= KEPT else False if share < GONE else None, detail)
+    mean: Callable[[Key], float] = lambda key: float(np.mean(state.numbers(key)))  # noqa: E731
+    changes = [mean(new) - mean(old) for old, new in pairs if state.count(old) and state.count(new)]
+    return float(np.mean(changes)) / answer.culprits[0].change if changes else None
 
 
-def _ours(session: Session, key: Key) -> bool:
-    """Whether a build was made for this check, by a session that was killed in it."""
-    return any(plan.why == relaid.__name__ and key in plan.builds for plan in session.state.plans)
+def _passed(share: float) -> bool | None:
+    return True if share >= KEPT else False if share < GONE else None

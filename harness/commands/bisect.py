@@ -2,24 +2,27 @@
 
 import argparse
 import hashlib
+import shlex
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.bisect import Builder, Effort, Measure
+from harness.bisect import FRESH, REVERTED, Effort, Key
 from harness.bisect.answer import Answer, Culprit, Outcome
-from harness.bisect.journal import File, read
-from harness.bisect.kernels import Commits, Kernels, Tests
+from harness.bisect.bisection import Question, bisect
+from harness.bisect.commits import Commits
+from harness.bisect.journal import read
 from harness.bisect.records import Booted, Failed, Finished, Opened, Record, to_json
-from harness.bisect.session import Session
-from harness.cell import Cell
+from harness.bisect.replay import replayed
 from harness.commands._screen import screen, table
 from harness.errors import CheckoutError, HarnessError
-from harness.events import subscribed
+from harness.events import publish, subscribed
 from harness.history.store import History
+from harness.kernels.osv_checkout import Checkout
 from harness.lab import Lab
-from harness.measure import NAME, suite
+from harness.measure import NAME
 from harness.regress.sides import DURATION
+from harness.regress.standing import KIND, standing
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
 
@@ -31,26 +34,36 @@ SAYS = {
     Outcome.SWAPPED: "the bad end is the better one: are they swapped?",
     Outcome.LAYOUT: "builds differ as the layout of code does, not as commits",
     Outcome.SPREAD: "many small changes, none of which is the one",
+    Outcome.REFUTED: "a commit was found, and built from scratch it changes nothing",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What, between which commits, how sure."""
-    parser.add_argument("do", nargs="?", choices=["log"], help="show what a bisection has done by now")
+    parser.add_argument(
+        "do", nargs="?", choices=["log", "replay"],
+        help="show what a bisection has done by now; or decide again from what it measured, building nothing",
+    )  # fmt: skip
     parser.add_argument(
         "--metric", metavar="NAME", help="boot.instructions, memory.minimum, app.nginx.most.throughput"
     )
     parser.add_argument("--test", metavar="NAME", help="an in-guest test: tst-mmap.so")
+    parser.add_argument("--finding", type=int, metavar="N", help="what `osv-harness findings` shows as N")
     parser.add_argument("--good", metavar="COMMIT", help="where it still was right")
     parser.add_argument("--bad", metavar="COMMIT", default="HEAD", help="where it no longer is (default: HEAD)")
     parser.add_argument("--cell", default="qemu-ramfs", help="(default: qemu-ramfs)")
     parser.add_argument("--confidence", type=float, default=0.99, metavar="P", help="how sure (default: 0.99)")
     parser.add_argument("--jobs", type=int, default=1, metavar="K", help="kernels built at once (default: 1)")
     parser.add_argument(
+        "--build-with", metavar="COMMAND", default="",
+        help="what enters an environment that builds old commits: each command of a build is given to it, and is "
+        "to be run in the folder that it is called in ('podman run --rm -v HOME:HOME -w $PWD IMAGE')",
+    )  # fmt: skip
+    parser.add_argument(
         "--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app"
     )
     parser.add_argument(
-        "--state", type=Path, metavar="FILE", help="its journal (default: in the cache, by its ends)"
+        "--state", type=Path, metavar="FILE", help="its journal (default: in the cache, by its question)"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the journal that is there")
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
@@ -58,69 +71,117 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Bisect; 1 where there is no commit to name."""
+    if arguments.do and arguments.state:
+        return _look_back(arguments.do, arguments.state)
     lab = Lab(arguments.osv_root)
     if lab.osv_root is None:
         raise CheckoutError("No OSv checkout is named whose commits could be bisected.", "Set OSV_ROOT.")
-    if bool(arguments.metric) == bool(arguments.test) or not arguments.good:
-        raise HarnessError("A bisection wants --good, and either --metric or --test.")
-    if arguments.metric and not NAME.fullmatch(arguments.metric):
-        raise HarnessError(f"{arguments.metric!r} is no metric's name.")
-    cell = lab.cell(arguments.cell)
-    if cell.kernel != "osv":
-        raise HarnessError(f"{cell} has no commits here.", "Name a cell of osv.")
-    commits = Commits(lab.osv_root, arguments.good, arguments.bad)
-    state = arguments.state or _state(lab, cell, commits, arguments)
-    if arguments.do == "log":
-        _log(read(state) if state.exists() else [])
-        return 0
+    question = _question(lab, arguments)
+    state = arguments.state or _state(lab, question)
+    if arguments.do:
+        return _look_back(arguments.do, state)
     if state.exists() and not arguments.resume:
         raise HarnessError(
             f"This bisection was begun before: {state}.",
             "Go on with --resume, or begin anew with another --state.",
         )
-    with subscribed(Progress()), File(state) as journal:
-        answer = _bisect(lab, cell, commits, journal, arguments)
+    with subscribed(Progress()):
+        if changes := Checkout(lab.osv_root).state().changes:
+            publish(
+                "bisect.uncommitted", ", ".join(changes[:3]), "is not part of any commit, and of no build here"
+            )
+        done = bisect(lab, question, state)
+    with History(arguments.history) as history:
+        history.add(done.kept)
+    _show(done.answer, screen())
+    return 0 if done.answer.outcome is Outcome.FOUND else 1
+
+
+def _question(lab: Lab, arguments: argparse.Namespace) -> Question:
+    """What the arguments ask. Raises `HarnessError` with what is wrong with them."""
+    assert lab.osv_root
+    if arguments.finding is not None:
+        _take_over(arguments)
+    if bool(arguments.metric) == bool(arguments.test) or not arguments.good:
+        raise HarnessError("A bisection wants --good, and either --metric or --test; or a --finding.")
+    if arguments.metric and not NAME.fullmatch(arguments.metric):
+        raise HarnessError(f"{arguments.metric!r} is no metric's name.")
+    cell = lab.cell(arguments.cell)
+    if cell.kernel != "osv":
+        raise HarnessError(f"{cell} has no commits here.", "Name a cell of osv.")
+    return Question(
+        cell,
+        Commits(lab.osv_root, arguments.good, arguments.bad),
+        Effort(confidence=arguments.confidence, jobs=arguments.jobs),
+        arguments.metric or "",
+        arguments.test or "",
+        arguments.duration,
+        tuple(shlex.split(arguments.build_with)),
+    )
+
+
+def _take_over(arguments: argparse.Namespace) -> None:
+    """A finding's metric and cell, and the commits between which it lies, as if they had been given."""
+    if arguments.metric or arguments.test or arguments.good:
+        raise HarnessError("--finding names the metric and the commits: give neither --metric, --test nor --good.")
+    with History(arguments.history) as history:
+        found = standing(list(history.samples()), history.documents(KIND))
+    if not 1 <= arguments.finding <= len(found):
+        raise HarnessError(
+            f"There is no finding {arguments.finding}; the history has {len(found)}.",
+            "See `osv-harness findings`.",
+        )
+    one = found[arguments.finding - 1]
+    before, after = one.span or (one.before, one.after)
+    arguments.metric, arguments.cell = one.metric.name, one.cell
+    arguments.good, arguments.bad = before.commit, after.commit
+
+
+def _state(lab: Lab, question: Question) -> Path:
+    """The journal's path: of the same question, the same."""
+    commits, effort = question.commits, question.effort
+    asked = [
+        str(question.cell),
+        question.metric or question.test,
+        commits.good,
+        commits.bad,
+        str(effort.confidence),
+    ]
+    asked += question.through
+    return lab.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
+
+
+def _look_back(how: str, state: Path) -> int:
+    records = read(state) if state.exists() else []
+    if not records or not isinstance(records[0], Opened):
+        raise HarnessError("There is no such bisection.", "Give its ends and its metric, or its --state.")
+    if how == "log":
+        _log(records, records[0])
+        return 0
+    answer = replayed(records)
     _show(answer, screen())
     return 0 if answer.outcome is Outcome.FOUND else 1
-
-
-def _bisect(lab: Lab, cell: Cell, commits: Commits, journal: File, arguments: argparse.Namespace) -> Answer:
-    if arguments.metric:
-        suite.measuring(arguments.metric, cell)
-    lab.check_runs(cell)
-    builder: Builder
-    opened = journal.records[0] if journal.records else None
-    effort = Effort(confidence=arguments.confidence, jobs=arguments.jobs)
-    if arguments.test:
-        builder = Tests(lab, cell, commits, arguments.test, arguments.jobs)
-        return Session(commits.line(), Measure.test(arguments.test), builder, journal, effort).run()
-    builder = kernels = Kernels(lab, cell, commits, arguments.metric, arguments.duration, arguments.jobs)
-    measure = opened.measure if isinstance(opened, Opened) else Measure.of(kernels.metric_at_good())
-    try:
-        return Session(commits.line(), measure, builder, journal, effort).run()
-    finally:
-        with History(arguments.history) as history:
-            history.add(kernels.samples)
-
-
-def _state(lab: Lab, cell: Cell, commits: Commits, arguments: argparse.Namespace) -> Path:
-    """The journal's path: of the same question, the same."""
-    asked = [str(cell), arguments.metric or arguments.test, commits.good, commits.bad, str(arguments.confidence)]
-    return lab.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
 
 
 def _show(answer: Answer, out: Console) -> None:
     out.print(f"{answer.outcome}: {SAYS[answer.outcome]}", style="bold")
     if answer.why:
-        out.print(answer.why, markup=False)
+        out.print(answer.why, markup=False, soft_wrap=True)
     for culprit in answer.culprits:
-        out.print(_said(culprit), markup=False)
+        out.print(_said(culprit), markup=False, soft_wrap=True)
     for warning in answer.warnings:
-        out.print(f"beware: {warning.text}", markup=False)
+        out.print(f"beware: {warning.text}", markup=False, soft_wrap=True)
+    for check in answer.checks:
+        said = {True: "holds", False: "does not hold", None: "can't say"}[check.passed]
+        out.print(f"{check.name}: {said}. {check.detail}", markup=False, soft_wrap=True)
     out.print(
         f"from {answer.builds} builds ({answer.cached} of them cached, {answer.broken} broken) and "
-        f"{answer.boots} boots; the ends: {answer.good_level:,.6g} and {answer.bad_level:,.6g}"
+        f"{answer.boots} boots; the ends: {answer.good_level:,.10g} and {answer.bad_level:,.10g}",
+        soft_wrap=True,
     )
+    if answer.inside:
+        out.print("inside the merge:", style="bold")
+        _show(answer.inside, out)
 
 
 def _said(one: Culprit) -> str:
@@ -134,19 +195,20 @@ def _said(one: Culprit) -> str:
     )
 
 
-def _log(records: list[Record]) -> None:
-    first = records[0] if records else None
-    if not isinstance(first, Opened):
-        raise HarnessError("There is no such bisection.", "Give its ends and its metric, or its --state.")
+def _log(records: list[Record], opened: Opened) -> None:
     rows = table("commit", "layout", "what", "")
     for record in records:
         if isinstance(record, Finished | Failed | Booted):
-            commit = first.line.commits[record.key.index][:SHORT]
-            what, detail = _row(record, first)
-            rows.add_row(commit, str(record.key.layout), what, detail)
+            commit = opened.line.commits[record.key.index][:SHORT]
+            what, detail = _row(record, opened)
+            rows.add_row(commit, _layout(record.key), what, detail)
         elif not isinstance(record, Opened):
-            rows.add_row("", "", str(to_json(record).get("type", "")), "")
+            rows.add_row("", "", str(to_json(record)["record"]), "")
     screen().print(rows)
+
+
+def _layout(key: Key) -> str:
+    return {FRESH: "from scratch", REVERTED: "reverted", 0: ""}.get(key.layout, str(key.layout))
 
 
 def _row(record: Finished | Failed | Booted, opened: Opened) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from random import Random
 from uuid import uuid4
@@ -40,26 +41,29 @@ def run(arguments: argparse.Namespace) -> int:
     """Show them; 1 if any is for the worse."""
     out = screen()
     with History(arguments.history) as history:
-        samples = [one for one in history.samples() if _asked_for(one, arguments)]
+        every_sample = list(history.samples())
+        samples = [one for one in every_sample if _asked_for(one, arguments)]
         if arguments.confirm:
             suspects = unconfirmed(samples, history.documents(KIND))
             _confirm(Lab(arguments.osv_root), history, suspects, out)
-        every = standing(samples, history.documents(KIND))
-    found = [one for one in every if abs(one.change) >= arguments.least / 100]
-    shown_ones = [one for one in found if arguments.parts or not one.metric.is_part]
+        # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
+        every = list(enumerate(standing(every_sample, history.documents(KIND)), 1))
+    asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
+    found = {number: one for number, one in asked if abs(one.change) >= arguments.least / 100}
+    shown_ones = {number: one for number, one in found.items() if arguments.parts or not one.metric.is_part}
     if arguments.json:
-        for one in shown_ones:
-            print(json.dumps(one.to_json()))
+        for number, one in shown_ones.items():
+            print(json.dumps({"number": number, **one.to_json()}))
     elif not shown_ones:
         out.print(f"No change among {len({one.series for one in samples})} series of {len(samples)} samples.")
     else:
         out.print(_table(shown_ones))
-        if left_out := len(every) - len(shown_ones):
+        if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
-    return int(any(one.worse for one in shown_ones))
+    return int(any(one.worse for one in shown_ones.values()))
 
 
-def _asked_for(one: Sample, arguments: argparse.Namespace) -> bool:
+def _asked_for(one: Sample | Finding, arguments: argparse.Namespace) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
 
 
@@ -78,9 +82,9 @@ def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) 
         out.print(f"{said} after {done.pairs} pairs of reruns: {about}", markup=False, soft_wrap=True)
 
 
-def _table(found: list[Finding]) -> object:
+def _table(found: Mapping[int, Finding]) -> object:
     rows = table("", "metric", "cell", "change", "from", "to", "began with", "rerun", "cause")
-    for number, one in enumerate(found, 1):
+    for number, one in found.items():
         low, high = (percent(end) for end in one.interval)
         change = percent(one.change) + ("" if one.metric.exact else f" ({low} to {high})")
         rerun_said = "exact" if one.metric.exact else {True: "confirmed", None: "none yet"}.get(one.confirmed, "")

@@ -180,14 +180,14 @@ def gitlinks(repository: Path) -> dict[str, str]:
     return links
 
 
-def run_git(repository: Path, *arguments: str) -> bytes:
-    """What git prints. Raises `CheckoutError` with its last words, `HostError` without a git."""
+def run_git(repository: Path, *arguments: str, told: bytes = b"") -> bytes:
+    """What git prints, `told` this. Raises `CheckoutError` with its last words, `HostError` without a git."""
     # safe.directory: containers often run as another user than the owner of the checkout; we only read it.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(repository), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(command, capture_output=True, check=True, env=environment)
+        done = subprocess.run(command, capture_output=True, check=True, env=environment, input=told)
     except FileNotFoundError as error:
         raise HostError("git is not installed.", "Install the package git.") from error
     except subprocess.CalledProcessError as error:

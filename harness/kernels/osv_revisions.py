@@ -51,6 +51,28 @@ class Revisions:
                     _move(source, home / path, wanted)
             yield home
 
+    def reverted(self, culprit: str, commit: str) -> str:
+        """`commit` with the change of an earlier one taken back: a commit of our clone, the same one every time.
+
+        Raises `CheckoutError` where that does not revert cleanly.
+        """
+        with self.at(commit) as home:
+            parents = run_git(home, "rev-list", "--parents", "-n", "1", culprit).split()[1:]
+            mainline = ["-m", "1"] if len(parents) > 1 else []
+            try:
+                run_git(home, "revert", "--no-commit", *mainline, culprit)
+                tree = run_git(home, "write-tree").decode().strip()
+            except CheckoutError as error:
+                raise CheckoutError(f"{culprit[:12]} does not revert cleanly.") from error
+            finally:
+                run_git(home, "reset", "--quiet", "--hard")
+            when = run_git(home, "show", "-s", "--format=%ct", commit).decode().strip()
+            person = f"osv-harness <> {when} +0000"
+            text = f"tree {tree}\nparent {commit}\nauthor {person}\ncommitter {person}\n\nRevert {culprit}\n"
+            return (
+                run_git(home, "hash-object", "-t", "commit", "-w", "--stdin", told=text.encode()).decode().strip()
+            )
+
     def _source(self, path: str, wanted: str) -> Path | None:
         """The user's repository that has the submodule's commit: the submodule's own, or another's, for OSv moves
         its submodules (musl_1.1.24 became musl_1.2.1); else its own as it is, if it is there."""
@@ -76,6 +98,6 @@ def _move(source: Path, home: Path, commit: str) -> None:
     if not populated(home):
         shutil.rmtree(home, ignore_errors=True)
         run_git(source, "clone", "--quiet", "--shared", "--no-checkout", str(source), str(home))
-    if not _has(source, commit):
+    if not _has(home, commit):
         commit = run_git(source, "rev-parse", "HEAD").decode().strip()
     run_git(home, "checkout", "--quiet", "--force", "--detach", commit)

@@ -3,6 +3,7 @@
 import json
 import struct
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,11 @@ class Symbols:
         self._addresses = [function.address for function in self._functions]
         self._by_name = {function.name: function for function in self._functions}
         self._returns: dict[tuple[str, str], list[int]] = {}
+
+    @property
+    def functions(self) -> Sequence[Function]:
+        """All of them, by address."""
+        return self._functions
 
     def find(self, name: str) -> Function | None:
         """The function of that mangled name."""

@@ -1,29 +1,33 @@
 """A whole bisection of OSv's commits: from the question to the answer, its checks, and what a merge brought."""
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
-from harness.bisect import Effort, Measure
+from harness.bisect import Effort, Key, Measure
+from harness.bisect.account import Difference, account
 from harness.bisect.answer import Answer
 from harness.bisect.commits import Commits
 from harness.bisect.journal import File
 from harness.bisect.kernels import Kernels, Tests, Workshop
 from harness.bisect.records import Opened
 from harness.bisect.session import Session
-from harness.bisect.verification import CHECKS
+from harness.bisect.verification import CHECKS, parent_and_culprit
 from harness.cell import Cell
 from harness.errors import CheckoutError
 from harness.events import publish
 from harness.history.records import Document
 from harness.lab import Lab
-from harness.measure import Sample, suite
+from harness.measure import Sample, Version, suite
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked: a metric or an in-guest test of a cell, between which commits, and how sure.
 
-    `duration` is of each load of an app in seconds, `through` what builds are put through.
+    `duration` is of each load of an app in seconds, `through` what builds are put through; `checked` is whether
+    the answer is verified by further builds.
     """
 
     cell: Cell
@@ -33,6 +37,7 @@ class Question:
     test: str = ""
     duration: float = 3.0
     through: tuple[str, ...] = ()
+    checked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,24 @@ def bisect(lab: Lab, question: Question, state: Path) -> Done:
         opened = journal.records[0] if journal.records else None
         known = opened.measure if isinstance(opened, Opened) else None
         line = question.commits.line()
+        builder: Kernels | Tests
         if question.test:
-            measure = known or Measure.test(question.test)
-            session = Session(line, measure, Tests(workshop, question.test), journal, question.effort)
-            return Done(session.run(CHECKS, follow), kept)
-        kernels = Kernels(workshop, question.metric, question.duration)
-        measure = known or kernels.measure()
-        kernels.lay_out(measure)
-        session = Session(line, measure, kernels, journal, question.effort)
-        answer = session.run(CHECKS, follow)
-    kept.extend(sample for key, taken in kernels.samples.items() if key.layout == 0 for sample in taken)
+            builder, measure = Tests(workshop, question.test), known or Measure.test(question.test)
+        else:
+            builder = Kernels(workshop, question.metric, question.duration)
+            measure = known or builder.measure()
+            builder.lay_out(measure)
+        session = Session(line, measure, builder, journal, question.effort)
+        answer = session.run(CHECKS if question.checked else (), follow)
+    differences: list[Difference] = []
+    if isinstance(builder, Kernels):
+        kept.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)
+        if answer.culprits and len(answer.culprits[0].points) == 1:
+            differences = builder.differences(
+                *(Key(point) for point in parent_and_culprit(line, answer.culprits[0]))
+            )
+    body = account(session.state, question.commits, answer, differences)
+    version = Version(question.commits.bad, "", "", 0.0)
+    subject = question.metric or question.test
+    kept.append(Document("bisect", str(question.cell), subject, body, version, uuid4().hex, time.time()))
     return Done(answer, kept)

@@ -38,6 +38,12 @@ class Commits:
         """The commits with what each kernel is made from."""
         return Line(self.commits, tuple(_sources(self.root, commit) for commit in self.commits))
 
+    def subject(self, index: int) -> str:
+        """The first line of a commit's message."""
+        return (
+            run_git(self.root, "show", "-s", "--format=%s", self.commits[index]).decode("utf-8", "replace").strip()
+        )
+
     def inside(self, merge: str) -> "Commits | None":
         """The branch that a merge brought, from where it left; None if the commit is no merge."""
         parents = _git(self.root, "rev-list", "--parents", "-n", "1", merge).split()[1:]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 from harness.bisect import FRESH, REVERTED, Broken, Built, Key, Measure
+from harness.bisect.account import Difference, of_kernels, phases
 from harness.bisect.commits import Commits
 from harness.cell import Cell
 from harness.errors import BuildError, CheckoutError, HarnessError, HostError
@@ -17,6 +18,7 @@ from harness.machine import Image
 from harness.measure import Sample, suite
 from harness.measure.suite import Measurement
 from harness.programs import Program
+from harness.symbols import Symbols
 from harness.verdict import Outcome
 
 LAYOUTS = 16
@@ -31,7 +33,7 @@ class Workshop:
         self.cell = cell
         self.commits = commits.commits
         self.through = through
-        self._cache = lab.cache
+        self.cache = lab.cache
         self._lanes: SimpleQueue[Revisions] = SimpleQueue()
         for lane in range(jobs):
             self._lanes.put(Revisions(commits.root, lab.cache, lane))
@@ -46,7 +48,7 @@ class Workshop:
                 commit = lane.reverted(commit, self.commits[-1])
             building = Building(max(key.layout, 0), key.layout == FRESH, self.through)
             with lane.at(commit) as root:
-                yield Lab(root, self._cache, building)
+                yield Lab(root, self.cache, building)
         finally:
             self._lanes.put(lane)
 
@@ -94,6 +96,13 @@ class Kernels:
             raise
         except HarnessError as error:
             return Broken(error.happened)
+
+    def differences(self, before: Key, after: Key) -> list[Difference]:
+        """What differs between two builds that were measured."""
+        taken = [self.samples.get(key, []) for key in (before, after)]
+        old, new = (self._prepared(key).taker.image for key in (before, after))
+        tables = [Symbols(image.symbols, self._workshop.cache) for image in (old, new) if image.symbols]
+        return [*phases(*taken), *of_kernels(old, new, (tables[0], tables[1]) if len(tables) == 2 else None)]
 
     def _sample(self, key: Key) -> Sample:
         taken = self._prepared(key).take().samples

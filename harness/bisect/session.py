@@ -10,6 +10,7 @@ from harness.bisect.answer import Answer, Check, Outcome
 from harness.bisect.conclude import conclude
 from harness.bisect.decide import Ended, decide
 from harness.bisect.journal import Journal
+from harness.bisect.outlook import outlook
 from harness.bisect.records import (
     Answered,
     Began,
@@ -99,6 +100,8 @@ class Session:
             self._record(step)
         else:
             self.measure_also(step)
+            if step.builds and (ahead := outlook(self.state)):
+                publish("bisect.told", f"{len(self.state.builds)} builds", str(ahead))
         return None
 
     @property

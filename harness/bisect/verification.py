@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.bisect import FRESH, REVERTED, Key, Kind, Plan
-from harness.bisect.answer import Answer, Check
+from harness.bisect import FRESH, REVERTED, Key, Kind, Line, Plan
+from harness.bisect.answer import Answer, Check, Culprit
 from harness.bisect.session import Checker, Session
 
 LAYOUTS = 2
@@ -63,11 +63,16 @@ def reverted(session: Session, answer: Answer) -> Check:
 CHECKS: tuple[tuple[str, Checker], ...] = tuple((one.__name__, one) for one in (rebuilt, relaid, reverted))
 
 
+def parent_and_culprit(line: Line, culprit: Culprit) -> tuple[int, int]:
+    """The points that are built for a culprit's parent and for itself."""
+    place = culprit.points[0]
+    return line.first_alike(place - 1), line.first_alike(place)
+
+
 def _pair(session: Session, answer: Answer) -> tuple[int, int] | None:
-    """The points of the culprit's parent and of the culprit; None where it is a set."""
-    points = answer.culprits[0].points
-    line = session.state.line
-    return (line.first_alike(points[0] - 1), line.first_alike(points[0])) if len(points) == 1 else None
+    """The same; None where the culprit is a set."""
+    greatest = answer.culprits[0]
+    return parent_and_culprit(session.state.line, greatest) if len(greatest.points) == 1 else None
 
 
 def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Key, Key]]) -> float | None:

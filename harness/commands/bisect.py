@@ -65,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state", type=Path, metavar="FILE", help="its journal (default: in the cache, by its question)"
     )
+    parser.add_argument(
+        "--no-checks", action="store_true", help="do not verify the answer by builds from scratch and a revert"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the journal that is there")
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
 
@@ -117,6 +120,7 @@ def _question(lab: Lab, arguments: argparse.Namespace) -> Question:
         arguments.test or "",
         arguments.duration,
         tuple(shlex.split(arguments.build_with)),
+        not arguments.no_checks,
     )
 
 

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.bisect import Broken, Built, Effort, Key, Kind, Line, Measure
+from harness.bisect import FRESH, REVERTED, Broken, Built, Effort, Key, Kind, Line, Measure
 from harness.bisect.answer import Answer, Check, Outcome, Warn
 from harness.bisect.journal import Memory
-from harness.bisect.records import Began, Booted
+from harness.bisect.outlook import outlook
+from harness.bisect.records import Began, Booted, Checked, Concluded
+from harness.bisect.replay import replayed
 from harness.bisect.session import Session
-from harness.bisect.verification import relaid
+from harness.bisect.verification import CHECKS, rebuilt, relaid
 from harness.errors import HarnessError
 from harness.measure import Better
 
@@ -36,6 +38,7 @@ class Commits:
     binaries: Sequence[int] = ()
     slower: Mapping[int, float] = field(default_factory=dict)
     only_laid_out: Mapping[int, float] = field(default_factory=dict)
+    stale: Mapping[int, float] = field(default_factory=dict)
     modes: float = 0.0
     cached: Collection[Key] = ()
     built: list[Key] = field(default_factory=list)
@@ -50,13 +53,15 @@ class Commits:
 
     def boot(self, key: Key) -> float | Broken:
         self.boots += 1
-        level = self.levels[key.index]
+        level = self.levels[key.index] + (self.stale.get(key.index, 0.0) if key.layout == 0 else 0.0)
+        if key.layout == REVERTED:
+            level = self.levels[-1] - (self.levels[key.index] - self.levels[key.index - 1])
         if 0 < level < 1:
             return float(np.random.default_rng([9, key.index, self.boots]).random() < level)
-        layout = np.random.default_rng([7, self.binaries[key.index] if self.binaries else key.index, key.layout])
-        dice = np.random.default_rng([8, key.index, key.layout, self.boots])
+        layout = np.random.default_rng([7, self.binaries[key.index] if self.binaries else key.index, key.layout % 97])
+        dice = np.random.default_rng([8, key.index, key.layout % 97, self.boots])
         offset = self.offset * layout.normal() + (
-            self.only_laid_out.get(key.index, 0.0) if not key.layout else 0.0
+            self.only_laid_out.get(key.index, 0.0) if key.layout in (0, FRESH) else 0.0
         )
         mode = self.modes * (dice.random() < 0.3)
         speed = float(np.prod([by for since, by in self.slower.items() if self.boots > since]))
@@ -283,6 +288,70 @@ def test_a_change_of_the_layout_alone_is_not_a_commits() -> None:
     answer = Session(line(60), MOVED, commits, Memory()).run(checks=[("relaid", relaid)])
     assert answer.outcome is Outcome.FOUND
     assert [one.passed for one in answer.checks] == [True]
+
+
+@pytest.mark.parametrize(
+    ("measure", "old", "new", "noise"),
+    [(EXACT, 100.0, 103.0, 0.0), (MOVED, 100.0, 103.0, 0.005), (TEST, 0.05, 0.9, 0.0)],
+)
+def test_an_answer_is_checked_by_fresh_builds_and_by_a_revert(
+    measure: Measure, old: float, new: float, noise: float
+) -> None:
+    commits = Commits(step(60, (33, new), first=old), noise, layouts=8)
+    answer = Session(line(60), measure, commits, Memory()).run(CHECKS)
+    assert [(one.name, one.passed) for one in answer.checks] == [
+        ("rebuilt", True), ("relaid", True if measure is MOVED else None), ("reverted", True),
+    ]  # fmt: skip
+    assert {key for key in commits.built if key.for_check} == {Key(32, FRESH), Key(33, FRESH), Key(33, REVERTED)}
+    assert answer.builds == len([key for key in commits.built if key.layout == 0]), "checks are not counted"
+
+
+def test_what_is_not_there_in_a_build_from_scratch_is_refuted() -> None:
+    """As a build on top of others that make took for new enough."""
+    commits = Commits(step(60), stale=dict.fromkeys(range(20, 61), 3.0))
+    answer = Session(line(60), EXACT, commits, Memory()).run([("rebuilt", rebuilt)])
+    assert answer.outcome is Outcome.REFUTED
+    assert "0% of the change" in answer.why
+
+
+def test_a_session_killed_in_its_checks_keeps_its_answer() -> None:
+    """Wherever it was killed: no build again, the same answer, the same checks."""
+    whole, commits = Memory(), Commits(step(60, (33, 103.0)), 0.005, layouts=8)
+    answer = Session(line(60), MOVED, commits, whole).run(CHECKS)
+    first = next(at for at, one in enumerate(whole.records) if isinstance(one, Concluded))
+    for killed in range(first, len(whole.records)):
+        done = Memory(whole.records[: killed + 1])
+        again = replace(commits, built=[], boots=sum(isinstance(one, Booted) for one in done.records))
+        resumed = Session(line(60), MOVED, again, done).run(CHECKS)
+        assert resumed == answer
+        assert len({one.key for one in done.records if isinstance(one, Began)}) == len(
+            [one for one in done.records if isinstance(one, Began)]
+        )
+
+
+def test_a_journal_is_replayed_to_its_answer() -> None:
+    journal, commits = Memory(), Commits(step(200, (77, 102.0)), 0.02, layouts=16)
+    answer = Session(line(200), MOVED, commits, journal).run(CHECKS)
+    before = commits.boots
+    assert replayed(journal.records) == answer
+    assert commits.boots == before
+    cut = next(at for at, one in enumerate(journal.records) if isinstance(one, Checked)) // 2
+    with pytest.raises(HarnessError, match="can't be replayed"):
+        replayed(journal.records[:cut])
+
+
+def test_the_outlook_narrows_to_the_culprit() -> None:
+    journal = Memory()
+    session = Session(line(200), EXACT, Commits(step(200, (77, 102.0))), journal)
+    assert outlook(session.state) is None, "nothing is known before the ends are"
+    widths = []
+    while session.advance() is None:
+        if ahead := outlook(session.state):
+            widths.append(ahead.last - ahead.first + 1)
+            assert ahead.first <= 77 <= ahead.last
+            assert len(ahead.sparkline()) == 40
+    assert widths == sorted(widths, reverse=True) and widths[0] == 200 and widths[-1] == 1
+    assert ahead and ahead.builds == 0 and ahead.likeliest == 1.0
 
 
 @pytest.mark.parametrize("jobs", [2, 3, 8])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bisect.kernels import Commits
+from harness.bisect.commits import Commits
 from harness.cli import main
 from harness.errors import CheckoutError
 from harness.kernels.osv_checkout import LANDMARKS

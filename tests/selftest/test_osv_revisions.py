@@ -46,6 +46,35 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
+def test_a_commit_is_taken_back_in_a_clone_of_ours(checkout: Path, tmp_path: Path) -> None:
+    culprit = _commit(checkout, "core/b.cc", "culprit")
+    bad = _commit(checkout, "core/c.cc", "later")
+    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    without = revisions.reverted(culprit, bad)
+    assert without == revisions.reverted(culprit, bad), "a resumed bisection must find its build again"
+    with revisions.at(without) as root:
+        assert not (root / "core/b.cc").exists() and (root / "core/c.cc").read_text() == "later"
+        assert not Checkout(root).state().dirty
+    assert without not in _git(checkout, "rev-list", "--all"), "the user's repository is only read"
+    on_top = _commit(checkout, "core/b.cc", "changed again")
+    with pytest.raises(CheckoutError, match="does not revert cleanly"):
+        revisions.reverted(culprit, on_top)
+    with revisions.at(bad) as root:
+        assert not Checkout(root).state().dirty
+
+
+def test_a_merge_is_taken_back_whole(checkout: Path, tmp_path: Path) -> None:
+    _git(checkout, "checkout", "-q", "-b", "branch")
+    _commit(checkout, "core/b.cc", "one")
+    _commit(checkout, "core/c.cc", "two")
+    _git(checkout, "checkout", "-q", "master")
+    _git(checkout, "merge", "-q", "--no-ff", "-m", "merge", "branch")
+    merge = _git(checkout, "rev-parse", "HEAD")
+    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    with revisions.at(revisions.reverted(merge, merge)) as root:
+        assert not (root / "core/b.cc").exists() and not (root / "core/c.cc").exists()
+
+
 def test_a_commit_comes_with_its_submodules_and_the_users_stays(checkout: Path, tmp_path: Path) -> None:
     before = Checkout(checkout).state()
     (checkout / "core/a.cc").write_text("uncommitted")

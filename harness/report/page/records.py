@@ -1,4 +1,4 @@
-"""Documents that are no loads: comparisons as tables, others as what they are."""
+"""Documents that are no loads: comparisons and bisections as tables, others as what they are."""
 
 import json
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.history.records import Document
 from harness.measure import Better
 from harness.regress.comparison import Decision, Judgement
+from harness.report.page.bisections import Bisected, bisected
 from harness.report.page.told import Told
 from harness.report.readable import moment, percent, shown
 
@@ -29,12 +30,13 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A document: its judgements where it is a comparison, else its text."""
+    """A document: its judgements if it is a comparison, what it found if a bisection, else its text."""
 
     title: str
     about: str
-    judgements: Sequence[Compared]
-    text: str
+    judgements: Sequence[Compared] = ()
+    bisected: Bisected | None = None
+    text: str = ""
 
 
 def records(told: Told) -> list[Record]:
@@ -47,11 +49,12 @@ def _record(document: Document) -> Record:
     title = f"{document.kind}: {document.subject}"
     about = f"{document.cell}, {moment(document.taken)}"
     try:
-        judgements = [_compared(Judgement.from_json(row)) for row in document.body["judgements"]]
+        if document.kind == "bisect":
+            return Record(title, about, bisected=bisected(document.body))
+        return Record(title, about, [_compared(Judgement.from_json(row)) for row in document.body["judgements"]])
     # Another kind of document, or one of another version of this harness, can lack anything.
     except Exception:
-        return Record(title, about, (), json.dumps(document.body, indent=1, ensure_ascii=False)[:LONGEST_TEXT])
-    return Record(title, about, judgements, "")
+        return Record(title, about, text=json.dumps(document.body, indent=1, ensure_ascii=False)[:LONGEST_TEXT])
 
 
 def _compared(one: Judgement) -> Compared:

@@ -13,7 +13,7 @@ from harness.bisect.journal import File
 from harness.bisect.kernels import Kernels, Tests, Workshop
 from harness.bisect.records import Opened
 from harness.bisect.session import Session
-from harness.bisect.verification import CHECKS, parent_and_culprit
+from harness.bisect.verification import checks_of, parent_and_culprit
 from harness.cell import Cell
 from harness.errors import CheckoutError
 from harness.events import publish
@@ -88,7 +88,7 @@ def bisect(lab: Lab, question: Question, state: Path) -> Done:
             measure = known or builder.measure()
             builder.lay_out(measure)
         session = Session(line, measure, builder, journal, question.effort)
-        answer = session.run(CHECKS if question.checked else (), follow)
+        answer = session.run(checks_of(measure) if question.checked else (), follow)
     differences: list[Difference] = []
     if isinstance(builder, Kernels):
         kept.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)

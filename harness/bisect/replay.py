@@ -8,7 +8,7 @@ from harness.bisect.answer import Answer
 from harness.bisect.journal import Memory
 from harness.bisect.records import Booted, Checked, Failed, Finished, Opened, Planned, Record
 from harness.bisect.session import Session
-from harness.bisect.verification import CHECKS
+from harness.bisect.verification import checks_of
 from harness.errors import HarnessError
 
 
@@ -57,7 +57,7 @@ def replayed(records: Sequence[Record]) -> Answer:
     checked = {one.name for one in records if isinstance(one, Checked)}
     again = Memory()
     session = Session(opened.line, opened.measure, Recorded(records, opened.layouts), again, opened.effort)
-    answer = session.run([(name, check) for name, check in CHECKS if name in checked])
+    answer = session.run([(name, check) for name, check in checks_of(opened.measure) if name in checked])
     before = [one.plan for one in records if isinstance(one, Planned)]
     if before != [one.plan for one in again.records if isinstance(one, Planned)]:
         raise HarnessError(

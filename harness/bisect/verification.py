@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.bisect import FRESH, REVERTED, Key, Kind, Line, Plan
+from harness.bisect import FRESH, REVERTED, Key, Kind, Line, Measure, Plan
 from harness.bisect.answer import Answer, Check, Culprit
 from harness.bisect.session import Checker, Session
 
@@ -35,7 +35,7 @@ def relaid(session: Session, answer: Answer) -> Check:
     """The culprit against its parent in layouts that neither was built in before: a change of the code's layout
     alone is not there again."""
     name, state, pair = relaid.__name__, session.state, _pair(session, answer)
-    if pair is None or state.measure.kind is not Kind.NOISY or not state.measure.layout:
+    if pair is None:
         return Check(name, None, NOT_ASKED)
     ours = {key for plan in state.plans if plan.why == name for key in plan.builds}
     tried = [key.layout for key in (*state.builds, *state.broken) if key.index in pair and key not in ours]
@@ -61,6 +61,11 @@ def reverted(session: Session, answer: Answer) -> Check:
 
 
 CHECKS: tuple[tuple[str, Checker], ...] = tuple((one.__name__, one) for one in (rebuilt, relaid, reverted))
+
+
+def checks_of(measure: Measure) -> list[tuple[str, Checker]]:
+    """Those that say anything of the measure: layouts move no exact number and no test."""
+    return [(name, check) for name, check in CHECKS if check is not relaid or measure.layout]
 
 
 def parent_and_culprit(line: Line, culprit: Culprit) -> tuple[int, int]:

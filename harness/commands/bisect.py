@@ -168,7 +168,7 @@ def _look_back(how: str, state: Path) -> int:
 
 
 def _show(answer: Answer, out: Console) -> None:
-    out.print(f"{answer.outcome}: {SAYS[answer.outcome]}", style="bold")
+    out.print(SAYS[answer.outcome].capitalize(), style="bold")
     if answer.why:
         out.print(answer.why, markup=False, soft_wrap=True)
     for culprit in answer.culprits:
@@ -191,12 +191,10 @@ def _show(answer: Answer, out: Console) -> None:
 def _said(one: Culprit) -> str:
     low, high = one.interval
     relative = "" if one.relative is None else f" ({percent(one.relative)})"
+    interval = f", 95% interval {low:+,.6g} to {high:+,.6g}" if low < high else ""
     where = one.commits[0][:SHORT] if len(one.commits) == 1 else f"{len(one.commits)} commits"
     named = "" if len(one.commits) == 1 else f": {', '.join(commit[:SHORT] for commit in one.commits[:8])}"
-    return (
-        f"{where}: {one.change:+,.6g}{relative}, 95% interval {low:+,.6g} to {high:+,.6g}, "
-        f"with a probability of {one.probability:.4g}{named}"
-    )
+    return f"{where}: {one.change:+,.6g}{relative}{interval}, with a probability of {one.probability:.4g}{named}"
 
 
 def _log(records: list[Record], opened: Opened) -> None:

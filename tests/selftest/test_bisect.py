@@ -15,7 +15,7 @@ from harness.bisect.outlook import outlook
 from harness.bisect.records import Began, Booted, Checked, Concluded
 from harness.bisect.replay import replayed
 from harness.bisect.session import Session
-from harness.bisect.verification import CHECKS, rebuilt, relaid
+from harness.bisect.verification import CHECKS, checks_of, rebuilt, relaid
 from harness.errors import HarnessError
 from harness.measure import Better
 
@@ -58,7 +58,8 @@ class Commits:
             level = self.levels[-1] - (self.levels[key.index] - self.levels[key.index - 1])
         if 0 < level < 1:
             return float(np.random.default_rng([9, key.index, self.boots]).random() < level)
-        layout = np.random.default_rng([7, self.binaries[key.index] if self.binaries else key.index, key.layout % 97])
+        binary = self.binaries[key.index] if self.binaries else key.index
+        layout = np.random.default_rng([7, binary, key.layout % 97])
         dice = np.random.default_rng([8, key.index, key.layout % 97, self.boots])
         offset = self.offset * layout.normal() + (
             self.only_laid_out.get(key.index, 0.0) if key.layout in (0, FRESH) else 0.0
@@ -298,10 +299,11 @@ def test_an_answer_is_checked_by_fresh_builds_and_by_a_revert(
     measure: Measure, old: float, new: float, noise: float
 ) -> None:
     commits = Commits(step(60, (33, new), first=old), noise, layouts=8)
-    answer = Session(line(60), measure, commits, Memory()).run(CHECKS)
-    assert [(one.name, one.passed) for one in answer.checks] == [
-        ("rebuilt", True), ("relaid", True if measure is MOVED else None), ("reverted", True),
-    ]  # fmt: skip
+    answer = Session(line(60), measure, commits, Memory()).run(checks_of(measure))
+    relaid_too = ["relaid"] if measure is MOVED else []
+    assert {one.name: one.passed for one in answer.checks} == dict.fromkeys(
+        ["rebuilt", *relaid_too, "reverted"], True
+    )
     assert {key for key in commits.built if key.for_check} == {Key(32, FRESH), Key(33, FRESH), Key(33, REVERTED)}
     assert answer.builds == len([key for key in commits.built if key.layout == 0]), "checks are not counted"
 

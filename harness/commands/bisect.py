@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="K", help="kernels built at once (default: 1)")
     parser.add_argument(
         "--build-with", metavar="COMMAND", default="",
-        help="what enters an environment that builds old commits: each command of a build is given to it, and is "
-        "to be run in the folder that it is called in ('podman run --rm -v HOME:HOME -w $PWD IMAGE')",
+        help="what enters an environment that builds old commits, and is given each command of a build: "
+        "'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
     )  # fmt: skip
     parser.add_argument(
         "--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app"

@@ -142,7 +142,8 @@ class Osv:
                 _clear(tree.sources / osv_recipe.outputs(cell), contents)
                 tree.relink(self.building.layout, osv_layout.KERNELS)
                 _leave_fstab(tree.sources, tree.sources / osv_recipe.outputs(cell))
-                commands = [[*self.building.through, *command] for command in commands]
+                through = [word.replace("{tree}", str(tree.sources)) for word in self.building.through]
+                commands = [[*through, *command] for command in commands]
                 run_build(str(cell), commands, tree.sources, environment, log, self.timeout, lease)
             if checkout.state() != state:
                 raise BuildError(

@@ -1,5 +1,6 @@
 """One build of OSv: its log kept, its progress published, its first error found."""
 
+import errno
 import os
 import re
 import selectors
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from harness.errors import BuildError
+from harness.errors import BuildError, HostError
 from harness.events import publish
 from harness.kernels.osv_tree import BuildKilled
 
@@ -19,6 +20,8 @@ PROGRESS_EVERY = 5.0
 
 SILENCE = 900.0
 """Seconds; one object takes a minute or two on a loaded host, an OSv that never fills its disk for ever."""
+
+DISK_FULL = os.strerror(errno.ENOSPC)
 
 # scripts/build announces a failed step of its own, and then exits with the status of having announced it; a Python
 # step of it that dies (the upload to a zfs disk) may leave no trace in the status at all.
@@ -46,7 +49,7 @@ def run_build(
     `lease` is a descriptor that all processes of the build inherit.
 
     Raises `BuildError` with the first error of the log, `BuildKilled` when `timeout` seconds were not enough or
-    nothing was said for `SILENCE` seconds.
+    nothing was said for `SILENCE` seconds, `HostError` where the disk is full: no commit is to blame for that.
     """
     deadline = time.monotonic() + timeout
     with log.open("wb") as file:
@@ -59,6 +62,11 @@ def run_build(
                 # The linker names sources by debug information, which ccache shares between trees.
                 trees = re.escape(str(sources.parent.parent))
                 error = re.sub(rf"{trees}/[^/]+/src/(\./)?", "", first_error(lines))
+                if full := next((line for line in lines if DISK_FULL in line), None):
+                    raise HostError(
+                        f"The disk was full while {about} was built: {full.strip()}",
+                        f"Free some space on the filesystem of {sources}, and build again.",
+                    )
                 raise BuildError(f"Building {about} failed: {error}", f"The whole log: {log}", str(log))
 
 

@@ -62,7 +62,7 @@ class Building:
 
     `layout` lays its code out differently (0 is the linker's own way), `fresh` builds from scratch in a tree that
     is dropped afterwards, `through` is put before each command of the build: it enters an environment of the
-    user's, with the build tree as its folder.
+    user's, with the build tree as its folder and as `{tree}` in its words.
     """
 
     layout: int = 0

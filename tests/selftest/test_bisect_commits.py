@@ -1,14 +1,19 @@
 """The commits that a bisection goes over: real repositories, and everything that can be wrong with two ends."""
 
+import json
 import subprocess
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from harness.bisect.commits import Commits
 from harness.cli import main
+from harness.commands import bisect
 from harness.errors import CheckoutError
+from harness.history.store import History
 from harness.kernels.osv_checkout import LANDMARKS
+from harness.measure import Environment, Metric, Sample, Version
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -111,3 +116,35 @@ def test_without_a_checkout_there_is_nothing_to_bisect(
     monkeypatch.delenv("OSV_ROOT", raising=False)
     assert main(["bisect", "--metric", "boot.wall", "--good", "a"]) == 2
     assert "OSV_ROOT" in capsys.readouterr().err
+
+
+def test_a_finding_names_metric_cell_and_ends(
+    checkout: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As far as a checkout goes from which nothing can be built: what it asks for is the finding's."""
+    commits = [_commit(checkout, "core/a.cc") for _ in range(6)]
+    here = Environment("host", "cpu", 2, "", "tcg", "qemu", "6.1")
+    metric = Metric("boot.instructions", "instructions", exact=True)
+    cell = "osv:x86_64-qemu-ramfs-all"
+    samples = [
+        Sample(
+            metric, 30e6 + (at >= 3) * 1e6, cell, "hello", Version(commit, commit, "", 1e9 + at), here, "run", at
+        )
+        for at, commit in enumerate(commits)
+    ]
+    url = tmp_path / "history.sqlite"
+    with History(url) as history:
+        history.add(samples)
+    main(["findings", "--history", str(url), "--json"])
+    [found] = map(json.loads, capsys.readouterr().out.splitlines())
+    state = tmp_path / "state.jsonl"
+    words = ["bisect", "--history", str(url), "--osv-root", str(checkout), "--state", str(state), "--finding"]
+    assert main([*words, str(found["number"] + 1)]) == 2
+    assert "the history has 1" in capsys.readouterr().err
+    assert main([*words, str(found["number"]), "--metric", "boot.wall"]) == 2
+    assert "give neither --metric" in capsys.readouterr().err
+    with patch.object(bisect, "bisect", side_effect=CheckoutError("Stop here.")) as asked:
+        assert main([*words, str(found["number"])]) == 2
+    question = asked.call_args.args[1]
+    assert (question.metric, str(question.cell)) == ("boot.instructions", cell)
+    assert (question.commits.good, question.commits.bad) == (commits[2], commits[3])

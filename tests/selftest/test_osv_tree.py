@@ -20,7 +20,7 @@ from harness.cache import Cache
 from harness.cell import Cell
 from harness.errors import BuildError, CellError, CheckoutError, HostError
 from harness.events import Event, subscribed
-from harness.kernels import osv_build, osv_host, osv_layout, osv_qemu, osv_recipe
+from harness.kernels import osv_build, osv_host, osv_qemu, osv_recipe
 from harness.kernels.osv import Osv
 from harness.kernels.osv_build import first_error
 from harness.kernels.osv_checkout import Checkout
@@ -557,46 +557,6 @@ def test_a_build_from_scratch_starts_with_nothing_and_leaves_nothing(checkout: P
     tree = next(Path(one.detail.rsplit(" in ", 1)[1]) for one in told if one.kind == "build.started")
     assert tree.parent.name.endswith("-fresh") and not tree.exists()
     assert fresh.kernel.read_bytes() == Osv(checkout).build(ROFS, cache).kernel.read_bytes()
-
-
-def test_a_layout_puts_pads_after_the_objects_of_a_kernel_alone(tmp_path: Path) -> None:
-    words = [
-        "-o",
-        "build/release.x64/loader.elf",
-        "-T",
-        "loader.ld",
-        "boot.o",
-        *(f"{n}.o" for n in range(40)),
-        "-lx",
-    ]
-    first, second = (osv_layout.relaid(words, seed, tmp_path) for seed in (1, 2))
-    pads = [word for word in first if word not in words]
-    assert [word for word in first if word in words] == words, "nothing else moves"
-    assert len(pads) > 20 and all(Path(pad).parent == tmp_path for pad in pads)
-    assert first != second and first == osv_layout.relaid(words, 1, tmp_path)
-    with_another = osv_layout.relaid([*words, "new.o"], 1, tmp_path)
-    assert with_another[: len(first)] == first, "an object's pad is the same whatever is linked beside it"
-    assert osv_layout.relaid(["-o", "libother.so", "a.o"], 1, tmp_path) == ["-o", "libother.so", "a.o"]
-
-
-def test_a_relaid_program_is_the_same_but_for_its_addresses(tmp_path: Path) -> None:
-    """Linked for real: every function is there, in the same order, at other addresses."""
-    objects = []
-    for name in ("one", "two", "three", "four"):
-        (tmp_path / f"{name}.c").write_text(f"int {name}(void) {{ return 1; }}\n")
-        subprocess.run(["gcc", "-c", "-o", tmp_path / f"{name}.o", tmp_path / f"{name}.c"], check=True)
-        objects.append(str(tmp_path / f"{name}.o"))
-    osv_layout.make_pads("as", tmp_path / "pads")
-
-    def linked(words: list[str]) -> dict[str, int]:
-        subprocess.run(["ld.bfd", "-shared", *words], check=True)
-        rows = subprocess.run(["nm", tmp_path / "loader.elf"], check=True, capture_output=True, text=True).stdout
-        return {row.split()[2]: int(row.split()[0], 16) for row in rows.splitlines() if " T " in row}
-
-    words = ["-o", str(tmp_path / "loader.elf"), *objects]
-    usual, other = linked(words), linked(osv_layout.relaid(words, 3, tmp_path / "pads"))
-    assert sorted(usual, key=lambda name: usual[name]) == sorted(other, key=lambda name: other[name])
-    assert usual.keys() == other.keys() and usual != other
 
 
 @pytest.mark.usefixtures("no_tools_needed")

@@ -27,7 +27,7 @@ class Question:
     """What is asked: a metric or an in-guest test of a cell, between which commits, and how sure.
 
     `duration` is of each load of an app in seconds, `through` what builds are put through; `checked` is whether
-    the answer is verified by further builds.
+    the answer is verified by further builds, `improved` whether it is a change for the better that is looked for.
     """
 
     cell: Cell
@@ -38,6 +38,7 @@ class Question:
     duration: float = 3.0
     through: tuple[str, ...] = ()
     checked: bool = True
+    improved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ def bisect(lab: Lab, question: Question, state: Path) -> Done:
         else:
             builder = Kernels(workshop, question.metric, question.duration)
             measure = known or builder.measure()
+            if question.improved and not known:
+                measure = replace(measure, better=measure.better.opposite)
             builder.lay_out(measure)
         session = Session(line, measure, builder, journal, question.effort)
         answer = session.run(checks_of(measure) if question.checked else (), follow)

@@ -31,7 +31,7 @@ SAYS = {
     Outcome.FOUND: "found",
     Outcome.NARROWED: "narrowed down, and no further",
     Outcome.NO_DIFFERENCE: "good and bad do not differ",
-    Outcome.SWAPPED: "the bad end is the better one: are they swapped?",
+    Outcome.SWAPPED: "the bad end is the better one: swapped, or to be looked for with --improved?",
     Outcome.LAYOUT: "builds differ as the layout of code does, not as commits",
     Outcome.SPREAD: "many small changes, none of which is the one",
     Outcome.REFUTED: "a commit was found, and built from scratch it changes nothing",
@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--finding", type=int, metavar="N", help="what `osv-harness findings` shows as N")
     parser.add_argument("--good", metavar="COMMIT", help="where it still was right")
     parser.add_argument("--bad", metavar="COMMIT", default="HEAD", help="where it no longer is (default: HEAD)")
+    parser.add_argument(
+        "--improved", action="store_true", help="look for what made it better: good is before, bad is after"
+    )
     parser.add_argument("--cell", default="qemu-ramfs", help="(default: qemu-ramfs)")
     parser.add_argument("--confidence", type=float, default=0.99, metavar="P", help="how sure (default: 0.99)")
     parser.add_argument("--jobs", type=int, default=1, metavar="K", help="kernels built at once (default: 1)")
@@ -121,6 +124,7 @@ def _question(lab: Lab, arguments: argparse.Namespace) -> Question:
         arguments.duration,
         tuple(shlex.split(arguments.build_with)),
         not arguments.no_checks,
+        arguments.improved,
     )
 
 
@@ -138,7 +142,7 @@ def _take_over(arguments: argparse.Namespace) -> None:
     one = found[arguments.finding - 1]
     before, after = one.span or (one.before, one.after)
     arguments.metric, arguments.cell = one.metric.name, one.cell
-    arguments.good, arguments.bad = before.commit, after.commit
+    arguments.good, arguments.bad, arguments.improved = before.commit, after.commit, not one.worse
 
 
 def _state(lab: Lab, question: Question) -> Path:
@@ -151,7 +155,7 @@ def _state(lab: Lab, question: Question) -> Path:
         commits.bad,
         str(effort.confidence),
     ]
-    asked += question.through
+    asked += [*question.through, *(["improved"] if question.improved else [])]
     return lab.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
 
 

@@ -21,6 +21,11 @@ class Better(StrEnum):
     LOWER = "lower"
     HIGHER = "higher"
 
+    @property
+    def opposite(self) -> "Better":
+        """The other way."""
+        return Better.HIGHER if self is Better.LOWER else Better.LOWER
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:

@@ -117,6 +117,13 @@ def test_the_culprit_of_a_noisy_measure_is_found(
     assert wrong <= 1
 
 
+def test_what_made_it_better_is_looked_for_too() -> None:
+    levels = step(100, (40, 95.0))
+    assert bisected(Commits(levels), EXACT).outcome is Outcome.SWAPPED
+    answer = bisected(Commits(levels), replace(EXACT, better=EXACT.better.opposite))
+    assert [(one.points, one.change) for one in answer.culprits] == [((40,), -5.0)]
+
+
 def test_the_size_lies_in_its_interval() -> None:
     answer = bisected(Commits(step(100, (40, 102.0)), 0.02), MOVED)
     low, high = answer.culprits[0].interval

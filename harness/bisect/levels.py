@@ -20,7 +20,9 @@ Array = NDArray[np.float64]
 CLIP = 9.0
 """Values further than so many median deviations from their build's median count as this far: about six sigmas."""
 LAYOUT_STEPS = np.geomspace(0.1, 10, 9)
-"""The spreads of layouts that are tried, in usual offsets; weighted as of a half-Cauchy (Gelman 2006)."""
+"""The spreads of layouts that are tried, in usual offsets; weighted as of a half-t (Gelman 2006)."""
+FREEDOM = 4
+"""Its degrees of freedom: a spread of ten usual offsets is possible, and not likely."""
 NO_LAYOUT = 0.3
 """How likely it is beforehand that layouts do not matter at all."""
 NOISE_STEPS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
@@ -87,8 +89,8 @@ class Normal:
         pooled = max(pooled, 1e-3 * span, 1e-12)
         sigmas = pooled * np.exp(NOISE_STEPS / np.sqrt(2 * freedom))
         steps = np.append(0.0, LAYOUT_STEPS) if layout else np.zeros(1)
-        cauchy = LAYOUT_STEPS / (1 + LAYOUT_STEPS**2)
-        weights = np.append(NO_LAYOUT, (1 - NO_LAYOUT) * cauchy / cauchy.sum()) if layout else np.ones(1)
+        student = LAYOUT_STEPS / (1 + LAYOUT_STEPS**2 / FREEDOM) ** ((FREEDOM + 1) / 2)
+        weights = np.append(NO_LAYOUT, (1 - NO_LAYOUT) * student / student.sum()) if layout else np.ones(1)
         self.sigma, self.tau = (one.ravel() for one in np.meshgrid(sigmas, steps * layout, indexing="ij"))
         self.grid = np.log(np.tile(weights, len(sigmas)))
 

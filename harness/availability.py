@@ -33,13 +33,18 @@ class Availability:
 
 
 class Survey:
-    """Says of each cell whether it runs here. `driven` are the hypervisors that have a driver."""
+    """Says of each cell whether it runs here. `driven` are the hypervisors that have a driver; `given` are needs
+    that the host need not meet, for somebody else has."""
 
-    def __init__(self, matrix: Matrix, host: Host, driven: Collection[str], osv_root: Path | None) -> None:
+    def __init__(
+        self, matrix: Matrix, host: Host, driven: Collection[str], osv_root: Path | None,
+        given: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self._matrix = matrix
         self._host = host
         self._driven = frozenset(driven)
         self._osv_root = osv_root
+        self._given = frozenset(given)
 
     def of(self, cell: Cell) -> Availability:
         """The standing of the cell: the rules of the matrix come first, this host's last."""
@@ -56,9 +61,9 @@ class Survey:
             return _by(no_checkout, cell, Standing.CANNOT)
         for rule in self._matrix.host_rules:
             if rule.applies(cell):
-                for need in rule.needs:
-                    capability = self._host.capability(need.format(arch=cell.arch))
-                    if not capability.present:
+                for need in (name.format(arch=cell.arch) for name in rule.needs):
+                    capability = self._host.capability(need)
+                    if not (capability.present or need in self._given):
                         lacking = f" Here {capability.name} is lacking: {capability.found}."
                         return _by(rule, cell, Standing.CANNOT, lacking)
         return Availability(cell, Standing.RUNS)

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,29 @@ from harness.programs import Program
 FOLDER = Path(__file__).parent.parent / "catalog"
 
 
-def programs(image: Image, accelerator: str, durations: Mapping[str, float]) -> list[Program]:
+def programs(
+    image: Image, accelerator: str, durations: Mapping[str, float], can_have: Callable[[str], bool]
+) -> list[Program]:
     """Every test of the image, by name, with limits for the accelerator.
 
-    `durations` are the longest recorded seconds of a test on this cell; a test is never given less than
-    its catalog's limit, and more if it is known to take long.
+    `can_have` says whether the cell can have a variant: a test that needs another is left out, or runs without it
+    where its row says `or_without`. `durations` are the longest recorded seconds of a test on this cell; a test is
+    never given less than its catalog's limit, and more if it is known to take long.
     """
     data, common = _data(image.cell.kernel), _data("common")
     rows = dict(_family_rows(data))
     if image.manifest and "manifest" in data:
-        rows |= _manifest_rows(image.manifest.read_text(errors="replace"), data["manifest"]["test"])
+        listed = image.manifest.read_text(errors="replace")
+        rows |= _manifest_rows(listed, data["manifest"]["test"])
+        known = _manifest_rows(listed, "/")
+        rows |= {name: dict(row) for name, row in data.get("program", {}).items() if name in known}
     overrides = data.get("test", {})
     scale = common["scale"][accelerator]
+    whole = {name: common["defaults"] | row | overrides.get(name, {}) for name, row in sorted(rows.items())}
     return [
-        _program(name, common["defaults"] | row | overrides.get(name, {}), scale, durations.get(name, 0.0))
-        for name, row in sorted(rows.items())
+        _program(name, row, scale, durations.get(name, 0.0), fits)
+        for name, row in whole.items()
+        if (fits := "variant" not in row or can_have(row["variant"])) or row.get("or_without")
     ]
 
 
@@ -42,7 +50,7 @@ def scale(accelerator: str) -> float:
     return float(_data("common")["scale"][accelerator])
 
 
-def _program(name: str, row: Mapping[str, Any], scale: float, longest: float) -> Program:
+def _program(name: str, row: Mapping[str, Any], scale: float, longest: float, fits: bool) -> Program:
     return Program(
         name=name,
         command=row["command"],
@@ -51,6 +59,7 @@ def _program(name: str, row: Mapping[str, Any], scale: float, longest: float) ->
         memory=row["memory"],
         network=row.get("network", False),
         disk=row.get("disk", False),
+        variant=row.get("variant", "") if fits else "",
         ends_by=row.get("ends_by", ""),
         nested=tuple(row.get("nested", ())),
         skip_statuses=tuple(row.get("skipped_status", ())),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """Kernel, arch, hypervisor, filesystem, driver profile and build options of one kernel under test.
+    """Kernel, arch, hypervisor, filesystem, driver profile and build options of one kernel under test, and the
+    variant of its machine; without one it has the devices that its profile drives.
 
     A cell is only a name: `matrix` says whether it makes sense, `host` whether it runs here.
     `options` is kept sorted and without repeats, so that equal cells are equal values.
@@ -17,16 +18,18 @@ class Cell:
     fs: str
     profile: str
     options: tuple[str, ...] = ()
+    variant: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", tuple(sorted(set(self.options))))
 
     def __str__(self) -> str:
-        """The full name, `osv:x86_64-qemu-rofs-all+hide_symbols`; `Matrix.parse` reads it back."""
+        """The full name, `osv:x86_64-qemu-rofs-all+hide_symbols/nvme`; `Matrix.parse` reads it back."""
         axes = "-".join((self.arch, self.hypervisor, self.fs, self.profile))
-        return f"{self.kernel}:{axes}" + "".join(f"+{option}" for option in self.options)
+        variant = f"/{self.variant}" if self.variant else ""
+        return f"{self.kernel}:{axes}" + "".join(f"+{option}" for option in self.options) + variant
 
     @property
     def slug(self) -> str:
         """The name as one safe path component."""
-        return str(self).replace(":", "-")
+        return str(self).replace(":", "-").replace("/", "-on-")

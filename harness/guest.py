@@ -105,6 +105,8 @@ class Guest(AbstractContextManager["Guest"]):
         if max(shares) < IDLE_SHARE:
             return Activity.IDLE
         busiest = [seen for seen, share in zip(vcpus, shares, strict=True) if share > MUCH * max(shares)]
+        if any(vcpu.pc is None for seen in busiest for vcpu in seen):
+            return Activity.UNKNOWN
         return Activity.SPINNING if all(_stays(seen) for seen in busiest) else Activity.BUSY
 
     def _publish(self, match: Match) -> None:
@@ -120,6 +122,7 @@ def _share(seen: Sequence[Vcpu], seconds: float) -> float:
 
 def _stays(seen: Sequence[Vcpu]) -> bool:
     """Whether a vCPU was in one place whenever it had run, but for the interrupts that it served."""
-    pcs = sorted(after.pc for before, after in pairwise(seen) if after.cpu_seconds > before.cpu_seconds)
+    ran = (after for before, after in pairwise(seen) if after.cpu_seconds > before.cpu_seconds)
+    pcs = sorted(vcpu.pc for vcpu in ran if vcpu.pc is not None)
     middle = pcs[len(pcs) // 2]
     return sum(abs(pc - middle) < SPIN_BYTES for pc in pcs) > MOST * len(pcs)

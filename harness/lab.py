@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import inf
 from pathlib import Path
@@ -20,12 +21,15 @@ from harness.kernels import Kernel
 from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv
 from harness.kernels.osv_recipe import Building
+from harness.kernels.osv_shared import with_shared_root
+from harness.kernels.prebuilt import BUILDERS, Files, Prebuilt, tests_or_why_not
 from harness.machine import Image
 from harness.matrix import Matrix
 from harness.programs import Program, Run, Runner
 from harness.programs.linux import LinuxRunner
 from harness.programs.osv import OsvRunner
 from harness.programs.visit import Visit
+from harness.variants import fittings_of
 from harness.vcpus import ALL_CPUS, room_for
 
 
@@ -37,10 +41,12 @@ class Lab:
         osv_root: Path | None = None,
         cache: Cache | None = None,
         building: Building = Building(),  # noqa: B008
+        files: Files | None = None,
     ) -> None:
         named = os.environ.get("OSV_ROOT")
         self.osv_root = osv_root or (Path(named) if named else None)
         self.cache = cache or Cache()
+        self.files = files
         self.building = building
         self.durations = Durations(self.cache)
         self._images: dict[Cell, Image] = {}
@@ -60,7 +66,7 @@ class Lab:
     @property
     def default_kernel(self) -> str:
         """The kernel of a cell that names none."""
-        return "osv" if self.osv_root else "linux"
+        return "osv" if self.osv_root or self.files else "linux"
 
     def cell(self, text: str) -> Cell:
         """The cell of that name; raises `CellError` if there is none, or if the rules forbid it."""
@@ -69,8 +75,15 @@ class Lab:
             raise CellError(f"The cell {self.matrix.short(cell)} makes no sense: {reason}")
         return cell
 
+    def varied(self, cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
+        """Each cell with each of the variants, or as it is where none is named; raises what `cell` raises."""
+        wanted = [self.matrix.named("variant", name) for name in names]
+        return [self.cell(str(replace(cell, variant=name))) for cell in cells for name in wanted or [cell.variant]]
+
     def kernel(self, name: str) -> Kernel:
         """The kernel of that name."""
+        if self.files:
+            return Prebuilt(name, self.files)
         if name == "linux":
             return Linux()
         if self.osv_root is None:
@@ -84,12 +97,14 @@ class Lab:
     def image(self, cell: Cell) -> Image:
         """The cell's image, built if need be."""
         if cell not in self._images:
-            self._images[cell] = self.kernel(cell.kernel).build(cell, self.cache)
+            self._images[cell] = self._rooted(cell, lambda of: self.kernel(of.kernel).build(of, self.cache))
         return self._images[cell]
 
     def check_runs(self, cell: Cell) -> None:
         """Raise `CellError` with the reason if this host can't run the cell, before anything is built for it."""
-        found = Survey(self.matrix, self.host, driven(), self.osv_root).of(cell)
+        built = self.files.kernel if self.files else None
+        given = BUILDERS if built else ()
+        found = Survey(self.matrix, self.host, driven(), built or self.osv_root, given).of(cell)
         if found.standing is not Standing.RUNS:
             raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
 
@@ -102,7 +117,13 @@ class Lab:
 
     def image_with(self, cell: Cell, contents: Contents) -> Image:
         """The cell's image with other programs than its tests, whether it runs here or not."""
-        return self.kernel(cell.kernel).build_with(cell, self.cache, contents)
+        return self._rooted(cell, lambda of: self.kernel(of.kernel).build_with(of, self.cache, contents))
+
+    def _rooted(self, cell: Cell, build: Callable[[Cell], Image]) -> Image:
+        """What is built of the cell, with its root where that is a folder of this host."""
+        image = build(cell)
+        by_virtiofs = cell.fs == "virtiofs" and not self.files
+        return with_shared_root(image, build, self.cache) if by_virtiofs else image
 
     def prepare_apps(self, cell: Cell) -> None:
         """Make what all images of the cell share; refuses as `runner` does."""
@@ -111,7 +132,8 @@ class Lab:
 
     def run_on(self, image: Image, program: Program, visit: Visit | None = None, alone: bool = False) -> Run:
         """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
-        with room_for(ALL_CPUS if alone else program.cpus, self.cache.root / "locks" / "vcpus"):
+        cpus = max(program.cpus, fittings_of(image.cell, program.variant).cpus)
+        with room_for(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
             return self._runner(image, fork=False).run(program, visit)
 
     def known_seconds(self, cell: Cell) -> dict[str, float]:
@@ -122,7 +144,12 @@ class Lab:
         """The cell's in-guest tests, by name."""
         if cell not in self._programs:
             known = self.known_seconds(cell)
-            self._programs[cell] = catalog.programs(self.image(cell), self.accelerator(cell), known)
+            if self.files:
+                tests_or_why_not(self.image(cell))
+            self._programs[cell] = catalog.programs(
+                self.image(cell), self.accelerator(cell), known,
+                lambda name: not self.matrix.invalid(replace(cell, variant=name)),
+            )  # fmt: skip
         return self._programs[cell]
 
     def longest_first(self, cells: Iterable[Cell]) -> list[tuple[Cell, Program]]:
@@ -151,5 +178,6 @@ class Lab:
     def run(self, cell: Cell, program: Program, visit: Visit | None = None) -> Run:
         """Run a program in a guest of its own, when the host has room for its vCPUs."""
         runner = self.runner(cell)
-        with room_for(program.cpus, self.cache.root / "locks" / "vcpus"):
+        cpus = max(program.cpus, fittings_of(cell, program.variant).cpus)
+        with room_for(cpus, self.cache.root / "locks" / "vcpus"):
             return runner.run(program, visit)

@@ -25,7 +25,8 @@ class Image:
     `kernel` is what the hypervisor loads directly; `reads_acpi` is whether it finds virtio-mmio devices in
     ACPI tables, where another must be told of them on its command line; `symbols` is the unstripped ELF for
     backtraces; `manifest` lists what is in the image, in the kernel's own format; `digest` is the hex SHA-256
-    of what it was made from; `facts` are shown with results (commit, toolchain, what was left out and why).
+    of what it was made from; `facts` are shown with results (commit, toolchain, what was left out and why);
+    `share` is the folder with its root, where that is not on a disk but shared with the guest.
     """
 
     cell: Cell
@@ -38,6 +39,7 @@ class Image:
     symbols: Path | None = None
     manifest: Path | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    share: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads them back."""
@@ -55,7 +57,36 @@ class Image:
         return cls(
             cell, Path(data["kernel"]), data["cmdline"], data["digest"], disks,
             path("initrd"), data["reads_acpi"], path("symbols"), path("manifest"), dict(data["facts"]),
+            path("share"),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Of what kind a machine's devices are; the default is what a cell without a variant has.
+
+    `board` is a board of the hypervisor's other than its default; `disk` is what all disks are (`virtio-blk`,
+    `virtio-scsi`, `nvme`, `ahci`, `ide`, `pvscsi`), `queues` how many each has; `nic` is the network card
+    (`virtio-net`, `vmxnet3`, `e1000`). `transport` is how virtio devices attach where not as is usual on the board
+    (`mmio`), `flavour` which of virtio's interfaces they have (`legacy`, `transitional`, `modern`). `nodes` are
+    NUMA's, to which cpus and memory are dealt out evenly. `share` is whether virtio-fs shows the guest a folder.
+    """
+
+    board: str = ""
+    disk: str = "virtio-blk"
+    queues: int = 1
+    nic: str = "virtio-net"
+    transport: str = ""
+    flavour: str = ""
+    nodes: int = 1
+    balloon: bool = False
+    share: bool = False
+
+    @property
+    def can_be_forked(self) -> bool:
+        """Whether a guest with them can be saved. Source: QEMU 7.2, hw/nvme/ctrl.c, hw/virtio/vhost-user-fs.c
+        (`unmigratable`)."""
+        return not (self.disk == "nvme" or self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +96,8 @@ class Machine:
     `memory` is in MiB; `forwards` maps guest TCP ports, each of which the hypervisor forwards from a free
     port of 127.0.0.1; `disks` come after the image's own; `accelerator` is a name that `host` has proved;
     `control` adds a second line, for an agent in the guest. A `counted` machine has nothing random in it and no
-    clock but the count of its instructions; its console is only heard.
+    clock but the count of its instructions; its console is only heard. `share` is the folder of the host
+    that it is shown, read-only, where its devices have a share.
     """
 
     image: Image
@@ -78,7 +110,8 @@ class Machine:
     counted: bool = False
     forwards: tuple[int, ...] = ()
     disks: tuple[Disk, ...] = ()
-    variant: Mapping[str, str] = field(default_factory=dict)
+    devices: Devices = Devices()
+    share: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, the image among them."""

@@ -1,11 +1,12 @@
 """The matrix: which cells there are, what their names mean, and why some of them make no sense.
 
-All of it is data in `matrix.toml`; this module reads that file, names cells and looks rules up.
+All of it is data in `matrix.toml`, and in `variants.toml` for the variants of machines; this module reads those
+files, names cells and looks rules up.
 """
 
 import platform
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from itertools import permutations, product
@@ -16,6 +17,7 @@ from harness.cell import Cell
 from harness.errors import CellError
 
 DEFAULT_PATH = Path(__file__).parent.parent / "matrix.toml"
+VARIANTS_PATH = Path(__file__).parent.parent / "variants.toml"
 NAME_AXES = ("arch", "hypervisor", "fs", "profile")
 ANY = "*"
 
@@ -60,30 +62,37 @@ class Rule:
 class Matrix:
     """All cells, the rules that say which are valid, and the named sets."""
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        """Raises `CellError` where the data names an axis, a value or a group that it does not have."""
+    def __init__(self, data: Mapping[str, Any], variant_rules: Sequence[Mapping[str, Any]] = ()) -> None:
+        """`variant_rules` are about cells with a variant only, so that they need not say so. Raises `CellError`
+        where the data names an axis, a value or a group that it does not have."""
         self.axes = {name: _axis(name, row) for name, row in data["axis"].items()}
         self.options: Mapping[str, str] = data["option"]
         self._groups: Mapping[str, list[str]] = data["group"]
         self.rules = tuple(self._rule(row) for row in data["rule"])
-        self.gaps = tuple(self._rule(row) for row in data["gap"])
+        self.variant_rules = tuple(self._rule(row) for row in variant_rules)
+        self.gaps = tuple(self._rule(row) for row in data.get("gap", ()))
         self.host_rules = tuple(self._rule(row) for row in data["host_rule"])
         self.sets: Mapping[str, list[dict[str, list[Any]]]] = data["set"]
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Matrix":
         """The matrix in the file, by default the project's own `matrix.toml`."""
-        with (path or DEFAULT_PATH).open("rb") as file:
-            return cls(tomllib.load(file))
+        data = tomllib.loads((path or DEFAULT_PATH).read_text())
+        variants = tomllib.loads(VARIANTS_PATH.read_text())
+        data["axis"]["variant"] = {"values": list(variants["variant"])}
+        return cls(data, variants["rule"])
 
     def parse(self, text: str, kernel: str, arch: str | None = None) -> Cell:
-        """The cell of that name: `[kernel:][arch][-hypervisor][-fs][-profile][+option…]`, each part optional.
+        """The cell of that name: `[kernel:][arch][-hypervisor][-fs][-profile][+option…][/variant]`, each part
+        optional.
 
         Options may also follow with `-`, as in names of tox environments, which can't have a `+`.
         `kernel` is the one meant where the name has none; `arch` likewise, by default this host's. A value that
         is both a hypervisor and a profile (`xen`) is taken for the first that its place allows. Raises
         `CellError` with the nearest names; it does not ask whether the cell is valid.
         """
+        text, slash, word = text.partition("/")
+        variant = self.named("variant", word) if slash else ""
         prefix, colon, rest = text.rpartition(":")
         kernel = self.named("kernel", prefix if colon else kernel)
         name, *options = rest.split("+")
@@ -101,7 +110,9 @@ class Matrix:
             if option not in self.options:
                 raise CellError(f"There is no option {option!r}.", did_you_mean(option, self.options))
         values |= found
-        return Cell(kernel, values["arch"], values["hypervisor"], values["fs"], values["profile"], tuple(options))
+        return Cell(
+            kernel, values["arch"], values["hypervisor"], values["fs"], values["profile"], tuple(options), variant
+        )
 
     def named(self, axis: str, word: str) -> str:
         """The axis value that a word spells. Raises `CellError` with the nearest words."""
@@ -122,11 +133,13 @@ class Matrix:
             values.insert(0, cell.arch)
         if cell.profile != self.axes["profile"].default:
             values.append(cell.profile)
-        return "-".join(values) + "".join(f"+{option}" for option in cell.options)
+        variant = f"/{cell.variant}" if cell.variant else ""
+        return "-".join(values) + "".join(f"+{option}" for option in cell.options) + variant
 
     def rule_against(self, cell: Cell) -> Rule | None:
         """The rule by which the cell makes no sense, or None if it is valid."""
-        return next((rule for rule in self.rules if rule.applies(cell)), None)
+        rules = (*self.rules, *self.variant_rules) if cell.variant else self.rules
+        return next((rule for rule in rules if rule.applies(cell)), None)
 
     def invalid(self, cell: Cell) -> str | None:
         """Why the cell makes no sense, or None if it is valid."""

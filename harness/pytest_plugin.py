@@ -8,6 +8,7 @@ import pytest
 
 from harness import apps
 from harness.cell import Cell
+from harness.commands._kernel_files import files_of
 from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.lab import Lab
@@ -27,15 +28,24 @@ BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("osv-harness", "OSv test harness")
     group.addoption("--cell", action="append", default=[], metavar="CELL", help="a cell to test (repeatable)")
+    group.addoption("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
     group.addoption("--set", dest="cell_set", metavar="NAME", help="a named set of cells of matrix.toml")
     group.addoption("--osv-root", type=Path, metavar="DIR", help="an OSv checkout (default: OSV_ROOT)")
+    group.addoption("--kernel-file", type=Path, metavar="FILE", help="a kernel that is already built")
+    group.addoption("--image-file", type=Path, metavar="FILE", help="its disk: raw or qcow2")
+    group.addoption("--cmdline", metavar="WORDS", help="its command line (default: the file cmdline beside it)")
+    group.addoption("--manifest", type=Path, metavar="FILE", help="its files (default: usr.manifest beside it)")
     group.addoption("--duration", type=float, default=3.0, metavar="SECONDS", help="of each load of an app")
     group.addoption("--history", metavar="URL", help="keep verdicts there too; measurements always are kept")
     group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    lab = Lab(config.getoption("--osv-root"))
+    try:
+        named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
+        lab = Lab(config.getoption("--osv-root"), files=files_of(*named))
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from None
     config.stash[LAB] = lab
     if getattr(config.option, "maxschedchunk", 0) is None:
         config.option.maxschedchunk = 1  # the longest start first only if xdist hands them out one by one
@@ -198,4 +208,6 @@ def _chosen_cells(config: pytest.Config, lab: Lab) -> list[Cell]:
     cells = [lab.cell(text) for text in config.getoption("--cell")]
     if name := config.getoption("cell_set"):
         cells += lab.matrix.set(name, lab.default_kernel)
+    if variants := config.getoption("--variant"):
+        cells = lab.varied(cells or [lab.cell("qemu-rofs")], variants)
     return list(dict.fromkeys(cells))

@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.console.transcript import printable
 from harness.events import subscribed
+from harness.fitting import fitted
 from harness.guest import Guest
 from harness.hypervisors import hypervisor
-from harness.lab import Lab
 from harness.machine import Machine
 from harness.programs.linux import Agent
 from harness.report.progress import Progress
+from harness.variants import fittings_of
 
 QUIT = b"\x1d"
 
@@ -33,22 +35,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--memory", type=int, default=512, metavar="MIB")
     parser.add_argument("--network", action="store_true", help="give it a network of its own")
+    parser.add_argument("--variant", metavar="NAME", help="of its machine: nvme")
     parser.add_argument("--gdb", action="store_true", help="wait for gdb on a private socket")
+    add_kernel_files(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Boot it; returns when the guest has ended, 0 if it powered off."""
-    lab = Lab(arguments.osv_root)
-    cell = lab.cell(arguments.cell)
+    lab = lab_of(arguments)
+    (cell,) = lab.varied([lab.cell(arguments.cell)], [arguments.variant] if arguments.variant else [])
     lab.check_runs(cell)
     with subscribed(Progress()):
         image = lab.image(cell)
     linux = cell.kernel == "linux"
-    command = " ".join(arguments.command)
-    cmdline = image.cmdline if linux else f"{image.cmdline} {command}".strip()
+    command = " ".join(arguments.command) or image.facts.get("own command", "")
+    words = f"{image.cmdline} {fittings_of(cell).osv}".strip()
+    cmdline = image.cmdline if linux else f"{words} {command}".strip()
     machine = Machine(
         image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(cell), arguments.network, control=linux
     )
+    machine = fitted(machine, "", lab.cache)
     vm = hypervisor(cell.hypervisor).start(machine)
     with ExitStack() as stack:
         guest = stack.enter_context(Guest(machine, vm))

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterable
 
+from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.commands._screen import screen, table
 from harness.errors import CheckoutError
 from harness.events import subscribed
@@ -29,11 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
     parser.add_argument("--forget", action="store_true", help="show the numbers and do not keep them")
     parser.add_argument("--list", action="store_true", help="name the measurements of the cells, and take none")
+    add_kernel_files(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, show, keep."""
-    lab = Lab(arguments.osv_root)
+    lab = lab_of(arguments)
     if arguments.list:
         for name in arguments.cell:
             cell = lab.cell(name)

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from time import strftime
 
+from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.commands._screen import screen
 from harness.events import subscribed
-from harness.lab import Lab
 from harness.report import evidence
 from harness.report.progress import Progress
 from harness.verdict import Outcome
@@ -17,20 +17,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The cell and its tests."""
     parser.add_argument("cell", help="a cell's name: qemu-rofs")
     parser.add_argument("test", nargs="+", help="a test's name: tst-mmap.so, stress-ng-cpu")
+    parser.add_argument("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
     parser.add_argument("--json", action="store_true", help="print verdicts as JSON, one a line")
+    add_kernel_files(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run them in the order given; 1 if any is not a pass."""
-    lab = Lab(arguments.osv_root)
-    cell = lab.cell(arguments.cell)
-    lab.check_runs(cell)
+    lab = lab_of(arguments)
+    cells = lab.varied([lab.cell(arguments.cell)], arguments.variant)
+    for cell in cells:
+        lab.check_runs(cell)
     out = screen()
     worst = 0
     with subscribed(Progress()):
-        programs = [lab.program(cell, name) for name in arguments.test]
-    for program in programs:
+        asked = [(cell, lab.program(cell, name)) for cell in cells for name in arguments.test]
+    for cell, program in asked:
         with subscribed(Progress()):
             result = lab.run(cell, program)
         image, accelerator = lab.image(cell), lab.accelerator(cell)
@@ -40,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             for line in verdict.lines:
                 out.print(f"{line.at:9.3f}  {line.text}", markup=False)
-            out.print(f"{program.name}: {verdict.outcome}: {verdict.reason}", markup=False)
+            where = f"{lab.matrix.short(cell)}: " if len(cells) > 1 else ""
+            out.print(f"{where}{program.name}: {verdict.outcome}: {verdict.reason}", markup=False)
         if verdict.outcome is not Outcome.PASSED:
             worst = 1
             folder = evidence.write(result, image, accelerator, arguments.runs / strftime("%Y%m%d-%H%M%S"))

@@ -38,11 +38,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Vcpu:
-    """One virtual cpu at one moment: its program counter, the seconds of host cpu that it has used, and the
-    seconds that it was ready to run and the host ran something else."""
+    """One virtual cpu at one moment: its program counter (None where the hypervisor does not tell), the seconds of
+    host cpu that it has used, and the seconds that it was ready to run and the host ran something else."""
 
     index: int
-    pc: int
+    pc: int | None
     cpu_seconds: float
     waited_seconds: float
 
@@ -143,6 +143,15 @@ class Counts(Protocol):
 
     def instructions(self) -> int:
         """How many the guest has run since its reset; exact while it stands still."""
+        ...
+
+
+@runtime_checkable
+class Balloons(Protocol):
+    """A running machine's power to take memory from its guest, and to give it back, where it has a balloon."""
+
+    def set_balloon(self, mib: int) -> None:
+        """Ask the guest to be content with so many MiB."""
         ...
 
 

@@ -7,9 +7,12 @@ leaves it. Source: QEMU's docs/interop/qcow2.txt.
 import os
 import struct
 import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from harness.machine import Disk
+from harness.hypervisors import Template
+from harness.machine import Disk, Machine
 
 CLUSTER = 1 << 16  # bytes
 MAGIC = b"QFI\xfb"
@@ -51,3 +54,34 @@ def _size(disk: Disk) -> int:
             size: int = HEADER.unpack(file.read(HEADER.size))[5]
             return size
     return -(-disk.path.stat().st_size // 512) * 512
+
+
+def overlay_of(template: Template, index: int) -> Path:
+    """Where what a template's disk had become is kept."""
+    return template.folder / f"disk{index}.qcow2"
+
+
+def with_overlays(template: Template, kept: bool) -> Machine:
+    """The template's machine, whose image's disks are the overlays; writes to them are `kept` or not."""
+    image = template.machine.image
+    disks = tuple(Disk(overlay_of(template, index), "qcow2", kept) for index in range(len(image.disks)))
+    return replace(template.machine, image=replace(image, disks=disks))
+
+
+def with_unnamed_overlays(machine: Machine, stack: ExitStack) -> tuple[Machine, dict[int, tuple[int, ...]]]:
+    """The machine with an overlay for each disk whose writes are not kept, and the overlays' descriptors by the
+    disk's index, which the stack closes."""
+    overlays: dict[int, tuple[int, ...]] = {}
+
+    def over(index: int, disk: Disk) -> Disk:
+        if disk.kept:
+            return disk
+        overlays[index] = open_overlay(disk)
+        for fd in overlays[index]:
+            stack.callback(os.close, fd)
+        return Disk(Path(f"/dev/fdset/{index}"), "qcow2", kept=True)
+
+    count = len(machine.image.disks)
+    disks = [over(index, disk) for index, disk in enumerate((*machine.image.disks, *machine.disks))]
+    image = replace(machine.image, disks=tuple(disks[:count]))
+    return replace(machine, image=image, disks=tuple(disks[count:])), overlays

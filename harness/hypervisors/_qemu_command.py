@@ -1,9 +1,10 @@
 """A machine as QEMU's command line: pure, so that it can be read, tested and pasted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import CellError
-from harness.machine import Disk, Machine
+from harness.hypervisors._qemu_devices import Memory, devices, disk, numa, ram, virtio
+from harness.machine import Machine
 
 CONTROL_PORT = "org.osv-harness.control"
 CONSOLE_SET = 99  # disks have those from 0
@@ -46,24 +47,18 @@ class Wires:
     monitor: int
     debug: int
     control: int
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Guest RAM in a file; `shared` writes to it, otherwise each process has a copy of what it changes."""
-
-    path: str
-    shared: bool
+    share: int = -1
 
 
 def board_for(machine: Machine, default: dict[str, str]) -> Board:
-    """The board of the machine's arch: the variant's `machine`, or the driver's default for that arch."""
+    """The board of the machine's arch: its devices' `board`, or the driver's default for that arch."""
     arch = machine.image.cell.arch
-    name = machine.variant.get("machine", default.get(arch, ""))
+    name = machine.devices.board or default.get(arch, "")
     if name == "microvm" and machine.image.reads_acpi:
         name = "microvm-acpi"
     try:
-        return BOARDS[name, arch]
+        board = BOARDS[name, arch]
+        return replace(board, bus="device") if machine.devices.transport == "mmio" else board
     except KeyError:
         known = sorted(board for board, of in BOARDS if of == arch)
         raise CellError(
@@ -82,32 +77,31 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     accelerator = machine.accelerator if hardware_cpu else f"tcg,thread={threads}"
     args = [binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"]
     cpu = COUNTED_CPUS[machine.image.cell.arch] if machine.counted else board.cpu
-    args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else machine.variant.get("cpu", cpu)]
+    args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else cpu]
     args += ["-smp", str(machine.cpus), "-m", f"{machine.memory}M"]
-    args += ["-M", board.machine + (",memory-backend=ram" if memory else "")]
-    if memory:
-        share = "on" if memory.shared else "off"
-        args += [
-            "-object",
-            f"memory-backend-file,id=ram,size={machine.memory}M,mem-path={memory.path},share={share}",
-        ]
+    backends = ram(machine, memory)
+    args += ["-M", board.machine + (",memory-backend=ram0" if len(backends) == 1 else "")]
+    args += [word for backend in backends for word in ("-object", backend)] + numa(machine)
     args += ["-kernel", str(machine.image.kernel), "-append", machine.cmdline]
     if machine.image.initrd:
         args += ["-initrd", str(machine.image.initrd)]
-    for index, disk in enumerate((*machine.image.disks, *machine.disks)):
-        args += _disk(board, index, disk)
+    args += devices(machine, board.bus, wires.share)
+    for index, one in enumerate((*machine.image.disks, *machine.disks)):
+        args += disk(machine.devices, board.bus, index, one)
     if machine.counted:
         args += COUNTED
     else:
         args += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
-        args += ["-device", f"virtio-rng-{board.bus},rng=rng0"]
+        args += ["-device", virtio("rng", machine.devices, board.bus) + ",rng=rng0"]
     if board.panic:
         args += ["-device", board.panic]
     if machine.network:
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in machine.forwards)
         # A guest that serves is reached from this host's loopback, and reaches nothing.
         restrict = ",restrict=on" if forwards else ""
-        args += ["-netdev", f"user,id=net0{restrict}{forwards}", "-device", f"virtio-net-{board.bus},netdev=net0"]
+        card = machine.devices.nic
+        kind = virtio("net", machine.devices, board.bus) if card == "virtio-net" else card
+        args += ["-netdev", f"user,id=net0{restrict}{forwards}", "-device", f"{kind},netdev=net0"]
     if machine.counted:
         args += ["-add-fd", f"fd={wires.console},set={CONSOLE_SET}"]
         args += ["-chardev", f"file,id=console,path=/dev/fdset/{CONSOLE_SET},append=on"]
@@ -118,13 +112,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     if wires.debug >= 0:
         args += ["-chardev", f"socket,id=debug,fd={wires.debug}", "-gdb", "chardev:debug"]
     if machine.control:
-        args += ["-chardev", f"socket,id=control,fd={wires.control}", "-device", f"virtio-serial-{board.bus}"]
+        args += ["-chardev", f"socket,id=control,fd={wires.control}"]
+        args += ["-device", virtio("serial", machine.devices, board.bus)]
         args += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
     return args
-
-
-def _disk(board: Board, index: int, disk: Disk) -> list[str]:
-    snapshot = "off" if disk.kept else "on"
-    path = str(disk.path).replace(",", ",,")
-    drive = f"if=none,id=disk{index},format={disk.format},snapshot={snapshot},file={path}"
-    return ["-drive", drive, "-device", f"virtio-blk-{board.bus},drive=disk{index}"]

@@ -11,7 +11,6 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from io import FileIO
 from itertools import chain
 from pathlib import Path
@@ -20,10 +19,12 @@ from time import monotonic
 from harness.errors import HostError, HypervisorError
 from harness.host import Host
 from harness.hypervisors import Cause, Ending, Template, Vcpu
-from harness.hypervisors._overlay import open_overlay, write_overlay
-from harness.hypervisors._qemu_command import Board, Memory, Wires, board_for, command_line
+from harness.hypervisors._overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
+from harness.hypervisors._qemu_command import Board, Wires, board_for, command_line
+from harness.hypervisors._qemu_devices import Memory
 from harness.hypervisors._qmp import Qmp
-from harness.machine import Disk, Machine
+from harness.hypervisors._virtiofsd import Virtiofsd, line
+from harness.machine import Machine
 
 LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold
 SHUTDOWN_CAUSES = {
@@ -39,8 +40,9 @@ class QemuVm:
 
     def __init__(
         self, command: list[str], theirs: Sequence[int], console: socket.socket | FileIO,
-        ours: Mapping[str, socket.socket], name: str,
+        ours: Mapping[str, socket.socket], name: str, share: Virtiofsd | None = None,
     ) -> None:  # fmt: skip
+        self._share = share
         self.command = tuple(command)
         self.console = console
         self.debug = ours.get("debug")
@@ -130,6 +132,9 @@ class QemuVm:
         except HypervisorError:
             return ""
 
+    def set_balloon(self, mib: int) -> None:
+        self.qmp.execute("balloon", value=mib << 20)
+
     def instructions(self) -> int:
         return int(self.qmp.execute("query-replay")["icount"])
 
@@ -141,9 +146,10 @@ class QemuVm:
         return f"QEMU stopped the guest: {status}" if status in ("io-error", "internal-error") else ""
 
     def words(self) -> str:
-        """What QEMU wrote on its standard output and error, without the wrapper's name."""
+        """What QEMU wrote on its standard output and error, without the wrapper's name, and virtiofsd on its."""
         self._words.seek(0)
-        return self._words.read(65536).decode("utf-8", "replace").strip()
+        words = self._words.read(65536).decode("utf-8", "replace").strip()
+        return f"{words} (virtiofsd: {self._share.words()})" if self._share else words
 
     def close(self) -> None:
         if self._closed:
@@ -152,6 +158,8 @@ class QemuVm:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait()
+        if self._share:
+            self._share.end()
         self.qmp.close()
         for sock in (self.console, self.debug, self.control):
             if sock:
@@ -176,11 +184,13 @@ class Qemu:
 
     def start_template(self, template: Template) -> QemuVm:
         for index, disk in enumerate(template.machine.image.disks):
-            with _overlay(template, index).open("wb") as file:
+            with overlay_of(template, index).open("wb") as file:
                 write_overlay(disk, file.fileno())
-        with (template.folder / "ram").open("wb") as file:
-            file.truncate(template.machine.memory << 20)
-        machine = _with_overlays(template, kept=True)
+        nodes = template.machine.devices.nodes
+        for node in range(nodes):
+            with (template.folder / f"ram{node}").open("wb") as file:
+                file.truncate((template.machine.memory // nodes) << 20)
+        machine = with_overlays(template, kept=True)
         return self._spawn(machine, Memory(str(template.folder / "ram"), shared=True))
 
     def freeze(self, vm: QemuVm, template: Template) -> None:
@@ -194,7 +204,7 @@ class Qemu:
 
     def fork(self, template: Template) -> QemuVm:
         memory = Memory(str(template.folder / "ram"), shared=False)
-        vm = self._spawn(_with_overlays(template, kept=False), memory, ["-incoming", "defer"])
+        vm = self._spawn(with_overlays(template, kept=False), memory, ["-incoming", "defer"])
         try:
             _prepare_migration(vm.qmp)
             vm.qmp.execute("migrate-incoming", uri=f"exec:cat {_quoted(template.folder / 'state')}")
@@ -215,15 +225,23 @@ class Qemu:
             stack.enter_context(their_console)
             theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
             theirs["console"] = their_console.fileno()
-            wires = Wires(theirs["console"], theirs["monitor"], theirs["debug"], theirs.get("control", -1))
-            machine, overlays = _with_unnamed_overlays(machine, stack)
+            share = None
+            if machine.share:
+                listening, connected = line()
+                theirs["share"] = stack.enter_context(connected).fileno()
+                share = stack.enter_context(Virtiofsd(machine.share, listening))
+            wires = Wires(
+                theirs["console"], theirs["monitor"], theirs["debug"], theirs.get("control", -1),
+                theirs.get("share", -1),
+            )  # fmt: skip
+            machine, overlays = with_unnamed_overlays(machine, stack)
             command = command_line(str(binary), board, machine, wires, memory)
             for index, fds in overlays.items():
                 command += [word for fd in fds for word in ("-add-fd", f"fd={fd},set={index}")]
                 command += ["-set", f"drive.disk{index}.cache=unsafe"]
             ours = {name: mine for name, (mine, _) in pairs.items()}
             given = [*theirs.values(), *chain.from_iterable(overlays.values())]
-            vm = QemuVm([*command, *more], given, console, ours, str(machine.image.cell))
+            vm = QemuVm([*command, *more], given, console, ours, str(machine.image.cell), share)
         vm.connect()
         return vm
 
@@ -268,35 +286,6 @@ def _finish_migration(vm: QemuVm) -> None:
     while (status := vm.qmp.wait_event("MIGRATION")["data"]["status"]) != "completed":
         if status == "failed":
             raise HypervisorError("QEMU could not move the guest's state.", vm.words())
-
-
-def _overlay(template: Template, index: int) -> Path:
-    return template.folder / f"disk{index}.qcow2"
-
-
-def _with_overlays(template: Template, kept: bool) -> Machine:
-    image = template.machine.image
-    disks = tuple(Disk(_overlay(template, index), "qcow2", kept) for index in range(len(image.disks)))
-    return replace(template.machine, image=replace(image, disks=disks))
-
-
-def _with_unnamed_overlays(machine: Machine, stack: ExitStack) -> tuple[Machine, dict[int, tuple[int, ...]]]:
-    """The machine with an overlay for each disk whose writes are not kept, and the overlays' descriptors by the
-    disk's index, which the stack closes."""
-    overlays: dict[int, tuple[int, ...]] = {}
-
-    def over(index: int, disk: Disk) -> Disk:
-        if disk.kept:
-            return disk
-        overlays[index] = open_overlay(disk)
-        for fd in overlays[index]:
-            stack.callback(os.close, fd)
-        return Disk(Path(f"/dev/fdset/{index}"), "qcow2", kept=True)
-
-    count = len(machine.image.disks)
-    disks = [over(index, disk) for index, disk in enumerate((*machine.image.disks, *machine.disks))]
-    image = replace(machine.image, disks=tuple(disks[:count]))
-    return replace(machine, image=image, disks=tuple(disks[count:])), overlays
 
 
 def _quoted(path: Path) -> str:

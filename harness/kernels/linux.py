@@ -21,18 +21,27 @@ from harness.images.vmlinux import unpack_vmlinux
 from harness.kernels import Origin
 from harness.kernels.linux_clock import clock_parameter
 from harness.machine import Disk, Image
+from harness.variants import fittings_of
 
 INIT = Path(__file__).with_name("linux_init.sh")
 EXT4_FREE = 192 << 20  # bytes
 
-ROOTS = {"rofs": "root=/dev/vda rootfstype=squashfs", "ext": "root=/dev/vda rootfstype=ext4", "ramfs": ""}
+ROOTS = {"rofs": "squashfs", "ext": "ext4", "ramfs": ""}
+ROOT_DISKS = {"virtio-blk": "vda", "nvme": "nvme0n1"}
+"""The first disk's name, by its kind; the others are all SCSI to Linux."""
 CONSOLES = {"x86_64": "ttyS0,115200", "aarch64": "ttyAMA0"}
 
 # What reaches a disk and the host on any of the boards; init loads those whose device is there.
 TRANSPORTS = ("virtio_pci", "virtio_mmio")
-DRIVERS = ("virtio_blk", "virtio_console", "virtio_rng", "virtio_net", "squashfs", "ext4")
-# Debian's arm64 kernel has no pvpanic.
-DRIVERS_OF: Mapping[str, tuple[str, ...]] = {"x86_64": ("pvpanic_mmio",), "aarch64": ()}
+DRIVERS = (
+    "virtio_blk", "virtio_console", "virtio_rng", "virtio_net", "virtio_scsi", "virtio_balloon", "virtiofs",
+    "nvme", "vmxnet3", "sd_mod", "squashfs", "ext4",
+)  # fmt: skip
+# Debian's arm64 kernel has no pvpanic, and none of a PC's disks.
+DRIVERS_OF: Mapping[str, tuple[str, ...]] = {
+    "x86_64": ("pvpanic_mmio", "ata_piix", "vmw_pvscsi"),
+    "aarch64": (),
+}
 
 # Called by init and by tests' scripts; system(3) finds `sh` in /bin.
 APPLETS = (
@@ -159,11 +168,19 @@ def command_line(cell: Cell) -> str:
         f"console={CONSOLES[cell.arch]}",
         "quiet loglevel=5",
         "panic=-1",
-        ROOTS[cell.fs],
+        _root_words(cell),
         "nokaslr mitigations=off init_on_alloc=0 lsm= audit=0 cryptomgr.notests",
         _clock_words() if cell.arch == "x86_64" else "",
     ]
     return " ".join(word for word in words if word)
+
+
+def _root_words(cell: Cell) -> str:
+    """Where the root is, and what."""
+    if not ROOTS[cell.fs]:
+        return ""
+    disk = ROOT_DISKS.get(fittings_of(cell).devices.disk, "sda")
+    return f"root=/dev/{disk} rootfstype={ROOTS[cell.fs]}"
 
 
 def _clock_words() -> str:

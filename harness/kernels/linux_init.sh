@@ -31,7 +31,13 @@ load() { # the module, after those that it needs
 
 load_modules() { # only those whose device is there: under TCG each costs tens of milliseconds
     for device in /sys/bus/pci/devices/*; do
-        read -r vendor 2> /dev/null < "$device/vendor" && [ "$vendor" = 0x1af4 ] && load virtio_pci && break
+        read -r kind 2> /dev/null < "$device/modalias" && case $kind in
+            pci:v00001AF4*) load virtio_pci ;;
+            pci:*bc01sc08*) load nvme ;;
+            pci:v000015ADd000007B0*) load vmxnet3 ;;
+            pci:v000015ADd000007C0*) load vmw_pvscsi && load sd_mod ;;
+            pci:v00008086d00007010*) load ata_piix && load sd_mod ;;
+        esac
     done
     for device in /sys/bus/platform/devices/*; do
         case $device in *LNRO0005* | *virtio_mmio*) load virtio_mmio && break ;; esac
@@ -42,6 +48,9 @@ load_modules() { # only those whose device is there: under TCG each costs tens o
             0x0002) load virtio_blk ;;
             0x0003) load virtio_console ;;
             0x0004) load virtio_rng ;;
+            0x0005) load virtio_balloon ;;
+            0x0008) load virtio_scsi && load sd_mod ;;
+            0x001a) load virtiofs ;;
         esac
     done
     [ -d /sys/bus/acpi/devices/QEMU0001:00 ] && load pvpanic_mmio

@@ -16,6 +16,7 @@ from harness.cache import Cache
 from harness.console.transcript import Transcript
 from harness.errors import HarnessError, HypervisorError
 from harness.events import publish
+from harness.fitting import fitted
 from harness.guest import Guest
 from harness.hypervisors import Hypervisor, Template, Vm, forking
 from harness.machine import Image, Machine
@@ -94,10 +95,11 @@ class LinuxRunner:
 
     def machine(self, program: Program) -> Machine:
         """The machine that the program's guest is."""
-        return Machine(
+        machine = Machine(
             self.image, self.image.cmdline, program.cpus, program.memory, self.accelerator,
             program.network, control=True, forwards=program.forwards,
         )  # fmt: skip
+        return fitted(machine, program.variant, self._cache)
 
     def run(self, program: Program, visit: Visit | None = None) -> Run:
         machine = self.machine(program)
@@ -118,7 +120,7 @@ class LinuxRunner:
     def template(self, machine: Machine) -> Template | None:
         """The machine stopped where it takes commands, from the cache; None where it can't be forked."""
         forks = forking(self._hypervisor)
-        if forks is None or not self._fork:
+        if forks is None or not self._fork or not machine.devices.can_be_forked:
             return None
         parts = {"image": self.image.digest, "machine": machine.to_json(), "made by": forks.identity(machine)}
         where = self._cache.get("template", parts, lambda out: self._make_template(Template(machine, out)))
@@ -127,7 +129,7 @@ class LinuxRunner:
     def _start(self, machine: Machine, program: Program, visit: Visit | None) -> tuple[Vm, str, str]:
         """The guest, how it came to be, and the program's identifier if it runs already."""
         forks = forking(self._hypervisor)
-        if program.slow_start and visit and forks:
+        if program.slow_start and visit and forks and machine.devices.can_be_forked:
 
             def begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
                 agent, identifier = self._boot(guest), secrets.token_hex(8)

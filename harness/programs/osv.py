@@ -10,6 +10,7 @@ from harness.cell import Cell
 from harness.console.monitor import Monitor
 from harness.console.transcript import Transcript
 from harness.errors import HarnessError, HypervisorError
+from harness.fitting import fitted
 from harness.guest import Guest
 from harness.hypervisors import Cause, Ending, Hypervisor, Template, Vm, forking
 from harness.hypervisors._gdb import GdbRemote
@@ -20,6 +21,7 @@ from harness.programs.osv_template import templates
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
 from harness.symbols import Symbols
+from harness.variants import fittings_of
 from harness.verdict import Activity, Observation
 from harness.witness import Point, Witness, watch
 
@@ -89,13 +91,15 @@ class OsvRunner:
         return None
 
     def _bare_machine(self, program: Program) -> Machine:
-        cmdline = " ".join(word for word in (self.image.cmdline, self._launch.kernel, "--verbose") if word)
+        words = fittings_of(self.image.cell, program.variant).osv
+        cmdline = " ".join(word for word in (self.image.cmdline, self._launch.kernel, words, "--verbose") if word)
         wants_disk = program.disk and not self.image.disks
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
-        return Machine(
+        machine = Machine(
             self.image, cmdline, program.cpus, program.memory, self.accelerator, program.network,
             forwards=program.forwards, disks=disks,
         )  # fmt: skip
+        return fitted(machine, program.variant, self._cache)
 
     def _command(self, program: Program) -> str:
         settings = " ".join(_quoted(f"--env={name}={value}") for name, value in program.environment)
@@ -104,12 +108,12 @@ class OsvRunner:
     def _start(self, program: Program, machine: Machine, visit: Visit | None) -> tuple[Vm, GdbRemote | None, str]:
         """The guest, its debug stub if that has been used, and how it came to be."""
         forks = forking(self._hypervisor)
-        if program.slow_start and visit and forks:
+        if program.slow_start and visit and forks and machine.devices.can_be_forked:
             with suppress(HypervisorError):  # then a booted guest shows why
                 vm, _ = fork_ready(machine, machine.cmdline, visit, forks, self._cache, _begin)
                 return vm, None, READY
         command = self._command(program)
-        if self._templates and self._templates.takes(command):
+        if self._templates and machine.devices.can_be_forked and self._templates.takes(command):
             return *self._templates.fork(self._bare_machine(program), command), "forked"
         return self._hypervisor.start(machine), None, "booted"
 

@@ -11,6 +11,7 @@ from time import monotonic
 from harness.console.transcript import printable
 from harness.errors import HarnessError
 from harness.guest import Guest
+from harness.hypervisors import Balloons
 from harness.verdict import Activity, Visited
 
 LEAVING_SECONDS = 20.0
@@ -58,6 +59,7 @@ class Visitor:
     def __init__(self, guest: Guest, visit: Visit, end: Callable[[], None], inside: Inside | None = None) -> None:
         self.ports: Mapping[int, int] = guest.vm.ports()
         self.pid = guest.vm.pid
+        self._vm = guest.vm
         self.gone = threading.Event()
         self._started = guest.transcript.start
         self.doing = ""
@@ -103,6 +105,13 @@ class Visitor:
             with suppress(Empty):
                 return answers.get(timeout=0.2)
         raise HarnessError(f"The guest did not answer {command!r} within {INSIDE_SECONDS:.0f} s.")
+
+    def set_memory(self, mib: int) -> None:
+        """Have the guest asked to be content with so many MiB, through its balloon."""
+        vm = self._vm
+        if not isinstance(vm, Balloons):
+            raise HarnessError("This guest has no balloon.")
+        self._ask(lambda: vm.set_balloon(mib))
 
     def ask_to_end(self) -> None:
         """Have the guest asked to end, in the way of its kernel."""

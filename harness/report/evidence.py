@@ -59,7 +59,7 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "limit": seen.limit,
         "accelerator": accelerator,
         "origin": run.origin,
-        "vcpus": [{"index": vcpu.index, "pc": hex(vcpu.pc)} for vcpu in run.vcpus],
+        "vcpus": [{"index": vcpu.index, "pc": None if vcpu.pc is None else hex(vcpu.pc)} for vcpu in run.vcpus],
         "image": image.digest,
         "facts": dict(image.facts),
     }
@@ -68,5 +68,6 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
 def reproduce(run: Run, image: Image) -> str:
     """A shell line that runs the same program on the same cell again."""
     line = f"osv-harness test {shlex.quote(str(image.cell))} {shlex.quote(run.program.name)}"
+    line += image.facts.get("reproduce with", "")
     root = image.facts.get("checkout")
     return f"OSV_ROOT={shlex.quote(root)} {line}" if root else line

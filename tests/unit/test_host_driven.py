@@ -27,6 +27,27 @@ def test_tcp_close_without_reading(run_guest: GuestRun, cell: Cell) -> None:
     run_guest(cell, program, Visit(act=send_until_closed, line="listening...", serves=False))
 
 
+def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
+    """The host takes three quarters of the guest's memory and gives it back; the guest's free memory follows."""
+    if cell.kernel != "osv" or cell.hypervisor != "qemu" or cell.profile not in ("all", "virtio-pci"):
+        pytest.skip("it needs a virtio balloon, and the program is one of OSv's own")
+    program = Program(
+        "misc-balloon.so",
+        "/tests/misc-balloon.so",
+        limit=120,
+        prints=(r"(?s)free=5\d{8} .*free=1\d{8} .*free=[45]\d{8} ",),
+        variant="balloon",
+    )
+    run_guest(cell, program, Visit(act=take_and_give_back, line="balloon: t=2 ", serves=False))
+
+
+def take_and_give_back(visitor: Visitor) -> None:
+    """Take memory for ten seconds: the guest tells how much is free once a second."""
+    visitor.set_memory(128)
+    visitor.gone.wait(10)
+    visitor.set_memory(512)
+
+
 def send_until_closed(visitor: Visitor) -> None:
     """Send to the guest until it, or its end, breaks the connection."""
     with (

@@ -118,6 +118,23 @@ _ROWS = (
          cure="Put a release of https://github.com/cloud-hypervisor/cloud-hypervisor into PATH."),
     Need("xen", "xen cells", NO_ONE, (("xl", "info"),), ("xen-utils", "xen-system-amd64"),
          cure="Boot this host as a Xen domain 0 (xen-system-amd64)."),
+    Need("namespaces", "firecracker and cloud_hypervisor cells", NO_ONE,
+         (("unshare", "--map-root-user", "--mount", "--net", "true"), ("nsenter", "--version"), ("ip", "-V")),
+         ("util-linux", "iproute2"), cure="Run as root, or allow users their own namespaces."),
+    Need("vmware", "vmware cells", NO_ONE, (("vmrun", "list"),),
+         cure="Install VMware Workstation for Linux, which brings vmrun, and its kernel modules."),
+    Need("virtualbox", "virtualbox cells", NO_ONE, (("VBoxManage", "--version"), ("VBoxHeadless", "--version")),
+         files=(Path("/dev/vboxdrv"),),
+         cure="Install VirtualBox (https://www.virtualbox.org/wiki/Linux_Downloads) and its kernel module."),
+    Need("hyperkit", "hyperkit cells", NO_ONE, (("hyperkit", "-v"),),
+         cure="None on Linux: HyperKit runs on macOS only. On qemu there are the same AHCI disk and HPET."),
+    Need("hyperv", "hyperv cells", NO_ONE, (("powershell.exe", "-NoProfile", "-Command", "(Get-VMHost).Name"),),
+         cure="None on Linux: Hyper-V runs on Windows only. On qemu the profile hyperv boots with files in RAM."),
+    Need("aws", "aws cells", NO_ONE, (("aws", "sts", "get-caller-identity", "--query", "Account"),),
+         cure="pip install 'osv-harness[aws]', and tell it of an account: aws configure."),
+    Need("gce", "gce cells", NO_ONE,
+         (("gcloud", "--quiet", "compute", "project-info", "describe", "--format=value(name)"),),
+         cure="Install gcloud (https://cloud.google.com/sdk), and tell it of a project: gcloud init."),
 )  # fmt: skip
 
 NEEDS = {need.name: need for need in _ROWS}

@@ -1,0 +1,97 @@
+"""What the tool `aws` is told: pure, so that it can be read and given to the tool's own parser.
+
+Source: the AWS CLI's reference: `ebs start-snapshot`, `ebs put-snapshot-block`, `ec2 register-image`,
+`ec2 run-instances`, `ec2 get-console-output`; OSv's scripts/deploy_to_aws.sh.
+"""
+
+from collections.abc import Sequence
+
+BLOCK = 512 << 10  # bytes, what EBS takes at once
+ROOT = "/dev/sda1"
+
+Command = Sequence[str]
+
+
+def start_snapshot(name: str, gib: int) -> Command:
+    """An empty snapshot, named so that it is found by its name."""
+    return ["aws", "ebs", "start-snapshot", "--volume-size", str(gib), "--tags", f"Key=Name,Value={name}"]
+
+
+def put_block(snapshot: str, index: int, file: str, length: int, checksum: str) -> Command:
+    """One block of the disk; `checksum` is the base64 SHA-256 of the file."""
+    return [
+        "aws", "ebs", "put-snapshot-block", "--snapshot-id", snapshot, "--block-index", str(index),
+        "--block-data", file, "--data-length", str(length), "--checksum", checksum,
+        "--checksum-algorithm", "SHA256",
+    ]  # fmt: skip
+
+
+def complete_snapshot(snapshot: str, blocks: int) -> Command:
+    """No more blocks will come."""
+    return ["aws", "ebs", "complete-snapshot", "--snapshot-id", snapshot, "--changed-blocks-count", str(blocks)]
+
+
+def await_snapshot(snapshot: str) -> Command:
+    """Wait until the snapshot can be used."""
+    return ["aws", "ec2", "wait", "snapshot-completed", "--snapshot-ids", snapshot]
+
+
+def register_image(name: str, snapshot: str) -> Command:
+    """An image that boots from the snapshot, with ENA cards."""
+    return [
+        "aws", "ec2", "register-image", "--name", name, "--architecture", "x86_64", "--ena-support",
+        "--virtualization-type", "hvm", "--root-device-name", ROOT, "--block-device-mappings",
+        f"DeviceName={ROOT},Ebs={{SnapshotId={snapshot},DeleteOnTermination=true}}",
+    ]  # fmt: skip
+
+
+def run_instance(name: str, image: str, kind: str) -> Command:
+    """One machine, without a public address, that is gone when it turns itself off."""
+    return [
+        "aws", "ec2", "run-instances", "--image-id", image, "--instance-type", kind, "--count", "1",
+        "--instance-initiated-shutdown-behavior", "terminate", "--no-associate-public-ip-address",
+        "--tag-specifications", f"ResourceType=instance,Tags=[{{Key=Name,Value={name}}}]",
+    ]  # fmt: skip
+
+
+def console_output(instance: str) -> Command:
+    """What it has said on its serial line, to now."""
+    return [
+        "aws", "ec2", "get-console-output", "--instance-id", instance, "--latest", "--output", "text",
+        "--query", "Output",
+    ]  # fmt: skip
+
+
+def state(instance: str) -> Command:
+    """The name of its state."""
+    return [
+        "aws", "ec2", "describe-instances", "--instance-ids", instance, "--output", "text",
+        "--query", "Reservations[0].Instances[0].State.Name",
+    ]  # fmt: skip
+
+
+def stop_instance(instance: str) -> Command:
+    """Press its power button; its shutdown ends it for good."""
+    return ["aws", "ec2", "stop-instances", "--instance-ids", instance]
+
+
+UNDO = """
+named=Name=tag:Name,Values=$1
+for one in $(aws ec2 describe-instances --filters "$named" --output text \
+        --query 'Reservations[].Instances[].InstanceId'); do
+    aws ec2 terminate-instances --instance-ids "$one"
+done
+for one in $(aws ec2 describe-images --owners self --filters "Name=name,Values=$1" --output text \
+        --query 'Images[].ImageId'); do
+    aws ec2 deregister-image --image-id "$one"
+done
+for one in $(aws ec2 describe-snapshots --owner-ids self --filters "$named" --output text \
+        --query 'Snapshots[].SnapshotId'); do
+    aws ec2 delete-snapshot --snapshot-id "$one"
+done
+"""
+
+
+def undo(name: str) -> Command:
+    """Remove everything of that name: machine, image, snapshot."""
+    return ["sh", "-c", UNDO, "undo", name]

@@ -1,0 +1,26 @@
+"""Running a hypervisor's own command-line tool: what it printed, or its words as an error."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from harness.console.transcript import printable
+from harness.errors import HypervisorError
+
+COMMAND_SECONDS = 60.0
+SHOWN = 400  # letters
+
+
+def said(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """What the command printed. Raises `HypervisorError` in its words where it fails."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=COMMAND_SECONDS,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HypervisorError(f"{' '.join(command)} can't be run: {error}") from error
+    if done.returncode:
+        words = printable(b" ".join((done.stderr or done.stdout).split()))[:SHOWN]
+        raise HypervisorError(f"{' '.join(command)} failed with {done.returncode}: {words or 'without a word'}")
+    return done.stdout.decode("utf-8", "replace")

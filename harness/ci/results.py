@@ -1,0 +1,78 @@
+"""What came of a night: its plans and JUnit files, read from the folder where its jobs' results were gathered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from harness.ci.plan import Planned, read
+from harness.errors import HarnessError
+from harness.report.page.told import safe_text
+from harness.verdict import Outcome
+
+BAD = ("failure", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test of one cell: `bad` is whether it did not end as expected. All of it is text that is safe to show,
+    though not as markup."""
+
+    cell: str
+    test: str
+    outcome: str
+    reason: str
+    bad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """The cells that were planned and the tests that were run."""
+
+    planned: Sequence[Planned]
+    cases: Sequence[Case]
+
+    def of(self, cell: str) -> list[Case]:
+        """The tests of one cell."""
+        return [case for case in self.cases if case.cell == cell]
+
+    def without_result(self) -> list[Planned]:
+        """The cells that were to run, and of which no test tells anything: a skipped one proves nothing."""
+        told = {case.cell for case in self.cases if case.bad or case.outcome == Outcome.PASSED}
+        return [row for row in self.planned if row.runs and row.cell not in told]
+
+
+def night(folder: Path) -> Night:
+    """Everything in the folder. Raises `HarnessError` if it has no plan, or what it has can't be read."""
+    plans = sorted(folder.rglob("plan-*.json"))
+    if not plans:
+        raise HarnessError(f"There is no plan of a night in {folder}.", "`osv-harness ci plan` writes one.")
+    planned = [row for path in plans for row in read(path)]
+    known = {row.cell for row in planned}
+    cases = [case for path in sorted(folder.rglob("*.xml")) for case in _cases(path)]
+    # What names no cell is a test of the harness's own, or one that never came to be: it fails all the same.
+    return Night(planned, [case for case in cases if case.cell in known or case.bad])
+
+
+def _cases(path: Path) -> list[Case]:
+    try:
+        root = ET.parse(path).getroot()
+    except (ET.ParseError, OSError) as error:
+        raise HarnessError(f"{path} is no JUnit file: {error}.", "Gather the results again.") from error
+    return [_case(element) for element in root.iter("testcase")]
+
+
+def _case(element: ET.Element) -> Case:
+    told = {
+        one.get("name", ""): safe_text(one.get("value", "")) for one in element.iterfind("properties/property")
+    }
+    faults = [fault for kind in BAD for fault in element.iterfind(kind)]
+    named = f"{element.get('classname', '')}::{element.get('name', '')}"
+    reason = told.get("reason") or (safe_text(_first_line(faults[0])) if faults else "")
+    outcome = told.get("outcome", "harness_error" if faults else "passed")
+    return Case(told.get("cell", ""), told.get("test") or safe_text(named), outcome, reason, bool(faults))
+
+
+def _first_line(fault: ET.Element) -> str:
+    lines = (fault.get("message") or fault.text or "").strip().splitlines()
+    return lines[0] if lines else "it says nothing"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.cache import Cache, digest_of
 from harness.errors import HostError
+from harness.tied import tied
 
 KVM = Path("/dev/kvm")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -105,9 +106,9 @@ def prove(binary: Path, arch: str, accelerator: str) -> Proof:
         guest.flush()
         started = time.monotonic()
         # A probe that is killed takes its QEMU along.
-        tied = ["setpriv", "--pdeathsig", "KILL", "--", *command(str(binary), arch, accelerator, guest.name)]
+        qemu = tied(command(str(binary), arch, accelerator, guest.name))
         try:
-            done = subprocess.run(tied, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMITS[accelerator])
+            done = subprocess.run(qemu, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMITS[accelerator])
         except subprocess.TimeoutExpired:
             return Proof(accelerator, arch, False, LIMITS[accelerator], "a tiny guest started and never answered")
         except OSError as error:

@@ -14,18 +14,10 @@ from time import monotonic
 from harness.console.transcript import printable
 from harness.errors import HostError
 from harness.hypervisors import Vcpu
+from harness.tied import tied
 
 MOST_WORDS = 1 << 16  # bytes
 SHOWN_WORDS = 1000  # letters
-
-
-def tied(command: Sequence[str]) -> list[str]:
-    """The command line of a command that dies with the thread of this process that starts it.
-
-    Who was killed before the tie was made kills nobody, so the parent is looked for after it.
-    """
-    check = '[ "$PPID" = "$0" ] || exit; exec "$@"'
-    return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", check, str(os.getpid()), *command]
 
 
 class Child:

@@ -16,6 +16,7 @@ from typing import Self
 
 from harness.errors import HostError
 from harness.host_needs import ELSEWHERE, NEEDS
+from harness.tied import tied
 
 # The folder is bound onto itself to be made read-only for virtiofsd, whatever a guest asks of it.
 SCRIPT = (
@@ -35,15 +36,13 @@ class Virtiofsd:
             packages = " or ".join(NEEDS["virtiofsd"].packages)
             raise HostError("virtiofsd is missing.", f"Install {packages} (in Debian 12: qemu-system-common).")
         own_user = [] if os.geteuid() == 0 else ["--map-root-user"]
+        namespaces = ["unshare", *own_user, "--mount", "--"]
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
         with listening:
             number = str(listening.fileno())
             try:
                 self._process = subprocess.Popen(
-                    [
-                        "setpriv", "--pdeathsig", "KILL", "--", "unshare", *own_user, "--mount", "--",
-                        "sh", "-c", SCRIPT, "sh", str(folder), program, number,
-                    ],
+                    tied([*namespaces, "sh", "-c", SCRIPT, "sh", str(folder), program, number]),
                     stdin=subprocess.DEVNULL, stdout=self._words, stderr=self._words,
                     pass_fds=[listening.fileno()], start_new_session=True,
                 )  # fmt: skip

@@ -25,6 +25,7 @@ from harness.hypervisors._qemu_devices import Memory
 from harness.hypervisors._qmp import Qmp
 from harness.hypervisors._virtiofsd import Virtiofsd, line
 from harness.machine import Machine
+from harness.tied import tied
 
 LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold
 SHUTDOWN_CAUSES = {
@@ -53,7 +54,7 @@ class QemuVm:
         self.started = monotonic()
         try:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command],
+                tied(command),
                 stdin=subprocess.DEVNULL,
                 stdout=self._words,
                 stderr=self._words,

@@ -60,7 +60,6 @@ def test_the_summary_names_what_runs_and_counts_the_rest(capsys: pytest.CaptureF
     ("name", "standing", "reason"),
     [
         ("linux:qemu-zfs", "invalid", "no ZFS"),
-        ("osv:vmware-zfs", "not driven yet", "no driver for vmware"),
         ("osv:qemu-rofs", "can't run on this host", "OSV_ROOT"),
     ],
 )

@@ -13,7 +13,8 @@ from harness.bisect.session import Checker, Session
 
 LAYOUTS = 2
 """The fresh layouts of the culprit and of its parent that are compared."""
-BOOTS = 100
+FEWEST, MOST = 8, 100
+"""The boots of each build: as many as the culprit or its parent had, within these bounds."""
 KEPT, GONE = 0.5, 0.25
 """The share of the change that confirms it; and with less than which it is not there."""
 NOT_ASKED = "Not asked of this answer."
@@ -85,7 +86,8 @@ def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Key, K
     of them can be measured."""
     state = session.state
     keys = [key for pair in pairs for key in pair]
-    boots = 1 if state.measure.kind is Kind.EXACT else BOOTS
+    had = max((state.count(Key(index)) for index in _pair(session, answer) or ()), default=0)
+    boots = 1 if state.measure.kind is Kind.EXACT else min(max(FEWEST, had), MOST)
     plan = Plan(
         name,
         tuple(key for key in keys if key not in state.builds and key not in state.broken),

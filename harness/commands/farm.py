@@ -4,28 +4,22 @@ import argparse
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from time import strftime
 from typing import TYPE_CHECKING
 
-from harness.availability import Availability, Standing, Survey
 from harness.cell import Cell
+from harness.commands._farm import add_tls, plain, run_name, show_unrun, tls
 from harness.commands._screen import screen, table
-from harness.console.transcript import printable
-from harness.errors import HarnessError, HostError
+from harness.errors import HarnessError
 from harness.events import subscribed
-from harness.farm import Order
-from harness.farm.abilities import abilities, checkout_digest, needs
+from harness.farm.abilities import abilities
 from harness.history.store import History
-from harness.hypervisors import driven
 from harness.lab import Lab
 from harness.measure import suite
 from harness.report.progress import Progress
 
 if TYPE_CHECKING:
     from harness.farm.asking import Unrun
-    from harness.farm.cluster import Tls
     from harness.farm.landing import Landing
 
 PORT = 8786
@@ -83,44 +77,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_.set_defaults(verb=_run)
 
 
-def add_tls(parser: argparse.ArgumentParser) -> None:
-    """The three files of a farm that speaks TLS."""
-    for name, what in {"ca": "authority's certificate", "cert": "own certificate", "key": "own key"}.items():
-        parser.add_argument(f"--tls-{name}", type=Path, metavar="FILE", help=f"the farm's {what}, as PEM")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Be a part of the farm, or have it run something: 1 where something is not as expected, or was not run."""
-    try:
-        import distributed  # noqa: F401
-    except ImportError:
-        raise HostError(
-            "The Python package distributed is missing.", "Install it: pip install 'osv-harness[farm]'"
-        ) from None
     status: int = arguments.verb(arguments)
     return status
 
 
-def tls(arguments: argparse.Namespace) -> "Tls | None":
-    """What was given for TLS: all of it, or nothing."""
-    from harness.farm.cluster import Tls
-
-    given = (arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
-    if not any(given):
-        return None
-    if not all(given):
-        raise HarnessError("TLS wants three files.", "Give --tls-ca, --tls-cert and --tls-key.")
-    return Tls(*given)
-
-
 def _scheduler(arguments: argparse.Namespace) -> int:
+    known = tls(arguments)
     from harness.farm.cluster import serve_scheduler
 
-    serve_scheduler(arguments.listen, arguments.port, arguments.patience, tls(arguments))
+    serve_scheduler(arguments.listen, arguments.port, arguments.patience, known)
     return 0
 
 
 def _worker(arguments: argparse.Namespace) -> int:
+    known = tls(arguments)
     from harness.farm.cluster import serve_worker
 
     lab = Lab(arguments.osv_root)
@@ -128,20 +100,20 @@ def _worker(arguments: argparse.Namespace) -> int:
         os.environ["OSV_ROOT"] = str(arguments.osv_root.absolute())
     found = abilities(lab, arguments.without)
     print(f"{arguments.name} can do: {', '.join(sorted(found))}", flush=True)
-    serve_worker(arguments.farm, arguments.listen, arguments.name, found, lab.cache, tls(arguments))
+    serve_worker(arguments.farm, arguments.listen, arguments.name, found, lab.cache, known)
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from harness.farm.asking import Asker, Plan, Unrun
-    from harness.farm.cluster import connect
-    from harness.farm.landing import Landing
+    known = tls(arguments)
+    from harness.farm.asking import Plan
+    from harness.farm.spreading import Farm, spread
 
     if arguments.chunk < 1:
         raise HarnessError(f"--chunk {arguments.chunk} is no number of tests.", "Give a number from 1.")
     lab = Lab(arguments.osv_root)
     cells = _cells(lab, arguments)
-    name = arguments.name or f"farm-{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    name = arguments.name or run_name()
     plan = Plan(
         tuple(arguments.test or ["*"]) if arguments.only != MEASUREMENTS else (),
         arguments.chunk,
@@ -149,19 +121,10 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.together,
         arguments.duration,
     )
-    refused = {cell: row for cell in cells if (row := _never(lab, cell))}
-    orders = [_order(lab, cell, name, arguments.accelerator or "") for cell in cells if cell not in refused]
+    farm = Farm(arguments.farm, known, arguments.accelerator or "")
     with subscribed(Progress()), History(arguments.history) as history:
-
-        def home(order: Order) -> str:
-            last = history.samples(cell=order.cell, last=1)
-            return last[0].environment.host if last else ""
-
-        landing = Landing(history, name, arguments.runs / name)
-        with connect(arguments.farm, tls(arguments)) as farm:
-            unrun = Asker(farm, lab, plan, landing.known, landing.land).ask(orders, home)
+        landing, unrun = spread(farm, lab, cells, plan, name, history, arguments.runs / name)
         where = history.where
-    unrun += [Unrun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
     _show(cells, landing, unrun)
     screen().print(f"run {name} in {where}", markup=False, soft_wrap=True)
     return 1 if unrun or landing.unexpected else 0
@@ -174,26 +137,6 @@ def _cells(lab: Lab, arguments: argparse.Namespace) -> list[Cell]:
     if not cells:
         raise HarnessError("No cell is named.", "Name cells, or a set with --set.")
     return list(dict.fromkeys(cells))
-
-
-def _never(lab: Lab, cell: Cell) -> Availability | None:
-    """Why no worker could run the cell: nothing drives it yet. What hosts lack is asked of the workers."""
-    found = Survey(lab.matrix, lab.host, driven(), lab.osv_root).of(cell)
-    return found if found.standing in (Standing.NOT_DRIVEN, Standing.INVALID) else None
-
-
-def _order(lab: Lab, cell: Cell, run: str, accelerator: str) -> Order:
-    checkout = ""
-    if cell.kernel == "osv":
-        if lab.osv_root is None:
-            raise HostError(f"{cell} has no checkout here that would say which OSv is meant.", "Set OSV_ROOT.")
-        checkout = _digest(lab.osv_root)
-    return Order(run, str(cell), needs(lab, cell, checkout, accelerator), checkout)
-
-
-@cache
-def _digest(root: Path) -> str:
-    return checkout_digest(root)
 
 
 def _show(cells: Sequence[Cell], landing: "Landing", unrun: Sequence["Unrun"]) -> None:
@@ -213,11 +156,5 @@ def _show(cells: Sequence[Cell], landing: "Landing", unrun: Sequence["Unrun"]) -
         out.print(f"{count} records by {worker}", markup=False, soft_wrap=True)
     for judged in landing.unexpected:
         said = f"{judged.test} on {judged.cell}: {judged.outcome}: {judged.reason}"
-        out.print(_plain(said), style="red", markup=False, soft_wrap=True)
-    for one in unrun:
-        what = f"{one.what} on {one.cell}" if one.what else one.cell
-        out.print(_plain(f"not run: {what}: {one.why}"), style="yellow", markup=False, soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    return printable(" ".join(text.split()).encode("utf-8", "backslashreplace"))
+        out.print(plain(said), style="red", markup=False, soft_wrap=True)
+    show_unrun(unrun)

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -81,18 +83,20 @@ def is_hypervisor(pid: int) -> bool:
 
 
 @contextmanager
-def farm(folder: Path, workers: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Process, dict[str, Process]]]:
+def farm(
+    folder: Path, workers: Mapping[str, Sequence[str]], *options: str
+) -> Iterator[tuple[str, Process, dict[str, Process]]]:
     """A scheduler and its workers, by name with what each leaves to others; all are killed at the end."""
     with ExitStack() as stack:
 
         def started(name: str, *arguments: str) -> Process:
-            process = Process(folder / f"{name}.txt", *arguments)
+            process = Process(folder / f"{name}.txt", *arguments, *options)
             stack.callback(process.popen.wait)
             stack.callback(process.popen.kill)
             return process
 
         scheduler = started("scheduler", "scheduler", "--port", "0", "--patience", "2")
-        address = scheduler.said(r"the farm is at (tcp://127.0.0.1:\d+)\n")[1]
+        address = scheduler.said(r"the farm is at (t(?:cp|ls)://127.0.0.1:\d+)\n")[1]
         there = {}
         for name, without in workers.items():
             less = [word for ability in without for word in ("--without", ability)]
@@ -254,3 +258,28 @@ def test_tls_names_the_file_that_is_missing(tmp_path: Path) -> None:
     missing = tmp_path / "ca.pem"
     with pytest.raises(HarnessError, match=r"ca\.pem"):
         security(Tls(missing, missing, missing))
+
+
+def test_a_farm_with_tls_lets_in_who_has_a_certificate(tmp_path: Path) -> None:
+    """A worker with the farm's certificate joins; who has none is turned away before a word is exchanged."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is missing, which makes the certificate")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=farm", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    files = ("--tls-ca", str(cert), "--tls-cert", str(cert), "--tls-key", str(key))
+    with farm(tmp_path, {"one": []}, *files) as (address, _, _):
+        assert address.startswith("tls://")
+        context = ssl.create_default_context(cafile=str(cert))
+        context.check_hostname = False
+        port = int(address.rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            pytest.raises((ssl.SSLError, ConnectionError)),
+            context.wrap_socket(plain) as line,
+        ):
+            assert not line.recv(1)
+            raise ConnectionError("the scheduler closed the line")

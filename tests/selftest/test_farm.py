@@ -35,6 +35,7 @@ from harness.measure import Environment, Version
 HARNESS = (sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())", "farm")
 CELL = "linux:qemu-ramfs"
 PATTERN = "stress-ng-c[ahl]*"
+MEASURED = "size.kernel"
 LONG = 600.0  # seconds; only a farm that hangs needs them
 T = TypeVar("T")
 
@@ -137,6 +138,7 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path:
             "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
         )  # fmt: skip
         night = Process(tmp_path / "night.txt", *asked)
+        until(lambda: verdicts_in(history), night)
         lost = until(lambda: next((one for one in there.values() if one.guests()), None), night)
         guests = lost.guests()
         assert night.popen.poll() is None
@@ -146,16 +148,14 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path:
         assert "farm.lost" in said
         assert f"not run: {no_ones}: no worker has arch-{other}" in said
         assert " by three " not in said
-        with History(history) as kept:
-            verdicts = kept.judged(run="night")
+        verdicts = verdicts_in(history)
         assert Counter((row.cell, row.test) for row in verdicts) == Counter((str(cell), name) for name in wanted)
         assert not any(is_hypervisor(pid) for pid in guests)
 
         again = Process(tmp_path / "again.txt", *asked)
         assert again.popen.wait(LONG) == 1, again.words.read_text()
         assert "records by" not in again.words.read_text()
-        with History(history) as kept:
-            assert kept.judged(run="night") == verdicts
+        assert verdicts_in(history) == verdicts
 
         scheduler.popen.terminate()
         for process in there.values():
@@ -163,6 +163,30 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path:
         port = int(address.rpartition(":")[2])
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def verdicts_in(history: Path) -> list[Judged]:
+    with History(history) as kept:
+        return kept.judged(run="night")
+
+
+def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, tmp_path: Path) -> None:
+    """A cell measured twice on a farm: each time all of it on one worker, with ids of its own."""
+    history = tmp_path / "history.sqlite"
+    with farm(tmp_path, {"one": [], "two": [f"host-{os.uname().nodename}"]}) as (address, _, _):
+        for name in ("first", "second"):
+            asked = (
+                "run", CELL, "--farm", address, "--only", "perf", "--measure", "size", "--run", name,
+                "--history", str(history),
+            )  # fmt: skip
+            run = Process(tmp_path / f"{name}.txt", *asked)
+            assert run.popen.wait(LONG) == 0, run.words.read_text()
+        assert re.search(r"records by one on ", run.words.read_text())
+    with History(history) as kept:
+        first, second = (kept.samples(run=name) for name in ("first", "second"))
+    assert MEASURED in {one.metric.name for one in first}
+    assert [(one.metric, one.value) for one in first] == [(one.metric, one.value) for one in second]
+    assert not {one.id for one in first} & {one.id for one in second}
 
 
 def test_farms_listen_on_loopback_only(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def serve_scheduler(listen: str, port: int, patience: float, tls: Tls | None) ->
             print(f"the farm is at {scheduler.address}", flush=True)
             await scheduler.finished()
 
-    _quiet()
+    _log(logging.WARNING)
     with dask.config.set(settings):
         try:
             asyncio.run(serve())
@@ -122,7 +122,7 @@ def serve_worker(
             print(f"{worker.name} works for {address}", flush=True)
             await worker.finished()
 
-    _quiet()
+    _log(logging.WARNING)
     try:
         asyncio.run(serve())
     except (OSError, TimeoutError) as error:
@@ -135,15 +135,17 @@ def connect(address: str, tls: Tls | None) -> Client:
     """The farm as who asks sees it. Raises `HarnessError` if nothing answers there."""
     check_address(address, tls)
     known = security(tls)
+    _log(logging.CRITICAL)  # what goes wrong is told of each task, without a traceback
     try:
         return Client(address, security=known, timeout=f"{CONNECT_SECONDS} s", name=f"osv-harness-{os.getpid()}")
     except (OSError, TimeoutError) as error:
         raise _unreachable(address) from error
 
 
-def _quiet() -> None:
-    """Have dask log what is wrong, not what it does."""
-    logging.getLogger("distributed").setLevel(logging.WARNING)
+def _log(level: int) -> None:
+    """Have dask log what is at least so bad, not all that it does."""
+    for name in ("distributed", "distributed.client"):  # dask gives the latter a level of its own
+        logging.getLogger(name).setLevel(level)
 
 
 def _unreachable(address: str) -> HarnessError:

@@ -138,7 +138,6 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path:
             "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
         )  # fmt: skip
         night = Process(tmp_path / "night.txt", *asked)
-        until(lambda: verdicts_in(history), night)
         lost = until(lambda: next((one for one in there.values() if one.guests()), None), night)
         guests = lost.guests()
         assert night.popen.poll() is None

@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 
+from harness.commands._farm import add_farm, run_name, show_unrun, tls
 from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.commands._screen import screen, table
-from harness.errors import CheckoutError
+from harness.errors import CheckoutError, HarnessError
 from harness.events import subscribed
 from harness.history.store import History
 from harness.kernels.osv_revisions import Revisions
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--at", action="append", metavar="COMMIT", help="measure that commit of the OSv checkout (repeatable)"
     )
     parser.add_argument("--duration", type=float, default=5.0, metavar="SECONDS", help="of each load of an app")
+    add_farm(parser)
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
     parser.add_argument("--forget", action="store_true", help="show the numbers and do not keep them")
     parser.add_argument("--list", action="store_true", help="name the measurements of the cells, and take none")
@@ -41,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
             cell = lab.cell(name)
             screen().print(f"{cell}: {', '.join(suite.names(cell))}", markup=False)
         return 0
+    if arguments.farm:
+        return _measure_on_farm(lab, arguments)
     if not arguments.at:
         _measure(lab, arguments)
     for name in arguments.at or ():
@@ -50,6 +55,26 @@ def run(arguments: argparse.Namespace) -> int:
         with revisions.at(revisions.resolve(name)) as root:
             _measure(Lab(root, lab.cache), arguments)
     return 0
+
+
+def _measure_on_farm(lab: Lab, arguments: argparse.Namespace) -> int:
+    """Have it measured and kept, each cell by one worker, and show the numbers; 1 where one is lacking."""
+    if arguments.at or arguments.forget:
+        raise HarnessError("Neither --at nor --forget goes with --farm.", "Give workers checkouts at the commit.")
+    known = tls(arguments)
+    from harness.farm.asking import Plan
+    from harness.farm.spreading import Farm, spread
+
+    cells, name = [lab.cell(name) for name in arguments.cell], run_name()
+    plan = Plan((), measurements=tuple(arguments.only or suite.KERNEL), duration=arguments.duration)
+    farm = Farm(arguments.farm, known)
+    with subscribed(Progress()), History(arguments.history) as history:
+        _, unrun = spread(farm, lab, cells, plan, name, history, Path("runs") / name)
+        for cell in cells:
+            if taken := history.samples(run=name, cell=str(cell)):
+                screen().print(_table(taken), "")
+    show_unrun(unrun)
+    return 1 if unrun else 0
 
 
 def _measure(lab: Lab, arguments: argparse.Namespace) -> None:

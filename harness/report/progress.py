@@ -5,7 +5,7 @@ from time import monotonic
 
 from harness.events import Event
 
-SHOWN = ("bisect.", "build.", "template.", "cache.waiting", "cache.damaged", "fetch.", "packages.")
+SHOWN = ("bisect.", "build.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "packages.")
 PLAIN_SECONDS = 10.0
 
 

@@ -1,0 +1,59 @@
+"""Many machines: what is asked of a farm's workers, and what they answer.
+
+A *farm* is a scheduler of dask.distributed and any number of workers; an *order* is a cell that one run wants;
+an *ability* is a word for what a worker can do (`arch-x86_64`, `hypervisor-qemu`), a *need* the same word in an
+order.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One cell of one run: its full name, what a worker must be able to do for it, in the order of the alphabet,
+    and the digest of the OSv checkout's content (nothing where the kernel is not OSv's)."""
+
+    run: str
+    cell: str
+    needs: tuple[str, ...]
+    checkout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The tests of a cell whose image is built, the longest known first; or why there is no image."""
+
+    tests: tuple[str, ...]
+    refused: str = ""
+
+
+Named = tuple[str, str]
+"""A cell and one of its tests or measurements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a task: `lines` are history records as JSON Lines, `evidence` the files of each test that was
+    no pass, `refused` what of it could not be run, and why; `worker` says who answers."""
+
+    worker: str
+    lines: bytes = b""
+    evidence: Mapping[Named, Mapping[str, bytes]] = field(default_factory=dict)
+    refused: Mapping[Named, str] = field(default_factory=dict)
+
+
+def judged_id(order: Order, test: str) -> str:
+    """The id of a test's verdict: the same whoever runs it and however often, so that a history has it once."""
+    return _id(order, "unit", test)
+
+
+def measured_id(order: Order, measurement: str, number: int) -> str:
+    """The id of the record that a measurement gives as its `number`th, likewise."""
+    return _id(order, "perf", measurement, str(number))
+
+
+def _id(order: Order, *parts: str) -> str:
+    return hashlib.sha256(json.dumps([order.run, order.cell, *parts]).encode()).hexdigest()[:32]

@@ -1,0 +1,153 @@
+"""What runs on a worker: orders in, records out. Nothing is raised that a person's host or kernel got wrong."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+from distributed import get_worker
+
+from harness.cell import Cell
+from harness.errors import CheckoutError, HarnessError
+from harness.events import Event, subscribed
+from harness.expectations import complaint, expected
+from harness.farm import Answer, Listed, Order, judged_id, measured_id
+from harness.farm.abilities import checkout_digest
+from harness.history.lines import line_of
+from harness.history.records import Document, Judged
+from harness.lab import Lab
+from harness.machine import Image
+from harness.measure import Sample, suite
+from harness.measure.suite import Measured
+from harness.measure.taking import Taker
+from harness.programs import Run
+from harness.report import evidence
+from harness.report.progress import SHOWN
+from harness.verdict import Outcome
+
+TOPIC = "osv-harness"
+"""Where workers tell what happens."""
+
+GOOD = (Outcome.PASSED, Outcome.SKIPPED)
+EVIDENCE_SIZE = 4 << 20
+"""Bytes of a file of evidence that travel; more of a console than that says nothing more."""
+
+
+def list_tests(order: Order) -> Listed:
+    """Build the cell's image and name its tests."""
+    with _told():
+        try:
+            lab, cell = _lab(order)
+            lab.runner(cell).prepare()
+            return Listed(tuple(program.name for _, program in lab.longest_first([cell])))
+        except HarnessError as error:
+            return Listed((), str(error))
+
+
+def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
+    """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
+    scheduler prefers that worker, and an idle one may take the task all the same."""
+    lines: list[bytes] = []
+    kept: dict[tuple[str, str], dict[str, bytes]] = {}
+    refused: dict[tuple[str, str], str] = {}
+    seconds: dict[str, float] = {}
+    with _told():
+        for name in names:
+            try:
+                lab, cell = _lab(order)
+                run = lab.run(cell, lab.program(cell, name))
+                image, accelerator = lab.image(cell), lab.accelerator(cell)
+                lines.append(line_of(_judged(order, lab, image, run)))
+                if run.verdict.outcome is Outcome.PASSED:
+                    seconds[name] = run.verdict.observation.seconds
+                else:
+                    kept[order.cell, name] = _evidence(run, image, accelerator)
+            except HarnessError as error:
+                refused[order.cell, name] = str(error)
+        if seconds:
+            lab.durations.record(cell, lab.accelerator(cell), seconds)
+    return Answer(_name(), b"".join(lines), kept, refused)
+
+
+def measure(asked: Sequence[tuple[Order, str]], duration: float) -> Answer:
+    """Take these measurements, each of a cell, here and one after the other: what one task measures may be
+    compared."""
+    lines: list[bytes] = []
+    refused: dict[tuple[str, str], str] = {}
+    with _told():
+        for order, name in asked:
+            try:
+                lab, cell = _lab(order)
+                taken = suite.prepare(lab, cell, name, duration).take()
+            except HarnessError as error:
+                refused[order.cell, name] = str(error)
+            else:
+                lines += _measured(order, name, taken)
+    return Answer(_name(), b"".join(lines), refused=refused)
+
+
+def _lab(order: Order) -> tuple[Lab, Cell]:
+    """This worker's lab and the cell. Raises `HarnessError` where they are not what was ordered."""
+    lab = _lab_of(order.checkout)
+    if order.checkout and lab.osv_root and checkout_digest(lab.osv_root) != order.checkout:
+        raise CheckoutError(
+            f"The worker's OSv checkout at {lab.osv_root} is no longer what it was when the worker began.",
+            "Start the worker anew, or put the checkout back.",
+        )
+    return lab, lab.cell(order.cell)
+
+
+@cache
+def _lab_of(checkout: str) -> Lab:
+    """One for each checkout's content: it keeps images."""
+    return Lab()
+
+
+def _judged(order: Order, lab: Lab, image: Image, run: Run) -> Judged:
+    taker, verdict, name = Taker(lab, image, order.run), run.verdict, run.program.name
+    expectation = expected(image.cell, name, lab.accelerator(image.cell))
+    wrong = complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
+    return Judged(
+        "unit", order.cell, name, str(verdict.outcome), not wrong, verdict.reason,
+        verdict.observation.seconds, taker.version, taker.environment, order.run, time.time(),
+        judged_id(order, name),
+    )  # fmt: skip
+
+
+def _measured(order: Order, name: str, taken: Measured) -> Iterator[bytes]:
+    records: list[Sample | Document] = [*taken.samples, *taken.documents]
+    for number, record in enumerate(records):
+        yield line_of(replace(record, run=order.run, id=measured_id(order, name, number)))
+
+
+def _evidence(run: Run, image: Image, accelerator: str) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        written = evidence.write(run, image, accelerator, Path(folder))
+        return {path.name: _beginning(path) for path in written.iterdir() if path.is_file()}
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(EVIDENCE_SIZE)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell the farm's clients what happens here inside the block."""
+    worker = get_worker()
+
+    def tell(event: Event) -> None:
+        if event.kind.startswith(SHOWN):
+            worker.log_event(TOPIC, {"kind": event.kind, "about": event.about, "detail": event.detail[:300]})
+
+    with subscribed(tell):
+        yield
+
+
+def _name() -> str:
+    return f"{get_worker().name} on {os.uname().nodename}"

@@ -1,0 +1,308 @@
+"""A farm of real dask processes on loopback: who gets what, what a lost worker costs, what lands where."""
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+pytest.importorskip("distributed")
+
+from harness.errors import HarnessError
+from harness.farm import Answer, Order, judged_id, measured_id
+from harness.farm.abilities import abilities, lacking, needs
+from harness.farm.cluster import Tls, check_address, security, serve_worker
+from harness.farm.landing import Landing
+from harness.history.lines import line_of
+from harness.history.records import Judged
+from harness.history.store import History
+from harness.host import ARCHES
+from harness.lab import Lab
+from harness.measure import Environment, Version
+
+HARNESS = (sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())", "farm")
+CELL = "linux:qemu-ramfs"
+PATTERN = "stress-ng-c[ahl]*"
+MEASURED = "size.kernel"
+LONG = 600.0  # seconds; only a farm that hangs needs them
+T = TypeVar("T")
+
+
+class Process:
+    """One of the farm's. It dies with the test run, and says its words in a file."""
+
+    def __init__(self, words: Path, *arguments: str) -> None:
+        self.words = words
+        with words.open("w") as file:
+            self.popen = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *HARNESS, *arguments],
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                env={name: value for name, value in os.environ.items() if name != "OSV_ROOT"},
+            )  # fmt: skip
+
+    def said(self, pattern: str) -> re.Match[str]:
+        """Wait until it says so."""
+        return until(lambda: re.search(pattern, self.words.read_text()), self)
+
+    def guests(self) -> list[int]:
+        """The processes that it started and that run."""
+        tasks = Path(f"/proc/{self.popen.pid}/task").glob("*/children")
+        try:
+            return [int(pid) for task in tasks for pid in task.read_text().split() if is_hypervisor(int(pid))]
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+
+
+def until(asked: Callable[[], T | None], *needed: Process) -> T:
+    """What is asked for as soon as it is there; fails with their words if the processes end before that."""
+    deadline = time.monotonic() + LONG
+    while not (found := asked()):
+        for process in needed:
+            assert process.popen.poll() is None, process.words.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def is_hypervisor(pid: int) -> bool:
+    try:
+        return "qemu-system" in Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode()
+    except OSError:
+        return False
+
+
+@contextmanager
+def farm(
+    folder: Path, workers: Mapping[str, Sequence[str]], *options: str
+) -> Iterator[tuple[str, Process, dict[str, Process]]]:
+    """A scheduler and its workers, by name with what each leaves to others; all are killed at the end."""
+    with ExitStack() as stack:
+
+        def started(name: str, *arguments: str) -> Process:
+            process = Process(folder / f"{name}.txt", *arguments, *options)
+            stack.callback(process.popen.wait)
+            stack.callback(process.popen.kill)
+            return process
+
+        scheduler = started("scheduler", "scheduler", "--port", "0", "--patience", "2")
+        address = scheduler.said(r"the farm is at (t(?:cp|ls)://127.0.0.1:\d+)\n")[1]
+        there = {}
+        for name, without in workers.items():
+            less = [word for ability in without for word in ("--without", ability)]
+            there[name] = started(name, "worker", address, "--name", name, *less)
+        for process in there.values():
+            process.said(r"works for ")
+        yield address, scheduler, there
+
+
+@pytest.fixture
+def cell_runs() -> Lab:
+    """A lab on a host that can run the cell of these tests."""
+    lab = Lab()
+    try:
+        lab.check_runs(lab.cell(CELL))
+    except HarnessError as error:
+        pytest.skip(f"{CELL} does not run here: {error}")
+    return lab
+
+
+def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path: Path) -> None:
+    """Three workers with different abilities; the one that runs a guest is killed; the others end its work."""
+    lab, cell = cell_runs, cell_runs.cell(CELL)
+    lab.runner(cell).prepare()
+    wanted = {program.name for program in lab.programs(cell) if fnmatchcase(program.name, PATTERN)}
+    assert len(wanted) > 5
+    history = tmp_path / "history.sqlite"
+    other = next(arch for arch in ARCHES if arch != cell.arch)
+    no_ones = lab.cell(f"linux:{other}-qemu-ramfs")
+    workers = {
+        "one": [f"arch-{other}"],
+        "two": [f"arch-{other}", "virtiofsd"],
+        "three": [f"arch-{other}", f"arch-{cell.arch}"],
+    }
+    with farm(tmp_path, workers) as (address, scheduler, there):
+        asked = (
+            "run", CELL, str(no_ones), "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "2",
+            "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
+        )  # fmt: skip
+        night = Process(tmp_path / "night.txt", *asked)
+        lost = until(lambda: next((one for one in there.values() if one.guests()), None), night)
+        guests = lost.guests()
+        assert night.popen.poll() is None
+        lost.popen.kill()
+        assert night.popen.wait(LONG) == 1, night.words.read_text()
+        said = night.words.read_text()
+        assert "farm.lost" in said
+        assert f"not run: {no_ones}: no worker has arch-{other}" in said
+        assert " by three " not in said
+        verdicts = verdicts_in(history)
+        assert Counter((row.cell, row.test) for row in verdicts) == Counter((str(cell), name) for name in wanted)
+        assert not any(is_hypervisor(pid) for pid in guests)
+
+        again = Process(tmp_path / "again.txt", *asked)
+        assert again.popen.wait(LONG) == 1, again.words.read_text()
+        assert "records by" not in again.words.read_text()
+        assert verdicts_in(history) == verdicts
+
+        scheduler.popen.terminate()
+        for process in there.values():
+            process.popen.wait(LONG)
+        port = int(address.rpartition(":")[2])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def verdicts_in(history: Path) -> list[Judged]:
+    with History(history) as kept:
+        return kept.judged(run="night")
+
+
+def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, tmp_path: Path) -> None:
+    """A cell measured twice on a farm: each time all of it on one worker, with ids of its own."""
+    history = tmp_path / "history.sqlite"
+    with farm(tmp_path, {"one": [], "two": [f"host-{os.uname().nodename}"]}) as (address, _, _):
+        for name in ("first", "second"):
+            asked = (
+                "run", CELL, "--farm", address, "--only", "perf", "--measure", "size", "--run", name,
+                "--history", str(history),
+            )  # fmt: skip
+            run = Process(tmp_path / f"{name}.txt", *asked)
+            assert run.popen.wait(LONG) == 0, run.words.read_text()
+        assert re.search(r"records by one on ", run.words.read_text())
+    with History(history) as kept:
+        first, second = (kept.samples(run=name) for name in ("first", "second"))
+    assert MEASURED in {one.metric.name for one in first}
+    assert [(one.metric, one.value) for one in first] == [(one.metric, one.value) for one in second]
+    assert not {one.id for one in first} & {one.id for one in second}
+
+
+def test_farms_listen_on_loopback_only(tmp_path: Path) -> None:
+    """Neither the scheduler nor a worker can be reached from another host."""
+    with farm(tmp_path, {"one": []}) as (_, scheduler, there):
+        for process in (scheduler, there["one"]):
+            assert set(listening(process.popen.pid)) == {"0100007F"}
+
+
+def listening(pid: int) -> Iterator[str]:
+    """The addresses, as the kernel writes them, at which the process listens. Source: proc(5), /proc/net/tcp."""
+    ours = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            ours.add(str(link.readlink()))
+    for row in [*Path("/proc/net/tcp").read_text().splitlines(), *Path("/proc/net/tcp6").read_text().splitlines()]:
+        words = row.split()
+        if words[3] == "0A" and f"socket:[{words[9]}]" in ours:
+            yield words[1].partition(":")[0]
+
+
+ORDER = Order("night", "linux:x86_64-qemu-ramfs-all", ())
+
+
+def judged(seconds: float) -> Judged:
+    version = Version("6.1", "0" * 64)
+    where = Environment("host", "cpu", 2, "none", "tcg", "QEMU 7.2", "6.1")
+    return Judged(
+        "unit", ORDER.cell, "stress-ng-cache", "passed", True, "", seconds, version, where, ORDER.run,
+        1e9 + seconds, judged_id(ORDER, "stress-ng-cache"),
+    )  # fmt: skip
+
+
+def test_what_ran_twice_lands_once(tmp_path: Path) -> None:
+    """A lost worker and the one that did its work again tell different seconds of one verdict."""
+    with History(tmp_path / "history.sqlite") as history:
+        landing = Landing(history, ORDER.run, tmp_path)
+        landing.land(Answer("one", line_of(judged(1.0))))
+        landing.land(Answer("two", line_of(judged(2.0))))
+        resumed = Landing(history, ORDER.run, tmp_path)
+        resumed.land(Answer("three", line_of(judged(3.0))))
+        assert history.judged(run=ORDER.run) == [judged(1.0)]
+    assert landing.workers == {"one": 1}
+    assert resumed.outcomes == {(ORDER.cell, "passed"): 1}
+
+
+def test_evidence_lands_in_the_runs_folder_only(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with History(tmp_path / "history.sqlite") as history:
+        answer = Answer("one", evidence={("../../cell", "../test"): {"../../console.raw": b"words"}})
+        Landing(history, ORDER.run, runs).land(answer)
+    written = list(tmp_path.rglob("*console.raw"))
+    assert len(written) == 1 and runs in written[0].parents and written[0].read_bytes() == b"words"
+
+
+def test_ids_tell_records_apart() -> None:
+    other = replace(ORDER, run="another night")
+    ids = [judged_id(ORDER, "a"), judged_id(ORDER, "b"), judged_id(other, "a"), measured_id(ORDER, "a", 0)]
+    assert len({*ids, measured_id(ORDER, "a", 1)}) == 5
+
+
+def test_a_worker_says_what_a_cell_needs_unless_it_is_told_not_to(cell_runs: Lab) -> None:
+    cell = cell_runs.cell(CELL)
+    wanted = needs(cell_runs, cell, "")
+    assert abilities(cell_runs) >= set(wanted)
+    less = abilities(cell_runs, ["debian-packages"])
+    why = lacking(cell_runs, cell, frozenset(wanted), {"one": less})
+    assert why == "no worker has debian-packages (The linux kernel and its programs are Debian's packages.)"
+    assert lacking(cell_runs, cell, frozenset(wanted), {}) == "the farm has no worker"
+    halves = {"one": less, "two": abilities(cell_runs, ["kernel-linux"])}
+    assert lacking(cell_runs, cell, frozenset(wanted), halves).startswith("no single worker has all of")
+
+
+def test_another_checkout_is_another_ability(cell_runs: Lab) -> None:
+    cell = cell_runs.cell(CELL)
+    assert "osv-0123" in needs(cell_runs, cell, "0123") and "osv-0123" not in abilities(cell_runs)
+
+
+@pytest.mark.parametrize(
+    "address", ["here", "tcp://", "tcp://host", "http://host:1", "tcp://host:x", "tls://host:1"]
+)
+def test_wrong_addresses_are_told(address: str) -> None:
+    with pytest.raises(HarnessError):
+        check_address(address, None)
+
+
+def test_a_worker_on_loopback_is_no_use_to_a_farm_elsewhere() -> None:
+    with pytest.raises(HarnessError, match="can't reach a worker"):
+        serve_worker("tcp://192.0.2.1:1", "127.0.0.1", "one", (), Lab().cache, None)
+
+
+def test_tls_names_the_file_that_is_missing(tmp_path: Path) -> None:
+    missing = tmp_path / "ca.pem"
+    with pytest.raises(HarnessError, match=r"ca\.pem"):
+        security(Tls(missing, missing, missing))
+
+
+def test_a_farm_with_tls_lets_in_who_has_a_certificate(tmp_path: Path) -> None:
+    """A worker with the farm's certificate joins; who has none is turned away before a word is exchanged."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is missing, which makes the certificate")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=farm", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    files = ("--tls-ca", str(cert), "--tls-cert", str(cert), "--tls-key", str(key))
+    with farm(tmp_path, {"one": []}, *files) as (address, _, _):
+        assert address.startswith("tls://")
+        context = ssl.create_default_context(cafile=str(cert))
+        context.check_hostname = False
+        port = int(address.rpartition(":")[2])
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            pytest.raises((ssl.SSLError, ConnectionError)),
+            context.wrap_socket(plain) as line,
+        ):
+            assert not line.recv(1)
+            raise ConnectionError("the scheduler closed the line")

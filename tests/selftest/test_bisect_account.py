@@ -1,5 +1,6 @@
 """What a bisection leaves: commits, numbers, what the culprit changed of a kernel; and how the page tells it."""
 
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -99,24 +100,24 @@ def test_a_bisection_of_another_form_is_shown_as_it_is() -> None:
 
 def _kernel(folder: Path, source: str) -> Image:
     folder.mkdir()
-    (folder / "kernel.cc").write_text(source)
+    (folder / "kernel.c").write_text(source)
     elf = folder / "kernel.elf"
-    subprocess.run(["g++", "-O0", "-shared", "-fPIC", "-nostdlib", "-o", elf, folder / "kernel.cc"], check=True)
+    subprocess.run(["gcc", "-O0", "-shared", "-fPIC", "-nostdlib", "-o", elf, folder / "kernel.c"], check=True)
     return Image(Cell("osv", "x86_64", "qemu", "ramfs", "all"), elf, "", "", symbols=elf)
 
 
 def test_a_kernels_parts_are_compared(tmp_path: Path) -> None:
     same = "int same(int a) { return a; }\n"
     loop = "int planted(int n) { int sum = 0; for (int i = 0; i < n; i++) sum += i * n; return sum; }\n"
-    old = _kernel(tmp_path / "old", f"{same}int gone() {{ return 1; }}\n")
+    old = _kernel(tmp_path / "old", f"{same}int gone(void) {{ return 1; }}\n")
     new = _kernel(tmp_path / "new", f"{same}{loop}")
     cache = Cache(tmp_path / "cache")
     found = of_kernels(old, new, (Symbols(old.kernel, cache), Symbols(new.kernel, cache)))
     symbols = {one.name: (one.before, one.after) for one in found if one.kind == "symbol"}
-    assert symbols.keys() == {"planted(int)", "gone()"}
-    assert symbols["gone()"][1] == 0 and symbols["planted(int)"][0] == 0 < symbols["planted(int)"][1]
+    assert symbols.keys() == {"planted", "gone"}
+    assert symbols["gone"][1] == 0 and symbols["planted"][0] == 0 < symbols["planted"][1]
     sections = {one.name: one.after - one.before for one in found if one.kind == "section"}
-    assert sections["text"] == symbols["planted(int)"][1] - symbols["gone()"][0]
+    assert sections["text"] == symbols["planted"][1] - symbols["gone"][0]
 
 
 def test_phases_that_differ_are_told() -> None:
@@ -135,5 +136,8 @@ def test_phases_that_differ_are_told() -> None:
 
 def test_names_are_read_in_one_go() -> None:
     names = ["_ZN5sched3cpu8scheduleEv", "main", "_ZN"]
-    assert list(readable(names)) == names
+    told = readable(names)
+    assert list(told) == names and told["main"] == "main"
+    if shutil.which("c++filt"):
+        assert told["_ZN5sched3cpu8scheduleEv"] == "sched::cpu::schedule()"
     assert readable([]) == {}

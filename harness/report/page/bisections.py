@@ -98,7 +98,7 @@ def _build(one: Mapping[str, Any], unit: str, kind: str) -> str:
     if kind == "test":
         return f"{where}failed {sum(values):.0f} of {len(values)} times"
     if len(set(values)) == 1:
-        return f"{where}{values[0]:,.10g} {unit}, {len(values)} boots"
+        return f"{where}{values[0]:,.10g} {unit}, {len(values)} boot{'' if len(values) == 1 else 's'}"
     if len(values) <= MOST_VALUES:
         return where + ", ".join(shown(value, unit) for value in values)
     ends = f"{shown(min(values), unit)} to {shown(max(values), unit)}"

@@ -68,10 +68,12 @@ def choose(state: State, builder: Builder, mass: Array, channel: Channel) -> Cho
 
 
 def enough_boots(state: State, mass: Array, channel: Channel) -> int:
-    """The boots that a new build in the middle of what is not known deserves."""
-    middle = np.array([np.searchsorted(np.cumsum(mass), 0.5)], dtype=float)
+    """The boots that a new build in the middle of what is not known deserves; one where all is known."""
+    middle = np.array([entropy(np.clip(np.cumsum(mass), 0.0, 1.0)).argmax()], dtype=float)
     ladder = LADDER[state.effort.most_boots >= LADDER]
     bits = channel.bits(middle, np.zeros(1), np.zeros(1), ladder)[0]
+    if bits.max() <= NOTHING:
+        return 1
     return _deserved(bits, state.build_seconds() + ladder * state.effort.boot_seconds)
 
 

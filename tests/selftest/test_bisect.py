@@ -117,6 +117,15 @@ def test_the_culprit_of_a_noisy_measure_is_found(
     assert wrong <= 1
 
 
+def test_a_test_that_always_fails_needs_few_boots() -> None:
+    """Also at the last step, when two commits are left and the middle between them is one that is built."""
+    for culprit in range(1, 26):
+        commits = Commits(step(25, (culprit, 1.0), first=0.0))
+        answer = bisected(commits, TEST)
+        assert [one.points for one in answer.culprits] == [(culprit,)]
+        assert answer.boots <= 80
+
+
 def test_what_made_it_better_is_looked_for_too() -> None:
     levels = step(100, (40, 95.0))
     assert bisected(Commits(levels), EXACT).outcome is Outcome.SWAPPED
@@ -271,8 +280,9 @@ def test_a_number_that_is_not_exact_is_not_taken_for_one() -> None:
         bisected(Commits(step(20, (7, 105.0)), 0.01), EXACT)
 
 
-def test_a_host_that_becomes_slower_half_way_is_noticed_and_misleads_nobody() -> None:
-    commits = Commits(step(300, (170, 102.0)), 0.005, slower={110: 1.05})
+@pytest.mark.parametrize("since", [20, 40, 60])
+def test_a_host_that_becomes_slower_half_way_is_noticed_and_misleads_nobody(since: int) -> None:
+    commits = Commits(step(300, (170, 102.0)), 0.005, slower={since: 1.05})
     answer = bisected(commits, NOISY)
     assert Warn.DRIFT in answer.warned
     assert [one.points for one in answer.culprits] == [(170,)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.bisect import FRESH, REVERTED, Effort, Key
+from harness.bisect import FRESH, REVERTED, Effort, Key, Kind
 from harness.bisect.answer import Answer, Culprit, Outcome
 from harness.bisect.bisection import Question, bisect
 from harness.bisect.commits import Commits
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         done = bisect(lab, question, state)
     with History(arguments.history) as history:
         history.add(done.kept)
-    _show(done.answer, screen())
+    _show(done.answer, screen(), bool(question.test))
     return 0 if done.answer.outcome is Outcome.FOUND else 1
 
 
@@ -167,16 +167,18 @@ def _look_back(how: str, state: Path) -> int:
         _log(records, records[0])
         return 0
     answer = replayed(records)
-    _show(answer, screen())
+    _show(answer, screen(), records[0].measure.kind is Kind.TEST)
     return 0 if answer.outcome is Outcome.FOUND else 1
 
 
-def _show(answer: Answer, out: Console) -> None:
+def _show(answer: Answer, out: Console, of_test: bool) -> None:
     out.print(SAYS[answer.outcome].capitalize(), style="bold")
     if answer.why:
         out.print(answer.why, markup=False, soft_wrap=True)
     for culprit in answer.culprits:
-        out.print(_said(culprit), markup=False, soft_wrap=True)
+        size = _in_runs(culprit) if of_test else _in_units(culprit)
+        sure = f"with a probability of {culprit.probability:.4g}"
+        out.print(f"{_named(culprit)}: {size}, {sure}", markup=False, soft_wrap=True)
     for warning in answer.warnings:
         out.print(f"beware: {warning.text}", markup=False, soft_wrap=True)
     for check in answer.checks:
@@ -189,16 +191,23 @@ def _show(answer: Answer, out: Console) -> None:
     )
     if answer.inside:
         out.print("inside the merge:", style="bold")
-        _show(answer.inside, out)
+        _show(answer.inside, out, of_test)
 
 
-def _said(one: Culprit) -> str:
+def _named(one: Culprit) -> str:
+    commits = [commit[:SHORT] for commit in one.commits]
+    return commits[0] if len(commits) == 1 else f"{len(commits)} commits ({', '.join(commits[:8])})"
+
+
+def _in_units(one: Culprit) -> str:
     low, high = one.interval
     relative = "" if one.relative is None else f" ({percent(one.relative)})"
     interval = f", 95% interval {low:+,.6g} to {high:+,.6g}" if low < high else ""
-    where = one.commits[0][:SHORT] if len(one.commits) == 1 else f"{len(one.commits)} commits"
-    named = "" if len(one.commits) == 1 else f": {', '.join(commit[:SHORT] for commit in one.commits[:8])}"
-    return f"{where}: {one.change:+,.6g}{relative}{interval}, with a probability of {one.probability:.4g}{named}"
+    return f"{one.change:+,.6g}{relative}{interval}"
+
+
+def _in_runs(one: Culprit) -> str:
+    return f"from failing in {one.old_level:.0%} of its runs to {one.new_level:.0%}"
 
 
 def _log(records: list[Record], opened: Opened) -> None:

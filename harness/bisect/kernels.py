@@ -10,7 +10,7 @@ from harness.bisect import FRESH, REVERTED, Broken, Built, Key, Measure
 from harness.bisect.account import Difference, of_kernels, phases
 from harness.bisect.commits import Commits
 from harness.cell import Cell
-from harness.errors import BuildError, CheckoutError, HarnessError, HostError
+from harness.errors import BuildError, CellError, CheckoutError, HarnessError, HostError, HypervisorError
 from harness.kernels.osv_recipe import Building
 from harness.kernels.osv_revisions import Revisions
 from harness.lab import Lab
@@ -23,6 +23,9 @@ from harness.verdict import Outcome
 
 LAYOUTS = 16
 """How many layouts of one commit are made, its own among them; each is a link, not a build."""
+
+TRIES = 3
+"""How often a load is run that its generator limits."""
 
 
 class Workshop:
@@ -82,8 +85,6 @@ class Kernels:
         began = time.time()
         try:
             image = self._prepared(key).taker.image
-        except HostError:
-            raise
         except (BuildError, CheckoutError) as error:
             return Broken(error.happened)
         return _built(image, began)
@@ -92,7 +93,7 @@ class Kernels:
         """Measure it once."""
         try:
             return self._sample(key).value
-        except HostError:
+        except (HostError, HypervisorError):
             raise
         except HarnessError as error:
             return Broken(error.happened)
@@ -105,13 +106,15 @@ class Kernels:
         return [*phases(*taken), *of_kernels(old, new, (tables[0], tables[1]) if len(tables) == 2 else None)]
 
     def _sample(self, key: Key) -> Sample:
-        taken = self._prepared(key).take().samples
-        self.samples.setdefault(key, []).extend(taken)
-        for sample in taken:
-            if sample.metric.name == self._metric:
-                return sample
-        raise HarnessError(
-            f"Nothing measured {self._metric}.", "A load that its generator limits gives no number."
+        for _ in range(TRIES):
+            taken = self._prepared(key).take().samples
+            self.samples.setdefault(key, []).extend(taken)
+            for sample in taken:
+                if sample.metric.name == self._metric:
+                    return sample
+        raise HostError(
+            f"{TRIES} runs gave no {self._metric}: a load that its generator limits gives no number.",
+            "Leave the host to it, and go on with --resume.",
         )
 
     def _prepared(self, key: Key) -> Measurement:
@@ -145,9 +148,7 @@ class Tests:
         began = time.time()
         try:
             lab, _ = self._prepared(key)
-        except HostError:
-            raise
-        except HarnessError as error:
+        except (BuildError, CellError, CheckoutError) as error:
             return Broken(error.happened)
         return _built(lab.image(self._workshop.cell), began)
 

@@ -84,7 +84,7 @@ class Osv:
         A rofs disk is composed by itself, in seconds, for the kernel that an empty image brought; any other
         filesystem is made by OSv's build.
         """
-        if cell.fs == "rofs":
+        if cell.fs == "rofs" and "zfs_disk" not in cell.options:
             checkout, base = Checkout(self.root), self.build_modules(cell, cache, EMPTY)
             data, digest = osv_files.compose_rofs(cell, contents, base, checkout.root, cache)
             facts = {**base.facts, **json.loads((data / FACTS).read_text())}
@@ -219,7 +219,7 @@ def _log_path(cache: Cache, cell: Cell) -> Path:
 def _clear(out: Path, contents: Modules) -> None:
     """Drop what an earlier image left, which a build that fails quietly could pass off as its own."""
     out.mkdir(parents=True, exist_ok=True)
-    for stale in ("usr.img", "disk.img", "cmdline", "loader.img", "append.manifest"):
+    for stale in ("usr.img", "disk.img", "zfs_disk.img", "cmdline", "loader.img", "append.manifest"):
         (out / stale).unlink(missing_ok=True)
     if contents.append_manifest:
         (out / "append.manifest").write_text(contents.append_manifest)
@@ -236,7 +236,7 @@ def _collect(sources: Path, out: Path, cell: Cell, contents: Modules) -> None:
     last = sources / "build/last"
     wanted = ["loader.elf", "loader-stripped.elf", "loader.img", "cmdline"]
     if cell.fs not in DISKLESS:
-        wanted.append(_disk(cell))
+        wanted += _disks(cell)
     for name in wanted:
         if not (last / name).is_file():
             raise BuildError(f"OSv's build ended well but left no {name}.", f"Look into {last}.")
@@ -246,18 +246,19 @@ def _collect(sources: Path, out: Path, cell: Cell, contents: Modules) -> None:
         shutil.copyfile(last / "libenviron.so", out / "libenviron.so")
 
 
-def _disk(cell: Cell) -> str:
-    return "usr.img" if cell.arch == "x86_64" else "disk.img"
+def _disks(cell: Cell) -> list[str]:
+    """The disks' files, the root's first, in the order in which OSv counts them."""
+    second = ["zfs_disk.img"] if "zfs_disk" in cell.options else []
+    return ["usr.img" if cell.arch == "x86_64" else "disk.img", *second]
 
 
 def _image(data: Path, cell: Cell, digest: str) -> Image:
-    disk = data / _disk(cell)
     return Image(
         cell,
         kernel=data / ("loader-stripped.elf" if cell.arch == "x86_64" else "loader.img"),
         cmdline=(data / "cmdline").read_text().strip(),
         digest=digest,
-        disks=(Disk(disk, "qcow2"),) if disk.exists() else (),
+        disks=tuple(Disk(data / name, "qcow2") for name in _disks(cell) if (data / name).exists()),
         symbols=data / "loader.elf",
         manifest=data / "usr.manifest",
         facts=json.loads((data / FACTS).read_text()),

@@ -3,6 +3,7 @@
 It is only ever read, and by `git` alone, with optional locks off so that not even its index is refreshed.
 """
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -18,6 +19,9 @@ LANDMARKS = ("loader.cc", "scripts/build", "scripts/module.py", "conf/base.mk")
 
 HASHED_UP_TO = 64 << 20
 """Bytes; an uncommitted file larger than this counts by size and time, as hashing it would take seconds."""
+
+DISK_FULL = (os.strerror(errno.ENOSPC), "Out of diskspace")
+"""git's words for a full disk (the second: csum-file.c)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,10 @@ def gitlinks(repository: Path) -> dict[str, str]:
 
 
 def run_git(repository: Path, *arguments: str, told: bytes = b"") -> bytes:
-    """What git prints, `told` this. Raises `CheckoutError` with its last words, `HostError` without a git."""
+    """What git prints, `told` this.
+
+    Raises `CheckoutError` with its last words, `HostError` where there is no git, or no room on the disk.
+    """
     # safe.directory: containers often run as another user than the owner of the checkout; we only read it.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(repository), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -192,6 +199,8 @@ def run_git(repository: Path, *arguments: str, told: bytes = b"") -> bytes:
         raise HostError("git is not installed.", "Install the package git.") from error
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode(errors="replace").strip().splitlines()
+        if any(full in line for full in DISK_FULL for line in words):
+            raise HostError(f"git found no space left for {repository}.", "Free some space there.") from error
         raise CheckoutError(
             f"git can't read {repository}: {words[-1] if words else f'it ended with {error.returncode}'}",
             f"See what `git -C {repository} status` says.",

@@ -41,7 +41,7 @@ def toolchain(cell: Cell) -> dict[str, str]:
     prefix = CROSS if is_cross(cell) else ""
     deciding = [f"{prefix}gcc", f"{prefix}g++", f"{prefix}ld.bfd"]
     needed = ["make", "gcc", "g++", "python3", "qemu-img", *deciding]
-    if "zfs" in cell.fs:
+    if "zfs" in cell.fs or "zfs_disk" in cell.options:
         needed.append(f"qemu-system-{cell.arch}")
     if "ext" in cell.fs:
         needed += ["mkfs.ext4", "cmake"]

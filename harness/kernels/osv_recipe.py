@@ -25,6 +25,8 @@ CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "openzfs": {"conf_zfs": "openzfs"},
         "debug": {},
         "linux_ld": {},
+        "zfs_disk": {},
+        "host_zfs": {},
     }
 )
 """Build option of a cell to the configuration variables that it sets.
@@ -32,8 +34,11 @@ CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
 `lazy_stack` checks its invariant too: without the check a violation corrupts a stack in silence.
 """
 
-SAME_KERNEL = ("linux_ld",)
-"""Options that change the programs in the image alone."""
+SAME_KERNEL = ("linux_ld", "zfs_disk", "host_zfs")
+"""Options that change what is on the disks alone."""
+
+DISK_WORDS: Mapping[str, str] = MappingProxyType({"zfs_disk": "--create-zfs-disk", "host_zfs": "--use-openzfs"})
+"""Option to the word of `scripts/build` that says how disks are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +127,10 @@ def commands(cell: Cell, contents: Modules, jobs: int, configures: bool = True) 
     """
     variables = [f"arch={ARCHES[cell.arch]}", f"mode={_mode(cell)}", f"conf_drivers_profile={cell.profile}"]
     variables += [f"{name}={value}" for name, value in sorted(_variables(cell).items())]
-    # scripts/build adds the ext driver where the second partition is ext, and forgets that of zfs.
-    modules = f"{contents.modules},zfs" if cell.fs == "rofs_with_zfs" else contents.modules
+    # scripts/build adds the ext driver where another filesystem is ext, and forgets that of zfs.
+    modules = f"{contents.modules},zfs" if _is_zfs_beside(cell) else contents.modules
     build = ["scripts/build", f"-j{jobs}", *variables, f"fs={cell.fs}", f"image={modules}"]
+    build += [word for option, word in DISK_WORDS.items() if option in cell.options]
     if contents.append_manifest:
         build.append("--append-manifest")
     steps = [build]
@@ -169,9 +175,14 @@ def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
 def _unmade(cell: Cell) -> tuple[str, ...]:
     if cell.fs == "ramfs":  # stand in usr_ramfs.manifest.skel
         return "tools/mount/mount-fs.so", "tools/mount/umount.so"
-    if cell.fs == "rofs_with_zfs":  # boots to make the second partition
+    if _is_zfs_beside(cell):  # boots to make that filesystem
         return ("zfs_builder-stripped.elf" if cell.arch == "x86_64" else "zfs_builder.img",)
     return ()
+
+
+def _is_zfs_beside(cell: Cell) -> bool:
+    """Whether ZFS is beside the root: on the same disk, or on a second one."""
+    return cell.fs == "rofs_with_zfs" or "zfs_disk" in cell.options
 
 
 def _mode(cell: Cell) -> str:

@@ -117,6 +117,9 @@ def test_a_short_name_drops_this_hosts_arch_and_the_default_profile(matrix: Matr
         ("osv:qemu-virtiofs-nvme", "conf_drivers_virtio_fs"),
         ("osv:firecracker-virtiofs", "no virtio-fs device"),
         ("osv:qemu-rofs+openzfs", "rofs has none"),
+        ("osv:qemu-rofs+host_zfs", "rofs has none without"),
+        ("osv:qemu-ramfs+host_zfs", "ramfs has none"),
+        ("osv:qemu-zfs+zfs_disk", "beside rofs only"),
         ("osv:qemu-rofs+app_symbols", "+app_symbols+hide_symbols"),
         ("linux:qemu-zfs", "no ZFS"),
         ("linux:qemu-virtiofs", "virtiofs is OSv's"),
@@ -135,7 +138,8 @@ def test_an_invalid_cell_has_its_rules_reason(matrix: Matrix, name: str, reason:
 @pytest.mark.parametrize(
     "name",
     [
-        "osv:qemu-rofs", "osv:qemu-zfs+openzfs", "osv:qemu-rofs_with_zfs+openzfs", "osv:qemu-rofs-nvme",
+        "osv:qemu-rofs", "osv:qemu-zfs+openzfs", "osv:qemu-rofs_with_zfs+openzfs",
+        "osv:qemu-rofs+zfs_disk", "osv:qemu-rofs+openzfs+zfs_disk", "osv:qemu-zfs+host_zfs", "osv:qemu-rofs-nvme",
         "osv:aarch64-qemu-rofs-virtio-mmio", "osv:qemu_microvm-rofs-microvm", "osv:firecracker-rofs",
         "osv:qemu-ramfs-base", "osv:aws-rofs-nvme", "osv:aws-ramfs-aws", "osv:xen-zfs-xen",
         "osv:qemu-rofs+app_symbols+hide_symbols", "osv:cloud_hypervisor-virtiofs-cloud_hypervisor",
@@ -150,7 +154,7 @@ def test_every_rule_is_the_reason_for_some_cell_and_reads_well(matrix: Matrix) -
     """A rule that others hide, or that matches nothing, says something that is not so."""
     unused = set(map(id, matrix.rules))
     for kernel in ("linux", "osv"):
-        for options in ((), ("openzfs",), ("app_symbols",)):
+        for options in ((), ("openzfs",), ("app_symbols",), ("host_zfs",), ("zfs_disk",)):
             for cell in matrix.cells(kernel, options):
                 if rule := matrix.rule_against(cell):
                     unused.discard(id(rule))

@@ -1,12 +1,13 @@
 """Other commits of a checkout: real git repositories, with a submodule, and the user's left as it is."""
 
+import random
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.cache import Cache
-from harness.errors import CheckoutError
+from harness.errors import CheckoutError, HostError
 from harness.kernels.osv_checkout import LANDMARKS, Checkout
 from harness.kernels.osv_revisions import Revisions
 
@@ -44,6 +45,13 @@ def checkout(tmp_path: Path) -> Path:
     _git(root / "musl", "pull", "-q", "origin", "master")
     _commit(root, "core/a.cc", "new")
     return root
+
+
+def test_a_full_disk_is_no_commits_fault(checkout: Path, tiny_disk: Path) -> None:
+    (checkout / "core/big.cc").write_bytes(random.randbytes(2 << 20))
+    big = _commit(checkout, "core/b.cc", "beside what is too big")
+    with pytest.raises(HostError, match="no space left"), Revisions(checkout, Cache(tiny_disk)).at(big):
+        pass
 
 
 def test_a_commit_is_taken_back_in_a_clone_of_ours(checkout: Path, tmp_path: Path) -> None:

@@ -363,11 +363,26 @@ def test_options_become_variables_on_the_command_line_and_in_base_mk(checkout: P
     assert text == "conf_hide_symbols=0\nconf_lazy_stack=1\nconf_lazy_stack_invariant=1\n"
 
 
-@pytest.mark.parametrize(("fs", "made"), [("ramfs", "umount.so"), ("rofs_with_zfs", "zfs_builder-stripped.elf")])
-def test_what_only_a_zfs_build_makes_is_made_before_it_is_missed(fs: str, made: str) -> None:
-    config, make, build = osv_recipe.commands(Cell("osv", "x86_64", "qemu", fs, "all"), Modules("empty"), 2)
+@pytest.mark.parametrize(
+    ("fs", "options", "made", "image"),
+    [
+        ("ramfs", (), "umount.so", "image=empty"),
+        ("rofs_with_zfs", (), "zfs_builder-stripped.elf", "image=empty,zfs"),
+        ("rofs", ("zfs_disk",), "zfs_builder-stripped.elf", "image=empty,zfs"),
+    ],
+)
+def test_what_only_a_zfs_build_makes_is_made_before_it_is_missed(
+    fs: str, options: tuple[str, ...], made: str, image: str
+) -> None:
+    cell = Cell("osv", "x86_64", "qemu", fs, "all", options)
+    config, make, build = osv_recipe.commands(cell, Modules("empty"), 2)
     assert config[:3] == ["make", "-f", "conf/Makefile"] and make[-1].endswith(made)
-    assert ("image=empty,zfs" in build) == (fs == "rofs_with_zfs")
+    assert image in build and ("--create-zfs-disk" in build) == bool(options)
+
+
+def test_zfs_is_made_by_the_hosts_tools_where_the_cell_says_so() -> None:
+    [build] = osv_recipe.commands(Cell("osv", "x86_64", "qemu", "zfs", "all", ("host_zfs",)), Modules("empty"), 2)
+    assert "--use-openzfs" in build and not any(word.startswith("conf_zfs") for word in build)
 
 
 def test_app_symbols_builds_twice_and_the_second_time_with_the_symbols_of_the_first() -> None:
@@ -401,7 +416,7 @@ def test_fs_and_programs_share_a_tree_and_kernels_do_not() -> None:
     def name(fs: str, profile: str = "all", *options: str) -> str:
         return osv_recipe.tree_name(Cell("osv", "x86_64", "qemu", fs, profile, options))
 
-    assert name("rofs") == name("zfs") == name("rofs", "all", "linux_ld")
+    assert name("rofs") == name("zfs") == name("rofs", "all", "linux_ld") == name("rofs", "all", "zfs_disk")
     kernels = [name("rofs"), name("rofs", "base"), name("rofs", "all", "debug"), name("rofs", "all", "openzfs")]
     assert len(set(kernels)) == 4
 

@@ -624,6 +624,4 @@ def test_real_checkout_is_synced_whole(real: Path, tree: Tree) -> None:
     tree.sync(Checkout(real), osv_recipe.adaptation(ROFS, "v1", java=True))
     for name in ("kbuild/Makefile.osv", "musl/include/stdio.h", "external/x64/acpica/source"):
         assert (tree.sources / name).exists()
-    started = time.monotonic()
     assert tree.sync(Checkout(real), osv_recipe.adaptation(ROFS, "v1", java=True)) == 0
-    assert time.monotonic() - started < 1

@@ -1,7 +1,7 @@
 """One run of the harness that has a guest with Redis on a tap device: test_networks.py starts several at once.
 
-Its arguments are a cell and a word. When the guest keeps the word, it prints one line of JSON: the process, and the
-port of 127.0.0.1 that leads to Redis. It has the guest end when a line comes, and prints the outcome.
+Its arguments are a cell and a word. When the guest keeps the word, it prints one line of JSON: the process, and
+the port of 127.0.0.1 that leads to Redis. It has the guest end when a line comes, and prints the outcome.
 """
 
 import json

@@ -12,6 +12,7 @@ from harness import host_proof
 from harness.cache import Cache
 from harness.errors import HostError
 from harness.host_needs import NEEDS, Capability, surroundings, tried
+from harness.host_networks import NETWORKS, tried_network
 from harness.host_proof import Proof, proved
 from harness.matrix import did_you_mean, host_arch
 
@@ -72,7 +73,7 @@ class Host:
     def capabilities(self, kernels: Collection[str] = ("linux",)) -> list[Capability]:
         """Everything a host may have, what was found of it, and whether cells of these kernels must have it."""
         names = [f"{kind}-{arch}" for kind in ("qemu", "tcg", "kvm") for arch in ARCHES]
-        found = [self.capability(name) for name in (*names, *NEEDS)]
+        found = [self.capability(name) for name in (*names, *NEEDS, *NETWORKS)]
         found += surroundings(self.cpus(), self._cache.root)
         return [replace(row, required=not row.required_for.isdisjoint(kernels)) for row in found]
 
@@ -83,10 +84,10 @@ class Host:
             return self._qemu_capability(arch)
         if arch in ARCHES and kind in ("kvm", "tcg"):
             return self._accelerator_capability(arch, kind)
-        if name not in NEEDS:
-            raise HostError(f"There is no capability {name!r}.", did_you_mean(name, NEEDS))
+        if name not in NEEDS and name not in NETWORKS:
+            raise HostError(f"There is no capability {name!r}.", did_you_mean(name, [*NEEDS, *NETWORKS]))
         if name not in self._tried:
-            self._tried[name] = tried(NEEDS[name])
+            self._tried[name] = tried(NEEDS[name]) if name in NEEDS else tried_network(name)
         return self._tried[name]
 
     def _qemu_capability(self, arch: str) -> Capability:

@@ -67,15 +67,21 @@ class Devices:
 
     `board` is a board of the hypervisor's other than its default; `disk` is what all disks are (`virtio-blk`,
     `virtio-scsi`, `nvme`, `ahci`, `ide`, `pvscsi`), `queues` how many each has; `nic` is the network card
-    (`virtio-net`, `vmxnet3`, `e1000`). `transport` is how virtio devices attach where not as is usual on the board
-    (`mmio`), `flavour` which of virtio's interfaces they have (`legacy`, `transitional`, `modern`). `nodes` are
-    NUMA's, to which cpus and memory are dealt out evenly. `share` is whether virtio-fs shows the guest a folder.
+    (`virtio-net`, `vmxnet3`, `e1000`), `netdev` what it is joined to (`user`: QEMU's user network; `tap`, `nat`: a
+    tap device with a bridge or NAT, in a namespace of the guest's own), `nic_queues` how many it has, and `vhost`
+    whether the host's kernel moves its packets. `transport` is how virtio devices attach where not as is usual on
+    the board (`mmio`), `flavour` which of virtio's interfaces they have (`legacy`, `transitional`, `modern`).
+    `nodes` are NUMA's, to which cpus and memory are dealt out evenly. `share` is whether virtio-fs shows the guest
+    a folder.
     """
 
     board: str = ""
     disk: str = "virtio-blk"
     queues: int = 1
     nic: str = "virtio-net"
+    netdev: str = "user"
+    nic_queues: int = 1
+    vhost: bool = False
     transport: str = ""
     flavour: str = ""
     nodes: int = 1

@@ -133,7 +133,7 @@ class _Service:
                 if wrong := inside.complaint(row, guest):
                     visitor.complain(wrong)
         for one in self._loads:
-            self._load(one, port, visitor)
+            self._load(one, visitor)
         self.memory = _held(visitor.pid)
         if visitor.gone.is_set():
             return
@@ -148,7 +148,7 @@ class _Service:
             if not visitor.gone.is_set() and (wrong := complaint(check, port)) and not visitor.gone.is_set():
                 visitor.complain(f"{visitor.doing}: {wrong}")
 
-    def _load(self, one: Load, port: int, visitor: Visitor) -> None:
+    def _load(self, one: Load, visitor: Visitor) -> None:
         done = 0
         began = monotonic()
 
@@ -160,8 +160,15 @@ class _Service:
                 self._on_second(one, live)
 
         visitor.doing = f"loaded it ({one.name})"
+        place = visitor.place(self._app.port)
         result = generators.run(
-            one, "127.0.0.1", port, duration=self._duration, on_second=second, stop=visitor.gone
+            one,
+            place.host,
+            place.port,
+            entering=place.entering,
+            duration=self._duration,
+            on_second=second,
+            stop=visitor.gone,
         )
         self.results.append(result)
         if visitor.gone.is_set():

@@ -47,6 +47,15 @@ class Vcpu:
     waited_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a port of a guest is reached, and what a command begins with that is to be there."""
+
+    host: str
+    port: int
+    entering: tuple[str, ...] = ()
+
+
 class Vm(Protocol):
     """A running virtual machine: sockets to talk to it, and its end. Closing it leaves nothing behind.
 
@@ -143,6 +152,15 @@ class Counts(Protocol):
 
     def instructions(self) -> int:
         """How many the guest has run since its reset; exact while it stands still."""
+        ...
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """A running machine's power to let others into its guest's network, where that is apart from this host's."""
+
+    def place(self, port: int) -> Place | None:
+        """The guest's port without a forwarder on the way; None where the network is not apart."""
         ...
 
 

@@ -3,11 +3,11 @@
 Source: Cloud Hypervisor's vmm/src/api/openapi/cloud-hypervisor.yaml and docs/api.md.
 """
 
-from harness.hypervisors._enclosure import GUEST_MAC, HOST_ADDRESS, NETMASK, TAP
 from harness.hypervisors._guest_words import command_line
 from harness.hypervisors._qemu_devices import SHARE_TAG
 from harness.hypervisors._rest import Request
 from harness.machine import Machine
+from harness.networks import GUEST_MAC, HOST_ADDRESS, NETMASK, TAP
 
 BASE = "/api/v1"
 PING = Request("GET", "/vmm.ping")

@@ -6,10 +6,10 @@ scripts/firecracker.py fetches. Between the two `ht_enabled` went, and a snapsho
 
 from collections.abc import Mapping, Sequence
 
-from harness.hypervisors._enclosure import GUEST_MAC, TAP
 from harness.hypervisors._guest_words import command_line
 from harness.hypervisors._rest import Request
 from harness.machine import Machine
+from harness.networks import GUEST_MAC, TAP
 
 Version = tuple[int, ...]
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from harness.errors import CellError
-from harness.hypervisors._qemu_devices import Memory, devices, disk, numa, ram, virtio
+from harness.hypervisors._guest_words import command_line as guests_words
+from harness.hypervisors._qemu_devices import Memory, devices, disk, network, numa, ram, virtio
 from harness.machine import Machine
 
 CONTROL_PORT = "org.osv-harness.control"
@@ -82,7 +83,9 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     backends = ram(machine, memory)
     args += ["-M", board.machine + (",memory-backend=ram0" if len(backends) == 1 else "")]
     args += [word for backend in backends for word in ("-object", backend)] + numa(machine)
-    args += ["-kernel", str(machine.image.kernel), "-append", machine.cmdline]
+    by_dhcp = machine.devices.netdev == "user"
+    words = machine.cmdline if by_dhcp else guests_words(machine, "")
+    args += ["-kernel", str(machine.image.kernel), "-append", words]
     if machine.image.initrd:
         args += ["-initrd", str(machine.image.initrd)]
     args += devices(machine, board.bus, wires.share)
@@ -95,13 +98,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
         args += ["-device", virtio("rng", machine.devices, board.bus) + ",rng=rng0"]
     if board.panic:
         args += ["-device", board.panic]
-    if machine.network:
-        forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in machine.forwards)
-        # A guest that serves is reached from this host's loopback, and reaches nothing.
-        restrict = ",restrict=on" if forwards else ""
-        card = machine.devices.nic
-        kind = virtio("net", machine.devices, board.bus) if card == "virtio-net" else card
-        args += ["-netdev", f"user,id=net0{restrict}{forwards}", "-device", f"{kind},netdev=net0"]
+    args += network(machine, board.bus)
     if machine.counted:
         args += ["-add-fd", f"fd={wires.console},set={CONSOLE_SET}"]
         args += ["-chardev", f"file,id=console,path=/dev/fdset/{CONSOLE_SET},append=on"]

@@ -6,6 +6,7 @@ Source: QEMU 7.2, docs/system/, `-device NAME,help`; hw/virtio/virtio-pci.c for 
 from dataclasses import dataclass
 
 from harness.machine import Devices, Disk, Machine
+from harness.networks import TAP
 
 FLAVOURS = {
     "legacy": ("disable-legacy=off", "disable-modern=on"),
@@ -75,6 +76,25 @@ def devices(machine: Machine, bus: str, share: int) -> list[str]:
         words += ["-chardev", f"socket,id=share,fd={share}"]
         words += ["-device", f"vhost-user-fs-{bus},chardev=share,tag={SHARE_TAG}"]
     return words
+
+
+def network(machine: Machine, bus: str) -> list[str]:
+    """The network card and what it is joined to; nothing for a machine without a network."""
+    if not machine.network:
+        return []
+    asked = machine.devices
+    card = virtio("net", asked, bus) if asked.nic == "virtio-net" else asked.nic
+    if asked.netdev == "user":
+        forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in machine.forwards)
+        # A guest that serves is reached from this host's loopback, and reaches nothing.
+        restrict = ",restrict=on" if forwards else ""
+        return ["-netdev", f"user,id=net0{restrict}{forwards}", "-device", f"{card},netdev=net0"]
+    behind = f"tap,id=net0,ifname={TAP},script=no,downscript=no" + (",vhost=on" if asked.vhost else "")
+    if asked.nic_queues > 1:
+        behind += f",queues={asked.nic_queues}"
+        # On PCI each queue has an interrupt for either direction, beside those of the settings and of control.
+        card += ",mq=on" + (f",vectors={2 * asked.nic_queues + 2}" if bus == "pci" else "")
+    return ["-netdev", behind, "-device", f"{card},netdev=net0"]
 
 
 def disk(devices: Devices, bus: str, index: int, disk: Disk) -> list[str]:

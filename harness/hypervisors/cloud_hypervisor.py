@@ -22,7 +22,8 @@ from harness.errors import HostError, HypervisorError
 from harness.hypervisors import Cause, Ending, Vcpu
 from harness.hypervisors import _cloud_hypervisor_requests as requests
 from harness.hypervisors._child import Child
-from harness.hypervisors._enclosure import Forwards, enclosed, forward, inside
+from harness.hypervisors._enclosure import enclosed, inside
+from harness.hypervisors._forwards import Forwards, forward
 from harness.hypervisors._raw_disk import raw_copies
 from harness.hypervisors._refusals import refuse_what_lacks
 from harness.hypervisors._rest import Api

@@ -18,16 +18,20 @@ from time import monotonic
 
 from harness.errors import HostError, HypervisorError
 from harness.host import Host
-from harness.hypervisors import Cause, Ending, Template, Vcpu
+from harness.hypervisors import Cause, Ending, Place, Template, Vcpu
+from harness.hypervisors._forwards import Forwards, forward
 from harness.hypervisors._overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
 from harness.hypervisors._qemu_command import Board, Wires, board_for, command_line
 from harness.hypervisors._qemu_devices import Memory
 from harness.hypervisors._qmp import Qmp
+from harness.hypervisors._uplink import Uplink
 from harness.hypervisors._virtiofsd import Virtiofsd, line
 from harness.machine import Machine
+from harness.networks import GUEST_ADDRESS, Wiring, entering, isolated
 from harness.tied import tied
 
 LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold
+WIRINGS = {"tap": Wiring.BRIDGE, "nat": Wiring.NAT}
 SHUTDOWN_CAUSES = {
     "guest-shutdown": Cause.POWERED_OFF,
     "guest-reset": Cause.RESET,
@@ -44,6 +48,8 @@ class QemuVm:
         ours: Mapping[str, socket.socket], name: str, share: Virtiofsd | None = None,
     ) -> None:  # fmt: skip
         self._share = share
+        self._forwards: Forwards | None = None
+        self._uplink: Uplink | None = None
         self.command = tuple(command)
         self.console = console
         self.debug = ours.get("debug")
@@ -80,6 +86,16 @@ class QemuVm:
                 f"Its command was: {' '.join(self.command)}",
             ) from error
 
+    def join(self, machine: Machine) -> None:
+        """Join its network, which is apart from this host's, with this host. Raises `HostError`."""
+        try:
+            self._forwards = forward(self.pid, machine.forwards)
+            if WIRINGS[machine.devices.netdev] is Wiring.NAT:
+                self._uplink = Uplink(self.pid)
+        except BaseException:
+            self.close()
+            raise
+
     def resume(self) -> None:
         self.qmp.execute("cont")
 
@@ -90,10 +106,16 @@ class QemuVm:
         self.qmp.execute("quit")
 
     def ports(self) -> Mapping[int, int]:
-        """Read from QEMU, which chose the host's ports itself, so that no two guests can race for one."""
+        """Read from QEMU, which chose the host's ports itself, so that no two guests can race for one; or the
+        forwarder's, which were bound the same way."""
+        if self._forwards:
+            return self._forwards.ports
         table = self.qmp.monitor("info usernet")
         rows = re.findall(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", table)
         return {int(guest): int(host) for host, guest in rows}
+
+    def place(self, port: int) -> Place | None:
+        return Place(GUEST_ADDRESS, port, tuple(entering(self.pid))) if self._forwards else None
 
     def ending(self, timeout: float = 5.0) -> Ending | None:
         pidfd = os.pidfd_open(self.pid) if self._process.poll() is None else None
@@ -161,6 +183,9 @@ class QemuVm:
         self._process.wait()
         if self._share:
             self._share.end()
+        for beside in (self._forwards, self._uplink):
+            if beside:
+                beside.close()
         self.qmp.close()
         for sock in (self.console, self.debug, self.control):
             if sock:
@@ -240,10 +265,16 @@ class Qemu:
             for index, fds in overlays.items():
                 command += [word for fd in fds for word in ("-add-fd", f"fd={fd},set={index}")]
                 command += ["-set", f"drive.disk{index}.cache=unsafe"]
+            command += more
+            wiring = WIRINGS.get(machine.devices.netdev) if machine.network else None
+            if wiring:
+                command = isolated(command, wiring, machine.devices.nic_queues)
             ours = {name: mine for name, (mine, _) in pairs.items()}
             given = [*theirs.values(), *chain.from_iterable(overlays.values())]
-            vm = QemuVm([*command, *more], given, console, ours, str(machine.image.cell), share)
+            vm = QemuVm(command, given, console, ours, str(machine.image.cell), share)
         vm.connect()
+        if wiring:
+            vm.join(machine)
         return vm
 
     def _board(self, machine: Machine) -> Board:

@@ -71,6 +71,15 @@ make_writable() {
     [ "$rootfstype" = ext4 ] && mount -o remount,rw /
 }
 
+set_address() { # that of the command line, CLIENT::GATEWAY:NETMASK::eth0:off, or what DHCP says
+    gateway=${given#*::} netmask=${given#*::*:}
+    if [ -n "$given" ]; then
+        ifconfig eth0 "${given%%:*}" netmask "${netmask%%:*}" up && route add default gw "${gateway%%:*}"
+    else
+        udhcpc -q -n -t 5 -T 1 -i eth0 -s /init > /dev/null
+    fi
+}
+
 find_port() {
     for name in /sys/class/virtio-ports/*/name; do
         read -r found < "$name" && [ "$found" = org.osv-harness.control ] && name=${name%/name} &&
@@ -139,6 +148,7 @@ for word in $cmdline; do
     case $word in
         root=*) root=${word#*=} ;;
         rootfstype=*) rootfstype=${word#*=} ;;
+        ip=*) given=${word#*=} ;;
         --) break ;;
     esac
 done
@@ -152,7 +162,7 @@ mkdir /dev/shm /dev/pts
 mount -a
 hostname guest
 ifconfig lo 127.0.0.1 up
-[ -d /sys/class/net/eth0 ] && udhcpc -q -n -t 5 -T 1 -i eth0 -s /init > /dev/null
+[ -d /sys/class/net/eth0 ] && set_address
 
 case "$cmdline" in
     *" -- "*)

@@ -1,7 +1,7 @@
 """Load on a server by generators that are processes of their own: locust, wrk and redis-benchmark."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harness.load.locust_processes import run as run_locust
@@ -18,6 +18,7 @@ def run(
     host: str,
     port: int,
     *,
+    entering: Sequence[str] = (),
     duration: float | None = None,
     seed: int = 0,
     on_second: Callable[[Second], None] | None = None,
@@ -25,12 +26,13 @@ def run(
 ) -> Result:
     """Put the load on a server, in this thread, and say what came of it.
 
-    `duration` (seconds) replaces the load's own. The order of the requests follows from `seed`. `on_second` hears
-    of each second soon after it ended, from tools that tell. When `stop` is set, the result is of what was seen
-    until then. A generator that can't start or that dies makes a result with `error`. The generators' processes
-    die with this thread, whatever kills it, and listen on nothing.
+    `entering` is what a command begins with that is to run where the server is reached. `duration` (seconds)
+    replaces the load's own. The order of the requests follows from `seed`. `on_second` hears of each second soon
+    after it ended, from tools that tell. When `stop` is set, the result is of what was seen until then. One that
+    can't start or that dies makes a result with `error`. The generators' processes die with this thread, whatever
+    kills it, and listen on nothing.
     """
     if duration is not None:
         load = replace(load, duration=duration)
     run_with = {"locust": run_locust, "wrk": run_wrk, "redis-benchmark": run_redis_benchmark}[load.tool]
-    return run_with(load, host, port, seed, on_second or (lambda _: None), stop or threading.Event())
+    return run_with(load, host, port, seed, on_second or (lambda _: None), stop or threading.Event(), entering)

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from subprocess import DEVNULL
@@ -45,7 +45,7 @@ class _Died(Exception):
 class _Process:
     """One of locust's processes and the socket to it."""
 
-    def __init__(self, stack: ExitStack, arguments: list[str]) -> None:
+    def __init__(self, stack: ExitStack, arguments: list[str], entering: Sequence[str]) -> None:
         self.socket, theirs = socket.socketpair()
         stack.callback(self.socket.close)
         with theirs:
@@ -54,7 +54,7 @@ class _Process:
             # Where there is no .locust.conf, and where our own modules are if they are not installed.
             environment["HOME"] = "/nonexistent"
             environment["PYTHONPATH"] = str(Path(harness.__file__).parents[1])
-            command = [sys.executable, "-P", "-m", "locust", "-f", "locustfile.py", "--headless"]
+            command = [*entering, sys.executable, "-P", "-m", "locust", "-f", "locustfile.py", "--headless"]
             self.process = GeneratorProcess([*command, *arguments], environment, DEVNULL, [theirs.fileno()])
         stack.enter_context(self.process)
         self._rest = b""
@@ -121,7 +121,10 @@ class _Tally:
         self._on_second(second)
 
 
-def run(load: Load, host: str, port: int, seed: int, on_second: OnSecond, stop: threading.Event) -> Result:
+def run(
+    load: Load, host: str, port: int, seed: int, on_second: OnSecond, stop: threading.Event,
+    entering: Sequence[str] = (),
+) -> Result:  # fmt: skip
     """Run the load by locust; see `harness.load.run`."""
     count = min(len(os.sched_getaffinity(0)), load.users)
     tally, watch, started = _Tally(count, on_second), Watch(), time()
@@ -130,7 +133,9 @@ def run(load: Load, host: str, port: int, seed: int, on_second: OnSecond, stop: 
         try:
             shares = [load.users // count + (number < load.users % count) for number in range(count)]
             processes = [
-                _Process(stack, ["-u", f"{users}", "-r", f"{users}", "--only-summary", "--loglevel", "ERROR"])
+                _Process(
+                    stack, ["-u", f"{users}", "-r", f"{users}", "--only-summary", "--loglevel", "ERROR"], entering
+                )
                 for users in shares
             ]
             for number, (process, users) in enumerate(zip(processes, shares, strict=True)):

@@ -37,11 +37,12 @@ FAILURES = {
 
 
 def run(
-    load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event
-) -> Result:
+    load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event,
+    entering: Sequence[str] = (),
+) -> Result:  # fmt: skip
     """Run the load by redis-benchmark; see `harness.load.run`. `on_second` is never called, `seed` of no use."""
-    # -e: without it some of its versions say nothing of error answers.
-    command = ["redis-benchmark", "-h", host, "-p", f"{port}", "-c", f"{load.users}", "--precision", "3", "-e"]
+    command = [*entering, "redis-benchmark", "-h", host, "-p", f"{port}", "-c", f"{load.users}"]
+    command += ["--precision", "3", "-e"]  # without -e some of its versions say nothing of error answers
     asked = [str(word) for word in load.requests[0]["command"]]
     count = load.users * 100
     while True:

@@ -12,7 +12,7 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
 from typing import Any
 
@@ -32,12 +32,24 @@ KINDS = {"connect": "refused", "read": "connection broken", "write": "connection
 
 
 def run(
-    load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event
-) -> Result:
+    load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event,
+    entering: Sequence[str] = (),
+) -> Result:  # fmt: skip
     """Run the load by wrk; see `harness.load.run`. `on_second` is never called."""
     threads = min(len(os.sched_getaffinity(0)), load.users)
     seconds = max(1, math.ceil(load.duration))
-    command = ["wrk", "-t", f"{threads}", "-c", f"{load.users}", "-d", f"{seconds}s", "-T", f"{PATIENCE}s"]
+    command = [
+        *entering,
+        "wrk",
+        "-t",
+        f"{threads}",
+        "-c",
+        f"{load.users}",
+        "-d",
+        f"{seconds}s",
+        "-T",
+        f"{PATIENCE}s",
+    ]
     command += ["-s", "wrk.lua", f"http://{host}:{port}/", "--", f"{seed}", f"{load.users}"]
     for row in load.requests:
         command += _arguments(row, host, port)

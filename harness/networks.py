@@ -15,6 +15,9 @@ TAP, UPLINK = "tap0", "uplink"
 HOST_ADDRESS, GUEST_ADDRESS, NETMASK, PREFIX = "172.16.0.1", "172.16.0.2", "255.255.255.252", 30
 """Those of OSv's own scripts/firecracker.py; no two guests share a network, so all have the same."""
 
+NAMESERVER = "10.0.2.3"
+"""slirp4netns's own, at the far end of NAT."""
+
 GUEST_MAC, HOST_MAC = "52:54:00:12:34:56", "52:54:00:12:34:55"
 """The host's is said too, for a fork remembers that of the network in which its template ran."""
 

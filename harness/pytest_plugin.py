@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from time import strftime
 
 import pytest
 
@@ -14,7 +13,7 @@ from harness.events import subscribed
 from harness.lab import Lab
 from harness.measure.suite import names as measurements
 from harness.pytest_verdicts import AppTest, GuestRun, Keeper
-from harness.report import junit
+from harness.report import evidence, junit
 from harness.report.progress import Progress
 from harness.report.tally import Tally
 from harness.verdict import Outcome
@@ -50,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "maxschedchunk", 0) is None:
         config.option.maxschedchunk = 1  # the longest start first only if xdist hands them out one by one
     worker = getattr(config, "workerinput", None)
-    stamp = worker["runs_stamp"] if worker else strftime("%Y%m%d-%H%M%S")
+    stamp = worker["runs_stamp"] if worker else evidence.run_name()
     config.stash[RUNS] = config.getoption("--runs").resolve() / stamp
     try:
         config.stash[CELLS] = _chosen_cells(config, lab)

@@ -4,7 +4,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from time import strftime
 
 from rich.console import Console
 
@@ -58,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for cell in cells:
         lab.check_runs(cell)
     wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
-    runs = arguments.runs / strftime("%Y%m%d-%H%M%S")
+    runs = arguments.runs / evidence.run_name()
     out = screen()
     done = []
     for cell, one in wanted:

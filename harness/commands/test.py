@@ -3,7 +3,6 @@
 import argparse
 import json
 from pathlib import Path
-from time import strftime
 
 from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.commands._screen import screen
@@ -47,6 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
             out.print(f"{where}{program.name}: {verdict.outcome}: {verdict.reason}", markup=False)
         if verdict.outcome is not Outcome.PASSED:
             worst = 1
-            folder = evidence.write(result, image, accelerator, arguments.runs / strftime("%Y%m%d-%H%M%S"))
+            folder = evidence.write(result, image, accelerator, arguments.runs / evidence.run_name())
             out.print(f"  evidence: {folder}", markup=False)
     return worst

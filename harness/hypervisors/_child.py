@@ -94,10 +94,17 @@ class Child:
         for thread in sorted(Path(f"/proc/{self.pid}/task").glob("*"), key=lambda path: int(path.name)):
             with contextlib.suppress(OSError, ValueError):
                 if (thread / "comm").read_text().startswith(prefix):
-                    # Source: Linux, Documentation/scheduler/sched-stats.rst; nanoseconds.
-                    ran, waited, _ = (thread / "schedstat").read_text().split()
-                    found.append(Vcpu(len(found), None, int(ran) / 1e9, int(waited) / 1e9))
+                    found.append(Vcpu(len(found), None, *ran_and_waited(thread)))
         return tuple(found)
+
+
+def ran_and_waited(thread: Path) -> tuple[float, float]:
+    """Seconds that one thread, a folder in /proc, ran, and that it waited for a cpu of the host.
+
+    Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat, in nanoseconds.
+    """
+    ran, waited, _ = (thread / "schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
 
 
 def tail_of(file: int) -> str:

@@ -1,7 +1,7 @@
 """What a kernel is told on its command line of a machine whose network has no DHCP."""
 
 from harness.machine import Machine
-from harness.networks import GUEST_ADDRESS, HOST_ADDRESS, NETMASK
+from harness.networks import GUEST_ADDRESS, HOST_ADDRESS, NAMESERVER, NETMASK
 
 
 def command_line(machine: Machine, board: str) -> str:
@@ -10,10 +10,11 @@ def command_line(machine: Machine, board: str) -> str:
 
 
 def _network(machine: Machine) -> str:
-    """Source: OSv's loader.cc, --ip and --defaultgw; Linux, Documentation/admin-guide/nfs/nfsroot.rst, ip=, which
-    Debian's kernel leaves to its initramfs: ours is kernels/linux_init.sh."""
+    """Source: OSv's loader.cc; Linux, Documentation/admin-guide/nfs/nfsroot.rst, of `ip=`, which Debian's kernel
+    leaves to its initramfs: ours is kernels/linux_init.sh."""
     if not machine.network:
         return ""
     if machine.image.cell.kernel == "linux":
         return f"ip={GUEST_ADDRESS}::{HOST_ADDRESS}:{NETMASK}::eth0:off"
-    return f"--ip=eth0,{GUEST_ADDRESS},{NETMASK} --defaultgw={HOST_ADDRESS}"
+    names = f" --nameserver={NAMESERVER}" if machine.devices.netdev == "nat" else ""
+    return f"--ip=eth0,{GUEST_ADDRESS},{NETMASK} --defaultgw={HOST_ADDRESS}{names}"

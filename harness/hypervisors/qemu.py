@@ -18,20 +18,19 @@ from time import monotonic
 
 from harness.errors import HostError, HypervisorError
 from harness.host import Host
-from harness.hypervisors import Cause, Ending, Place, Template, Vcpu
-from harness.hypervisors._forwards import Forwards, forward
+from harness.hypervisors import Cause, Ending, Place, Template, Vcpu, _migration
+from harness.hypervisors._child import ran_and_waited
+from harness.hypervisors._joined import Joined, wiring_of
 from harness.hypervisors._overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
 from harness.hypervisors._qemu_command import Board, Wires, board_for, command_line
 from harness.hypervisors._qemu_devices import Memory
 from harness.hypervisors._qmp import Qmp
-from harness.hypervisors._uplink import Uplink
 from harness.hypervisors._virtiofsd import Virtiofsd, line
 from harness.machine import Machine
-from harness.networks import GUEST_ADDRESS, Wiring, entering, isolated
+from harness.networks import isolated
 from harness.tied import tied
 
 LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold
-WIRINGS = {"tap": Wiring.BRIDGE, "nat": Wiring.NAT}
 SHUTDOWN_CAUSES = {
     "guest-shutdown": Cause.POWERED_OFF,
     "guest-reset": Cause.RESET,
@@ -48,8 +47,7 @@ class QemuVm:
         ours: Mapping[str, socket.socket], name: str, share: Virtiofsd | None = None,
     ) -> None:  # fmt: skip
         self._share = share
-        self._forwards: Forwards | None = None
-        self._uplink: Uplink | None = None
+        self._joined: Joined | None = None
         self.command = tuple(command)
         self.console = console
         self.debug = ours.get("debug")
@@ -72,10 +70,11 @@ class QemuVm:
         self.pid = self._process.pid
         self.qmp = Qmp(self._monitor_socket, name)
 
-    def connect(self) -> None:
+    def connect(self, machine: Machine) -> None:
         """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its words if not."""
         try:
             self.qmp.connect()
+            self._joined = Joined(self.pid, machine) if wiring_of(machine) else None
         except HypervisorError as error:
             ending = self.ending(timeout=1.0)
             words = self.words()
@@ -85,13 +84,6 @@ class QemuVm:
                 f"QEMU did not start{status}: {words or error.happened}",
                 f"Its command was: {' '.join(self.command)}",
             ) from error
-
-    def join(self, machine: Machine) -> None:
-        """Join its network, which is apart from this host's, with this host. Raises `HostError`."""
-        try:
-            self._forwards = forward(self.pid, machine.forwards)
-            if WIRINGS[machine.devices.netdev] is Wiring.NAT:
-                self._uplink = Uplink(self.pid)
         except BaseException:
             self.close()
             raise
@@ -108,14 +100,14 @@ class QemuVm:
     def ports(self) -> Mapping[int, int]:
         """Read from QEMU, which chose the host's ports itself, so that no two guests can race for one; or the
         forwarder's, which were bound the same way."""
-        if self._forwards:
-            return self._forwards.ports
+        if self._joined:
+            return self._joined.ports
         table = self.qmp.monitor("info usernet")
         rows = re.findall(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", table)
         return {int(guest): int(host) for host, guest in rows}
 
     def place(self, port: int) -> Place | None:
-        return Place(GUEST_ADDRESS, port, tuple(entering(self.pid))) if self._forwards else None
+        return self._joined.place(port) if self._joined else None
 
     def ending(self, timeout: float = 5.0) -> Ending | None:
         pidfd = os.pidfd_open(self.pid) if self._process.poll() is None else None
@@ -143,7 +135,7 @@ class QemuVm:
                 index = row["cpu-index"]
                 text = self.qmp.monitor("info registers", cpu=index)
                 pc = re.search(r"\b(?:RIP|PC)\s*=\s*([0-9a-f]+)", text)
-                ran, waited = _ran_and_waited(self.pid, row["thread-id"])
+                ran, waited = ran_and_waited(Path(f"/proc/{self.pid}/task/{row['thread-id']}"))
                 found.append(Vcpu(index, int(pc[1], 16) if pc else 0, ran, waited))
             return tuple(found)
         except (HypervisorError, OSError, ValueError):
@@ -183,9 +175,8 @@ class QemuVm:
         self._process.wait()
         if self._share:
             self._share.end()
-        for beside in (self._forwards, self._uplink):
-            if beside:
-                beside.close()
+        if self._joined:
+            self._joined.close()
         self.qmp.close()
         for sock in (self.console, self.debug, self.control):
             if sock:
@@ -221,9 +212,7 @@ class Qemu:
 
     def freeze(self, vm: QemuVm, template: Template) -> None:
         vm.qmp.execute("stop")
-        _prepare_migration(vm.qmp)
-        vm.qmp.execute("migrate", uri=f"exec:cat > {_quoted(template.folder / 'state')}")
-        _finish_migration(vm)
+        _migration.save(vm.qmp, template.folder / "state", vm.words)
         vm.qmp.execute("quit")
         vm.ending()
         vm.close()
@@ -232,9 +221,7 @@ class Qemu:
         memory = Memory(str(template.folder / "ram"), shared=False)
         vm = self._spawn(with_overlays(template, kept=False), memory, ["-incoming", "defer"])
         try:
-            _prepare_migration(vm.qmp)
-            vm.qmp.execute("migrate-incoming", uri=f"exec:cat {_quoted(template.folder / 'state')}")
-            _finish_migration(vm)
+            _migration.load(vm.qmp, template.folder / "state", vm.words)
         except HypervisorError as error:
             words = vm.words()
             vm.close()
@@ -266,15 +253,13 @@ class Qemu:
                 command += [word for fd in fds for word in ("-add-fd", f"fd={fd},set={index}")]
                 command += ["-set", f"drive.disk{index}.cache=unsafe"]
             command += more
-            wiring = WIRINGS.get(machine.devices.netdev) if machine.network else None
+            wiring = wiring_of(machine)
             if wiring:
                 command = isolated(command, wiring, machine.devices.nic_queues)
             ours = {name: mine for name, (mine, _) in pairs.items()}
             given = [*theirs.values(), *chain.from_iterable(overlays.values())]
             vm = QemuVm(command, given, console, ours, str(machine.image.cell), share)
-        vm.connect()
-        if wiring:
-            vm.join(machine)
+        vm.connect(machine)
         return vm
 
     def _board(self, machine: Machine) -> Board:
@@ -297,28 +282,3 @@ def _console(machine: Machine) -> tuple[socket.socket | FileIO, socket.socket | 
     ours, theirs = os.pipe()
     fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, LONG_CONSOLE)
     return FileIO(ours, "r"), FileIO(theirs, "w")
-
-
-def _ran_and_waited(pid: int, thread: int) -> tuple[float, float]:
-    """Seconds that one vCPU's thread ran, and that it waited for a cpu of the host.
-
-    Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat, in nanoseconds.
-    """
-    ran, waited, _ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
-    return int(ran) / 1e9, int(waited) / 1e9
-
-
-def _prepare_migration(qmp: Qmp) -> None:
-    """Leave RAM out of the stream, for it is in a file already; report the stream's progress as events."""
-    capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
-    qmp.execute("migrate-set-capabilities", capabilities=capabilities)
-
-
-def _finish_migration(vm: QemuVm) -> None:
-    while (status := vm.qmp.wait_event("MIGRATION")["data"]["status"]) != "completed":
-        if status == "failed":
-            raise HypervisorError("QEMU could not move the guest's state.", vm.words())
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "'\\''") + "'"

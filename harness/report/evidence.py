@@ -1,9 +1,11 @@
 """The folder that a run leaves when it was not a pass: everything needed to look at it and to repeat it."""
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
+from time import strftime
 
 from harness.errors import HostError
 from harness.machine import Image
@@ -11,6 +13,11 @@ from harness.programs import Run
 from harness.report.backtrace import symbolised
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
+
+
+def run_name() -> str:
+    """The name of a run: its time and its process, so that two that begin at once keep their evidence apart."""
+    return f"{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def write(run: Run, image: Image, accelerator: str, runs: Path) -> Path:

@@ -5,6 +5,7 @@ The host's own links, rules and settings are looked at before and after each tes
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ import pytest
 from harness.apps.answers import complaint
 from harness.cell import Cell
 from harness.errors import CellError, HypervisorError
+from harness.fitting import fitted
 from harness.host_networks import VHOST, tried_network
 from harness.hypervisors import hypervisor
 from harness.hypervisors._qemu_devices import network
@@ -34,6 +36,7 @@ from harness.programs.visit import Visit, Visitor
 from harness.verdict import Outcome
 
 GUESTS = 8
+KILLS = 5
 PORT = 7000
 GREETING = "hello from the guest"
 SERVER = f"sh -c 'while :; do echo {GREETING} | nc -l -p {PORT}; done'"
@@ -50,11 +53,7 @@ def nothing_changes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(MARK, mark)
     before = _host()
     yield
-    for _ in range(50):
-        if not _marked(mark):
-            break
-        time.sleep(0.1)
-    assert _marked(mark) == set()
+    assert _soon(lambda: not _marked(mark)), _marked(mark)
     assert _host() == before
 
 
@@ -112,17 +111,28 @@ def test_eight_guests_at_once_have_one_address_and_disturb_nobody(lab: Lab, kern
         assert len({run.network() for run in runs} | {_network_of("self")}) == GUESTS + 1
         assert [run.asked() for run in runs] == [""] * GUESTS
         killed, others = runs[::2], runs[1::2]
-        pids = [run.said["pid"] for run in killed]
+        gone = {run.network() for run in killed}
         for run in killed:
             run.process.kill()
             run.process.wait()
         assert [run.asked() for run in others] == [""] * len(others)
         assert [run.ended()["outcome"] for run in others] == ["passed"] * len(others)
-        for _ in range(50):
-            if not any(Path(f"/proc/{pid}").exists() for pid in pids):
-                break
-            time.sleep(0.1)
-        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        assert _soon(lambda: not gone & _networks())
+
+
+@pytest.mark.parametrize("variant", ["tap", "tap-nat"])
+def test_a_killed_run_takes_its_guests_networks_along(lab: Lab, variant: str) -> None:
+    """SIGKILL at any moment, while a network is made included; nobody is left to tidy up."""
+    cell = _runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
+    lab.runner(cell)  # built by now
+    dice = random.Random(5)
+    for _ in range(KILLS):
+        with subprocess.Popen([sys.executable, __file__, "boot", str(cell)], stdout=subprocess.PIPE) as run:
+            assert run.stdout
+            assert run.stdout.readline() == b"starting\n"
+            time.sleep(dice.uniform(0, 1.5))
+            run.kill()
+        assert _soon(lambda: not _marked(os.environ[MARK]))
 
 
 @pytest.mark.parametrize("wiring", Wiring)
@@ -237,7 +247,7 @@ def _in_a_network_of_its_own(cell: str) -> dict[str, str]:
     link = f"ip link add outside type bridge; ip addr add {OUTSIDE}/24 dev outside; ip link set outside up"
     script = f'PATH=$PATH:/usr/sbin; ip link set lo up; {link}; exec "$@"'
     own = [] if os.geteuid() == 0 else ["--map-root-user"]
-    command = ["unshare", *own, "--net", "sh", "-c", script, "sh", sys.executable, __file__, cell]
+    command = ["unshare", *own, "--net", "sh", "-c", script, "sh", sys.executable, __file__, "ask", cell]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     said: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
@@ -259,6 +269,17 @@ def _ask_outside(name: str) -> None:
     run = lab.run(lab.cell(name), Program("asks", f"nc -w 20 {OUTSIDE} {PORT} < /dev/null || true", 120))
     console = bytes(run.transcript.raw).decode("utf-8", "replace")
     print(json.dumps({"outcome": run.verdict.outcome, "reason": run.verdict.reason, "console": console}))
+
+
+def _boot_for_ever(name: str) -> None:
+    """What `test_a_killed_run_takes_its_guests_networks_along` kills."""
+    lab = Lab()
+    image = lab.image(lab.cell(name))
+    machine = fitted(Machine(image, image.cmdline, forwards=(PORT,)), "", lab.cache)
+    print("starting", flush=True)
+    while True:
+        with closing(hypervisor("qemu").start(machine)):
+            time.sleep(0.1)
 
 
 def _asked_inside(entering_words: list[str], host: str, port: int) -> str:
@@ -319,5 +340,23 @@ def _network_of(pid: str) -> str:
     return str(Path(f"/proc/{pid}/ns/net").readlink())
 
 
+def _networks() -> set[str]:
+    """The network namespaces that processes of this host are in."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/ns/net"):
+        with suppress(OSError):
+            found.add(str(path.readlink()))
+    return found
+
+
+def _soon(true: Callable[[], bool]) -> bool:
+    """Whether it is so within some seconds: what was killed takes a moment to go."""
+    for _ in range(50):
+        if true():
+            return True
+        time.sleep(0.1)
+    return true()
+
+
 if __name__ == "__main__":
-    _ask_outside(sys.argv[1])
+    {"ask": _ask_outside, "boot": _boot_for_ever}[sys.argv[1]](sys.argv[2])

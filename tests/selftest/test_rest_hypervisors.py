@@ -118,7 +118,7 @@ def test_everything_that_firecracker_is_sent_is_right(
     api, wanted = OpenApi(schema), machine("firecracker")
     cell = Cell(kernel, arch, "firecracker", "rofs", "all")
     image = replace(wanted.image, cell=cell, initrd=Path("/initrd"))
-    wanted = replace(wanted, network=kernel == "osv", image=image)
+    wanted = replace(wanted, image=image)
     sent = [
         firecracker.DESCRIBE, *firecracker.configuration(wanted, version), firecracker.START,
         firecracker.POWER_BUTTON, *firecracker.snapshot(), firecracker.restore(version), firecracker.RESUME,
@@ -132,7 +132,7 @@ def test_everything_that_cloud_hypervisor_is_sent_is_right(machine: Callable[[st
     api, wanted = OpenApi("cloud-hypervisor"), machine("cloud_hypervisor")
     cell = Cell(kernel, "x86_64", "cloud_hypervisor", "rofs", "all")
     image = replace(wanted.image, cell=cell, initrd=Path("/initrd"))
-    wanted = replace(wanted, network=kernel == "osv", image=image)
+    wanted = replace(wanted, image=image)
     sent = [cloud_hypervisor.PING, cloud_hypervisor.creation(wanted), cloud_hypervisor.BOOT]
     sent += [cloud_hypervisor.POWER_BUTTON, cloud_hypervisor.creation(replace(wanted, share=Path("/srv")))]
     assert {request.path: api.complaints(request) for request in sent if api.complaints(request)} == {}
@@ -168,6 +168,10 @@ def test_a_guest_is_told_its_board_and_its_address(machine: Callable[[str], Mach
     assert source["boot_args"] == f"--nopci {network} --rootfs=rofs --verbose /hello"
     created = cloud_hypervisor.creation(machine("cloud_hypervisor")).body
     assert created["payload"]["cmdline"] == f"{network} --rootfs=rofs --verbose /hello"
+    wanted = machine("cloud_hypervisor")
+    image = replace(wanted.image, cell=replace(wanted.image.cell, kernel="linux"))
+    created = cloud_hypervisor.creation(replace(wanted, image=image)).body
+    assert created["payload"]["cmdline"].startswith("ip=172.16.0.2::172.16.0.1:255.255.255.252::eth0:off ")
 
 
 @pytest.mark.parametrize("change", [{"control": True}, {"counted": True}])

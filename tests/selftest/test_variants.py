@@ -20,6 +20,7 @@ from harness.verdict import Outcome
 ROOT_IS = "grep -q '^/dev/{0} / ' /proc/mounts"
 SCSI = ROOT_IS.format("sda") + " && grep -qx {0} /sys/class/scsi_host/*/proc_name"
 ADDRESS = "ifconfig eth0 | grep -q 'inet addr:10.0.2.15'"
+TAPPED = "ifconfig eth0 | grep -q 'inet addr:172.16.0.2' && ping -c 1 -w 20 172.16.0.1"
 # Legacy devices lack feature 32, VERSION_1; modern ones have other PCI identifiers. Source: virtio 1.2, 4.1.2, 6.
 VERSION_1 = "cut -c33 /sys/bus/virtio/devices/virtio0/features"
 TRANSITIONAL_NAME = "grep -q 0x100[0-9a-f] /sys/class/net/eth0/device/../device"
@@ -39,6 +40,13 @@ QUESTIONS = {
     ("x86_64", "multiqueue"): ("rofs", "[ $(ls /sys/block/vda/mq | wc -l) = 4 ]"),
     ("x86_64", "nvme-multiqueue"): ("rofs", "[ $(ls /sys/block/nvme0n1/mq | wc -l) = 4 ]"),
     ("x86_64", "vmxnet3"): ("ramfs", f"readlink /sys/class/net/eth0/device/driver | grep -q vmxnet3 && {ADDRESS}"),
+    ("x86_64", "tap"): ("ramfs", TAPPED),
+    ("x86_64", "tap-nat"): ("ramfs", TAPPED),
+    ("x86_64", "tap-multiqueue"): (
+        "ramfs",
+        f"set -- /sys/class/net/eth0/queues/rx-*; [ $# = 4 ] && {TAPPED}",
+    ),
+    ("x86_64", "vhost"): ("ramfs", TAPPED),
     ("x86_64", "vmware"): ("rofs", SCSI.format("ata_piix")),
     ("x86_64", "virtio-legacy"): ("ramfs", f"{TRANSITIONAL_NAME} && [ $({VERSION_1}) = 0 ] && {ADDRESS}"),
     ("x86_64", "virtio-transitional"): ("ramfs", f"{TRANSITIONAL_NAME} && [ $({VERSION_1}) = 1 ] && {ADDRESS}"),
@@ -53,6 +61,7 @@ QUESTIONS = {
         "rofs",
         f"readlink -f /sys/block/vda/device | grep virtio_mmio && [ $({VERSION_1}) = 1 ]",
     ),
+    ("aarch64", "tap"): ("ramfs", TAPPED),
     ("aarch64", "numa"): ("ramfs", "grep -qx 2-3 /sys/devices/system/node/node1/cpulist"),
 }
 SHARED = (
@@ -109,6 +118,8 @@ def test_a_balloon_takes_memory(lab: Lab) -> None:
         ("osv:x86_64-qemu-rofs/virtio-mmio", "no memory-mapped virtio"),
         ("osv:x86_64-qemu_microvm-rofs/nvme", "no nvme"),
         ("osv:x86_64-qemu_microvm-rofs/numa", "no NUMA nodes"),
+        ("osv:x86_64-qemu_microvm-rofs/vhost", "no vhost"),
+        ("osv:x86_64-qemu-rofs-vmware/tap-multiqueue", "lacks virtio's network card"),
         ("osv:x86_64-firecracker-rofs/nvme", "firecracker has its own devices"),
         ("linux:x86_64-qemu-rofs/ahci", "no module ahci"),
         ("linux:x86_64-qemu-rofs/e1000", "has a driver for Intel's e1000"),

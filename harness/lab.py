@@ -80,6 +80,14 @@ class Lab:
         wanted = [self.matrix.named("variant", name) for name in names]
         return [self.cell(str(replace(cell, variant=name))) for cell in cells for name in wanted or [cell.variant]]
 
+    def launched(self, cells: Iterable[Cell], modes: Sequence[str]) -> list[Cell]:
+        """Each cell with each of the launch modes, or as it is where none is named; raises what `cell` raises."""
+        return [
+            self.cell(str(self.matrix.launched(cell, mode) if mode else cell))
+            for cell in cells
+            for mode in modes or [""]
+        ]
+
     def kernel(self, name: str) -> Kernel:
         """The kernel of that name."""
         if self.files:

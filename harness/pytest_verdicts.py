@@ -9,7 +9,7 @@ import pytest
 from harness.apps import app
 from harness.apps.run import run_app
 from harness.cell import Cell
-from harness.errors import HarnessError
+from harness.errors import HarnessError, LaunchError
 from harness.expectations import complaint, expected
 from harness.lab import Lab
 from harness.machine import Image
@@ -121,6 +121,8 @@ class AppTest:
         __tracebackhide__ = True
         try:
             done = run_app(self._lab, cell, app(name, cell), duration=self._duration)
+        except LaunchError as error:
+            pytest.skip(error.happened)
         except HarnessError as error:
             pytest.fail(f"harness_error: {error}", pytrace=False)
         self._keeper.conclude(cell, done.image, done.run, measured(done), lambda folder: write_loads(done, folder))

@@ -33,6 +33,9 @@ class Linkage(StrEnum):
     STATIC_PIE = "a static executable that can lie anywhere"
 
 
+LD_SO = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
+"""Linux's own ld.so, by arch. Source: OSv's scripts/test.py; the psABIs."""
+
 FITTING: dict[Launch, tuple[Linkage, ...]] = {
     Launch.LINUX_LD: (Linkage.PIE, Linkage.NON_PIE),
     Launch.PIE: (Linkage.PIE,),

@@ -51,10 +51,17 @@ def toolchain(cell: Cell) -> dict[str, str]:
 
 
 def check_tests(cell: Cell) -> None:
-    """Raise `HostError` where this host lacks what puts together the image of the cell's tests: OSv's
-    scripts/manifest_from_host.sh finds with these the libraries of tests that are executables."""
-    if launch_of(cell):
-        _require(["lddtree", "file"])
+    """Raise `HostError` where the image of the cell's tests can't be put together: their libraries, where they are
+    executables, are found by OSv's scripts/manifest_from_host.sh."""
+    if not launch_of(cell):
+        return
+    if is_cross(cell):
+        raise HostError(
+            f"The tests of {cell} can't be cross-built: OSv's manifest_from_host.sh takes executables of this "
+            "host's own arch alone.",
+            f"Build them on a host of {cell.arch}; apps with a [source] are cross-compiled.",
+        )
+    _require(["lddtree", "file"])
 
 
 def _require(needed: Iterable[str]) -> None:

@@ -8,9 +8,10 @@ linked are replaced; its sources are the same.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.cell import Cell
-from harness.launch import Launch, launch_of
+from harness.launch import LD_SO, Launch, launch_of
 
 EXECUTABLES = "tests-with-linux-ld"
 
@@ -62,6 +63,13 @@ def steps_of(module: str) -> list[list[str]]:
         ["sed", "-i", *edits, f"{folder}/Makefile"],
         ["sed", "-i", f"s/{EXECUTABLES}/{module}/g", f"{folder}/Makefile", f"{folder}/create_static.sh"],
     ]
+
+
+def manifest_of(cell: Cell) -> str:
+    """What the tests' image lacks otherwise: Debian's lddtree does not list ld.so among the libraries."""
+    if launch_of(cell) is not Launch.LINUX_LD:
+        return ""
+    return f"{LD_SO[cell.arch]}: {Path(LD_SO[cell.arch]).resolve()}\n"
 
 
 def variables_of(module: str, mode: Launch | None) -> list[str]:

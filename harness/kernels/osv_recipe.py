@@ -83,7 +83,7 @@ class Building:
 
 def tests_of(cell: Cell) -> Modules:
     """The upstream tests, linked for the cell's launch mode."""
-    return Modules(osv_launch.module_of(cell))
+    return Modules(osv_launch.module_of(cell), osv_launch.manifest_of(cell))
 
 
 def check(cell: Cell) -> None:

@@ -15,7 +15,7 @@ from harness.guest import Guest
 from harness.hypervisors import Cause, Ending, Hypervisor, Template, Vm, forking
 from harness.hypervisors._gdb import GdbRemote
 from harness.images.disks import blank_disk
-from harness.launch import Launch, launch_of
+from harness.launch import LD_SO, Launch, launch_of
 from harness.machine import Disk, Image, Machine
 from harness.programs import Program, Run, conclude, failed_to_run, unprinted
 from harness.programs.osv_template import templates
@@ -42,9 +42,8 @@ class Words:
 
 def words_of(cell: Cell) -> Words:
     """How programs are launched on the cell. Source: OSv's scripts/run.py (--nopci) and test.py (ld.so)."""
-    loader = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}[cell.arch]
     return Words(
-        before=loader if launch_of(cell) is Launch.LINUX_LD else "",
+        before=LD_SO[cell.arch] if launch_of(cell) is Launch.LINUX_LD else "",
         kernel="--nopci" if cell.hypervisor == "qemu_microvm" else "",
     )
 

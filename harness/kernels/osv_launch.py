@@ -25,7 +25,7 @@ class Copy:
 
 
 # A static program can't load others, and has its libraries inside: no libgcc_s, no libtls, Boost's archives.
-# tst-dlfcn is all about dlopen, tst-tls needs libtls.
+# tst-dlfcn is all about dlopen, tst-tls needs libtls. tst-non-fpic and tst-non-pie lie at fixed addresses.
 _INSIDE = (
     r"s/^LIBS = .*/LIBS =/",
     r"s/-DBOOST_TEST_DYN_LINK//",
@@ -36,7 +36,9 @@ _INSIDE = (
 COPIES: Mapping[Launch, Copy] = {
     Launch.NON_PIE: Copy("tests-non-pie", (r"s/-fpie/-fno-pie -no-pie/g",)),
     Launch.STATIC: Copy("tests-static", (*_INSIDE, r"/^LIBS =/a LDFLAGS += -static -no-pie")),
-    Launch.STATIC_PIE: Copy("tests-static-pie", (*_INSIDE, r"/^LIBS =/a LDFLAGS += -static-pie")),
+    Launch.STATIC_PIE: Copy(
+        "tests-static-pie", (*_INSIDE, r"s/ tst-non-\(fpic\|pie\)//g", r"/^LIBS =/a LDFLAGS += -static-pie")
+    ),
 }
 MODULES = ("tests", EXECUTABLES, *(copy.module for copy in COPIES.values()))
 """The modules with tests, each of which writes its own manifest."""

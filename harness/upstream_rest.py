@@ -52,11 +52,12 @@ def left_out(cell: Cell) -> dict[str, str]:
 def visit(checkout: Path, name: str, cell: Cell) -> Visit:
     """Run upstream's tests once the guest answers; what fails of them is what the guest is blamed for."""
     return Visit(
-        get_ready=_wait_for_answer, act=lambda visitor: _run_tests(visitor, checkout, name, cell), act_limit=600
+        get_ready=wait_for_answer, act=lambda visitor: _run_tests(visitor, checkout, name, cell), act_limit=600
     )
 
 
-def _wait_for_answer(visitor: Visitor) -> None:
+def wait_for_answer(visitor: Visitor) -> None:
+    """Wait until the API answers rightly."""
     check = {"get": "/os/vendor", "body": '"Cloudius Systems"'}
     while wrong := complaint(check, visitor.ports[PORT]):
         visitor.doing = f"waited for a right answer, and last got: {wrong}"

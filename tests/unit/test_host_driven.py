@@ -2,10 +2,11 @@
 
 import contextlib
 import socket
+from pathlib import Path
 
 import pytest
 
-from harness import upstream_rest
+from harness import upstream_rest, upstream_trace
 from harness.cell import Cell
 from harness.lab import Lab
 from harness.launch import launch_of
@@ -50,14 +51,29 @@ def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
 @pytest.mark.parametrize("name", upstream_rest.MODULES)
 def test_rest_api(run_guest: GuestRun, lab: Lab, cell: Cell, name: str) -> None:
     """OSv's own tests of its REST API, asked of a guest that serves it."""
+    checkout = checkout_with_the_api(lab, cell)
+    visit = upstream_rest.visit(checkout, name, cell)
+    run_guest(cell, upstream_rest.program(name), visit, upstream_rest.MODULES[name])
+
+
+def test_tracing(run_guest: GuestRun, lab: Lab, cell: Cell) -> None:
+    """A guest traces itself, and OSv's own trace.py shows what it did."""
+    checkout = checkout_with_the_api(lab, cell)
+    modules = upstream_rest.MODULES[upstream_trace.SERVER]
+    symbols = lab.image_of_modules(cell, modules).symbols
+    assert symbols
+    run_guest(cell, upstream_trace.program(), upstream_trace.visit(checkout, symbols), modules)
+
+
+def checkout_with_the_api(lab: Lab, cell: Cell) -> Path:
+    """The checkout that the API is built from; ends the test where the cell can't have it."""
     if cell.kernel != "osv":
         pytest.skip("the API is OSv's own")
     if mode := launch_of(cell):
         pytest.skip(f"what serves the API is a shared object, not {mode}")
     if lab.osv_root is None:
         pytest.skip("what serves the API is built from an OSv checkout, and none is named")
-    visit = upstream_rest.visit(lab.osv_root, name, cell)
-    run_guest(cell, upstream_rest.program(name), visit, upstream_rest.MODULES[name])
+    return lab.osv_root
 
 
 def take_and_give_back(visitor: Visitor) -> None:

@@ -29,7 +29,7 @@ def programs(
         rows |= _manifest_rows(listed, data["manifest"]["test"])
         known = _manifest_rows(listed, "/")
         rows |= {name: dict(row) for name, row in data.get("program", {}).items() if name in known}
-    overrides = data.get("test", {})
+    overrides = _needs(data.get("test", {}))
     scale = common["scale"][accelerator]
     whole = {name: common["defaults"] | row | overrides.get(name, {}) for name, row in sorted(rows.items())}
     return [
@@ -37,6 +37,11 @@ def programs(
         for name, row in whole.items()
         if (fits := "variant" not in row or can_have(row["variant"])) or row.get("or_without")
     ]
+
+
+def _needs(rows: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What tests need, by name: one that is an executable has no `.so` at its end, and is the same test."""
+    return {name.removesuffix(".so"): row for name, row in rows.items()} | dict(rows)
 
 
 def benchmarks(kernel: str) -> Mapping[str, Any]:

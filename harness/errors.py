@@ -21,6 +21,10 @@ class CellError(HarnessError):
     """A cell, axis value or set that does not exist, or a cell that the rules forbid."""
 
 
+class LaunchError(HarnessError):
+    """A program that can't be launched in its cell's launch mode, for how it is linked."""
+
+
 class HostError(HarnessError):
     """Something this host lacks or can't do: a program, a package, an accelerator, disk space."""
 

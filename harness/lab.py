@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import takewhile
 from math import inf
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from harness.images.contents import Contents
 from harness.kernels import Kernel
 from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv
-from harness.kernels.osv_recipe import Building
+from harness.kernels.osv_recipe import Building, Modules
 from harness.kernels.osv_shared import with_shared_root
 from harness.kernels.prebuilt import BUILDERS, Files, Prebuilt, tests_or_why_not
 from harness.machine import Image
@@ -80,6 +81,14 @@ class Lab:
         wanted = [self.matrix.named("variant", name) for name in names]
         return [self.cell(str(replace(cell, variant=name))) for cell in cells for name in wanted or [cell.variant]]
 
+    def launched(self, cells: Iterable[Cell], modes: Sequence[str]) -> list[Cell]:
+        """Each cell with each of the launch modes, or as it is where none is named; raises what `cell` raises."""
+        return [
+            self.cell(str(self.matrix.launched(cell, mode) if mode else cell))
+            for cell in cells
+            for mode in modes or [""]
+        ]
+
     def kernel(self, name: str) -> Kernel:
         """The kernel of that name."""
         if self.files:
@@ -118,6 +127,18 @@ class Lab:
     def image_with(self, cell: Cell, contents: Contents) -> Image:
         """The cell's image with other programs than its tests, whether it runs here or not."""
         return self._rooted(cell, lambda of: self.kernel(of.kernel).build_with(of, self.cache, contents))
+
+    def image_of_modules(self, cell: Cell, modules: str) -> Image:
+        """The cell's image with modules of OSv's own tree in place of its tests, less the command that they bring.
+
+        Raises `CellError` where no checkout is built, and what building raises.
+        """
+        kernel = self.kernel(cell.kernel)
+        if not isinstance(kernel, Osv):
+            raise CellError(f"{modules} is built from an OSv checkout.", "Give --osv-root DIR or set OSV_ROOT.")
+        image = self._rooted(cell, lambda of: kernel.build_modules(of, self.cache, Modules(modules)))
+        options = " ".join(takewhile(lambda word: word.startswith("--"), image.cmdline.split()))
+        return replace(image, cmdline=options)
 
     def _rooted(self, cell: Cell, build: Callable[[Cell], Image]) -> Image:
         """What is built of the cell, with its root where that is a folder of this host."""

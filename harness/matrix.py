@@ -7,7 +7,7 @@ files, names cells and looks rules up.
 import platform
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from itertools import permutations, product
 from pathlib import Path
@@ -66,8 +66,10 @@ class Matrix:
         """`variant_rules` are about cells with a variant only, so that they need not say so. Raises `CellError`
         where the data names an axis, a value or a group that it does not have."""
         self.axes = {name: _axis(name, row) for name, row in data["axis"].items()}
-        self.options: Mapping[str, str] = data["option"]
-        self._groups: Mapping[str, list[str]] = data["group"]
+        self.launches: Mapping[str, str] = data["launch"]
+        self.options: Mapping[str, str] = data["option"] | data["launch"]
+        by_kind = {"build": list(data["option"]), "launch": list(data["launch"])}
+        self._groups: Mapping[str, list[str]] = data["group"] | by_kind
         self.rules = tuple(self._rule(row) for row in data["rule"])
         self.variant_rules = tuple(self._rule(row) for row in variant_rules)
         self.gaps = tuple(self._rule(row) for row in data.get("gap", ()))
@@ -109,10 +111,18 @@ class Matrix:
         for option in options:
             if option not in self.options:
                 raise CellError(f"There is no option {option!r}.", did_you_mean(option, self.options))
+        if len(modes := sorted({*options} & {*self.launches})) > 1:
+            raise CellError(f"A cell has one launch mode: not {' and '.join(modes)}.", "Keep one of them.")
         values |= found
         return Cell(
             kernel, values["arch"], values["hypervisor"], values["fs"], values["profile"], tuple(options), variant
         )
+
+    def launched(self, cell: Cell, mode: str) -> Cell:
+        """The cell with that launch mode in place of its own. Raises `CellError` with the nearest modes."""
+        if mode not in self.launches:
+            raise CellError(f"There is no launch mode {mode!r}.", did_you_mean(mode, self.launches))
+        return replace(cell, options=(*(one for one in cell.options if one not in self.launches), mode))
 
     def named(self, axis: str, word: str) -> str:
         """The axis value that a word spells. Raises `CellError` with the nearest words."""

@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("osv-harness", "OSv test harness")
     group.addoption("--cell", action="append", default=[], metavar="CELL", help="a cell to test (repeatable)")
     group.addoption("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
+    group.addoption("--launch", action="append", default=[], metavar="MODE", help="of programs (repeatable)")
     group.addoption("--set", dest="cell_set", metavar="NAME", help="a named set of cells of matrix.toml")
     group.addoption("--osv-root", type=Path, metavar="DIR", help="an OSv checkout (default: OSV_ROOT)")
     group.addoption("--kernel-file", type=Path, metavar="FILE", help="a kernel that is already built")
@@ -209,4 +210,6 @@ def _chosen_cells(config: pytest.Config, lab: Lab) -> list[Cell]:
         cells += lab.matrix.set(name, lab.default_kernel)
     if variants := config.getoption("--variant"):
         cells = lab.varied(cells or [lab.cell("qemu-rofs")], variants)
+    if modes := config.getoption("--launch"):
+        cells = lab.launched(cells or [lab.cell("qemu-rofs")], modes)
     return list(dict.fromkeys(cells))

@@ -11,6 +11,7 @@ from typing import Any
 from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.images.contents import Contents
+from harness.launch import Launch
 from harness.load import Load, load_from
 
 FOLDER = Path(__file__).parent.parent.parent / "apps"
@@ -20,12 +21,13 @@ LANGUAGES = ("c", "go", "rust")
 @dataclass(frozen=True, slots=True)
 class Source:
     """A small program that ships with the harness: `file` beside the app's own, in `language`; `program` is its
-    guest path, `flags` are for its compiler."""
+    guest path, `flags` are for its compiler, `launch` is how it is linked where the cell does not say."""
 
     file: Path
     language: str
     program: str
     flags: tuple[str, ...] = ()
+    launch: Launch = Launch.PIE
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,10 @@ def _row(name: str, cell: Cell) -> dict[str, Any]:
 
 
 def _source(name: str, row: Mapping[str, Any]) -> Source:
-    source = Source(FOLDER / row["file"], row["language"], row["program"], tuple(row.get("flags", ())))
+    if (mode := row.get("launch", Launch.PIE)) not in list(Launch):
+        raise HarnessError(f"{name}.toml: no launch mode {mode}.", f"There are {', '.join(Launch)}.")
+    flags = tuple(row.get("flags", ()))
+    source = Source(FOLDER / row["file"], row["language"], row["program"], flags, Launch(mode))
     if source.language not in LANGUAGES:
         raise HarnessError(
             f"{name}.toml: no compiler for {source.language}.", f"There are {', '.join(LANGUAGES)}."

@@ -14,7 +14,10 @@ from harness.apps.answers import complaint
 from harness.apps.compiled import compiled
 from harness.cell import Cell
 from harness.errors import HarnessError
+from harness.images import packages
+from harness.images.closure import locate
 from harness.lab import Lab
+from harness.launch import check_launch, launch_of
 from harness.load import Load, Result, Second
 from harness.machine import Image
 from harness.programs import Program, Run
@@ -92,11 +95,18 @@ def run_app(
 
 
 def image_of(lab: Lab, cell: Cell, wanted: App) -> Image:
-    """The cell's image with the app in it. Raises `HarnessError` if it can't be made."""
+    """The cell's image with the app in it. Raises `LaunchError` if its program can't be launched as the cell says,
+    `HarnessError` if the image can't be made."""
     contents = wanted.contents
     if wanted.source:
-        made = {wanted.source.program: compiled(wanted.source, cell.arch, lab.cache)}
+        mode = launch_of(cell) or wanted.source.launch
+        made = {wanted.source.program: compiled(wanted.source, cell.arch, lab.cache, mode)}
         contents = replace(contents, made=made, programs=(*contents.programs, wanted.source.program))
+    elif launch_of(cell):
+        tree = packages.fetch(contents.packages, cell.arch, lab.cache)
+        first = wanted.command.split()[0]
+        program = first if first in contents.programs else contents.programs[0]
+        check_launch(cell, wanted.name, locate(tree.root, program, wanted.name))
     return lab.image_with(cell, contents)
 
 

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--cell", action="append", help="a cell's name (default: qemu-rofs); more than one are compared"
     )
+    one.add_argument("--launch", action="append", metavar="MODE", help="how it is linked and started (repeatable)")
     one.add_argument("--load", action="append", metavar="NAME", help="a load of the app (default: all of them)")
     one.add_argument("--duration", type=float, metavar="SECONDS", help="of each load")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     """Every app on every cell, each alone on the machine, one after the other."""
     lab = Lab(arguments.osv_root)
-    cells = [lab.cell(name) for name in arguments.cell or ["qemu-rofs"]]
+    cells = lab.launched([lab.cell(name) for name in arguments.cell or ["qemu-rofs"]], arguments.launch or [])
     for cell in cells:
         lab.check_runs(cell)
     wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]

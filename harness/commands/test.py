@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cell", help="a cell's name: qemu-rofs")
     parser.add_argument("test", nargs="+", help="a test's name: tst-mmap.so, stress-ng-cpu")
     parser.add_argument("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
+    parser.add_argument("--launch", action="append", default=[], metavar="MODE", help="how programs are started")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
     parser.add_argument("--json", action="store_true", help="print verdicts as JSON, one a line")
     add_kernel_files(parser)
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run them in the order given; 1 if any is not a pass."""
     lab = lab_of(arguments)
-    cells = lab.varied([lab.cell(arguments.cell)], arguments.variant)
+    cells = lab.launched(lab.varied([lab.cell(arguments.cell)], arguments.variant), arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
     out = screen()

@@ -15,11 +15,13 @@ from harness.errors import CellError
 from harness.events import publish
 from harness.images import packages
 from harness.images.boot_modules import boot_modules
+from harness.images.closure import locate
 from harness.images.contents import Contents, compose
 from harness.images.filesystems import File, Folder, Link, Node, size, write_ext4, write_initramfs, write_squashfs
 from harness.images.vmlinux import unpack_vmlinux
 from harness.kernels import Origin
 from harness.kernels.linux_clock import clock_parameter
+from harness.launch import check_launch
 from harness.machine import Disk, Image
 from harness.variants import fittings_of
 
@@ -96,8 +98,12 @@ class Linux:
     def build(self, cell: Cell, cache: Cache) -> Image:
         """The image of the cell with the catalog's tests; hypervisor, profile and options change nothing in it.
 
-        Raises `CellError` for an arch or filesystem that this kernel lacks, `HostError`, `BuildError`.
+        Raises `CellError` for an arch or filesystem that this kernel lacks, `LaunchError` for a launch mode that
+        is not that of Debian's own programs, `HostError`, `BuildError`.
         """
+        (program,) = TESTS.programs
+        tree = packages.fetch(TESTS.packages, cell.arch, cache)
+        check_launch(cell, "stress-ng, of which this kernel's tests are,", locate(tree.root, program, "the tests"))
         return self.build_with(cell, cache, TESTS)
 
     def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:

@@ -60,6 +60,7 @@ class Osv:
 
         Raises `CheckoutError`, `CellError`, `HostError`, or `BuildError` with the first error and the log.
         """
+        osv_host.check_tests(cell)
         return self.build_modules(cell, cache, osv_recipe.tests_of(cell))
 
     def prepare(self, cell: Cell, cache: Cache) -> None:
@@ -188,11 +189,13 @@ class Osv:
     ) -> tuple[str, str]:
         """Bring the tree to the checkout's state; what is left out and why (or nothing), and what files differ."""
         reason = "OSv builds none when it is cross-built" if osv_recipe.is_cross(cell) else osv_host.java_tools()
+        if not reason:  # asked of a copy: sources that come and go would have all outputs of the tree dropped
+            proof = tree.home / "java"
+            for folder in ("java-base", "java-tests"):
+                shutil.copytree(checkout.root / "modules" / folder, proof / folder, dirs_exist_ok=True)
+            reason = osv_host.java_unusable(proof / "java-tests", environment)
         adaptation = osv_recipe.adaptation(cell, state.version, java=not reason)
         changed = tree.sync(checkout, adaptation)
-        if not reason and (reason := osv_host.java_unusable(tree.sources / "modules/java-tests", environment)):
-            adaptation = osv_recipe.adaptation(cell, state.version, java=False)
-            changed += tree.sync(checkout, adaptation)
         adapted = ", ".join(sorted({*adaptation.edits, *adaptation.files}))
         publish("build.progress", str(cell), f"{changed} source files brought up to date")
         if not reason:

@@ -16,6 +16,7 @@ from harness.images.closure import TRIPLETS
 from harness.images.contents import Contents, compose
 from harness.images.disks import write_partitioned
 from harness.images.filesystems import File, Folder, Link, Node, size
+from harness.launch import Launch, launch_of
 from harness.machine import Image
 
 RECIPE = 1
@@ -46,7 +47,7 @@ def files_of(cell: Cell, contents: Contents, cache: Cache) -> tuple[dict[str, No
     """
     tree = packages.fetch((*contents.packages, *ALWAYS), cell.arch, cache)
     versions = {name: tree.versions[name] for name in contents.packages}
-    if "linux_ld" in cell.options:
+    if launch_of(cell) is Launch.LINUX_LD:
         return compose(contents, tree.root), versions
     hidden = {"hide_symbols", "app_symbols"} & set(cell.options)
     provided = PROVIDED if hidden else PROVIDED | PROVIDED_UNLESS_HIDDEN

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.cache import Cache
@@ -16,6 +16,7 @@ from harness.events import publish
 from harness.images import packages
 from harness.kernels import osv_layout
 from harness.kernels.osv_recipe import is_cross
+from harness.launch import launch_of
 
 CROSS = "aarch64-linux-gnu-"
 BOOST = tuple(
@@ -28,7 +29,7 @@ PACKAGE_OF = {
     f"{CROSS}gcc": "gcc-aarch64-linux-gnu", f"{CROSS}g++": "g++-aarch64-linux-gnu",
     f"{CROSS}ld.bfd": "binutils-aarch64-linux-gnu", "python3": "python3", "lddtree": "pax-utils",
     "qemu-system-x86_64": "qemu-system-x86", "qemu-system-aarch64": "qemu-system-arm",
-    "mkfs.ext4": "e2fsprogs", "cmake": "cmake",
+    "mkfs.ext4": "e2fsprogs", "cmake": "cmake", "file": "file",
 }  # fmt: skip
 JAVA_TOOLS = ("mvn", "javac", "lddtree")
 
@@ -45,14 +46,30 @@ def toolchain(cell: Cell) -> dict[str, str]:
         needed.append(f"qemu-system-{cell.arch}")
     if "ext" in cell.fs:
         needed += ["mkfs.ext4", "cmake"]
-    if "linux_ld" in cell.options:
-        needed.append("lddtree")
+    _require(needed)
+    return {name: _version(name) for name in deciding}
+
+
+def check_tests(cell: Cell) -> None:
+    """Raise `HostError` where the image of the cell's tests can't be put together: their libraries, where they are
+    executables, are found by OSv's scripts/manifest_from_host.sh."""
+    if not launch_of(cell):
+        return
+    if is_cross(cell):
+        raise HostError(
+            f"The tests of {cell} can't be cross-built: OSv's manifest_from_host.sh takes executables of this "
+            "host's own arch alone.",
+            f"Build them on a host of {cell.arch}; apps with a [source] are cross-compiled.",
+        )
+    _require(["lddtree", "file"])
+
+
+def _require(needed: Iterable[str]) -> None:
     if missing := sorted({name for name in needed if shutil.which(name) is None}):
         raise HostError(
             f"OSv can't be built here: {', '.join(missing)} missing.",
             f"Install {' '.join(sorted({PACKAGE_OF[name] for name in missing}))}.",
         )
-    return {name: _version(name) for name in deciding}
 
 
 def ingredients(cell: Cell) -> dict[str, object]:

@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 from harness.cell import Cell
 from harness.errors import CellError, HostError
+from harness.kernels import osv_launch
 from harness.kernels.osv_tree import Adaptation, Edit
+from harness.launch import Launch, launch_of
 
 ARCHES = MappingProxyType({"x86_64": "x64", "aarch64": "aarch64"})
 """The harness's name of an arch to OSv's."""
@@ -24,9 +26,9 @@ CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "lazy_stack": {"conf_lazy_stack": "1", "conf_lazy_stack_invariant": "1"},
         "openzfs": {"conf_zfs": "openzfs"},
         "debug": {},
-        "linux_ld": {},
         "zfs_disk": {},
         "host_zfs": {},
+        **{mode: {} for mode in Launch},
     }
 )
 """Build option of a cell to the configuration variables that it sets.
@@ -34,7 +36,7 @@ CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
 `lazy_stack` checks its invariant too: without the check a violation corrupts a stack in silence.
 """
 
-SAME_KERNEL = ("linux_ld", "zfs_disk", "host_zfs")
+SAME_KERNEL = (*Launch, "zfs_disk", "host_zfs")
 """Options that change what is on the disks alone."""
 
 DISK_WORDS: Mapping[str, str] = MappingProxyType({"zfs_disk": "--create-zfs-disk", "host_zfs": "--use-openzfs"})
@@ -56,7 +58,7 @@ class Modules:
     @property
     def manifest(self) -> str:
         """Where in the build tree the list of what is in the image lies: the tests' own for images of tests."""
-        if self.modules in ("tests", "tests-with-linux-ld"):
+        if self.modules in osv_launch.MODULES:
             return f"modules/{self.modules}/usr.manifest"
         return "build/last/usr.manifest"
 
@@ -85,8 +87,8 @@ class Building:
 
 
 def tests_of(cell: Cell) -> Modules:
-    """The upstream tests; `linux_ld` takes those linked as ordinary Linux programs, for Linux's own ld.so."""
-    return Modules("tests-with-linux-ld" if "linux_ld" in cell.options else "tests")
+    """The upstream tests, linked for the cell's launch mode."""
+    return Modules(osv_launch.module_of(cell), osv_launch.manifest_of(cell))
 
 
 def check(cell: Cell) -> None:
@@ -129,11 +131,12 @@ def commands(cell: Cell, contents: Modules, jobs: int, configures: bool = True) 
     variables += [f"{name}={value}" for name, value in sorted(_variables(cell).items())]
     # scripts/build adds the ext driver where another filesystem is ext, and forgets that of zfs.
     modules = f"{contents.modules},zfs" if _is_zfs_beside(cell) else contents.modules
+    variables += osv_launch.variables_of(contents.modules, launch_of(cell))
     build = ["scripts/build", f"-j{jobs}", *variables, f"fs={cell.fs}", f"image={modules}"]
     build += [word for option, word in DISK_WORDS.items() if option in cell.options]
     if contents.append_manifest:
         build.append("--append-manifest")
-    steps = [build]
+    steps = [*osv_launch.steps_of(contents.modules), build]
     if unmade := [f"{outputs(cell)}/{name}" for name in _unmade(cell)]:
         steps.insert(0, ["make", f"-j{jobs}", *variables, *unmade])
         if configures:

@@ -11,6 +11,7 @@ from harness.cell import Cell
 from harness.errors import CellError, HarnessError
 from harness.history.records import Document
 from harness.lab import Lab
+from harness.launch import launch_of
 from harness.matrix import did_you_mean
 from harness.measure import Sample, boot, memory, printed, size, throughput
 from harness.measure.taking import Taker
@@ -56,7 +57,8 @@ def names(cell: Cell) -> list[str]:
     """The measurements of a cell: `boot-cost`, `size`, `boot-wall`, `memory`, each benchmark of its catalog
     (`misc-ctxsw.so`) and each app that is loaded (`app-nginx`)."""
     loaded = [f"app-{name}" for name in apps.names_for(cell) if apps.app(name, cell).loads]
-    benchmarks = [one.program.name for one in printed.benchmarks(cell.kernel, "tcg")]
+    # Benchmarks are shared objects, which only images without a launch mode have.
+    benchmarks = [] if launch_of(cell) else [one.program.name for one in printed.benchmarks(cell.kernel, "tcg")]
     return [*KERNEL, *benchmarks, *loaded]
 
 
@@ -94,7 +96,7 @@ def prepare(
         program = apps.app(SMALLEST, cell)
         return _of_kernel(Taker(lab, image_of(lab, cell, program)), program, name, boots)
     for benchmark in printed.benchmarks(cell.kernel, lab.accelerator(cell)):
-        if benchmark.program.name == name:
+        if benchmark.program.name == name and name in names(cell):
             taker = Taker(lab, lab.image(cell))
             return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))
     if name not in names(cell):

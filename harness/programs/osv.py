@@ -15,6 +15,7 @@ from harness.guest import Guest
 from harness.hypervisors import Cause, Ending, Hypervisor, Template, Vm, forking
 from harness.hypervisors._gdb import GdbRemote
 from harness.images.disks import blank_disk
+from harness.launch import LD_SO, Launch, launch_of
 from harness.machine import Disk, Image, Machine
 from harness.programs import Program, Run, conclude, failed_to_run, unprinted
 from harness.programs.osv_template import templates
@@ -31,7 +32,7 @@ GRACE_SECONDS, LONGEST_GRACE = 0.5, 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class Words:
     """What a cell's options change in how programs are started: words before every command, and arguments
     for the kernel."""
 
@@ -39,11 +40,10 @@ class Launch:
     kernel: str = ""
 
 
-def launch_of(cell: Cell) -> Launch:
+def words_of(cell: Cell) -> Words:
     """How programs are launched on the cell. Source: OSv's scripts/run.py (--nopci) and test.py (ld.so)."""
-    loader = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}[cell.arch]
-    return Launch(
-        before=loader if "linux_ld" in cell.options else "",
+    return Words(
+        before=LD_SO[cell.arch] if launch_of(cell) is Launch.LINUX_LD else "",
         kernel="--nopci" if cell.hypervisor == "qemu_microvm" else "",
     )
 
@@ -61,7 +61,7 @@ class OsvRunner:
         self.accelerator = accelerator
         self._hypervisor = hypervisor
         self._cache = cache
-        self._launch = launch_of(image.cell)
+        self._words = words_of(image.cell)
         self._symbols = Symbols(image.symbols, cache) if image.symbols else None
         self._templates = templates(image, hypervisor, cache, self._symbols, BOOT_SECONDS) if fork else None
 
@@ -92,7 +92,7 @@ class OsvRunner:
 
     def _bare_machine(self, program: Program) -> Machine:
         words = fittings_of(self.image.cell, program.variant).osv
-        cmdline = " ".join(word for word in (self.image.cmdline, self._launch.kernel, words, "--verbose") if word)
+        cmdline = " ".join(word for word in (self.image.cmdline, self._words.kernel, words, "--verbose") if word)
         wants_disk = program.disk and not self.image.disks
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
         machine = Machine(
@@ -103,7 +103,7 @@ class OsvRunner:
 
     def _command(self, program: Program) -> str:
         settings = " ".join(_quoted(f"--env={name}={value}") for name, value in program.environment)
-        return f"{settings} {self._launch.before} {program.command}".strip()
+        return f"{settings} {self._words.before} {program.command}".strip()
 
     def _start(self, program: Program, machine: Machine, visit: Visit | None) -> tuple[Vm, GdbRemote | None, str]:
         """The guest, its debug stub if that has been used, and how it came to be."""

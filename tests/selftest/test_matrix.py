@@ -154,7 +154,7 @@ def test_every_rule_is_the_reason_for_some_cell_and_reads_well(matrix: Matrix) -
     """A rule that others hide, or that matches nothing, says something that is not so."""
     unused = set(map(id, matrix.rules))
     for kernel in ("linux", "osv"):
-        for options in ((), ("openzfs",), ("app_symbols",), ("host_zfs",), ("zfs_disk",)):
+        for options in ((), ("openzfs",), ("app_symbols",), ("host_zfs",), ("zfs_disk",), ("linux_ld",)):
             for cell in matrix.cells(kernel, options):
                 if rule := matrix.rule_against(cell):
                     unused.discard(id(rule))

@@ -1,11 +1,15 @@
-"""OSv's tests that need the host to take part. Source: the checkout's scripts/tests/test_net.py."""
+"""OSv's tests that need the host to take part. Source: the checkout's scripts/tests/test_net.py, modules/."""
 
 import contextlib
 import socket
+from pathlib import Path
 
 import pytest
 
+from harness import upstream_rest, upstream_trace
 from harness.cell import Cell
+from harness.lab import Lab
+from harness.launch import launch_of
 from harness.programs import Program
 from harness.programs.visit import Visit, Visitor
 from harness.pytest_verdicts import GuestRun
@@ -17,9 +21,10 @@ def test_tcp_close_without_reading(run_guest: GuestRun, cell: Cell) -> None:
     """A guest closes a connection whose data it has not read, while the host goes on sending; it ends well."""
     if cell.kernel != "osv":
         pytest.skip("the program is one of OSv's own tests")
+    ending = "" if launch_of(cell) else ".so"
     program = Program(
         "tcp_close_without_reading",
-        "/tests/misc-tcp-close-without-reading.so",
+        f"/tests/misc-tcp-close-without-reading{ending}",
         limit=120,
         network=True,
         forwards=(PORT,),
@@ -31,6 +36,8 @@ def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
     """The host takes three quarters of the guest's memory and gives it back; the guest's free memory follows."""
     if cell.kernel != "osv" or cell.hypervisor != "qemu" or cell.profile not in ("all", "virtio-pci"):
         pytest.skip("it needs a virtio balloon, and the program is one of OSv's own")
+    if mode := launch_of(cell):
+        pytest.skip(f"its program asks the kernel's inside, and is a shared object only: not {mode}")
     program = Program(
         "misc-balloon.so",
         "/tests/misc-balloon.so",
@@ -39,6 +46,34 @@ def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
         variant="balloon",
     )
     run_guest(cell, program, Visit(act=take_and_give_back, line="balloon: t=2 ", serves=False))
+
+
+@pytest.mark.parametrize("name", upstream_rest.MODULES)
+def test_rest_api(run_guest: GuestRun, lab: Lab, cell: Cell, name: str) -> None:
+    """OSv's own tests of its REST API, asked of a guest that serves it."""
+    checkout = checkout_with_the_api(lab, cell)
+    visit = upstream_rest.visit(checkout, name, cell)
+    run_guest(cell, upstream_rest.program(name), visit, upstream_rest.MODULES[name])
+
+
+def test_tracing(run_guest: GuestRun, lab: Lab, cell: Cell) -> None:
+    """A guest traces itself, and OSv's own trace.py shows what it did."""
+    checkout = checkout_with_the_api(lab, cell)
+    modules = upstream_rest.MODULES[upstream_trace.SERVER]
+    symbols = lab.image_of_modules(cell, modules).symbols
+    assert symbols
+    run_guest(cell, upstream_trace.program(), upstream_trace.visit(checkout, symbols), modules)
+
+
+def checkout_with_the_api(lab: Lab, cell: Cell) -> Path:
+    """The checkout that the API is built from; ends the test where the cell can't have it."""
+    if cell.kernel != "osv":
+        pytest.skip("the API is OSv's own")
+    if mode := launch_of(cell):
+        pytest.skip(f"what serves the API is a shared object, not {mode}")
+    if lab.osv_root is None:
+        pytest.skip("what serves the API is built from an OSv checkout, and none is named")
+    return lab.osv_root
 
 
 def take_and_give_back(visitor: Visitor) -> None:

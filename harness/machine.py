@@ -72,7 +72,7 @@ class Devices:
     whether the host's kernel moves its packets. `transport` is how virtio devices attach where not as is usual on
     the board (`mmio`), `flavour` which of virtio's interfaces they have (`legacy`, `transitional`, `modern`).
     `nodes` are NUMA's, to which cpus and memory are dealt out evenly. `share` is whether virtio-fs shows the guest
-    a folder.
+    a folder, `nfs` whether a server of NFS is in its network.
     """
 
     board: str = ""
@@ -87,6 +87,7 @@ class Devices:
     nodes: int = 1
     balloon: bool = False
     share: bool = False
+    nfs: bool = False
 
     @property
     def can_be_forked(self) -> bool:

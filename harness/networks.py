@@ -21,6 +21,9 @@ NAMESERVER = "10.0.2.3"
 GUEST_MAC, HOST_MAC = "52:54:00:12:34:56", "52:54:00:12:34:55"
 """The host's is said too, for a fork remembers that of the network in which its template ran."""
 
+NFS_EXPORT = "/mnt/share"
+"""What a server of NFS in a guest's network exports, if there is one: empty at first, and anybody may write."""
+
 
 class Wiring(StrEnum):
     """What a tap device is joined to: nothing more than the namespace's own address, a bridge that has it, or,

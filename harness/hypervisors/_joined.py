@@ -1,9 +1,14 @@
-"""What joins a guest's network, in a namespace of its own, with this host: forwarded ports, with NAT a way out."""
+"""What joins a guest's network, in a namespace of its own, with this host: forwarded ports, with NAT a way out.
+
+Where the machine wants one, a server is beside it there.
+"""
 
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 
 from harness.hypervisors import Place
 from harness.hypervisors._forwards import forward
+from harness.hypervisors._nfs_server import NfsServer
 from harness.hypervisors._uplink import Uplink
 from harness.machine import Machine
 from harness.networks import GUEST_ADDRESS, Wiring, entering
@@ -22,14 +27,13 @@ class Joined:
     def __init__(self, pid: int, machine: Machine) -> None:
         """`pid` is the guest's process. Raises `HostError`."""
         self._pid = pid
-        self._forwards = forward(pid, machine.forwards)
-        self._uplink: Uplink | None = None
-        if wiring_of(machine) is Wiring.NAT:
-            try:
-                self._uplink = Uplink(pid)
-            except BaseException:
-                self._forwards.close()
-                raise
+        with ExitStack() as made:
+            self._forwards = made.enter_context(closing(forward(pid, machine.forwards)))
+            if wiring_of(machine) is Wiring.NAT:
+                made.enter_context(closing(Uplink(pid)))
+            if machine.devices.nfs:
+                made.enter_context(closing(NfsServer(pid)))
+            self._made = made.pop_all()
 
     @property
     def ports(self) -> Mapping[int, int]:
@@ -42,6 +46,4 @@ class Joined:
 
     def close(self) -> None:
         """End what joins it."""
-        self._forwards.close()
-        if self._uplink:
-            self._uplink.close()
+        self._made.close()

@@ -199,7 +199,7 @@ def _clock_words() -> str:
 
 
 def _kernel_parts(arch: str) -> dict[str, object]:
-    source = packages.source_parts(_kernel_packages(arch), arch)
+    source = packages.source_parts(kernel_packages(arch), arch)
     return {"recipe": recipe(), "modules": _modules(arch), "source": source}
 
 
@@ -207,13 +207,14 @@ def _modules(arch: str) -> tuple[str, ...]:
     return (*TRANSPORTS, *DRIVERS, *DRIVERS_OF[arch])
 
 
-def _kernel_packages(arch: str) -> tuple[str, ...]:
+def kernel_packages(arch: str) -> tuple[str, ...]:
+    """Debian's packages that the kernel and its userland are from."""
     return (f"linux-image-cloud-{packages.ARCHITECTURES[arch]}", "busybox-static")
 
 
 def _write_kernel(arch: str, cache: Cache, out: Path) -> None:
     """The kernel, busybox, the boot modules, and what they are, from their packages."""
-    tree = packages.fetch(_kernel_packages(arch), arch, cache)
+    tree = packages.fetch(kernel_packages(arch), arch, cache)
     (release,) = (path.name for path in (tree.root / "lib/modules").iterdir())
     packed = tree.root / f"boot/vmlinuz-{release}"
     if arch == "x86_64":

@@ -43,6 +43,9 @@ DISK_WORDS: Mapping[str, str] = MappingProxyType({"zfs_disk": "--create-zfs-disk
 """Option to the word of `scripts/build` that says how disks are made."""
 
 
+LIBNFS_BUILT, LIBNFS_NEEDED = "libnfs.so.4.0.0", "libnfs.so.11.0.0"
+
+
 @dataclass(frozen=True, slots=True)
 class Modules:
     """What of its own tree OSv's build puts into an image, and what is added to that.
@@ -158,6 +161,8 @@ def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
       the arch it builds for.
     - `scripts/generate_app_version_script.sh` sorts symbols before it strips their blanks, so that `comm` loses
       some (memcpy of libgcc) and the app's kernel does not start it.
+    - `modules/libnfs` clones the newest libnfs, where nothing has the names any more that it copies (4.0.0 has), and
+      where make has several jobs it builds before it has cloned; `modules/nfs-tests` wants a server of its own.
     """
     files = {"scripts/osv-version.sh": f"#!/bin/sh\necho '{version}'\n"}
     edits: dict[str, Edit] = {}
@@ -167,6 +172,9 @@ def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
         without = ("modules/java-tests",)
     if variables := _variables(cell):
         edits["conf/base.mk"] = lambda text: _assign(text, variables)
+    edits["modules/libnfs/Makefile"] = _old_libnfs
+    edits["modules/libnfs/usr.manifest"] = lambda text: text.replace(LIBNFS_BUILT, LIBNFS_NEEDED)
+    edits["modules/nfs-tests/Makefile"] = lambda text: text.replace("module: unfsd.bin ", "module: ")
     if is_cross(cell):
         edits["scripts/generate_version_script.sh"] = lambda text: text.replace("$(uname -m)", cell.arch, 1)
     if "app_symbols" in cell.options:
@@ -199,6 +207,11 @@ def _variables(cell: Cell) -> dict[str, str]:
 def _strip_then_sort(text: str) -> str:
     strip, sort = 'tr -d " "', "LC_COLLATE=C sort | uniq"
     return text.replace(f"{sort} | {strip}", f"{strip} | {sort}")
+
+
+def _old_libnfs(text: str) -> str:
+    text = text.replace("--depth 1", "--depth 1 --branch libnfs-4.0.0").replace(LIBNFS_BUILT, LIBNFS_NEEDED)
+    return text.replace(f"/{LIBNFS_NEEDED}:", f"/{LIBNFS_NEEDED}: | upstream/libnfs/.git")
 
 
 def _assign(text: str, variables: Mapping[str, str]) -> str:

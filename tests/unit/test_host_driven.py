@@ -10,6 +10,7 @@ from harness import upstream_rest, upstream_trace
 from harness.cell import Cell
 from harness.lab import Lab
 from harness.launch import launch_of
+from harness.networks import HOST_ADDRESS, NFS_EXPORT
 from harness.programs import Program
 from harness.programs.visit import Visit, Visitor
 from harness.pytest_verdicts import GuestRun
@@ -63,6 +64,19 @@ def test_tracing(run_guest: GuestRun, lab: Lab, cell: Cell) -> None:
     symbols = lab.image_of_modules(cell, modules).symbols
     assert symbols
     run_guest(cell, upstream_trace.program(), upstream_trace.visit(checkout, symbols), modules)
+
+
+def test_nfs(run_guest: GuestRun, cell: Cell) -> None:
+    """OSv's own test of its NFS client (modules/nfs-tests), against a server that the run starts."""
+    if cell.kernel != "osv" or cell.hypervisor not in ("qemu", "qemu_microvm"):
+        pytest.skip("the program is one of OSv's own, and its server is in a network of QEMU's guests")
+    if mode := launch_of(cell):
+        pytest.skip(f"its program is a shared object, not {mode}")
+    if cell.fs in upstream_rest.READ_ONLY:
+        pytest.skip(f"it makes its mount points in the root, and {cell.fs} is read-only")
+    command = f"/tst-nfs.so --server {HOST_ADDRESS} --share {NFS_EXPORT}"
+    program = Program("tst-nfs.so", command, limit=900, network=True, variant="nfs")
+    run_guest(cell, program, modules="nfs,nfs-tests")
 
 
 def checkout_with_the_api(lab: Lab, cell: Cell) -> Path:

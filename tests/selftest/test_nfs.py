@@ -1,0 +1,49 @@
+"""A server of NFS in a guest's network: a guest writes there, and reads it again by its next mount."""
+
+import pytest
+
+from harness.errors import CellError
+from harness.images import packages
+from harness.images.boot_modules import boot_modules
+from harness.images.contents import Contents
+from harness.kernels.linux import kernel_packages
+from harness.lab import Lab
+from harness.networks import HOST_ADDRESS, NFS_EXPORT
+from harness.programs import Program
+from harness.verdict import Outcome
+
+SCRIPT = f"""set -e
+while read -r module; do insmod "/boot-modules/$module.ko"; done < /boot-modules/nfsv{{version}}
+share() {{{{ mount -t nfs{{kind}} -o {{options}},addr={HOST_ADDRESS} {HOST_ADDRESS}:{NFS_EXPORT} /mnt; }}}}
+share
+[ -z "$(ls /mnt)" ] && echo empty at first
+echo written over NFS > /mnt/file
+umount /mnt
+share
+cat /mnt/file
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "options"), [(3, "", "vers=3,nolock,proto=tcp"), (4, "4", "vers=4.1,clientaddr=0.0.0.0")]
+)
+def test_a_guest_writes_to_its_own_server(lab: Lab, version: int, kind: str, options: str) -> None:
+    cell = lab.cell("linux:x86_64-qemu-rofs/nfs")
+    try:
+        lab.check_runs(cell)
+    except CellError as error:
+        pytest.skip(str(error))
+    tree = packages.fetch(kernel_packages(cell.arch), cell.arch, lab.cache)
+    [release] = (tree.root / "lib/modules").iterdir()
+    needed = boot_modules(release, [f"nfsv{version}"])
+    script = SCRIPT.format(version=version, kind=kind, options=options)
+    texts, made = {"/script": script}, {}
+    for path, file in needed.items():
+        if isinstance(file.content, bytes):
+            texts[path] = file.content.decode()
+        else:
+            made[path] = file.content
+    contents = Contents(("busybox-static",), (), texts=texts, made=made, folders=("/mnt",))
+    program = Program("nfs", "sh /script", limit=60, network=True, prints=("empty at first", "written over NFS"))
+    done = lab.run_on(lab.image_with(cell, contents), program)
+    assert done.verdict.outcome is Outcome.PASSED, done.verdict.reason

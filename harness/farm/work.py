@@ -13,10 +13,10 @@ from pathlib import Path
 from distributed import get_worker
 
 from harness.cell import Cell
-from harness.errors import CheckoutError, HarnessError
+from harness.errors import CheckoutError, HarnessError, HostError, HypervisorError
 from harness.events import Event, subscribed
 from harness.expectations import complaint, expected
-from harness.farm import Answer, Listed, Order, judged_id, measured_id
+from harness.farm import Answer, Fault, Listed, Named, Order, judged_id, measured_id
 from harness.farm.abilities import checkout_digest
 from harness.history.lines import line_of
 from harness.history.records import Document, Judged
@@ -33,6 +33,9 @@ from harness.verdict import Outcome
 TOPIC = "osv-harness"
 """Where workers tell what happens."""
 
+HOSTS_FAULTS = (HostError, HypervisorError, CheckoutError)
+"""What says nothing of a kernel, and may be otherwise on another worker."""
+
 GOOD = (Outcome.PASSED, Outcome.SKIPPED)
 EVIDENCE_SIZE = 4 << 20
 """Bytes of a file of evidence that travel; more of a console than that says nothing more."""
@@ -44,17 +47,20 @@ def list_tests(order: Order) -> Listed:
         try:
             lab, cell = _lab(order)
             lab.runner(cell).prepare()
-            return Listed(tuple(program.name for _, program in lab.longest_first([cell])))
+            return Listed(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
+        except HOSTS_FAULTS as error:
+            return Listed(_name(), fault=str(error))
         except HarnessError as error:
-            return Listed((), str(error))
+            return Listed(_name(), refused=str(error))
 
 
 def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
     """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
     scheduler prefers that worker, and an idle one may take the task all the same."""
     lines: list[bytes] = []
-    kept: dict[tuple[str, str], dict[str, bytes]] = {}
-    refused: dict[tuple[str, str], str] = {}
+    kept: dict[Named, dict[str, bytes]] = {}
+    refused: dict[Named, str] = {}
+    faults: dict[Named, Fault] = {}
     seconds: dict[str, float] = {}
     with _told():
         for name in names:
@@ -62,33 +68,43 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
                 lab, cell = _lab(order)
                 run = lab.run(cell, lab.program(cell, name))
                 image, accelerator = lab.image(cell), lab.accelerator(cell)
-                lines.append(line_of(_judged(order, lab, image, run)))
+                line = line_of(_judged(order, lab, image, run))
+                evidence_ = {} if run.verdict.outcome is Outcome.PASSED else _evidence(run, image, accelerator)
+                if run.verdict.outcome is Outcome.HARNESS_ERROR:
+                    faults[order.cell, name] = Fault(run.verdict.reason, line, evidence_)
+                    continue
+                lines.append(line)
                 if run.verdict.outcome is Outcome.PASSED:
                     seconds[name] = run.verdict.observation.seconds
                 else:
-                    kept[order.cell, name] = _evidence(run, image, accelerator)
+                    kept[order.cell, name] = evidence_
+            except HOSTS_FAULTS as error:
+                faults[order.cell, name] = Fault(str(error))
             except HarnessError as error:
                 refused[order.cell, name] = str(error)
         if seconds:
             lab.durations.record(cell, lab.accelerator(cell), seconds)
-    return Answer(_name(), b"".join(lines), kept, refused)
+    return Answer(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
 
 
 def measure(asked: Sequence[tuple[Order, str]], duration: float) -> Answer:
     """Take these measurements, each of a cell, here and one after the other: what one task measures may be
     compared."""
     lines: list[bytes] = []
-    refused: dict[tuple[str, str], str] = {}
+    refused: dict[Named, str] = {}
+    faults: dict[Named, Fault] = {}
     with _told():
         for order, name in asked:
             try:
                 lab, cell = _lab(order)
                 taken = suite.prepare(lab, cell, name, duration).take()
+            except HOSTS_FAULTS as error:
+                faults[order.cell, name] = Fault(str(error))
             except HarnessError as error:
                 refused[order.cell, name] = str(error)
             else:
                 lines += _measured(order, name, taken)
-    return Answer(_name(), b"".join(lines), refused=refused)
+    return Answer(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
 
 
 def _lab(order: Order) -> tuple[Lab, Cell]:
@@ -150,4 +166,4 @@ def _told() -> Iterator[None]:
 
 
 def _name() -> str:
-    return f"{get_worker().name} on {os.uname().nodename}"
+    return str(get_worker().name)

@@ -20,6 +20,7 @@ from harness.errors import HostError, HypervisorError
 from harness.host import Host
 from harness.hypervisors import Cause, Ending, Template, Vcpu
 from harness.hypervisors._overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
+from harness.hypervisors._patience import ran_and_waited
 from harness.hypervisors._qemu_command import Board, Wires, board_for, command_line
 from harness.hypervisors._qemu_devices import Memory
 from harness.hypervisors._qmp import Qmp
@@ -64,7 +65,7 @@ class QemuVm:
         except FileNotFoundError as error:
             raise HostError("setpriv is missing.", "Install the package util-linux.") from error
         self.pid = self._process.pid
-        self.qmp = Qmp(self._monitor_socket, name)
+        self.qmp = Qmp(self._monitor_socket, name, self.pid)
 
     def connect(self) -> None:
         """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its words if not."""
@@ -121,7 +122,7 @@ class QemuVm:
                 index = row["cpu-index"]
                 text = self.qmp.monitor("info registers", cpu=index)
                 pc = re.search(r"\b(?:RIP|PC)\s*=\s*([0-9a-f]+)", text)
-                ran, waited = _ran_and_waited(self.pid, row["thread-id"])
+                ran, waited = ran_and_waited(self.pid, row["thread-id"])
                 found.append(Vcpu(index, int(pc[1], 16) if pc else 0, ran, waited))
             return tuple(found)
         except (HypervisorError, OSError, ValueError):
@@ -266,15 +267,6 @@ def _console(machine: Machine) -> tuple[socket.socket | FileIO, socket.socket | 
     ours, theirs = os.pipe()
     fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, LONG_CONSOLE)
     return FileIO(ours, "r"), FileIO(theirs, "w")
-
-
-def _ran_and_waited(pid: int, thread: int) -> tuple[float, float]:
-    """Seconds that one vCPU's thread ran, and that it waited for a cpu of the host.
-
-    Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat, in nanoseconds.
-    """
-    ran, waited, _ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
-    return int(ran) / 1e9, int(waited) / 1e9
 
 
 def _prepare_migration(qmp: Qmp) -> None:

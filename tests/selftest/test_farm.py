@@ -223,12 +223,12 @@ def test_what_ran_twice_lands_once(tmp_path: Path) -> None:
     """A lost worker and the one that did its work again tell different seconds of one verdict."""
     with History(tmp_path / "history.sqlite") as history:
         landing = Landing(history, ORDER.run, tmp_path)
-        landing.land(Answer("one", line_of(judged(1.0))))
-        landing.land(Answer("two", line_of(judged(2.0))))
+        landing.land(Answer("one", "here", line_of(judged(1.0))))
+        landing.land(Answer("two", "here", line_of(judged(2.0))))
         resumed = Landing(history, ORDER.run, tmp_path)
-        resumed.land(Answer("three", line_of(judged(3.0))))
+        resumed.land(Answer("three", "here", line_of(judged(3.0))))
         assert history.judged(run=ORDER.run) == [judged(1.0)]
-    assert landing.workers == {"one": 1}
+    assert landing.workers == {"one on here": 1}
     assert resumed.outcomes == {(ORDER.cell, "passed"): 1}
 
 

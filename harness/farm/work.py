@@ -43,9 +43,9 @@ EVIDENCE_SIZE = 4 << 20
 
 def list_tests(order: Order) -> Listed:
     """Build the cell's image and name its tests."""
-    with _told():
+    with told():
         try:
-            lab, cell = _lab(order)
+            lab, cell = lab_of(order)
             lab.runner(cell).prepare()
             return Listed(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
         except HOSTS_FAULTS as error:
@@ -62,10 +62,10 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
     refused: dict[Named, str] = {}
     faults: dict[Named, Fault] = {}
     seconds: dict[str, float] = {}
-    with _told():
+    with told():
         for name in names:
             try:
-                lab, cell = _lab(order)
+                lab, cell = lab_of(order)
                 run = lab.run(cell, lab.program(cell, name))
                 image, accelerator = lab.image(cell), lab.accelerator(cell)
                 line = line_of(_judged(order, lab, image, run))
@@ -93,10 +93,10 @@ def measure(asked: Sequence[tuple[Order, str]], duration: float) -> Answer:
     lines: list[bytes] = []
     refused: dict[Named, str] = {}
     faults: dict[Named, Fault] = {}
-    with _told():
+    with told():
         for order, name in asked:
             try:
-                lab, cell = _lab(order)
+                lab, cell = lab_of(order)
                 taken = suite.prepare(lab, cell, name, duration).take()
             except HOSTS_FAULTS as error:
                 faults[order.cell, name] = Fault(str(error))
@@ -107,9 +107,9 @@ def measure(asked: Sequence[tuple[Order, str]], duration: float) -> Answer:
     return Answer(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
 
 
-def _lab(order: Order) -> tuple[Lab, Cell]:
+def lab_of(order: Order) -> tuple[Lab, Cell]:
     """This worker's lab and the cell. Raises `HarnessError` where they are not what was ordered."""
-    lab = _lab_of(order.checkout)
+    lab = _lab_for(order.checkout)
     if order.checkout and lab.osv_root and checkout_digest(lab.osv_root) != order.checkout:
         raise CheckoutError(
             f"The worker's OSv checkout at {lab.osv_root} is no longer what it was when the worker began.",
@@ -119,7 +119,7 @@ def _lab(order: Order) -> tuple[Lab, Cell]:
 
 
 @cache
-def _lab_of(checkout: str) -> Lab:
+def _lab_for(checkout: str) -> Lab:
     """One for each checkout's content: it keeps images."""
     return Lab()
 
@@ -153,7 +153,7 @@ def _beginning(path: Path) -> bytes:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Tell the farm's clients what happens here inside the block."""
     worker = get_worker()
 

@@ -1,0 +1,176 @@
+"""A bisection's bench on a farm: any worker builds candidates; they are booted where numbers compare."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from typing import TypeVar
+
+from distributed import Client, KilledWorker
+from distributed.scheduler import NoValidWorkerError
+
+from harness.bisect import Broken, Built, Key, Kind, Measure
+from harness.bisect.account import Difference
+from harness.bisect.bisection import Benches, Question
+from harness.bisect.kernels import LAYOUTS
+from harness.bisect.records import Opened
+from harness.errors import HostError
+from harness.events import publish
+from harness.farm import candidates
+from harness.farm.abilities import TOOLS, lacking
+from harness.farm.asking import heard, plain, workers_of
+from harness.farm.candidates import Asked, Failure, Made, Place
+from harness.farm.cluster import connect
+from harness.farm.spreading import Farm, order_of
+from harness.farm.tasks import TRIES
+from harness.lab import Lab
+from harness.measure import Sample
+
+T = TypeVar("T")
+RESUME = "Go on with --resume once it is there again, or begin anew with another --state."
+
+
+class _NobodyError(HostError):
+    """No worker is left that can do it."""
+
+
+@contextmanager
+def benches_of(farm: Farm, lab: Lab) -> Iterator[Benches]:
+    """Benches whose work is the farm's inside the block. Raises `HarnessError` if no farm answers."""
+    with connect(farm.address, farm.tls) as client, heard(client):
+        yield lambda question, opened: FarmBench(client, farm, lab, question, opened)
+
+
+class FarmBench:
+    """A `Bench` of workers that have the same checkout, the same tools and the same QEMU.
+
+    Numbers without noise are booted where they were built. All others are booted on one host, `host`: what other
+    hosts built is handed over to it.
+    """
+
+    def __init__(self, client: Client, farm: Farm, lab: Lab, question: Question, opened: Opened | None) -> None:
+        """Raises `HostError` where the farm has no worker for it, or not the host that the journal names."""
+        self._client, self._lab, self._question = client, lab, question
+        self.host = opened.host if opened else ""
+        order = order_of(lab, question.cell, "bisect", farm.accelerator)
+        commits = question.commits
+        self._asked = Asked(
+            order, commits.good, commits.bad, question.metric, question.test, question.duration, question.through
+        )
+        self._needs = {*order.needs, self._tools()}
+        self._home: Place = self._result(candidates.place, wanted=self._at(self.host))
+        self._made: dict[Key, Made] = {}
+        self.layouts = 1
+        self.samples: dict[Key, list[Sample]] = {}
+
+    @property
+    def cached(self) -> Collection[Key]:
+        """Those that this session has built."""
+        return self._made.keys()
+
+    def measure(self) -> Measure:
+        """What is measured, as a boot of the good end tells."""
+        if self._question.test:
+            return Measure.test(self._question.test)
+        return self._attempt(candidates.measure, wanted=self._at(self._home.host))
+
+    def lay_out(self, measure: Measure) -> None:
+        """Offer layouts where the measure is one that they move; boot on one host what has noise."""
+        self.layouts = LAYOUTS if measure.layout and not self._question.through else 1
+        self.host = "" if measure.kind is Kind.EXACT else self._home.host
+
+    def build(self, key: Key) -> Built | Broken:
+        """Build it on any worker, and hand it over where it is to be booted elsewhere."""
+        made = self._attempt(candidates.build, key, wanted=())
+        self._made[key] = made
+        here = self._home
+        if self.host and made.entries and (made.place.host, made.place.cache) != (here.host, here.cache):
+            self._hand_over(made)
+        return made.result
+
+    def boot(self, key: Key) -> float | Broken:
+        """Boot it once on the one host, or where it was built."""
+        made = self._made.get(key)
+        where = self.host or (made.place.host if made else "")
+        try:
+            read = self._attempt(candidates.boot, key, wanted=self._at(where))
+        except _NobodyError:
+            if not where or where == self.host:
+                raise
+            publish("farm.moved", where, "is gone: what it built is built and booted elsewhere")
+            read = self._attempt(candidates.boot, key, wanted=())
+        self.samples.setdefault(key, []).extend(read.samples)
+        return read.value
+
+    def differences(self, before: Key, after: Key) -> Sequence[Difference]:
+        """What differs between two builds, as one worker sees it that boots both."""
+        if self._question.test:
+            return []
+        return self._attempt(candidates.differences, before, after, wanted=self._at(self.host))
+
+    def _hand_over(self, made: Made) -> None:
+        """Bring what was built to the host that boots; where that fails, it is built there when it is booted."""
+        packed = self._client.submit(
+            candidates.hand_over, made.entries, workers=[made.place.worker], pure=False, priority=1
+        )
+        try:
+            self._result(candidates.take_over, packed, wanted=self._at(self._home.host))
+        except Exception as error:  # a lost worker, a full disk: nothing is lost but time
+            publish("farm.not_handed_over", made.place.worker, plain(f"{type(error).__name__}: {error}"))
+
+    def _attempt(self, act: Callable[..., T], *arguments: object, wanted: Collection[str]) -> T:
+        """What a worker's bench answers; a fault of its host is tried elsewhere, where there is an elsewhere."""
+        failed: list[str] = []
+        while True:
+            there = workers_of(self._client)
+            able = [name for name, abilities in there.items() if {*self._needs, *wanted} <= abilities]
+            others = [name for name in able if name not in failed]
+            result: T | Failure = self._result(
+                candidates.attempt, self._asked, act, *arguments, wanted=wanted, workers=others if failed else ()
+            )
+            if not isinstance(result, Failure):
+                return result
+            failed.append(result.place.worker)
+            publish("farm.faulted", result.place.worker, plain(str(result.error)))
+            if len(failed) >= TRIES:
+                raise result.error
+
+    def _result(
+        self, task: Callable[..., T], *arguments: object, wanted: Collection[str], workers: Collection[str] = ()
+    ) -> T:
+        future = self._client.submit(
+            task, *arguments, resources=dict.fromkeys({*self._needs, *wanted}, 1), workers=list(workers) or None,
+            pure=False,
+        )  # fmt: skip
+        try:
+            answer: T = future.result()
+            return answer
+        except NoValidWorkerError as error:
+            if workers:  # those that had not failed it are gone
+                return self._result(task, *arguments, wanted=wanted)
+            raise _NobodyError(
+                f"The farm no longer has a worker with {', '.join(wanted) or 'all it needs'}.", RESUME
+            ) from error
+        except KilledWorker as error:
+            many = error.allowed_failures + 1
+            raise HostError(f"{many} workers ended while they had a candidate before them.", RESUME) from error
+        except CancelledError as error:
+            raise HostError("The farm's scheduler ended.", RESUME) from error
+
+    def _tools(self) -> str:
+        """The tools that most of the workers have that can do it, of the journal's host if it names one."""
+        there = workers_of(self._client)
+        wanted = {*self._asked.order.needs, *self._at(self.host)}
+        begins = f"{TOOLS}{self._question.cell.arch}-"
+        words = [
+            next(iter(sorted(one for one in abilities if one.startswith(begins))), "")
+            for abilities in there.values()
+            if wanted <= abilities
+        ]
+        if not any(words):
+            why = lacking(self._lab, self._question.cell, frozenset(wanted), there)
+            raise HostError(f"The farm can't bisect on {self._question.cell}: {why}.")
+        return Counter(filter(None, words)).most_common(1)[0][0]
+
+    def _at(self, host: str) -> Collection[str]:
+        return (f"host-{host}",) if host else ()

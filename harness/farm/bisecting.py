@@ -1,13 +1,10 @@
 """A bisection's bench on a farm: any worker builds candidates; they are booted where numbers compare."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
 
-from distributed import Client, KilledWorker
-from distributed.scheduler import NoValidWorkerError
+from distributed import Client
 
 from harness.bisect import Broken, Built, Key, Kind, Measure
 from harness.bisect.account import Difference
@@ -19,19 +16,14 @@ from harness.events import publish
 from harness.farm import candidates
 from harness.farm.abilities import TOOLS, lacking
 from harness.farm.asking import heard, plain, workers_of
-from harness.farm.candidates import Asked, Failure, Made, Place
+from harness.farm.calling import Caller, NobodyError, place
+from harness.farm.candidates import Asked, Made
 from harness.farm.cluster import connect
 from harness.farm.spreading import Farm, order_of
-from harness.farm.tasks import TRIES
 from harness.lab import Lab
 from harness.measure import Sample
 
-T = TypeVar("T")
 RESUME = "Go on with --resume once it is there again, or begin anew with another --state."
-
-
-class _NobodyError(HostError):
-    """No worker is left that can do it."""
 
 
 @contextmanager
@@ -57,8 +49,8 @@ class FarmBench:
         self._asked = Asked(
             order, commits.good, commits.bad, question.metric, question.test, question.duration, question.through
         )
-        self._needs = {*order.needs, self._tools()}
-        self._home: Place = self._result(candidates.place, wanted=self._at(self.host))
+        self._caller = Caller(client, {*order.needs, self._tools()}, RESUME)
+        self._home = self._caller.call(place, wanted=self._at(self.host))
         self._made: dict[Key, Made] = {}
         self.layouts = 1
         self.samples: dict[Key, list[Sample]] = {}
@@ -72,7 +64,7 @@ class FarmBench:
         """What is measured, as a boot of the good end tells."""
         if self._question.test:
             return Measure.test(self._question.test)
-        return self._attempt(candidates.measure, wanted=self._at(self._home.host))
+        return self._caller.call(candidates.measure, self._asked, wanted=self._at(self._home.host))
 
     def lay_out(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move; boot on one host what has noise."""
@@ -81,7 +73,7 @@ class FarmBench:
 
     def build(self, key: Key) -> Built | Broken:
         """Build it on any worker, and hand it over where it is to be booted elsewhere."""
-        made = self._attempt(candidates.build, key, wanted=())
+        made = self._caller.call(candidates.build, self._asked, key)
         self._made[key] = made
         here = self._home
         if self.host and made.entries and (made.place.host, made.place.cache) != (here.host, here.cache):
@@ -93,12 +85,12 @@ class FarmBench:
         made = self._made.get(key)
         where = self.host or (made.place.host if made else "")
         try:
-            read = self._attempt(candidates.boot, key, wanted=self._at(where))
-        except _NobodyError:
+            read = self._caller.call(candidates.boot, self._asked, key, wanted=self._at(where))
+        except NobodyError:
             if not where or where == self.host:
                 raise
             publish("farm.moved", where, "is gone: what it built is built and booted elsewhere")
-            read = self._attempt(candidates.boot, key, wanted=())
+            read = self._caller.call(candidates.boot, self._asked, key)
         self.samples.setdefault(key, []).extend(read.samples)
         return read.value
 
@@ -106,56 +98,15 @@ class FarmBench:
         """What differs between two builds, as one worker sees it that boots both."""
         if self._question.test:
             return []
-        return self._attempt(candidates.differences, before, after, wanted=self._at(self.host))
+        return self._caller.call(candidates.differences, self._asked, before, after, wanted=self._at(self.host))
 
     def _hand_over(self, made: Made) -> None:
         """Bring what was built to the host that boots; where that fails, it is built there when it is booted."""
-        packed = self._client.submit(
-            candidates.hand_over, made.entries, workers=[made.place.worker], pure=False, priority=1
-        )
+        packed = self._caller.submit(candidates.hand_over, made.entries, workers=[made.place.worker])
         try:
-            self._result(candidates.take_over, packed, wanted=self._at(self._home.host))
+            self._caller.submit(candidates.take_over, packed, wanted=self._at(self._home.host)).result()
         except Exception as error:  # a lost worker, a full disk: nothing is lost but time
             publish("farm.not_handed_over", made.place.worker, plain(f"{type(error).__name__}: {error}"))
-
-    def _attempt(self, act: Callable[..., T], *arguments: object, wanted: Collection[str]) -> T:
-        """What a worker's bench answers; a fault of its host is tried elsewhere, where there is an elsewhere."""
-        failed: list[str] = []
-        while True:
-            there = workers_of(self._client)
-            able = [name for name, abilities in there.items() if {*self._needs, *wanted} <= abilities]
-            others = [name for name in able if name not in failed]
-            result: T | Failure = self._result(
-                candidates.attempt, self._asked, act, *arguments, wanted=wanted, workers=others if failed else ()
-            )
-            if not isinstance(result, Failure):
-                return result
-            failed.append(result.place.worker)
-            publish("farm.faulted", result.place.worker, plain(str(result.error)))
-            if len(failed) >= TRIES:
-                raise result.error
-
-    def _result(
-        self, task: Callable[..., T], *arguments: object, wanted: Collection[str], workers: Collection[str] = ()
-    ) -> T:
-        future = self._client.submit(
-            task, *arguments, resources=dict.fromkeys({*self._needs, *wanted}, 1), workers=list(workers) or None,
-            pure=False,
-        )  # fmt: skip
-        try:
-            answer: T = future.result()
-            return answer
-        except NoValidWorkerError as error:
-            if workers:  # those that had not failed it are gone
-                return self._result(task, *arguments, wanted=wanted)
-            raise _NobodyError(
-                f"The farm no longer has a worker with {', '.join(wanted) or 'all it needs'}.", RESUME
-            ) from error
-        except KilledWorker as error:
-            many = error.allowed_failures + 1
-            raise HostError(f"{many} workers ended while they had a candidate before them.", RESUME) from error
-        except CancelledError as error:
-            raise HostError("The farm's scheduler ended.", RESUME) from error
 
     def _tools(self) -> str:
         """The tools that most of the workers have that can do it, of the journal's host if it names one."""

@@ -4,27 +4,22 @@ import fcntl
 import io
 import os
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
-
-from distributed import get_worker
 
 from harness.bisect import Broken, Built, Key, Measure
 from harness.bisect.account import Difference
 from harness.bisect.commits import Commits
 from harness.bisect.kernels import Kernels, Tests, Workshop
 from harness.cache import MANIFEST, Cache
-from harness.errors import HarnessError
 from harness.farm import Order
-from harness.farm.work import HOSTS_FAULTS, lab_of, told
+from harness.farm.calling import Place, place
+from harness.farm.work import lab_of
 from harness.machine import Image
 from harness.measure import Sample
-
-T = TypeVar("T")
 
 Entry = tuple[str, str]
 """An artefact of a cache: its kind and its digest."""
@@ -45,15 +40,6 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A worker, its host, and the folder of its cache there."""
-
-    worker: str
-    host: str
-    cache: str
-
-
-@dataclass(frozen=True, slots=True)
 class Made:
     """What became of a build, where, and which artefacts are the image."""
 
@@ -70,47 +56,28 @@ class Read:
     samples: tuple[Sample, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What the host of a worker got wrong."""
-
-    place: Place
-    error: HarnessError
-
-
-def place() -> Place:
-    """Where this is."""
-    return Place(str(get_worker().name), os.uname().nodename, str(Cache().root.resolve()))
-
-
-def attempt(asked: Asked, act: Callable[..., T], *arguments: object) -> T | Failure:
-    """Act with this worker's bench; what its host got wrong is an answer, and all else is raised."""
-    with told():
-        try:
-            return act(_bench(asked), *arguments)
-        except HOSTS_FAULTS as error:
-            return Failure(place(), error)
-
-
-def build(bench: Kernels | Tests, key: Key) -> Made:
+def build(asked: Asked, key: Key) -> Made:
     """Build it here."""
+    bench = _bench(asked)
     result = bench.build(key)
     return Made(result, place(), () if isinstance(result, Broken) else _entries(bench.image(key)))
 
 
-def boot(bench: Kernels | Tests, key: Key) -> Read:
+def boot(asked: Asked, key: Key) -> Read:
     """Boot it here once; it is built before if it is not there."""
+    bench = _bench(asked)
     before = len(bench.samples.get(key, []))
     return Read(bench.boot(key), tuple(bench.samples.get(key, [])[before:]))
 
 
-def measure(bench: Kernels | Tests) -> Measure:
+def measure(asked: Asked) -> Measure:
     """What is measured, as the good end tells."""
-    return bench.measure()
+    return _bench(asked).measure()
 
 
-def differences(bench: Kernels | Tests, before: Key, after: Key) -> list[Difference]:
+def differences(asked: Asked, before: Key, after: Key) -> list[Difference]:
     """What two builds differ in; both are booted for it, for who measured them may be gone."""
+    bench = _bench(asked)
     for key in (before, after):
         if key not in bench.samples:
             bench.boot(key)

@@ -43,13 +43,14 @@ T = TypeVar("T")
 class Process:
     """One of the farm's. It dies with the test run, and says its words in a file."""
 
-    def __init__(self, words: Path, *arguments: str) -> None:
+    def __init__(self, words: Path, *arguments: str, path: str | None = None) -> None:
         self.words = words
+        settings = os.environ if path is None else {**os.environ, "PATH": path}
         with words.open("w") as file:
             self.popen = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *HARNESS, *arguments],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                env={name: value for name, value in os.environ.items() if name != "OSV_ROOT"},
+                env={name: value for name, value in settings.items() if name != "OSV_ROOT"},
             )  # fmt: skip
 
     def said(self, pattern: str) -> re.Match[str]:
@@ -167,6 +168,53 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path:
 def verdicts_in(history: Path) -> list[Judged]:
     with History(history) as kept:
         return kept.judged(run="night")
+
+
+BROKEN_QEMU = """#!/bin/sh
+case "$*" in
+*"-incoming defer"*) touch '{folder}/broke'; echo 'no memory' >&2; exit 1 ;;
+*"control"*) while [ ! -e '{folder}/go' ]; do sleep 0.1; done ;;
+esac
+exec {real} "$@"
+"""
+
+
+def test_a_fault_of_a_host_is_tried_elsewhere(cell_runs: Lab, tmp_path: Path) -> None:
+    """One worker's QEMU ends at each fork of a guest; the other, which joins late, has a whole one."""
+    history, shims = tmp_path / "history.sqlite", tmp_path / "shims"
+    shims.mkdir()
+    real = shutil.which(f"qemu-system-{cell_runs.cell(CELL).arch}")
+    assert real
+    shim = shims / Path(real).name
+    shim.write_text(BROKEN_QEMU.format(folder=tmp_path, real=real))
+    shim.chmod(0o755)
+    with farm(tmp_path, {}) as (address, _, _), ExitStack() as stack:
+
+        def started(name: str, *arguments: str, path: str | None = None) -> Process:
+            process = Process(tmp_path / f"{name}.txt", *arguments, path=path)
+            stack.callback(process.popen.wait)
+            stack.callback(process.popen.kill)
+            return process
+
+        broken = started("broken", "worker", address, "--name", "broken", path=f"{shims}:{os.environ['PATH']}")
+        broken.said("works for ")
+        night = started(
+            "night", "run", CELL, "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "2",
+            "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
+        )  # fmt: skip
+        night.said("template.started")
+        started("whole", "worker", address, "--name", "whole").said("works for ")
+        (tmp_path / "go").touch()
+        assert night.popen.wait(LONG) == 0, night.words.read_text()
+    said = night.words.read_text()
+    assert (tmp_path / "broke").exists()
+    assert re.search(r"farm.faulted \S+ on \S+ by broken: .*could not fork the guest: no memory", said)
+    assert "records by whole on " in said and "records by broken" not in said
+    verdicts = verdicts_in(history)
+    assert {row.outcome for row in verdicts} == {"passed"}
+    assert max(Counter((row.cell, row.test) for row in verdicts).values()) == 1
+    kept = list((tmp_path / "runs").rglob("*.try-1/fault.txt"))
+    assert kept and all(path.read_text().startswith("broken on ") for path in kept)
 
 
 def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, tmp_path: Path) -> None:

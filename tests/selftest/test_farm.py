@@ -173,7 +173,7 @@ def verdicts_in(history: Path) -> list[Judged]:
 BROKEN_QEMU = """#!/bin/sh
 case "$*" in
 *"-incoming defer"*) touch '{folder}/broke'; echo 'no memory' >&2; exit 1 ;;
-*"control"*) while [ ! -e '{folder}/go' ]; do sleep 0.1; done ;;
+*"id=control"*) while [ ! -e '{folder}/go' ]; do sleep 0.1; done ;;
 esac
 exec {real} "$@"
 """

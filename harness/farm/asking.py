@@ -227,5 +227,5 @@ def heard(farm: Client) -> Iterator[None]:
 
 
 def plain(text: str) -> str:
-    """What a worker tells, as it may be shown."""
-    return printable(text.encode("utf-8", "backslashreplace"))[:LONGEST]
+    """What a worker tells, as it may be shown: in one line."""
+    return printable(" ".join(text.split()).encode("utf-8", "backslashreplace"))[:LONGEST]

@@ -28,6 +28,7 @@ from harness.measure.taking import Taker
 from harness.programs import Run
 from harness.report import evidence
 from harness.report.progress import SHOWN
+from harness.vcpus import room_for
 from harness.verdict import Outcome
 
 TOPIC = "osv-harness"
@@ -46,7 +47,9 @@ def list_tests(order: Order) -> Listed:
     with told():
         try:
             lab, cell = lab_of(order)
-            lab.runner(cell).prepare()
+            runner = lab.runner(cell)
+            with room_for(1, lab.cache.root / "locks" / "vcpus"):
+                runner.prepare()
             return Listed(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
         except HOSTS_FAULTS as error:
             return Listed(_name(), fault=str(error))

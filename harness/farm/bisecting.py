@@ -83,13 +83,13 @@ class FarmBench:
     def boot(self, key: Key) -> float | Broken:
         """Boot it once on the one host, or where it was built."""
         made = self._made.get(key)
-        where = self.host or (made.place.host if made else "")
         try:
-            read = self._caller.call(candidates.boot, self._asked, key, wanted=self._at(where))
+            near = [made.place.worker] if made and not self.host else []
+            read = self._caller.call(candidates.boot, self._asked, key, wanted=self._at(self.host), workers=near)
         except NobodyError:
-            if not where or where == self.host:
+            if not made or self.host:
                 raise
-            publish("farm.moved", where, "is gone: what it built is built and booted elsewhere")
+            publish("farm.moved", made.place.worker, "is gone: what it built is built and booted elsewhere")
             read = self._caller.call(candidates.boot, self._asked, key)
         self.samples.setdefault(key, []).extend(read.samples)
         return read.value

@@ -60,19 +60,25 @@ class Caller:
     def __init__(self, client: Client, needs: Collection[str], cure: str = "") -> None:
         self._client, self._needs, self._cure = client, frozenset(needs), cure
 
-    def call(self, act: Callable[..., T], *arguments: object, wanted: Collection[str] = ()) -> T:
-        """What `act` comes to on a worker that has what is `wanted` besides.
+    def call(
+        self,
+        act: Callable[..., T],
+        *arguments: object,
+        wanted: Collection[str] = (),
+        workers: Collection[str] = (),
+    ) -> T:
+        """What `act` comes to on a worker that has what is `wanted` besides, at first on one of `workers` if any.
 
         Raises what it raises, its `HostError` and the like when they came of every try, `NobodyError` where no
         worker can do it, and `HostError` where the farm itself fails.
         """
         failed: list[str] = []
         while True:
-            others = [name for name in self._able(wanted) if name not in failed] if failed else []
+            others = [name for name in self._able(wanted) if name not in failed] if failed else workers
             try:
                 result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted, workers=others))
             except NobodyError:
-                if not others:
+                if not failed or not others:
                     raise
                 result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted))
             if not isinstance(result, Failure):

@@ -32,7 +32,7 @@ from harness.host import ARCHES
 from harness.lab import Lab
 from harness.measure import Environment, Version
 
-HARNESS = (sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())", "farm")
+HARNESS = (sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())")
 CELL = "linux:qemu-ramfs"
 PATTERN = "stress-ng-c[ahl]*"
 MEASURED = "size.kernel"
@@ -93,7 +93,7 @@ def farm(
     with ExitStack() as stack:
 
         def started(name: str, *arguments: str) -> Process:
-            process = Process(folder / f"{name}.txt", *arguments, *options, path=paths.get(name))
+            process = Process(folder / f"{name}.txt", "farm", *arguments, *options, path=paths.get(name))
             stack.callback(process.popen.wait)
             stack.callback(process.popen.kill)
             return process
@@ -136,8 +136,8 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path:
     }
     with farm(tmp_path, workers) as (address, scheduler, there):
         asked = (
-            "run", CELL, str(no_ones), "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "2",
-            "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
+            "farm", "run", CELL, str(no_ones), "--farm", address, "--only", "test", "--test", PATTERN,
+            "--chunk", "2", "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
         )  # fmt: skip
         night = Process(tmp_path / "night.txt", *asked)
         lost = until(lambda: next((one for one in there.values() if one.guests()), None), night)
@@ -189,7 +189,7 @@ def test_a_fault_of_a_host_is_tried_elsewhere(cell_runs: Lab, tmp_path: Path) ->
     paths = {"broken": f"{shims}:{os.environ['PATH']}"}
     with farm(tmp_path, {"whole": [], "broken": []}, paths=paths) as (address, _, _):
         asked = (
-            "run", CELL, "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "1",
+            "farm", "run", CELL, "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "1",
             "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
         )  # fmt: skip
         night = Process(tmp_path / "night.txt", *asked)
@@ -210,7 +210,7 @@ def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, 
     with farm(tmp_path, {"one": [], "two": [f"host-{os.uname().nodename}"]}) as (address, _, _):
         for name in ("first", "second"):
             asked = (
-                "run", CELL, "--farm", address, "--only", "perf", "--measure", "size", "--run", name,
+                "farm", "run", CELL, "--farm", address, "--only", "perf", "--measure", "size", "--run", name,
                 "--history", str(history),
             )  # fmt: skip
             run = Process(tmp_path / f"{name}.txt", *asked)
@@ -221,6 +221,26 @@ def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, 
     assert MEASURED in {one.metric.name for one in first}
     assert [(one.metric, one.value) for one in first] == [(one.metric, one.value) for one in second]
     assert not {one.id for one in first} & {one.id for one in second}
+
+
+def test_a_comparison_is_one_workers_and_lands_in_the_history(cell_runs: Lab, tmp_path: Path) -> None:
+    """The kernel's own size, which no boot is needed for, on two filesystems: one is not the kernel's."""
+    history = tmp_path / "history.sqlite"
+    with farm(tmp_path, {"one": [], "none": ["debian-packages"]}) as (address, _, _):
+        asked = (
+            "compare", CELL, "linux:qemu-rofs", "--cell", CELL, "--metric", MEASURED, "--farm", address,
+            "--history", str(history),
+        )  # fmt: skip
+        compared = Process(tmp_path / "compared.txt", *asked)
+        assert compared.popen.wait(LONG) == 0, compared.words.read_text()
+        folder = Process(tmp_path / "folder.txt", "compare", "nowhere", *asked[2:])
+        assert folder.popen.wait(LONG) != 0 and "nowhere is no side" in folder.words.read_text()
+    assert re.search(rf"{MEASURED}\s.*no change", compared.words.read_text())
+    with History(history) as kept:
+        samples, [document] = kept.samples(), kept.documents("comparison")
+    sides = {one.cell: one.value for one in samples if one.metric.name == MEASURED}
+    assert len(sides) == 2 and len(set(sides.values())) == 1
+    assert document.body["judgements"][0]["decision"] == "unchanged"
 
 
 def test_farms_listen_on_loopback_only(tmp_path: Path) -> None:

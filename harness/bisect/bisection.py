@@ -1,11 +1,13 @@
 """A whole bisection of OSv's commits: from the question to the answer, its checks, and what a merge brought."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
-from harness.bisect import Effort, Key, Measure
+from harness.bisect import Builder, Effort, Key, Measure
 from harness.bisect.account import Difference, account
 from harness.bisect.answer import Answer
 from harness.bisect.commits import Commits
@@ -49,14 +51,50 @@ class Done:
     kept: list[Sample | Document]
 
 
-def bisect(lab: Lab, question: Question, state: Path) -> Done:
+class Bench(Builder, Protocol):
+    """Who builds and boots, and knows what is measured. `host` is the one of many whose boots alone may be
+    compared, or nothing where that is no question."""
+
+    host: str
+
+    @property
+    def samples(self) -> Mapping[Key, Sequence[Sample]]:
+        """What was measured of each build."""
+
+    def measure(self) -> Measure:
+        """What is measured. Raises `HarnessError` if it can't be had at the good end."""
+
+    def lay_out(self, measure: Measure) -> None:
+        """Offer layouts where the measure is one that they move."""
+
+    def differences(self, before: Key, after: Key) -> Sequence[Difference]:
+        """What differs between two builds that were measured."""
+
+
+Benches = Callable[[Question, Opened | None], Bench]
+"""Makes the bench for a question; the journal of one that goes on began with the record."""
+
+
+def bench_here(lab: Lab) -> Benches:
+    """Benches of this host."""
+
+    def made(question: Question, opened: Opened | None) -> Bench:
+        lab.check_runs(question.cell)
+        workshop = Workshop(lab, question.cell, question.commits, range(question.effort.jobs), question.through)
+        if question.test:
+            return Tests(workshop, question.test)
+        return Kernels(workshop, question.metric, question.duration)
+
+    return made
+
+
+def bisect(benches: Benches, question: Question, state: Path) -> Done:
     """Answer it, with its journal at `state`: what is there already is not done again.
 
     Raises `HarnessError` where an end can't be measured, the journal is another's, or the host is at fault.
     """
     if question.metric:
         suite.measuring(question.metric, question.cell)
-    lab.check_runs(question.cell)
     kept: list[Sample | Document] = []
 
     def follow(answer: Answer) -> Answer | None:
@@ -72,33 +110,25 @@ def bisect(lab: Lab, question: Question, state: Path) -> Done:
         if branch is None:
             return None
         publish("bisect.followed", merge, f"into its branch of {len(branch.commits) - 1} commits")
-        inner = bisect(lab, replace(question, commits=branch), state.with_suffix(f".{merge[:12]}.jsonl"))
+        inner = bisect(benches, replace(question, commits=branch), state.with_suffix(f".{merge[:12]}.jsonl"))
         kept.extend(inner.kept)
         return inner.answer
 
-    workshop = Workshop(lab, question.cell, question.commits, question.effort.jobs, question.through)
     with File(state) as journal:
         opened = journal.records[0] if journal.records else None
-        known = opened.measure if isinstance(opened, Opened) else None
+        opened = opened if isinstance(opened, Opened) else None
         line = question.commits.line()
-        builder: Kernels | Tests
-        if question.test:
-            builder, measure = Tests(workshop, question.test), known or Measure.test(question.test)
-        else:
-            builder = Kernels(workshop, question.metric, question.duration)
-            measure = known or builder.measure()
-            if question.improved and not known:
-                measure = replace(measure, better=measure.better.opposite)
-            builder.lay_out(measure)
-        session = Session(line, measure, builder, journal, question.effort)
+        builder = benches(question, opened)
+        measure = opened.measure if opened else builder.measure()
+        if question.improved and question.metric and not opened:
+            measure = replace(measure, better=measure.better.opposite)
+        builder.lay_out(measure)
+        session = Session(line, measure, builder, journal, question.effort, builder.host)
         answer = session.run(checks_of(measure) if question.checked else (), follow)
-    differences: list[Difference] = []
-    if isinstance(builder, Kernels):
-        kept.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)
-        if answer.culprits and len(answer.culprits[0].points) == 1:
-            differences = builder.differences(
-                *(Key(point) for point in parent_and_culprit(line, answer.culprits[0]))
-            )
+    differences: Sequence[Difference] = ()
+    kept.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)
+    if answer.culprits and len(answer.culprits[0].points) == 1:
+        differences = builder.differences(*(Key(point) for point in parent_and_culprit(line, answer.culprits[0])))
     body = account(session.state, question.commits, answer, differences)
     version = Version(question.commits.bad, "", "", 0.0)
     subject = question.metric or question.test

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 
@@ -29,16 +29,18 @@ TRIES = 3
 
 
 class Workshop:
-    """Where keys are built: `jobs` clones of the checkout at once, the build put through an environment of the
-    user's where there is one."""
+    """Where keys are built: in several clones of the checkout at once, the `lanes`, the build put through an
+    environment of the user's where there is one."""
 
-    def __init__(self, lab: Lab, cell: Cell, commits: Commits, jobs: int, through: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, lab: Lab, cell: Cell, commits: Commits, lanes: Iterable[int], through: tuple[str, ...] = ()
+    ) -> None:
         self.cell = cell
         self.commits = commits.commits
         self.through = through
         self.cache = lab.cache
         self._lanes: SimpleQueue[Revisions] = SimpleQueue()
-        for lane in range(jobs):
+        for lane in lanes:
             self._lanes.put(Revisions(commits.root, lab.cache, lane))
 
     @contextmanager
@@ -59,6 +61,8 @@ class Workshop:
 class Kernels:
     """A `Builder` of commits for one metric. What it measured is in `samples`, by key."""
 
+    host = ""
+
     def __init__(self, workshop: Workshop, metric: str, duration: float) -> None:
         self._workshop = workshop
         self._metric = metric
@@ -71,6 +75,10 @@ class Kernels:
     def cached(self) -> Collection[Key]:
         """Those that this process has built."""
         return self._measurements.keys()
+
+    def image(self, key: Key) -> Image:
+        """What was built."""
+        return self._prepared(key).taker.image
 
     def measure(self) -> Measure:
         """What is measured, as a boot of the good end tells. Raises `HarnessError` if it can't be had there."""
@@ -129,13 +137,15 @@ class Kernels:
 
 
 class Tests:
-    """A `Builder` of commits for one in-guest test: a boot gives 1 if it is no pass, else 0."""
+    """A `Builder` of commits for one in-guest test: a boot gives 1 if it is no pass, else 0. No samples."""
 
     layouts = 1
+    host = ""
 
     def __init__(self, workshop: Workshop, test: str) -> None:
         self._workshop = workshop
         self._test = test
+        self.samples: dict[Key, list[Sample]] = {}
         self._labs: dict[Key, tuple[Lab, Program]] = {}
 
     @property
@@ -157,8 +167,23 @@ class Tests:
         lab, program = self._prepared(key)
         verdict = lab.run(self._workshop.cell, program).verdict
         if verdict.outcome is Outcome.HARNESS_ERROR:
-            raise HarnessError(f"{self._test} at {self._workshop.commits[key.index][:12]}: {verdict.reason}.")
+            raise HostError(f"{self._test} at {self._workshop.commits[key.index][:12]}: {verdict.reason}.")
         return float(verdict.outcome is not Outcome.PASSED)
+
+    def image(self, key: Key) -> Image:
+        """What was built."""
+        return self._prepared(key)[0].image(self._workshop.cell)
+
+    def measure(self) -> Measure:
+        """The test's outcome."""
+        return Measure.test(self._test)
+
+    def lay_out(self, measure: Measure) -> None:
+        """Nothing: layouts move speeds alone."""
+
+    def differences(self, before: Key, after: Key) -> list[Difference]:
+        """None that say why a test fails."""
+        return []
 
     def _prepared(self, key: Key) -> tuple[Lab, Program]:
         if key not in self._labs:

@@ -12,13 +12,15 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is bisected, and how: always the first record. `layouts` of each commit can be built."""
+    """What is bisected, and how: always the first record. `layouts` of each commit can be built; `host` is the one
+    of many whose boots alone may be compared, or nothing."""
 
     line: Line
     measure: Measure
     effort: Effort
     layouts: int = 1
     version: int = VERSION
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,11 @@ class Session:
         builder: Builder,
         journal: Journal,
         effort: Effort = Effort(),  # noqa: B008
+        host: str = "",
     ) -> None:
         """Raises `HarnessError` if the journal is of another bisection."""
         self._builder, self._journal = builder, journal
-        opened = Opened(line, measure, effort, builder.layouts)
+        opened = Opened(line, measure, effort, builder.layouts, host=host)
         if not journal.records:
             journal.append(opened)
         if (first := journal.records[0]) != opened:

@@ -3,17 +3,20 @@
 import argparse
 import hashlib
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from harness.bisect import FRESH, REVERTED, Effort, Key, Kind
 from harness.bisect.answer import Answer, Culprit, Outcome
-from harness.bisect.bisection import Question, bisect
+from harness.bisect.bisection import Benches, Question, bench_here, bisect
 from harness.bisect.commits import Commits
 from harness.bisect.journal import read
 from harness.bisect.records import Booted, Failed, Finished, Opened, Record, to_json
 from harness.bisect.replay import replayed
+from harness.commands._farm import add_farm, tls
 from harness.commands._screen import screen, table
 from harness.errors import CheckoutError, HarnessError
 from harness.events import publish, subscribed
@@ -72,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-checks", action="store_true", help="do not verify the answer by builds from scratch and a revert"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the journal that is there")
+    add_farm(parser)
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
 
 
@@ -96,11 +100,26 @@ def run(arguments: argparse.Namespace) -> int:
             publish(
                 "bisect.uncommitted", ", ".join(changes[:3]), "is not part of any commit, and of no build here"
             )
-        done = bisect(lab, question, state)
+        with _benches(lab, arguments) as benches:
+            done = bisect(benches, question, state)
     with History(arguments.history) as history:
         history.add(done.kept)
     _show(done.answer, screen(), bool(question.test))
     return 0 if done.answer.outcome is Outcome.FOUND else 1
+
+
+@contextmanager
+def _benches(lab: Lab, arguments: argparse.Namespace) -> Iterator[Benches]:
+    """Who builds and boots: this host, or a farm."""
+    if not arguments.farm:
+        yield bench_here(lab)
+        return
+    known = tls(arguments)
+    from harness.farm.bisecting import benches_of
+    from harness.farm.spreading import Farm
+
+    with benches_of(Farm(arguments.farm, known), lab) as benches:
+        yield benches
 
 
 def _question(lab: Lab, arguments: argparse.Namespace) -> Question:

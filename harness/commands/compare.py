@@ -1,21 +1,20 @@
 """Compare two kernels, A against B: two commits, options, checkouts, or osv against linux."""
 
 import argparse
-import time
-from random import Random
 
 from rich.console import Console
 
+from harness.commands._farm import add_farm, tls
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
-from harness.history.records import Document
 from harness.history.store import History
 from harness.lab import Lab
 from harness.measure import Better
 from harness.measure.suite import Measured
 from harness.regress import sides
 from harness.regress.comparison import Decision, Judgement
+from harness.regress.trial import Question, Trial, trial
 from harness.report.progress import Progress
 from harness.report.readable import percent
 
@@ -39,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--duration", type=float, default=sides.DURATION, metavar="SECONDS", help="of each load of an app"
     )
+    add_farm(parser)
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
 
 
@@ -47,30 +47,45 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.pairs < 1 or arguments.interesting < 0:
         raise HarnessError("A comparison wants at least one pair, and no negative --interesting.")
     lab = Lab(arguments.osv_root)
-    cell = lab.cell(arguments.cell)
-    metrics = arguments.metric or list(sides.DEFAULT)
-    with subscribed(Progress()), History(arguments.history) as history:
-        a, b = (sides.build(lab, cell, name, metrics, arguments.duration) for name in (arguments.a, arguments.b))
-
-        def keep(measured: Measured) -> None:
-            history.add([*measured.samples, *measured.documents])
-
-        found = sides.compare(a, b, metrics, arguments.pairs, arguments.interesting / 100, keep, Random())
-        history.add([_document(a, b, found)])
-    _show(screen(), a, b, found)
     least = arguments.interesting / 100
-    return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in found.values()))
+    metrics = tuple(arguments.metric or sides.DEFAULT)
+    question = Question(
+        arguments.a, arguments.b, arguments.cell, metrics, arguments.pairs, least, arguments.duration
+    )
+    with subscribed(Progress()), History(arguments.history) as history:
+        done = (_on_farm if arguments.farm else _here)(lab, question, arguments, history)
+    _show(screen(), done)
+    return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in done.judgements.values()))
 
 
-def _show(out: Console, a: sides.Side, b: sides.Side, found: dict[str, Judgement]) -> None:
+def _here(lab: Lab, question: Question, arguments: argparse.Namespace, history: History) -> Trial:
+    def keep(measured: Measured) -> None:
+        history.add([*measured.samples, *measured.documents])
+
+    done = trial(lab, question, keep)
+    history.add([done.document])
+    return done
+
+
+def _on_farm(lab: Lab, question: Question, arguments: argparse.Namespace, history: History) -> Trial:
+    known = tls(arguments)
+    from harness.farm.comparing import compare
+    from harness.farm.spreading import Farm
+
+    done = compare(Farm(arguments.farm, known), lab, question)
+    history.add(done.records)
+    return done.trial
+
+
+def _show(out: Console, done: Trial) -> None:
     rows = table("metric", "B against A", "95% interval", "pairs", "smallest visible", "so")
-    for name, one in found.items():
+    for name, one in done.judgements.items():
         interval = " to ".join(_change(end, one) for end in one.interval) if one.interval else ""
         visible = "" if one.smallest is None or one.metric.exact else _change(one.smallest, one).lstrip("+")
         change = "" if one.change is None else _change(one.change, one)
         rows.add_row(name, change, "exact" if one.metric.exact else interval, str(one.pairs), visible, _words(one))
-    out.print(f"A: {a.name} ({_version(a)}) on {a.cell}", markup=False)
-    out.print(f"B: {b.name} ({_version(b)}) on {b.cell}", markup=False)
+    for letter, side in (("A", done.a), ("B", done.b)):
+        out.print(f"{letter}: {side.name} ({side.version}) on {side.cell}", markup=False)
     out.print(rows)
 
 
@@ -87,20 +102,3 @@ def _worse(one: Judgement) -> bool:
 
 def _change(change: float, one: Judgement) -> str:
     return percent(change) if one.relative else f"{change:+.3g} {one.metric.unit}"
-
-
-def _version(side: sides.Side) -> str:
-    return next(iter(side.measurements.values())).taker.version.described
-
-
-def _document(a: sides.Side, b: sides.Side, found: dict[str, Judgement]) -> Document:
-    taker = next(iter(b.measurements.values())).taker
-    body = {
-        "a": a.name,
-        "b": b.name,
-        "a_cell": str(a.cell),
-        "judgements": [one.to_json() for one in found.values()],
-    }
-    return Document(
-        "comparison", str(b.cell), f"{a.name} against {b.name}", body, taker.version, taker.run, time.time()
-    )

@@ -24,10 +24,13 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The tests of a cell whose image is built, the longest known first; or why there is no image."""
+    """The tests of a cell whose image is built, the longest known first; or why there is no image: it is refused,
+    or `fault` says what this worker's host got wrong."""
 
-    tests: tuple[str, ...]
+    worker: str
+    tests: tuple[str, ...] = ()
     refused: str = ""
+    fault: str = ""
 
 
 Named = tuple[str, str]
@@ -35,14 +38,27 @@ Named = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What a worker's host got wrong, so that another may try it: why, and, where it came to a verdict, that as a
+    line of the history's and its evidence."""
+
+    why: str
+    line: bytes = b""
+    evidence: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a task: `lines` are history records as JSON Lines, `evidence` the files of each test that was
-    no pass, `refused` what of it could not be run, and why; `worker` says who answers."""
+    no pass, `refused` what of it could not be run, and why, `faults` what is to be tried again; `worker` on `host`
+    answers."""
 
     worker: str
+    host: str = ""
     lines: bytes = b""
     evidence: Mapping[Named, Mapping[str, bytes]] = field(default_factory=dict)
     refused: Mapping[Named, str] = field(default_factory=dict)
+    faults: Mapping[Named, Fault] = field(default_factory=dict)
 
 
 def judged_id(order: Order, test: str) -> str:

@@ -2,20 +2,25 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from harness import expectations, matrix
 from harness.apps import FOLDER as APPS
+from harness.cache import digest_of
 from harness.catalog import FOLDER as CATALOG
 from harness.cell import Cell
-from harness.errors import HostError
+from harness.errors import HarnessError, HostError
 from harness.host import ARCHES
 from harness.hypervisors import driven
 from harness.kernels.osv_checkout import Checkout
+from harness.kernels.osv_host import ingredients, toolchain
 from harness.lab import Lab
+from harness.matrix import host_arch
 
 CODE = Path(matrix.__file__).parent
+TOOLS = "tools-"
 
 
 def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
@@ -33,8 +38,18 @@ def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
             found |= {f"arch-{arch}", f"arch-{arch}-{accelerator}"}
     found |= {"kernel-linux", own_code(), f"host-{os.uname().nodename}"}
     if lab.osv_root:
-        found |= {"kernel-osv", f"osv-{checkout_digest(lab.osv_root)}"}
+        found |= {"kernel-osv", f"osv-{checkout_digest(lab.osv_root)}", *_tools(lab)}
     return frozenset(found) - set(without)
+
+
+def _tools(lab: Lab) -> Iterator[str]:
+    """For each arch one word for the compiler, the libraries and the QEMU here, by their versions: where it is the
+    same on two workers, their builds and exact counts may be compared."""
+    for arch in ARCHES:
+        cell = lab.cell(f"osv:{arch}-qemu-ramfs")
+        with suppress(HarnessError):
+            made_with = {"tools": toolchain(cell), "libraries": ingredients(cell) if arch == host_arch() else ""}
+            yield f"{TOOLS}{arch}-{digest_of({**made_with, 'qemu': lab.host.qemu(arch).version})[:16]}"
 
 
 def needs(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class Landing:
         self._history.add(fresh)
         for record in fresh:
             self.known.add(record.id)
-            self.workers[answer.worker] += 1
+            self.workers[f"{answer.worker} on {answer.host}"] += 1
             self._count(record)
         for (cell, test), files in answer.evidence.items():
             _keep(self._runs / _safe(cell.replace(":", "-")) / _safe(test), files)

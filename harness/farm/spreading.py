@@ -35,7 +35,7 @@ def spread(
     Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
     """
     refused = {cell: row for cell in cells if (row := _never(lab, cell))}
-    orders = [_order(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
+    orders = [order_of(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
     landing = Landing(history, run, runs)
 
     def home(order: Order) -> str:
@@ -54,7 +54,8 @@ def _never(lab: Lab, cell: Cell) -> Availability | None:
     return found if found.standing in (Standing.NOT_DRIVEN, Standing.INVALID) else None
 
 
-def _order(lab: Lab, cell: Cell, run: str, accelerator: str) -> Order:
+def order_of(lab: Lab, cell: Cell, run: str, accelerator: str) -> Order:
+    """A cell, as it is said to the farm. Raises `HostError` if its kernel is OSv's and no checkout is named."""
     checkout = ""
     if cell.kernel == "osv":
         if lab.osv_root is None:

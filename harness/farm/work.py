@@ -13,10 +13,10 @@ from pathlib import Path
 from distributed import get_worker
 
 from harness.cell import Cell
-from harness.errors import CheckoutError, HarnessError
+from harness.errors import CheckoutError, HarnessError, HostError, HypervisorError
 from harness.events import Event, subscribed
 from harness.expectations import complaint, expected
-from harness.farm import Answer, Listed, Order, judged_id, measured_id
+from harness.farm import Answer, Fault, Listed, Named, Order, judged_id, measured_id
 from harness.farm.abilities import checkout_digest
 from harness.history.lines import line_of
 from harness.history.records import Document, Judged
@@ -28,10 +28,14 @@ from harness.measure.taking import Taker
 from harness.programs import Run
 from harness.report import evidence
 from harness.report.progress import SHOWN
+from harness.vcpus import room_for
 from harness.verdict import Outcome
 
 TOPIC = "osv-harness"
 """Where workers tell what happens."""
+
+HOSTS_FAULTS = (HostError, HypervisorError, CheckoutError)
+"""What says nothing of a kernel, and may be otherwise on another worker."""
 
 GOOD = (Outcome.PASSED, Outcome.SKIPPED)
 EVIDENCE_SIZE = 4 << 20
@@ -40,60 +44,75 @@ EVIDENCE_SIZE = 4 << 20
 
 def list_tests(order: Order) -> Listed:
     """Build the cell's image and name its tests."""
-    with _told():
+    with told():
         try:
-            lab, cell = _lab(order)
-            lab.runner(cell).prepare()
-            return Listed(tuple(program.name for _, program in lab.longest_first([cell])))
+            lab, cell = lab_of(order)
+            runner = lab.runner(cell)
+            with room_for(1, lab.cache.root / "locks" / "vcpus"):
+                runner.prepare()
+            return Listed(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
+        except HOSTS_FAULTS as error:
+            return Listed(_name(), fault=str(error))
         except HarnessError as error:
-            return Listed((), str(error))
+            return Listed(_name(), refused=str(error))
 
 
 def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
     """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
     scheduler prefers that worker, and an idle one may take the task all the same."""
     lines: list[bytes] = []
-    kept: dict[tuple[str, str], dict[str, bytes]] = {}
-    refused: dict[tuple[str, str], str] = {}
+    kept: dict[Named, dict[str, bytes]] = {}
+    refused: dict[Named, str] = {}
+    faults: dict[Named, Fault] = {}
     seconds: dict[str, float] = {}
-    with _told():
+    with told():
         for name in names:
             try:
-                lab, cell = _lab(order)
+                lab, cell = lab_of(order)
                 run = lab.run(cell, lab.program(cell, name))
                 image, accelerator = lab.image(cell), lab.accelerator(cell)
-                lines.append(line_of(_judged(order, lab, image, run)))
+                line = line_of(_judged(order, lab, image, run))
+                evidence_ = {} if run.verdict.outcome is Outcome.PASSED else _evidence(run, image, accelerator)
+                if run.verdict.outcome is Outcome.HARNESS_ERROR:
+                    faults[order.cell, name] = Fault(run.verdict.reason, line, evidence_)
+                    continue
+                lines.append(line)
                 if run.verdict.outcome is Outcome.PASSED:
                     seconds[name] = run.verdict.observation.seconds
                 else:
-                    kept[order.cell, name] = _evidence(run, image, accelerator)
+                    kept[order.cell, name] = evidence_
+            except HOSTS_FAULTS as error:
+                faults[order.cell, name] = Fault(str(error))
             except HarnessError as error:
                 refused[order.cell, name] = str(error)
         if seconds:
             lab.durations.record(cell, lab.accelerator(cell), seconds)
-    return Answer(_name(), b"".join(lines), kept, refused)
+    return Answer(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
 
 
 def measure(asked: Sequence[tuple[Order, str]], duration: float) -> Answer:
     """Take these measurements, each of a cell, here and one after the other: what one task measures may be
     compared."""
     lines: list[bytes] = []
-    refused: dict[tuple[str, str], str] = {}
-    with _told():
+    refused: dict[Named, str] = {}
+    faults: dict[Named, Fault] = {}
+    with told():
         for order, name in asked:
             try:
-                lab, cell = _lab(order)
+                lab, cell = lab_of(order)
                 taken = suite.prepare(lab, cell, name, duration).take()
+            except HOSTS_FAULTS as error:
+                faults[order.cell, name] = Fault(str(error))
             except HarnessError as error:
                 refused[order.cell, name] = str(error)
             else:
                 lines += _measured(order, name, taken)
-    return Answer(_name(), b"".join(lines), refused=refused)
+    return Answer(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
 
 
-def _lab(order: Order) -> tuple[Lab, Cell]:
+def lab_of(order: Order) -> tuple[Lab, Cell]:
     """This worker's lab and the cell. Raises `HarnessError` where they are not what was ordered."""
-    lab = _lab_of(order.checkout)
+    lab = _lab_for(order.checkout)
     if order.checkout and lab.osv_root and checkout_digest(lab.osv_root) != order.checkout:
         raise CheckoutError(
             f"The worker's OSv checkout at {lab.osv_root} is no longer what it was when the worker began.",
@@ -103,7 +122,7 @@ def _lab(order: Order) -> tuple[Lab, Cell]:
 
 
 @cache
-def _lab_of(checkout: str) -> Lab:
+def _lab_for(checkout: str) -> Lab:
     """One for each checkout's content: it keeps images."""
     return Lab()
 
@@ -137,7 +156,7 @@ def _beginning(path: Path) -> bytes:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Tell the farm's clients what happens here inside the block."""
     worker = get_worker()
 
@@ -150,4 +169,4 @@ def _told() -> Iterator[None]:
 
 
 def _name() -> str:
-    return f"{get_worker().name} on {os.uname().nodename}"
+    return str(get_worker().name)

@@ -14,6 +14,7 @@ from time import monotonic
 from harness.console.transcript import printable
 from harness.errors import HostError
 from harness.hypervisors import Vcpu
+from harness.hypervisors._patience import ran_and_waited
 from harness.tied import tied
 
 MOST_WORDS = 1 << 16  # bytes
@@ -94,17 +95,8 @@ class Child:
         for thread in sorted(Path(f"/proc/{self.pid}/task").glob("*"), key=lambda path: int(path.name)):
             with contextlib.suppress(OSError, ValueError):
                 if (thread / "comm").read_text().startswith(prefix):
-                    found.append(Vcpu(len(found), None, *ran_and_waited(thread)))
+                    found.append(Vcpu(len(found), None, *ran_and_waited(self.pid, int(thread.name))))
         return tuple(found)
-
-
-def ran_and_waited(thread: Path) -> tuple[float, float]:
-    """Seconds that one thread, a folder in /proc, ran, and that it waited for a cpu of the host.
-
-    Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat, in nanoseconds.
-    """
-    ran, waited, _ = (thread / "schedstat").read_text().split()
-    return int(ran) / 1e9, int(waited) / 1e9
 
 
 def tail_of(file: int) -> str:

@@ -6,15 +6,20 @@ Source: "GDB Remote Serial Protocol", appendix E of the GDB manual.
 import socket
 
 from harness.errors import HypervisorError
+from harness.hypervisors._patience import Patience
+
+ANSWER_SECONDS = 10.0
 
 
 class GdbRemote:
-    """Speaks to a stub over a connected socket. The guest stands still from a stop until `resume`."""
+    """Speaks to the stub of the process `pid` over a connected socket. The guest stands still from a stop until
+    `resume`."""
 
-    def __init__(self, sock: socket.socket, timeout: float = 10.0) -> None:
+    def __init__(self, sock: socket.socket, pid: int) -> None:
         self._socket = sock
+        self._pid = pid
         self._received = b""
-        self._socket.settimeout(timeout)
+        self._socket.settimeout(ANSWER_SECONDS)
         self._ask("qXfer:features:read:target.xml:0,1000")  # QEMU reads single registers for those who asked
 
     def fileno(self) -> int:
@@ -88,14 +93,24 @@ class GdbRemote:
 
     def _receive(self) -> str:
         while (packet := self._packet()) is None:
+            self._received += self._more()
+        return packet
+
+    def _more(self) -> bytes:
+        """What comes next, within seconds of the process's own time."""
+        patience = Patience(self._pid, ANSWER_SECONDS)
+        while left := patience.seconds():
+            self._socket.settimeout(left)
             try:
                 data = self._socket.recv(65536)
+            except TimeoutError:
+                continue
             except OSError as error:
                 raise HypervisorError(f"The guest's debug socket did not answer: {error}.") from error
             if not data:
                 raise HypervisorError("The guest's debug socket was closed.")
-            self._received += data
-        return packet
+            return data
+        raise HypervisorError(f"The guest's debug socket did not answer within {ANSWER_SECONDS:.0f} s.")
 
     def _packet(self) -> str | None:
         """Take the first whole packet out of what was received. QEMU takes the next packet that we send as

@@ -8,18 +8,20 @@ from typing import Any
 from qemu.qmp import ExecuteError, QMPClient, QMPError, Runstate
 
 from harness.errors import HypervisorError
+from harness.hypervisors._patience import Patience
 
 ANSWER_SECONDS = 10.0
 
 
 class Qmp:
-    """A QMP session over a connected socket. Every wait is bounded."""
+    """A QMP session over a connected socket with the process `pid`. Every wait is bounded, in its own time."""
 
-    def __init__(self, sock: socket.socket, name: str) -> None:
+    def __init__(self, sock: socket.socket, name: str, pid: int) -> None:
         self._loop = asyncio.new_event_loop()
         self._client = QMPClient(name)
         self._client.logger.disabled = True
         self._socket = sock
+        self._pid = pid
         self._silent = False
 
     def connect(self) -> None:
@@ -93,4 +95,16 @@ class Qmp:
         self._socket.close()
 
     def _wait(self, work: Any, timeout: float = ANSWER_SECONDS) -> Any:
-        return self._loop.run_until_complete(asyncio.wait_for(work, timeout))
+        return self._loop.run_until_complete(self._in_time(work, Patience(self._pid, timeout)))
+
+    async def _in_time(self, work: Any, patience: Patience) -> Any:
+        task = asyncio.ensure_future(work)
+        while left := patience.seconds():
+            await asyncio.wait((task,), timeout=left)
+            if task.done():
+                return task.result()
+        task.cancel()
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            return task.result()
+        raise TimeoutError

@@ -13,15 +13,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from io import FileIO
 from itertools import chain
-from pathlib import Path
 from time import monotonic
 
 from harness.errors import HostError, HypervisorError
 from harness.host import Host
 from harness.hypervisors import Cause, Ending, Place, Template, Vcpu, _migration
-from harness.hypervisors._child import ran_and_waited
 from harness.hypervisors._joined import Joined, wiring_of
 from harness.hypervisors._overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
+from harness.hypervisors._patience import ran_and_waited
 from harness.hypervisors._qemu_command import Board, Wires, board_for, command_line
 from harness.hypervisors._qemu_devices import Memory
 from harness.hypervisors._qmp import Qmp
@@ -68,7 +67,7 @@ class QemuVm:
         except FileNotFoundError as error:
             raise HostError("setpriv is missing.", "Install the package util-linux.") from error
         self.pid = self._process.pid
-        self.qmp = Qmp(self._monitor_socket, name)
+        self.qmp = Qmp(self._monitor_socket, name, self.pid)
 
     def connect(self, machine: Machine) -> None:
         """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its words if not."""
@@ -135,7 +134,7 @@ class QemuVm:
                 index = row["cpu-index"]
                 text = self.qmp.monitor("info registers", cpu=index)
                 pc = re.search(r"\b(?:RIP|PC)\s*=\s*([0-9a-f]+)", text)
-                ran, waited = ran_and_waited(Path(f"/proc/{self.pid}/task/{row['thread-id']}"))
+                ran, waited = ran_and_waited(self.pid, row["thread-id"])
                 found.append(Vcpu(index, int(pc[1], 16) if pc else 0, ran, waited))
             return tuple(found)
         except (HypervisorError, OSError, ValueError):

@@ -161,8 +161,8 @@ def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
       the arch it builds for.
     - `scripts/generate_app_version_script.sh` sorts symbols before it strips their blanks, so that `comm` loses
       some (memcpy of libgcc) and the app's kernel does not start it.
-    - `modules/libnfs` clones the newest libnfs, where nothing has the names any more that it copies (4.0.0 has), and
-      where make has several jobs it builds before it has cloned; `modules/nfs-tests` wants a server of its own.
+    - `modules/libnfs` clones the newest libnfs, where nothing has the names any more that it copies (4.0.0 has);
+      where make has several jobs it builds before it has cloned. `modules/nfs-tests` wants a server of its own.
     """
     files = {"scripts/osv-version.sh": f"#!/bin/sh\necho '{version}'\n"}
     edits: dict[str, Edit] = {}

@@ -10,7 +10,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 from harness.errors import HarnessError, HypervisorError
 from harness.guest import Guest
@@ -73,12 +72,12 @@ def count(
     with Guest(machine, vm) as guest:
         if not isinstance(vm, Counts) or vm.debug is None:
             raise HypervisorError(f"The hypervisor {driver.name} counts no instructions.", "Count on qemu.")
-        stub = GdbRemote(vm.debug)
+        stub = GdbRemote(vm.debug, vm.pid)
         counts = _Counts(stub, vm, places, REGISTERS[machine.image.cell.arch].pc)
         guest.console.watched[stub.fileno()] = counts.stopped
         stub.resume()
         last = wanted[-1].phase
-        guest.wait(lambda: counts.gone or last in counts.passed, monotonic() + limit)
+        guest.wait_within(lambda: counts.gone or last in counts.passed, limit)
         if last not in counts.passed:
             said = "; ".join(line.text for line in guest.transcript.tail(LAST_LINES)) or "nothing"
             how = "ended" if guest.closed or counts.gone else f"went on for {limit:.0f} s"

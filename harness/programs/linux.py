@@ -159,7 +159,8 @@ class LinuxRunner:
         """Let the guest run until its agent takes commands. Raises `HypervisorError` if it does not."""
         agent = _attach(guest)
         guest.vm.resume()
-        if not guest.wait(lambda: agent.ready or agent.gone, monotonic() + self._boot_seconds) or agent.gone:
+        guest.wait_within(lambda: agent.ready or agent.gone, self._boot_seconds)
+        if agent.gone or not agent.ready:
             last = "; ".join(line.text for line in guest.transcript.tail(3))
             raise HypervisorError(f"The template's guest did not boot. The console's last lines: {last}")
         return agent
@@ -171,8 +172,7 @@ class LinuxRunner:
         vm.resume()
         if origin == "booted":
             agent.ready = False
-            late = monotonic() + min(self._boot_seconds, program.boot_limit)
-            guest.wait(lambda: agent.ready or guest.closed, late)
+            guest.wait_within(lambda: agent.ready or guest.closed, min(self._boot_seconds, program.boot_limit))
         else:
             agent.ready = True
         identifier = running or secrets.token_hex(8)

@@ -23,7 +23,7 @@ from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
 from harness.symbols import Symbols
 from harness.variants import fittings_of
-from harness.verdict import Activity, Observation
+from harness.verdict import Observation
 from harness.witness import Point, Witness, watch
 
 BOOT_SECONDS = 60.0
@@ -134,14 +134,13 @@ class OsvRunner:
         def booted() -> bool:
             return origin == READY or monitor.first("booted") is not None
 
-        guest.wait(lambda: booted() or dead(), monotonic() + min(BOOT_SECONDS + program.limit, program.boot_limit))
+        boot_limit = min(BOOT_SECONDS + program.limit, program.boot_limit)
+        activity = guest.wait_within(lambda: booted() or dead(), boot_limit)
         visitor = Visitor(guest, visit, self._end_of(vm)) if visit else None
-        if not (booted() or dead() or guest.closed):
-            activity: Activity | None = guest.activity()
-        elif visitor:
-            activity = visitor.watch(guest, dead, program.limit)
-        else:
-            activity = guest.wait_within(dead, program.limit)
+        if not activity:
+            activity = (
+                visitor.watch(guest, dead, program.limit) if visitor else guest.wait_within(dead, program.limit)
+            )
         if witness and witness.dead:
             guest.wait(lambda: witness.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
         if not guest.closed:
@@ -181,7 +180,7 @@ class OsvRunner:
     def _witness(self, vm: Vm, gdb: GdbRemote | None) -> Witness | None:
         if vm.debug is None or self._symbols is None:
             return None
-        return watch(gdb or GdbRemote(vm.debug), self._symbols, self.image.cell.arch)
+        return watch(gdb or GdbRemote(vm.debug, vm.pid), self._symbols, self.image.cell.arch)
 
 
 def _quoted(word: str) -> str:

@@ -10,7 +10,6 @@ Source: OSv's loader.cc (do_main_thread, prepare_commands), core/commands.cc (pa
 """
 
 import json
-from time import monotonic
 
 from harness.cache import Cache
 from harness.errors import HypervisorError
@@ -93,7 +92,8 @@ class OsvTemplates:
 
             guest.console.watched[gdb.fileno()] = heard
             gdb.resume()
-            if not guest.wait(lambda: stopped, monotonic() + self._limit):
+            guest.wait_within(lambda: stopped, self._limit)
+            if not stopped:
                 last = "; ".join(line.text for line in guest.transcript.tail(3))
                 raise HypervisorError(f"The template's guest did not boot. The console's last lines: {last}")
             address = gdb.register(ADDRESS[self._image.cell.arch])
@@ -136,4 +136,4 @@ def templates(
 def _stub(vm: Vm) -> GdbRemote:
     if vm.debug is None:
         raise HypervisorError("The hypervisor offers no debug stub.")
-    return GdbRemote(vm.debug)
+    return GdbRemote(vm.debug, vm.pid)

@@ -39,21 +39,41 @@ def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: flo
     checkout, or a commit of the lab's. Raises `HarnessError` where it is none of these, or can't be built.
     """
     metrics = list(metrics)
+    its = cell_of(lab, cell, name)
+    if is_checkout(name):
+        return _built(Lab(Path(name), lab.cache), name, its, metrics, duration)
+    if not is_commit(lab, cell, name):
+        return _built(lab, name, its, metrics, duration)
+    assert lab.osv_root
+    revisions = Revisions(lab.osv_root, lab.cache)
+    with revisions.at(revisions.resolve(name)) as root:
+        return _built(Lab(root, lab.cache), name, its, metrics, duration)
+
+
+def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
+    """The cell of the side that `name` means. Raises `CellError` where it means none."""
     if name.startswith("+"):
         options = (*cell.options, *(option for option in name.split("+") if option))
-        return _built(lab, name, lab.cell(str(replace(cell, options=options))), metrics, duration)
+        return lab.cell(str(replace(cell, options=options)))
     if ":" in name:
-        return _built(lab, name, lab.cell(name), metrics, duration)
-    if (Path(name) / LANDMARKS[0]).is_file():
-        return _built(Lab(Path(name), lab.cache), name, cell, metrics, duration)
-    if cell.kernel != "osv" or lab.osv_root is None:
+        return lab.cell(name)
+    if not is_checkout(name) and not is_commit(lab, cell, name):
         raise CellError(
             f"{name} is no side of a comparison on {cell}.",
             "Name a cell (linux:qemu-rofs), +OPTION, an OSv checkout's folder, or, with OSV_ROOT, a commit.",
         )
-    revisions = Revisions(lab.osv_root, lab.cache)
-    with revisions.at(revisions.resolve(name)) as root:
-        return _built(Lab(root, lab.cache), name, cell, metrics, duration)
+    return cell
+
+
+def is_checkout(name: str) -> bool:
+    """Whether it is the folder of an OSv checkout."""
+    return (Path(name) / LANDMARKS[0]).is_file()
+
+
+def is_commit(lab: Lab, cell: Cell, name: str) -> bool:
+    """Whether it can be nothing but a commit of the lab's checkout."""
+    other = name.startswith("+") or ":" in name or is_checkout(name)
+    return not other and cell.kernel == "osv" and lab.osv_root is not None
 
 
 def _built(lab: Lab, name: str, cell: Cell, metrics: Sequence[str], duration: float) -> Side:

@@ -32,7 +32,7 @@ from harness.host import ARCHES
 from harness.lab import Lab
 from harness.measure import Environment, Version
 
-HARNESS = (sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())", "farm")
+HARNESS = (sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())")
 CELL = "linux:qemu-ramfs"
 PATTERN = "stress-ng-c[ahl]*"
 MEASURED = "size.kernel"
@@ -43,13 +43,14 @@ T = TypeVar("T")
 class Process:
     """One of the farm's. It dies with the test run, and says its words in a file."""
 
-    def __init__(self, words: Path, *arguments: str) -> None:
+    def __init__(self, words: Path, *arguments: str, path: str | None = None) -> None:
         self.words = words
+        settings = os.environ if path is None else {**os.environ, "PATH": path}
         with words.open("w") as file:
             self.popen = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *HARNESS, *arguments],
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                env={name: value for name, value in os.environ.items() if name != "OSV_ROOT"},
+                env={name: value for name, value in settings.items() if name != "OSV_ROOT"},
             )  # fmt: skip
 
     def said(self, pattern: str) -> re.Match[str]:
@@ -85,13 +86,14 @@ def is_hypervisor(pid: int) -> bool:
 
 @contextmanager
 def farm(
-    folder: Path, workers: Mapping[str, Sequence[str]], *options: str
+    folder: Path, workers: Mapping[str, Sequence[str]], *options: str, paths: Mapping[str, str] = {}
 ) -> Iterator[tuple[str, Process, dict[str, Process]]]:
-    """A scheduler and its workers, by name with what each leaves to others; all are killed at the end."""
+    """A scheduler and its workers, by name with what each leaves to others and where it finds programs; all are
+    killed at the end."""
     with ExitStack() as stack:
 
         def started(name: str, *arguments: str) -> Process:
-            process = Process(folder / f"{name}.txt", *arguments, *options)
+            process = Process(folder / f"{name}.txt", "farm", *arguments, *options, path=paths.get(name))
             stack.callback(process.popen.wait)
             stack.callback(process.popen.kill)
             return process
@@ -134,8 +136,8 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path:
     }
     with farm(tmp_path, workers) as (address, scheduler, there):
         asked = (
-            "run", CELL, str(no_ones), "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "2",
-            "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
+            "farm", "run", CELL, str(no_ones), "--farm", address, "--only", "test", "--test", PATTERN,
+            "--chunk", "2", "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
         )  # fmt: skip
         night = Process(tmp_path / "night.txt", *asked)
         lost = until(lambda: next((one for one in there.values() if one.guests()), None), night)
@@ -169,13 +171,46 @@ def verdicts_in(history: Path) -> list[Judged]:
         return kept.judged(run="night")
 
 
+BROKEN_QEMU = """#!/bin/sh
+case "$*" in *"-incoming defer"*) echo 'no memory' >&2; exit 1 ;; esac
+exec {real} "$@"
+"""
+
+
+def test_a_fault_of_a_host_is_tried_elsewhere(cell_runs: Lab, tmp_path: Path) -> None:
+    """One worker's QEMU ends whenever a guest is forked: what it fails, the other does; only that one's counts."""
+    history, shims = tmp_path / "history.sqlite", tmp_path / "shims"
+    shims.mkdir()
+    real = shutil.which(f"qemu-system-{cell_runs.cell(CELL).arch}")
+    assert real
+    shim = shims / Path(real).name
+    shim.write_text(BROKEN_QEMU.format(real=real))
+    shim.chmod(0o755)
+    paths = {"broken": f"{shims}:{os.environ['PATH']}"}
+    with farm(tmp_path, {"whole": [], "broken": []}, paths=paths) as (address, _, _):
+        asked = (
+            "farm", "run", CELL, "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "1",
+            "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
+        )  # fmt: skip
+        night = Process(tmp_path / "night.txt", *asked)
+        assert night.popen.wait(LONG) == 0, night.words.read_text()
+    said = night.words.read_text()
+    assert re.search(r"farm.faulted \S+ on \S+ by broken: .*could not fork the guest: no memory", said), said
+    assert "records by whole on " in said and "records by broken" not in said
+    verdicts = verdicts_in(history)
+    assert {row.outcome for row in verdicts} == {"passed"}
+    assert max(Counter((row.cell, row.test) for row in verdicts).values()) == 1
+    kept = list((tmp_path / "runs").rglob("*.try-1/fault.txt"))
+    assert kept and all(path.read_text().startswith("broken on ") for path in kept)
+
+
 def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, tmp_path: Path) -> None:
     """A cell measured twice on a farm: each time all of it on one worker, with ids of its own."""
     history = tmp_path / "history.sqlite"
     with farm(tmp_path, {"one": [], "two": [f"host-{os.uname().nodename}"]}) as (address, _, _):
         for name in ("first", "second"):
             asked = (
-                "run", CELL, "--farm", address, "--only", "perf", "--measure", "size", "--run", name,
+                "farm", "run", CELL, "--farm", address, "--only", "perf", "--measure", "size", "--run", name,
                 "--history", str(history),
             )  # fmt: skip
             run = Process(tmp_path / f"{name}.txt", *asked)
@@ -186,6 +221,26 @@ def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, 
     assert MEASURED in {one.metric.name for one in first}
     assert [(one.metric, one.value) for one in first] == [(one.metric, one.value) for one in second]
     assert not {one.id for one in first} & {one.id for one in second}
+
+
+def test_a_comparison_is_one_workers_and_lands_in_the_history(cell_runs: Lab, tmp_path: Path) -> None:
+    """The kernel's own size, which no boot is needed for, on two filesystems: one is not the kernel's."""
+    history = tmp_path / "history.sqlite"
+    with farm(tmp_path, {"one": [], "none": ["debian-packages"]}) as (address, _, _):
+        asked = (
+            "compare", CELL, "linux:qemu-rofs", "--cell", CELL, "--metric", MEASURED, "--farm", address,
+            "--history", str(history),
+        )  # fmt: skip
+        compared = Process(tmp_path / "compared.txt", *asked)
+        assert compared.popen.wait(LONG) == 0, compared.words.read_text()
+        folder = Process(tmp_path / "folder.txt", "compare", "nowhere", *asked[2:])
+        assert folder.popen.wait(LONG) != 0 and "nowhere is no side" in folder.words.read_text()
+    assert re.search(rf"{MEASURED}\s.*no change", compared.words.read_text())
+    with History(history) as kept:
+        samples, [document] = kept.samples(), kept.documents("comparison")
+    sides = {one.cell: one.value for one in samples if one.metric.name == MEASURED}
+    assert len(sides) == 2 and len(set(sides.values())) == 1
+    assert document.body["judgements"][0]["decision"] == "unchanged"
 
 
 def test_farms_listen_on_loopback_only(tmp_path: Path) -> None:
@@ -223,12 +278,12 @@ def test_what_ran_twice_lands_once(tmp_path: Path) -> None:
     """A lost worker and the one that did its work again tell different seconds of one verdict."""
     with History(tmp_path / "history.sqlite") as history:
         landing = Landing(history, ORDER.run, tmp_path)
-        landing.land(Answer("one", line_of(judged(1.0))))
-        landing.land(Answer("two", line_of(judged(2.0))))
+        landing.land(Answer("one", "here", line_of(judged(1.0))))
+        landing.land(Answer("two", "here", line_of(judged(2.0))))
         resumed = Landing(history, ORDER.run, tmp_path)
-        resumed.land(Answer("three", line_of(judged(3.0))))
+        resumed.land(Answer("three", "here", line_of(judged(3.0))))
         assert history.judged(run=ORDER.run) == [judged(1.0)]
-    assert landing.workers == {"one": 1}
+    assert landing.workers == {"one on here": 1}
     assert resumed.outcomes == {(ORDER.cell, "passed"): 1}
 
 

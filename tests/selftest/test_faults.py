@@ -68,7 +68,7 @@ def write_kernel_code(code: str) -> Callable[[Vm], None]:
         assert vm.debug
         vm.debug.sendall(b"\x03")  # only a guest that stands answers the stub's client
         vm.debug.recv(4096)
-        gdb = GdbRemote(vm.debug)
+        gdb = GdbRemote(vm.debug, vm.pid)
         gdb.write(gdb.register(16), bytes.fromhex(code))
         gdb.resume()
 

@@ -1,0 +1,75 @@
+"""How long an answer may take: seconds of the answerer's own time, not of a host that runs something else.
+
+A process that is starved does not answer, and is not broken. So the time is added to a limit in which it and its
+children, or we ourselves, were ready to run and the host ran others.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+WORTH_WAITING = 0.02
+"""A process that was kept waiting for less than this share of its limit had its time."""
+SLOWEST = 120
+"""So many times its limit is the most that an answer is waited for."""
+
+
+class Patience:
+    """With the process `pid`, for an answer that should take at most `limit` seconds. Begins when it is made."""
+
+    def __init__(self, pid: int, limit: float) -> None:
+        self._pid = pid
+        self._limit = limit
+        self._starved = _starved_seconds(pid)
+        self._granted = 0.0
+        self._begun = False
+
+    def seconds(self) -> float:
+        """How long to wait now: the limit at first, then what the process was kept waiting since; 0 when it is
+        over."""
+        if not self._begun:
+            self._begun = True
+            return self._limit
+        kept = max(0.0, _starved_seconds(self._pid) - self._starved - self._granted)
+        if kept < WORTH_WAITING * self._limit or self._granted > SLOWEST * self._limit:
+            return 0.0
+        self._granted += kept
+        return kept
+
+
+def ran_and_waited(pid: int, thread: int) -> tuple[float, float]:
+    """Seconds that a thread ran, and that it waited for a cpu of the host.
+
+    Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat, in nanoseconds.
+    """
+    ran, waited, _ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
+
+
+def _starved_seconds(pid: int) -> float:
+    """How long the process, its children and this thread were kept waiting by now, the slowest thread of each."""
+    own = _waited(threading.get_native_id(), threading.get_native_id())
+    return own + sum(max((_waited(one, thread) for thread in _threads(one)), default=0.0) for one in _family(pid))
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for thread in _threads(pid):
+        with suppress(OSError, ValueError):
+            for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+                yield from _family(int(child))
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return [int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return []
+
+
+def _waited(pid: int, thread: int) -> float:
+    try:
+        return ran_and_waited(pid, thread)[1]
+    except (OSError, ValueError):
+        return 0.0

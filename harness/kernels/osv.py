@@ -16,7 +16,7 @@ from harness.cell import Cell
 from harness.errors import BuildError
 from harness.events import publish
 from harness.images.contents import Contents
-from harness.kernels import Origin, osv_files, osv_host, osv_layout, osv_recipe
+from harness.kernels import Origin, osv_files, osv_host, osv_launch, osv_layout, osv_recipe
 from harness.kernels.osv_build import run_build
 from harness.kernels.osv_checkout import Checkout, State
 from harness.kernels.osv_recipe import DISKLESS, Building, Modules
@@ -150,6 +150,7 @@ class Osv:
                 raise BuildError(
                     f"The checkout {checkout.root} changed while {cell} was built from it.", "Build again."
                 )
+            osv_launch.check_made(tree.sources / osv_recipe.outputs(cell), cell, contents.modules)
             _collect(tree.sources, out, cell, contents)
         seconds = time.monotonic() - started
         facts = {

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.cell import Cell
-from harness.launch import LD_SO, Launch, launch_of
+from harness.launch import LD_SO, Launch, check_launch, launch_of
 
 EXECUTABLES = "tests-with-linux-ld"
+SAMPLE = "tst-hello"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +78,9 @@ def manifest_of(cell: Cell) -> str:
 def variables_of(module: str, mode: Launch | None) -> list[str]:
     """The build's own variables: where `dl` says so, scripts/manifest_from_host.sh adds glibc and ld.so."""
     return ["dl=linux"] if mode is Launch.LINUX_LD and module == EXECUTABLES else []
+
+
+def check_made(outputs: Path, cell: Cell, module: str) -> None:
+    """Raise `LaunchError` where tests of the cell's launch mode, in the build's outputs, came out otherwise."""
+    if launch_of(cell) and module == module_of(cell):
+        check_launch(cell, f"{module}/{SAMPLE}", outputs / module / SAMPLE)

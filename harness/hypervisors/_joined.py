@@ -22,19 +22,19 @@ class Joined:
     def __init__(self, pid: int, machine: Machine) -> None:
         """`pid` is the guest's process. Raises `HostError`."""
         self._pid = pid
-        self._forwards = forward(pid, machine.forwards)
+        self._forwards = forward(pid, machine.forwards) if machine.forwards else None
         self._uplink: Uplink | None = None
         if wiring_of(machine) is Wiring.NAT:
             try:
                 self._uplink = Uplink(pid)
             except BaseException:
-                self._forwards.close()
+                self.close()
                 raise
 
     @property
     def ports(self) -> Mapping[int, int]:
         """The host port of 127.0.0.1 behind each forwarded guest port."""
-        return self._forwards.ports
+        return self._forwards.ports if self._forwards else {}
 
     def place(self, port: int) -> Place:
         """The guest's port as a process in its network reaches it."""
@@ -42,6 +42,6 @@ class Joined:
 
     def close(self) -> None:
         """End what joins it."""
-        self._forwards.close()
-        if self._uplink:
-            self._uplink.close()
+        for part in (self._forwards, self._uplink):
+            if part:
+                part.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 
 from harness.hypervisors import Place
-from harness.hypervisors._forwards import forward
+from harness.hypervisors._forwards import Forwards, forward
 from harness.hypervisors._nfs_server import NfsServer
 from harness.hypervisors._uplink import Uplink
 from harness.machine import Machine
@@ -28,7 +28,9 @@ class Joined:
         """`pid` is the guest's process. Raises `HostError`."""
         self._pid = pid
         with ExitStack() as made:
-            self._forwards = made.enter_context(closing(forward(pid, machine.forwards)))
+            self._forwards: Forwards | None = None
+            if machine.forwards:
+                self._forwards = made.enter_context(closing(forward(pid, machine.forwards)))
             if wiring_of(machine) is Wiring.NAT:
                 made.enter_context(closing(Uplink(pid)))
             if machine.devices.nfs:
@@ -38,7 +40,7 @@ class Joined:
     @property
     def ports(self) -> Mapping[int, int]:
         """The host port of 127.0.0.1 behind each forwarded guest port."""
-        return self._forwards.ports
+        return self._forwards.ports if self._forwards else {}
 
     def place(self, port: int) -> Place:
         """The guest's port as a process in its network reaches it."""

@@ -17,17 +17,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from harness.apps import Source
 from harness.apps.answers import complaint
+from harness.apps.compiled import compiled
 from harness.cell import Cell
 from harness.errors import CellError, HypervisorError
 from harness.fitting import fitted
 from harness.host_networks import VHOST, tried_network
 from harness.hypervisors import hypervisor
 from harness.hypervisors._qemu_devices import network
+from harness.images.contents import Contents
 from harness.lab import Lab
 from harness.machine import Devices, Image, Machine
 from harness.networks import GUEST_ADDRESS, HOST_ADDRESS, Wiring, isolated
@@ -43,6 +47,7 @@ SERVER = f"sh -c 'while :; do echo {GREETING} | nc -l -p {PORT}; done'"
 MARK = "OSV_HARNESS_NETWORKS_MARK"
 RUN = Path(__file__).with_name("tap_run.py")
 OUTSIDE = "198.51.100.1"  # an address for documentation: RFC 5737
+ASK = Source(Path(__file__).with_name("guest_programs") / "ask.c", "c", "/usr/bin/ask")
 IP, NFT = (shutil.which(name) or shutil.which(name, path="/usr/sbin") for name in ("ip", "nft"))
 
 
@@ -88,21 +93,23 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
     assert seen[1:] in ([], ["vhost"])
 
 
-def test_a_guest_on_a_bridge_reaches_nothing_outside_and_one_with_nat_does(lab: Lab) -> None:
+@pytest.mark.parametrize("kernel", ["linux", "osv"])
+def test_a_guest_on_a_bridge_reaches_nothing_outside_and_one_with_nat_does(lab: Lab, kernel: str) -> None:
     """Both in a network that stands for this host's, so that the test needs no other: it has one address and a
     server there, which slirp4netns, a process of that network, can reach."""
+    _skip_without_a_checkout(lab, kernel)
     for variant, reached in (("tap", False), ("tap-nat", True)):
-        cell = _runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
-        lab.runner(cell).prepare()
+        cell = _runnable(lab, f"{kernel}:x86_64-qemu-rofs/{variant}")
+        _image_that_asks(lab, cell)  # while there is a network by which to fetch its libraries
         said = _in_a_network_of_its_own(str(cell))
+        assert said["ended"], said
         assert ("from outside" in said["console"]) is reached, said
 
 
 @pytest.mark.parametrize("kernel", ["linux", "osv"])
 def test_eight_guests_at_once_have_one_address_and_disturb_nobody(lab: Lab, kernel: str) -> None:
     """Each of a run of its own; half of the runs are killed, and the others' guests neither hear nor see that."""
-    if kernel == "osv" and lab.osv_root is None:
-        pytest.skip("OSV_ROOT names no OSv checkout")
+    _skip_without_a_checkout(lab, kernel)
     cell = _runnable(lab, f"{kernel}:x86_64-qemu-rofs/tap")
     with ExitStack() as stack:
         runs = [stack.enter_context(_Run(cell, f"word-{number}")) for number in range(GUESTS)]
@@ -242,7 +249,7 @@ class _Run:
         return said
 
 
-def _in_a_network_of_its_own(cell: str) -> dict[str, str]:
+def _in_a_network_of_its_own(cell: str) -> dict[str, Any]:
     """What the console of a guest shows that asks a server of a network that stands for this host's."""
     link = f"ip link add outside type bridge; ip addr add {OUTSIDE}/24 dev outside; ip link set outside up"
     script = f'PATH=$PATH:/usr/sbin; ip link set lo up; {link}; exec "$@"'
@@ -250,7 +257,7 @@ def _in_a_network_of_its_own(cell: str) -> dict[str, str]:
     command = ["unshare", *own, "--net", "sh", "-c", script, "sh", sys.executable, __file__, "ask", cell]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    said: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return said
 
 
@@ -266,9 +273,12 @@ def _ask_outside(name: str) -> None:
 
     threading.Thread(target=serve, daemon=True).start()
     lab = Lab()
-    run = lab.run(lab.cell(name), Program("asks", f"nc -w 20 {OUTSIDE} {PORT} < /dev/null || true", 120))
+    cell = lab.cell(name)
+    program = Program("asks", f"{ASK.program} {OUTSIDE} {PORT}", 120, good_statuses=(0, 1))
+    run = lab.run_on(_image_that_asks(lab, cell), program)
     console = bytes(run.transcript.raw).decode("utf-8", "replace")
-    print(json.dumps({"outcome": run.verdict.outcome, "reason": run.verdict.reason, "console": console}))
+    ended = run.verdict.outcome is Outcome.PASSED
+    print(json.dumps({"ended": ended, "reason": run.verdict.reason, "console": console}))
 
 
 def _boot_for_ever(name: str) -> None:
@@ -296,6 +306,16 @@ def _runnable(lab: Lab, name: str) -> Cell:
     except CellError as error:
         pytest.skip(str(error))
     return cell
+
+
+def _image_that_asks(lab: Lab, cell: Cell) -> Image:
+    made = {ASK.program: compiled(ASK, cell.arch, lab.cache)}
+    return lab.image_with(cell, Contents(packages=(), made=made, programs=(ASK.program,)))
+
+
+def _skip_without_a_checkout(lab: Lab, kernel: str) -> None:
+    if kernel == "osv" and lab.osv_root is None:
+        pytest.skip("OSV_ROOT names no OSv checkout")
 
 
 def _skip_without(name: str) -> None:

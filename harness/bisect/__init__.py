@@ -14,6 +14,8 @@ from typing import Protocol, Self
 from harness.errors import HarnessError
 from harness.measure import Better, Metric
 
+SIZES = ("MiB", "bytes")
+"""Units of what the layout of the code does not move."""
 LAYOUT = 0.003
 """How much, of the level, a speed commonly moves with the layout of the code alone (Mytkowicz et al. 2009)."""
 
@@ -41,7 +43,8 @@ class Measure:
         """The measure that a metric is."""
         if metric.exact:
             return cls(metric.name, metric.unit, Kind.EXACT, metric.better, 0.0)
-        return cls(metric.name, metric.unit, Kind.NOISY, metric.better)
+        layout = 0.0 if metric.unit in SIZES else LAYOUT
+        return cls(metric.name, metric.unit, Kind.NOISY, metric.better, layout)
 
     @classmethod
     def test(cls, name: str) -> Self:

@@ -74,7 +74,7 @@ def enough_boots(state: State, mass: Array, channel: Channel) -> int:
     bits = channel.bits(middle, np.zeros(1), np.zeros(1), ladder)[0]
     if bits.max() <= NOTHING:
         return 1
-    return _deserved(bits, state.build_seconds() + ladder * state.effort.boot_seconds)
+    return _deserved(bits, state.build_seconds() + ladder * state.boot_seconds())
 
 
 def _deserved(bits: Array, seconds: Array) -> int:
@@ -105,7 +105,7 @@ def _told(state: State, channel: Channel, options: Sequence[_Option], ladder: Ar
 
 
 def _seconds(state: State, options: Sequence[_Option], ladder: Array) -> Array:
-    return np.array([one.seconds for one in options])[:, None] + ladder * state.effort.boot_seconds
+    return np.array([one.seconds for one in options])[:, None] + ladder * state.boot_seconds()
 
 
 def bits_missing(mass: Array) -> float:

@@ -53,9 +53,8 @@ def outlook(state: State) -> Outlook | None:
         return None
     left = np.flatnonzero(mass >= LEAST * mass.max())
     builds = int(np.ceil(bits_missing(blocks(state, mass)) - 0.5))
-    return Outlook(
-        mass, int(left[0]), int(left[-1]), float(blocks(state, mass).max()), builds, builds * state.build_seconds()
-    )
+    each = state.build_seconds() + state.boot_seconds() * state.boots / len(state.builds)
+    return Outlook(mass, int(left[0]), int(left[-1]), float(blocks(state, mass).max()), builds, builds * each)
 
 
 def _mass(state: State) -> Array | None:

@@ -55,10 +55,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """One boot, and the value that it gave."""
+    """One boot, the value that it gave, and the whole seconds that it took."""
 
     key: Key
     value: float
+    seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from math import isfinite
+from time import monotonic
 
 from harness.bisect import Broken, Builder, Built, Effort, Key, Line, Measure, Plan
 from harness.bisect.answer import Answer, Check, Outcome
@@ -160,6 +161,7 @@ class Session:
         while left:
             # whoever wants most, so that a resumed session goes on in the same order
             key = max(left, key=lambda one: left[one])
+            began = monotonic()
             value = self._builder.boot(key)
             if isinstance(value, Broken):
                 publish("bisect.broken", self.state.line.commits[key.index], value.why)
@@ -168,7 +170,7 @@ class Session:
                 continue
             if not isfinite(value):
                 raise HarnessError(f"A boot gave {value} as {self.state.measure.name}.")
-            self._record(Booted(key, float(value)))
+            self._record(Booted(key, float(value), round(monotonic() - began)))
             left[key] -= 1
             if not left[key]:
                 del left[key]

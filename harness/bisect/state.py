@@ -35,6 +35,7 @@ class State:
         self.plans: list[Plan] = []
         self.began: list[Key] = []
         self.boots = 0
+        self.booted_seconds = 0
         self.drifts: list[float] = []
         self.drift_plans: list[int] = []
         self.checks: list[Checked] = []
@@ -66,8 +67,9 @@ class State:
             case Failed(key, why):
                 self.broken[key] = why
                 self.values.pop(self.same_as(key), None)
-            case Booted(key, value):
+            case Booted(key, value, seconds):
                 self.boots += 1
+                self.booted_seconds += seconds
                 self.values.setdefault(self.same_as(key), []).append((len(self.plans), value))
             case Drifted(change):
                 self.drifts.append(change)
@@ -157,3 +159,7 @@ class State:
         """What a build is expected to take: the mean of those that were made here, or else what was said."""
         taken = [built.seconds for built in self.builds.values() if not built.cached and built.seconds > 0]
         return sum(taken) / len(taken) if taken else self.effort.build_seconds
+
+    def boot_seconds(self) -> float:
+        """What a boot is expected to take: the mean of those so far, and at least what was said."""
+        return max(self.effort.boot_seconds, self.booted_seconds / max(1, self.boots))

@@ -8,16 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.bisect import FRESH, REVERTED, Broken, Built, Effort, Key, Kind, Line, Measure
+from harness.bisect import FRESH, REVERTED, Broken, Built, Effort, Key, Kind, Line, Measure, Plan
 from harness.bisect.answer import Answer, Check, Outcome, Warn
+from harness.bisect.decide import decide
 from harness.bisect.journal import Memory
 from harness.bisect.outlook import outlook
-from harness.bisect.records import Began, Booted, Checked, Concluded
+from harness.bisect.records import Began, Booted, Checked, Concluded, Finished, Opened
 from harness.bisect.replay import replayed
 from harness.bisect.session import Session
+from harness.bisect.state import State
 from harness.bisect.verification import CHECKS, checks_of, rebuilt, relaid
 from harness.errors import HarnessError
-from harness.measure import Better
+from harness.measure import Better, Metric
 
 EXACT = Measure("boot.instructions", "", Kind.EXACT, layout=0.0)
 NOISY = Measure("boot.wall", "s", layout=0.0)
@@ -358,6 +360,37 @@ def test_a_journal_is_replayed_to_its_answer() -> None:
     cut = next(at for at, one in enumerate(journal.records) if isinstance(one, Checked)) // 2
     with pytest.raises(HarnessError, match="can't be replayed"):
         replayed(journal.records[:cut])
+
+
+@pytest.mark.parametrize(("taken", "said"), [((60, 90), 75.0), ((0, 1), 1.0)])
+def test_what_a_boot_takes_is_what_boots_took_and_at_least_what_was_said(
+    taken: Sequence[int], said: float
+) -> None:
+    state = State(Opened(line(3), NOISY, Effort(boot_seconds=1.0)))
+    state.apply(Finished(Key(0), Built("a", 180.0)))
+    for seconds in taken:
+        state.apply(Booted(Key(0), 13.0, seconds))
+    assert state.boot_seconds() == said
+
+
+def test_boots_that_take_long_are_few() -> None:
+    """Of the same ends, and the same noise."""
+    asked = []
+    for seconds in (0, 600):
+        state = State(Opened(line(25), NOISY, Effort()))
+        for at, level in ((0, 100.0), (25, 103.0)):
+            state.apply(Finished(Key(at), Built(f"{at}", 180.0)))
+            for value in (-1.0, 0.0, 1.0, -1.0, 0.0, 1.0, -1.0, 1.0):
+                state.apply(Booted(Key(at), level + value, seconds))
+        plan = decide(state, Commits(step(25, (9, 103.0))))
+        assert isinstance(plan, Plan)
+        asked.append(plan.boots[0][1])
+    assert asked[0] > asked[1]
+
+
+def test_code_layout_moves_no_size() -> None:
+    assert Measure.of(Metric("memory.minimum", "MiB")).layout == 0.0
+    assert Measure.of(Metric("boot.wall", "s")).layout > 0.0
 
 
 def test_the_outlook_narrows_to_the_culprit() -> None:

@@ -168,8 +168,8 @@ def test_every_value_of_every_axis_and_every_option_is_in_some_valid_cell_of_osv
         assert {getattr(cell, axis) for cell in valid} == set(matrix.axes[axis].values)
     for arch, profiles in PROFILES.items():
         assert {cell.profile for cell in valid if cell.arch == arch} == set(profiles.split())
-    nightly = {option for cell in matrix.set("nightly", "osv") for option in cell.options}
-    assert nightly == set(matrix.options)
+    sets = [*matrix.set("nightly", "osv"), *matrix.set("launch", "osv")]
+    assert {option for cell in sets for option in cell.options} == set(matrix.options)
 
 
 def test_sets_hold_valid_cells_only_and_each_once(matrix: Matrix) -> None:

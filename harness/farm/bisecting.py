@@ -16,7 +16,7 @@ from harness.events import publish
 from harness.farm import candidates
 from harness.farm.abilities import HOST, TOOLS, lacking
 from harness.farm.asking import heard, plain, workers_of
-from harness.farm.calling import Caller, NobodyError, place
+from harness.farm.calling import Caller, place
 from harness.farm.candidates import Asked, Made
 from harness.farm.cluster import connect
 from harness.farm.spreading import Farm, order_of
@@ -67,7 +67,9 @@ class FarmBench:
         """What is measured, as a boot of the good end tells."""
         if self._question.test:
             return Measure.test(self._question.test)
-        return self._caller.call(candidates.measure, self._asked, wanted=self._at(self._home.host))
+        return self._caller.call(
+            candidates.measure, self._asked, wanted=self._at(self._home.host), workers=[self._home.worker]
+        )
 
     def lay_out(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move; boot on one host what has noise."""
@@ -76,7 +78,8 @@ class FarmBench:
 
     def build(self, key: Key) -> Built | Broken:
         """Build it on any worker, and hand it over where it is to be booted elsewhere."""
-        made = self._caller.call(candidates.build, self._asked, key)
+        near = [self._home.worker] if key == Key(0) else []  # which was built there to be measured
+        made = self._caller.call(candidates.build, self._asked, key, workers=near)
         self._made[key] = made
         here = self._home
         if self.host and made.entries and (made.place.host, made.place.cache) != (here.host, here.cache):
@@ -86,14 +89,8 @@ class FarmBench:
     def boot(self, key: Key) -> float | Broken:
         """Boot it once on the one host, or where it was built."""
         made = self._made.get(key)
-        try:
-            near = [made.place.worker] if made and not self.host else []
-            read = self._caller.call(candidates.boot, self._asked, key, wanted=self._at(self.host), workers=near)
-        except NobodyError:
-            if not made or self.host:
-                raise
-            publish("farm.moved", made.place.worker, "is gone: what it built is built and booted elsewhere")
-            read = self._caller.call(candidates.boot, self._asked, key)
+        near = [made.place.worker] if made and not self.host else []
+        read = self._caller.call(candidates.boot, self._asked, key, wanted=self._at(self.host), workers=near)
         self.samples.setdefault(key, []).extend(read.samples)
         return read.value
 

@@ -15,6 +15,7 @@ from harness.host_needs import NEEDS, Capability, surroundings, tried
 from harness.host_networks import NETWORKS, tried_network
 from harness.host_proof import Proof, proved
 from harness.matrix import did_you_mean, host_arch
+from harness.patience import run_within
 
 ARCHES = ("x86_64", "aarch64")
 MINIMUM_QEMU = (7, 2)
@@ -151,9 +152,12 @@ def _find_qemu(arch: str) -> Qemu:
 def _output(program: str, *arguments: str) -> str:
     """What a program printed. Raises `HostError` with its own words if it fails."""
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=20)
+        done = run_within([program, *arguments], 20)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(f"{program} can't be run: {error}", "Reinstall it.") from error
     if done.returncode:
-        raise HostError(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()[:400]}", "Reinstall it.")
-    return done.stdout
+        raise HostError(
+            f"{program} {' '.join(arguments)} failed: {done.stderr.decode('utf-8', 'replace').strip()[:400]}",
+            "Reinstall it.",
+        )
+    return done.stdout.decode("utf-8", "replace")

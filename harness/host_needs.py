@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.images.packages import KEYRING, SUITE, mirror
 from harness.matrix import host_arch
+from harness.patience import run_within
 
 ELSEWHERE = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
 """Where programs are that are not in every PATH: e2fsprogs', virtiofsd."""
@@ -205,10 +206,10 @@ def _say(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str |
     if path is None:
         return None
     try:
-        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=timeout)
+        done = run_within([path, *arguments], timeout)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", (done.stdout + done.stderr).decode("utf-8", "replace"))
     lines = [line.strip() for line in plain.splitlines()]
     telling = next((line for line in lines if re.search(r"\d+\.\d+", line)), None)
     if done.returncode and telling is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.cache import Cache, digest_of
 from harness.errors import HostError
+from harness.patience import run_within
 from harness.tied import tied
 
 KVM = Path("/dev/kvm")
@@ -108,7 +109,7 @@ def prove(binary: Path, arch: str, accelerator: str) -> Proof:
         # A probe that is killed takes its QEMU along.
         qemu = tied(command(str(binary), arch, accelerator, guest.name))
         try:
-            done = subprocess.run(qemu, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMITS[accelerator])
+            done = run_within(qemu, LIMITS[accelerator])
         except subprocess.TimeoutExpired:
             return Proof(accelerator, arch, False, LIMITS[accelerator], "a tiny guest started and never answered")
         except OSError as error:

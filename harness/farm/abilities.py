@@ -20,7 +20,7 @@ from harness.lab import Lab
 from harness.matrix import host_arch
 
 CODE = Path(matrix.__file__).parent
-TOOLS = "tools-"
+TOOLS, HOST = "tools-", "host-"
 
 
 def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
@@ -36,7 +36,7 @@ def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
             continue
         if host.capability(f"{accelerator}-{arch}").present:
             found |= {f"arch-{arch}", f"arch-{arch}-{accelerator}"}
-    found |= {"kernel-linux", own_code(), f"host-{os.uname().nodename}"}
+    found |= {"kernel-linux", own_code(), f"{HOST}{os.uname().nodename}"}
     if lab.osv_root:
         found |= {"kernel-osv", f"osv-{checkout_digest(lab.osv_root)}", *_tools(lab)}
     return frozenset(found) - set(without)

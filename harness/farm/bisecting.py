@@ -14,9 +14,9 @@ from harness.bisect.records import Opened
 from harness.errors import HostError
 from harness.events import publish
 from harness.farm import candidates
-from harness.farm.abilities import TOOLS, lacking
+from harness.farm.abilities import HOST, TOOLS, lacking
 from harness.farm.asking import heard, plain, workers_of
-from harness.farm.calling import Caller, NobodyError, place
+from harness.farm.calling import Caller, place
 from harness.farm.candidates import Asked, Made
 from harness.farm.cluster import connect
 from harness.farm.spreading import Farm, order_of
@@ -49,8 +49,11 @@ class FarmBench:
         self._asked = Asked(
             order, commits.good, commits.bad, question.metric, question.test, question.duration, question.through
         )
-        self._caller = Caller(client, {*order.needs, self._tools()}, RESUME)
-        self._home = self._caller.call(place, wanted=self._at(self.host))
+        needs = {*order.needs, *self._at(self.host)}
+        tools = self._most(needs, f"{TOOLS}{question.cell.arch}-")
+        host = self._most({*needs, tools}, HOST).removeprefix(HOST)
+        self._caller = Caller(client, {*order.needs, tools}, RESUME)
+        self._home = self._caller.call(place, wanted=self._at(host))
         self._made: dict[Key, Made] = {}
         self.layouts = 1
         self.samples: dict[Key, list[Sample]] = {}
@@ -64,7 +67,9 @@ class FarmBench:
         """What is measured, as a boot of the good end tells."""
         if self._question.test:
             return Measure.test(self._question.test)
-        return self._caller.call(candidates.measure, self._asked, wanted=self._at(self._home.host))
+        return self._caller.call(
+            candidates.measure, self._asked, wanted=self._at(self._home.host), workers=[self._home.worker]
+        )
 
     def lay_out(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move; boot on one host what has noise."""
@@ -73,7 +78,8 @@ class FarmBench:
 
     def build(self, key: Key) -> Built | Broken:
         """Build it on any worker, and hand it over where it is to be booted elsewhere."""
-        made = self._caller.call(candidates.build, self._asked, key)
+        near = [self._home.worker] if key == Key(0) else []  # which was built there to be measured
+        made = self._caller.call(candidates.build, self._asked, key, workers=near)
         self._made[key] = made
         here = self._home
         if self.host and made.entries and (made.place.host, made.place.cache) != (here.host, here.cache):
@@ -83,14 +89,8 @@ class FarmBench:
     def boot(self, key: Key) -> float | Broken:
         """Boot it once on the one host, or where it was built."""
         made = self._made.get(key)
-        try:
-            near = [made.place.worker] if made and not self.host else []
-            read = self._caller.call(candidates.boot, self._asked, key, wanted=self._at(self.host), workers=near)
-        except NobodyError:
-            if not made or self.host:
-                raise
-            publish("farm.moved", made.place.worker, "is gone: what it built is built and booted elsewhere")
-            read = self._caller.call(candidates.boot, self._asked, key)
+        near = [made.place.worker] if made and not self.host else []
+        read = self._caller.call(candidates.boot, self._asked, key, wanted=self._at(self.host), workers=near)
         self.samples.setdefault(key, []).extend(read.samples)
         return read.value
 
@@ -108,20 +108,16 @@ class FarmBench:
         except Exception as error:  # a lost worker, a full disk: nothing is lost but time
             publish("farm.not_handed_over", made.place.worker, plain(f"{type(error).__name__}: {error}"))
 
-    def _tools(self) -> str:
-        """The tools that most of the workers have that can do it, of the journal's host if it names one."""
+    def _most(self, wanted: Collection[str], begins: str) -> str:
+        """The word that most of the workers say that have all that is wanted, of those that begin so. Raises
+        `HostError` where there is none."""
         there = workers_of(self._client)
-        wanted = {*self._asked.order.needs, *self._at(self.host)}
-        begins = f"{TOOLS}{self._question.cell.arch}-"
-        words = [
-            next(iter(sorted(one for one in abilities if one.startswith(begins))), "")
-            for abilities in there.values()
-            if wanted <= abilities
-        ]
-        if not any(words):
+        able = [abilities for abilities in there.values() if abilities.issuperset(wanted)]
+        words = Counter(word for abilities in able for word in sorted(abilities) if word.startswith(begins))
+        if not words:
             why = lacking(self._lab, self._question.cell, frozenset(wanted), there)
-            raise HostError(f"The farm can't bisect on {self._question.cell}: {why}.")
-        return Counter(filter(None, words)).most_common(1)[0][0]
+            raise HostError(f"The farm can't bisect on {self._question.cell}: {why}.", RESUME)
+        return words.most_common(1)[0][0]
 
     def _at(self, host: str) -> Collection[str]:
-        return (f"host-{host}",) if host else ()
+        return (f"{HOST}{host}",) if host else ()

@@ -78,8 +78,9 @@ class Caller:
             try:
                 result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted, workers=others))
             except NobodyError:
-                if not failed or not others:
+                if not others:
                     raise
+                publish("farm.moved", ", ".join(others), "is gone: done elsewhere")
                 result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted))
             if not isinstance(result, Failure):
                 answer: T = result

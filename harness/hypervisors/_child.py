@@ -14,7 +14,7 @@ from time import monotonic
 from harness.console.transcript import printable
 from harness.errors import HostError
 from harness.hypervisors import Vcpu
-from harness.hypervisors._patience import ran_and_waited
+from harness.patience import ran_and_waited
 from harness.tied import tied
 
 MOST_WORDS = 1 << 16  # bytes

@@ -6,7 +6,7 @@ Source: "GDB Remote Serial Protocol", appendix E of the GDB manual.
 import socket
 
 from harness.errors import HypervisorError
-from harness.hypervisors._patience import Patience
+from harness.patience import Patience
 
 ANSWER_SECONDS = 10.0
 

@@ -8,7 +8,7 @@ from typing import Any
 from qemu.qmp import ExecuteError, QMPClient, QMPError, Runstate
 
 from harness.errors import HypervisorError
-from harness.hypervisors._patience import Patience
+from harness.patience import Patience
 
 ANSWER_SECONDS = 10.0
 

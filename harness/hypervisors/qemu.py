@@ -20,13 +20,13 @@ from harness.host import Host
 from harness.hypervisors import Cause, Ending, Place, Template, Vcpu, _migration
 from harness.hypervisors._joined import Joined, wiring_of
 from harness.hypervisors._overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
-from harness.hypervisors._patience import ran_and_waited
 from harness.hypervisors._qemu_command import Board, Wires, board_for, command_line
 from harness.hypervisors._qemu_devices import Memory
 from harness.hypervisors._qmp import Qmp
 from harness.hypervisors._virtiofsd import Virtiofsd, line
 from harness.machine import Machine
 from harness.networks import isolated
+from harness.patience import ran_and_waited
 from harness.tied import tied
 
 LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from harness.hypervisors._patience import Patience
+from harness.patience import Patience, run_within
 
 LIMIT = 0.1
 LONG = 60.0  # seconds; only a process that is not starved needs them
@@ -80,3 +80,11 @@ def test_one_that_is_gone_is_given_up() -> None:
         while (left := patience.seconds()) and time.monotonic() < until:
             time.sleep(left)
         assert not left
+
+
+def test_a_program_has_its_limit_in_its_own_time() -> None:
+    """One that sleeps is ended at its limit; one that ends is heard."""
+    done = run_within([sys.executable, "-c", "print(1); raise SystemExit(3)"], LONG)
+    assert (done.returncode, done.stdout) == (3, b"1\n")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_within(["sleep", "1000"], LIMIT)

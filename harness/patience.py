@@ -4,8 +4,9 @@ A process that is starved does not answer, and is not broken. So the time is add
 children, or we ourselves, were ready to run and the host ran others.
 """
 
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +37,22 @@ class Patience:
             return 0.0
         self._granted += kept
         return kept
+
+
+def run_within(
+    command: Sequence[str], limit: float, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, with what it printed. Raises TimeoutExpired if it takes longer than its limit in
+    seconds of its own time, and OSError if it can't be run."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment) as process:
+        patience = Patience(process.pid, limit)
+        while left := patience.seconds():
+            with suppress(subprocess.TimeoutExpired):
+                printed, errors = process.communicate(timeout=left)
+                return subprocess.CompletedProcess(command, process.returncode, printed, errors)
+        process.kill()
+    raise subprocess.TimeoutExpired(command, limit)
 
 
 def ran_and_waited(pid: int, thread: int) -> tuple[float, float]:

@@ -74,7 +74,7 @@ def _run_tests(visitor: Visitor, checkout: Path, name: str, cell: Cell) -> None:
     with tempfile.TemporaryDirectory(prefix="osv-harness-rest-") as folder:
         out, words = Path(folder) / "results", Path(folder) / "words"
         with out.open("wb") as results, words.open("wb") as errors:
-            command = tied([PYTHON, "-B", str(SCRIPT), json.dumps(asked)])
+            command = tied([PYTHON, "-I", "-B", str(SCRIPT), json.dumps(asked)])
             process = subprocess.Popen(
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=results, stderr=errors
             )

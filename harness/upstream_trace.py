@@ -81,7 +81,7 @@ def _run(visitor: Visitor, script: Path, arguments: list[str], folder: str) -> t
     until = monotonic() + PATIENCE
     with out.open("wb") as said:
         process = subprocess.Popen(
-            tied([upstream_rest.PYTHON, "-B", str(script), *arguments]),
+            tied([upstream_rest.PYTHON, "-E", "-B", str(script), *arguments]),
             cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
         )  # fmt: skip
         while process.poll() is None and monotonic() < until and not visitor.gone.wait(0.1):

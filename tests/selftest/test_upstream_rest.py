@@ -57,7 +57,7 @@ def ask(checkout: Path, cell: str) -> subprocess.CompletedProcess[str]:
         "checkout": str(checkout), "listings": "httpserver-api", "folder": "api", "port": 8123,
         "left out": upstream_rest.left_out(Lab().cell(cell)),
     }  # fmt: skip
-    command = [sys.executable, "-B", str(upstream_rest.SCRIPT), json.dumps(asked)]
+    command = [sys.executable, "-I", "-B", str(upstream_rest.SCRIPT), json.dumps(asked)]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -234,6 +234,21 @@ def test_another_bisections_journal_is_refused(tmp_path: Path) -> None:
             session(journal, NOISY)
 
 
+def test_a_journal_of_one_host_is_no_others(tmp_path: Path) -> None:
+    """What a farm's host measured is not gone on with here; one from before there were farms is."""
+    path = tmp_path / "journal.jsonl"
+    with File(path) as journal:
+        opened = Session(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
+        Session(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
+        with pytest.raises(HarnessError, match="another bisection"):
+            session(journal, NOISY)
+    assert opened.state.line == line()
+    row = json.loads(path.read_text())
+    assert row.pop("host") == "one"
+    first = from_json(row)
+    assert isinstance(first, Opened) and first.host == ""
+
+
 def test_two_sessions_do_not_share_a_journal(tmp_path: Path) -> None:
     with File(tmp_path / "j"), pytest.raises(HarnessError, match="Another session"):
         File(tmp_path / "j")
@@ -282,6 +297,7 @@ RECORDS = st.one_of(
     st.builds(Drifted, FLOATS),
     st.builds(Checked, st.text(), st.sampled_from([True, False, None]), st.text()),
     st.just(Opened(line(), NOISY, Effort())),
+    st.just(Opened(line(), NOISY, Effort(), host="one")),
     st.just(Answered({"outcome": "found"})),
 )
 

@@ -310,7 +310,7 @@ def _runnable(lab: Lab, name: str) -> Cell:
 
 def _image_that_asks(lab: Lab, cell: Cell) -> Image:
     made = {ASK.program: compiled(ASK, cell.arch, lab.cache)}
-    return lab.image_with(cell, Contents(packages=(), made=made, programs=(ASK.program,)))
+    return lab.image_with(cell, Contents(packages=("libc6",), made=made, programs=(ASK.program,)))
 
 
 def _skip_without_a_checkout(lab: Lab, kernel: str) -> None:

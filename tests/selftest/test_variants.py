@@ -79,7 +79,7 @@ def test_a_linux_guest_has_the_devices_of_its_variant(lab: Lab, arch: str, name:
 
 
 def test_every_variant_that_linux_can_have_is_asked_about(lab: Lab) -> None:
-    asked = {name for _, name in QUESTIONS} | {"virtiofs"}
+    asked = {name for _, name in QUESTIONS} | {"virtiofs", "nfs"}  # the last by test_nfs.py
     cells = [
         lab.matrix.parse(f"linux:{arch}-qemu-rofs/{name}", "linux")
         for arch in ("x86_64", "aarch64")

@@ -82,10 +82,10 @@ def _run_tests(visitor: Visitor, checkout: Path, name: str, cell: Cell) -> None:
                 pass
             process.kill()
             process.wait()
+        if visitor.gone.is_set():
+            return
         rows = [json.loads(line) for line in out.read_text(errors="replace").splitlines() if line.startswith("{")]
         said = words.read_text(errors="replace").strip().splitlines()[-1:]
-    if visitor.gone.is_set():
-        return
     if process.returncode != 0 or not any(row["outcome"] != "skipped" for row in rows):
         raise HostError(f"OSv's tests of its REST API did not run: {' '.join(said) or process.returncode}")
     for row in rows:

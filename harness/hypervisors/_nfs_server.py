@@ -11,9 +11,11 @@ import shutil
 import subprocess
 from time import monotonic
 
+from harness.console.transcript import printable
 from harness.errors import HostError
 from harness.host_needs import ELSEWHERE
 from harness.networks import HOST_ADDRESS, NFS_EXPORT, entering
+from harness.patience import Patience
 
 PROGRAMS = ("ganesha.nfsd", "rpcbind")
 READY = b"NFS SERVER INITIALIZED"
@@ -32,7 +34,7 @@ LOG {{ Default_Log_Level = EVENT; }}
 SCRIPT = f"""set -e
 PATH=$PATH:/usr/sbin:/sbin
 mount -t tmpfs -o size=1m,mode=755 none /run
-mount -t tmpfs -o size=256m,mode=755 none /mnt
+mount -t tmpfs -o size=256m,mode=755,nodev,nosuid,noexec none /mnt
 mkdir -m 777 {NFS_EXPORT}
 mkdir /mnt/state /run/rpcbind
 printf %s "$1" > /mnt/ganesha.conf
@@ -64,17 +66,26 @@ class NfsServer:
             raise HostError(f"nsenter can't be run: {error.strerror}.", "Install util-linux.") from error
         finally:
             os.close(theirs)
-        self._wait_until_ready()
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
 
     def _wait_until_ready(self) -> None:
-        said, until = b"", monotonic() + READY_SECONDS
+        patience = Patience(self._process.pid, READY_SECONDS)
+        said, until = b"", monotonic() + patience.seconds()
         while READY not in said:
             came = select.select([self._words], [], [], max(0.0, until - monotonic()))[0]
             more = os.read(self._words, 1 << 12) if came else b""
-            if not more:
-                self.close()
-                last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
-                raise HostError(f"The NFS server does not come up: {last or 'it says nothing'}", "See its log.")
+            if not came and (longer := patience.seconds()):
+                until = monotonic() + longer
+            elif not more:
+                last = printable(said.strip().rpartition(b"\n")[2])
+                raise HostError(
+                    f"The NFS server does not come up: {last or 'it says nothing'}",
+                    "It is ganesha.nfsd, and takes root: see what `osv-harness doctor` says of it.",
+                )
             said += more
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cells_here import runnable
 
 from harness.apps import Source
 from harness.apps.answers import complaint
@@ -65,7 +66,7 @@ def nothing_changes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("variant", ["tap", "tap-nat", "tap-multiqueue", "vhost"])
 def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str) -> None:
     """By the forwarded port, and by its own address from inside its network."""
-    cell = _runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
+    cell = runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
     seen: list[str] = []
 
     def act(visitor: Visitor) -> None:
@@ -99,7 +100,7 @@ def test_a_guest_on_a_bridge_reaches_nothing_outside_and_one_with_nat_does(lab: 
     server there, which slirp4netns, a process of that network, can reach."""
     _skip_without_a_checkout(lab, kernel)
     for variant, reached in (("tap", False), ("tap-nat", True)):
-        cell = _runnable(lab, f"{kernel}:x86_64-qemu-rofs/{variant}")
+        cell = runnable(lab, f"{kernel}:x86_64-qemu-rofs/{variant}")
         _image_that_asks(lab, cell)  # while there is a network by which to fetch its libraries
         said = _in_a_network_of_its_own(str(cell))
         assert said["ended"], said
@@ -110,7 +111,7 @@ def test_a_guest_on_a_bridge_reaches_nothing_outside_and_one_with_nat_does(lab: 
 def test_eight_guests_at_once_have_one_address_and_disturb_nobody(lab: Lab, kernel: str) -> None:
     """Each of a run of its own; half of the runs are killed, and the others' guests neither hear nor see that."""
     _skip_without_a_checkout(lab, kernel)
-    cell = _runnable(lab, f"{kernel}:x86_64-qemu-rofs/tap")
+    cell = runnable(lab, f"{kernel}:x86_64-qemu-rofs/tap")
     with ExitStack() as stack:
         runs = [stack.enter_context(_Run(cell, f"word-{number}")) for number in range(GUESTS)]
         for run in runs:
@@ -130,7 +131,7 @@ def test_eight_guests_at_once_have_one_address_and_disturb_nobody(lab: Lab, kern
 @pytest.mark.parametrize("variant", ["tap", "tap-nat"])
 def test_a_killed_run_takes_its_guests_networks_along(lab: Lab, variant: str) -> None:
     """SIGKILL at any moment, while a network is made included; nobody is left to tidy up."""
-    cell = _runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
+    cell = runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
     lab.runner(cell)  # built by now
     dice = random.Random(5)
     for _ in range(KILLS):
@@ -297,15 +298,6 @@ def _asked_inside(entering_words: list[str], host: str, port: int) -> str:
     program = f"import socket; print(socket.create_connection(('{host}', {port}), 20).recv(99).decode())"
     done = subprocess.run([*entering_words, sys.executable, "-c", program], capture_output=True, text=True)
     return "" if done.stdout.strip() == GREETING else f"{done.stdout} {done.stderr}"
-
-
-def _runnable(lab: Lab, name: str) -> Cell:
-    cell = lab.cell(name)
-    try:
-        lab.check_runs(cell)
-    except CellError as error:
-        pytest.skip(str(error))
-    return cell
 
 
 def _image_that_asks(lab: Lab, cell: Cell) -> Image:

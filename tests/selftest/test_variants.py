@@ -6,9 +6,9 @@ A variant that quietly fell back to what a machine has otherwise would pass ever
 from dataclasses import replace
 
 import pytest
+from cells_here import runnable
 
 from harness import variants
-from harness.cell import Cell
 from harness.errors import CellError
 from harness.fitting import GREETING
 from harness.lab import Lab
@@ -73,7 +73,7 @@ SHARED = (
 @pytest.mark.parametrize(("arch", "name"), QUESTIONS)
 def test_a_linux_guest_has_the_devices_of_its_variant(lab: Lab, arch: str, name: str) -> None:
     fs, question = QUESTIONS[arch, name]
-    cell = _runnable(lab, f"linux:{arch}-qemu-{fs}/{name}")
+    cell = runnable(lab, f"linux:{arch}-qemu-{fs}/{name}")
     run = lab.run(cell, Program(name, question, 60))
     assert run.verdict.outcome is Outcome.PASSED, run.transcript.tail(20)
 
@@ -91,13 +91,13 @@ def test_every_variant_that_linux_can_have_is_asked_about(lab: Lab) -> None:
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 def test_a_shared_folder_is_read_and_not_written(lab: Lab, arch: str) -> None:
     _needs_virtiofsd(lab)
-    cell = _runnable(lab, f"linux:{arch}-qemu-rofs/virtiofs")
+    cell = runnable(lab, f"linux:{arch}-qemu-rofs/virtiofs")
     run = lab.run(cell, Program("share", SHARED, 60, prints=(f"^{GREETING.strip()}$",)))
     assert run.verdict.outcome is Outcome.PASSED, run.transcript.tail(20)
 
 
 def test_a_balloon_takes_memory(lab: Lab) -> None:
-    cell = _runnable(lab, "linux:x86_64-qemu-ramfs/balloon")
+    cell = runnable(lab, "linux:x86_64-qemu-ramfs/balloon")
     program = Program("balloon", "sh -c 'until free -m | grep -Eq \"^Mem: +[12]..\\\\b\"; do sleep 0.2; done'", 60)
     visit = Visit(act=lambda visitor: visitor.set_memory(256), serves=False)
     run = lab.run(cell, program, visit)
@@ -166,15 +166,6 @@ def test_a_profile_has_the_devices_that_it_drives() -> None:
     assert disk_and_card("x86_64-qemu-rofs-vmware") == ("ide", "vmxnet3")
     assert disk_and_card("x86_64-qemu-rofs-vmware/pvscsi") == ("pvscsi", "vmxnet3")
     assert variants.fittings_of(matrix.parse("aarch64-qemu-rofs-microvm", "osv")).devices.transport == "mmio"
-
-
-def _runnable(lab: Lab, name: str) -> Cell:
-    cell = lab.cell(name)
-    try:
-        lab.check_runs(cell)
-    except CellError as error:
-        pytest.skip(str(error))
-    return cell
 
 
 def _needs_virtiofsd(lab: Lab) -> None:

@@ -1,0 +1,17 @@
+"""Cells that a test asks for, where this host can run them."""
+
+import pytest
+
+from harness.cell import Cell
+from harness.errors import CellError
+from harness.lab import Lab
+
+
+def runnable(lab: Lab, name: str) -> Cell:
+    """The cell of that name; the test is skipped, with the reason, where this host can't run it."""
+    cell = lab.cell(name)
+    try:
+        lab.check_runs(cell)
+    except CellError as error:
+        pytest.skip(str(error))
+    return cell

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cell", nargs="+", help="a cell's name: qemu-ramfs")
     parser.add_argument(
         "--only", action="append", metavar="NAME",
-        help="one measurement (repeatable): boot-cost, size, boot-wall, memory, a benchmark, app-NAME; "
-        "default: the first four",
+        help=f"one measurement (repeatable): {', '.join(suite.KERNEL)}, a benchmark, app-NAME; "
+        f"default: the first {len(suite.KERNEL)}",
     )  # fmt: skip
     parser.add_argument(
         "--at", action="append", metavar="COMMIT", help="measure that commit of the OSv checkout (repeatable)"

@@ -147,6 +147,13 @@ class Forks(Protocol):
 
 
 @runtime_checkable
+class StartsCounted(Protocol):
+    """The power to start `counted` machines, for guests of the arches that it names."""
+
+    counted_arches: frozenset[str]
+
+
+@runtime_checkable
 class Counts(Protocol):
     """A running machine's power to count, if it is a `counted` one."""
 

@@ -20,7 +20,7 @@ from harness.host import Host
 from harness.hypervisors import Cause, Ending, Place, Template, Vcpu, _migration
 from harness.hypervisors._joined import Joined, wiring_of
 from harness.hypervisors._overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
-from harness.hypervisors._qemu_command import Board, Wires, board_for, command_line
+from harness.hypervisors._qemu_command import COUNTED_CPUS, Board, Wires, board_for, command_line
 from harness.hypervisors._qemu_devices import Memory
 from harness.hypervisors._qmp import Qmp
 from harness.hypervisors._virtiofsd import Virtiofsd, line
@@ -185,6 +185,8 @@ class QemuVm:
 
 class Qemu:
     """Starts, freezes and forks QEMU machines. `boards` is the board used for each arch by default."""
+
+    counted_arches = frozenset(COUNTED_CPUS)
 
     def __init__(self, name: str, boards: dict[str, str], host: Host | None = None) -> None:
         self.name = name

@@ -11,7 +11,7 @@ from harness.apps import App
 from harness.cell import Cell
 from harness.console.transcript import Transcript
 from harness.errors import HarnessError
-from harness.hypervisors import hypervisor
+from harness.hypervisors import StartsCounted, hypervisor
 from harness.lab import Lab
 from harness.machine import Image, Machine
 from harness.measure import Metric, Sample
@@ -25,6 +25,8 @@ LONGEST_BOOT = 30.0  # seconds on hardware
 MOST_LINES = 2000
 EXACT_WITH = ("ramfs",)
 """Filesystems whose files are in RAM: a disk answers when the host likes."""
+TOLD_BEFORE = ("osv",)
+"""Kernels that are told their program on the command line: an agent is told it when the host comes to it."""
 
 
 class Counter:
@@ -65,6 +67,13 @@ def cost(taker: Taker, program: App, boots: int | None = None) -> list[Sample]:
     for index, name in enumerate(names):
         samples.append(sample(f"boot.instructions.{name}", [one.phases[index][1] for one in counted]))
     return samples
+
+
+def runs_alike(cell: Cell) -> bool:
+    """Whether a `counted` program does the same in every guest of the cell, to the last instruction."""
+    driver = hypervisor(cell.hypervisor)
+    counts = isinstance(driver, StartsCounted) and cell.arch in driver.counted_arches
+    return counts and cell.fs in EXACT_WITH and cell.kernel in TOLD_BEFORE
 
 
 @dataclass(frozen=True, slots=True)

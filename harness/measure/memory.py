@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness import catalog
 from harness.apps import App
 from harness.errors import HarnessError
 from harness.measure import Metric, Sample
-from harness.measure.boot import LONGEST_BOOT
+from harness.measure.boot import LONGEST_BOOT, runs_alike
+from harness.measure.places import unrandomised
 from harness.measure.taking import Taker
 from harness.programs import NOT_STARTED, Program, Run
 from harness.verdict import Outcome
@@ -113,20 +114,26 @@ def minimum(taker: Taker, program: App) -> tuple[Sample, Smallest]:
 
 
 def used(taker: Taker, program: App) -> list[Sample]:
-    """Bytes of the guest's memory that are not free while the program runs, where the program tells."""
-    run = _run(taker, program, program.memory, LONGEST_BOOT)
+    """Bytes of the guest's memory that are not free while the program runs, where the program tells: the same in
+    every boot where these are alike."""
+    exact = runs_alike(taker.image.cell)
+    image = unrandomised(taker.image) if exact else taker.image
+    run = taker.lab.run_on(image, replace(_guest(taker, program, program.memory, LONGEST_BOOT), counted=exact))
     said = SAYS_MEMORY.search(bytes(run.transcript.raw))
     if not said or not _passes(run):
         return []
-    return [taker.take(Metric("memory.used", "B"), int(said[1]) - int(said[2]), program.name)]
+    return [taker.take(Metric("memory.used", "B", exact=exact), int(said[1]) - int(said[2]), program.name)]
 
 
 def _run(taker: Taker, program: App, memory: int, limit: float) -> Run:
+    return taker.lab.run_on(taker.image, _guest(taker, program, memory, limit))
+
+
+def _guest(taker: Taker, program: App, memory: int, limit: float) -> Program:
     scaled = limit * catalog.scale(taker.environment.accelerator)
-    guest = Program(
+    return Program(
         program.name, program.command, scaled, program.cpus, memory, prints=program.prints, boot_limit=scaled
     )
-    return taker.lab.run_on(taker.image, guest)
 
 
 def _passes(run: Run) -> bool:

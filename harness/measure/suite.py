@@ -39,22 +39,18 @@ class Measurement:
     take: Callable[[], Measured]
 
 
-def _memory(taker: Taker, program: App) -> list[Sample]:
-    least, _ = memory.minimum(taker, program)
-    return [least, *memory.used(taker, program)]
-
-
 KERNEL: dict[str, Callable[[Taker, App], list[Sample]]] = {
     "boot-cost": boot.cost,
     "size": lambda taker, program: size.sizes(taker),
     "boot-wall": boot.wall,
-    "memory": _memory,
+    "memory-used": memory.used,
+    "memory": lambda taker, program: [memory.minimum(taker, program)[0]],
 }
 """What is measured of a kernel itself, the quickest first."""
 
 
 def names(cell: Cell) -> list[str]:
-    """The measurements of a cell: `boot-cost`, `size`, `boot-wall`, `memory`, each benchmark of its catalog
+    """The measurements of a cell: those of its kernel (`boot-cost`, …), each benchmark of its catalog
     (`misc-ctxsw.so`) and each app that is loaded (`app-nginx`)."""
     loaded = [f"app-{name}" for name in apps.names_for(cell) if apps.app(name, cell).loads]
     # Benchmarks are shared objects, which only images without a launch mode have.
@@ -66,6 +62,8 @@ def measuring(metric: str, cell: Cell) -> str:
     """The name of the measurement that takes a metric. Raises `CellError` if none does."""
     group, _, rest = metric.partition(".")
     by_group = {"size": "size", "memory": "memory", "app": f"app-{rest.partition('.')[0]}"}
+    if metric == "memory.used":
+        return "memory-used"
     if metric.startswith("boot.instructions"):
         return "boot-cost"
     if metric.startswith("boot.wall"):

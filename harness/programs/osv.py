@@ -97,7 +97,7 @@ class OsvRunner:
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
         machine = Machine(
             self.image, cmdline, program.cpus, program.memory, self.accelerator, program.network,
-            forwards=program.forwards, disks=disks,
+            counted=program.counted, forwards=program.forwards, disks=disks,
         )  # fmt: skip
         return fitted(machine, program.variant, self._cache)
 

@@ -175,6 +175,17 @@ def test_used_memory_is_what_the_guest_tells(lab: Lab) -> None:
     taker, hello = _hello(lab, LINUX)
     (sample,) = memory.used(taker, hello)
     assert 1 << 20 < sample.value < 256 << 20
+    assert not sample.metric.exact, "an agent is told its program when the host comes to it"
+
+
+@pytest.mark.parametrize("name", [OSV, OSV_ARM])
+def test_used_memory_is_the_same_in_each_boot_whatever_else_runs(lab: Lab, name: str) -> None:
+    taker, hello = _hello(lab, name)
+    alone = [memory.used(taker, hello)[0] for _ in range(2)]
+    with _two_busy_processes():
+        beside = [memory.used(taker, hello)[0] for _ in range(2)]
+    assert all(sample.metric.exact for sample in alone)
+    assert len({sample.value for sample in alone + beside}) == 1
 
 
 def test_sizes_of_a_kernel_are_those_of_its_files(lab: Lab) -> None:
@@ -280,5 +291,5 @@ def test_metrics_have_plain_names(name: str) -> None:
 
 def test_measurements_are_listed_the_quickest_first(lab: Lab) -> None:
     names = suite.names(lab.cell(LINUX))
-    assert names[:4] == ["boot-cost", "size", "boot-wall", "memory"] and "app-redis" in names
+    assert names[:5] == ["boot-cost", "size", "boot-wall", "memory-used", "memory"] and "app-redis" in names
     assert len(set(names)) == len(names)

@@ -85,7 +85,7 @@ def test_numbers_are_shown_and_kept(history: Path, capsys: pytest.CaptureFixture
 
 def test_what_can_be_measured_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["perf", CELL, "--list"]) == 0
-    assert "boot-cost, size, boot-wall, memory" in capsys.readouterr().out
+    assert "boot-cost, size, boot-wall, memory-used, memory" in capsys.readouterr().out
     assert main(["perf", CELL, "--only", "boot-csot"]) == 2
     assert "boot-cost" in capsys.readouterr().err
 

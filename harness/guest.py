@@ -15,6 +15,7 @@ from harness.console.transport import SerialConsole
 from harness.events import publish
 from harness.hypervisors import Vcpu, Vm
 from harness.machine import Machine
+from harness.patience import kept_waiting
 from harness.verdict import Activity
 
 SAMPLES, SAMPLE_SECONDS = 30, 0.02
@@ -23,6 +24,8 @@ MOST = 2 / 3  # of the looks at a vCPU; a loop of real work, the body of a check
 IDLE_SHARE = 0.05
 MUCH = 0.3  # of what the busiest vCPU does: an idle one serves timers
 WORTH_WAITING = 0.02
+LOOK_AGAIN = 0.1
+"""Seconds between two looks at what the host let the guest have, taken when the guest was heard of anyway."""
 
 
 class Guest(AbstractContextManager["Guest"]):
@@ -35,6 +38,9 @@ class Guest(AbstractContextManager["Guest"]):
         self.monitor = Monitor(patterns_of(machine.image.cell.kernel), self._publish)
         self.console = SerialConsole(vm.console, self.transcript, self.monitor)
         self.closed = False
+        self.kept_waiting = 0.0
+        """The share of its time in which it was ready to run and the host ran something else, 0 to 1."""
+        self._looked = 0.0
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -54,11 +60,12 @@ class Guest(AbstractContextManager["Guest"]):
             try:
                 self.console.read_nonblocking(timeout=left)
             except TIMEOUT:
-                continue
+                pass
             except EOF:
                 self.closed = True
                 self.monitor.finish()
                 return done()
+            self._look_at_host()
         return True
 
     def wait_within(self, done: Callable[[], bool], limit: float) -> Activity | None:
@@ -108,6 +115,11 @@ class Guest(AbstractContextManager["Guest"]):
         if any(vcpu.pc is None for seen in busiest for vcpu in seen):
             return Activity.UNKNOWN
         return Activity.SPINNING if all(_stays(seen) for seen in busiest) else Activity.BUSY
+
+    def _look_at_host(self) -> None:
+        if monotonic() - self._looked > LOOK_AGAIN:
+            self._looked = monotonic()
+            self.kept_waiting = kept_waiting(self.vm.pid) or self.kept_waiting
 
     def _publish(self, match: Match) -> None:
         publish(f"guest.{match.kind}", str(self.machine.image.cell), f"{match.name}: {match.text}")

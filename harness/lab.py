@@ -15,6 +15,7 @@ from harness.cache import Cache
 from harness.cell import Cell
 from harness.durations import Durations
 from harness.errors import CellError, CheckoutError
+from harness.events import publish
 from harness.host import Host
 from harness.hypervisors import driven, hypervisor
 from harness.images.contents import Contents
@@ -32,6 +33,7 @@ from harness.programs.osv import OsvRunner
 from harness.programs.visit import Visit
 from harness.variants import fittings_of
 from harness.vcpus import ALL_CPUS, room_for
+from harness.verdict import Outcome
 
 
 class Lab:
@@ -197,8 +199,21 @@ class Lab:
         return OsvRunner(image, driver, accelerator, self.cache, fork)
 
     def run(self, cell: Cell, program: Program, visit: Visit | None = None) -> Run:
-        """Run a program in a guest of its own, when the host has room for its vCPUs."""
+        """Run a program in a guest of its own, when the host has room for its vCPUs.
+
+        A program that failed while the host starved its guest may have failed by that: it runs once more, beside
+        no other guest of ours, and that is its verdict, with a note of the first.
+        """
         runner = self.runner(cell)
         cpus = max(program.cpus, fittings_of(cell, program.variant).cpus)
-        with room_for(cpus, self.cache.root / "locks" / "vcpus"):
-            return runner.run(program, visit)
+        locks = self.cache.root / "locks" / "vcpus"
+        with room_for(cpus, locks):
+            run = runner.run(program, visit)
+        verdict = run.verdict
+        if visit or verdict.outcome is not Outcome.FAILED or not verdict.observation.starved:
+            return run
+        publish("guest.starved", str(cell), f"{program.name} runs again, alone")
+        with room_for(ALL_CPUS, locks):
+            again = runner.run(program)
+        waited = f"the host kept its guest waiting for {verdict.observation.kept_waiting:.0%} of its time"
+        return replace(again, notes=(*again.notes, f"The first run failed ({verdict.reason}), while {waited}."))

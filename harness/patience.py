@@ -64,6 +64,14 @@ def ran_and_waited(pid: int, thread: int) -> tuple[float, float]:
     return int(ran) / 1e9, int(waited) / 1e9
 
 
+def kept_waiting(pid: int) -> float:
+    """The share, 0 to 1, of the time in which the busiest thread of the process and its children was ready to run
+    that the host ran something else; 0 where the process has gone."""
+    known = [_times(one, thread) for one in _family(pid) for thread in _threads(one)]
+    ran, waited = max(known, key=sum, default=(0.0, 0.0))
+    return waited / (ran + waited) if waited else 0.0
+
+
 def _starved_seconds(pid: int) -> float:
     """How long the process, its children and this thread were kept waiting by now, the slowest thread of each."""
     own = _waited(threading.get_native_id(), threading.get_native_id())
@@ -86,7 +94,11 @@ def _threads(pid: int) -> list[int]:
 
 
 def _waited(pid: int, thread: int) -> float:
+    return _times(pid, thread)[1]
+
+
+def _times(pid: int, thread: int) -> tuple[float, float]:
     try:
-        return ran_and_waited(pid, thread)[1]
+        return ran_and_waited(pid, thread)
     except (OSError, ValueError):
-        return 0.0
+        return 0.0, 0.0

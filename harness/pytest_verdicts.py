@@ -1,5 +1,6 @@
 """A verdict as pytest's outcome: its expectation, its properties, its evidence."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -48,6 +49,8 @@ class Keeper:
         __tracebackhide__ = True
         outcome, reason = run.verdict.outcome, run.verdict.reason
         accelerator = self._lab.accelerator(cell)
+        for note in run.notes:
+            warnings.warn(f"{run.program.name}: {note}", stacklevel=2)
         self._note(cell, image, run, accelerator, figures)
         expectation = expected(cell, run.program.name, accelerator)
         if self._remember:
@@ -75,6 +78,7 @@ class Keeper:
             "reason": run.verdict.reason,
             "seconds": f"{run.verdict.observation.seconds:.3f}",
             "origin": run.origin,
+            "notes": " ".join(run.notes),
             "accelerator": accelerator,
             "qemu": ".".join(str(part) for part in self._lab.host.qemu(cell.arch).version),
             "kernel": image.facts.get("commit") or image.facts.get("kernel", ""),

@@ -7,6 +7,9 @@ from harness.console.monitor import Match
 from harness.console.transcript import Line
 from harness.hypervisors import Cause, Ending
 
+STARVED = 0.5
+"""A guest that the host kept waiting for more of its time than this is starved."""
+
 
 class Outcome(StrEnum):
     """Everything that can become of a test."""
@@ -56,7 +59,8 @@ class Observation:
     is whether every fault ends this kernel, so that one that went on to end cleanly had none; `ends_by` is
     the kernel's line about the program's death where that death is what the program tests; `good_statuses` are
     those of a good end; `unprinted` is what the program should have printed and did not; `visited` is set where
-    the host visited the program.
+    the host visited the program; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to
+    run and the host ran something else.
     """
 
     booted: bool
@@ -78,6 +82,12 @@ class Observation:
     good_statuses: tuple[int, ...] = (0,)
     unprinted: tuple[str, ...] = ()
     visited: Visited | None = None
+    kept_waiting: float = 0.0
+
+    @property
+    def starved(self) -> bool:
+        """Whether what the program says of times and of orders can be the host's doing."""
+        return self.kept_waiting > STARVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
                 out.print(f"{line.at:9.3f}  {line.text}", markup=False)
             where = f"{lab.matrix.short(cell)}: " if len(cells) > 1 else ""
             out.print(f"{where}{program.name}: {verdict.outcome}: {verdict.reason}", markup=False)
+            for note in result.notes:
+                out.print(f"  {note}", markup=False)
         if verdict.outcome is not Outcome.PASSED:
             worst = 1
             folder = evidence.write(result, image, accelerator, arguments.runs / evidence.run_name())

@@ -53,7 +53,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass."""
+    """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass.
+
+    `notes` are sentences about how the verdict was reached that a person is to see whatever it is.
+    """
 
     program: Program
     verdict: Verdict

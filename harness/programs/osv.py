@@ -168,6 +168,7 @@ class OsvRunner:
             good_statuses=program.good_statuses,
             unprinted=unprinted(program, guest.transcript, self.image.cell.kernel),
             visited=visitor.result() if visitor else None,
+            kept_waiting=guest.kept_waiting,
         )
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive else ("", ())
         return conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)

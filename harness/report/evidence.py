@@ -63,6 +63,8 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "faults": [fault.text for fault in seen.faults],
         "activity": seen.activity,
         "seconds": round(seen.seconds, 3),
+        "kept_waiting": round(seen.kept_waiting, 3),
+        "notes": list(run.notes),
         "limit": seen.limit,
         "accelerator": accelerator,
         "origin": run.origin,

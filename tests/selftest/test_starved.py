@@ -1,0 +1,73 @@
+"""A guest that the host starves: it is noticed, and what fails in one runs again before the kernel is blamed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from harness.events import Event, subscribed
+from harness.lab import Lab
+from harness.patience import kept_waiting
+from harness.programs import Program
+from harness.verdict import Observation, Outcome
+
+COUNTS = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"
+FAILS = f"sh -c '{COUNTS}; exit 1'"
+SPINS = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[int]:
+    """This process, and what it starts, on one cpu of the host."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield min(before)
+    os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def crowd(size: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Busy processes, each in a session of its own, for sessions share a cpu as equals (sched_autogroup)."""
+    busy = [subprocess.Popen([sys.executable, "-c", SPINS], start_new_session=True) for _ in range(size)]
+    try:
+        yield busy
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
+
+
+def test_who_shares_a_cpu_with_others_is_kept_waiting(one_cpu: int) -> None:
+    with crowd(4) as (first, *_):
+        while kept_waiting(first.pid) < 0.5:
+            os.sched_yield()
+        assert kept_waiting(first.pid) < 1
+    assert kept_waiting(first.pid) == 0, "it has gone"
+
+
+def test_what_fails_in_a_starved_guest_runs_again_and_says_so(lab: Lab, one_cpu: int) -> None:
+    cell = lab.cell("linux:qemu-rofs")
+    lab.runner(cell).prepare()
+    heard: list[Event] = []
+    with crowd(4), subscribed(heard.append):
+        run = lab.run(cell, Program("fails", FAILS, 60.0))
+    assert run.verdict.outcome is Outcome.FAILED, run.verdict.reason
+    assert [event.detail for event in heard if event.kind == "guest.starved"] == ["fails runs again, alone"]
+    (note,) = run.notes
+    assert note.startswith("The first run failed (the program ended with status 1), while the host kept its guest")
+
+
+def test_what_passes_in_a_starved_guest_has_passed(lab: Lab, one_cpu: int) -> None:
+    cell = lab.cell("linux:qemu-rofs")
+    lab.runner(cell).prepare()
+    with crowd(4):
+        run = lab.run(cell, Program("counts", f"sh -c '{COUNTS}'", 60.0))
+    assert run.verdict.outcome is Outcome.PASSED and run.verdict.observation.starved and not run.notes
+
+
+def test_a_guest_that_had_half_of_its_time_is_not_starved() -> None:
+    assert not Observation(booted=True, kept_waiting=0.5).starved
+    assert Observation(booted=True, kept_waiting=0.51).starved

@@ -16,6 +16,9 @@ from harness.hypervisors import hypervisor
 from harness.lab import Lab
 from harness.machine import Disk
 
+# Helpers that assert: what failed is told as it is of a test.
+pytest.register_assert_rewrite("farm_processes", "network_guests", "rest_machines", "tap_run")
+
 PROGRAMS = Path(__file__).with_name("guest_programs")
 
 

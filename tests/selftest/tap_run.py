@@ -5,12 +5,17 @@ the port of 127.0.0.1 that leads to Redis. It has the guest end when a line come
 """
 
 import json
+import subprocess
 import sys
+from contextlib import suppress
+
+from networks_here import network_of
 
 from harness import catalog
 from harness.apps import app
 from harness.apps.answers import complaint
 from harness.apps.run import image_of
+from harness.cell import Cell
 from harness.hypervisors import hypervisor
 from harness.lab import Lab
 from harness.programs import Program
@@ -20,6 +25,54 @@ from harness.programs.visit import Visit, Visitor
 
 NAME = "redis"
 LONG = 600.0  # seconds
+
+
+class Running:
+    """This program as a process of its own, with one guest."""
+
+    def __init__(self, cell: Cell, word: str) -> None:
+        self.word = word
+        self.said: dict[str, int] = {}
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, str(cell), word],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+    def read(self) -> None:
+        """Wait until its guest has the word."""
+        assert self.process.stdout
+        self.said = json.loads(self.process.stdout.readline())
+        assert "pid" in self.said, self.said
+
+    def network(self) -> str:
+        """The network namespace that its guest is in."""
+        return network_of(str(self.said["pid"]))
+
+    def asked(self) -> str:
+        """What is wrong with the word that its guest keeps; nothing if it is its own."""
+        wanted = {"send": "GET word\r\n", "answer": f"${len(self.word)}\r\n{self.word}\r\n"}
+        return complaint(wanted, self.said["port"], 60)
+
+    def ended(self) -> dict[str, str]:
+        """Have its guest end, and hear how it did."""
+        assert self.process.stdout
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        said: dict[str, str] = json.loads(self.process.stdout.readline())
+        assert self.process.wait(60) == 0
+        return said
 
 
 def main(name: str, word: str) -> None:

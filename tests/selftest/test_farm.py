@@ -1,4 +1,4 @@
-"""A farm of real dask processes on loopback: who gets what, what a lost worker costs, what lands where."""
+"""A farm of real dask processes on loopback: who gets what, what a lost worker costs, who is let in."""
 
 import os
 import re
@@ -6,107 +6,28 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
+from farm_processes import LONG, Process, farm, is_hypervisor, until
 
 pytest.importorskip("distributed")
 
 from harness.errors import HarnessError
-from harness.farm import Answer, Order, judged_id, measured_id
 from harness.farm.abilities import abilities, lacking, needs
 from harness.farm.cluster import Tls, check_address, security, serve_worker
-from harness.farm.landing import Landing
-from harness.history.lines import line_of
 from harness.history.records import Judged
 from harness.history.store import History
 from harness.host import ARCHES
 from harness.lab import Lab
-from harness.measure import Environment, Version
 
-HARNESS = (sys.executable, "-c", "import sys; from harness.cli import main; sys.exit(main())")
 CELL = "linux:qemu-ramfs"
 PATTERN = "stress-ng-c[ahl]*"
 MEASURED = "size.kernel"
-LONG = 600.0  # seconds; only a farm that hangs needs them
-T = TypeVar("T")
-
-
-class Process:
-    """One of the farm's. It dies with the test run, and says its words in a file."""
-
-    def __init__(self, words: Path, *arguments: str, path: str | None = None) -> None:
-        self.words = words
-        settings = os.environ if path is None else {**os.environ, "PATH": path}
-        with words.open("w") as file:
-            self.popen = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *HARNESS, *arguments],
-                stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                env={name: value for name, value in settings.items() if name != "OSV_ROOT"},
-            )  # fmt: skip
-
-    def said(self, pattern: str) -> re.Match[str]:
-        """Wait until it says so."""
-        return until(lambda: re.search(pattern, self.words.read_text()), self)
-
-    def guests(self) -> list[int]:
-        """The processes that it started and that run."""
-        tasks = Path(f"/proc/{self.popen.pid}/task").glob("*/children")
-        try:
-            return [int(pid) for task in tasks for pid in task.read_text().split() if is_hypervisor(int(pid))]
-        except (FileNotFoundError, ProcessLookupError):
-            return []
-
-
-def until(asked: Callable[[], T | None], *needed: Process) -> T:
-    """What is asked for as soon as it is there; fails with their words if the processes end before that."""
-    deadline = time.monotonic() + LONG
-    while not (found := asked()):
-        for process in needed:
-            assert process.popen.poll() is None, process.words.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
-def is_hypervisor(pid: int) -> bool:
-    try:
-        return "qemu-system" in Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode()
-    except OSError:
-        return False
-
-
-@contextmanager
-def farm(
-    folder: Path, workers: Mapping[str, Sequence[str]], *options: str, paths: Mapping[str, str] = {}
-) -> Iterator[tuple[str, Process, dict[str, Process]]]:
-    """A scheduler and its workers, by name with what each leaves to others and where it finds programs; all are
-    killed at the end."""
-    with ExitStack() as stack:
-
-        def started(name: str, *arguments: str) -> Process:
-            process = Process(folder / f"{name}.txt", "farm", *arguments, *options, path=paths.get(name))
-            stack.callback(process.popen.wait)
-            stack.callback(process.popen.kill)
-            return process
-
-        scheduler = started("scheduler", "scheduler", "--port", "0", "--patience", "2")
-        address = scheduler.said(r"the farm is at (t(?:cp|ls)://127.0.0.1:\d+)\n")[1]
-        there = {}
-        for name, without in workers.items():
-            less = [word for ability in without for word in ("--without", ability)]
-            there[name] = started(name, "worker", address, "--name", name, *less)
-        for process in there.values():
-            process.said(r"works for ")
-        yield address, scheduler, there
 
 
 @pytest.fixture
@@ -243,6 +164,23 @@ def test_a_comparison_is_one_workers_and_lands_in_the_history(cell_runs: Lab, tm
     assert document.body["judgements"][0]["decision"] == "unchanged"
 
 
+def test_a_worker_says_what_a_cell_needs_unless_it_is_told_not_to(cell_runs: Lab) -> None:
+    cell = cell_runs.cell(CELL)
+    wanted = needs(cell_runs, cell, "")
+    assert abilities(cell_runs) >= set(wanted)
+    less = abilities(cell_runs, ["debian-packages"])
+    why = lacking(cell_runs, cell, frozenset(wanted), {"one": less})
+    assert why == "no worker has debian-packages (The linux kernel and its programs are Debian's packages.)"
+    assert lacking(cell_runs, cell, frozenset(wanted), {}) == "the farm has no worker"
+    halves = {"one": less, "two": abilities(cell_runs, ["kernel-linux"])}
+    assert lacking(cell_runs, cell, frozenset(wanted), halves).startswith("no single worker has all of")
+
+
+def test_another_checkout_is_another_ability(cell_runs: Lab) -> None:
+    cell = cell_runs.cell(CELL)
+    assert "osv-0123" in needs(cell_runs, cell, "0123") and "osv-0123" not in abilities(cell_runs)
+
+
 def test_farms_listen_on_loopback_only(tmp_path: Path) -> None:
     """Neither the scheduler nor a worker can be reached from another host."""
     with farm(tmp_path, {"one": []}) as (_, scheduler, there):
@@ -260,63 +198,6 @@ def listening(pid: int) -> Iterator[str]:
         words = row.split()
         if words[3] == "0A" and f"socket:[{words[9]}]" in ours:
             yield words[1].partition(":")[0]
-
-
-ORDER = Order("night", "linux:x86_64-qemu-ramfs-all", ())
-
-
-def judged(seconds: float) -> Judged:
-    version = Version("6.1", "0" * 64)
-    where = Environment("host", "cpu", 2, "none", "tcg", "QEMU 7.2", "6.1")
-    return Judged(
-        "unit", ORDER.cell, "stress-ng-cache", "passed", True, "", seconds, version, where, ORDER.run,
-        1e9 + seconds, judged_id(ORDER, "stress-ng-cache"),
-    )  # fmt: skip
-
-
-def test_what_ran_twice_lands_once(tmp_path: Path) -> None:
-    """A lost worker and the one that did its work again tell different seconds of one verdict."""
-    with History(tmp_path / "history.sqlite") as history:
-        landing = Landing(history, ORDER.run, tmp_path)
-        landing.land(Answer("one", "here", line_of(judged(1.0))))
-        landing.land(Answer("two", "here", line_of(judged(2.0))))
-        resumed = Landing(history, ORDER.run, tmp_path)
-        resumed.land(Answer("three", "here", line_of(judged(3.0))))
-        assert history.judged(run=ORDER.run) == [judged(1.0)]
-    assert landing.workers == {"one on here": 1}
-    assert resumed.outcomes == {(ORDER.cell, "passed"): 1}
-
-
-def test_evidence_lands_in_the_runs_folder_only(tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
-    with History(tmp_path / "history.sqlite") as history:
-        answer = Answer("one", evidence={("../../cell", "../test"): {"../../console.raw": b"words"}})
-        Landing(history, ORDER.run, runs).land(answer)
-    written = list(tmp_path.rglob("*console.raw"))
-    assert len(written) == 1 and runs in written[0].parents and written[0].read_bytes() == b"words"
-
-
-def test_ids_tell_records_apart() -> None:
-    other = replace(ORDER, run="another night")
-    ids = [judged_id(ORDER, "a"), judged_id(ORDER, "b"), judged_id(other, "a"), measured_id(ORDER, "a", 0)]
-    assert len({*ids, measured_id(ORDER, "a", 1)}) == 5
-
-
-def test_a_worker_says_what_a_cell_needs_unless_it_is_told_not_to(cell_runs: Lab) -> None:
-    cell = cell_runs.cell(CELL)
-    wanted = needs(cell_runs, cell, "")
-    assert abilities(cell_runs) >= set(wanted)
-    less = abilities(cell_runs, ["debian-packages"])
-    why = lacking(cell_runs, cell, frozenset(wanted), {"one": less})
-    assert why == "no worker has debian-packages (The linux kernel and its programs are Debian's packages.)"
-    assert lacking(cell_runs, cell, frozenset(wanted), {}) == "the farm has no worker"
-    halves = {"one": less, "two": abilities(cell_runs, ["kernel-linux"])}
-    assert lacking(cell_runs, cell, frozenset(wanted), halves).startswith("no single worker has all of")
-
-
-def test_another_checkout_is_another_ability(cell_runs: Lab) -> None:
-    cell = cell_runs.cell(CELL)
-    assert "osv-0123" in needs(cell_runs, cell, "0123") and "osv-0123" not in abilities(cell_runs)
 
 
 @pytest.mark.parametrize(

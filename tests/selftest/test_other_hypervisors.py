@@ -1,13 +1,9 @@
 """Xen, VMware, VirtualBox, HyperKit, Hyper-V, AWS and GCE as far as a host without them can show.
 
-Configurations are given to tools that read them: Xen's to xl's own parser, AWS's commands to aws itself, a
-bootable disk to a PC's firmware. Tools that no package brings are stood in for in their transport only, which
-boots nothing.
+Tools that no package brings are stood in for in their transport only, which boots nothing.
 """
 
-import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -20,49 +16,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from bootable_machine import maker
 from tool_standin import SAID
 
 from harness.availability import Standing, Survey
-from harness.cell import Cell
 from harness.errors import HostError, HypervisorError
 from harness.guest import Guest
 from harness.host_needs import NEEDS
 from harness.hypervisors import Cause, Vm, driven, hypervisor
-from harness.hypervisors import _aws_commands as aws
-from harness.hypervisors._bootable_disk import COMMAND_LINE_AT, LONGEST_COMMAND_LINE, write_bootable
 from harness.hypervisors._remote import unheard
 from harness.hypervisors._serial_socket import SerialSocket
-from harness.hypervisors._virtualbox_commands import creation
-from harness.hypervisors._vmx import read_vmx, vmx
-from harness.hypervisors._xen_config import configuration
-from harness.hypervisors.hyperkit import command_line
-from harness.images import packages
 from harness.lab import Lab
-from harness.machine import Devices, Disk, Image, Machine
+from harness.machine import Machine
 from harness.matrix import Matrix
 
 HERE = Path(__file__).parent
 TOOLS = {"xen": ("xl",), "vmware": ("vmrun",), "virtualbox": ("VBoxManage", "VBoxHeadless"), "gce": ("gcloud",)}
 LOCAL = ("xen", "vmware", "virtualbox")
-XEN_PACKAGES = ("xen-utils-4.17",)
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Callable[[str], Machine]:
     """Makes a machine of a hypervisor, with a disk that a firmware would boot and a second one."""
-    raw, disk, second = tmp_path / "raw", tmp_path / "usr.img", tmp_path / "second"
-    raw.write_bytes(bytes(510) + b"\x55\xaa" + b"an older command line".ljust(1 << 16, b"\0"))
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(disk)], check=True)
-    second.write_bytes(b"second".ljust(4096))
-
-    def make(name: str) -> Machine:
-        image = Image(
-            Cell("osv", "x86_64", name, "rofs", "all"), tmp_path / "loader-stripped.elf", "--rootfs=rofs",
-            "digest", (Disk(disk, "qcow2"),),
-        )  # fmt: skip
-        return Machine(image, '--rootfs=rofs --env="A=b c" /hello', 2, 256, disks=(Disk(second),))
-
-    return make
+    return maker(tmp_path)
 
 
 @dataclass(frozen=True)
@@ -109,177 +85,6 @@ def standin(
     assert _soon(lambda: not (folder / "runs").exists()), "a machine is left"
     assert _soon(lambda: not list(temporary.iterdir())), "a file is left"
     assert _soon(lambda: not _processes(str(tmp_path))), "a process is left"
-
-
-# ---- what a configuration says ----
-
-
-@pytest.fixture(scope="module")
-def xl(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Gives a configuration to the parser of Debian's xl; returns what that said."""
-    if shutil.which("gcc") is None or os.uname().machine != "x86_64":
-        pytest.skip("xl's parser is tried on x86_64, with a C compiler")
-    root = packages.fetch(XEN_PACKAGES, "x86_64", lab.cache).root
-    program = next(root.glob("usr/lib/xen-*/bin/xl"))
-    libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"
-    folder = tmp_path_factory.mktemp("xl")
-    shim = folder / "shim.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(shim), str(HERE / "xl_shim.c"), "-ldl"], check=True)
-    own = {"LD_PRELOAD": str(shim), "LD_LIBRARY_PATH": libraries, "XENSTORED_PATH": "/dev/zero"}
-    settings = [f"{name}={value}" for name, value in own.items()]
-
-    def parse(text: str) -> subprocess.CompletedProcess[str]:
-        file = folder / "domain.cfg"
-        file.write_text(text)
-        command = ["env", *settings, str(program), "-N", "create", str(file)]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    return parse
-
-
-def test_xl_reads_a_pvh_guest_as_it_is_meant(
-    machine: Callable[[str], Machine], xl: Callable[[str], subprocess.CompletedProcess[str]]
-) -> None:
-    wanted = machine("xen")
-    done = xl(configuration(wanted, "osv-harness-1", ["/disks/0", "/disks/1"]))
-    read = json.loads(done.stdout)
-    assert read["c_info"]["type"] == "pvh"
-    assert read["c_info"]["name"] == "osv-harness-1"
-    assert read["b_info"]["max_vcpus"] == 2
-    assert read["b_info"]["max_memkb"] == 256 << 10
-    assert read["b_info"]["cmdline"] == wanted.cmdline
-    assert read["b_info"]["kernel"] == str(wanted.image.kernel)
-    assert [(disk["pdev_path"], disk["vdev"], disk["format"]) for disk in read["disks"]] == [
-        ("/disks/0", "xvda", "raw"), ("/disks/1", "xvdb", "raw"),
-    ]  # fmt: skip
-
-
-def test_xl_reads_an_hvm_guest_as_it_is_meant(
-    machine: Callable[[str], Machine], xl: Callable[[str], subprocess.CompletedProcess[str]]
-) -> None:
-    wanted = replace(machine("xen"), devices=Devices(board="hvm"))
-    read = json.loads(xl(configuration(wanted, "osv", ["/disks/0"])).stdout)
-    assert read["c_info"]["type"] == "hvm"
-    assert read["b_info"]["type.hvm"]["serial"] == "pty"
-    assert read["b_info"]["type.hvm"]["boot"] == "c"
-    assert read["b_info"]["type.hvm"]["vnc"] == {"enable": "False"}
-    assert "kernel" not in read["b_info"]
-    assert [disk["vdev"] for disk in read["disks"]] == ["hda"]
-
-
-def test_xl_sees_a_configuration_that_is_wrong(
-    machine: Callable[[str], Machine], xl: Callable[[str], subprocess.CompletedProcess[str]]
-) -> None:
-    """Else the tests above would say nothing."""
-    done = xl(configuration(machine("xen"), "osv", ["/disks/0"]).replace("format=raw", "format=nothing"))
-    assert done.returncode
-    assert "nothing" in done.stderr
-
-
-def test_a_vmx_file_says_what_osvs_own_does_and_listens_nowhere(machine: Callable[[str], Machine]) -> None:
-    said = read_vmx(vmx(machine("vmware"), "osv-harness-1", ["disk0.vmdk", "disk1.vmdk"]))
-    assert said["scsi0.virtualDev"] == "pvscsi"
-    assert said["hpet0.present"] == "TRUE"
-    assert [said[f"scsi0:{index}.fileName"] for index in (0, 1)] == ["disk0.vmdk", "disk1.vmdk"]
-    assert (said["memsize"], said["numvcpus"]) == ("256", "2")
-    assert (said["serial0.fileType"], said["serial0.pipe.endPoint"]) == ("pipe", "client")
-    assert not [key for key in said if key.startswith(("debugStub", "ethernet", "RemoteDisplay"))]
-    with pytest.raises(HypervisorError):
-        read_vmx('memsize = "256"\nmemsize = "257"\n')
-
-
-def test_virtualbox_is_told_of_an_ahci_disk_an_hpet_and_a_serial_socket(machine: Callable[[str], Machine]) -> None:
-    told = creation(machine("virtualbox"), "osv", "/folder", ["/folder/0", "/folder/1"], "/folder/serial")
-    words = [" ".join(command) for command in told]
-    assert all(command[1] == "osv" or "--name osv" in text for command, text in zip(told, words, strict=True))
-    assert "storagectl osv --name SATA --add sata --controller IntelAHCI --portcount 2" in words
-    assert any("--hpet on" in text for text in words)
-    assert any(text.endswith("--uartmode1 client /folder/serial") for text in words)
-    assert any("--nic1 none" in text and "--vrde off" in text for text in words)
-    assert [text.rsplit(" ", 1)[1] for text in words if text.startswith("storageattach")] == [
-        "/folder/0",
-        "/folder/1",
-    ]
-
-
-def test_hyperkits_command_line_has_the_serial_line_and_the_disks(machine: Callable[[str], Machine]) -> None:
-    words = " ".join(command_line(machine("hyperkit"), "/rom", ["/a", "/b"]))
-    assert "-l com1,stdio" in words
-    assert "-s 2:0,ahci-hd,/a -s 3:0,ahci-hd,/b" in words
-
-
-AWS_COMMANDS = {
-    command[2]: command
-    for command in (
-        aws.start_snapshot("osv-harness-1", 1), aws.complete_snapshot("snap-1", 2), aws.await_snapshot("snap-1"),
-        aws.register_image("osv-harness-1", "snap-1"), aws.run_instance("osv-harness-1", "ami-1", "t3.small"),
-        aws.console_output("i-1"), aws.state("i-1"), aws.stop_instance("i-1"),
-        aws.put_block("snap-1", 0, __file__, 1, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
-    )
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("verb", AWS_COMMANDS)
-def test_aws_itself_finds_nothing_wrong_in_a_command(verb: str) -> None:
-    """It reads a command, holds it against AWS's own model of the service, and then fails to reach anything."""
-    if shutil.which("aws") is None:
-        pytest.skip("aws is missing: pip install 'osv-harness[aws]'")
-    closed = ["--endpoint-url", "http://127.0.0.1:1", "--region", "us-east-1"]
-    nobody = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nobody", "AWS_MAX_ATTEMPTS": "1"}
-    environment = {**os.environ, **nobody}
-    done = subprocess.run([*AWS_COMMANDS[verb], *closed], capture_output=True, text=True, env=environment)
-    assert "Could not connect to the endpoint URL" in done.stderr, done.stderr
-
-
-# ---- a disk that boots ----
-
-
-def test_a_boot_disk_has_the_machines_command_line_and_the_original_is_left(
-    machine: Callable[[str], Machine], tmp_path: Path
-) -> None:
-    wanted = machine("vmware")
-    before = wanted.image.disks[0].path.read_bytes()
-    write_bootable(wanted, tmp_path / "boot")
-    data = (tmp_path / "boot").read_bytes()
-    assert data[COMMAND_LINE_AT:].partition(b"\0")[0] == wanted.cmdline.encode()
-    assert len(data) % (1 << 20) == 0
-    assert wanted.image.disks[0].path.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [("no boot sector", "no boot sector"), ("no disk", "boots from a disk"), ("long", "and 32255 fit")],
-)
-def test_what_can_not_be_booted_is_refused_with_the_reason(
-    machine: Callable[[str], Machine], tmp_path: Path, change: str, words: str
-) -> None:
-    wanted = machine("vmware")
-    if change == "no boot sector":
-        wanted = replace(wanted, image=replace(wanted.image, disks=wanted.disks))
-    elif change == "no disk":
-        wanted = replace(wanted, image=replace(wanted.image, disks=()))
-    else:
-        wanted = replace(wanted, cmdline="x" * (LONGEST_COMMAND_LINE + 1))
-    with pytest.raises(HypervisorError, match=words):
-        write_bootable(wanted, tmp_path / "boot")
-
-
-def test_a_pcs_firmware_boots_the_disk_with_the_command_line(lab: Lab, tmp_path: Path) -> None:
-    """As VirtualBox would: from an AHCI disk, with no kernel given, here under QEMU's BIOS."""
-    if lab.osv_root is None:
-        pytest.skip("OSV_ROOT names no OSv checkout")
-    image = lab.image(lab.cell("osv:x86_64-qemu-rofs"))
-    write_bootable(Machine(image, f"{image.cmdline} --verbose /tests/tst-hello.so"), tmp_path / "boot")
-    command = ["qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", "512", "-nodefaults", "-display", "none"]
-    command += ["-no-reboot", "-serial", "stdio", "-device", "ich9-ahci,id=ahci"]
-    command += ["-drive", f"if=none,id=boot,format=raw,snapshot=on,file={tmp_path / 'boot'}"]
-    command += ["-device", "ide-hd,drive=boot,bus=ahci.0"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
-    assert b"Cmdline: /tests/tst-hello.so" in done.stdout, done.stdout[-2000:]
-    assert b"Powering off." in done.stdout
-
-
-# ---- the way there and back ----
 
 
 def test_a_machine_is_made_and_started_and_its_console_heard(standin: StandIn) -> None:

@@ -1,0 +1,149 @@
+"""Issues of nights: one for one cause, as long as it is there; what a guest wrote is no markup in it."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ci_nights import ALSO_OF_OSV, METRIC, OF_OSV, case, good, planned, sample, version
+
+from harness.ci import causes, issues, results
+from harness.ci.issues import LABEL, Action
+from harness.errors import HarnessError
+from harness.regress import Finding
+
+RUN = "https://ci.example/1"
+
+
+def seen(cases: Iterable[results.Case], *cells: str, worse: Iterable[Finding] = ()) -> causes.Seen:
+    findings = list(worse)
+    samples = [sample(one.metric, one.cell) for one in findings]
+    return causes.causes(results.Night(planned(*(cells or (OF_OSV,))), list(cases)), findings, samples)
+
+
+def as_told(action: Action, number: int = 7, **more: Any) -> dict[str, Any]:
+    """The issue that an action leaves, as `gh issue list --json` tells of it."""
+    told = {"number": number, "title": action.title, "body": action.body, "labels": [{"name": LABEL}]}
+    return {**told, "state": "OPEN", "stateReason": "", **more}
+
+
+def verbs(now: causes.Seen, *rows: dict[str, Any]) -> list[tuple[str, int]]:
+    wanted, _ = issues.actions(now, issues.ours(rows), RUN)
+    return [(action.verb, action.number) for action in wanted]
+
+
+def opened(now: causes.Seen) -> Action:
+    (action,), _ = issues.actions(now, [], RUN)
+    return action
+
+
+def test_an_issue_lives_as_long_as_its_cause() -> None:
+    failing = seen([case("a"), *good("b", "c", "d")])
+    action = opened(failing)
+    there = as_told(action)
+    assert action.verb == "open"
+    assert verbs(failing, there) == []  # told already
+    assert verbs(seen(good("a", "b")), there) == [("close", 7)]
+    assert verbs(seen(good("b")), there) == []  # it was not run: nothing is known
+    both = seen(
+        [case("a"), *good("b"), case("a", cell=ALSO_OF_OSV), *good("b", cell=ALSO_OF_OSV)], OF_OSV, ALSO_OF_OSV
+    )
+    assert verbs(both, there) == [("update", 7)]
+    closed = as_told(action, state="CLOSED", stateReason="COMPLETED")
+    assert verbs(failing, closed) == [("reopen", 7)]
+    assert verbs(seen(good("a")), closed) == []
+    accepted = as_told(action, state="CLOSED", stateReason="NOT_PLANNED")
+    assert verbs(failing, accepted) == []
+
+
+def test_failures_of_one_cause_share_an_issue() -> None:
+    crashes = [case(test, "crashed", f"page fault at {addr}") for test, addr in (("a", "0x10"), ("b", "0x2f"))]
+    rest = good("c", "d", "e", "f")
+    assert len(seen([*crashes, *rest]).causes) == 1
+    assert len(seen([case("a"), case("b"), *rest]).causes) == 2
+    broken = seen([case(test, "boot_failed") for test in "abcdef"])
+    assert [one.members for one in broken.causes] == [frozenset({causes.key("cell", OF_OSV)})]
+    silent = seen(good("a"), OF_OSV, ALSO_OF_OSV)
+    assert ["no result" in one.title for one in silent.causes] == [True]
+    assert verbs(seen(good("a")), as_told(opened(broken))) == [("close", 7)]
+
+
+def test_a_night_that_breaks_everything_opens_ten_issues() -> None:
+    wanted, left_out = issues.actions(
+        seen([case(f"t{at}") for at in range(13)] + good(*map(str, range(40)))), [], RUN
+    )
+    assert (len(wanted), left_out) == (issues.MOST_NEW, 3)
+
+
+def test_only_our_own_issues_are_touched() -> None:
+    action = opened(seen([case("a"), *good("b")]))
+    now = seen(good("a"))
+    assert verbs(now, as_told(action, labels=[])) == []
+    assert verbs(now, as_told(action, body="<!-- osv-harness cause=zz members=--> -->")) == []
+    with pytest.raises(HarnessError, match="no list of issues"):
+        issues.ours([{"number": 1}])
+
+
+HOSTILE = "`x` @everyone #1 $(rm -rf /) --> | <img src=x> \u202e\x1b[2J https://evil.example ](x)"
+
+
+def test_a_guests_words_are_no_markup_and_no_mark() -> None:
+    action = opened(seen([case("tst-a.so", "failed", HOSTILE), *good("b")]))
+    text = action.body
+    assert text.count("<!--") == text.count("osv-harness cause=") == 1
+    told = next(line for line in text.splitlines() if "everyone" in line)
+    inside = told.split("`")[1::2]
+    assert any("@everyone" in span for span in inside)
+    assert "everyone" not in "".join(told.split("`")[0::2])
+    odd = opened(seen([case(HOSTILE), *good("b")]))
+    assert not set(odd.title) & set("`@#$|!&*[]~\x1b\u202e\n")
+
+
+def step(old: float, new: float, cell: str = OF_OSV, after: str = "b") -> Finding:
+    change = (new - old) / old
+    return Finding(METRIC, cell, "", version("a"), version(after), old, new, change, (change, change), 0.0, (1, 1))
+
+
+def test_what_became_worse_is_one_issue_a_commit_until_it_came_back() -> None:
+    worse = [step(100, 110), step(100, 120, ALSO_OF_OSV)]
+    now = seen(good("a"), worse=worse)
+    assert len(now.causes) == 1
+    assert "+10%" in now.causes[0].title or "+20%" in now.causes[0].title
+    there = as_told(opened(now))
+    assert verbs(now, there) == []
+    assert verbs(seen(good("a"), worse=[*worse, step(110, 101), step(120, 100, ALSO_OF_OSV)]), there) == [
+        ("close", 7)
+    ]
+    assert verbs(seen(good("a"), worse=[*worse, step(110, 108)]), there) == []
+    assert verbs(seen(good("a")), there) == []  # nothing was measured: nothing is known
+    assert len(seen(good("a"), worse=[step(100, 110), step(110, 130, after="c")]).causes) == 2
+    assert seen(good("a"), worse=[step(100, 90)]).causes == []
+
+
+GH = """#!/bin/sh
+printf '%s\\n' "$#" "$@" >> "$GH_LOG"
+cat >> "$GH_LOG"
+"""
+
+
+def test_actions_reach_gh_as_arguments_and_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.ci import gh
+
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    log = tmp_path / "log"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("GH_LOG", str(log))
+    for verb, calls in (("open", 1), ("update", 1), ("reopen", 3), ("close", 2)):
+        log.write_text("")
+        gh.do(Action(verb, 5, "$(touch /tmp/x) `y`", "the body\n", "the comment\n"))
+        said = log.read_text()
+        assert said.count("issue\n") == calls
+        assert ("$(touch /tmp/x) `y`\n" in said) == (verb != "close")
+        assert ("the body\n" in said) == (verb != "close")
+    (tmp_path / "gh").write_text("#!/bin/sh\necho 'HTTP 403' >&2; exit 1\n")
+    with pytest.raises(HarnessError, match="HTTP 403"):
+        gh.do(Action("close", 5, "t"))

@@ -1,0 +1,83 @@
+"""The workflows of nights: what the command writes, faultless, no text of others in a shell, no token too many."""
+
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ci_nights import HOMES, ROOT, loaded, run_steps
+
+from harness.ci import workflow
+from harness.cli import main
+
+WORKFLOWS = ROOT / ".github/workflows"
+
+
+def test_the_workflows_of_this_repository_are_what_the_command_writes(tmp_path: Path) -> None:
+    assert main(["ci", "github", "--output", str(tmp_path)]) == 0
+    for name in workflow.NAMES:
+        assert (WORKFLOWS / name).read_text() == (tmp_path / name).read_text(), "run `osv-harness ci github`"
+
+
+@pytest.mark.parametrize(("kernel", "home"), list(itertools.product(("osv", "linux"), HOMES)))
+def test_actionlint_finds_nothing(kernel: str, home: workflow.Home, tmp_path: Path) -> None:
+    lint = shutil.which("actionlint")
+    if lint is None:
+        pytest.skip("actionlint is not in PATH (pip install '.[workflows]' puts it there)")
+    paths = [tmp_path / name for name in workflow.NAMES]
+    for path in paths:
+        path.write_text(workflow.workflow(path.name, kernel, home, "x"))
+    done = subprocess.run([lint, *map(str, paths)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "home"), list(itertools.product(workflow.NAMES, ("osv", "linux"), HOMES))
+)
+def test_no_text_of_others_gets_into_a_shell_and_tokens_can_do_no_more_than_they_must(
+    name: str, kernel: str, home: workflow.Home
+) -> None:
+    document = loaded(name, kernel, home)
+    assert not [step for step in run_steps(document) if "${{" in step["run"]]
+    writing = {job: row.get("permissions", {}) for job, row in document["jobs"].items()}
+    writing = {job: {one for one, may in granted.items() if may == "write"} for job, granted in writing.items()}
+    pages = {"issues": {"issues"}, "publish": {"pages", "id-token"}}
+    assert {job: may for job, may in writing.items() if may} == (pages if name == "nightly.yml" else {})
+    assert document["permissions"] == {"contents": "read"}
+    assert "secrets." not in yaml.safe_dump(document)
+    triggers = document[True]  # YAML reads `on` as a truth
+    assert set(triggers) == ({"schedule", "workflow_dispatch"} if name == "nightly.yml" else {"pull_request"})
+    checkouts = [
+        step for row in document["jobs"].values() for step in row["steps"] if "checkout" in step.get("uses", "")
+    ]
+    assert checkouts
+    assert not any(step["with"]["persist-credentials"] for step in checkouts)
+
+
+def test_what_runs_is_what_the_steps_say_and_the_same_in_a_plain_shell() -> None:
+    texts = workflow.steps()
+    nightly = {step["run"].strip() for step in run_steps(loaded("nightly.yml"))}
+    script = workflow.script("linux", "quick")
+    for step in ("plan", "build", "measure", "test", "merge", "confirm", "report", "summary"):
+        assert texts[step] in nightly
+        assert texts[step] in script
+
+
+def test_shells_find_no_fault_in_any_step(tmp_path: Path) -> None:
+    check = shutil.which("shellcheck")
+    if check is None:
+        pytest.skip("shellcheck is not in PATH")
+    paths = [tmp_path / "night.sh"]
+    paths[0].write_text(workflow.script("osv", "nightly"))
+    for name, text in workflow.steps().items():
+        paths.append(tmp_path / name)
+        paths[-1].write_text(f"#!/bin/sh\nset -eu\n{text}\n")
+    done = subprocess.run([check, *map(str, paths)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("words", [["--home", "osv"], ["--other", "x; rm -rf /"], ["--other", "a/b/c"]])
+def test_a_wrong_repository_is_refused(words: list[str], tmp_path: Path) -> None:
+    assert main(["ci", "github", "--output", str(tmp_path), *words]) == 2

@@ -1,0 +1,50 @@
+"""What becomes of a farm's answers: a verdict lands once, evidence in the runs' folder, ids tell records apart."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from harness.farm import Answer, Order, judged_id, measured_id
+from harness.farm.landing import Landing
+from harness.history.lines import line_of
+from harness.history.records import Judged
+from harness.history.store import History
+from harness.measure import Environment, Version
+
+ORDER = Order("night", "linux:x86_64-qemu-ramfs-all", ())
+
+
+def judged(seconds: float) -> Judged:
+    version = Version("6.1", "0" * 64)
+    where = Environment("host", "cpu", 2, "none", "tcg", "QEMU 7.2", "6.1")
+    return Judged(
+        "unit", ORDER.cell, "stress-ng-cache", "passed", True, "", seconds, version, where, ORDER.run,
+        1e9 + seconds, judged_id(ORDER, "stress-ng-cache"),
+    )  # fmt: skip
+
+
+def test_what_ran_twice_lands_once(tmp_path: Path) -> None:
+    """A lost worker and the one that did its work again tell different seconds of one verdict."""
+    with History(tmp_path / "history.sqlite") as history:
+        landing = Landing(history, ORDER.run, tmp_path)
+        landing.land(Answer("one", "here", line_of(judged(1.0))))
+        landing.land(Answer("two", "here", line_of(judged(2.0))))
+        resumed = Landing(history, ORDER.run, tmp_path)
+        resumed.land(Answer("three", "here", line_of(judged(3.0))))
+        assert history.judged(run=ORDER.run) == [judged(1.0)]
+    assert landing.workers == {"one on here": 1}
+    assert resumed.outcomes == {(ORDER.cell, "passed"): 1}
+
+
+def test_evidence_lands_in_the_runs_folder_only(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with History(tmp_path / "history.sqlite") as history:
+        answer = Answer("one", evidence={("../../cell", "../test"): {"../../console.raw": b"words"}})
+        Landing(history, ORDER.run, runs).land(answer)
+    written = list(tmp_path.rglob("*console.raw"))
+    assert len(written) == 1 and runs in written[0].parents and written[0].read_bytes() == b"words"
+
+
+def test_ids_tell_records_apart() -> None:
+    other = replace(ORDER, run="another night")
+    ids = [judged_id(ORDER, "a"), judged_id(ORDER, "b"), judged_id(other, "a"), measured_id(ORDER, "a", 0)]
+    assert len({*ids, measured_id(ORDER, "a", 1)}) == 5

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,19 @@ def test_actionlint_finds_nothing(kernel: str, home: workflow.Home, tmp_path: Pa
         path.write_text(workflow.workflow(path.name, kernel, home, "x"))
     done = subprocess.run([lint, *map(str, paths)], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("kernel", "home"), list(itertools.product(("osv", "linux"), HOMES)))
+def test_workflows_are_what_githubs_schema_of_them_wants(kernel: str, home: workflow.Home, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in workflow.NAMES]
+    for path in paths:
+        path.write_text(workflow.workflow(path.name, kernel, home, "x"))
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run([*check, *map(str, paths)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    paths[0].write_text(paths[0].read_text().replace("runs-on:", "runs-in:", 1))
+    done = subprocess.run([*check, *map(str, paths)], capture_output=True, text=True)
+    assert done.returncode == 1, "a job that runs nowhere was not found"
 
 
 @pytest.mark.parametrize(

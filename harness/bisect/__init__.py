@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from harness.errors import HarnessError
 from harness.measure import Better, Metric
 
-SIZES = ("MiB", "bytes")
+SIZES = ("MiB", "B")
 """Units of what the layout of the code does not move."""
 LAYOUT = 0.003
 """How much, of the level, a speed commonly moves with the layout of the code alone (Mytkowicz et al. 2009)."""

@@ -23,6 +23,10 @@ SILENCE = 900.0
 
 DISK_FULL = os.strerror(errno.ENOSPC)
 
+TIED = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & exec "$@" 3<&- </dev/null'
+"""Becomes the command, beside a process that kills its whole group once its input has no writer left: the many
+processes of a build, of which PR_SET_PDEATHSIG would end the first."""
+
 # scripts/build announces a failed step of its own, and then exits with the status of having announced it; a Python
 # step of it that dies (the upload to a zfs disk) may leave no trace in the status at all.
 _FAILED = re.compile(r"\S*scripts/build failed: |Traceback \(most recent call last\)")
@@ -87,11 +91,13 @@ def _run(
     command: Sequence[str], sources: Path, environment: Mapping[str, str], log: int, path: Path, about: str,
     deadline: float, lease: int,
 ) -> int:  # fmt: skip
-    """The exit status. Nothing of the build outlives this call. Raises `BuildKilled` at the deadline."""
+    """The exit status. Nothing of the build outlives this call, nor this process. Raises `BuildKilled` at the
+    deadline."""
     process = subprocess.Popen(
-        command, cwd=sources, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        start_new_session=True, pass_fds=(lease,),
+        ["sh", "-c", TIED, "build", *command], cwd=sources, env=dict(environment), stdin=subprocess.PIPE,
+        stdout=log, stderr=log, start_new_session=True, pass_fds=(lease,),
     )  # fmt: skip
+    assert process.stdin
     ended = os.pidfd_open(process.pid)
     started = spoke = time.monotonic()
     size, shown = 0, ""
@@ -116,3 +122,4 @@ def _run(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        process.stdin.close()

@@ -118,7 +118,7 @@ class Tree:
     def building(self) -> Iterator[int]:
         """Build inside this block, with a descriptor that every process of the build is to inherit.
 
-        If the harness is killed, its compilers live on for a while, and this waits for them. A build that was
+        If the harness is killed, its compilers are killed after it, and this waits for the last. A build that was
         killed leaves outputs half written, and the next starts afresh; `BuildError` is the ordinary end of one
         that failed by itself, after which `make` can go on.
         """

@@ -1,6 +1,9 @@
 """Whole builds, by a stand-in `scripts/build` of a few lines; where OSV_ROOT names a real checkout, also its."""
 
+import fcntl
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +46,26 @@ def test_the_first_compiler_error_is_found_among_make_noise() -> None:
     log = ["  LINK loader.elf", "ld.bfd: mmu.o: undefined reference to `f'", "make: *** [x] Error 1"]
     assert first_error(log) == "ld.bfd: mmu.o: undefined reference to `f'"
     assert first_error([]) == "it said nothing"
+
+
+def test_no_process_of_a_build_outlives_a_harness_that_was_killed(tmp_path: Path) -> None:
+    """Compilers under make under a script, one of which has left its input and output behind."""
+    deep = "sleep 600 < /dev/null > /dev/null 2>&1 & echo deep; wait"
+    (tmp_path / "script").write_text(f"sleep 600 & sh -c '{deep}'\n")
+    lease = tmp_path / "lease"
+    harness = (
+        "import fcntl, os; from pathlib import Path; from harness.kernels.osv_build import run_build; "
+        f"at = Path({str(tmp_path)!r}); lease = open(at / 'lease', 'w'); fcntl.flock(lease, fcntl.LOCK_EX); "
+        "run_build('x', [['sh', 'script']], at, os.environ, at / 'log', 600, lease.fileno())"
+    )
+    process = subprocess.Popen([sys.executable, "-c", harness])
+    while not (tmp_path / "log").exists() or "deep" not in (tmp_path / "log").read_text():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    with lease.open("w") as file:  # every process of the build holds it
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 @pytest.mark.usefixtures("no_tools_needed")

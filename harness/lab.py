@@ -210,10 +210,10 @@ class Lab:
         with room_for(cpus, locks):
             run = runner.run(program, visit)
         verdict = run.verdict
-        if visit or verdict.outcome is not Outcome.FAILED or not verdict.observation.starved:
+        if verdict.outcome is not Outcome.FAILED or not verdict.observation.starved:
             return run
         publish("guest.starved", str(cell), f"{program.name} runs again, alone")
         with room_for(ALL_CPUS, locks):
-            again = runner.run(program)
+            again = runner.run(program, visit)
         waited = f"the host kept its guest waiting for {verdict.observation.kept_waiting:.0%} of its time"
         return replace(again, notes=(*again.notes, f"The first run failed ({verdict.reason}), while {waited}."))

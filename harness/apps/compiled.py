@@ -13,6 +13,7 @@ from harness.errors import BuildError, HostError
 from harness.events import publish
 from harness.launch import FITTING, Launch, linkage
 from harness.matrix import host_arch
+from harness.tied import run_tied
 
 PACKAGES = {"c": "gcc", "go": "golang-go", "rust": "rustc"}
 GO_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -65,9 +66,7 @@ def compiled(source: Source, arch: str, cache: Cache, mode: Launch = Launch.PIE)
         publish("build.started", source.file.name, f"compiling it for {arch}")
         with TemporaryDirectory(prefix="osv-harness-compile-") as scratch:
             given = {**os.environ, **environment, "GOCACHE": f"{scratch}/go", "GOPATH": f"{scratch}/path"}
-            done = subprocess.run(
-                [*command, "-o", str(out / "program"), str(source.file)], env=given, capture_output=True, text=True
-            )
+            done = run_tied([*command, "-o", str(out / "program"), str(source.file)], given)
         if done.returncode:
             said = "\n".join(done.stderr.strip().splitlines()[:12])
             raise BuildError(f"{source.file.name} does not compile for {arch} as {mode}:\n{said}")

@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from harness.errors import BuildError, HostError
+from harness.tied import run_tied
 
 # The day of bookworm's release: programs in the guest meet plausible file times.
 TIME = 1686355200
@@ -177,7 +177,7 @@ def _run(command: Sequence[str], package: str) -> None:
     program = shutil.which(command[0], path=environment["PATH"])
     if program is None:
         raise HostError(f"{command[0]} is missing, which writes the image.", f"Install {package}.")
-    done = subprocess.run([program, *command[1:]], env=environment, capture_output=True, text=True)
+    done = run_tied([program, *command[1:]], environment)
     # debugfs ends well whatever became of its commands; it speaks only of those that failed.
     words = done.stderr.partition("\n")[2] if command[0] == "debugfs" else ""
     if done.returncode != 0 or words:

@@ -7,7 +7,6 @@ an x86_64 host can unpack arm64 packages. The suite is Debian's bookworm on ever
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from urllib.parse import unquote
 from harness.cache import Cache
 from harness.errors import BuildError, HostError
 from harness.events import publish
+from harness.tied import run_tied
 
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org"
@@ -85,7 +85,7 @@ def _extract(packages: Sequence[str], arch: str, out: Path) -> None:
         f"{signed}/debian-security {SUITE}-security main",
     ]
     publish("packages.fetching", " ".join(packages), f"{SUITE} {ARCHITECTURES[arch]} from {mirror()}")
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_tied(command)
     if done.returncode != 0:
         words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
         raise BuildError(

@@ -4,16 +4,15 @@ import errno
 import os
 import re
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import BuildError, HostError
 from harness.events import publish
 from harness.kernels.osv_tree import BuildKilled
+from harness.tied import tied_group
 
 PROGRESS_EVERY = 5.0
 """Seconds between two progress events."""
@@ -22,10 +21,6 @@ SILENCE = 900.0
 """Seconds; one object takes a minute or two on a loaded host, an OSv that never fills its disk for ever."""
 
 DISK_FULL = os.strerror(errno.ENOSPC)
-
-TIED = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & exec "$@" 3<&- </dev/null'
-"""Becomes the command, beside a process that kills its whole group once its input has no writer left: the many
-processes of a build, of which PR_SET_PDEATHSIG would end the first."""
 
 # scripts/build announces a failed step of its own, and then exits with the status of having announced it; a Python
 # step of it that dies (the upload to a zfs disk) may leave no trace in the status at all.
@@ -93,11 +88,11 @@ def _run(
 ) -> int:  # fmt: skip
     """The exit status. Nothing of the build outlives this call, nor this process. Raises `BuildKilled` at the
     deadline."""
-    process = subprocess.Popen(
-        ["sh", "-c", TIED, "build", *command], cwd=sources, env=dict(environment), stdin=subprocess.PIPE,
-        stdout=log, stderr=log, start_new_session=True, pass_fds=(lease,),
-    )  # fmt: skip
-    assert process.stdin
+    with tied_group(command, log, log, sources, environment, (lease,)) as process:
+        return _watched(process, path, about, deadline)
+
+
+def _watched(process: subprocess.Popen[bytes], path: Path, about: str, deadline: float) -> int:
     ended = os.pidfd_open(process.pid)
     started = spoke = time.monotonic()
     size, shown = 0, ""
@@ -119,7 +114,3 @@ def _run(
         raise BuildKilled(f"Building {about} {why}: {said}", f"Its log: {path}", str(path))
     finally:
         os.close(ended)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdin.close()

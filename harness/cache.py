@@ -9,8 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import HostError
 from harness.events import publish
+from harness.scratch import scratch_folder
 
 MANIFEST = "manifest.json"
 BLOCK = 1 << 16  # bytes
@@ -113,13 +112,10 @@ class Cache:
         return sorted(found, key=lambda entry: entry.used)
 
     def gc(self, limit: int | None = None) -> list[Entry]:
-        """Remove the least recently used artefacts until `limit` bytes remain, and what killed builds left.
+        """Remove the least recently used artefacts until `limit` bytes remain.
 
         An artefact that a run holds locked for building is never touched.
         """
-        for leftover in self.root.glob("*/.building-*"):
-            if time.time() - leftover.stat().st_mtime > 24 * 3600:
-                shutil.rmtree(leftover, ignore_errors=True)
         entries = self.entries()
         total = sum(entry.size for entry in entries)
         removed = []
@@ -134,25 +130,23 @@ class Cache:
 
     def _build(self, entry: Path, parts: Mapping[str, object], build: Callable[[Path], None]) -> None:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".building-", dir=entry.parent))
         try:
-            data = work / "data"
-            data.mkdir()
-            build(data)
-            files = {str(path.relative_to(data)): _describe(path, _is_sparse(path)) for path in _files(data)}
-            manifest = {"parts": dict(parts), "files": files}
-            (work / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
-            work.rename(entry)
-            self._verified.add(entry)
+            with scratch_folder(".building-", entry.parent) as work:
+                data = work / "data"
+                data.mkdir()
+                build(data)
+                files = {str(path.relative_to(data)): _describe(path, _is_sparse(path)) for path in _files(data)}
+                manifest = {"parts": dict(parts), "files": files}
+                (work / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
+                work.rename(entry)
+                self._verified.add(entry)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
             raise HostError(
-                f"There is no space left where {work} is made.",
+                f"There is no space left where {entry} is made.",
                 "Free some, with `osv-harness cache gc` perhaps, or set OSV_HARNESS_CACHE to another folder.",
             ) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
     def _sound(self, entry: Path) -> bool:
         """Whether the entry is there with the content that was written; read once per process."""

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from harness.images.packages import KEYRING, SUITE, mirror
 from harness.matrix import host_arch
 from harness.patience import run_within
+from harness.scratch import scratch_folder
 
 ELSEWHERE = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
 """Where programs are that are not in every PATH: e2fsprogs', virtiofsd."""
@@ -191,7 +191,7 @@ def _mirror() -> Capability:
         cure="Name a mirror that can be reached in OSV_HARNESS_DEBIAN_MIRROR.",
     )  # fmt: skip
     helper = "/usr/lib/apt/apt-helper"
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder("osv-harness-mirror-") as folder:
         asked = ["-qq", "download-file", f"{mirror()}/debian/dists/{SUITE}/InRelease", f"{folder}/InRelease"]
         present = _say(helper, asked, timeout=15) is not None
     return replace(row, found="answers" if present else "does not answer", present=present)

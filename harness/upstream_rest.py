@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import tempfile
 from pathlib import Path
 
 from harness.apps.answers import complaint
@@ -10,6 +9,7 @@ from harness.cell import Cell
 from harness.errors import HostError
 from harness.programs import Program
 from harness.programs.visit import Visit, Visitor
+from harness.scratch import scratch_folder
 from harness.tied import tied
 
 PORT = 8000
@@ -71,8 +71,8 @@ def _run_tests(visitor: Visitor, checkout: Path, name: str, cell: Cell) -> None:
         "checkout": str(checkout), "listings": name, "folder": FOLDERS[name], "port": visitor.ports[PORT],
         "left out": left_out(cell),
     }  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="osv-harness-rest-") as folder:
-        out, words = Path(folder) / "results", Path(folder) / "words"
+    with scratch_folder("osv-harness-rest-") as folder:
+        out, words = folder / "results", folder / "words"
         with out.open("wb") as results, words.open("wb") as errors:
             command = tied([PYTHON, "-I", "-B", str(SCRIPT), json.dumps(asked)])
             process = subprocess.Popen(

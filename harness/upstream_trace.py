@@ -5,7 +5,6 @@ trace.py reads too; what is asked of it is the same, where it does not depend on
 """
 
 import subprocess
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -15,6 +14,7 @@ from harness.apps.answers import complaint
 from harness.errors import HostError
 from harness.programs import Program
 from harness.programs.visit import Visit, Visitor
+from harness.scratch import scratch_folder
 from harness.tied import tied
 
 SERVER = "httpserver-api"
@@ -58,9 +58,9 @@ def _look(visitor: Visitor, script: Path, symbols: Path) -> None:
     visitor.doing = f"read {FILE}"
     if wrong := complaint({"get": f"/file{FILE}?op=GET"}, port):
         visitor.complain(f"{FILE} could not be read: {wrong}")
-    with tempfile.TemporaryDirectory(prefix="osv-harness-trace-") as folder:
+    with scratch_folder("osv-harness-trace-") as folder:
         visitor.doing = "took its trace"
-        taken = Path(folder) / "tracefile"
+        taken = folder / "tracefile"
         _run(visitor, script, ["download", "-u", f"http://127.0.0.1:{port}/", str(taken)], folder)
         for arguments, wanted in _questions(symbols):
             if visitor.gone.is_set():
@@ -75,9 +75,9 @@ def _look(visitor: Visitor, script: Path, symbols: Path) -> None:
     visitor.ask_to_end()
 
 
-def _run(visitor: Visitor, script: Path, arguments: list[str], folder: str) -> tuple[int, str]:
+def _run(visitor: Visitor, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
     """Status and output of one command; ends with the guest, or when it takes too long."""
-    out = Path(folder) / "said"
+    out = folder / "said"
     until = monotonic() + PATIENCE
     with out.open("wb") as said:
         process = subprocess.Popen(

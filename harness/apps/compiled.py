@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness.apps import Source
 from harness.cache import Cache
@@ -13,6 +12,7 @@ from harness.errors import BuildError, HostError
 from harness.events import publish
 from harness.launch import FITTING, Launch, linkage
 from harness.matrix import host_arch
+from harness.scratch import scratch_folder
 from harness.tied import run_tied
 
 PACKAGES = {"c": "gcc", "go": "golang-go", "rust": "rustc"}
@@ -64,7 +64,7 @@ def compiled(source: Source, arch: str, cache: Cache, mode: Launch = Launch.PIE)
 
     def make(out: Path) -> None:
         publish("build.started", source.file.name, f"compiling it for {arch}")
-        with TemporaryDirectory(prefix="osv-harness-compile-") as scratch:
+        with scratch_folder("osv-harness-compile-") as scratch:
             given = {**os.environ, **environment, "GOCACHE": f"{scratch}/go", "GOPATH": f"{scratch}/path"}
             done = run_tied([*command, "-o", str(out / "program"), str(source.file)], given)
         if done.returncode:

@@ -1,7 +1,6 @@
 """What runs on a worker: orders in, records out. Nothing is raised that a person's host or kernel got wrong."""
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from harness.measure.taking import Taker
 from harness.programs import Run
 from harness.report import evidence
 from harness.report.progress import SHOWN
+from harness.scratch import scratch_folder
 from harness.vcpus import room_for
 from harness.verdict import Outcome
 
@@ -145,8 +145,8 @@ def _measured(order: Order, name: str, taken: Measured) -> Iterator[bytes]:
 
 
 def _evidence(run: Run, image: Image, accelerator: str) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        written = evidence.write(run, image, accelerator, Path(folder))
+    with scratch_folder("osv-harness-evidence-") as folder:
+        written = evidence.write(run, image, accelerator, folder)
         return {path.name: _beginning(path) for path in written.iterdir() if path.is_file()}
 
 

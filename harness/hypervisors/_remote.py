@@ -13,7 +13,7 @@ from typing import Protocol
 
 from harness.errors import HypervisorError
 from harness.hypervisors import Cause, Ending, Vcpu
-from harness.hypervisors._keeper import Keeper
+from harness.keeper import Keeper
 
 POLL_SECONDS = 5.0
 AFTER_END = 3

@@ -15,9 +15,9 @@ from harness.errors import HostError
 from harness.hypervisors import _gce_commands as commands
 from harness.hypervisors._bootable_disk import write_bootable
 from harness.hypervisors._commands import said
-from harness.hypervisors._keeper import Keeper
 from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._remote import RemoteVm
+from harness.keeper import Keeper
 from harness.machine import Machine
 
 CURE = "Install gcloud (https://cloud.google.com/sdk), and tell it of a project: gcloud init."

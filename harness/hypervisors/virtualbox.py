@@ -20,10 +20,10 @@ from harness.hypervisors import Cause, Ending, Vcpu
 from harness.hypervisors import _virtualbox_commands as commands
 from harness.hypervisors._child import Child
 from harness.hypervisors._commands import said
-from harness.hypervisors._keeper import Keeper
 from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._serial_socket import SerialSocket
 from harness.hypervisors._vmdk import write_vmdks
+from harness.keeper import Keeper
 from harness.machine import Machine
 
 CURE = "Install VirtualBox (https://www.virtualbox.org/wiki/Linux_Downloads) and its kernel module."

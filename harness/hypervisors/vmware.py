@@ -19,11 +19,11 @@ from time import monotonic, sleep
 from harness.errors import HostError, HypervisorError
 from harness.hypervisors import Cause, Ending, Vcpu
 from harness.hypervisors._commands import said
-from harness.hypervisors._keeper import Keeper
 from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._serial_socket import SerialSocket
 from harness.hypervisors._vmdk import write_vmdks
 from harness.hypervisors._vmx import SERIAL_PIPE, vmx
+from harness.keeper import Keeper
 from harness.machine import Machine
 
 CURE = "Install VMware Workstation for Linux, which brings vmrun, and its kernel modules."

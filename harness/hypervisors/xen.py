@@ -22,8 +22,8 @@ from harness.hypervisors import Cause, Ending, Vcpu
 from harness.hypervisors import _xen_config as config
 from harness.hypervisors._child import Child
 from harness.hypervisors._commands import said
-from harness.hypervisors._keeper import Keeper
 from harness.hypervisors._raw_disk import write_raw
+from harness.keeper import Keeper
 from harness.machine import Machine
 
 REASONS = {0: Cause.POWERED_OFF, 1: Cause.RESET, 3: Cause.PANICKED, 4: Cause.KILLED}

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from harness.kernels.osv_checkout import Checkout, State
 from harness.kernels.osv_recipe import DISKLESS, Building, Modules
 from harness.kernels.osv_tree import Tree
 from harness.machine import Disk, Image
+from harness.scratch import scratch_folder
 
 RECIPE = 1
 """Part of every key; to be raised when an adaptation of the tree or what is kept of a build changes."""
@@ -91,9 +91,9 @@ class Osv:
             facts = {**base.facts, **json.loads((data / FACTS).read_text())}
             disk, listing = Disk(data / "disk"), data / "usr.manifest"
             return replace(base, disks=(disk,), manifest=listing, digest=digest, facts=facts)
-        with tempfile.TemporaryDirectory(prefix="osv-harness-files-") as staging:
+        with scratch_folder("osv-harness-files-") as staging:
             files, versions = osv_files.files_of(cell, contents, cache)
-            text = osv_files.manifest(files, Path(staging))
+            text = osv_files.manifest(files, staging)
             key = digest_of(osv_files.source_parts(cell, contents))
             image = self.build_modules(cell, cache, Modules(EMPTY.modules, text, key))
         return replace(image, facts={**image.facts, **versions})

@@ -11,9 +11,7 @@ OSv's run.py and upload_manifest.py need three things undone:
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 READY = b"Waiting for connection from host"
 """What OSv's tools/cpiod prints once it listens."""
@@ -48,10 +46,10 @@ def translate(accelerator: str, arguments: Sequence[str]) -> tuple[list[str], li
 def run(accelerator: str, qemu: str, arguments: Sequence[str]) -> int:
     """Run QEMU to its end with its output passed on; its exit status."""
     kept, forwards = translate(accelerator, arguments)
-    with tempfile.TemporaryDirectory(prefix="osv-harness-") as folder:
-        monitor = Path(folder) / "monitor"
-        kept += ["-chardev", f"socket,id=harness,path={monitor},server=on,wait=off", "-mon", "chardev=harness"]
-        with subprocess.Popen([qemu, *kept], stdout=subprocess.PIPE) as process:
+    monitor, theirs = socket.socketpair()
+    with monitor, theirs:
+        kept += ["-chardev", f"socket,id=harness,fd={theirs.fileno()}", "-mon", "chardev=harness"]
+        with subprocess.Popen([qemu, *kept], stdout=subprocess.PIPE, pass_fds=[theirs.fileno()]) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 sys.stdout.buffer.write(line)
@@ -68,14 +66,12 @@ def _without_forwards(backend: str) -> tuple[str, list[tuple[str, str]]]:
     return ",".join(word for word in words if not word.startswith(FORWARD)), rules
 
 
-def _forward(monitor: Path, forwards: Sequence[tuple[str, str]]) -> None:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(60)
-        connection.connect(str(monitor))
-        _await_prompt(connection)
-        for name, rule in forwards:
-            connection.sendall(f"hostfwd_add {name} {rule}\n".encode())
-            _await_prompt(connection)
+def _forward(monitor: socket.socket, forwards: Sequence[tuple[str, str]]) -> None:
+    monitor.settimeout(60)
+    _await_prompt(monitor)
+    for name, rule in forwards:
+        monitor.sendall(f"hostfwd_add {name} {rule}\n".encode())
+        _await_prompt(monitor)
 
 
 def _await_prompt(connection: socket.socket) -> None:

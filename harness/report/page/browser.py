@@ -11,14 +11,14 @@ import os
 import select
 import shutil
 import signal
-import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Self
 
 from harness.errors import HarnessError, HostError
+from harness.scratch import scratch_folder
 
 ANSWER_SECONDS = 60.0
 END_SECONDS = 5.0
@@ -51,12 +51,13 @@ class Browser:
         self._rest = b""
         self._asked = 0
         self._session = ""
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         path = found()
         if not path:
             raise HostError("There is no Chromium here.", "Install Debian's package chromium.")
-        self._profile = tempfile.mkdtemp(prefix="osv-harness-browser-")
+        self._profile = self._stack.enter_context(scratch_folder("osv-harness-browser-"))
         self._pid = self._start(path)
         try:
             target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
@@ -150,7 +151,7 @@ class Browser:
                 break
             sleep(0.02)
         os.close(self._from)
-        shutil.rmtree(self._profile, ignore_errors=True)
+        self._stack.close()
 
     def _call(self, method: str, parameters: dict[str, Any], session: str = "") -> dict[str, Any]:
         self._asked += 1

@@ -1,4 +1,4 @@
-"""Undoes what outlives a process of ours: machines that live in a hypervisor or a cloud and not in our processes.
+"""Undoes what outlives a process of ours: files, and machines that live in a hypervisor or a cloud.
 
 A keeper waits for the end of its input, which comes when it is told to or when whoever started it is gone, however
 that came, and then runs its command. It is no child that dies with its parent: that is what it is for.
@@ -19,7 +19,7 @@ class Keeper:
     def __init__(self, command: Sequence[str]) -> None:
         try:
             self._process = subprocess.Popen(
-                ["sh", "-c", 'cat > /dev/null; exec "$@"', "keeper", *command],
+                ["/bin/sh", "-c", 'PATH=$PATH:/usr/bin:/bin; cat > /dev/null; exec "$@"', "keeper", *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

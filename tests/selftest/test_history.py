@@ -29,10 +29,10 @@ from harness.errors import HarnessError
 from harness.history import lines
 from harness.history.lines import line_of, records_in
 from harness.history.place import place
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.history.schema import REVISIONS, TABLES
 from harness.history.store import History, Imported
-from harness.measure import Better, Environment, Metric, Sample, Version
+from harness.measure import Better, Document, Environment, Metric, Sample, Version
 from harness.measure.environment import environment
 
 WHERE = Environment("runner", "a cpu", 4, "performance", "kvm", "QEMU 7.2.22", "6.1.0", load=0.25)

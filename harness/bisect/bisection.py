@@ -19,9 +19,8 @@ from harness.bisect.verification import checks_of, parent_and_culprit
 from harness.cell import Cell
 from harness.errors import CheckoutError
 from harness.events import publish
-from harness.history.records import Document
 from harness.lab import Lab
-from harness.measure import Sample, Version, suite
+from harness.measure import Document, Sample, Version, suite
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,9 @@ from harness.farm.calling import Caller, NobodyError
 from harness.farm.cluster import connect
 from harness.farm.spreading import Farm, order_of
 from harness.farm.work import lab_of
-from harness.history.records import Document
 from harness.kernels.osv_revisions import Revisions
 from harness.lab import Lab
-from harness.measure import Sample
+from harness.measure import Document, Sample
 from harness.measure.suite import Measured
 from harness.regress.sides import cell_of, is_checkout, is_commit
 from harness.regress.trial import Question, Trial, trial

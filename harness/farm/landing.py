@@ -8,9 +8,9 @@ from pathlib import Path
 from harness.events import publish
 from harness.farm import Answer, Named
 from harness.history.lines import records_in
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.history.store import History
-from harness.measure import Sample
+from harness.measure import Document, Sample
 from harness.report.evidence import UNSAFE
 
 

@@ -18,10 +18,10 @@ from harness.expectations import complaint, expected
 from harness.farm import Answer, Fault, Listed, Named, Order, judged_id, measured_id
 from harness.farm.abilities import checkout_digest
 from harness.history.lines import line_of
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.lab import Lab
 from harness.machine import Image
-from harness.measure import Sample, suite
+from harness.measure import Document, Sample, suite
 from harness.measure.suite import Measured
 from harness.measure.taking import Taker
 from harness.programs import Run

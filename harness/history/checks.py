@@ -9,9 +9,9 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, get_type_hints
 
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.history.schema import escaped
-from harness.measure import NAME, Sample
+from harness.measure import NAME, Document, Sample
 
 Record = Sample | Judged | Document
 

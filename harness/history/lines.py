@@ -6,8 +6,8 @@ from typing import IO, Any, NoReturn
 
 from harness.errors import HarnessError
 from harness.history.checks import Record, check
-from harness.history.records import Document, Judged
-from harness.measure import Sample
+from harness.history.records import Judged
+from harness.measure import Document, Sample
 
 SCHEMA = 1
 """Raised with every change of a record's fields."""

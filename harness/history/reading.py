@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 
 from harness.history.checks import Record
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.history.schema import DOCUMENTS, ENVIRONMENTS, JUDGED, METRICS, SAMPLES, VERSIONS
-from harness.measure import Better, Environment, Metric, Sample, Version
+from harness.measure import Better, Document, Environment, Metric, Sample, Version
 
 ROWS = 5000
 """Rows that are fetched at once: a history may be larger than the memory."""

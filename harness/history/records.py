@@ -1,4 +1,4 @@
-"""What the history keeps beside samples: verdicts, and documents that are too big to be a number."""
+"""What the history keeps of tests: their verdicts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -36,27 +36,3 @@ class Judged:
         return cls(
             **{**row, "version": Version(**row["version"]), "environment": Environment(**row["environment"])}
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """JSON that belongs to a run: `kind` is `load` (a `harness.load.Result`), `bisect`, `comparison`, …;
-    `subject` is the app or metric that it is about."""
-
-    kind: str
-    cell: str
-    subject: str
-    body: Mapping[str, Any]
-    version: Version
-    run: str
-    taken: float
-    id: str = field(default_factory=lambda: uuid4().hex)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """The document that `to_json` wrote."""
-        return cls(**{**row, "version": Version(**row["version"])})

@@ -15,10 +15,10 @@ from harness.history.lines import line_of, records_in
 from harness.history.opening import opened, writing
 from harness.history.place import place, shown
 from harness.history.reading import Reader, RunRow
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.history.schema import DOCUMENTS, JUDGED, SAMPLES
 from harness.history.writing import Writer, sound
-from harness.measure import Sample
+from harness.measure import Document, Sample
 
 
 @dataclass(frozen=True, slots=True)

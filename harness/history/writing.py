@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Table, insert, select
 from harness.errors import HarnessError
 from harness.history.checks import Record, body_text, check
 from harness.history.reading import Reader
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.history.schema import DOCUMENTS, ENVIRONMENTS, JUDGED, METRICS, SAMPLES, VERSIONS
-from harness.measure import Environment, Metric, Sample, Version
+from harness.measure import Document, Environment, Metric, Sample, Version
 
 BATCH = 1000
 """Records that are looked up and inserted by one statement each."""

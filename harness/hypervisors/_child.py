@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
 from harness.console.transcript import printable
 from harness.errors import HostError
-from harness.hypervisors import Vcpu
+from harness.hypervisors import Cause, Ending, Vcpu
 from harness.patience import ran_and_waited
 from harness.tied import tied
 
@@ -25,7 +25,7 @@ class Child:
     """One process. It dies with the thread that started it (PR_SET_PDEATHSIG), whatever kills that.
 
     `line` is its standard input and output where one is given; otherwise it has no input, and its output is kept
-    with its errors. `given` are descriptors that it inherits besides.
+    with its errors. `given` are descriptors that it inherits besides. `stopped` says that the harness ended it.
     """
 
     def __init__(
@@ -68,6 +68,15 @@ class Child:
         if status < 0:
             return f"{self.name} was ended by {signal.Signals(-status).name}"
         return f"{self.name} exited with {status}"
+
+    def ending(self, status: int, words: Callable[[], str]) -> Ending:
+        """How its guest ended, where nothing but the status tells; `words` gives the reason of a failure."""
+        said = self.end(status)
+        if self.stopped:
+            return Ending(Cause.STOPPED, said)
+        if status < 0:
+            return Ending(Cause.KILLED, said)
+        return Ending(Cause.REFUSED, f"{said}: {words()}") if status else Ending(Cause.POWERED_OFF, said)
 
     def words(self) -> str:
         """What it wrote beside the guest's console, safe to show."""

@@ -3,6 +3,7 @@
 Source: Cloud Hypervisor's vmm/src/api/openapi/cloud-hypervisor.yaml and docs/api.md.
 """
 
+from harness.hypervisors._enclosure import INITRD, KERNEL, disk_name
 from harness.hypervisors._guest_words import command_line
 from harness.hypervisors._qemu_devices import SHARE_TAG
 from harness.hypervisors._rest import Request
@@ -13,12 +14,7 @@ BASE = "/api/v1"
 PING = Request("GET", "/vmm.ping")
 BOOT = Request("PUT", "/vm.boot")
 POWER_BUTTON = Request("PUT", "/vm.power-button")
-KERNEL, INITRD, SHARE = "kernel", "initrd", "share.sock"
-
-
-def disk_name(index: int) -> str:
-    """The file of a disk in Cloud Hypervisor's folder."""
-    return f"disk{index}"
+SHARE = "share.sock"
 
 
 def creation(machine: Machine) -> Request:

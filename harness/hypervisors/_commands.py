@@ -1,14 +1,23 @@
-"""Running a hypervisor's own command-line tool: what it printed, or its words as an error."""
+"""A hypervisor's own command-line tools: where one is, what it printed, or its words as an error."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from harness.console.transcript import printable
-from harness.errors import HypervisorError
+from harness.errors import HostError, HypervisorError
 
 COMMAND_SECONDS = 60.0
 SHOWN = 400  # letters
+
+
+def program(name: str, cure: str) -> str:
+    """Where the program is. Raises `HostError` with the cure where it is missing."""
+    found = shutil.which(name)
+    if found is None:
+        raise HostError(f"{name} is missing.", cure)
+    return found
 
 
 def said(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
@@ -24,3 +33,12 @@ def said(command: Sequence[str], environment: Mapping[str, str] | None = None) -
         words = printable(b" ".join((done.stderr or done.stdout).split()))[:SHOWN]
         raise HypervisorError(f"{' '.join(command)} failed with {done.returncode}: {words or 'without a word'}")
     return done.stdout.decode("utf-8", "replace")
+
+
+def complaint(command: Sequence[str]) -> str:
+    """Why the command fails, or nothing."""
+    try:
+        said(command)
+    except HypervisorError as error:
+        return error.happened
+    return ""

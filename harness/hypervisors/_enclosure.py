@@ -11,9 +11,11 @@ Source: namespaces(7), mount(2) on MNT_DETACH, proc(5) on /proc/PID/cwd.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.machine import Machine
 from harness.networks import Wiring, own_user, script
 from harness.tied import tied
 
+KERNEL, INITRD = "kernel", "initrd"
 MOUNT_POINT = "/mnt"  # of any kind: nothing stays mounted on it
 
 ENTER = f"""set -e
@@ -37,6 +39,20 @@ def enclosed(command: Sequence[str], files: Mapping[str, str], network: bool) ->
         "unshare", *own_user(), "--mount", "--net", "--propagation", "private", "--",
         "sh", "-c", words, "enclosure", *links, "--", *tied(command),
     ]  # fmt: skip
+
+
+def disk_name(index: int) -> str:
+    """The link to a disk, which a snapshot remembers."""
+    return f"disk{index}"
+
+
+def parts_of(machine: Machine, disks: Sequence[int]) -> dict[str, str]:
+    """The links to what the machine is made of; its disks are descriptors that the process inherits."""
+    links = {disk_name(index): f"/proc/self/fd/{fd}" for index, fd in enumerate(disks)}
+    links[KERNEL] = str(machine.image.kernel.resolve())
+    if machine.image.initrd:
+        links[INITRD] = str(machine.image.initrd.resolve())
+    return links
 
 
 def inside(pid: int, name: str) -> Path:

@@ -6,6 +6,7 @@ scripts/firecracker.py fetches. Between the two `ht_enabled` went, and a snapsho
 
 from collections.abc import Mapping, Sequence
 
+from harness.hypervisors._enclosure import INITRD, KERNEL, disk_name
 from harness.hypervisors._guest_words import command_line
 from harness.hypervisors._rest import Request
 from harness.machine import Machine
@@ -24,12 +25,7 @@ START = Request("PUT", "/actions", {"action_type": "InstanceStart"})
 POWER_BUTTON = Request("PUT", "/actions", {"action_type": "SendCtrlAltDel"})
 PAUSE = Request("PATCH", "/vm", {"state": "Paused"})
 RESUME = Request("PATCH", "/vm", {"state": "Resumed"})
-KERNEL, INITRD, STATE, RAM = "kernel", "initrd", "state", "ram"
-
-
-def disk_name(index: int) -> str:
-    """The file of a disk in Firecracker's folder, which a snapshot remembers."""
-    return f"disk{index}"
+STATE, RAM = "state", "ram"
 
 
 def configuration(machine: Machine, version: Version) -> list[Request]:

@@ -14,6 +14,7 @@ from time import monotonic
 from harness.console.transcript import printable
 from harness.errors import HostError
 from harness.host_needs import ELSEWHERE
+from harness.hypervisors._closing import closed_on_failure
 from harness.networks import HOST_ADDRESS, NFS_EXPORT, entering
 from harness.patience import Patience
 
@@ -66,11 +67,8 @@ class NfsServer:
             raise HostError(f"nsenter can't be run: {error.strerror}.", "Install util-linux.") from error
         finally:
             os.close(theirs)
-        try:
+        with closed_on_failure(self):
             self._wait_until_ready()
-        except BaseException:
-            self.close()
-            raise
 
     def _wait_until_ready(self) -> None:
         patience = Patience(self._process.pid, READY_SECONDS)

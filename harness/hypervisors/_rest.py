@@ -77,6 +77,14 @@ class Api:
         except ValueError as error:
             raise HypervisorError(f"{self._name} answered {what} with no JSON: {_shown(data)}") from error
 
+    def complaint(self, request: Request) -> str:
+        """Why the request is not answered, or nothing."""
+        try:
+            self.send(request)
+        except HypervisorError as error:
+            return error.happened
+        return ""
+
 
 def _connected(path: Path, timeout: float) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)

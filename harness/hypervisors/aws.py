@@ -9,14 +9,13 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import tempfile
 from pathlib import Path
 
-from harness.errors import HostError
 from harness.hypervisors import _aws_commands as commands
 from harness.hypervisors._bootable_disk import write_bootable
-from harness.hypervisors._commands import said
+from harness.hypervisors._closing import closed_on_failure
+from harness.hypervisors._commands import program, said
 from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._remote import RemoteVm
 from harness.keeper import Keeper
@@ -59,15 +58,11 @@ class Aws:
     def start(self, machine: Machine) -> RemoteVm:
         refuse_what_lacks(machine, "AWS", "nvme")
         refuse_network(machine, "AWS")
-        if shutil.which("aws") is None:
-            raise HostError("The tool aws is missing.", CURE)
+        program("aws", CURE)
         name = f"osv-harness-{secrets.token_hex(6)}"
         keeper = Keeper(commands.undo(name))
-        try:
+        with closed_on_failure(keeper):
             return RemoteVm(AwsInstance(name, machine), keeper)
-        except BaseException:
-            keeper.close()
-            raise
 
 
 def driver() -> Aws:

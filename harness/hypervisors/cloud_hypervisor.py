@@ -10,7 +10,6 @@ devices/src/pvpanic.rs.
 
 import json
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Mapping
@@ -18,11 +17,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import HostError, HypervisorError
+from harness.errors import HostError
 from harness.hypervisors import Cause, Ending, Vcpu
 from harness.hypervisors import _cloud_hypervisor_requests as requests
 from harness.hypervisors._child import Child
-from harness.hypervisors._enclosure import enclosed, inside
+from harness.hypervisors._closing import closed_on_failure
+from harness.hypervisors._commands import program
+from harness.hypervisors._enclosure import enclosed, inside, parts_of
 from harness.hypervisors._forwards import Forwards, forward
 from harness.hypervisors._raw_disk import raw_copies
 from harness.hypervisors._refusals import refuse_what_lacks
@@ -114,14 +115,9 @@ class CloudHypervisorVm:
         if status is None:
             return None
         self._events.join()
-        said = self._child.end(status)
         if self._events.cause:
             return Ending(self._events.cause, f"{NAME} told of it, and was ended")
-        if self._child.stopped:
-            return Ending(Cause.STOPPED, said)
-        if status < 0:
-            return Ending(Cause.KILLED, said)
-        return Ending(Cause.REFUSED, f"{said}: {self.words()}") if status else Ending(Cause.POWERED_OFF, said)
+        return self._child.ending(status, self.words)
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         return self._child.vcpus("vcpu")
@@ -130,11 +126,7 @@ class CloudHypervisorVm:
         return ""
 
     def trouble(self) -> str:
-        try:
-            self.api.send(requests.PING)
-        except HypervisorError as error:
-            return error.happened
-        return ""
+        return self.api.complaint(requests.PING)
 
     def words(self) -> str:
         """What it wrote on its standard error, its log included, and virtiofsd on its."""
@@ -158,21 +150,12 @@ class CloudHypervisor:
 
     def start(self, machine: Machine) -> CloudHypervisorVm:
         refuse_what_lacks(replace(machine, devices=replace(machine.devices, share=False)), NAME, "virtio-blk")
-        binary = shutil.which("cloud-hypervisor")
-        if binary is None:
-            raise HostError("cloud-hypervisor is missing.", CURE)
+        binary = Path(program("cloud-hypervisor", CURE)).resolve()
         with ExitStack() as stack:
             disks = raw_copies(machine, stack)
-            links = {requests.disk_name(index): f"/proc/self/fd/{fd}" for index, fd in enumerate(disks)}
-            links[requests.KERNEL] = str(machine.image.kernel.resolve())
-            if machine.image.initrd:
-                links[requests.INITRD] = str(machine.image.initrd.resolve())
-            vm = _spawn(Path(binary).resolve(), links, disks, machine.network)
-        try:
+            vm = _spawn(binary, parts_of(machine, disks), disks, machine.network)
+        with closed_on_failure(vm):
             vm.connect(machine)
-        except BaseException:
-            vm.close()
-            raise
         return vm
 
 

@@ -8,7 +8,6 @@ Source: Firecracker's docs/getting-started.md, docs/snapshotting/, src/vmm/src/l
 """
 
 import re
-import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -19,10 +18,12 @@ from typing import BinaryIO
 
 from harness.console.transcript import printable
 from harness.errors import HostError, HypervisorError
-from harness.hypervisors import Cause, Ending, Template, Vcpu
+from harness.hypervisors import Ending, Template, Vcpu
 from harness.hypervisors import _firecracker_requests as requests
 from harness.hypervisors._child import Child, tail_of
-from harness.hypervisors._enclosure import enclosed, inside
+from harness.hypervisors._closing import closed_on_failure
+from harness.hypervisors._commands import program
+from harness.hypervisors._enclosure import enclosed, inside, parts_of
 from harness.hypervisors._forwards import Forwards, forward
 from harness.hypervisors._raw_disk import raw_copies, write_raw
 from harness.hypervisors._refusals import refuse_what_lacks
@@ -89,14 +90,7 @@ class FirecrackerVm:
         """Firecracker exits with 0 when the guest turned itself off and when it was reset, which it can't tell
         apart; with 1 or more when it failed."""
         status = self._child.status(timeout)
-        if status is None:
-            return None
-        said = self._child.end(status)
-        if self._child.stopped:
-            return Ending(Cause.STOPPED, said)
-        if status < 0:
-            return Ending(Cause.KILLED, said)
-        return Ending(Cause.REFUSED, f"{said}: {self.words()}") if status else Ending(Cause.POWERED_OFF, said)
+        return None if status is None else self._child.ending(status, self.words)
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         return self._child.vcpus("fc_vcpu")
@@ -105,11 +99,7 @@ class FirecrackerVm:
         return ""
 
     def trouble(self) -> str:
-        try:
-            self.api.send(requests.DESCRIBE)
-        except HypervisorError as error:
-            return error.happened
-        return ""
+        return self.api.complaint(requests.DESCRIBE)
 
     def guest_boot_seconds(self) -> float | None:
         """From the start of the guest to its word, over Firecracker's boot timer port, that it is up; None before.
@@ -159,11 +149,8 @@ class Firecracker:
 
     def start(self, machine: Machine) -> FirecrackerVm:
         vm = self._spawn(machine, {})
-        try:
+        with closed_on_failure(vm):
             vm.connect(machine)
-        except BaseException:
-            vm.close()
-            raise
         return vm
 
     def identity(self, machine: Machine) -> str:
@@ -176,11 +163,8 @@ class Firecracker:
         for index, disk in enumerate((*machine.image.disks, *machine.disks)):
             write_raw(disk, str(_kept(template, index)))
         vm = self._spawn(_with_kept_disks(template, kept=True), _snapshot_files(template))
-        try:
+        with closed_on_failure(vm):
             vm.connect(machine)
-        except BaseException:
-            vm.close()
-            raise
         return vm
 
     def freeze(self, vm: FirecrackerVm, template: Template) -> None:
@@ -191,11 +175,8 @@ class Firecracker:
 
     def fork(self, template: Template) -> FirecrackerVm:
         vm = self._spawn(_with_kept_disks(template, kept=False), _snapshot_files(template))
-        try:
+        with closed_on_failure(vm):
             vm.restore(template.machine)
-        except BaseException:
-            vm.close()
-            raise
         return vm
 
     def _spawn(self, machine: Machine, files: Mapping[str, str]) -> FirecrackerVm:
@@ -207,10 +188,7 @@ class Firecracker:
             ours, theirs = socket.socketpair()
             stack.enter_context(theirs)
             log = tempfile.TemporaryFile()  # noqa: SIM115 (the machine's)
-            links = {requests.disk_name(index): f"/proc/self/fd/{fd}" for index, fd in enumerate(disks)}
-            links |= {requests.KERNEL: str(machine.image.kernel.resolve()), **files}
-            if machine.image.initrd:
-                links[requests.INITRD] = str(machine.image.initrd.resolve())
+            links = {**parts_of(machine, disks), **files}
             command = [
                 str(binary), "--api-sock", API_SOCKET, "--log-path", f"/proc/self/fd/{log.fileno()}",
                 "--level", "Info", "--boot-timer",
@@ -231,10 +209,7 @@ def driver() -> Firecracker:
 
 
 def _binary() -> Path:
-    found = shutil.which("firecracker")
-    if found is None:
-        raise HostError("firecracker is missing.", CURE)
-    return Path(found).resolve()
+    return Path(program("firecracker", CURE)).resolve()
 
 
 def _kept(template: Template, index: int) -> Path:

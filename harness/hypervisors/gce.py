@@ -6,7 +6,6 @@ machine boots from it. Only what is in the cloud under the run's own name is tou
 
 import os
 import secrets
-import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 from harness.errors import HostError
 from harness.hypervisors import _gce_commands as commands
 from harness.hypervisors._bootable_disk import write_bootable
-from harness.hypervisors._commands import said
+from harness.hypervisors._closing import closed_on_failure
+from harness.hypervisors._commands import program, said
 from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._remote import RemoteVm
 from harness.keeper import Keeper
@@ -60,18 +60,14 @@ class Gce:
     def start(self, machine: Machine) -> RemoteVm:
         refuse_what_lacks(machine, "GCE", "virtio-scsi")
         refuse_network(machine, "GCE")
-        if shutil.which("gcloud") is None:
-            raise HostError("The tool gcloud is missing.", CURE)
+        program("gcloud", CURE)
         bucket = os.environ.get(BUCKET)
         if bucket is None:
             raise HostError("No bucket for the disk is named.", f"Name one of yours in {BUCKET}.")
         name, zone = f"osv-harness-{secrets.token_hex(6)}", os.environ.get(ZONE, "us-central1-a")
         keeper = Keeper(commands.undo(name, zone, bucket))
-        try:
+        with closed_on_failure(keeper):
             return RemoteVm(GceInstance(name, machine, bucket, zone), keeper)
-        except BaseException:
-            keeper.close()
-            raise
 
 
 def driver() -> Gce:

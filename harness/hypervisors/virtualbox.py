@@ -8,18 +8,17 @@ scripts/gen-vbox-ova.sh. VBOX_USER_HOME and VBOX_IPC_SOCKETID set a registry and
 """
 
 import secrets
-import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.errors import HostError, HypervisorError
-from harness.hypervisors import Cause, Ending, Vcpu
+from harness.errors import HypervisorError
+from harness.hypervisors import Ending, Vcpu
 from harness.hypervisors import _virtualbox_commands as commands
 from harness.hypervisors._child import Child
-from harness.hypervisors._commands import said
+from harness.hypervisors._commands import program, said
 from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._serial_socket import SerialSocket
 from harness.hypervisors._vmdk import write_vmdks
@@ -39,7 +38,6 @@ class VirtualBoxVm:
     def __init__(self, machine: Machine, manage: str, headless: str, stack: ExitStack) -> None:
         self._manage = manage
         self._name = f"osv-harness-{secrets.token_hex(6)}"
-        self._stopped = False
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-vbox-")))
         self._environment = {"VBOX_USER_HOME": str(folder / "home"), "VBOX_IPC_SOCKETID": self._name}
         keeper = Keeper(["rm", "-rf", str(folder)])
@@ -68,7 +66,7 @@ class VirtualBoxVm:
         self._say("controlvm", self._name, "acpipowerbutton")
 
     def stop(self) -> None:
-        self._stopped = True
+        self._child.stopped = True
         self._say("controlvm", self._name, "poweroff")
 
     def ports(self) -> Mapping[int, int]:
@@ -77,14 +75,7 @@ class VirtualBoxVm:
     def ending(self, timeout: float = 5.0) -> Ending | None:
         """VirtualBox does not tell a power-off from an end of another kind, except by VBoxHeadless's failing."""
         status = self._child.status(timeout)
-        if status is None:
-            return None
-        end = self._child.end(status)
-        if self._stopped:
-            return Ending(Cause.STOPPED, end)
-        if status < 0:
-            return Ending(Cause.KILLED, end)
-        return Ending(Cause.REFUSED, f"{end}: {self._child.words()}") if status else Ending(Cause.POWERED_OFF, end)
+        return None if status is None else self._child.ending(status, self._child.words)
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         return self._child.vcpus("EMT")
@@ -118,11 +109,9 @@ class VirtualBox:
     def start(self, machine: Machine) -> VirtualBoxVm:
         refuse_what_lacks(machine, "VirtualBox", "ahci")
         refuse_network(machine, "VirtualBox")
-        found = [shutil.which(name) for name in ("VBoxManage", "VBoxHeadless")]
-        if found[0] is None or found[1] is None:
-            raise HostError("VBoxManage or VBoxHeadless is missing.", CURE)
+        manage, headless = program("VBoxManage", CURE), program("VBoxHeadless", CURE)
         with ExitStack() as stack:
-            return VirtualBoxVm(machine, found[0], found[1], stack)
+            return VirtualBoxVm(machine, manage, headless, stack)
 
 
 def driver() -> VirtualBox:

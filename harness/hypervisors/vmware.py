@@ -8,7 +8,6 @@ Source: OSv's scripts/run.py (start_osv_vmware); VMware's "Using vmrun to Contro
 """
 
 import secrets
-import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -16,9 +15,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-from harness.errors import HostError, HypervisorError
 from harness.hypervisors import Cause, Ending, Vcpu
-from harness.hypervisors._commands import said
+from harness.hypervisors._commands import complaint, program, said
 from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._serial_socket import SerialSocket
 from harness.hypervisors._vmdk import write_vmdks
@@ -39,6 +37,7 @@ class VmwareVm:
 
     def __init__(self, machine: Machine, vmrun: str, stack: ExitStack) -> None:
         self._vmrun = vmrun
+        self._list = (vmrun, "list")
         self._stopped = False
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-vmware-")))
         self._file = folder / "osv.vmx"
@@ -84,11 +83,7 @@ class VmwareVm:
         return ""
 
     def trouble(self) -> str:
-        try:
-            self._runs()
-        except HypervisorError as error:
-            return error.happened
-        return ""
+        return complaint(self._list)
 
     def close(self) -> None:
         self._stack.close()
@@ -97,7 +92,7 @@ class VmwareVm:
         return said([self._vmrun, verb, str(self._file), *more])
 
     def _runs(self) -> bool:
-        return str(self._file) in said([self._vmrun, "list"]).splitlines()
+        return str(self._file) in said(self._list).splitlines()
 
     def _why_not(self) -> str:
         return "" if self._runs() else "vmrun does not list it"
@@ -111,11 +106,8 @@ class Vmware:
     def start(self, machine: Machine) -> VmwareVm:
         refuse_what_lacks(machine, "VMware", "pvscsi")
         refuse_network(machine, "VMware")
-        vmrun = shutil.which("vmrun")
-        if vmrun is None:
-            raise HostError("vmrun is missing.", CURE)
         with ExitStack() as stack:
-            return VmwareVm(machine, vmrun, stack)
+            return VmwareVm(machine, program("vmrun", CURE), stack)
 
 
 def driver() -> Vmware:

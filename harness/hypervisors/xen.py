@@ -21,7 +21,7 @@ from harness.errors import HostError, HypervisorError
 from harness.hypervisors import Cause, Ending, Vcpu
 from harness.hypervisors import _xen_config as config
 from harness.hypervisors._child import Child
-from harness.hypervisors._commands import said
+from harness.hypervisors._commands import complaint, said
 from harness.hypervisors._raw_disk import write_raw
 from harness.keeper import Keeper
 from harness.machine import Machine
@@ -103,11 +103,7 @@ class XenVm:
         return ""
 
     def trouble(self) -> str:
-        try:
-            self._run("domid")
-        except HypervisorError as error:
-            return error.happened
-        return ""
+        return complaint([self._xl, "domid", self._name])
 
     def close(self) -> None:
         self._stack.close()

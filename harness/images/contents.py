@@ -1,7 +1,8 @@
 """What an image holds besides the kernel, said in Debian's packages, and the files that this comes to."""
 
+import hashlib
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from harness.images.closure import closure, files_under
@@ -27,6 +28,12 @@ class Contents:
     links: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, Path] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """What of it decides the bytes of an image, for a key: of a host's file its SHA-256, not where it lies."""
+        made = {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in self.made.items()}
+        return {**asdict(self), "made": made}
 
 
 def compose(contents: Contents, tree: Path, provided: Container[str] = ()) -> dict[str, Node]:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from harness import images
@@ -118,7 +117,7 @@ class Linux:
             "recipe": recipe(),
             "fs": cell.fs,
             "kernel": _kernel_parts(cell.arch),
-            "contents": asdict(contents),
+            "contents": contents.parts,
             "source": packages.source_parts(contents.packages, cell.arch),
         }
         data = cache.get("linux", parts, lambda out: _write_image(contents, cell, kernel, cache, out))

@@ -58,7 +58,7 @@ def files_of(cell: Cell, contents: Contents, cache: Cache) -> tuple[dict[str, No
 def source_parts(cell: Cell, contents: Contents) -> dict[str, object]:
     """What the files are made from, for the cache."""
     source = packages.source_parts((*contents.packages, *ALWAYS), cell.arch)
-    return {"files": contents, "source": source, "options": cell.options, "layout": RECIPE}
+    return {"files": contents.parts, "source": source, "options": cell.options, "layout": RECIPE}
 
 
 def manifest(files: Mapping[str, Node], folder: Path) -> str:

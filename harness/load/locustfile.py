@@ -16,7 +16,7 @@ from gevent.queue import SimpleQueue
 from locust import events
 from locust.env import Environment
 
-from harness.load.users import user_class
+from harness.load.users import client_of
 from harness.load.users.asker import Asker
 from harness.load.users.course import Course, Task
 from harness.load.users.recorder import Recorder
@@ -28,10 +28,10 @@ _told: SimpleQueue[bytes] = SimpleQueue()
 _course, _recorder, _go = Course(_task), Recorder(_told.put), Event()
 
 
-class User(user_class(_task.protocol)):  # type: ignore[misc]
+class User(Asker):
     """The one user that this process has."""
 
-    course, recorder, go = _course, _recorder, _go
+    speaks, course, recorder, go = client_of(_task.protocol), _course, _recorder, _go
     ready: ClassVar[list[Asker]] = []
 
 

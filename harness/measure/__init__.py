@@ -1,4 +1,7 @@
-"""Measured numbers: what was measured, of what kernel, where, and how far two of them may be compared."""
+"""Measured numbers: what was measured, of what kernel, where, and how far two of them may be compared.
+
+Beside them stand documents, for what is too big to be a number.
+"""
 
 import hashlib
 import json
@@ -117,3 +120,27 @@ class Sample:
         metric = Metric(**{**row["metric"], "better": Better(row["metric"]["better"])})
         version, environment = Version(**row["version"]), Environment(**row["environment"])
         return cls(**{**row, "metric": metric, "version": version, "environment": environment})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """JSON that belongs to a run: `kind` is `load` (a `harness.load.Result`), `bisect`, `comparison`, …;
+    `subject` is the app or metric that it is about."""
+
+    kind: str
+    cell: str
+    subject: str
+    body: Mapping[str, Any]
+    version: Version
+    run: str
+    taken: float
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """The document that `to_json` wrote."""
+        return cls(**{**row, "version": Version(**row["version"])})

@@ -9,11 +9,10 @@ from harness.apps import App
 from harness.apps.run import image_of, run_app
 from harness.cell import Cell
 from harness.errors import CellError, HarnessError
-from harness.history.records import Document
 from harness.lab import Lab
 from harness.launch import launch_of
 from harness.matrix import did_you_mean
-from harness.measure import Sample, boot, memory, printed, size, throughput
+from harness.measure import Document, Sample, boot, memory, printed, size, throughput
 from harness.measure.taking import Taker
 from harness.verdict import Outcome
 

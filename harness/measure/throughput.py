@@ -4,9 +4,8 @@ import re
 import time
 
 from harness.apps.run import AppRun
-from harness.history.records import Document
 from harness.load import Result
-from harness.measure import Better, Metric, Sample
+from harness.measure import Better, Document, Metric, Sample
 from harness.measure.taking import Taker
 
 PERCENTILES = (50.0, 99.0)

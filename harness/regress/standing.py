@@ -6,9 +6,8 @@ from dataclasses import replace
 from random import Random
 
 from harness.errors import HarnessError
-from harness.history.records import Document
 from harness.lab import Lab
-from harness.measure import Sample, suite
+from harness.measure import Document, Sample, suite
 from harness.regress import Finding, sides
 from harness.regress.confirm import Confirmation, confirm
 from harness.regress.findings import findings, suspicions

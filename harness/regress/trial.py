@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from harness.history.records import Document
 from harness.lab import Lab
+from harness.measure import Document
 from harness.measure.suite import Measured
 from harness.regress import sides
 from harness.regress.comparison import Judgement

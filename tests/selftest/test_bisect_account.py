@@ -15,10 +15,9 @@ from harness.bisect.session import Session
 from harness.bisect.verification import CHECKS
 from harness.cache import Cache
 from harness.cell import Cell
-from harness.history.records import Document
 from harness.kernels.osv_checkout import LANDMARKS
 from harness.machine import Image
-from harness.measure import Environment, Metric, Sample, Version
+from harness.measure import Document, Environment, Metric, Sample, Version
 from harness.report.page import page
 from harness.report.page.told import Told
 from harness.symbols import Symbols

@@ -22,10 +22,10 @@ from sqlalchemy.exc import DatabaseError
 
 from harness.errors import HarnessError
 from harness.history.place import place
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.history.schema import REVISIONS, TABLES
 from harness.history.store import History, Imported
-from harness.measure import Metric, Sample
+from harness.measure import Document, Metric, Sample
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.history import lines
 from harness.history.lines import line_of, records_in
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.history.store import History
-from harness.measure import Sample, Version
+from harness.measure import Document, Sample, Version
 
 
 @pytest.fixture

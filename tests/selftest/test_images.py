@@ -5,14 +5,17 @@ import struct
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from harness.cache import Cache, digest_of
+from harness.cell import Cell
 from harness.errors import BuildError
 from harness.images.boot_modules import boot_modules, depends
 from harness.images.closure import closure, files_under, read_elf, resolve
+from harness.images.contents import Contents
 from harness.images.filesystems import (
     TIME,
     File,
@@ -26,7 +29,9 @@ from harness.images.filesystems import (
 )
 from harness.images.packages import source_parts
 from harness.images.vmlinux import lz4_block, unpack_vmlinux
+from harness.kernels.linux import Linux
 from harness.kernels.linux_clock import clock_parameter
+from harness.kernels.osv_files import source_parts as osv_parts
 
 FILES: Files = {
     "/init": File(b"#!/bin/sh\necho hello\n", 0o755),
@@ -284,3 +289,38 @@ def test_closure_says_paths_without_detours(tmp_path: Path) -> None:
         [*own, "-o", str(program), *words], input=b"int own(void); int x(void) { return own(); }", check=True
     )
     assert set(closure(tmp_path, ["/bin/program"])) == {"/bin/program", "/lib/libown.so"}
+
+
+class AskedCache(Cache):
+    """Has nothing made, and notes under which digest it was to be kept."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.digests: dict[str, str] = {}
+
+    def get(self, kind: str, parts: Mapping[str, object], build: Callable[[Path], None]) -> Path:
+        self.digests[kind] = digest_of(parts)
+        folder = self.root / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "facts.json").write_text("{}")
+        return folder
+
+
+def keys_in(root: Path, program: bytes) -> dict[str, str]:
+    """The keys of images with a program that lies in a cache at `root`."""
+    cache = AskedCache(root)
+    made = root / "app-program/program"
+    made.parent.mkdir(parents=True)
+    made.write_bytes(program)
+    contents = Contents(("busybox-static",), ("/ours",), texts={"/note": "one"}, made={"/ours": made})
+    image = Linux().build_with(Cell("linux", "x86_64", "qemu", "rofs", "all"), cache, contents)
+    on_osv = osv_parts(Cell("osv", "x86_64", "qemu", "rofs", "all"), contents)
+    return {**cache.digests, "image": image.digest, "osv": digest_of(on_osv)}
+
+
+def test_keys_are_of_contents_and_not_of_where_they_lie(tmp_path: Path) -> None:
+    """Two caches agree on an app's image, wherever each is; another program is another image."""
+    here, there = (keys_in(tmp_path / name, b"program") for name in ("a cache", "another"))
+    other = keys_in(tmp_path / "a third", b"Program")
+    assert here == there
+    assert {kind for kind in here if here[kind] != other[kind]} == {"linux", "image", "osv"}

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.history.records import Document
 from harness.history.store import History
 from harness.lab import Lab
-from harness.measure import Better, Metric, Sample, Version, suite
+from harness.measure import Better, Document, Metric, Sample, Version, suite
 from harness.regress import sides
 from harness.regress.standing import KIND, standing, unconfirmed
 

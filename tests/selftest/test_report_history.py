@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from hashlib import sha256
 from itertools import count
 
-from harness.history.records import Document, Judged
+from harness.history.records import Judged
 from harness.load import latency
 from harness.load.result import Generator, Result, Second
-from harness.measure import Better, Environment, Metric, Sample, Version
+from harness.measure import Better, Document, Environment, Metric, Sample, Version
 from harness.regress import Finding
 from harness.report.page.told import Told
 

@@ -1,11 +1,14 @@
-"""Locust's users, one module a protocol. They run in locust's processes only: importing locust patches Python."""
+"""Locust's users: one asker, and one module a protocol with the client that it asks by.
+
+They run in locust's processes only: importing locust patches Python.
+"""
 
 from importlib import import_module
 
-from harness.load.users.asker import Asker
+from harness.load.users.client import Client
 
 
-def user_class(protocol: str) -> type[Asker]:
-    """The user that speaks a protocol: http, redis, memcached, mqtt, sql, tcp."""
-    made: type[Asker] = import_module(f"harness.load.users.{protocol}").USER
-    return made
+def client_of(protocol: str) -> type[Client]:
+    """What speaks a protocol: http, redis, memcached, mqtt, sql, tcp."""
+    found: type[Client] = import_module(f"harness.load.users.{protocol}").CLIENT
+    return found

@@ -1,7 +1,7 @@
 """A locust user that asks what the course says, looks at the answers and keeps the books."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import monotonic_ns
 from typing import Any, ClassVar
 
@@ -10,11 +10,9 @@ from gevent.event import Event
 from locust import User, task
 from locust.exception import StopUser
 
+from harness.load.users.client import Client, Wrong
 from harness.load.users.course import Alarm, Course, Turn
 from harness.load.users.recorder import Recorder
-
-Question = Callable[[], int]
-"""Asks once and gives the size of the right answer in bytes; raises `Wrong` or what its client raises."""
 
 BREATH = 0.05
 """Seconds that a user of a closed loop waits after a failure, for a dead server refuses without end."""
@@ -29,40 +27,28 @@ KINDS = {
 """Errors of sockets, and our words for them."""
 
 
-class Wrong(Exception):
-    """An answer that is not the one wanted; its text is the kind of failure."""
-
-
 class Asker(User):
-    """A user of any protocol. Its modules say how one connects and asks."""
+    """A user of any protocol, which its client speaks."""
 
     abstract = True
+    speaks: ClassVar[type[Client]]
     course: ClassVar[Course]
     recorder: ClassVar[Recorder]
     go: ClassVar[Event]
     ready: ClassVar[list["Asker"]]
 
-    def connect(self) -> None:
-        """Connect, so that the first request does not pay for it; may fail as `question` may."""
-
-    def question(self, row: Mapping[str, Any]) -> Question:
-        """Prepare a row, once for many requests. Asking connects again where that is needed."""
-        raise NotImplementedError
-
-    def disconnect(self) -> None:
-        """Leave a connection that is of no more use."""
-
     def on_start(self) -> None:
         """Get ready; whatever can't be had now is had, or fails and is counted, when it is asked for."""
         self.asking = False
         self._alarm = Alarm()
+        self._client = self.speaks(self.course.task)
         self._rows = self.course.task.requests
         self._varies = ["{n}" in json.dumps(row) for row in self._rows]
-        self._questions = [self.question(row) for row in self._rows]
+        self._questions = [self._client.question(row) for row in self._rows]
         try:
-            self.connect()
+            self._client.connect()
         except Exception:
-            self.disconnect()
+            self._client.disconnect()
         self.ready.append(self)
 
     @task
@@ -86,13 +72,13 @@ class Asker(User):
         self.asking = True
         try:
             if self._varies[turn.row]:
-                question = self.question(filled(self._rows[turn.row], turn.number))
+                question = self._client.question(filled(self._rows[turn.row], turn.number))
             size = question()
         except Wrong as wrong:
             self.recorder.failed(monotonic_ns(), str(wrong))
         except Exception as error:
             self.recorder.failed(monotonic_ns(), kind_of(error))
-            self.disconnect()
+            self._client.disconnect()
             if not turn.due:
                 gevent.sleep(BREATH)
         else:

@@ -1,4 +1,4 @@
-"""HTTP by FastHttpUser's client, geventhttpclient.
+"""HTTP by geventhttpclient, the client of locust's FastHttpUser.
 
 Rows: `method` (GET), `path` (/), `headers`, `send` (a body) are asked; `status` (200), `body` (all of it),
 `contains` (a part of it) and `length` (bytes) are what a right answer has. Redirects are not followed.
@@ -9,31 +9,30 @@ from typing import Any
 
 import geventhttpclient.client
 from geventhttpclient import HTTPClient
-from locust import FastHttpUser
 
-from harness.load.users.asker import Asker, Question, Wrong
+from harness.load.users.client import Client, Question, Wrong
+from harness.load.users.course import Task
 
 # The client would send a request again, up to eleven times and without a word, when a connection breaks: a server
 # that resets connections would pass. It does so for these methods only.
 geventhttpclient.client.IDEMPOTENT_METHODS = frozenset()
 
 
-class HttpUser(Asker, FastHttpUser):
+class Http:
     """One connection, kept while the server keeps it; without FastHttpUser's session, which takes 30 µs each."""
 
-    abstract = True
-
-    def __init__(self, environment: Any) -> None:
-        task = self.course.task
-        self.host = f"http://{task.host}:{task.port}"
-        self.network_timeout = self.connection_timeout = task.patience
-        super().__init__(environment)
-        self._http: HTTPClient = self.client.client.clientpool.get_client(self.host)
+    def __init__(self, task: Task) -> None:
+        self._http = HTTPClient(
+            task.host, task.port, network_timeout=task.patience, connection_timeout=task.patience
+        )
 
     def connect(self) -> None:
         """Open the connection that the first request takes."""
         pool = self._http._connection_pool
         pool.return_socket(pool.get_socket())
+
+    def disconnect(self) -> None:
+        """Nothing: a connection that broke is left as it breaks."""
 
     def question(self, row: Mapping[str, Any]) -> Question:
         """Ask for a path and look at what comes."""
@@ -54,4 +53,4 @@ class HttpUser(Asker, FastHttpUser):
         return ask
 
 
-USER = HttpUser
+CLIENT: type[Client] = Http

@@ -7,20 +7,17 @@ any).
 from collections.abc import Mapping
 from typing import Any
 
-from pymemcache.client.base import Client
+from pymemcache.client import base
 
-from harness.load.users.asker import Asker, Question, Wrong
+from harness.load.users.client import Client, Question, Wrong
+from harness.load.users.course import Task
 
 
-class MemcachedUser(Asker):
+class Memcached:
     """One connection, made anew after a failure."""
 
-    abstract = True
-
-    def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
-        task = self.course.task
-        self._client = Client(
+    def __init__(self, task: Task) -> None:
+        self._client = base.Client(
             (task.host, task.port), connect_timeout=task.patience, timeout=task.patience, no_delay=True
         )
 
@@ -51,4 +48,4 @@ class MemcachedUser(Asker):
         return len(came)
 
 
-USER = MemcachedUser
+CLIENT: type[Client] = Memcached

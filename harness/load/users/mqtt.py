@@ -13,30 +13,28 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from harness.load.users.asker import Asker, Question, Wrong
-from harness.load.users.tcp import read_exactly
+from harness.load.users.client import Client, Question, Wrong
+from harness.load.users.course import Task
+from harness.load.users.tcp import connected, read_exactly
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
 QOS_1 = 0b0010
 CLEAN_SESSION = 0b0010
 
 
-class MqttUser(Asker):
+class Mqtt:
     """One connection and one subscription, made anew after a failure."""
 
-    abstract = True
-    _socket: socket.socket | None = None
     _numbers = itertools.count(1)
 
-    def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._socket: socket.socket | None = None
         self._name = f"load-{os.getpid()}-{next(self._numbers)}"
 
     def connect(self) -> None:
         """Connect and subscribe to all that is below our own name."""
-        task = self.course.task
-        self._socket = socket.create_connection((task.host, task.port), task.patience)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connected(self._task)
         self._send(CONNECT, _text("MQTT") + bytes([4, CLEAN_SESSION, 0, 0]) + _text(self._name))
         self._expect(CONNACK, b"\x00\x00")
         self._send(SUBSCRIBE, b"\x00\x01" + _text(f"{self._name}/#") + b"\x00", QOS_1)
@@ -102,4 +100,4 @@ def _length(size: int) -> bytes:
             return coded
 
 
-USER = MqttUser
+CLIENT: type[Client] = Mqtt

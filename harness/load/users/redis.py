@@ -10,17 +10,14 @@ from typing import Any
 from redis.connection import Connection
 from redis.exceptions import ResponseError
 
-from harness.load.users.asker import Asker, Question, Wrong
+from harness.load.users.client import Client, Question, Wrong
+from harness.load.users.course import Task
 
 
-class RedisUser(Asker):
+class Redis:
     """One connection, made anew after a failure."""
 
-    abstract = True
-
-    def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
-        task = self.course.task
+    def __init__(self, task: Task) -> None:
         self._redis = Connection(
             task.host, task.port, protocol=2, driver_info=None, decode_responses=True, encoding_errors="replace",
             socket_timeout=task.patience, socket_connect_timeout=task.patience,
@@ -60,4 +57,4 @@ class RedisUser(Asker):
             return error
 
 
-USER = RedisUser
+CLIENT: type[Client] = Redis

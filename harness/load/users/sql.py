@@ -10,23 +10,22 @@ from typing import Any
 
 import pymysql
 
-from harness.load.users.asker import Asker, Question, Wrong
+from harness.load.users.client import Client, Question, Wrong
+from harness.load.users.course import Task
 
 Login = tuple[str, str, str]
 
 
-class SqlUser(Asker):
+class Sql:
     """Its connections, made anew after a failure; every query is its own transaction."""
 
-    abstract = True
-
-    def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
+    def __init__(self, task: Task) -> None:
+        self._task = task
         self._connections: dict[Login, pymysql.Connection] = {}
 
     def connect(self) -> None:
         """Log in as every row wants."""
-        for row in self.course.task.requests:
+        for row in self._task.requests:
             self._connected(_login(row))
 
     def disconnect(self) -> None:
@@ -55,7 +54,7 @@ class SqlUser(Asker):
 
     def _connected(self, login: Login) -> pymysql.Connection:
         if login not in self._connections:
-            task = self.course.task
+            task = self._task
             self._connections[login] = pymysql.connect(
                 host=task.host, port=task.port, user=login[0], password=login[1], database=login[2] or None,
                 connect_timeout=task.patience, read_timeout=task.patience, write_timeout=task.patience,
@@ -72,4 +71,4 @@ def _plain(value: Any) -> Any:
     return value if value is None else str(value)
 
 
-USER = SqlUser
+CLIENT: type[Client] = Sql

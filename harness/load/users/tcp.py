@@ -7,20 +7,20 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from harness.load.users.asker import Asker, Question, Wrong
+from harness.load.users.client import Client, Question, Wrong
+from harness.load.users.course import Task
 
 
-class TcpUser(Asker):
+class Tcp:
     """One connection, made anew after a failure and after a wrong answer, of which more may follow."""
 
-    abstract = True
-    _socket: socket.socket | None = None
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._socket: socket.socket | None = None
 
     def connect(self) -> None:
-        """Connect, and send what is small at once."""
-        task = self.course.task
-        self._socket = socket.create_connection((task.host, task.port), task.patience)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """Connect."""
+        self._socket = connected(self._task)
 
     def disconnect(self) -> None:
         """Leave it."""
@@ -45,6 +45,13 @@ class TcpUser(Asker):
         return ask
 
 
+def connected(task: Task) -> socket.socket:
+    """A connection to the server, over which what is small goes at once."""
+    made = socket.create_connection((task.host, task.port), task.patience)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
 def read_exactly(sock: socket.socket, size: int) -> bytes:
     """So many bytes. Raises `EOFError` if the connection is closed before."""
     came = b""
@@ -56,4 +63,4 @@ def read_exactly(sock: socket.socket, size: int) -> bytes:
     return came
 
 
-USER = TcpUser
+CLIENT: type[Client] = Tcp

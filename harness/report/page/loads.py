@@ -4,9 +4,9 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from harness.history.records import Document
 from harness.load.latency import decoded
 from harness.load.result import Result
+from harness.measure import Document
 from harness.report.page.figures import MOST_LINES, Figure, Kind, Line
 from harness.report.page.timeline import Timeline
 from harness.report.page.told import Told, safe_text

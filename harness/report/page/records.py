@@ -4,8 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.history.records import Document
-from harness.measure import Better
+from harness.measure import Better, Document
 from harness.regress.comparison import Decision, Judgement
 from harness.report.page.bisections import Bisected, bisected
 from harness.report.page.told import Told

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any, Self
 
 from harness.console.transcript import printable
-from harness.history.records import Document, Judged
-from harness.measure import Environment, Metric, Sample, Version
+from harness.history.records import Judged
+from harness.measure import Document, Environment, Metric, Sample, Version
 from harness.regress import Finding
 
 LONGEST_TEXT = 300

@@ -9,8 +9,6 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
-from pathlib import Path
 
 from harness.hypervisors import _aws_commands as commands
 from harness.hypervisors._bootable_disk import write_bootable
@@ -20,6 +18,7 @@ from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._remote import RemoteVm
 from harness.keeper import Keeper
 from harness.machine import Machine
+from harness.scratch import scratch_folder
 
 CURE = "pip install 'osv-harness[aws]', and tell it of an account: aws configure."
 KIND = os.environ.get("OSV_HARNESS_AWS_INSTANCE", "t3.small")
@@ -72,8 +71,8 @@ def driver() -> Aws:
 
 def _snapshot(name: str, machine: Machine) -> str:
     """The disk as a snapshot; blocks of zeros are left out, for they are there."""
-    with tempfile.TemporaryDirectory(prefix="osv-harness-aws-") as folder:
-        raw, block = Path(folder) / "raw", Path(folder) / "block"
+    with scratch_folder("osv-harness-aws-") as folder:
+        raw, block = folder / "raw", folder / "block"
         write_bootable(machine, raw)
         gib = -(-raw.stat().st_size // (1 << 30))
         snapshot = str(json.loads(said(commands.start_snapshot(name, gib)))["SnapshotId"])

@@ -7,7 +7,6 @@ machine boots from it. Only what is in the cloud under the run's own name is tou
 import os
 import secrets
 import tarfile
-import tempfile
 from pathlib import Path
 
 from harness.errors import HostError
@@ -19,6 +18,7 @@ from harness.hypervisors._refusals import refuse_network, refuse_what_lacks
 from harness.hypervisors._remote import RemoteVm
 from harness.keeper import Keeper
 from harness.machine import Machine
+from harness.scratch import scratch_folder
 
 CURE = "Install gcloud (https://cloud.google.com/sdk), and tell it of a project: gcloud init."
 BUCKET, ZONE, KIND = "OSV_HARNESS_GCE_BUCKET", "OSV_HARNESS_GCE_ZONE", "OSV_HARNESS_GCE_MACHINE"
@@ -32,8 +32,8 @@ class GceInstance:
     def __init__(self, name: str, machine: Machine, bucket: str, zone: str) -> None:
         self._name = name
         self._zone = zone
-        with tempfile.TemporaryDirectory(prefix="osv-harness-gce-") as folder:
-            said(commands.upload(str(_tarball(machine, Path(folder))), bucket, name))
+        with scratch_folder("osv-harness-gce-") as folder:
+            said(commands.upload(str(_tarball(machine, folder)), bucket, name))
         said(commands.create_image(name, bucket))
         kind = os.environ.get(KIND, "e2-small")
         self.command = tuple(commands.create_instance(name, kind, zone))

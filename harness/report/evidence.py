@@ -61,6 +61,7 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "status_from": seen.status_from,
         "ending": seen.ending.detail if seen.ending else None,
         "faults": [fault.text for fault in seen.faults],
+        "complaints": list(seen.visited.complaints) if seen.visited else [],
         "activity": seen.activity,
         "seconds": round(seen.seconds, 3),
         "kept_waiting": round(seen.kept_waiting, 3),

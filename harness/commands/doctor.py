@@ -10,8 +10,8 @@ from harness.commands._screen import screen, table
 from harness.errors import HostError
 from harness.events import Event, subscribed
 from harness.host import ARCHES, Host
-from harness.host_install import install, missing_packages
-from harness.host_needs import Capability
+from harness.host.install import install, missing_packages
+from harness.host.needs import Capability
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

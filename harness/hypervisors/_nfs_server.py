@@ -13,7 +13,7 @@ from time import monotonic
 
 from harness.console.transcript import printable
 from harness.errors import HostError
-from harness.host_needs import ELSEWHERE
+from harness.host.needs import ELSEWHERE
 from harness.hypervisors._closing import closed_on_failure
 from harness.networks import HOST_ADDRESS, NFS_EXPORT, entering
 from harness.patience import Patience

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from harness.errors import HostError
-from harness.host_needs import ELSEWHERE
+from harness.host.needs import ELSEWHERE
 from harness.networks import UPLINK
 from harness.tied import tied
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.errors import HostError
-from harness.host_needs import ELSEWHERE, NEEDS
+from harness.host.needs import ELSEWHERE, NEEDS
 from harness.tied import tied
 
 # The folder is bound onto itself to be made read-only for virtiofsd, whatever a guest asks of it.

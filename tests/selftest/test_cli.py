@@ -76,7 +76,7 @@ def test_json_gives_each_cells_standing_and_reason(
 def test_a_cell_that_needs_kvm_says_so_on_a_host_without_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("harness.host_proof.KVM", tmp_path / "none")
+    monkeypatch.setattr("harness.host.proof.KVM", tmp_path / "none")
     asked = ["--osv-root", str(tmp_path), "--format", "json", "qemu-rofs-virtio-pci", "qemu-rofs"]
     assert main(["matrix", *asked]) == 0
     needy, plain = json.loads(capsys.readouterr().out)

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from harness import host_proof
 from harness.cache import Cache
 from harness.errors import HostError
 from harness.host import Host
-from harness.host_install import install, missing_packages
-from harness.host_needs import NEEDS, Capability, Need, tried
-from harness.host_proof import GUESTS, proved
+from harness.host import proof as proofs
+from harness.host.install import install, missing_packages
+from harness.host.needs import NEEDS, Capability, Need, tried
+from harness.host.proof import GUESTS, proved
 
 HALT = {"x86_64": bytes(65536 - 16) + bytes.fromhex("faf4ebfd").ljust(16, b"\0"),
         "aarch64": bytes.fromhex("7f2003d5 ffffff17")}  # fmt: skip
@@ -51,7 +51,7 @@ def fake_qemu(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     kvm = tmp_path / "kvm"
     kvm.touch()
-    monkeypatch.setattr(host_proof, "KVM", kvm)
+    monkeypatch.setattr(proofs, "KVM", kvm)
 
     def make(version: str = "9.1.0", kvm: str = "exit 85") -> Path:
         log = tmp_path / "started"
@@ -75,9 +75,9 @@ def _program(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 def test_a_tiny_guest_answers_in_emulation(arch: str) -> None:
-    proof = host_proof.prove(Host().qemu(arch).path, arch, "tcg")
+    proof = proofs.prove(Host().qemu(arch).path, arch, "tcg")
     assert proof.answered, proof
-    assert proof.seconds < host_proof.LIMITS["tcg"]
+    assert proof.seconds < proofs.LIMITS["tcg"]
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
@@ -85,9 +85,9 @@ def test_a_guest_that_never_answers_proves_nothing_and_leaves_no_qemu(
     arch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(GUESTS, arch, HALT[arch])
-    monkeypatch.setitem(host_proof.LIMITS, "tcg", 1.0)
+    monkeypatch.setitem(proofs.LIMITS, "tcg", 1.0)
     before = _children()
-    proof = host_proof.prove(Host().qemu(arch).path, arch, "tcg")
+    proof = proofs.prove(Host().qemu(arch).path, arch, "tcg")
     assert not proof.answered
     assert "never answered" in proof.detail
     assert _children() == before
@@ -97,14 +97,14 @@ def test_a_firmware_that_only_resets_is_no_answer(monkeypatch: pytest.MonkeyPatc
     """QEMU then ends by itself with status 0, and not with the answer's."""
     triple_fault = bytes(65536 - 16) + bytes.fromhex("0f011e0000cc").ljust(16, b"\0")
     monkeypatch.setitem(GUESTS, "x86_64", triple_fault)
-    proof = host_proof.prove(Host().qemu("x86_64").path, "x86_64", "tcg")
+    proof = proofs.prove(Host().qemu("x86_64").path, "x86_64", "tcg")
     assert not proof.answered
     assert "exited with 0" in proof.detail
 
 
 def test_a_killed_probe_takes_its_qemu_along(tmp_path: Path) -> None:
     script = (
-        "from harness import host_proof as p; from harness.host import Host\n"
+        "from harness.host import proof as p; from harness.host import Host\n"
         f"p.GUESTS['x86_64'] = bytes(65520) + {HALT['x86_64'][-16:]!r}; p.LIMITS['tcg'] = 60\n"
         "p.prove(Host().qemu('x86_64').path, 'x86_64', 'tcg')\n"
     )
@@ -138,7 +138,7 @@ def test_kvm_that_answers_is_used(fake_qemu: Callable[..., Path], cache: Cache) 
 def test_kvm_that_does_not_answer_is_not_used_and_says_why(
     fake_qemu: Callable[..., Path], cache: Cache, monkeypatch: pytest.MonkeyPatch, kvm: str, found: str
 ) -> None:
-    monkeypatch.setitem(host_proof.LIMITS, "kvm", 0.5)
+    monkeypatch.setitem(proofs.LIMITS, "kvm", 0.5)
     fake_qemu(kvm=kvm)
     host = Host(cache)
     assert host.accelerator("x86_64") == "tcg"
@@ -151,7 +151,7 @@ def test_kvm_is_not_tried_for_another_arch_or_without_its_device(
     fake_qemu: Callable[..., Path], cache: Cache
 ) -> None:
     log = fake_qemu()
-    host_proof.KVM.unlink()
+    proofs.KVM.unlink()
     host = Host(cache)
     assert host.accelerator("x86_64") == "tcg"
     assert host.accelerator("aarch64") == "tcg"
@@ -165,7 +165,7 @@ def test_a_proof_is_kept_for_one_boot_one_qemu_and_one_kvm(
 ) -> None:
     boot = tmp_path / "boot_id"
     boot.write_text("first")
-    monkeypatch.setattr(host_proof, "BOOT_ID", boot)
+    monkeypatch.setattr(proofs, "BOOT_ID", boot)
     log = fake_qemu()
 
     def started() -> int:
@@ -175,7 +175,7 @@ def test_a_proof_is_kept_for_one_boot_one_qemu_and_one_kvm(
     assert [started(), started()] == [1, 1]
     boot.write_text("second")
     assert [started(), started()] == [2, 2]
-    host_proof.KVM.chmod(0o600)
+    proofs.KVM.chmod(0o600)
     assert [started(), started()] == [3, 3]
     fake_qemu(version="9.1.1000")
     assert [started(), started()] == [4, 4]

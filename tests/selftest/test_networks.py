@@ -24,7 +24,7 @@ from tap_run import Running
 from harness.apps.answers import complaint
 from harness.cell import Cell
 from harness.errors import CellError, HypervisorError
-from harness.host_networks import VHOST, tried_network
+from harness.host.networks import VHOST, tried_network
 from harness.hypervisors import hypervisor
 from harness.hypervisors._qemu_devices import network
 from harness.lab import Lab

@@ -22,7 +22,7 @@ from tool_standin import SAID
 from harness.availability import Standing, Survey
 from harness.errors import HostError, HypervisorError
 from harness.guest import Guest
-from harness.host_needs import NEEDS
+from harness.host.needs import NEEDS
 from harness.hypervisors import Cause, Vm, driven, hypervisor
 from harness.hypervisors._remote import unheard
 from harness.hypervisors._serial_socket import SerialSocket

@@ -20,7 +20,7 @@ from rest_machines import CREATES, SCHEMAS, StandIn, gone, standing_in
 from rest_standin import ECHO_PORT, SAID
 
 from harness.guest import Guest
-from harness.host_needs import ELSEWHERE
+from harness.host.needs import ELSEWHERE
 from harness.hypervisors import Cause, Template, forking, hypervisor
 from harness.machine import Devices
 

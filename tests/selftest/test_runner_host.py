@@ -11,8 +11,8 @@ import pytest
 from testinfra.host import Host
 
 from harness.host import ARCHES, MINIMUM_QEMU, QEMU_PACKAGES
-from harness.host_needs import ELSEWHERE, LINUX, NEEDS
-from harness.host_proof import ANSWERS, GUESTS, LIMITS, command
+from harness.host.needs import ELSEWHERE, LINUX, NEEDS
+from harness.host.proof import ANSWERS, GUESTS, LIMITS, command
 from harness.images.packages import SUITE, mirror
 
 REQUIRED = [need for need in NEEDS.values() if need.required_for & LINUX]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from harness import upstream_rest, upstream_trace
 from harness.cell import Cell
 from harness.lab import Lab
 from harness.launch import launch_of
@@ -14,6 +13,7 @@ from harness.networks import HOST_ADDRESS, NFS_EXPORT
 from harness.programs import Program
 from harness.programs.visit import Visit, Visitor
 from harness.pytest_verdicts import GuestRun
+from harness.upstream import rest, trace
 
 PORT = 7777
 
@@ -49,21 +49,21 @@ def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
     run_guest(cell, program, Visit(act=take_and_give_back, line="balloon: t=2 ", serves=False))
 
 
-@pytest.mark.parametrize("name", upstream_rest.MODULES)
+@pytest.mark.parametrize("name", rest.MODULES)
 def test_rest_api(run_guest: GuestRun, lab: Lab, cell: Cell, name: str) -> None:
     """OSv's own tests of its REST API, asked of a guest that serves it."""
     checkout = checkout_with_the_api(lab, cell)
-    visit = upstream_rest.visit(checkout, name, cell)
-    run_guest(cell, upstream_rest.program(name), visit, upstream_rest.MODULES[name])
+    visit = rest.visit(checkout, name, cell)
+    run_guest(cell, rest.program(name), visit, rest.MODULES[name])
 
 
 def test_tracing(run_guest: GuestRun, lab: Lab, cell: Cell) -> None:
     """A guest traces itself, and OSv's own trace.py shows what it did."""
     checkout = checkout_with_the_api(lab, cell)
-    modules = upstream_rest.MODULES[upstream_trace.SERVER]
+    modules = rest.MODULES[trace.SERVER]
     symbols = lab.image_of_modules(cell, modules).symbols
     assert symbols
-    run_guest(cell, upstream_trace.program(), upstream_trace.visit(checkout, symbols), modules)
+    run_guest(cell, trace.program(), trace.visit(checkout, symbols), modules)
 
 
 def test_nfs(run_guest: GuestRun, cell: Cell) -> None:
@@ -72,7 +72,7 @@ def test_nfs(run_guest: GuestRun, cell: Cell) -> None:
         pytest.skip("the program is one of OSv's own, and its server is in a network of QEMU's guests")
     if mode := launch_of(cell):
         pytest.skip(f"its program is a shared object, not {mode}")
-    if cell.fs in upstream_rest.READ_ONLY:
+    if cell.fs in rest.READ_ONLY:
         pytest.skip(f"it makes its mount points in the root, and {cell.fs} is read-only")
     command = f"/tst-nfs.so --server {HOST_ADDRESS} --share {NFS_EXPORT}"
     program = Program("tst-nfs.so", command, limit=900, network=True, variant="nfs")

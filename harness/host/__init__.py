@@ -8,12 +8,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import host_proof
 from harness.cache import Cache
 from harness.errors import HostError
-from harness.host_needs import NEEDS, Capability, surroundings, tried
-from harness.host_networks import NETWORKS, tried_network
-from harness.host_proof import Proof, proved
+from harness.host import proof
+from harness.host.needs import NEEDS, Capability, surroundings, tried
+from harness.host.networks import NETWORKS, tried_network
+from harness.host.proof import Proof, proved
 from harness.matrix import did_you_mean, host_arch
 from harness.patience import run_within
 
@@ -58,7 +58,7 @@ class Host:
 
     def accelerator(self, arch: str) -> str:
         """`kvm` if it is proved for guests of `arch` here, else `tcg`. Raises `HostError` without a QEMU."""
-        if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not host_proof.KVM.exists():
+        if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not proof.KVM.exists():
             return "tcg"
         return "kvm" if self.proof(arch, "kvm").answered else "tcg"
 
@@ -114,20 +114,20 @@ class Host:
         if accelerator == "kvm":
             if arch != host_arch():
                 return replace(row, found=f"this host is {host_arch()}", cure="Use a host of that arch.")
-            if not host_proof.KVM.exists():
+            if not proof.KVM.exists():
                 return replace(row, found="there is no /dev/kvm", cure="Enable (nested) virtualisation.")
-            if not os.access(host_proof.KVM, os.R_OK | os.W_OK):
+            if not os.access(proof.KVM, os.R_OK | os.W_OK):
                 cure = "Join the group kvm: sudo usermod -aG kvm $USER, then log in again."
                 return replace(row, found="/dev/kvm can't be opened by this user", cure=cure)
         try:
-            proof = self.proof(arch, accelerator)
+            proven = self.proof(arch, accelerator)
         except HostError as error:
             return replace(row, found=error.happened, cure=error.cure)
         cure = {
             "kvm": "Guests run under TCG instead. KVM that opens and runs no guest is a host's own matter.",
             "tcg": f"This QEMU is broken: reinstall {QEMU_PACKAGES[arch]}.",
         }[accelerator]
-        return replace(row, found=proof.detail, present=proof.answered, cure="" if proof.answered else cure)
+        return replace(row, found=proven.detail, present=proven.answered, cure="" if proven.answered else cure)
 
 
 def _find_qemu(arch: str) -> Qemu:

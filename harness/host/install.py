@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from harness.errors import HostError
 from harness.events import publish
-from harness.host_needs import Capability
+from harness.host.needs import Capability
 
 
 def missing_packages(capabilities: Iterable[Capability], optional: bool = False) -> list[str]:

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from harness import upstream_rest
 from harness.apps.answers import complaint
 from harness.errors import HostError
 from harness.programs import Program
 from harness.programs.visit import Visit, Visitor
 from harness.scratch import scratch_folder
 from harness.tied import tied
+from harness.upstream import rest
 
 SERVER = "httpserver-api"
 TRACED = "--trace=vfs_*,net_packet*,sched_wait* --trace-backtrace"
@@ -26,14 +26,14 @@ PATIENCE = 300.0
 
 def program() -> Program:
     """The guest that traces itself from its boot, and serves what it traced."""
-    served = upstream_rest.program(SERVER)
+    served = rest.program(SERVER)
     return replace(served, name="tracing_smoke_test", command=f"{TRACED} {served.command}")
 
 
 def visit(checkout: Path, symbols: Path) -> Visit:
     """Have the guest open a file, take its trace and ask trace.py about it."""
     return Visit(
-        get_ready=upstream_rest.wait_for_answer,
+        get_ready=rest.wait_for_answer,
         act=lambda visitor: _look(visitor, checkout / "scripts/trace.py", symbols),
         act_limit=600,
     )
@@ -54,7 +54,7 @@ def _questions(symbols: Path) -> list[tuple[list[str], list[str]]]:
 
 
 def _look(visitor: Visitor, script: Path, symbols: Path) -> None:
-    port = visitor.ports[upstream_rest.PORT]
+    port = visitor.ports[rest.PORT]
     visitor.doing = f"read {FILE}"
     if wrong := complaint({"get": f"/file{FILE}?op=GET"}, port):
         visitor.complain(f"{FILE} could not be read: {wrong}")
@@ -81,7 +81,7 @@ def _run(visitor: Visitor, script: Path, arguments: list[str], folder: Path) -> 
     until = monotonic() + PATIENCE
     with out.open("wb") as said:
         process = subprocess.Popen(
-            tied([upstream_rest.PYTHON, "-E", "-B", str(script), *arguments]),
+            tied([rest.PYTHON, "-E", "-B", str(script), *arguments]),
             cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
         )  # fmt: skip
         while process.poll() is None and monotonic() < until and not visitor.gone.wait(0.1):

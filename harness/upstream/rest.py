@@ -13,7 +13,7 @@ from harness.scratch import scratch_folder
 from harness.tied import tied
 
 PORT = 8000
-SCRIPT = Path(__file__).with_name("upstream_rest_script.py")
+SCRIPT = Path(__file__).with_name("rest_script.py")
 PYTHON = "/usr/bin/python3"
 """Debian's own, for which python3-requests is."""
 

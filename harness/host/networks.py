@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from harness.host_needs import ELSEWHERE, NO_ONE, Capability
+from harness.host.needs import ELSEWHERE, NO_ONE, Capability
 from harness.networks import Wiring, isolated
 
 VHOST = Path("/dev/vhost-net")

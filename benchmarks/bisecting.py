@@ -28,6 +28,8 @@ from harness.bisect.session import Session
 COMMITS, TRIALS, SEED = 1000, 1000, 20261121
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
+BUILD, LINK = 180.0, 10.0
+"""Seconds that a commit and that another layout of it take, as on OSv."""
 LEVEL = 100.0
 BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
@@ -84,7 +86,7 @@ class World:
         return self.case.layouts
 
     def build(self, key: Key) -> Built | Broken:
-        return Built(f"{self.binaries[key.index]}-{key.layout}", 180.0)
+        return Built(f"{self.binaries[key.index]}-{key.layout}", LINK if key.layout else BUILD)
 
     def boot(self, key: Key) -> float | Broken:
         case, changed = self.case, key.index >= self.culprit
@@ -100,13 +102,15 @@ class World:
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One bisection: whether its answer is right, whether it blamed a commit with its parent's binary, what it
-    claimed and used; what was believed most on the way, and whether rightly; and what the script answered."""
+    claimed and used (`builds` of commits, `links` of further layouts of these); what was believed most on the way,
+    and whether rightly; and what the script answered."""
 
     answered: bool
     right: bool
     blamed_equal: bool
     claimed: float
     builds: int
+    links: int
     boots: int
     beliefs: tuple[tuple[float, bool], ...]
     script: bool
@@ -134,7 +138,8 @@ def trial(number: int, case: Case) -> Trial:
         answered and len(answer.culprits) == 1 and points == (culprit,),
         answered and any(binaries[at] == binaries[at - 1] for one in answer.culprits for at in one.points),
         answer.culprits[0].probability if answer.culprits else 0.0,
-        answer.builds,
+        answer.builds - answer.layouts,
+        answer.layouts,
         answer.boots,
         tuple(beliefs),
         _script(World(case, dice, culprit, binaries)) == culprit,
@@ -184,11 +189,12 @@ def bisecting(jobs: int) -> None:
 
 def _tables(done: Mapping[Case, Sequence[Trial]]) -> str:
     rows = [
-        f"{TRIALS:,} bisections of {COMMITS:,} commits each; builds with the ends. `git bisect run` boots each "
-        "build 10 times and compares their mean with the middle of the ends'; it takes 12 builds.\n",
-        "| measure | asked | right | 95% interval | wrong | not answered | builds: mean, 95%, most | boots: mean "
-        "| `git bisect run` right |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"{TRIALS:,} bisections of {COMMITS:,} commits each; builds with the ends; a layout is a link of what "
+        f"is built, {LINK:.0f} s where a build is {BUILD:.0f} s. `git bisect run` boots each build 10 times and "
+        "compares their mean with the middle of the ends'; it takes 12 builds.\n",
+        "| measure | asked | right | 95% interval | wrong | not answered | builds: mean, 95%, most "
+        "| layouts: mean, most | boots: mean | `git bisect run` right |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(_row(case, trials) for case, trials in done.items()),
         "",
         "| measure | 99% claimed | of them right | within 12 | 13 | 20 | 25 builds | equals blamed |",
@@ -207,11 +213,12 @@ def _row(case: Case, trials: Sequence[Trial]) -> str:
     count, right = len(trials), sum(one.right for one in trials)
     low, high = _interval(right, count)
     wrong = sum(one.answered and not one.right for one in trials)
-    builds = [one.builds for one in trials]
+    builds, links = [one.builds for one in trials], [one.links for one in trials]
     return (
         f"| {case.name} | {case.asked} | {right / count:.1%} | {low:.1%} to {high:.1%} | {wrong} "
         f"| {sum(not one.answered for one in trials)} "
         f"| {np.mean(builds):.1f}, {np.percentile(builds, 95):.0f}, {max(builds)} "
+        f"| {np.mean(links):.1f}, {max(links)} "
         f"| {np.mean([one.boots for one in trials]):.0f} | {np.mean([one.script for one in trials]):.1%} |"
     )
 

@@ -76,7 +76,8 @@ class Check:
 class Answer:
     """The one answer. `culprits` are in the order of their sizes; `smallest` is the least difference of the ends
     that would have been seen in 90% of cases; `why` says why the outcome is no better. `builds` counts those that
-    were asked for, `cached` those of them that cost nothing; `inside` is the answer in the branch of a merge."""
+    were asked for, `cached` those of them that cost nothing, `layouts` those that are a link of what another had
+    built; `inside` is the answer in the branch of a merge."""
 
     outcome: Outcome
     culprits: tuple[Culprit, ...]
@@ -91,6 +92,7 @@ class Answer:
     boots: int
     checks: tuple[Check, ...] = ()
     inside: "Answer | None" = None
+    layouts: int = 0
 
     @property
     def warned(self) -> frozenset[Warn]:

@@ -201,7 +201,7 @@ def _laid_out(state: State, builder: Builder, mass: Array) -> list[_Option]:
     for index in sorted({key.index for key in state.builds if state.usable(key)}):
         key = Key(index, tried[index] + 1)
         if key.layout < builder.layouts:
-            seconds = 0.0 if key in builder.cached else state.build_seconds()
+            seconds = 0.0 if key in builder.cached else state.layout_seconds()
             options.append(_Option(key, (index, 0, 0.0), seconds))
     return options
 

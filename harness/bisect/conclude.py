@@ -33,6 +33,7 @@ def conclude(state: State, ended: Ended) -> Answer:
         cached=sum(built.cached for built in state.builds.values()),
         broken=len(state.broken),
         boots=state.boots,
+        layouts=sum(key.layout > 0 for key in state.builds),
     )
 
 

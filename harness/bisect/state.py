@@ -17,6 +17,9 @@ from harness.bisect.records import (
     Record,
 )
 
+LAYOUT_SECONDS = 15.0
+"""What a layout is expected to take before any was made: OSv's kernel is linked in ten seconds."""
+
 
 class State:
     """Builds, boots, what was planned last and whether that is done.
@@ -157,8 +160,20 @@ class State:
 
     def build_seconds(self) -> float:
         """What a build is expected to take: the mean of those that were made here, or else what was said."""
-        taken = [built.seconds for built in self.builds.values() if not built.cached and built.seconds > 0]
-        return sum(taken) / len(taken) if taken else self.effort.build_seconds
+        return self._taken(False) or self.effort.build_seconds
+
+    def layout_seconds(self) -> float:
+        """What another layout of a commit that is built is expected to take: a link, not a build."""
+        return self._taken(True) or min(LAYOUT_SECONDS, self.effort.build_seconds)
+
+    def _taken(self, other_layout: bool) -> float:
+        """The mean of what was built here, of commits themselves or of their other layouts; 0 if none was."""
+        taken = [
+            built.seconds
+            for key, built in self.builds.items()
+            if not built.cached and built.seconds > 0 and (key.layout > 0) is other_layout
+        ]
+        return sum(taken) / len(taken) if taken else 0.0
 
     def boot_seconds(self) -> float:
         """What a boot is expected to take: the mean of those so far, and at least what was said."""

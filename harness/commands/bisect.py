@@ -204,13 +204,18 @@ def _show(answer: Answer, out: Console, of_test: bool) -> None:
         said = {True: "holds", False: "does not hold", None: "can't say"}[check.passed]
         out.print(f"{check.name}: {said}. {check.detail}", markup=False, soft_wrap=True)
     out.print(
-        f"from {answer.builds} builds ({answer.cached} of them cached, {answer.broken} broken) and "
+        f"from {answer.builds} builds ({_kinds(answer)}) and "
         f"{answer.boots} boots; the ends: {answer.good_level:,.10g} and {answer.bad_level:,.10g}",
         soft_wrap=True,
     )
     if answer.inside:
         out.print("inside the merge:", style="bold")
         _show(answer.inside, out, of_test)
+
+
+def _kinds(answer: Answer) -> str:
+    rows = (answer.cached, "cached"), (answer.broken, "broken"), (answer.layouts, "further layouts")
+    return ", ".join(f"{count} {kind}" for count, kind in rows if count or kind != "further layouts")
 
 
 def _named(one: Culprit) -> str:

@@ -19,7 +19,7 @@ class Expectation:
     """Which tests, on which cells (patterns of full names), end in one of `outcomes`, why, and until when;
     with an `accelerator`, only under that one."""
 
-    cells: str
+    cells: tuple[str, ...]
     tests: str
     outcomes: tuple[Outcome, ...]
     reason: str
@@ -29,8 +29,8 @@ class Expectation:
 
     def covers(self, cell: Cell, test: str, accelerator: str) -> bool:
         """Whether it speaks of this test on this cell, run by this accelerator."""
-        of_cell = fnmatchcase(str(cell), self.cells) and fnmatchcase(test, self.tests)
-        return of_cell and self.accelerator in ("", accelerator)
+        of_cell = any(fnmatchcase(str(cell), pattern) for pattern in self.cells)
+        return of_cell and fnmatchcase(test, self.tests) and self.accelerator in ("", accelerator)
 
 
 def expected(cell: Cell, test: str, accelerator: str) -> Expectation | None:
@@ -40,7 +40,7 @@ def expected(cell: Cell, test: str, accelerator: str) -> Expectation | None:
 
 def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
     """What is wrong with the expectation, given what came; empty if it was met. Says what to edit."""
-    where = f"the entry cells = {expectation.cells!r}, tests = {expectation.tests!r} of {FILE.name}"
+    where = f"the entry cells = {', '.join(expectation.cells)!r}, tests = {expectation.tests!r} of {FILE.name}"
     if expectation.expires < today:
         return f"{where} expired on {expectation.expires}: look again, and renew or remove it"
     if outcome in expectation.outcomes:
@@ -57,14 +57,17 @@ def _rows(file: Path) -> tuple[Expectation, ...]:
         return ()
     rows = []
     for row in tomllib.loads(file.read_text()).get("expect", []):
-        outcomes = row["outcome"] if isinstance(row["outcome"], list) else [row["outcome"]]
         try:
             rows.append(
                 Expectation(
-                    row["cells"], row["tests"], tuple(Outcome(name) for name in outcomes), row["reason"],
+                    _each(row["cells"]), row["tests"], tuple(map(Outcome, _each(row["outcome"]))), row["reason"],
                     row["expires"], row.get("issue", ""), row.get("accelerator", ""),
                 )
             )  # fmt: skip
         except (KeyError, ValueError) as error:
             raise HarnessError(f"An entry of {file} is wrong: {error}.", f"The entry: {row}") from error
     return tuple(rows)
+
+
+def _each(one_or_more: str | list[str]) -> tuple[str, ...]:
+    return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -101,11 +102,13 @@ def test_a_nights_steps_as_they_are_written(lab: Lab, tmp_path: Path) -> None:
     (build,) = told["builds"]
     assert [cell["cell"] for cell in told["cells"]] == build["cells"].split()
     did("build", "Build once", CELLS=build["cells"], BUILD=build["name"])
-    rofs, _ = told["cells"]
+    rofs, ramfs = told["cells"]
+    did("build", "Measure", CELLS=ramfs["cell"], BUILD=build["name"])
     chosen = '-k "stress-ng-access] or stress-ng-brk]"'
     did("cells", "Test", CELL=rofs["cell"], SLUG=rofs["slug"], PYTEST_ADDOPTS=chosen)
     (night / "in").mkdir()
-    for path in (*night.glob("plan-*"), *night.glob("tested-*.*ml"), *night.glob("tested-*.jsonl")):
+    handed_on = ("plan-*", "tested-*.*ml", "tested-*.jsonl", "measured-*.jsonl")
+    for path in (path for pattern in handed_on for path in night.glob(pattern)):
         shutil.copyfile(path, night / "in" / path.name)
     did("report", "The history so far")
     did("confirm", "Merge")
@@ -118,7 +121,25 @@ def test_a_nights_steps_as_they_are_written(lab: Lab, tmp_path: Path) -> None:
     with History(tmp_path / "merged") as history, (night / "history.jsonl").open("rb") as file:
         history.import_(file)
         assert len(history.judged()) == 2
-        assert [one.id for one in history.samples()] == [old.id]
+        samples = history.samples()
+    assert [one.id for one in samples if one.run == "old"] == [old.id]
+    measured = {one.metric.name for one in samples if one.cell == ramfs["cell"]}
+    assert measured >= {"boot.instructions", "boot.wall", "size.kernel", "memory.minimum", "memory.used"}
     assert (night / "site/index.html").stat().st_size > 10_000
     did("issues", "One issue for one cause")
     assert "has no result" in log.read_text()
+
+
+def test_a_pull_requests_comparison_as_it_is_written(lab: Lab, tmp_path: Path) -> None:
+    """Of this repository as it is with itself: both harnesses measure the same exact numbers of one kernel."""
+    if not shutil.which("osv-harness"):
+        pytest.skip("osv-harness is not in PATH")
+    copy_of_the_repository(tmp_path / "harness")
+    author = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for words in (["init", "-q"], ["add", "-A"], [*author, "commit", "-q", "-m", "as it is"]):
+        subprocess.run(["git", *words], cwd=tmp_path / "harness", check=True)
+    runner = Runner(loaded("pull-request.yml", "linux"), tmp_path, OSV_HARNESS_CACHE=str(lab.cache.root))
+    done = runner("compare", "A/B", BASE="HEAD", CELL="linux:qemu-ramfs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = re.search(r"(\d+) exact numbers, (\d+) the same by both", done.stdout)
+    assert said and int(said[1]) == int(said[2]) > 10, done.stdout

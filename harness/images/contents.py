@@ -8,6 +8,14 @@ from pathlib import Path
 from harness.images.closure import closure, files_under
 from harness.images.filesystems import File, Folder, Link, Node
 
+SETTINGS = {
+    "/etc/passwd": "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+    "/etc/group": "root:x:0:\ntty:x:5:\nwww-data:x:33:\nnogroup:x:65534:\n",
+    "/etc/hosts": "127.0.0.1 localhost guest\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+}
+"""What glibc looks users, groups and hosts up in, by path."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:

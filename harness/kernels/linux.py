@@ -15,7 +15,7 @@ from harness.events import publish
 from harness.images import packages
 from harness.images.boot_modules import boot_modules
 from harness.images.closure import locate
-from harness.images.contents import Contents, compose
+from harness.images.contents import SETTINGS, Contents, compose
 from harness.images.filesystems import File, Folder, Link, Node, size, write_ext4, write_initramfs, write_squashfs
 from harness.images.vmlinux import unpack_vmlinux
 from harness.kernels import Origin
@@ -72,14 +72,6 @@ awk -v name="$name" -v format="$2" '
           for (key in field) gsub("\\$\\{" key "\\}", field[key], format)
           printf "%s", format }' /var/lib/dpkg/status
 """
-
-SETTINGS = {
-    "/etc/passwd": "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
-    "/etc/group": "root:x:0:\ntty:x:5:\nwww-data:x:33:\nnogroup:x:65534:\n",
-    "/etc/hosts": "127.0.0.1 localhost guest\n",
-    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-}
-
 
 # pthread_cancel(3) and backtrace(3) load libgcc_s when first called.
 TESTS = Contents(packages=("stress-ng", "libgcc-s1"), programs=("/usr/bin/stress-ng",), modules=("libgcc_s.so.1",))

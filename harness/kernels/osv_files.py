@@ -13,13 +13,13 @@ from harness.errors import BuildError
 from harness.events import publish
 from harness.images import packages
 from harness.images.closure import TRIPLETS
-from harness.images.contents import Contents, compose
+from harness.images.contents import SETTINGS, Contents, compose
 from harness.images.disks import write_partitioned
 from harness.images.filesystems import File, Folder, Link, Node, size
 from harness.launch import Launch, launch_of
 from harness.machine import Image
 
-RECIPE = 1
+RECIPE = 2
 """Part of every key; to be raised when what is laid out for the same contents changes."""
 
 PROVIDED = frozenset(
@@ -48,7 +48,8 @@ def files_of(cell: Cell, contents: Contents, cache: Cache) -> tuple[dict[str, No
     tree = packages.fetch((*contents.packages, *ALWAYS), cell.arch, cache)
     versions = {name: tree.versions[name] for name in contents.packages}
     if launch_of(cell) is Launch.LINUX_LD:
-        return compose(contents, tree.root), versions
+        settings: dict[str, Node] = {path: File(text.encode()) for path, text in SETTINGS.items()}
+        return settings | compose(contents, tree.root), versions
     hidden = {"hide_symbols", "app_symbols"} & set(cell.options)
     provided = PROVIDED if hidden else PROVIDED | PROVIDED_UNLESS_HIDDEN
     files = compose(replace(contents, modules=(*contents.modules, "libgcc_s.so.1")), tree.root, provided)

@@ -64,6 +64,11 @@ QUESTIONS = {
     ("aarch64", "tap"): ("ramfs", TAPPED),
     ("aarch64", "numa"): ("ramfs", "grep -qx 2-3 /sys/devices/system/node/node1/cpulist"),
 }
+ALIKE = (
+    "second-disk", "second-ext", "multiqueue", "nvme-multiqueue", "tap-nat", "tap-multiqueue", "vhost",
+    "virtio-legacy", "virtio-transitional", "virtio-modern", "cpus-4", "balloon",
+)  # fmt: skip
+QUESTIONS |= {("aarch64", name): QUESTIONS["x86_64", name] for name in ALIKE}
 SHARED = (
     "mkdir /tmp/share && mount -t virtiofs share /tmp/share && cat /tmp/share/greeting && "
     "! touch /tmp/share/new && ! rm /tmp/share/greeting"

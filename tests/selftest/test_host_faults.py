@@ -42,7 +42,8 @@ class Session:
         where = [str(folder / "test_guest.py"), "--rootdir", str(folder)]
         options = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "-c", os.devnull]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *where, *options, *arguments],
+            # Whoever runs these tests in the background may have had them ignore Ctrl-C.
+            ["env", "--default-signal=INT", sys.executable, "-m", "pytest", *where, *options, *arguments],
             env={**os.environ, name: value, "TMPDIR": str(self.temporary)}, cwd=Path(__file__).parents[2],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from harness.events import publish
 from harness.scratch import scratch_folder
 
 MANIFEST = "manifest.json"
+UNDER_WAY = ".building-"
 BLOCK = 1 << 16  # bytes
 
 
@@ -112,10 +114,13 @@ class Cache:
         return sorted(found, key=lambda entry: entry.used)
 
     def gc(self, limit: int | None = None) -> list[Entry]:
-        """Remove the least recently used artefacts until `limit` bytes remain.
+        """Remove the least recently used artefacts until `limit` bytes remain, and what a loss of power left.
 
         An artefact that a run holds locked for building is never touched.
         """
+        for leftover in self.root.glob(f"*/{UNDER_WAY}*"):
+            if time.time() - leftover.stat().st_mtime > 24 * 3600:
+                shutil.rmtree(leftover, ignore_errors=True)
         entries = self.entries()
         total = sum(entry.size for entry in entries)
         removed = []
@@ -131,7 +136,7 @@ class Cache:
     def _build(self, entry: Path, parts: Mapping[str, object], build: Callable[[Path], None]) -> None:
         entry.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with scratch_folder(".building-", entry.parent) as work:
+            with scratch_folder(UNDER_WAY, entry.parent) as work:
                 data = work / "data"
                 data.mkdir()
                 build(data)

@@ -95,8 +95,9 @@ class OsvRunner:
         cmdline = " ".join(word for word in (self.image.cmdline, self._words.kernel, words, "--verbose") if word)
         wants_disk = program.disk and not self.image.disks
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
+        accelerator = "tcg" if program.counted else self.accelerator  # hardware counts no instructions
         machine = Machine(
-            self.image, cmdline, program.cpus, program.memory, self.accelerator, program.network,
+            self.image, cmdline, program.cpus, program.memory, accelerator, program.network,
             counted=program.counted, forwards=program.forwards, disks=disks,
         )  # fmt: skip
         return fitted(machine, program.variant, self._cache)

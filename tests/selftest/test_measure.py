@@ -17,14 +17,17 @@ from harness.apps import App, app
 from harness.apps.run import image_of, run_app
 from harness.cell import Cell
 from harness.errors import HarnessError
+from harness.hypervisors import hypervisor
 from harness.lab import Lab
 from harness.load import Result
 from harness.load.result import Generator
+from harness.machine import Image
 from harness.measure import Metric, Sample, boot, memory, printed, size, suite, throughput
 from harness.measure.counting import Counted, CountError, Point, count, points
 from harness.measure.places import addresses
 from harness.measure.taking import Taker
 from harness.programs import Program
+from harness.programs.osv import OsvRunner
 
 MANY = int(os.environ.get("OSV_HARNESS_COUNTS", "4"))
 """Counted boots of a cell, half of them beside busy processes; 100 is what the docs tell of."""
@@ -186,6 +189,15 @@ def test_used_memory_is_the_same_in_each_boot_whatever_else_runs(lab: Lab, name:
         beside = [memory.used(taker, hello)[0] for _ in range(2)]
     assert all(sample.metric.exact for sample in alone)
     assert len({sample.value for sample in alone + beside}) == 1
+
+
+def test_a_counted_program_is_emulated_where_others_run_on_hardware(lab: Lab, tmp_path: Path) -> None:
+    image = Image(lab.matrix.parse(OSV, "osv"), tmp_path, "", "")
+    runner = OsvRunner(image, hypervisor("qemu"), "kvm", lab.cache)
+    program = Program("hello", "/hello", 1.0)
+    assert runner.machine(program).accelerator == "kvm"
+    counted = runner.machine(replace(program, counted=True))
+    assert counted.counted and counted.accelerator == "tcg"
 
 
 def test_sizes_of_a_kernel_are_those_of_its_files(lab: Lab) -> None:

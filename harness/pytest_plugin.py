@@ -181,7 +181,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     for cell in {name for name, _ in _durations}:
         parsed = lab.matrix.parse(cell, lab.default_kernel)
         seconds = {test: value for (name, test), value in _durations.items() if name == cell}
-        lab.durations.record(parsed, lab.accelerator(parsed), seconds)
+        lab.durations.record(parsed, lab.recorded_accelerator(parsed), seconds)
     _durations.clear()
 
 

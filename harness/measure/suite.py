@@ -92,7 +92,7 @@ def prepare(
     if name in KERNEL:
         program = apps.app(SMALLEST, cell)
         return _of_kernel(Taker(lab, image_of(lab, cell, program)), program, name, boots)
-    for benchmark in printed.benchmarks(cell.kernel, lab.accelerator(cell)):
+    for benchmark in printed.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
         if benchmark.program.name == name and name in names(cell):
             taker = Taker(lab, lab.image(cell))
             return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))

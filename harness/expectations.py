@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.cell import Cell
 from harness.errors import HarnessError
-from harness.host.lab import IN_A_LAB
+from harness.inside import IN_A_LAB
 from harness.verdict import Outcome
 
 FILE = Path(__file__).parent.parent / "expectations.toml"

@@ -17,9 +17,9 @@ from harness.durations import Durations
 from harness.errors import CellError, CheckoutError
 from harness.events import publish
 from harness.host import Host
-from harness.host.lab import GIVEN, in_lab, recorded
 from harness.hypervisors import driven, hypervisor
 from harness.images.contents import Contents
+from harness.inside import GIVEN, in_lab, recorded
 from harness.kernels import Kernel
 from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands import COMMANDS
+from harness.commands._prepared import prepared
 from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.matrix import host_arch
 from harness.nested_kvm.machine import Hardware
-from harness.nested_kvm.session import MEMORY, run as run_in_lab
+from harness.nested_kvm.session import MEMORY, check
+from harness.nested_kvm.session import run as run_in_lab
 from harness.report.progress import Progress
 
 HEARD = {*COMMANDS, "pytest"} - {"boot"}
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "osv-harness lab [options] [-- COMMAND]"
     parser.set_defaults(command=[])
     parser.add_argument("--arch", default="", help="the arch of its KVM and its guests (default: this host's)")
-    parser.add_argument("--cpus", type=int, default=0, metavar="N", help="(default: as many as this host's, up to 4)")
+    parser.add_argument("--cpus", type=int, default=0, metavar="N", help="(default: as this host has, up to 4)")
     parser.add_argument("--memory", type=int, default=MEMORY, metavar="MIB", help=f"(default: {MEMORY})")
 
 
@@ -37,8 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     terminal = at_terminal and (not command or command[0] not in HEARD)
     hardware = Hardware(arguments.cpus or min(4, len(os.sched_getaffinity(0))), arguments.memory)
     checkout = arguments.osv_root and Path(arguments.osv_root).absolute()
+    arch = arguments.arch or host_arch()
+    check(arch, hardware)
     with subscribed(Progress()):
-        return run_in_lab(words_of(command), arguments.arch or host_arch(), hardware, checkout, terminal)
+        sound = prepared(command, checkout)
+        return run_in_lab(words_of(command), arch, hardware, checkout, terminal, sound)
 
 
 def words_of(command: Sequence[str]) -> list[str]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from harness.cache import Cache, digest_of
 from harness.errors import HostError
-from harness.host.lab import in_lab
 from harness.patience import run_within
 from harness.tied import tied
 
@@ -24,9 +23,6 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 LIMITS = {"kvm": 2.0, "tcg": 10.0}
 """How long a tiny guest may be silent, in seconds. Both answer within 0.2 s; only a busy host makes TCG slower."""
-
-LIMIT_IN_A_LAB = 60.0
-"""The same in a lab, whose every instruction is emulated by a host that may be busy: seen were 1 to 4 s."""
 
 ANSWERS = {"x86_64": (85, b""), "aarch64": (0, b"K")}
 """The answer: QEMU's exit status, and what is on its standard output."""
@@ -105,16 +101,15 @@ def command(binary: str, arch: str, accelerator: str, guest: str) -> list[str]:
 
 def prove(binary: Path, arch: str, accelerator: str) -> Proof:
     """Run the tiny guest now. Raises `HostError` where QEMU can't be started at all."""
-    limit = LIMIT_IN_A_LAB if in_lab() else LIMITS[accelerator]
     with os.fdopen(os.memfd_create("guest"), "wb", buffering=0) as guest:
         guest.write(GUESTS[arch])
         started = time.monotonic()
         # A probe that is killed takes its QEMU along.
         qemu = tied(command(str(binary), arch, accelerator, f"/proc/{os.getpid()}/fd/{guest.fileno()}"))
         try:
-            done = run_within(qemu, limit)
+            done = run_within(qemu, LIMITS[accelerator])
         except subprocess.TimeoutExpired:
-            return Proof(accelerator, arch, False, limit, "a tiny guest started and never answered")
+            return Proof(accelerator, arch, False, LIMITS[accelerator], "a tiny guest started and never answered")
         except OSError as error:
             raise HostError(f"setpriv can't be run: {error.strerror}.", "Install util-linux.") from error
         seconds = time.monotonic() - started

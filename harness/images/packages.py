@@ -37,7 +37,8 @@ class Tree:
 def fetch(packages: Sequence[str], arch: str, cache: Cache, backports: bool = False) -> Tree:
     """The named packages and all that they depend on, unpacked for `arch` (`x86_64`, `aarch64`).
 
-    With `backports` the suite's backports are preferred to what is in the suite. The first fetch pins the versions for as long as the cache keeps it: a baseline must not move by itself.
+    With `backports` the suite's backports are preferred to what is in the suite. The first fetch pins the versions
+    for as long as the cache keeps it: a baseline must not move by itself.
     `OSV_HARNESS_DEBIAN_MIRROR` names another mirror, a dated one of snapshot.debian.org for instance.
     Raises `HostError` where mmdebstrap or Debian's keyring is missing, `BuildError` with apt's own words.
     """

@@ -14,8 +14,8 @@ from harness.errors import BuildError
 SETUP_SECTORS = 0x1F1
 MAGIC = 0x202
 PAYLOAD = 0x248  # offset and length, from the end of the setup sectors
-# LZ4's legacy frame: the only one that the kernel's build uses. Debian packs its cloud kernels so since bookworm, and
-# the others with xz.
+# LZ4's legacy frame: the only one that the kernel's build uses. Debian packs its cloud kernels so since bookworm,
+# and the others with xz.
 LZ4_LEGACY = b"\x02\x21\x4c\x18"
 XZ = b"\xfd7zXZ\0"
 

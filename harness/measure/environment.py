@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from harness.host import Host
-from harness.host.lab import recorded
+from harness.inside import recorded
 from harness.measure import Environment
 
 CPUINFO = Path("/proc/cpuinfo")

@@ -9,7 +9,7 @@ from harness.images import packages
 from harness.matrix import host_arch
 
 MINIMUM = {"x86_64": (10,)}
-"""By the lab's arch. QEMU 7.2 emulates XSAVE wrongly where nested pages fault, and OSv's lists are corrupted then."""
+"""By the lab's arch. QEMU 7.2 emulates XSAVE wrongly where nested pages fault, which corrupts OSv's lists."""
 
 MODULES = "QEMU_MODULE_DIR"  # Source: QEMU, util/module.c
 
@@ -38,7 +38,7 @@ def emulator(arch: str, host: Host, cache: Cache) -> Emulator:
 
 
 def _unpacked(arch: str, cache: Cache) -> Emulator:
-    """Run by the loader and the libraries that were unpacked beside it: those of the host may be too old for it."""
+    """Run by the loader and the libraries that were unpacked beside it: the host's may be too old for it."""
     package, ours = QEMU_PACKAGES[arch], host_arch()
     tree = packages.fetch((package,), ours, cache, backports=True)
     root, triplet = tree.root, f"{ours}-linux-gnu"

@@ -1,10 +1,12 @@
 """The initramfs of one lab: its kernel's modules and busybox, what is mounted, and the command."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.images.filesystems import File, Folder, Link, Node, write_initramfs
+from harness.inside import HANDED
 from harness.nested_kvm.view import View
 
 HISTORY = Path("/lab/history.sqlite")
@@ -18,10 +20,11 @@ APPLETS = (
 
 
 def write(
-    out: Path, kernel: Path, view: View, command: Sequence[str], environment: Mapping[str, str], terminal: bool
-) -> None:
-    """Write it for the command, whose words are passed as they are; `kernel` is the folder that
-    `nested_kvm.kernel` made."""
+    out: Path, kernel: Path, view: View, command: Sequence[str], environment: Mapping[str, str], terminal: bool,
+    handed: Mapping[str, object],
+) -> None:  # fmt: skip
+    """Write it for the command, whose words are passed as they are; `handed` is what `harness.inside` reads there.
+    `kernel` is the folder that `nested_kvm.kernel` made."""
     files: dict[str, Node] = {f"/{name}": Folder() for name in ("dev", "proc", "sys", "new")}
     files |= {
         "/init": Link("lab/init"),
@@ -33,6 +36,7 @@ def write(
         "/lab/root": Folder(),
         "/lab/shown": File(_mounts(view).encode()),
         "/lab/settings": File(_settings(view, terminal).encode()),
+        str(HANDED): File(json.dumps(handed, default=str).encode()),
         "/lab/command": File(_command(command, environment).encode()),
     }
     files |= {f"/lab/bin/{name}": Link("busybox") for name in " ".join(APPLETS).split()}

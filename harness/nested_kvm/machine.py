@@ -11,7 +11,7 @@ from harness.kernels.linux_clock import clock_parameter
 from harness.nested_kvm.emulator import Emulator
 
 MACHINES = {"x86_64": ("q35", "EPYC,+svm")}
-"""The board and the cpu by the lab's arch. Of the cpus with SVM, EPYC is what OSv and Firecracker were seen to run on."""
+"""The board and the cpu, by the lab's arch. OSv and Firecracker were seen to run on EPYC's SVM."""
 
 PORTS = ("control", "stdout", "stderr")
 LINES = (*PORTS, "terminal", "console")

@@ -5,17 +5,20 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from harness.cache import Cache
-from harness.errors import HostError
+from harness.errors import HarnessError, HostError
 from harness.host import Host
-from harness.host.lab import VARIABLE, in_lab
+from harness.inside import VARIABLE, in_lab
+from harness.kernels.osv_checkout import Checkout
 from harness.nested_kvm import initramfs
 from harness.nested_kvm.bringing import bring, merge
-from harness.nested_kvm.emulator import Emulator, emulator
+from harness.nested_kvm.code import code
+from harness.nested_kvm.emulator import emulator
 from harness.nested_kvm.kernel import kernel
 from harness.nested_kvm.machine import MACHINES, Hardware, Vm
 from harness.nested_kvm.relay import Relay
@@ -35,21 +38,26 @@ MEMINFO = Path("/proc/meminfo")
 
 def run(
     command: Sequence[str], arch: str, hardware: Hardware, checkout: Path | None, terminal: bool = False,
-    cache: Cache | None = None,
+    sound: Iterable[Path] = (),
 ) -> int:  # fmt: skip
     """The status with which the command ended in a lab of `arch`, with its output on ours.
 
-    With `terminal` our terminal is the command's. What it wrote where it ran comes to where we are. Raises
+    `checkout` is OSv's, and `sound` are the entries of the cache that need not be read again. With `terminal` our
+    terminal is the command's. What it wrote where it ran comes to where we are. Raises
     `HostError` or `BuildError` where there can be no lab, or it came to an end before its command.
     """
     check(arch, hardware)
-    cache = cache or Cache()
+    cache = Cache()
     qemu, linux = emulator(arch, Host(cache), cache), kernel(arch, cache)
-    cache.root.mkdir(parents=True, exist_ok=True)
-    seen = view(command, Path.cwd(), cache.root.absolute(), checkout)
+    seen = view(command, Path.cwd(), cache.root.absolute(), checkout, code(cache))
+    handed = {"checkouts": _states(checkout), "sound": sorted(sound)}
     try:
         with scratch_folder("osv-harness-lab-") as scratch:
-            return _run_in(scratch, qemu, linux, seen, command, arch, hardware, terminal)
+            out, initrd = scratch / "out", scratch / "initrd"
+            out.mkdir()
+            initramfs.write(initrd, linux, seen, command, _environment(arch, seen), terminal, handed)
+            vm = Vm(qemu, arch, hardware, linux / "kernel", initrd, initramfs.tags(seen), out)
+            return _run_in(vm, out, seen, terminal)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -62,7 +70,7 @@ def run(
 def check(arch: str, hardware: Hardware) -> None:
     """Raise `HostError` where no lab of the arch, or of this size, can be."""
     if in_lab():
-        raise HostError("This is a lab, and there is none in a lab.", "Run the command itself: KVM runs guests here.")
+        raise HostError("This is a lab, and there is none in a lab.", "Run the command itself: its KVM runs guests.")
     if arch not in MACHINES:
         raise HostError(f"There is no lab of {arch}.", f"There is one of {', '.join(MACHINES)}.")
     if hardware.memory < LEAST_MEMORY:
@@ -89,24 +97,26 @@ def _free_memory() -> int:
     return min(free, left >> 20)
 
 
-def _run_in(
-    scratch: Path, qemu: Emulator, linux: Path, seen: View, command: Sequence[str], arch: str, hardware: Hardware,
-    terminal: bool,
-) -> int:  # fmt: skip
-    out, initrd = scratch / "out", scratch / "initrd"
-    out.mkdir()
-    initramfs.write(initrd, linux, seen, command, _environment(arch, seen), terminal)
-    vm = Vm(qemu, arch, hardware, linux / "kernel", initrd, initramfs.tags(seen), out)
+def _states(checkout: Path | None) -> Mapping[str, object]:
+    """The state of the checkout, by its folder. One that can't be read is told of by who asks for it there."""
+    if checkout is None:
+        return {}
+    with suppress(HarnessError):
+        return {str(checkout): asdict(Checkout(checkout).state())}
+    return {}
+
+
+def _run_in(vm: Vm, out: Path, seen: View, terminal: bool) -> int:
+    relay = Relay(vm, terminal)
     try:
         with closing(vm):
-            relay = Relay(vm, terminal)
             status = relay.run()
     finally:
         _bring(out, seen)
     if relay.unsaved:
         raise HostError(
             f"The command ended with status {status}, and not all that it wrote came out: {relay.unsaved}.",
-            f"Free some space in {scratch.parent}, or name another folder in TMPDIR.",
+            f"Free some space in {out.parent.parent}, or name another folder in TMPDIR.",
         )
     return status
 

@@ -1,7 +1,7 @@
 """What a lab is shown of this host: what a run needs, read-only, and not the whole of it.
 
-Folders are mounted by 9p at their own places; a few files are copied. Neither a home nor `/tmp` is ever shown as such,
-nor anything that the project's version control keeps.
+Folders are mounted by 9p at their own places; a few files are copied. Neither a home nor `/tmp` is ever shown as
+such, nor anything that the project's version control keeps.
 """
 
 import os
@@ -11,22 +11,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import harness
 from harness.errors import HarnessError, HostError
 from harness.host.needs import NEEDS
 from harness.images.contents import SETTINGS
 from harness.images.filesystems import File, Folder, Link, Node
+from harness.nested_kvm.code import PACKAGE
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 ETC = (
     "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "os-release", "debian_version", "protocols",
-    "services", "mke2fs.conf", "localtime", "magic", "ssl/openssl.cnf", "login.defs", "ganesha", "ethertypes", "rpc",
+    "services", "mke2fs.conf", "localtime", "magic", "ssl/openssl.cnf", "login.defs", "ganesha", "ethertypes",
+    "rpc",
 )  # fmt: skip
 """What programs read there: no keys, no passwords, nothing of this host's network."""
 
 KEPT_AT_TOP = (".toml", ".py", ".ini", ".cfg", ".md", "ready")
 """How the names of the project's own files end."""
 
+WIDE = frozenset(
+    map(Path, ("/", "/home", "/root", "/tmp", "/var", "/var/tmp", "/etc", "/run", "/opt", "/srv", "/mnt", "/dev"))
+)
 LARGEST_COPY = 256 << 20  # bytes of a program that lies in a folder which is not shown
 EMULATORS = ("qemu-system-x86_64", "qemu-system-aarch64", "qemu-img", "qemu-nbd", "osv-harness", "pytest")
 
@@ -46,12 +50,15 @@ class View:
     covered: bool = False
 
 
-def view(words: Sequence[str], cwd: Path, cache: Path, checkout: Path | None) -> View:
-    """What the command `words`, run in `cwd`, is shown. Raises `HarnessError` where that would be a home."""
+def view(words: Sequence[str], cwd: Path, cache: Path, checkout: Path | None, code: Path) -> View:
+    """What the command `words`, run in `cwd`, is shown; `code` is a copy of this package.
+
+    Raises `HarnessError` where that would be a home.
+    """
     if cwd == Path("/"):
         raise HostError("A lab's command can't run in /.", "Go to a folder of its own, or the project's.")
     copied: dict[str, Node] = {}
-    folders = [*_system(copied), *_python(), *_project(copied)]
+    folders = [*_system(copied), *_python(), *_project(code, copied)]
     if checkout:
         folders.append(checkout)
     folders += _named(words, cwd)
@@ -93,15 +100,18 @@ def _python() -> Iterator[Path]:
     yield Path(sys.executable).resolve().parent.parent
 
 
-def _project(copied: dict[str, Node]) -> Iterator[Path]:
-    """The harness's own folders, less what is hidden in them or made by runs."""
-    top = Path(harness.__file__).parent.parent
+def _project(code: Path, copied: dict[str, Node]) -> Iterator[Path]:
+    """The project's own folders, less what is hidden in them or made by runs; the package itself is copied."""
+    top = PACKAGE.parent
     if top.name in ("site-packages", "dist-packages"):
         return
     for path in sorted(top.iterdir()):
         if path.name.startswith((".", "__")) or path.name == "runs" or path.is_symlink():
             continue
-        if path.is_dir():
+        if path == PACKAGE:
+            files = (file for file in code.rglob("*") if file.is_file())
+            copied |= {f"{PACKAGE}/{file.relative_to(code)}": File(file) for file in files}
+        elif path.is_dir():
             yield path
         elif path.name.endswith(KEPT_AT_TOP):
             copied[str(path)] = File(path, path.stat().st_mode & 0o755)
@@ -126,8 +136,7 @@ def _named(words: Sequence[str], cwd: Path) -> Iterator[Path]:
 
 def _is_wide(folder: Path) -> bool:
     """Whether the folder holds more than is to be shown: a home, or what everybody uses."""
-    wide = {"/", "/home", "/root", "/tmp", "/var", "/var/tmp", "/etc", "/run", "/opt", "/srv", "/mnt", "/dev", "/proc"}
-    return str(folder) in wide or folder == Path.home() or folder.is_relative_to("/proc")
+    return folder in WIDE or folder == Path.home() or folder.is_relative_to("/proc")
 
 
 def _programs() -> Iterator[tuple[str, Path]]:

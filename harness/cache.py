@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 UNDER_WAY = ".building-"
 BLOCK = 1 << 16  # bytes
 MADE_OUTSIDE = ("debian", "osv")
-"""The kinds of artefacts that no lab makes: it has no network, and needs an hour for what takes minutes outside."""
+"""The kinds of artefacts that no lab makes: it has no network, and a build that takes minutes would take hours."""
 
 
 def digest_of(parts: Mapping[str, object]) -> str:

@@ -41,7 +41,7 @@ def stretched(seconds: float) -> float:
 
 
 def checkout_state(root: Path) -> Mapping[str, Any] | None:
-    """The state of an OSv checkout as it was found outside, where it is handed in: here git would take a minute."""
+    """The state of an OSv checkout as it was found outside, where that is handed in: git takes a minute here."""
     known: Mapping[str, Any] | None = _handed()["checkouts"].get(str(root))
     return known
 

@@ -15,7 +15,7 @@ BESIDE = ("-wal", "-shm", "-journal")
 def bring(out: Path, folder: Path) -> list[Path]:
     """Put the files under `out` into `folder`, at the same places; those that were put.
 
-    Only what is a plain file is taken, and it is put below `folder`, for nobody knows what a guest made of the lab.
+    Only what is a plain file is taken, and put below `folder`, for a guest may have broken out into the lab.
     A history is merged with the one that is there. Raises `HostError` where there is no room.
     """
     brought = []

@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 from harness.cache import Cache
 from harness.errors import HostError
-from harness.host import QEMU_PACKAGES, Host
+from harness.host import LAB_QEMU, QEMU_PACKAGES, Host
 from harness.images import packages
 from harness.matrix import host_arch
-
-MINIMUM = {"x86_64": (10,)}
-"""By the lab's arch. QEMU 7.2 emulates XSAVE wrongly where nested pages fault, which corrupts OSv's lists."""
 
 MODULES = "QEMU_MODULE_DIR"  # Source: QEMU, util/module.c
 
@@ -32,7 +29,7 @@ def emulator(arch: str, host: Host, cache: Cache) -> Emulator:
         own = host.qemu(arch)
     except HostError:
         own = None
-    if own and own.version >= MINIMUM[arch]:
+    if own and own.version >= LAB_QEMU[arch]:
         return Emulator((str(own.path),), {}, ".".join(map(str, own.version)))
     return _unpacked(arch, cache)
 

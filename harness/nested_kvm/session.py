@@ -70,7 +70,7 @@ def run(
 def check(arch: str, hardware: Hardware) -> None:
     """Raise `HostError` where no lab of the arch, or of this size, can be."""
     if in_lab():
-        raise HostError("This is a lab, and there is none in a lab.", "Run the command itself: its KVM runs guests.")
+        raise HostError("This is a lab, and there is none in a lab.", "Run the command as it is: KVM works here.")
     if arch not in MACHINES:
         raise HostError(f"There is no lab of {arch}.", f"There is one of {', '.join(MACHINES)}.")
     if hardware.memory < LEAST_MEMORY:

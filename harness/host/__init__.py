@@ -138,7 +138,7 @@ class Host:
         return replace(row, found=proven.detail, present=proven.answered, cure="" if proven.answered else cure)
 
     def _lab_capability(self, arch: str) -> Capability:
-        """Whether a VM whose KVM runs guests of `arch` can be emulated here; its parts are fetched when one runs."""
+        """Whether a VM whose KVM runs guests of `arch` can be emulated here; its parts are fetched by it."""
         row = Capability(f"lab-{arch}", f"a lab for {arch}", f"{arch} guests on KVM where this host has none")
         if in_lab():
             return replace(row, found="this is one", cure="None is needed: KVM runs guests here.")

@@ -1,14 +1,16 @@
 """The kernel's own word on how programs ended, taken where the kernel keeps it and not from the console.
 
 Breakpoints of the hypervisor's debug stub stand at the functions through which OSv must go (`Checkpoint`). What
-they tell can't be printed by a guest. Hardware has as few as four breakpoints, so they are set in two stages:
+they tell can't be printed by a guest. All are hardware's, of which x86_64 has four: one in the code itself reaches
+the guest where an emulated SVM tells KVM a wrong address of it. So they are set in two stages:
 
-1. Before the boot, in hardware: the entry of the main thread, `poweroff` and `halt`.
-2. At the main thread's entry, whose breakpoint is free then: `exit` and `application::join` in hardware, and where
-   that has none left in the code itself, which is mapped by now; the rest in the code.
+1. Before the boot: the entry of the main thread, `halt` and `poweroff`.
+2. At the main thread's entry, whose breakpoint is free then: `exit` and `application::join`; and where there are
+   more than four, on AArch64 and under TCG, `abort` and the constructor of `application`.
 
-A program is one of the command line's, or of /init's, if the main thread made it: the stack pointer tells. Its
-status is what `join` returns to the main thread. What a breakpoint could not be had for is in `refused`.
+A program is one of the command line's, or of /init's, if the main thread waits for it: the stack pointer tells.
+Its status is what `join` returns to the main thread. What a breakpoint could not be had for is in `refused`, and
+the kernel's memory is asked instead: `abort` leaves a flag and its message there.
 
 Source: OSv's loader.cc (do_main_thread), core/app.cc (application), runtime.cc (exit, abort), core/shutdown.cc.
 """
@@ -78,6 +80,7 @@ LONGEST_MESSAGE = 1024  # bytes, the size of abort()'s buffer
 LONGEST_PATH = 4096
 MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
 THREAD_BYTES = 4096  # of a sched::thread that are searched
+APPLICATION_BYTES = 256  # of an application that are searched
 
 
 @dataclass(slots=True)
@@ -93,8 +96,8 @@ class TracedProgram:
 class ExitCaller(StrEnum):
     """Which program's thread called exit()."""
 
-    OWN = "a program of the command line"
-    NESTED = "a program that another had started"
+    OWN = "a program of the main thread's"
+    NESTED = "another"
     UNKNOWN = "unknown"
 
 
@@ -112,9 +115,9 @@ class ExitTracer:
         self._gdb = gdb
         self._symbols = symbols
         self._registers = REGISTERS[arch]
-        self._armed: dict[int, tuple[Checkpoint, bool]] = {}
+        self._armed: dict[int, Checkpoint] = {}
         self._joining = 0
-        self._entry_was_hardware = True
+        self._path_offset: int | None = None
         self._standing = False
         self.stack = stack
         self.passed: list[Checkpoint] = []
@@ -124,6 +127,8 @@ class ExitTracer:
         """The paths of programs that other threads made, in the order in which they were."""
         self.exit_status: int | None = None
         self.exit_caller = ExitCaller.UNKNOWN
+        self.exit_path = ""
+        """The path of the program that called exit(), where the main thread had waited for none of it by then."""
         self.poweroff_caller = ""
         self.abort_message: str | None = None
         """What abort() was called with; None where that can't be read."""
@@ -131,10 +136,10 @@ class ExitTracer:
         if self._main_runs:
             self._arm_rest()
         else:
-            self._arm_all(BEFORE_BOOT, software=False)
+            self._arm_all(BEFORE_BOOT)
         if joining:
             for address in symbols.returns_of_calls(MAIN_THREAD, JOIN):
-                self._set(Checkpoint.JOINED, address, hardware=False)
+                self._set(Checkpoint.JOINED, address)
 
     def fileno(self) -> int:
         """Readable when the guest stands at one of the places."""
@@ -212,7 +217,7 @@ class ExitTracer:
     def _pass(self) -> bool:
         """Note the place and let the guest run on; whether more will come."""
         address = self._gdb.register(self._registers.pc)
-        point, _ = self._armed.get(address, (None, False))
+        point = self._armed.get(address)
         match point:
             case None:
                 pass
@@ -245,7 +250,7 @@ class ExitTracer:
         elif point is Checkpoint.JOINED:
             self._program(self._joining).status = _signed(self._gdb.register(registers.result))
             self._joining = 0
-            self._arm(Checkpoint.JOIN, software=not self._entry_was_hardware)
+            self._arm(Checkpoint.JOIN)
         elif point is Checkpoint.EXIT:
             self.exit_status = _signed(self._gdb.register(registers.arguments[0]))
             self.exit_caller = self._who_exits()
@@ -267,20 +272,20 @@ class ExitTracer:
                 self.nested.append(self._string(path))
         elif mine:
             self._joining = application
-            self._entry_was_hardware = self._armed[address][1]
+            self._program(application)
             back = self._return_address()
             self._disarm(address)
-            self._set(Checkpoint.JOINED, back, hardware=self._entry_was_hardware)
+            self._set(Checkpoint.JOINED, back)
             return True
         return self._step_over(address)
 
     def _step_over(self, address: int) -> bool:
         """Let the vCPU that stands at a place go past it, and watch the place again; False if the guest ended."""
-        point, hardware = self._armed[address]
+        point = self._armed[address]
         self._disarm(address)
         more = self._gdb.step()
         if more:
-            self._set(point, address, hardware)
+            self._set(point, address)
         return more
 
     def _program(self, application: int) -> TracedProgram:
@@ -288,37 +293,53 @@ class ExitTracer:
         for program in self.programs:
             if program.application == application and program.status is None:
                 return program
-        self.programs.append(TracedProgram(application, ""))
+        self.programs.append(TracedProgram(application, self._path_of(application)))
         return self.programs[-1]
 
-    def _who_exits(self) -> ExitCaller:
-        """Whose thread calls exit(): certain where no program was started by another.
+    def _path_of(self, application: int) -> str:
+        """The path of an `application`: the first std::string that it holds; empty where there is none.
 
-        Otherwise the thread is asked: its `_app_runtime` points to what begins with its application's address.
+        Source: OSv's include/osv/app.hh, `_command` after members that are no strings.
+        """
+        offsets = range(0, APPLICATION_BYTES, 8) if self._path_offset is None else (self._path_offset,)
+        for offset in offsets if application else ():
+            if path := self._string(application + offset):
+                self._path_offset = offset
+                return path
+        return ""
+
+    def _who_exits(self) -> ExitCaller:
+        """Whose thread calls exit(): it is that of a program of the main thread's if no other was made.
+
+        Otherwise the thread is asked: one of its fields, `_app_runtime`, points to what begins with the address of
+        its `application`.
         """
         if not self.nested and Checkpoint.CREATED not in self.refused:
             return ExitCaller.OWN
-        own = {program.application for program in self.programs}
-        offset = self._symbols.thread_offset(CURRENT_THREAD)
-        where = self._registers.thread
+        offset, where = self._symbols.thread_offset(CURRENT_THREAD), self._registers.thread
         base = self._gdb.named_register(where) if isinstance(where, str) else self._gdb.field(where, 8)
-        if offset is None or not base or not own:
+        if offset is None or not base:
             return ExitCaller.UNKNOWN
-        thread = self._word(base + offset)
-        fields = self._gdb.read(thread, THREAD_BYTES)
-        for start in range(0, len(fields) - 7, 8):
-            pointer = int.from_bytes(fields[start : start + 8], "little")
-            if pointer >> 40 and not pointer & 7 and self._word(pointer) in own:
-                return ExitCaller.OWN
-        return ExitCaller.NESTED
+        own = {program.application for program in self.programs}
+        fields = self._gdb.read(self._word(base + offset), THREAD_BYTES)
+        pointers = (int.from_bytes(fields[start : start + 8], "little") for start in range(0, len(fields) - 7, 8))
+        for pointer in pointers:
+            if pointer >> 40 and not pointer & 7:
+                application = self._word(pointer)
+                if application in own:
+                    return ExitCaller.OWN
+                if path := self._path_of(application) if application >> 40 and not application & 7 else "":
+                    self.exit_path = path
+                    return ExitCaller.NESTED
+        return ExitCaller.UNKNOWN
 
     def _read_abort(self) -> None:
         """Look into the kernel's memory whether it is in abort(), and with which message."""
         flag, message = self._symbols.data(ABORTING), self._symbols.data(ABORT_MESSAGE)
         if flag and any(self._gdb.read(flag.address, 1)):
             self._note(Checkpoint.ABORT)
-        if message and self.aborted and (words := self._text(message.address)):
-            self.abort_message = words
+        words = self._text(message.address) if message and self.aborted else None
+        self.abort_message = words or self.abort_message
 
     def _return_address(self) -> int:
         """Where the function returns to at whose entry the guest stands."""
@@ -334,44 +355,49 @@ class ExitTracer:
         return printable(data.partition(b"\0")[0].rstrip(b"\n")) if data else None
 
     def _string(self, address: int) -> str:
-        """A std::string of the guest's, made safe. Source: libstdc++, basic_string: a pointer, then the length."""
-        length = min(self._word(address + 8), LONGEST_PATH)
-        return printable(self._gdb.read(self._word(address), length))
+        """A std::string of the guest's, made safe; empty where there is none at the address.
+
+        Source: libstdc++, basic_string: a pointer to the bytes, their number, and 16 bytes for a short one or else
+        the room that there is.
+        """
+        words = self._gdb.read(address, 24)
+        if len(words) < 24:
+            return ""
+        start, length, room = (int.from_bytes(words[at : at + 8], "little") for at in (0, 8, 16))
+        if not 0 < length <= LONGEST_PATH or (start != address + 16 and not length <= room <= 2 * LONGEST_PATH):
+            return ""
+        data = self._gdb.read(start, length)
+        return printable(data) if len(data) == length and 0 not in data else ""
 
     def _arm_rest(self) -> None:
-        """Watch what could not be before the main thread ran: in hardware while there is any, else in the code."""
-        self._arm_all((point for point in ESSENTIAL if not self._watches(point)), software=True)
-        self._arm_all(HELPFUL, software=True, hardware=False)
+        """Watch what could not be before the main thread ran, and what helps while there are breakpoints."""
+        self._arm_all(point for point in ESSENTIAL if not self._watches(point))
+        self._arm_all(HELPFUL)
 
     def _watches(self, point: Checkpoint) -> bool:
-        return point in self.passed or any(point is armed for armed, _ in self._armed.values())
+        return point in self.passed or point in self._armed.values()
 
-    def _arm_all(self, points: Iterable[Checkpoint], software: bool, hardware: bool = True) -> None:
+    def _arm_all(self, points: Iterable[Checkpoint]) -> None:
         for point in points:
-            self._arm(point, software, hardware)
+            self._arm(point)
 
-    def _arm(self, point: Checkpoint, software: bool, hardware: bool = True) -> None:
+    def _arm(self, point: Checkpoint) -> None:
         """Stop at a place from now on, or note that it can't be done."""
         function = self._symbols.find(FUNCTIONS[point]) or self._symbols.beginning_with(FUNCTIONS[point])
-        kinds = [kind for kind, wanted in ((True, hardware), (False, software)) if wanted]
-        done = function is not None and any(self._set(point, function.address, kind) for kind in kinds)
+        done = function is not None and self._set(point, function.address)
         if done and point in self.refused:
             self.refused.remove(point)
         elif not done and point not in self.refused:
             self.refused.append(point)
 
-    def _set(self, point: Checkpoint, address: int, hardware: bool) -> bool:
-        set_breakpoint = self._gdb.set_breakpoint if hardware else self._gdb.set_software_breakpoint
-        if done := set_breakpoint(address):
-            self._armed[address] = point, hardware
+    def _set(self, point: Checkpoint, address: int) -> bool:
+        if done := self._gdb.set_breakpoint(address):
+            self._armed[address] = point
         return done
 
     def _disarm(self, address: int) -> None:
-        _, hardware = self._armed.pop(address)
-        if hardware:
-            self._gdb.clear_breakpoint(address)
-        else:
-            self._gdb.clear_software_breakpoint(address)
+        del self._armed[address]
+        self._gdb.clear_breakpoint(address)
 
 
 def _signed(register: int) -> int:

@@ -23,7 +23,7 @@ class Program:
 
     `command` is what the kernel is told to run; `limit` is in seconds on this accelerator; `memory` is in
     MiB; `disk` is whether it wants a block device even where the image has none; `forwards` are guest ports;
-    `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
+    `nested` are regular expressions of the kernel's lines about programs that this one runs itself;
     `good_statuses` are those of a good end; `environment` are names and values; `prints` are regular expressions
     that a good run shows on the console; `boot_limit` is how long its kernel may take to start it, where that is
     less than kernels are given; `ends_by` is the kernel's line about the program's death where that death

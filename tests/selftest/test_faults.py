@@ -279,6 +279,34 @@ def test_fault_on_osv(
         record(name_of(arch, row), row.situation, runner.image.cell, run, runner.tracer, expected)
 
 
+@pytest.mark.parametrize("row", [row for row in OSV if row.arch in ("", "x86_64")], ids=lambda row: row.situation)
+def test_fault_on_osv_with_the_four_breakpoints_of_hardware(
+    osv_with_faults: Callable[[str], Recorder], row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under KVM on x86_64: a fifth is refused."""
+    held: set[int] = set()
+    refused: list[int] = []
+    really, back = GdbRemote.set_breakpoint, GdbRemote.clear_breakpoint
+
+    def set_one_of_four(stub: GdbRemote, address: int) -> bool:
+        if len(held) == 4:
+            refused.append(address)
+            return False
+        held.add(address)
+        return really(stub, address)
+
+    def give_back(stub: GdbRemote, address: int) -> None:
+        held.discard(address)
+        back(stub, address)
+
+    monkeypatch.setattr(GdbRemote, "set_breakpoint", set_one_of_four)
+    monkeypatch.setattr(GdbRemote, "clear_breakpoint", give_back)
+    command = row.command if row.command.startswith(("/", "--")) else f"{FAULTS} {row.command}"
+    run = osv_with_faults("x86_64").run(Program(row.situation, command, row.limit, row.cpus, row.memory))
+    agree(run, row.outcome, row.reason)
+    assert refused or not run.verdict.observation.booted
+
+
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.name)
 def test_recorded_fault(recording: Recording, tmp_path: Path) -> None:
     agree(replay(recording, Cache(tmp_path), witnessed=True), recording.outcome, recording.reason)

@@ -50,7 +50,7 @@ class Relay:
         patience = Patience(self._vm.process.pid, BOOT)
         while not self.release:
             if (left := patience.seconds()) == 0.0:
-                raise self._failure(f"did not come up in {BOOT:.0f} s")
+                raise self._failure(f"The lab did not come up in {BOOT:.0f} s")
             self._listen(lambda: bool(self.release), left)
         with self._raw_terminal():
             try:
@@ -85,8 +85,8 @@ class Relay:
                 if pidfd in ready:
                     self._drain()
                     if not done():
-                        status = self._vm.process.status(1.0)
-                        raise self._failure(self._vm.process.end(status or 0))
+                        end = self._vm.process.end(self._vm.process.status(1.0) or 0)
+                        raise self._failure(f"The lab came to an end before its command did: {end}")
         finally:
             os.close(pidfd)
 
@@ -147,8 +147,8 @@ class Relay:
         words = self._vm.process.words()
         said = "".join(f"\n  {line}" for line in self._console)
         return HostError(
-            f"The lab {what}{f': {words}' if words else ''}. The last that its Linux said:{said or ' nothing.'}",
-            "Try again; with more --memory where something in it was killed for want of it.",
+            f"{what}{f' ({words})' if words else ''}. The last that its Linux said:{said or ' nothing.'}",
+            "If it tells of a want of memory, or of SIGKILL, give more with --memory, or end what else runs.",
         )
 
     @contextmanager

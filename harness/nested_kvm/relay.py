@@ -22,7 +22,7 @@ BOOT = 120.0
 FAREWELL = 20.0
 """Seconds that a command may take to end after Ctrl-C."""
 
-CONSOLE_LINES = 15
+CONSOLE_LINES = 40
 MOST = 1 << 16  # bytes read at once, or kept of a line
 STREAMS = {"stdout": 1, "stderr": 2, "terminal": 1}
 
@@ -144,7 +144,7 @@ class Relay:
             self._keys = []
 
     def _failure(self, what: str) -> HostError:
-        words = self._vm.process.words()
+        words = self._vm.words()
         said = "".join(f"\n  {line}" for line in self._console)
         return HostError(
             f"{what}{f' ({words})' if words else ''}. The last that its Linux said:{said or ' nothing.'}",

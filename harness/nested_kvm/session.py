@@ -147,4 +147,5 @@ def _environment(arch: str, seen: View) -> Mapping[str, str]:
         "OSV_HARNESS_CACHE": str(seen.writable[0]),
         "OSV_HARNESS_HISTORY": str(initramfs.HISTORY),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
     }

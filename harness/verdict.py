@@ -52,7 +52,8 @@ class Observation:
     """Everything that was seen of one program's run, and nothing concluded from it.
 
     `status` is the outer program's own, by `status_from`; `clean_end` is whether the guest did after the
-    program what its kernel does after one that ended well; `limit` and `seconds` are in seconds; `faults`
+    program what its kernel does after one that ended well; `not_powered_off` is what the kernel said when it could
+    not power off and halted; `limit` and `seconds` are in seconds; `faults`
     are the kernel's words on the console, the telling ones first; `aborted` is what the kernel itself was
     seen to abort with; `activity` is set when the limit was reached; `trouble` is a fault of the harness or
     its host; `skip_statuses` are those by which the program says that it can't run here; `faults_are_final`
@@ -71,6 +72,7 @@ class Observation:
     faults: tuple[Match, ...] = ()
     load_failed: str = ""
     halted: bool = False
+    not_powered_off: str = ""
     aborted: str = ""
     activity: Activity | None = None
     trouble: str = ""
@@ -122,6 +124,9 @@ def judge(seen: Observation) -> tuple[Outcome, str]:
         return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
     if seen.status is not None and seen.clean_end:
         return Outcome.PASSED, f"the program ended with status {seen.status} and the guest ended cleanly"
+    if seen.not_powered_off:
+        how = "the program ended" + (f" with status {seen.status}" if seen.status is not None else "")
+        return Outcome.HUNG, f"{how}; the kernel did not power off: {seen.not_powered_off}"
     if seen.activity:
         return _judge_late(seen)
     return Outcome.GUEST_ENDED, f"the guest ended before its time: {_how_it_ended(seen)}"

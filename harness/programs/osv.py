@@ -130,7 +130,7 @@ class OsvRunner:
             vm.resume()
 
         def dead() -> bool:
-            return witness.dead if witness else bool(monitor.faults())
+            return witness.dead if witness else bool(monitor.faults() or _not_powered_off(monitor))
 
         def booted() -> bool:
             return origin == READY or monitor.first("booted") is not None
@@ -158,6 +158,7 @@ class OsvRunner:
             faults=monitor.faults(),
             load_failed=_load_failed(monitor, program),
             halted=witness is not None and witness.halted,
+            not_powered_off=_not_powered_off(monitor),
             aborted=witness.last_words if witness else "",
             activity=activity,
             trouble=vm.trouble() if alive else "",
@@ -226,6 +227,15 @@ def _ended_cleanly(ending: Ending | None, monitor: Monitor, witness: Witness | N
         asked = Point.POWEROFF in witness.passed and not witness.halted
         return asked and ending.cause in (Cause.POWERED_OFF, Cause.RESET)
     return monitor.first("powering_off") is not None and ending.cause is Cause.POWERED_OFF
+
+
+def _not_powered_off(monitor: Monitor) -> str:
+    """What the kernel said when it could not power off, after it had said that it would; it halts then."""
+    asked = monitor.first("powering_off")
+    if asked is None:
+        return ""
+    failed = (match for match in monitor.matches if match.name == "not_powered_off")
+    return next((match.text for match in failed if match.offset > asked.offset), "")
 
 
 def _load_failed(monitor: Monitor, program: Program) -> str:

@@ -77,6 +77,12 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(BOOTED, ending=RESET), "guest_ended", "reset"),
         (replace(BOOTED, ending=Ending(Cause.PANICKED, "guest-panic")), "guest_ended", "panic"),
         (replace(BOOTED, halted=True), "guest_ended", "halted"),
+        # A kernel that could not power off: what it did is told, and it is no pass.
+        (replace(BOOTED, status=0, not_powered_off="AcpiEnterSleepStatePrep failed: AE_NOT_FOUND"), "hung",
+         "the program ended with status 0; the kernel did not power off: AcpiEnterSleepStatePrep failed"),
+        (replace(BOOTED, status=3, not_powered_off="AcpiEnterSleepState failed: AE_TIME"), "failed", "status 3"),
+        (replace(BOOTED, not_powered_off="AcpiEnterSleepState failed: AE_TIME", faults=(ASSERTION,)), "crashed",
+         "a == b"),
         # Limits.
         (LATE, "timed_out", "still running when the limit of 60 s"),
         (replace(LATE, activity=Activity.UNKNOWN), "timed_out", "limit of 60 s"),
@@ -86,7 +92,7 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(LATE, activity=Activity.IDLE, status=3), "failed", "status 3"),
         (replace(LATE, activity=Activity.IDLE, booted=False), "boot_failed", "idle"),
     ],
-)
+)  # fmt: skip
 def test_judge(seen: Observation, outcome: str, reason: str) -> None:
     verdict, why = judge(seen)
     assert (verdict, reason in why) == (outcome, True), f"{verdict}: {why}"

@@ -17,7 +17,6 @@ from harness.console.monitor import LONGEST_LINE, Match, Monitor
 from harness.console.patterns import patterns_of
 from harness.console.transcript import LONGEST_SHOWN, Transcript, plain, printable
 from harness.console.transport import SerialConsole
-from harness.programs.osv import _not_powered_off
 
 CONSOLES = {path.stem: path.read_bytes() for path in sorted(FOLDER.glob("*.raw"))}
 HARMFUL = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\u061c\u200b\u200e\u200f\ufeff\u2066\u2069"}
@@ -115,21 +114,6 @@ def test_a_fault_is_seen_in_a_long_line_wherever_it_stands() -> None:
 def test_a_word_in_a_long_line_is_not_a_line() -> None:
     """`^Aborted` is of a line's beginning, and the middle of a long line is none."""
     assert not seen_in([b"x" * (LONGEST_LINE - 1024) + b"Aborted" + b"y" * 2000])
-
-
-def test_a_kernel_that_could_not_power_off_is_believed_only_after_it_said_that_it_would() -> None:
-    """What it says then, and before it in the same words a program of ill will, on Firecracker 1.12.1."""
-    failed = b"AcpiEnterSleepStatePrep failed: AE_NOT_FOUND\n"
-    off = b"Powering off.\n"
-    for text, told in (
-        (off + failed, True),
-        (failed + off + failed, True),
-        (failed + off, False),
-        (failed, False),
-    ):
-        monitor = Monitor(patterns_of("osv"))
-        monitor.feed(text)
-        assert bool(_not_powered_off(monitor)) is told, text
 
 
 def test_an_unfinished_line_is_seen_and_seen_once() -> None:

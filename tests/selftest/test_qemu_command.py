@@ -42,6 +42,20 @@ def test_memory_mapped_devices_have_the_interface_that_osv_drives(
     assert f"-global virtio-mmio.force-legacy={legacy} " in words(machine(name, devices=devices))
 
 
+@pytest.mark.parametrize(
+    ("name", "devices", "has_one"),
+    [
+        ("osv:x86_64-qemu_microvm-rofs", Devices(), False),
+        ("osv:aarch64-qemu-rofs", Devices(transport="mmio"), False),
+        ("osv:aarch64-qemu-rofs", Devices(), True),
+        ("linux:x86_64-qemu_microvm-rofs", Devices(), True),
+    ],
+)
+def test_osv_has_no_memory_mapped_source_of_entropy(name: str, devices: Devices, has_one: bool) -> None:
+    """Its driver can have no interrupt of one, and the kernel aborts."""
+    assert ("rng-random" in words(machine(name, devices=devices))) is has_one
+
+
 def test_devices_on_pci_are_not_told_of_memory_mapped_ones() -> None:
     assert "virtio-mmio" not in words(machine("osv:x86_64-qemu-rofs"))
 

@@ -53,7 +53,7 @@ def sound_entries() -> frozenset[Path]:
 
 @cache
 def _handed() -> Mapping[str, Any]:
-    if not in_lab():
+    if not (in_lab() and HANDED.exists()):
         return {"checkouts": {}, "sound": []}
     handed: Mapping[str, Any] = json.loads(HANDED.read_text())
     return handed

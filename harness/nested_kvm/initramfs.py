@@ -15,7 +15,7 @@ HISTORY = Path("/lab/history.sqlite")
 INIT = Path(__file__).with_name("init.sh")
 APPLETS = (
     "[ cat chmod cp echo env find grep head hostname ifconfig insmod kill ln ls mkdir mount mv ps readlink rm sed",
-    "setsid sh sleep stty switch_root sync tail tar test true umount uname",
+    "setsid sh sleep stty switch_root sync tail test true umount uname",
 )
 
 

@@ -22,7 +22,7 @@ BOOT = 120.0
 FAREWELL = 20.0
 """Seconds that a command may take to end after Ctrl-C."""
 
-CONSOLE_LINES = 15
+CONSOLE_LINES = 40
 MOST = 1 << 16  # bytes read at once, or kept of a line
 STREAMS = {"stdout": 1, "stderr": 2, "terminal": 1}
 
@@ -50,7 +50,7 @@ class Relay:
         patience = Patience(self._vm.process.pid, BOOT)
         while not self.release:
             if (left := patience.seconds()) == 0.0:
-                raise self._failure(f"did not come up in {BOOT:.0f} s")
+                raise self._failure(f"The lab did not come up in {BOOT:.0f} s")
             self._listen(lambda: bool(self.release), left)
         with self._raw_terminal():
             try:
@@ -85,8 +85,8 @@ class Relay:
                 if pidfd in ready:
                     self._drain()
                     if not done():
-                        status = self._vm.process.status(1.0)
-                        raise self._failure(self._vm.process.end(status or 0))
+                        end = self._vm.process.end(self._vm.process.status(1.0) or 0)
+                        raise self._failure(f"The lab came to an end before its command did: {end}")
         finally:
             os.close(pidfd)
 
@@ -144,11 +144,11 @@ class Relay:
             self._keys = []
 
     def _failure(self, what: str) -> HostError:
-        words = self._vm.process.words()
+        words = self._vm.words()
         said = "".join(f"\n  {line}" for line in self._console)
         return HostError(
-            f"The lab {what}{f': {words}' if words else ''}. The last that its Linux said:{said or ' nothing.'}",
-            "Try again; with more --memory where something in it was killed for want of it.",
+            f"{what}{f' ({words})' if words else ''}. The last that its Linux said:{said or ' nothing.'}",
+            "If it tells of a want of memory, or of SIGKILL, give more with --memory, or end what else runs.",
         )
 
     @contextmanager

@@ -85,6 +85,11 @@ def check(arch: str, hardware: Hardware) -> None:
         )
 
 
+def fitting_memory() -> int:
+    """MiB of memory of a lab, where none is asked for: less than is usual on a host with little of it free."""
+    return max(LEAST_MEMORY, min(MEMORY, (_free_memory() - OWN) // 256 * 256))
+
+
 def _free_memory() -> int:
     """MiB that can be used without swapping: the host's, or what is left of the cgroup's."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", MEMINFO.read_text(), re.MULTILINE)
@@ -142,4 +147,5 @@ def _environment(arch: str, seen: View) -> Mapping[str, str]:
         "OSV_HARNESS_CACHE": str(seen.writable[0]),
         "OSV_HARNESS_HISTORY": str(initramfs.HISTORY),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
     }

@@ -20,6 +20,7 @@ from harness.machine import Disk
 pytest.register_assert_rewrite("farm_processes", "network_guests", "rest_machines", "tap_run")
 
 PROGRAMS = Path(__file__).with_name("guest_programs")
+SOURCES = ("fault.c", "nested.cc", "unloaded.c")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,11 +53,11 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         pytest.skip(f"OSv for {arch} can't be built here: {error.happened}")
     disk, manifest = folder / "disk", folder / "manifest"
     flags = ["-shared", "-fPIC", "-O1", "-g", "-fno-builtin", "-Wall", "-Werror"]
-    headers = ["-I", str(lab.osv_root / "include")]
     # By their bare names, for that is what their assertions say.
-    for source, tool, more in (("fault.c", compiler, []), ("nested.cc", _compiler_of_cxx(compiler), headers)):
+    for source in SOURCES:
+        tool = compiler if source.endswith(".c") else _compiler_of_cxx(compiler)
         target = folder / Path(source).with_suffix(".so")
-        subprocess.run([tool, *flags, *more, "-o", str(target), source], cwd=PROGRAMS, check=True)
+        subprocess.run([tool, *flags, "-o", str(target), source], cwd=PROGRAMS, check=True)
     programs = sorted(folder.glob("*.so"))
     manifest.write_text("[manifest]\n" + "".join(f"/{path.name}: {path}\n" for path in programs))
     script = lab.osv_root / "scripts/gen-rofs-img.py"

@@ -1,4 +1,4 @@
-"""The real Cloud Hypervisor, where its binary is in PATH and a KVM runs guests: boots, ends, and a reset told apart."""
+"""The real Cloud Hypervisor, where its binary is in PATH and a KVM runs guests: boots, ends, resets told apart."""
 
 import platform
 import shutil

@@ -109,9 +109,7 @@ class ExitTracer:
     Raises `HypervisorError` if the stub does not answer.
     """
 
-    def __init__(
-        self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False
-    ) -> None:
+    def __init__(self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False) -> None:
         self._gdb = gdb
         self._symbols = symbols
         self._registers = REGISTERS[arch]

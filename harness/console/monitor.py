@@ -71,7 +71,7 @@ class Monitor:
 
     def faults(self) -> tuple[Match, ...]:
         """Every line in which the kernel reported a fault, those that only come with one last."""
-        return tuple(match for kind in ("fault", "trace") for match in self.matches if match.kind == kind)
+        return tuple(match for kind in ("fault", "watchdog", "trace") for match in self.matches if match.kind == kind)
 
     def statuses(self) -> tuple[Match, ...]:
         """Every line in which the kernel reported a program's status."""
@@ -112,10 +112,12 @@ class Monitor:
         self._inside = inside
 
     def _judge(self, line: bytes, offset: int) -> None:
+        named = set()
         for pattern in self._patterns.patterns:
-            found = pattern.regex.search(line)
+            found = None if pattern.name in named else pattern.regex.search(line)
             if not found:
                 continue
+            named.add(pattern.name)
             groups = found.groupdict()
             program = groups.get("program")
             status = groups.get("status")

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from harness.console.monitor import Match
 from harness.console.transcript import Line
+from harness.host_effects import Pause
 from harness.hypervisors import Cause, Ending
 
 STARVED = 0.5
@@ -23,6 +24,7 @@ class Outcome(StrEnum):
     BOOT_FAILED = "boot_failed"
     HARNESS_ERROR = "harness_error"
     SKIPPED = "skipped"
+    FLAKY = "flaky"
 
 
 class Activity(StrEnum):
@@ -60,8 +62,9 @@ class Observation:
     the kernel's line about the program's death where that death is what the program tests; `good_statuses` are
     those of a good end; `unprinted` is what the program should have printed and did not; `visited` is set where
     the host visited the program; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to
-    run and the host ran something else.
-    """
+    run and the host ran something else; `printed_faults` is text like a kernel's faults that its own log does not
+    have; `host_effect` is what the host did that a watchdog of the kernel's could take for a stall, as a sentence
+    goes on after "the host"; `pauses` are when it did not let the guest run at all."""
 
     booted: bool
     status: int | None = None
@@ -83,11 +86,20 @@ class Observation:
     unprinted: tuple[str, ...] = ()
     visited: Visited | None = None
     kept_waiting: float = 0.0
+    printed_faults: tuple[Match, ...] = ()
+    host_effect: str = ""
+    pauses: tuple[Pause, ...] = ()
 
     @property
     def starved(self) -> bool:
         """Whether what the program says of times and of orders can be the host's doing."""
         return self.kept_waiting > STARVED
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether all that the kernel reported can be the host's doing."""
+        watchdogs = bool(self.faults) and all(fault.kind == "watchdog" for fault in self.faults)
+        return watchdogs and bool(self.host_effect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,11 @@ class Verdict:
 
 def judge(seen: Observation) -> tuple[Outcome, str]:
     """The outcome of an observation, and why. A pass needs positive proof; a fault beats everything."""
+    if seen.disturbed:
+        return (
+            Outcome.HARNESS_ERROR,
+            f"the host {seen.host_effect}, and the kernel's watchdog saw it: {_told(seen)}",
+        )
     if seen.faults or seen.aborted:
         return _judge_fault(seen)
     if trouble := seen.trouble or (seen.visited.trouble if seen.visited else ""):
@@ -168,12 +185,16 @@ def _judge_fault(seen: Observation) -> tuple[Outcome, str]:
         if seen.status == 0:
             return Outcome.PASSED, "status 0 and a clean end; text like a kernel's fault came from the program"
         return Outcome.FAILED, f"the program ended with status {seen.status}"
-    # What it prints can be torn by another thread's words, or be missing.
-    told = [fault for fault in seen.faults if fault.kind == "fault" or not seen.aborted]
-    text = f"{told[0].name}: {told[0].text.strip()}" if told else f"abort: {seen.aborted}"
+    text = _told(seen)
     if not seen.booted:
         return Outcome.BOOT_FAILED, text
     return Outcome.CRASHED, f"{text}{_meanwhile(seen)}"
+
+
+def _told(seen: Observation) -> str:
+    """What the kernel said of its death; what it prints can be torn by another thread's words, or be missing."""
+    told = [fault for fault in seen.faults if fault.kind != "trace" or not seen.aborted]
+    return f"{told[0].name}: {told[0].text.strip()}" if told else f"abort: {seen.aborted}"
 
 
 def _judge_late(seen: Observation) -> tuple[Outcome, str]:

@@ -1,13 +1,14 @@
-"""The kernel's own log, as the guest's agent sends it: what the kernel said, told apart from what programs printed.
+"""The kernel's own log, as the guest's agent sends it: what the kernel said, told apart from what programs
+printed.
 
-Source: Linux, Documentation/ABI/testing/dev-kmsg. A record is `level,number,microseconds,flags;text`, its unprintable
-bytes as \\xNN, and lines of its dictionary after it, each behind a space. Whoever writes to /dev/kmsg gets a facility
-that is not the kernel's, whatever he asks for.
-"""
+Source: Linux, Documentation/ABI/testing/dev-kmsg. A record is `level,number,microseconds,flags;text`, its
+unprintable bytes as \\xNN, and lines of its dictionary after it, each behind a space. Whoever writes to /dev/kmsg
+gets a facility that is not the kernel's, whatever he asks for."""
 
 import re
 from collections import deque
 from dataclasses import dataclass
+from time import monotonic
 
 from harness.console.monitor import SHOWN, Match
 from harness.console.patterns import Patterns
@@ -36,7 +37,8 @@ class Record:
 
     @property
     def on_console(self) -> tuple[bytes, ...]:
-        """The lines that the console shows of it. Source: kernel/printk/printk.c (print_time, record_print_text)."""
+        """The lines that the console shows of it. Source: kernel/printk/printk.c (print_time,
+        record_print_text)."""
         time = b"[%5d.%06d] " % divmod(self.at, 1_000_000)
         return tuple(time + line for line in self.text.split(b"\n"))
 
@@ -55,6 +57,8 @@ class KernelLog:
         self.has_gaps = False
         """Whether records were overwritten before the agent could read them."""
         self.faults: list[Match] = []
+        self.first_fault_at: float | None = None
+        """When it came, in monotonic seconds."""
 
     def feed(self, line: bytes) -> None:
         """Take a line of /dev/kmsg."""
@@ -89,8 +93,9 @@ class KernelLog:
         return console
 
     def _judge(self, record: Record) -> None:
-        for line in record.text.split(b"\n"):
+        for line, shown in zip(record.text.split(b"\n"), record.on_console, strict=True):
             for pattern in self._patterns.patterns:
                 if pattern.kind in ("fault", "watchdog") and pattern.record.search(line):
-                    self.faults.append(Match(pattern.kind, pattern.name, -1, printable(line[:SHOWN])))
+                    self.faults.append(Match(pattern.kind, pattern.name, -1, printable(shown[:SHOWN])))
+                    self.first_fault_at = self.first_fault_at or monotonic()
                     break

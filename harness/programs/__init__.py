@@ -1,6 +1,7 @@
 """How a program is run in a guest of a kernel, and how its end is learnt: one module a kernel."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Protocol
@@ -86,11 +87,14 @@ class Runner(Protocol):
         ...
 
 
-def unprinted(program: Program, transcript: Transcript, kernel: str) -> tuple[str, ...]:
-    """What of `program.prints` is not on the console, where a kernel's own words may have torn a line."""
+def unprinted(
+    program: Program, transcript: Transcript, kernel: str, less: Callable[[bytes], bytes] = lambda console: console
+) -> tuple[str, ...]:
+    """What of `program.prints` is not on the console, where a kernel's own words may have torn a line; `less`
+    takes those away that are known."""
     if not program.prints:
         return ()
-    text = bytes(transcript.raw).replace(b"\r\n", b"\n")
+    text = less(bytes(transcript.raw)).replace(b"\r\n", b"\n")
     for noise in patterns_of(kernel).noise:
         text = noise.sub(b"", text)
     return tuple(wanted for wanted in program.prints if not re.search(wanted.encode(), text, re.MULTILINE))

@@ -54,11 +54,9 @@ class Transcript:
     def came_since(self, at: float, most: int) -> list[tuple[float, bytes]]:
         """What came since `at`, in seconds from `start`, in pieces with their times; the last `most` of them."""
         first = max(bisect_left(self._times, at), len(self._times) - most)
-        ends = [*self._offsets[first + 1 :], len(self.raw)]
-        return [
-            (time, bytes(self.raw[begin:end]))
-            for time, begin, end in zip(self._times[first:], self._offsets[first:], ends, strict=True)
-        ]
+        begins = self._offsets[first:]
+        ends = [*begins[1:], len(self.raw)]
+        return [(when, bytes(self.raw[a:b])) for when, a, b in zip(self._times[first:], begins, ends, strict=False)]
 
     def tail(self, count: int) -> list[Line]:
         """The last `count` lines, each cut to be read; looks at no more than the last 1 MiB."""

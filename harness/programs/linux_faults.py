@@ -19,6 +19,10 @@ ANSWER_SECONDS = 10.0
 """Of the guest's own time. The agent only has to write one record, without a fork."""
 
 
+MOST_PRINTED = 20
+"""Lines of a program that are told; one may print any number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Faults:
     """What was found: the kernel's own faults, text like one that a program printed, and why the kernel's log
@@ -71,7 +75,7 @@ class FaultWatch:
         printed: list[Match] = []
         (of_kernel if log.has_gaps else printed).extend(compared)
         (of_kernel if panicked else printed).extend(rest)
-        return Faults(tuple(of_kernel), tuple(printed), unread)
+        return Faults(tuple(of_kernel), tuple(printed[:MOST_PRINTED]), unread)
 
     @property
     def first_at(self) -> float:

@@ -56,7 +56,9 @@ class Transcript:
         first = max(bisect_left(self._times, at), len(self._times) - most)
         begins = self._offsets[first:]
         ends = [*begins[1:], len(self.raw)]
-        return [(when, bytes(self.raw[a:b])) for when, a, b in zip(self._times[first:], begins, ends, strict=False)]
+        return [
+            (when, bytes(self.raw[a:b])) for when, a, b in zip(self._times[first:], begins, ends, strict=False)
+        ]
 
     def tail(self, count: int) -> list[Line]:
         """The last `count` lines, each cut to be read; looks at no more than the last 1 MiB."""

@@ -56,8 +56,8 @@ class Program:
 class Run:
     """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass.
 
-    `notes` are sentences about how the verdict was reached that a person is to see whatever it is.
-    """
+    `notes` are sentences about how the verdict was reached that a person is to see whatever it is; `first` is the
+    run in whose place this one was taken, where that was one."""
 
     program: Program
     verdict: Verdict
@@ -67,6 +67,7 @@ class Run:
     registers: str = ""
     vcpus: tuple[Vcpu, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    first: "Run | None" = None
 
 
 class Runner(Protocol):

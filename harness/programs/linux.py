@@ -8,6 +8,7 @@ import secrets
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 
 from harness.cache import Cache
@@ -16,6 +17,7 @@ from harness.errors import HarnessError, HypervisorError
 from harness.events import publish
 from harness.fitting import fitted
 from harness.guest import Guest
+from harness.host_effects import Pause
 from harness.hypervisors import Hypervisor, Template, Vm, forking
 from harness.machine import Image, Machine
 from harness.programs import Program, Run, conclude, failed_to_run, unprinted
@@ -195,13 +197,18 @@ class LinuxRunner:
             pauses=guest.host.pauses,
         )
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())
-        return conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+        run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+        return replace(run, notes=tuple(_told(pause) for pause in seen.pauses))
 
 
 def _shell_command(program: Program, serves: bool) -> str:
     """What the guest's shell is told to run; a program that serves is remembered, so that it can be ended."""
     settings = "".join(f"export {name}={shlex.quote(value)}; " for name, value in program.environment)
     return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if serves else program.command)
+
+
+def _told(pause: Pause) -> str:
+    return f"{pause.at:.0f} s after its start the host {pause.how} for {pause.seconds:.0f} s."
 
 
 def _attach(guest: Guest) -> Agent:

@@ -7,6 +7,12 @@ from typing import Any, Self
 
 from harness.cell import Cell
 
+PROFILES_WITHOUT_ACPI = frozenset({"base", "microvm", "nvme", "virtio-mmio"})
+"""OSv's x86_64 driver profiles that lack conf_drivers_acpi. Source: OSv's conf/profiles/x64/*.mk."""
+
+BOARDS_WITHOUT_ACPI_OFF = frozenset({"qemu_microvm", "firecracker"})
+"""Hypervisors whose x86_64 machines offer OSv no sleep state S5: no ACPI tables, or tables without `_S5`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:
@@ -119,6 +125,20 @@ class Machine:
     disks: tuple[Disk, ...] = ()
     devices: Devices = Devices()
     share: Path | None = None
+
+    @property
+    def powers_off_by_reset(self) -> bool:
+        """Whether a reset is how its kernel powers the machine off, so that a reset can be a clean end.
+
+        A triple fault is a reset too, so a reset proves a clean end only together with the kernel's own word that
+        it powers off. On AArch64 PSCI powers off. On x86_64 ACPI does, where the kernel reads ACPI's tables and
+        these have a sleep state S5; OSv resets the machine otherwise, by the keyboard controller or a triple
+        fault. Source: OSv's arch/x64/power.cc, arch/aarch64/power.cc.
+        """
+        cell = self.image.cell
+        if cell.arch != "x86_64" or self.image.reads_acpi:
+            return False
+        return cell.hypervisor in BOARDS_WITHOUT_ACPI_OFF or cell.profile in PROFILES_WITHOUT_ACPI
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, the image among them."""

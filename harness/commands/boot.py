@@ -11,14 +11,16 @@ import threading
 import tty
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from harness.commands._kernel_files import add_kernel_files, lab_of
+from harness.console.monitor import Monitor
 from harness.console.transcript import printable
 from harness.events import subscribed
 from harness.fitting import fitted
 from harness.guest import Guest
-from harness.hypervisors import hypervisor
+from harness.hypervisors import Cause, Ending, hypervisor
 from harness.machine import Machine
 from harness.programs.linux_agent import Agent
 from harness.report.progress import Progress
@@ -41,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Boot it; returns when the guest has ended, 0 if it powered off."""
+    """Boot it; returns when the guest has ended, 0 if it powered off.
+
+    Where a reset is how the kernel powers off, the kernel is asked to say so first (`--verbose`), for a triple
+    fault is a reset too.
+    """
     lab = lab_of(arguments)
     (cell,) = lab.varied([lab.cell(arguments.cell)], [arguments.variant] if arguments.variant else [])
     lab.check_runs(cell)
@@ -55,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(cell), arguments.network, control=linux
     )
     machine = fitted(machine, "", lab.cache)
+    if machine.powers_off_by_reset:
+        machine = replace(machine, cmdline=f"--verbose {machine.cmdline}")
     vm = hypervisor(cell.hypervisor).start(machine)
     with ExitStack() as stack:
         guest = stack.enter_context(Guest(machine, vm))
@@ -68,8 +76,21 @@ def run(arguments: argparse.Namespace) -> int:
         stack.enter_context(_raw_terminal())
         _pass_through(guest)
         ending = vm.ending(1.0)
-    print(f"\nthe guest ended: {ending.detail if ending else 'you stopped it'}")
-    return 0 if ending is None or ending.cause == "powered_off" else 1
+    guest.monitor.finish()
+    status, words = _conclusion(machine, ending, guest.monitor)
+    print(f"\nthe guest ended: {words}")
+    return status
+
+
+def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tuple[int, str]:
+    """The exit status, 0 for a guest that powered off or that the user stopped, and how it ended."""
+    if ending is None:
+        return 0, "you stopped it"
+    if ending.cause is not Cause.RESET or not machine.powers_off_by_reset:
+        return (0 if ending.cause is Cause.POWERED_OFF else 1), ending.detail
+    if monitor.first("powering_off"):
+        return 0, f"{ending.detail}, which is how this kernel powers this machine off"
+    return 1, f"{ending.detail}, and the kernel had not said that it powers off: a triple fault is a reset too"
 
 
 def _pass_through(guest: Guest) -> None:
@@ -89,6 +110,7 @@ def _pass_through(guest: Guest) -> None:
             os.write(guest.vm.console.fileno(), typed)
         if guest.vm.console in ready:
             data = os.read(guest.vm.console.fileno(), 1 << 16)
+            guest.monitor.feed(data)
             if sys.stdout.isatty():
                 os.write(sys.stdout.fileno(), data)
             else:

@@ -70,7 +70,7 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
             try:
                 lab, cell = lab_of(order)
                 run = lab.run(cell, lab.program(cell, name))
-                image, accelerator = lab.image(cell), lab.accelerator(cell)
+                image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
                 line = b"".join(line_of(judged) for judged in _judged(order, lab, image, run))
                 evidence_ = {} if run.verdict.outcome is Outcome.PASSED else _evidence(run, image, accelerator)
                 if run.verdict.outcome is Outcome.HARNESS_ERROR:
@@ -86,7 +86,7 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
             except HarnessError as error:
                 refused[order.cell, name] = str(error)
         if seconds:
-            lab.durations.record(cell, lab.accelerator(cell), seconds)
+            lab.durations.record(cell, lab.recorded_accelerator(cell), seconds)
     return Answer(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
 
 
@@ -130,7 +130,7 @@ def _lab_for(checkout: str) -> Lab:
 def _judged(order: Order, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
     """The run's verdict, after that of the one that it was taken again for."""
     taker, name = Taker(lab, image, order.run), run.program.name
-    expectation = expected(image.cell, name, lab.accelerator(image.cell))
+    expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
     for one in (run.first, run):
         if one is None:
             continue

@@ -6,6 +6,7 @@ consoles that they left (`consoles/`) are judged again. `--record` records those
 
 import os
 import platform
+import re
 import signal
 import socket
 import struct
@@ -96,6 +97,7 @@ class Row:
 
 PASSES = "status 0 and the guest ended cleanly"
 EAT_MEMORY = "dd if=/dev/zero of=/dev/null bs=85M count=1"  # of the 94 that a guest of 128 has to give
+PRINTED = "text like a kernel's fault came from the program"
 HANG = 2.0  # seconds, for rows that are to use up their limit
 
 OLD_PANIC = "echo '[   12.345678] Kernel panic - not syncing: from an old log'"
@@ -139,11 +141,11 @@ LINUX = [
     Row("prints Powering off. and what the harness's agent says, then fails",
         "echo Powering off.; echo 'exited 0 0'; echo '0123456789abcdef end'; exit 1", "failed", "status 1"),
     Row("prints a kernel's words without their time", "echo 'Kernel panic - not syncing'; echo 'BUG: '", "passed",
-        PASSES),
-    Row("prints a line of a panic with a time", OLD_PANIC, "passed", PASSES),
+        PRINTED),
+    Row("prints a line of a panic with a time", OLD_PANIC, "passed", PRINTED),
     Row("prints a line of a panic with a time and fails", f"{OLD_PANIC}; exit 3", "failed", "status 3"),
     Row("prints a line of a panic and is reset", f"{OLD_PANIC}; echo b > /proc/sysrq-trigger", "guest_ended",
-        "it was reset"),
+        "it was reset, which is also what a triple fault does (the console has text like a kernel's fault"),
     Row("prints a line of a panic and powers off", f"{OLD_PANIC}; poweroff -f", "guest_ended", "it powered off"),
     Row("prints a line of a panic and hangs", f"{OLD_PANIC}; sleep 1000", "hung", "nothing ran", limit=HANG),
     Row("prints a line of a panic and spins", f"{OLD_PANIC}; {program_of(x86_64='ebfe', aarch64='00000014')}",
@@ -155,7 +157,7 @@ LINUX = [
     Row("prints what looks like a time and a BUG", "echo 'sample[17.4] BUG: 3 known'", "passed", PASSES),
     Row("puts lines like a kernel's faults into its log",
         "echo '<0>Kernel panic - not syncing: x' > /dev/kmsg; echo '<3>foo: DEBUG: ' > /dev/kmsg", "passed",
-        PASSES, shows="Kernel panic - not syncing: x"),
+        PRINTED, shows="Kernel panic - not syncing: x"),
     Row("a child's page fault at console level 8",
         f"dmesg -n 8; {program_of(x86_64='c704250000000001000000', aarch64='1f0000f9')}; true", "passed", PASSES,
         arch="x86_64", shows="segfault at"),
@@ -193,6 +195,8 @@ LINUX = [
     Row("control line gone", "sleep 1000", "harness_error", "closed a line to the guest",
         outside=cut_control_line),
 ]  # fmt: skip
+
+FAULTS, NESTED, UNLOADED = (f"/tmp/faults/{name}.so" for name in ("fault", "nested", "unloaded"))
 
 OSV = [
     Row("clean pass", "pass", "passed", PASSES),
@@ -234,8 +238,42 @@ OSV = [
         console_only="crashed", because="text is all there is"),
     Row("prints a kernel's faults and fails", "fault-text 1", "failed", "status 1",
         console_only="crashed", because="text is all there is"),
-    Row("prints a kernel's faults and hangs", "fault-text-then-idle", "crashed", "Assertion failed: no",
-        limit=HANG),
+    Row("prints a kernel's faults and hangs", "fault-text-then-idle", "hung", "nothing ran any more", limit=HANG,
+        console_only="crashed", because="text is all there is"),
+    Row("prints a word of a fault and turns the machine off by a port", "fault-text-then-off", "guest_ended",
+        "not seen to die: log: Transfer Aborted", arch="x86_64",
+        console_only="crashed", because="text is all there is"),
+    Row("prints a word of a fault and spins", "fault-text-then-spin", "hung", "spun in one place", limit=HANG,
+        console_only="crashed", because="text is all there is"),
+    Row("prints a word of a fault and is reset", "fault-text-then-reset", "guest_ended", "it was reset",
+        arch="x86_64", console_only="crashed", because="text is all there is"),
+    Row("prints the kernel's words of a failed launch", "load-failure-text", "passed", PASSES,
+        console_only="failed", because="text is all there is"),
+    Row("prints a status that it does not return", "status-text", "failed",
+        "no status but 0, and its console says: program /tmp/faults/fault.so returned 1"),
+    Row("prints an exit that it does not make", "exit-text", "failed", "program exited with status 1"),
+    Row("aborts with words that were never loaded", f"{UNLOADED} words", "crashed", "planted death",
+        console_only="hung", because="it says nothing of it on the console"),
+    Row("assertion in a function, whose words were never loaded", f"{UNLOADED} assertion", "crashed",
+        "Assertion failed: found == 42 (unloaded.c: check_in_a_function: ",
+        console_only="hung", because="it says nothing of it on the console"),
+    Row("aborts without a word", "abort-empty", "crashed", "abort: without a message",
+        console_only="crashed", because="the backtrace is on the console"),
+    Row("the kernel is reset where it should power off", "breaks-poweroff", "guest_ended",
+        "status 0; the guest did not end cleanly: it was reset", arch="x86_64"),
+    Row("two programs, the second of which fails", f"{FAULTS} pass; {FAULTS} return 1", "failed", "status 1"),
+    Row("two programs, the first of which fails", f"{FAULTS} return 1; {FAULTS} pass", "failed", "status 1"),
+    Row("two programs at once", f"{FAULTS} pass & {FAULTS} pass", "passed", PASSES),
+    Row("two programs at once, the first of which fails", f"{FAULTS} return 1 & {FAULTS} pass", "failed",
+        "status 1"),
+    Row("a program in the background", f"{FAULTS} pass &", "passed", PASSES),
+    Row("a program that nothing waits for", f"{FAULTS} pass &! {FAULTS} pass", "passed", PASSES),
+    Row("a program that nothing waits for and that fails", f"{FAULTS} return 1 &! {FAULTS} pass", "failed",
+        "status 1"),
+    Row("exit(0) of a program that the test started", f"{NESTED} exit 0", "guest_ended",
+        "called exit(0), which ends the guest", console_only="passed", because="whose it is can't be seen"),
+    Row("a program that the test started fails, as the test wants", f"{NESTED} return 3 0", "passed", PASSES,
+        console_only="failed", because="its line looks like the test's own, unless the catalog names it"),
     Row("NUL bytes, invalid UTF-8 and escape sequences", "garbage", "passed", PASSES),
     Row("a line without an end", "no-newline", "passed", PASSES),
     Row("a flood", "flood 300", "passed", PASSES),
@@ -269,7 +307,7 @@ def test_fault_on_osv(
     osv_with_faults: Callable[[str], Recorder], arch: str, row: Row, request: pytest.FixtureRequest
 ) -> None:
     runner = osv_with_faults(arch)
-    command = row.command if row.command.startswith(("/", "--")) else f"/tmp/faults/fault.so {row.command}"
+    command = row.command if row.command.startswith(("/", "--")) else f"{FAULTS} {row.command}"
     run = runner.run(Program(row.situation, command, row.limit, row.cpus, row.memory))
     agree(run, row.outcome, row.reason)
     if row.shows:
@@ -279,7 +317,7 @@ def test_fault_on_osv(
             "outcome": row.outcome, "reason": row.reason,
             "console_only": row.console_only or row.outcome, "because": row.because,
         }  # fmt: skip
-        record(name_of(arch, row), row.situation, runner.image.cell, run, runner.places(), expected)
+        record(name_of(arch, row), row.situation, runner.image.cell, run, runner.tracer, expected)
 
 
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.name)
@@ -301,7 +339,8 @@ def test_every_row_is_recorded_as_it_is_expected() -> None:
 
 def name_of(arch: str, row: Row) -> str:
     """What a row's recording is called: `abort.x86_64`."""
-    return f"{row.command.rpartition('/')[2].strip('-').replace(' ', '-')}.{arch}"
+    words = re.sub(r"/\S*/(?:fault\.so )?", "", row.command).replace("&!", "detached").replace("&", "beside")
+    return f"{words.replace(';', ' then').strip('- ').replace(' ', '-')}.{arch}"
 
 
 def agree(run: Run, outcome: str, reason: str) -> None:

@@ -83,6 +83,31 @@ static void triple_fault(void)
 #endif
 }
 
+/* abort(const char *, ...), which the kernel's own assertions call. */
+void abort_with(const char *format, ...) __asm__("_Z5abortPKcz");
+
+static void turn_off_by_the_port(void)
+{
+#ifdef __x86_64__
+    __asm__ volatile("outw %0, %1" ::"a"((unsigned short)0x2000), "Nd"((unsigned short)0x604));
+#endif
+    do_nothing_for_ever();
+}
+
+/* From then on the kernel's poweroff() is a triple fault. */
+void _ZN3osv8poweroffEv(void);
+
+static void break_poweroff(void)
+{
+#ifdef __x86_64__
+    static const unsigned char code[] = {
+        0x6a, 0x00, 0x6a, 0x00,       /* push 0, twice */
+        0x0f, 0x01, 0x1c, 0x24, 0xcc, /* lidt (%rsp); int3 */
+    };
+    memcpy((void *)_ZN3osv8poweroffEv, code, sizeof code);
+#endif
+}
+
 static int finished;
 
 __attribute__((destructor)) static void after_the_summary(void)
@@ -120,7 +145,6 @@ static int run(const char *kind)
 {
 #define KIND(name) if (!strcmp(kind, name))
     KIND("pass") say("OK\n");
-    KIND("return") return number;
     KIND("exit") exit(number);
     KIND("thread-exit") { start(exit_from_here); do_nothing_for_ever(); }
     KIND("prints-fail") say("FAIL: this is ordinary text\nFAILED 3 of 3\nERROR\n");
@@ -149,6 +173,14 @@ static int run(const char *kind)
     KIND("fault-text") say("Assertion failed: no\nAborted\n[backtrace]\nOut of memory: could not reclaim any further");
     KIND("fault-text") return number;
     KIND("fault-text-then-idle") { say("Assertion failed: no\nAborted\n"); do_nothing_for_ever(); }
+    KIND("fault-text-then-off") { say("log: Transfer Aborted\n"); turn_off_by_the_port(); }
+    KIND("fault-text-then-spin") { say("log: Transfer Aborted\n"); spin(NULL); }
+    KIND("fault-text-then-reset") { say("log: Transfer Aborted\n"); triple_fault(); }
+    KIND("load-failure-text") say("expected: Failed to load object: /tmp/faults/fault.so. Powering off.\n");
+    KIND("status-text") say("program /tmp/faults/fault.so returned 1\n");
+    KIND("exit-text") say("program exited with status 1\n");
+    KIND("abort-empty") abort_with("");
+    KIND("breaks-poweroff") break_poweroff();
     KIND("no-newline") say("this line has no end");
     KIND("garbage") garbage();
     KIND("flood") flood();
@@ -159,6 +191,7 @@ static int run(const char *kind)
 int main(int argc, char **argv)
 {
     number = argc > 2 ? atol(argv[2]) : 0;
+    long status = number; /* its own: programs that run at once share their variables */
     usleep(300000); /* for the kernel's own last words about its boot, which would stand among others */
-    return run(argc > 1 ? argv[1] : "");
+    return argc > 1 && !strcmp(argv[1], "return") ? status : run(argc > 1 ? argv[1] : "");
 }

@@ -282,8 +282,8 @@ def _unclean(seen: Observation) -> Judged | None:
 
 
 PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
-    _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside, _served,
-    _passed, _late, _unclean,
+    _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
+    _served, _passed, _late, _unclean,
 )  # fmt: skip
 """The rows of the table in docs/verdicts.md, in its order; `guest_ended` is what is left."""
 

@@ -83,7 +83,8 @@ class Guest(AbstractContextManager["Guest"]):
 
         The limit is of the guest's own time: what it was ready to run but the host ran something else is added,
         and what the host stopped it for, so that a busy host makes a test late and not wrong. Otherwise returns
-        what the guest did when its time was over."""
+        what the guest did when its time was over.
+        """
         began = monotonic()
         deadline = began + limit
         granted = self.host.lost_seconds
@@ -114,7 +115,8 @@ class Guest(AbstractContextManager["Guest"]):
 
         One whose program goes on printing is busy, whatever its vCPUs are seen to do. That they spin is said only
         if they do each time that they are watched: real work that comes by one place again and again is taken for
-        it one time in ten."""
+        it one time in ten.
+        """
         for _ in range(1 + WATCHED_AGAIN):
             seen, printed = self._watched(), self._prints(since, limit)
             if printed and seen is not Activity.UNKNOWN:

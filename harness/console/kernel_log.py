@@ -3,7 +3,8 @@ printed.
 
 Source: Linux, Documentation/ABI/testing/dev-kmsg. A record is `level,number,microseconds,flags;text`, its
 unprintable bytes as \\xNN, and lines of its dictionary after it, each behind a space. Whoever writes to /dev/kmsg
-gets a facility that is not the kernel's, whatever he asks for."""
+gets a facility that is not the kernel's, whatever he asks for.
+"""
 
 import re
 from collections import deque
@@ -84,6 +85,11 @@ class KernelLog:
     def saw(self, mark: bytes) -> bool:
         """Whether an expected record has come, and so every one before it."""
         return mark not in self._marks
+
+    def shown(self) -> str:
+        """The records as text for a person, each with its level."""
+        rows = ((record, line) for record in self.records for line in record.on_console)
+        return "".join(f"<{record.level}>{printable(line)}\n" for record, line in rows)
 
     def without_its_words(self, console: bytes) -> bytes:
         """What the console showed less all that the kernel said, also where it stands in a program's line."""

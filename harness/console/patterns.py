@@ -17,7 +17,8 @@ class Pattern:
     `mark` (a point of the boot or the end), `fault` (the kernel reports its own death), `watchdog` (a clock made
     the kernel report one, which a host that stops the guest brings about too), `trace` (what it prints with any
     death), or `status` (a program's status; groups `program` and `status`). `record` is the same for a record of
-    the kernel's own log, where the kernel has one."""
+    the kernel's own log, where the kernel has one.
+    """
 
     kind: str
     name: str
@@ -43,7 +44,8 @@ def patterns_of(kernel: str) -> Patterns:
 
     Where the file has a `line`, its faults and watchdogs stand where the kernel begins to speak: on the console
     after its `time`, or where a line begins; in its log where a record does; in both after the name of a
-    `subsystem`."""
+    `subsystem`.
+    """
     data = tomllib.loads(Path(__file__).with_name(f"{kernel}.toml").read_text())
     rows = [(kind, row) for kind in KINDS for row in data.get(kind, [])]
     patterns = tuple(_pattern(kind, row, data.get("line", {})) for kind, row in rows)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from harness.console.patterns import patterns_of
 from harness.console.transcript import Transcript
+from harness.host_effects import Pause
 from harness.hypervisors import Vcpu
 from harness.machine import Image
 from harness.programs.visit import Visit
@@ -57,7 +58,9 @@ class Run:
     """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass.
 
     `notes` are sentences about how the verdict was reached that a person is to see whatever it is; `first` is the
-    run in whose place this one was taken, where that was one."""
+    run in whose place this one was taken, where that was one; `kernel_log` is what the kernel said, where its log
+    was read.
+    """
 
     program: Program
     verdict: Verdict
@@ -68,6 +71,7 @@ class Run:
     vcpus: tuple[Vcpu, ...] = ()
     notes: tuple[str, ...] = field(default=())
     first: "Run | None" = None
+    kernel_log: str = ""
 
 
 class Runner(Protocol):
@@ -108,7 +112,12 @@ def conclude(
     """The run with its verdict."""
     outcome, reason = judge(seen)
     lines = () if outcome is Outcome.PASSED else tuple(transcript.tail(TAIL_LINES))
-    return Run(program, Verdict(outcome, reason, seen, lines), transcript, command, origin, registers, vcpus)
+    verdict, notes = Verdict(outcome, reason, seen, lines), tuple(_told(pause) for pause in seen.pauses)
+    return Run(program, verdict, transcript, command, origin, registers, vcpus, notes)
+
+
+def _told(pause: Pause) -> str:
+    return f"{pause.at:.0f} s after its start the host {pause.how} for {pause.seconds:.0f} s."
 
 
 def failed_to_run(program: Program, trouble: str, transcript: Transcript, command: tuple[str, ...] = ()) -> Run:

@@ -2,7 +2,8 @@
 
 The agent reports the program's status over the control line, which programs in the guest do not see, and passes
 the kernel's own log on; its end mark on the console, an identifier that was drawn for this run, says that all
-output has come."""
+output has come.
+"""
 
 import secrets
 import shlex
@@ -17,7 +18,6 @@ from harness.errors import HarnessError, HypervisorError
 from harness.events import publish
 from harness.fitting import fitted
 from harness.guest import Guest
-from harness.host_effects import Pause
 from harness.hypervisors import Hypervisor, Template, Vm, forking
 from harness.machine import Image, Machine
 from harness.programs import Program, Run, conclude, failed_to_run, unprinted
@@ -30,8 +30,11 @@ from harness.verdict import Activity, Observation
 BOOT_SECONDS = 60.0
 GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0
 TAIL_BYTES = 1 << 16
-ALWAYS = "panic=0 printk.devkmsg=on"
-"""A kernel that panicked stands, so that no reset is one; the agent may write to the kernel's log as it likes."""
+LOG_IS_OPEN = "printk.devkmsg=on"
+"""The agent may write to the kernel's log as often as it likes, and no program can change that.
+
+Source: Linux, kernel/printk/printk.c (devkmsg_write, control_devkmsg).
+"""
 REMEMBERED = "/run/program"
 END = f"kill -TERM $(cat {REMEMBERED})"
 
@@ -58,7 +61,7 @@ class LinuxRunner:
     def machine(self, program: Program) -> Machine:
         """The machine that the program's guest is."""
         machine = Machine(
-            self.image, f"{self.image.cmdline} {ALWAYS}", program.cpus, program.memory, self.accelerator,
+            self.image, f"{self.image.cmdline} {LOG_IS_OPEN}", program.cpus, program.memory, self.accelerator,
             program.network, control=True, forwards=program.forwards,
         )  # fmt: skip
         return fitted(machine, program.variant, self._cache)
@@ -198,17 +201,13 @@ class LinuxRunner:
         )
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())
         run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
-        return replace(run, notes=tuple(_told(pause) for pause in seen.pauses))
+        return replace(run, kernel_log=agent.log.shown())
 
 
 def _shell_command(program: Program, serves: bool) -> str:
     """What the guest's shell is told to run; a program that serves is remembered, so that it can be ended."""
     settings = "".join(f"export {name}={shlex.quote(value)}; " for name, value in program.environment)
     return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if serves else program.command)
-
-
-def _told(pause: Pause) -> str:
-    return f"{pause.at:.0f} s after its start the host {pause.how} for {pause.seconds:.0f} s."
 
 
 def _attach(guest: Guest) -> Agent:

@@ -3,9 +3,10 @@ kernel's own log.
 
 The kernel puts a line into its log before it shows it. So once text like a fault has come on the console, the
 agent is asked for all of the log up to now: what is not in it was printed by a program. A kernel that panicked
-answers no more. It tells the hypervisor so where it can, and stands for ever where it can't (`panic=0`): neither a
-reset nor a power-off follows a panic. Source: Linux, kernel/panic.c (panic), kernel/printk/printk.c
-(vprintk_emit)."""
+answers no more. It tells the hypervisor so where it can, and stands for ever where it can't (`kernel.panic=0`):
+neither a reset nor a power-off follows a panic. Source: Linux, kernel/panic.c (panic), kernel/printk/printk.c
+(vprintk_emit).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

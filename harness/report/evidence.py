@@ -43,6 +43,8 @@ def _write(run: Run, image: Image, accelerator: str, folder: Path) -> None:
     run.transcript.write(folder)
     (folder / "command.txt").write_text(shlex.join(run.command) + "\n")
     (folder / "reproduce.txt").write_text(reproduce(run, image) + "\n")
+    if run.kernel_log:
+        (folder / "kernel-log.txt").write_text(run.kernel_log)
     if run.registers:
         (folder / "registers.txt").write_text(run.registers)
     if frames := symbolised(bytes(run.transcript.raw), image.symbols):
@@ -74,7 +76,7 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "status_from": seen.status_from,
         "ending": seen.ending.detail if seen.ending else None,
         "faults": [fault.text for fault in seen.faults],
-        "printed like faults": [fault.text for fault in seen.printed_faults],
+        "printed_faults": [fault.text for fault in seen.printed_faults],
         "complaints": list(seen.visited.complaints) if seen.visited else [],
         "activity": seen.activity,
         "seconds": round(seen.seconds, 3),

@@ -189,6 +189,26 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _durations[str(properties["cell"]), str(properties["test"])] = float(str(properties["seconds"]))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Show what failed and then passed as what it is: neither a pass nor an expected failure."""
+    if (
+        report.when == "call"
+        and dict(report.user_properties).get("outcome") == Outcome.FLAKY
+        and not report.failed
+    ):
+        return "flaky", "f", ("FLAKY", {"yellow": True})
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the flaky tests, with what each did at first and where both consoles are."""
+    if flaky := terminalreporter.stats.get("flaky"):
+        terminalreporter.section("flaky: failed while the host was busy, passed alone", yellow=True)
+        for report in flaky:
+            terminalreporter.write_line(f"{report.nodeid}: {getattr(report, 'wasxfail', '')}".removesuffix(": "))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workerinput") or not _durations:

@@ -11,7 +11,7 @@ from harness.apps import app
 from harness.apps.run import run_app
 from harness.cell import Cell
 from harness.errors import HarnessError, LaunchError
-from harness.expectations import complaint, expected
+from harness.expectations import Expectation, complaint, expected
 from harness.lab import Lab
 from harness.machine import Image
 from harness.programs import Program, Run
@@ -54,11 +54,13 @@ class Keeper:
         self._note(cell, image, run, accelerator, figures)
         expectation = expected(cell, run.program.name, accelerator)
         if self._remember:
-            wrong = complaint(expectation, outcome, date.today()) if expectation else outcome not in GOOD
-            self._remember(image, run, not wrong)
-        if outcome is Outcome.PASSED and expectation is None:
+            for one in (run.first, run):
+                if one:
+                    self._remember(image, one, _is_expected(one.verdict.outcome, expectation))
+        passed = outcome is Outcome.PASSED
+        folder = None if passed and not run.first else self._keep(run, image, accelerator, keep)
+        if passed and expectation is None:
             return
-        folder = None if outcome is Outcome.PASSED else self._keep(run, image, accelerator, keep)
         if expectation:
             if trouble := complaint(expectation, outcome, date.today()):
                 pytest.fail(f"{outcome}: {reason}\n{trouble}\n{_tail(run, folder)}", pytrace=False)
@@ -66,6 +68,8 @@ class Keeper:
                 pytest.xfail(f"{outcome}, as expected: {expectation.reason}")
         elif outcome is Outcome.SKIPPED:
             pytest.skip(reason)
+        elif outcome is Outcome.FLAKY:
+            pytest.xfail(f"{outcome}: {reason}; both consoles: {folder}")
         else:
             pytest.fail(f"{outcome}: {reason}\n{_tail(run, folder)}", pytrace=False)
 
@@ -136,6 +140,10 @@ class AppTest:
         except HarnessError as error:
             pytest.fail(f"harness_error: {error}", pytrace=False)
         self._keeper.conclude(cell, done.image, done.run, measured(done), lambda folder: write_loads(done, folder))
+
+
+def _is_expected(outcome: Outcome, expectation: Expectation | None) -> bool:
+    return not complaint(expectation, outcome, date.today()) if expectation else outcome in GOOD
 
 
 def _tail(run: Run, folder: Path | None) -> str:

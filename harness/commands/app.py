@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
     out = screen()
     done = []
     for cell, one in wanted:
-        live = _Live(Console(stderr=True, highlight=False))
+        live = _Live(Console(stderr=True, highlight=False, emoji=False))
         with subscribed(Progress()):
             result = run_app(lab, cell, one, arguments.load, arguments.duration, live, alone=True)
         live.end()

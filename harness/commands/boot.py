@@ -22,7 +22,7 @@ from harness.fitting import fitted
 from harness.guest import Guest
 from harness.hypervisors import Cause, Ending, hypervisor
 from harness.machine import Machine
-from harness.programs.linux import Agent
+from harness.programs.linux_agent import Agent
 from harness.report.progress import Progress
 from harness.variants import fittings_of
 

@@ -71,7 +71,7 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
                 lab, cell = lab_of(order)
                 run = lab.run(cell, lab.program(cell, name))
                 image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
-                line = line_of(_judged(order, lab, image, run))
+                line = b"".join(line_of(judged) for judged in _judged(order, lab, image, run))
                 evidence_ = {} if run.verdict.outcome is Outcome.PASSED else _evidence(run, image, accelerator)
                 if run.verdict.outcome is Outcome.HARNESS_ERROR:
                     faults[order.cell, name] = Fault(run.verdict.reason, line, evidence_)
@@ -127,15 +127,22 @@ def _lab_for(checkout: str) -> Lab:
     return Lab()
 
 
-def _judged(order: Order, lab: Lab, image: Image, run: Run) -> Judged:
-    taker, verdict, name = Taker(lab, image, order.run), run.verdict, run.program.name
+def _judged(order: Order, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
+    """The run's verdict, after that of the one that it was taken again for."""
+    taker, name = Taker(lab, image, order.run), run.program.name
     expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
-    wrong = complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
-    return Judged(
-        "unit", order.cell, name, str(verdict.outcome), not wrong, verdict.reason,
-        verdict.observation.seconds, taker.version, taker.environment, order.run, time.time(),
-        judged_id(order, name),
-    )  # fmt: skip
+    for one in (run.first, run):
+        if one is None:
+            continue
+        verdict = one.verdict
+        wrong = (
+            complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
+        )
+        yield Judged(
+            "unit", order.cell, name, str(verdict.outcome), not wrong, verdict.reason,
+            verdict.observation.seconds, taker.version, taker.environment, order.run, time.time(),
+            judged_id(order, name, one is run.first),
+        )  # fmt: skip
 
 
 def _measured(order: Order, name: str, taken: Measured) -> Iterator[bytes]:

@@ -1,12 +1,14 @@
 """How a program is run in a guest of a kernel, and how its end is learnt: one module a kernel."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Protocol
 
 from harness.console.patterns import patterns_of
 from harness.console.transcript import Transcript
+from harness.host_effects import Pause
 from harness.hypervisors import Vcpu
 from harness.machine import Image
 from harness.programs.visit import Visit
@@ -55,7 +57,9 @@ class Program:
 class Run:
     """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass.
 
-    `notes` are sentences about how the verdict was reached that a person is to see whatever it is.
+    `notes` are sentences about how the verdict was reached that a person is to see whatever it is; `first` is the
+    run in whose place this one was taken, where that was one; `kernel_log` is what the kernel said, where its log
+    was read.
     """
 
     program: Program
@@ -66,6 +70,8 @@ class Run:
     registers: str = ""
     vcpus: tuple[Vcpu, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    first: "Run | None" = None
+    kernel_log: str = ""
 
 
 class Runner(Protocol):
@@ -86,11 +92,14 @@ class Runner(Protocol):
         ...
 
 
-def unprinted(program: Program, transcript: Transcript, kernel: str) -> tuple[str, ...]:
-    """What of `program.prints` is not on the console, where a kernel's own words may have torn a line."""
+def unprinted(
+    program: Program, transcript: Transcript, kernel: str, less: Callable[[bytes], bytes] = lambda console: console
+) -> tuple[str, ...]:
+    """What of `program.prints` is not on the console, where a kernel's own words may have torn a line; `less`
+    takes those away that are known."""
     if not program.prints:
         return ()
-    text = bytes(transcript.raw).replace(b"\r\n", b"\n")
+    text = less(bytes(transcript.raw)).replace(b"\r\n", b"\n")
     for noise in patterns_of(kernel).noise:
         text = noise.sub(b"", text)
     return tuple(wanted for wanted in program.prints if not re.search(wanted.encode(), text, re.MULTILINE))
@@ -103,7 +112,12 @@ def conclude(
     """The run with its verdict."""
     outcome, reason = judge(seen)
     lines = () if outcome is Outcome.PASSED else tuple(transcript.tail(TAIL_LINES))
-    return Run(program, Verdict(outcome, reason, seen, lines), transcript, command, origin, registers, vcpus)
+    verdict, notes = Verdict(outcome, reason, seen, lines), tuple(_told(pause) for pause in seen.pauses)
+    return Run(program, verdict, transcript, command, origin, registers, vcpus, notes)
+
+
+def _told(pause: Pause) -> str:
+    return f"{pause.at:.0f} s after its start the host {pause.how} for {pause.seconds:.0f} s."
 
 
 def failed_to_run(program: Program, trouble: str, transcript: Transcript, command: tuple[str, ...] = ()) -> Run:

@@ -59,6 +59,7 @@ def observe(
         limit=limit,
         seconds=monotonic() - guest.transcript.start,
         kept_waiting=guest.kept_waiting,
+        pauses=guest.host.pauses,
         skip_statuses=program.skip_statuses,
         ends_by=program.ends_by,
         good_statuses=program.good_statuses,

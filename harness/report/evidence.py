@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from time import strftime
 
@@ -42,11 +43,25 @@ def _write(run: Run, image: Image, accelerator: str, folder: Path) -> None:
     run.transcript.write(folder)
     (folder / "command.txt").write_text(shlex.join(run.command) + "\n")
     (folder / "reproduce.txt").write_text(reproduce(run, image) + "\n")
+    if run.kernel_log:
+        (folder / "kernel-log.txt").write_text(run.kernel_log)
     if run.registers:
         (folder / "registers.txt").write_text(run.registers)
     if frames := symbolised(bytes(run.transcript.raw), image.symbols):
         (folder / "backtrace.txt").write_text("\n".join(frames) + "\n")
+    if run.first:
+        _write_first(run.first, image, accelerator, folder)
     (folder / "verdict.json").write_text(json.dumps(summary(run, image, accelerator), indent=1))
+
+
+def _write_first(run: Run, image: Image, accelerator: str, folder: Path) -> None:
+    """Write the evidence of a run that was taken again beside that of the one in its place."""
+    apart = folder / "first"
+    apart.mkdir(exist_ok=True)
+    _write(run, image, accelerator, apart)
+    for path in apart.iterdir():
+        path.replace(folder / f"first-{path.name}")
+    apart.rmdir()
 
 
 def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
@@ -61,10 +76,12 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "status_from": seen.status_from,
         "ending": seen.ending.detail if seen.ending else None,
         "faults": [fault.text for fault in seen.faults],
+        "printed_faults": [fault.text for fault in seen.printed_faults],
         "complaints": list(seen.visited.complaints) if seen.visited else [],
         "activity": seen.activity,
         "seconds": round(seen.seconds, 3),
         "kept_waiting": round(seen.kept_waiting, 3),
+        "pauses": [asdict(pause) for pause in seen.pauses],
         "notes": list(run.notes),
         "limit": seen.limit,
         "accelerator": accelerator,

@@ -20,15 +20,17 @@ def run_name() -> str:
     return f"{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
-def write(run: Run, image: Image, accelerator: str, runs: Path) -> Path:
+def write(run: Run, image: Image, accelerator: str, runs: Path, again: str) -> Path:
     """Write the evidence under `runs`, in a folder of the cell and the program; returns the folder.
+
+    `again` is a shell line that does the run again, from `harness.report.reproduce`.
 
     Raises `HostError`, with the verdict that would be lost, if it can't be kept there.
     """
     folder = runs / image.cell.slug / UNSAFE.sub("_", run.program.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(run, image, accelerator, folder)
+        _write(run, image, accelerator, folder, again)
     except OSError as error:
         verdict = f"{run.program.name} ({run.verdict.outcome}: {run.verdict.reason})"
         raise HostError(
@@ -38,10 +40,10 @@ def write(run: Run, image: Image, accelerator: str, runs: Path) -> Path:
     return folder
 
 
-def _write(run: Run, image: Image, accelerator: str, folder: Path) -> None:
+def _write(run: Run, image: Image, accelerator: str, folder: Path, again: str) -> None:
     run.transcript.write(folder)
     (folder / "command.txt").write_text(shlex.join(run.command) + "\n")
-    (folder / "reproduce.txt").write_text(reproduce(run, image) + "\n")
+    (folder / "reproduce.txt").write_text(again + "\n")
     if run.registers:
         (folder / "registers.txt").write_text(run.registers)
     if frames := symbolised(bytes(run.transcript.raw), image.symbols):
@@ -73,11 +75,3 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "image": image.digest,
         "facts": dict(image.facts),
     }
-
-
-def reproduce(run: Run, image: Image) -> str:
-    """A shell line that runs the same program on the same cell again."""
-    line = f"osv-harness test {shlex.quote(str(image.cell))} {shlex.quote(run.program.name)}"
-    line += image.facts.get("reproduce with", "")
-    root = image.facts.get("checkout")
-    return f"OSV_ROOT={shlex.quote(root)} {line}" if root else line

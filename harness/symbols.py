@@ -1,4 +1,4 @@
-"""The functions of a kernel ELF: where they are, which one holds an address, and who calls whom."""
+"""The functions and variables of a kernel ELF: where they are, which one holds an address, and who calls whom."""
 
 import json
 import struct
@@ -12,6 +12,8 @@ from elftools.elf.sections import SymbolTableSection
 
 from harness.cache import Cache
 
+TABLE = "symbols.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -22,16 +24,26 @@ class Function:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable's mangled name, address and size in bytes; of a thread's own the address is in its segment."""
+
+    name: str
+    address: int
+    size: int
+
+
 class Symbols:
-    """The functions of one ELF file, kept in the cache because reading tens of thousands takes a second."""
+    """The symbols of one ELF file, kept in the cache because reading tens of thousands takes a second."""
 
     def __init__(self, elf: Path, cache: Cache) -> None:
         self.elf = elf
         stat = elf.stat()
-        parts = {"elf": str(elf.resolve()), "size": stat.st_size, "mtime": stat.st_mtime_ns, "form": 1}
-        table = cache.get("symbols", parts, lambda out: _write_table(elf, out / "functions.json"))
-        rows = json.loads((table / "functions.json").read_text())
-        self._functions = [Function(*row) for row in rows]
+        parts = {"elf": str(elf.resolve()), "size": stat.st_size, "mtime": stat.st_mtime_ns, "form": 2}
+        table = json.loads((cache.get("symbols", parts, lambda out: _write(elf, out / TABLE)) / TABLE).read_text())
+        self._functions = [Function(*row) for row in table["functions"]]
+        self._variables: dict[str, list[int]] = table["variables"]
+        self._of_threads: dict[str, int] = table["of threads"]
         self._addresses = [function.address for function in self._functions]
         self._by_name = {function.name: function for function in self._functions}
         self._returns: dict[tuple[str, str], list[int]] = {}
@@ -44,6 +56,21 @@ class Symbols:
     def find(self, name: str) -> Function | None:
         """The function of that mangled name."""
         return self._by_name.get(name)
+
+    def beginning_with(self, start: str) -> Function | None:
+        """The function whose mangled name begins so, if it is the only one; parts of a function split off by the
+        compiler (`.cold`, `.part`) are none of their own."""
+        found = {f.address: f for f in self._functions if f.name.startswith(start) and "." not in f.name}
+        return found.popitem()[1] if len(found) == 1 else None
+
+    def data(self, name: str) -> Variable | None:
+        """The variable of that mangled name, if it is no thread's own."""
+        row = self._variables.get(name)
+        return Variable(name, *row) if row else None
+
+    def thread_offset(self, name: str) -> int | None:
+        """How far from its thread pointer each thread has its own variable of that mangled name."""
+        return self._of_threads.get(name)
 
     def at(self, address: int) -> Function | None:
         """The function whose code holds the address."""
@@ -71,16 +98,33 @@ class Symbols:
         return find(code, inside.address, target.address)
 
 
-def _write_table(elf: Path, out: Path) -> None:
+def _write(elf: Path, out: Path) -> None:
     with elf.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
-        found = table.iter_symbols() if isinstance(table, SymbolTableSection) else iter(())
-        rows = {
-            (symbol["st_value"], symbol.name): symbol["st_size"]
-            for symbol in found
-            if symbol["st_info"]["type"] == "STT_FUNC"
-        }
-    out.write_text(json.dumps([[name, address, size] for (address, name), size in sorted(rows.items())]))
+        parsed = ELFFile(file)
+        table = parsed.get_section_by_name(".symtab")
+        found = list(table.iter_symbols()) if isinstance(table, SymbolTableSection) else []
+        base = _thread_base(parsed)
+    kinds: dict[str, dict[tuple[int, str], int]] = {"STT_FUNC": {}, "STT_OBJECT": {}, "STT_TLS": {}}
+    for symbol in found:
+        if (kind := symbol["st_info"]["type"]) in kinds:
+            kinds[kind][symbol["st_value"], symbol.name] = symbol["st_size"]
+    functions = [[name, address, size] for (address, name), size in sorted(kinds["STT_FUNC"].items())]
+    variables = {name: [address, size] for (address, name), size in kinds["STT_OBJECT"].items()}
+    of_threads = {name: base + value for value, name in kinds["STT_TLS"]}
+    out.write_text(json.dumps({"functions": functions, "variables": variables, "of threads": of_threads}))
+
+
+def _thread_base(elf: ELFFile) -> int:
+    """Where the kernel's thread-local storage begins, from a thread's pointer.
+
+    Source: Drepper, "ELF Handling For Thread-Local Storage", 3: variant II on x86_64, below the pointer; variant I
+    on AArch64, above it and a control block of two words.
+    """
+    for segment in elf.iter_segments("PT_TLS"):
+        align = max(segment["p_align"], 1)
+        before = 16 if elf.get_machine_arch() != "x64" else -segment["p_memsz"]
+        return int(-(-before // align) * align if before > 0 else before // align * align)
+    return 0
 
 
 def _code(elf: ELFFile, function: Function) -> bytes:

@@ -1,5 +1,6 @@
 """What became of one program in a guest: decided here, once, from what was observed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -9,6 +10,10 @@ from harness.hypervisors import Cause, Ending
 
 STARVED = 0.5
 """A guest that the host kept waiting for more of its time than this is starved."""
+
+
+BARE_ABORT = "Aborted"
+"""What abort() without a message says. Source: OSv's runtime.cc."""
 
 
 class Outcome(StrEnum):
@@ -51,16 +56,31 @@ class Visited:
 class Observation:
     """Everything that was seen of one program's run, and nothing concluded from it.
 
-    `status` is the outer program's own, by `status_from`; `clean_end` is whether the guest did after the
-    program what its kernel does after one that ended well; `limit` and `seconds` are in seconds; `faults`
-    are the kernel's words on the console, the telling ones first; `aborted` is what the kernel itself was
-    seen to abort with; `activity` is set when the limit was reached; `trouble` is a fault of the harness or
-    its host; `skip_statuses` are those by which the program says that it can't run here; `faults_are_final`
-    is whether every fault ends this kernel, so that one that went on to end cleanly had none; `ends_by` is
+    What the kernel was seen to do, where it is stopped to learn that (`traced`), else what its console says:
+
+    - `status` is that of the programs that the command line names: the first that is not 0, or 0 if all are;
+      None if one is not known. `status_from` says who told.
+    - `clean_end` is whether the guest did after the program what its kernel does after one that ended well.
+    - `aborted` is whether the kernel is in abort(), `abort_message` with what words, empty if they can't be read;
+      `signalled` is whether it turned itself off because of a signal that nobody caught, `halted` whether it
+      halted.
+    - `launch_failed` is whether it could not start the program, `launch_message` what it says of that.
+    - `nested_exit` is the status with which a program that another had started called exit(), which ends the
+      guest.
+
+    What the console says: `faults` are the kernel's words of its death, the telling ones first; `root_failed` is
+    that its root could not be mounted; `power_off_failed` that it could not turn the machine off;
+    `contradiction` is what the console says of a status where the kernel was seen to have another.
+
+    What the host says: `ending` is how the guest's process ended, `console_closed` whether its console did;
+    `activity` is set when the limit was reached; `trouble` is a fault of the harness or its host; `limit` and
+    `seconds` are in seconds; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to run
+    and the host ran something else.
+
+    What was asked for: `skip_statuses` are those by which the program says that it can't run here; `ends_by` is
     the kernel's line about the program's death where that death is what the program tests; `good_statuses` are
     those of a good end; `unprinted` is what the program should have printed and did not; `visited` is set where
-    the host visited the program; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to
-    run and the host ran something else.
+    the host visited the program.
     """
 
     booted: bool
@@ -68,26 +88,39 @@ class Observation:
     status_from: str = ""
     clean_end: bool = False
     ending: Ending | None = None
-    faults: tuple[Match, ...] = ()
-    load_failed: str = ""
+    console_closed: bool = False
+    traced: bool = False
+    aborted: bool = False
+    abort_message: str = ""
+    signalled: bool = False
     halted: bool = False
-    aborted: str = ""
+    launch_failed: bool = False
+    launch_message: str = ""
+    nested_exit: int | None = None
+    faults: tuple[Match, ...] = ()
+    root_failed: str = ""
+    power_off_failed: str = ""
+    contradiction: str = ""
     activity: Activity | None = None
     trouble: str = ""
     limit: float = 0.0
     seconds: float = 0.0
+    kept_waiting: float = 0.0
     skip_statuses: tuple[int, ...] = ()
-    faults_are_final: bool = False
     ends_by: str = ""
     good_statuses: tuple[int, ...] = (0,)
     unprinted: tuple[str, ...] = ()
     visited: Visited | None = None
-    kept_waiting: float = 0.0
 
     @property
     def starved(self) -> bool:
         """Whether what the program says of times and of orders can be the host's doing."""
         return self.kept_waiting > STARVED
+
+    @property
+    def died(self) -> bool:
+        """Whether the kernel died: seen to, or where nothing else is known by its words."""
+        return self.aborted or self.signalled or (not self.traced and bool(self.faults))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,35 +133,132 @@ class Verdict:
     lines: tuple[Line, ...] = field(default=())
 
 
-def judge(seen: Observation) -> tuple[Outcome, str]:
-    """The outcome of an observation, and why. A pass needs positive proof; a fault beats everything."""
-    if seen.faults or seen.aborted:
-        return _judge_fault(seen)
+Judged = tuple[Outcome, str]
+
+
+def judge(seen: Observation) -> Judged:
+    """The outcome of an observation, and why: the first row of `PRECEDENCE` that has one.
+
+    A pass needs that all witnesses agree: the kernel's status, what the console says of it, how the guest ended.
+    """
+    for row in PRECEDENCE:
+        if judged := row(seen):
+            return judged
+    return Outcome.GUEST_ENDED, f"the guest ended before its time: {_how_it_ended(seen)}{_text(seen)}"
+
+
+def _died_as_tested(seen: Observation) -> Judged | None:
+    """The program tests that the kernel ends it, and the kernel did, and said so, and nothing else."""
+    as_tested = bool(seen.ends_by) and [fault.text for fault in seen.faults] == [seen.ends_by]
+    if as_tested and seen.ending and (seen.signalled or not seen.traced):
+        return Outcome.PASSED, f"the kernel ended the program as it tests: {seen.ends_by}"
+    return None
+
+
+def _died(seen: Observation) -> Judged | None:
+    """The kernel died. Its words can be torn by another thread's, so what abort() itself holds comes first."""
+    if not seen.died:
+        return None
+    told = [fault for fault in seen.faults if fault.kind == "fault"] or seen.faults
+    message = seen.abort_message
+    if message and not (told and message == BARE_ABORT):
+        names = (fault.name for fault in told if message in fault.text or fault.text in message)
+        text = f"{next(names, 'abort')}: {message}"
+    elif told:
+        text = f"{told[0].name}: {told[0].text.strip()}"
+    else:
+        text = "abort: its message can't be read" if seen.aborted else "a signal that nobody caught"
+    outcome = Outcome.CRASHED if seen.booted else Outcome.BOOT_FAILED
+    return outcome, f"{text}{_meanwhile(seen)}"
+
+
+def _ours(seen: Observation) -> Judged | None:
+    """The harness or the host failed: nothing can be said of the kernel."""
     if trouble := seen.trouble or (seen.visited.trouble if seen.visited else ""):
         return Outcome.HARNESS_ERROR, trouble
     if seen.ending and seen.ending.cause in (Cause.KILLED, Cause.REFUSED):
-        return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}"
+        return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}{_text(seen)}"
+    return None
+
+
+def _not_started(seen: Observation) -> Judged | None:
+    """The kernel never started the program, or had no root to start it from."""
     if not seen.booted:
-        return Outcome.BOOT_FAILED, f"the kernel never started the program: {_how_it_ended(seen)}"
-    if seen.load_failed:
-        return Outcome.FAILED, f"the kernel could not start the program: {seen.load_failed}"
+        return Outcome.BOOT_FAILED, f"the kernel never started the program: {_how_it_ended(seen)}{_text(seen)}"
+    if not seen.launch_failed:
+        return None
+    if seen.root_failed:
+        return Outcome.BOOT_FAILED, f"the kernel could not mount its root: {seen.root_failed}"
+    why = seen.launch_message or "it powered off without a word of why"
+    return Outcome.FAILED, f"the kernel could not start the program: {why}"
+
+
+def _contradicted(seen: Observation) -> Judged | None:
+    """Two witnesses say different things of a status."""
+    return (Outcome.FAILED, seen.contradiction) if seen.contradiction else None
+
+
+def _ended_badly(seen: Observation) -> Judged | None:
+    """The program's own status says it."""
     if seen.status is not None and seen.status in seen.skip_statuses:
         return Outcome.SKIPPED, f"the program says that it can't run here (status {seen.status})"
     if seen.status is not None and seen.status not in seen.good_statuses:
         return Outcome.FAILED, f"the program ended with status {seen.status}{_meanwhile(seen)}"
-    if seen.visited and seen.visited.serves:
-        return _judge_visited(seen, seen.visited)
-    if seen.status is not None and seen.clean_end and seen.unprinted:
-        return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
-    if seen.status is not None and seen.clean_end:
-        return Outcome.PASSED, f"the program ended with status {seen.status} and the guest ended cleanly"
-    if seen.activity:
-        return _judge_late(seen)
-    return Outcome.GUEST_ENDED, f"the guest ended before its time: {_how_it_ended(seen)}"
+    return None
 
 
-def _judge_visited(seen: Observation, visited: Visited) -> tuple[Outcome, str]:
+def _ended_from_inside(seen: Observation) -> Judged | None:
+    """A program that the test had started ended the whole guest, so that the test itself never returned."""
+    if seen.nested_exit is None:
+        return None
+    return Outcome.GUEST_ENDED, (
+        f"a program that this one had started called exit({seen.nested_exit}), which ends the guest; "
+        "its own status never came"
+    )
+
+
+def _served(seen: Observation) -> Judged | None:
     """A program that serves: its answers count, and that it ends when it is asked to, and not before."""
+    return _judge_visited(seen, seen.visited) if seen.visited and seen.visited.serves else None
+
+
+def _passed(seen: Observation) -> Judged | None:
+    """Every witness says that it ended well."""
+    if seen.status is None or not seen.clean_end:
+        return None
+    if seen.unprinted:
+        return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
+    if seen.faults:
+        text = "text like a kernel's fault came from the program"
+        return Outcome.PASSED, f"status {seen.status} and a clean end; {text}"
+    return Outcome.PASSED, f"the program ended with status {seen.status} and the guest ended cleanly"
+
+
+def _late(seen: Observation) -> Judged | None:
+    """The limit was reached."""
+    if not seen.activity:
+        return None
+    outcome, reason = _judge_late(seen)
+    return outcome, f"{reason}{_text(seen)}"
+
+
+def _unclean(seen: Observation) -> Judged | None:
+    """The program ended well, and the guest did not."""
+    if seen.status is None:
+        return None
+    how = f"the kernel did not power off: {seen.power_off_failed}" if seen.power_off_failed else ""
+    how = how or f"the guest did not end cleanly: {_how_it_ended(seen)}"
+    return Outcome.GUEST_ENDED, f"the program ended with status {seen.status}; {how}{_text(seen)}"
+
+
+PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
+    _died_as_tested, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside, _served, _passed,
+    _late, _unclean,
+)  # fmt: skip
+"""The rows of the table in docs/verdicts.md, in its order; `guest_ended` is what is left."""
+
+
+def _judge_visited(seen: Observation, visited: Visited) -> Judged:
     if not visited.ready and seen.activity:
         outcome, reason = _judge_late(seen)
         return outcome, f"the program never got ready: {reason}"
@@ -158,25 +288,15 @@ def _meanwhile(seen: Observation) -> str:
     return f", while the host {seen.visited.doing}" if seen.visited and seen.visited.doing else ""
 
 
-def _judge_fault(seen: Observation) -> tuple[Outcome, str]:
-    if seen.ends_by and [fault.text for fault in seen.faults] == [seen.ends_by] and seen.ending:
-        return Outcome.PASSED, f"the kernel ended the program as it tests: {seen.ends_by}"
-    gave_up = seen.halted or bool(seen.aborted)
-    if seen.faults_are_final and seen.clean_end and seen.status is not None and not gave_up:
-        # The kernel itself was seen to run the program to its end and to power off after this text came:
-        # it did not die, so a program printed it.
-        if seen.status == 0:
-            return Outcome.PASSED, "status 0 and a clean end; text like a kernel's fault came from the program"
-        return Outcome.FAILED, f"the program ended with status {seen.status}"
-    # What it prints can be torn by another thread's words, or be missing.
-    told = [fault for fault in seen.faults if fault.kind == "fault" or not seen.aborted]
-    text = f"{told[0].name}: {told[0].text.strip()}" if told else f"abort: {seen.aborted}"
-    if not seen.booted:
-        return Outcome.BOOT_FAILED, text
-    return Outcome.CRASHED, f"{text}{_meanwhile(seen)}"
+def _text(seen: Observation) -> str:
+    """What a reader should know of words like a fault's where the kernel was not seen to die."""
+    if seen.died or not seen.faults:
+        return ""
+    text = seen.faults[0].text
+    return f" (the console has text like a kernel's fault, but the kernel was not seen to die: {text})"
 
 
-def _judge_late(seen: Observation) -> tuple[Outcome, str]:
+def _judge_late(seen: Observation) -> Judged:
     after = " after the program's status 0" if seen.status == 0 else ""
     if seen.activity is Activity.IDLE:
         return Outcome.HUNG, f"nothing ran any more when the limit of {seen.limit:.0f} s was reached{after}"
@@ -196,4 +316,4 @@ def _how_it_ended(seen: Observation) -> str:
         }.get(seen.ending.cause, seen.ending.detail)
     if seen.activity:
         return f"it was {seen.activity} when the limit of {seen.limit:.0f} s was reached"
-    return "its console was closed"
+    return "its console was closed" if seen.console_closed else "nothing tells how"

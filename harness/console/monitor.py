@@ -69,6 +69,10 @@ class Monitor:
         """The first match of the pattern of that name."""
         return next((match for match in self.matches if match.name == name), None)
 
+    def saw_mark(self, name: str) -> bool:
+        """Whether the pattern of that name has matched."""
+        return self.first(name) is not None
+
     def faults(self) -> tuple[Match, ...]:
         """Every line in which the kernel reported a fault, those that only come with one last."""
         return tuple(match for kind in ("fault", "trace") for match in self.matches if match.kind == kind)

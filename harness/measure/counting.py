@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, HypervisorError
+from harness.exit_tracer import REGISTERS
 from harness.guest import Guest
 from harness.hypervisors import Counts, Hypervisor
 from harness.hypervisors._gdb import GdbRemote
 from harness.machine import Machine
-from harness.witness import REGISTERS
 
 POINTS = Path(__file__).parent / "points.toml"
 LAST_LINES = 4

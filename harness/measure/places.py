@@ -9,13 +9,13 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
 from harness.errors import HarnessError
+from harness.exit_tracer import JOIN, MAIN_THREAD
 from harness.lab import Lab
 from harness.machine import Image
 from harness.measure.counting import Point
 from harness.programs import Program
 from harness.symbols import Symbols
 from harness.verdict import Outcome
-from harness.witness import JOIN, MAIN_THREAD
 
 PHYS32_ENTRY = "18"  # pyelftools has names for the types that it knows, and numbers for others
 LISTING_SECONDS = 60.0

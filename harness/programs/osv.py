@@ -7,24 +7,24 @@ from time import monotonic
 
 from harness.cache import Cache
 from harness.cell import Cell
-from harness.console.monitor import Monitor
 from harness.console.transcript import Transcript
 from harness.errors import HarnessError, HypervisorError
+from harness.exit_tracer import ExitTracer
 from harness.fitting import fitted
 from harness.guest import Guest
-from harness.hypervisors import Cause, Ending, Hypervisor, Template, Vm, forking
+from harness.hypervisors import Hypervisor, Template, Vm, forking
 from harness.hypervisors._gdb import GdbRemote
 from harness.images.disks import blank_disk
 from harness.launch import LD_SO, Launch, launch_of
 from harness.machine import Disk, Image, Machine
-from harness.programs import Program, Run, conclude, failed_to_run, unprinted
+from harness.programs import Program, Run, conclude, failed_to_run
+from harness.programs.osv_command import environment_option
+from harness.programs.osv_observation import observe
 from harness.programs.osv_template import templates
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
 from harness.symbols import Symbols
 from harness.variants import fittings_of
-from harness.verdict import Observation
-from harness.witness import Point, Witness, watch
 
 BOOT_SECONDS = 60.0
 READY = "forked when ready"
@@ -51,7 +51,7 @@ def words_of(cell: Cell) -> Words:
 class OsvRunner:
     """Starts one guest a program: boots it, or forks it where `fork` is wished for and can be had.
 
-    The image's symbols let a witness stand in the kernel where there are any.
+    The image's symbols let an exit tracer stand in the kernel where there are any.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class OsvRunner:
     def run(self, program: Program, visit: Visit | None = None) -> Run:
         machine = self.machine(program)
         try:
-            vm, gdb, origin = self._start(program, machine, visit)
+            vm, origin, stub = self._start(program, machine, visit)
         except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(monotonic()))
         with Guest(machine, vm) as guest:
             try:
-                return self._watch(program, guest, gdb, origin, visit)
+                return self._watch(program, guest, origin, stub, visit)
             except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
@@ -103,75 +103,61 @@ class OsvRunner:
         return fitted(machine, program.variant, self._cache)
 
     def _command(self, program: Program) -> str:
-        settings = " ".join(_quoted(f"--env={name}={value}") for name, value in program.environment)
+        settings = " ".join(environment_option(name, value) for name, value in program.environment)
         return f"{settings} {self._words.before} {program.command}".strip()
 
-    def _start(self, program: Program, machine: Machine, visit: Visit | None) -> tuple[Vm, GdbRemote | None, str]:
-        """The guest, its debug stub if that has been used, and how it came to be."""
+    def _start(self, program: Program, machine: Machine, visit: Visit | None) -> tuple[Vm, str, "_Stub | None"]:
+        """The guest, how it came to be, and its debug stub if that has been used."""
         forks = forking(self._hypervisor)
         if program.slow_start and visit and forks and machine.devices.can_be_forked:
             with suppress(HypervisorError):  # then a booted guest shows why
                 vm, _ = fork_ready(machine, machine.cmdline, visit, forks, self._cache, _begin)
-                return vm, None, READY
+                return vm, READY, None
         command = self._command(program)
-        if self._templates and machine.devices.can_be_forked and self._templates.takes(command):
-            return *self._templates.fork(self._bare_machine(program), command), "forked"
-        return self._hypervisor.start(machine), None, "booted"
+        # The kernel's options, the environment among them, were read before the template was stopped.
+        can_fork = machine.devices.can_be_forked and not program.environment
+        if self._templates and can_fork and self._templates.takes(command):
+            vm, gdb, stack = self._templates.fork(self._bare_machine(program), command)
+            return vm, "forked", _Stub(gdb, stack)
+        return self._hypervisor.start(machine), "booted", None
 
     def _watch(
-        self, program: Program, guest: Guest, gdb: GdbRemote | None, origin: str, visit: Visit | None
+        self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", visit: Visit | None
     ) -> Run:
         vm, monitor = guest.vm, guest.monitor
-        witness = self._witness(vm, gdb)
-        if witness:
-            guest.console.watched[witness.fileno()] = lambda: _heard(guest, witness)
-            witness.start()
+        tracer = self._tracer(vm, origin, stub)
+        if tracer:
+            guest.console.watched[tracer.fileno()] = lambda: _heard(guest, tracer)
+            tracer.start()
         else:
             vm.resume()
 
         def dead() -> bool:
-            return witness.dead if witness else bool(monitor.faults())
+            return tracer.dead if tracer else bool(monitor.faults()) or monitor.saw_mark("power_off_failed")
 
         def booted() -> bool:
-            return origin == READY or monitor.first("booted") is not None
+            return origin == READY or monitor.saw_mark("booted") or bool(tracer and tracer.started)
 
         boot_limit = min(BOOT_SECONDS + program.limit, program.boot_limit)
         activity = guest.wait_within(lambda: booted() or dead(), boot_limit)
         visitor = Visitor(guest, visit, self._end_of(vm)) if visit else None
+        limit = boot_limit if activity else program.limit
         if not activity:
             activity = (
                 visitor.watch(guest, dead, program.limit) if visitor else guest.wait_within(dead, program.limit)
             )
-        if witness and witness.dead:
-            guest.wait(lambda: witness.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
+        if tracer and tracer.dead:
+            guest.wait(lambda: tracer.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
         if not guest.closed:
             guest.wait_for_quiet(GRACE_SECONDS, GRACE_SECONDS if activity else LONGEST_GRACE)
-        alive = not guest.closed
-        ending = None if alive else vm.ending()
-        status, status_from = _status(program, monitor, witness)
-        seen = Observation(
-            booted=booted(),
-            status=status,
-            status_from=status_from,
-            clean_end=_ended_cleanly(ending, monitor, witness),
-            ending=ending,
-            faults=monitor.faults(),
-            load_failed=_load_failed(monitor, program),
-            halted=witness is not None and witness.halted,
-            aborted=witness.last_words if witness else "",
-            activity=activity,
-            trouble=vm.trouble() if alive else "",
-            limit=program.limit,
-            seconds=monotonic() - guest.transcript.start,
-            skip_statuses=program.skip_statuses,
-            faults_are_final=witness is not None,
-            ends_by=program.ends_by,
-            good_statuses=program.good_statuses,
-            unprinted=unprinted(program, guest.transcript, self.image.cell.kernel),
+        if tracer and not guest.closed:
+            guest.console.watched.pop(tracer.fileno(), None)
+            tracer.examine()
+        seen = observe(
+            program, guest, tracer, booted=booted(), activity=activity, limit=limit,
             visited=visitor.result() if visitor else None,
-            kept_waiting=guest.kept_waiting,
-        )
-        registers, vcpus = (vm.registers(), vm.vcpus()) if alive else ("", ())
+        )  # fmt: skip
+        registers, vcpus = (vm.registers(), vm.vcpus()) if not guest.closed else ("", ())
         return conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
 
     def _end_of(self, vm: Vm) -> Callable[[], None]:
@@ -179,15 +165,23 @@ class OsvRunner:
         has_button = self.image.cell.arch == "x86_64" and self.image.cell.hypervisor == "qemu"
         return vm.press_power_button if has_button else vm.stop
 
-    def _witness(self, vm: Vm, gdb: GdbRemote | None) -> Witness | None:
+    def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None") -> ExitTracer | None:
+        """What watches the kernel; None where the hypervisor or the kernel offers nothing to watch."""
         if vm.debug is None or self._symbols is None:
             return None
-        return watch(gdb or GdbRemote(vm.debug, vm.pid), self._symbols, self.image.cell.arch)
+        stub = stub or _Stub(GdbRemote(vm.debug, vm.pid))
+        try:
+            return ExitTracer(stub.gdb, self._symbols, self.image.cell.arch, stub.stack, joining=origin == READY)
+        except HypervisorError:
+            return None
 
 
-def _quoted(word: str) -> str:
-    """A word of the command line. Source: OSv's core/commands.cc, whose quotes are "..." with \\ before \"."""
-    return f'"{word}"' if " " in word else word
+@dataclass(frozen=True, slots=True)
+class _Stub:
+    """A debug stub, and the main thread's stack pointer where the guest is past that thread's entry."""
+
+    gdb: GdbRemote
+    stack: int = 0
 
 
 def _begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
@@ -196,38 +190,9 @@ def _begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
     return lambda: bool(guest.monitor.faults()), {}
 
 
-def _heard(guest: Guest, witness: Witness) -> bool:
-    """Listen to the witness; whether the wait is to end: the kernel is dying, or the guest is gone."""
-    more = witness.take()
+def _heard(guest: Guest, tracer: ExitTracer) -> bool:
+    """Listen to the tracer; whether the wait is to end: the kernel is dying, or the guest is gone."""
+    more = tracer.take()
     if not more:
-        guest.console.watched.pop(witness.fileno())
-    return witness.dead or not more
-
-
-def _status(program: Program, monitor: Monitor, witness: Witness | None) -> tuple[int | None, str]:
-    if witness:
-        return witness.status, "the kernel, stopped where it learns the status"
-    own = [match for match in monitor.statuses() if match.text not in program.nested]
-    if own:
-        return own[-1].status, "the console"
-    if monitor.first("powering_off"):
-        return 0, "no status line on the console before its end"
-    return None, ""
-
-
-def _ended_cleanly(ending: Ending | None, monitor: Monitor, witness: Witness | None) -> bool:
-    """Whether the kernel went through poweroff() and the process ended by it.
-
-    A board without ACPI powers off by a reset, so a reset counts where the kernel was seen to ask for the end.
-    """
-    if ending is None:
-        return False
-    if witness:
-        asked = Point.POWEROFF in witness.passed and not witness.halted
-        return asked and ending.cause in (Cause.POWERED_OFF, Cause.RESET)
-    return monitor.first("powering_off") is not None and ending.cause is Cause.POWERED_OFF
-
-
-def _load_failed(monitor: Monitor, program: Program) -> str:
-    match = monitor.first("load_failed")
-    return match.text if match and program.command.split()[0] in match.text else ""
+        guest.console.watched.pop(tracer.fileno())
+    return tracer.dead or not more

@@ -14,14 +14,14 @@ import json
 from harness.cache import Cache
 from harness.errors import HypervisorError
 from harness.events import publish
+from harness.exit_tracer import MAIN_THREAD, REGISTERS
 from harness.guest import Guest
 from harness.hypervisors import Forks, Hypervisor, Template, Vm, forking
 from harness.hypervisors._gdb import GdbRemote
 from harness.machine import Image, Machine
 from harness.symbols import Symbols
-from harness.witness import MAIN_THREAD
 
-RECIPE = 1  # raised when the code below makes another template of the same machine
+RECIPE = 2  # raised when the code below makes another template of the same machine
 ENTRIES = ("_Z16prepare_commandsB5cxx11Pc", "_Z16prepare_commandsPc")
 LONGEST_COMMAND = 512  # bytes; arch/aarch64/arch-dtb.cc takes 1024 with the kernel's arguments
 POINT = "point.json"
@@ -60,21 +60,23 @@ class OsvTemplates:
         folder = self._cache.get("template", parts, lambda out: self._make(Template(padded, out)))
         return Template(padded, folder)
 
-    def fork(self, machine: Machine, command: str) -> tuple[Vm, GdbRemote]:
-        """A guest that will run the command, stopped, with its debug stub; `machine` has no command yet.
+    def fork(self, machine: Machine, command: str) -> tuple[Vm, GdbRemote, int]:
+        """A guest that will run the command, stopped, with its debug stub and its main thread's stack pointer.
+
+        `machine` has no command yet.
 
         Raises `HypervisorError` if the template can't be made or the fork does not take the command.
         """
         template = self.template(machine)
-        address = json.loads((template.folder / POINT).read_text())["command"]
+        point = json.loads((template.folder / POINT).read_text())
         vm = self._forks.fork(template)
         try:
             gdb = _stub(vm)
-            gdb.write(address, command.encode() + b"\0")
+            gdb.write(point["command"], command.encode() + b"\0")
         except HypervisorError:
             vm.close()
             raise
-        return vm, gdb
+        return vm, gdb, point["stack"]
 
     def _make(self, template: Template) -> None:
         publish("template.started", str(self._image.cell), f"{template.machine.memory} MiB")
@@ -96,11 +98,12 @@ class OsvTemplates:
             if not stopped:
                 last = "; ".join(line.text for line in guest.transcript.tail(3))
                 raise HypervisorError(f"The template's guest did not boot. The console's last lines: {last}")
-            address = gdb.register(ADDRESS[self._image.cell.arch])
+            arch = self._image.cell.arch
+            address, stack = gdb.register(ADDRESS[arch]), gdb.register(REGISTERS[arch].stack)
             if gdb.read(address, LONGEST_COMMAND) != b"x" * LONGEST_COMMAND:
                 raise HypervisorError("OSv's command is not where this harness looks for it.")
             self._pause(gdb)
-            (template.folder / POINT).write_text(json.dumps({"command": address}))
+            (template.folder / POINT).write_text(json.dumps({"command": address, "stack": stack}))
             self._forks.freeze(vm, template)
         publish("template.done", str(self._image.cell))
 

@@ -50,11 +50,15 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         image = lab.image(cell)
     except HarnessError as error:
         pytest.skip(f"OSv for {arch} can't be built here: {error.happened}")
-    program, disk, manifest = folder / "fault.so", folder / "disk", folder / "manifest"
-    flags = ["-shared", "-fPIC", "-O1", "-fno-builtin", "-Wall", "-Werror"]
-    # By its bare name, for that is what its assertions say.
-    subprocess.run([compiler, *flags, "-o", str(program), "fault.c"], cwd=PROGRAMS, check=True)
-    manifest.write_text(f"[manifest]\n/fault.so: {program}\n")
+    disk, manifest = folder / "disk", folder / "manifest"
+    flags = ["-shared", "-fPIC", "-O1", "-g", "-fno-builtin", "-Wall", "-Werror"]
+    headers = ["-I", str(lab.osv_root / "include")]
+    # By their bare names, for that is what their assertions say.
+    for source, tool, more in (("fault.c", compiler, []), ("nested.cc", _compiler_of_cxx(compiler), headers)):
+        target = folder / Path(source).with_suffix(".so")
+        subprocess.run([tool, *flags, *more, "-o", str(target), source], cwd=PROGRAMS, check=True)
+    programs = sorted(folder.glob("*.so"))
+    manifest.write_text("[manifest]\n" + "".join(f"/{path.name}: {path}\n" for path in programs))
     script = lab.osv_root / "scripts/gen-rofs-img.py"
     command = [sys.executable, "-B", str(script), "-m", str(manifest), "-o", str(disk)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -64,6 +68,11 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         cmdline=f"{image.cmdline} --mount-fs=rofs,/dev/vblk1,/tmp/faults",
     )
     return Recorder(with_faults, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
+
+
+def _compiler_of_cxx(compiler: str) -> str:
+    """The C++ compiler beside a C compiler."""
+    return compiler.removesuffix("cc").removesuffix("g") + ("g++" if compiler.endswith("gcc") else "c++")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
@@ -15,20 +15,21 @@ from typing import Any
 
 from harness.cache import Cache
 from harness.cell import Cell
+from harness.exit_tracer import Checkpoint, ExitCaller, ExitTracer, TracedProgram
 from harness.hypervisors import Cause, Ending, Vcpu, Vm
-from harness.hypervisors._gdb import GdbRemote
 from harness.machine import Image, Machine
 from harness.matrix import Matrix
 from harness.programs import Program, Run
 from harness.programs.osv import OsvRunner
+from harness.programs.osv_command import programs_of
 from harness.verdict import Activity
-from harness.witness import Point, Witness
 
 FOLDER = Path(__file__).with_name("consoles")
 INDEX = FOLDER / "index.toml"
 HEADER = """\
 # Consoles of real guests, recorded by `pytest tests/selftest/test_faults.py --record`, and how each guest's end
-# was seen: the program's status and the places that the kernel passed, by the debug stub; how QEMU ended; or what
+# was seen: the program's status, the places that the kernel passed, who called poweroff and what abort() holds, by
+# the debug stub; how QEMU ended; or what
 # the vCPUs did when the time was over. `outcome` and `reason` (a part of it) are what the harness makes of it;
 # `console_only` is the outcome where there is no debug stub, and `because` why it is another one.
 """
@@ -49,7 +50,8 @@ class Recording:
     because: str = ""
     status: int | None = None
     passed: tuple[str, ...] = ()
-    last_words: str = ""
+    abort_message: str = ""
+    poweroff_caller: str = ""
     cause: str = ""
     ending: str = ""
     activity: str = ""
@@ -67,13 +69,14 @@ def recordings() -> list[Recording]:
 
 
 def record(
-    name: str, situation: str, cell: Cell, run: Run, places: Sequence[str], expected: Mapping[str, str]
+    name: str, situation: str, cell: Cell, run: Run, tracer: ExitTracer | None, expected: Mapping[str, str]
 ) -> None:
     """Put the run into the index, in place of what the index has of that name."""
     seen = run.verdict.observation
     made = Recording(
         name, situation, str(cell), run.program.command, **expected, status=seen.status,
-        passed=tuple(places), last_words=seen.aborted,
+        passed=tuple(map(str, tracer.passed)) if tracer else (), abort_message=seen.abort_message,
+        poweroff_caller=tracer.poweroff_caller if tracer else "",
         cause=seen.ending.cause if seen.ending else "", ending=seen.ending.detail if seen.ending else "",
         activity=seen.activity or "",
     )  # fmt: skip
@@ -164,14 +167,16 @@ class _Hypervisor:
         return _Vm(self._recording, self._witnessed)
 
 
-class _Recorded(Witness):
+class _Recorded(ExitTracer):
     """What the debug stub told, all of it once the console has been sent."""
 
     def __init__(self, vm: _Vm) -> None:
         self._vm = vm
-        self.passed = []
-        self.status = None
-        self.last_words = ""
+        self._joining = 0
+        self._main_runs = True
+        self.passed, self.refused, self.programs, self.nested = [], [], [], []
+        self.exit_status, self.exit_caller = None, ExitCaller.OWN
+        self.poweroff_caller = self.abort_message = ""
 
     def fileno(self) -> int:
         return self._vm.told.fileno()
@@ -182,27 +187,30 @@ class _Recorded(Witness):
     def take(self) -> bool:
         self._vm.told.recv(1)
         row = self._vm.recording
-        self.passed += [Point(place) for place in row.passed]
-        self.status, self.last_words = row.status, row.last_words
+        self.passed += [Checkpoint(place) for place in row.passed]
+        self.poweroff_caller, self.abort_message = row.poweroff_caller, row.abort_message
+        returned = row.status if Checkpoint.JOINED in self.passed else None
+        if row.status is not None:
+            self.programs += [TracedProgram(1, path, returned) for path in programs_of(row.command)]
+        self.exit_status = row.status if Checkpoint.EXIT in self.passed else None
         self._vm.heard.set()
         return not self.halted
 
+    def examine(self) -> None:
+        """Nothing: what was seen of the memory is recorded."""
+
 
 class _Runner(OsvRunner):
-    def _witness(self, vm: Vm, gdb: GdbRemote | None) -> Witness | None:
+    def _tracer(self, vm: Vm, *how: Any) -> ExitTracer | None:
         assert isinstance(vm, _Vm)
         return None if vm.heard.is_set() else _Recorded(vm)
 
 
 class Recorder(OsvRunner):
-    """Runs programs as OsvRunner does, and keeps the witness."""
+    """Runs programs as OsvRunner does, and keeps the last one's exit tracer."""
 
-    _last: Witness | None = None
+    tracer: ExitTracer | None = None
 
-    def _witness(self, vm: Vm, gdb: GdbRemote | None) -> Witness | None:
-        self._last = super()._witness(vm, gdb)
-        return self._last
-
-    def places(self) -> Sequence[str]:
-        """The places that the last guest's kernel passed."""
-        return [str(point) for point in self._last.passed] if self._last else []
+    def _tracer(self, vm: Vm, *how: Any) -> ExitTracer | None:
+        self.tracer = super()._tracer(vm, *how)
+        return self.tracer

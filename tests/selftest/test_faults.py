@@ -6,6 +6,7 @@ consoles that they left (`consoles/`) are judged again. `--record` records those
 
 import os
 import platform
+import re
 import signal
 import socket
 import struct
@@ -154,6 +155,8 @@ LINUX = [
         outside=cut_control_line),
 ]  # fmt: skip
 
+FAULTS, NESTED = "/tmp/faults/fault.so", "/tmp/faults/nested.so"
+
 OSV = [
     Row("clean pass", "pass", "passed", PASSES),
     Row("exit(0)", "exit 0", "passed", PASSES),
@@ -194,8 +197,41 @@ OSV = [
         console_only="crashed", because="text is all there is"),
     Row("prints a kernel's faults and fails", "fault-text 1", "failed", "status 1",
         console_only="crashed", because="text is all there is"),
-    Row("prints a kernel's faults and hangs", "fault-text-then-idle", "crashed", "Assertion failed: no",
-        limit=HANG),
+    Row("prints a kernel's faults and hangs", "fault-text-then-idle", "hung", "nothing ran any more", limit=HANG,
+        console_only="crashed", because="text is all there is"),
+    Row("prints a word of a fault and turns the machine off by a port", "fault-text-then-off", "guest_ended",
+        "not seen to die: log: Transfer Aborted", arch="x86_64",
+        console_only="crashed", because="text is all there is"),
+    Row("prints a word of a fault and spins", "fault-text-then-spin", "hung", "spun in one place", limit=HANG,
+        console_only="crashed", because="text is all there is"),
+    Row("prints a word of a fault and is reset", "fault-text-then-reset", "guest_ended", "it was reset",
+        arch="x86_64", console_only="crashed", because="text is all there is"),
+    Row("prints the kernel's words of a failed launch", "load-failure-text", "passed", PASSES,
+        console_only="failed", because="text is all there is"),
+    Row("prints a status that it does not return", "status-text", "failed",
+        "no status but 0, and its console says: program /tmp/faults/fault.so returned 1"),
+    Row("prints an exit that it does not make", "exit-text", "failed", "program exited with status 1"),
+    Row("aborts with words that can't be read", "abort-unreadable", "crashed", "its message can't be read",
+        console_only="hung", because="it says nothing of it on the console"),
+    Row("aborts without a word", "abort-empty", "crashed", "abort: its message can't be read",
+        console_only="crashed", because="the backtrace is on the console"),
+    Row("assertion in a function of the program", "assert-in-a-function", "crashed",
+        "Assertion failed: found == 42 (fault.c: check_in_a_function: "),
+    Row("the kernel is reset where it should power off", "breaks-poweroff", "guest_ended",
+        "status 0; the guest did not end cleanly: it was reset", arch="x86_64"),
+    Row("two programs, the second of which fails", f"{FAULTS} pass; {FAULTS} return 1", "failed", "status 1"),
+    Row("two programs, the first of which fails", f"{FAULTS} return 1; {FAULTS} pass", "failed", "status 1"),
+    Row("two programs at once", f"{FAULTS} pass & {FAULTS} pass", "passed", PASSES),
+    Row("two programs at once, the first of which fails", f"{FAULTS} return 1 & {FAULTS} pass", "failed",
+        "status 1"),
+    Row("a program in the background", f"{FAULTS} pass &", "passed", PASSES),
+    Row("a program that nothing waits for", f"{FAULTS} pass &! {FAULTS} pass", "passed", PASSES),
+    Row("a program that nothing waits for and that fails", f"{FAULTS} return 1 &! {FAULTS} pass", "failed",
+        "status 1"),
+    Row("exit(0) of a program that the test started", f"{NESTED} exit 0", "guest_ended",
+        "called exit(0), which ends the guest", console_only="passed", because="whose it is can't be seen"),
+    Row("a program that the test started fails, as the test wants", f"{NESTED} return 3 0", "passed", PASSES,
+        console_only="failed", because="its line looks like the test's own, unless the catalog names it"),
     Row("NUL bytes, invalid UTF-8 and escape sequences", "garbage", "passed", PASSES),
     Row("a line without an end", "no-newline", "passed", PASSES),
     Row("a flood", "flood 300", "passed", PASSES),
@@ -229,7 +265,7 @@ def test_fault_on_osv(
     osv_with_faults: Callable[[str], Recorder], arch: str, row: Row, request: pytest.FixtureRequest
 ) -> None:
     runner = osv_with_faults(arch)
-    command = row.command if row.command.startswith(("/", "--")) else f"/tmp/faults/fault.so {row.command}"
+    command = row.command if row.command.startswith(("/", "--")) else f"{FAULTS} {row.command}"
     run = runner.run(Program(row.situation, command, row.limit, row.cpus, row.memory))
     agree(run, row.outcome, row.reason)
     if row.shows:
@@ -239,7 +275,7 @@ def test_fault_on_osv(
             "outcome": row.outcome, "reason": row.reason,
             "console_only": row.console_only or row.outcome, "because": row.because,
         }  # fmt: skip
-        record(name_of(arch, row), row.situation, runner.image.cell, run, runner.places(), expected)
+        record(name_of(arch, row), row.situation, runner.image.cell, run, runner.tracer, expected)
 
 
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.name)
@@ -261,7 +297,8 @@ def test_every_row_is_recorded_as_it_is_expected() -> None:
 
 def name_of(arch: str, row: Row) -> str:
     """What a row's recording is called: `abort.x86_64`."""
-    return f"{row.command.rpartition('/')[2].strip('-').replace(' ', '-')}.{arch}"
+    words = re.sub(r"/\S*/(?:fault\.so )?", "", row.command).replace("&!", "detached").replace("&", "beside")
+    return f"{words.replace(';', ' then').strip('- ').replace(' ', '-')}.{arch}"
 
 
 def agree(run: Run, outcome: str, reason: str) -> None:

@@ -22,6 +22,7 @@ SIGNAL = Match("fault", "uncaught signal", 100, "Uncaught signal 15. Powering of
 
 NOTHING = Observation(booted=False)
 BOOTED = replace(NOTHING, booted=True)
+TRACED = replace(BOOTED, traced=True)
 PASSED = replace(BOOTED, status=0, clean_end=True, ending=POWERED_OFF)
 LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
 
@@ -30,9 +31,10 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
     ("seen", "outcome", "reason"),
     [
         # Nothing is a pass by default.
-        (NOTHING, "boot_failed", "its console was closed"),
-        (BOOTED, "guest_ended", "its console was closed"),
-        (replace(BOOTED, status=0), "guest_ended", "before its time"),
+        (NOTHING, "boot_failed", "nothing tells how"),
+        (BOOTED, "guest_ended", "nothing tells how"),
+        (replace(BOOTED, console_closed=True), "guest_ended", "its console was closed"),
+        (replace(BOOTED, status=0), "guest_ended", "status 0; the guest did not end cleanly"),
         (replace(BOOTED, ending=POWERED_OFF, clean_end=True), "guest_ended", "it powered off"),
         (replace(PASSED, booted=False), "boot_failed", "it powered off"),
         (PASSED, "passed", "status 0"),
@@ -42,7 +44,17 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(BOOTED, status=1, ending=KILLED), "harness_error", "SIGKILL"),
         (replace(PASSED, status=77, skip_statuses=(4, 77)), "skipped", "status 77"),
         (replace(PASSED, status=0, skip_statuses=(0,)), "skipped", "status 0"),
-        (replace(PASSED, load_failed="Failed to load object: /x."), "failed", "could not start"),
+        (replace(PASSED, launch_failed=True, launch_message="bad elf header."), "failed", "program: bad elf"),
+        (replace(PASSED, launch_failed=True), "failed", "without a word"),
+        (replace(PASSED, launch_failed=True, root_failed="no rofs"), "boot_failed", "mount its root: no rofs"),
+        (replace(PASSED, root_failed="no rofs"), "passed", "status 0"),
+        # Witnesses that contradict each other are never a pass.
+        (replace(PASSED, contradiction="one says 0, the other 1"), "failed", "one says 0"),
+        (replace(PASSED, clean_end=False, ending=RESET), "guest_ended", "status 0; the guest did not end cleanly"),
+        (replace(PASSED, clean_end=False, ending=None, halted=True, traced=True, power_off_failed="no S5"),
+         "guest_ended", "status 0; the kernel did not power off: no S5"),
+        (replace(PASSED, status=1, clean_end=False, halted=True, power_off_failed="no"), "failed", "status 1"),
+        (replace(PASSED, status=None, nested_exit=0, traced=True), "guest_ended", "exit(0), which ends the guest"),
         # A fault beats everything.
         (replace(PASSED, faults=(ASSERTION,)), "crashed", "a == b"),
         (replace(LATE, faults=(ASSERTION,)), "crashed", "a == b"),
@@ -52,17 +64,29 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(NOTHING, faults=(ASSERTION,)), "boot_failed", "a == b"),
         (replace(PASSED, status=77, skip_statuses=(77,), faults=(ASSERTION,)), "crashed", "a == b"),
         (replace(BOOTED, faults=(REGISTERS,)), "crashed", "[registers]"),
-        (replace(BOOTED, aborted="Aborted", halted=True), "crashed", "abort: Aborted"),
-        (replace(BOOTED, aborted="Assertion failed: %s", faults=(REGISTERS,)), "crashed", "Assertion failed"),
-        (replace(BOOTED, aborted="Assertion failed: %s", faults=(ASSERTION,)), "crashed", "a == b"),
-        (replace(PASSED, aborted="Aborted", faults_are_final=True), "crashed", "abort: Aborted"),
+        # What abort() holds is whole, what is on the console can be torn.
+        (replace(TRACED, aborted=True, abort_message="Aborted"), "crashed", "abort: Aborted"),
+        (replace(TRACED, aborted=True, abort_message="Aborted", faults=(ASSERTION,)), "crashed", "a == b"),
+        (replace(TRACED, aborted=True, abort_message="a == c", faults=(REGISTERS,)), "crashed", "abort: a == c"),
+        (replace(TRACED, aborted=True, abort_message="a == b", faults=(ASSERTION,)), "crashed", "assertion: a =="),
+        (replace(TRACED, aborted=True), "crashed", "its message can't be read"),
+        (replace(PASSED, aborted=True, traced=True), "crashed", "its message can't be read"),
+        (replace(TRACED, booted=False, aborted=True, abort_message="no clock"), "boot_failed", "no clock"),
+        (replace(TRACED, signalled=True, faults=(SIGNAL,), ending=POWERED_OFF), "crashed", "Uncaught signal 15"),
         # Unless the kernel was seen to live on, so that a program printed it.
-        (replace(PASSED, faults=(ASSERTION,), faults_are_final=True), "passed", "came from the program"),
-        (replace(PASSED, status=2, faults=(ASSERTION,), faults_are_final=True), "failed", "status 2"),
-        (replace(BOOTED, status=0, faults=(ASSERTION,), faults_are_final=True), "crashed", "a == b"),
-        (replace(PASSED, faults=(ASSERTION,), faults_are_final=True, halted=True), "crashed", "a == b"),
+        (replace(PASSED, faults=(ASSERTION,), traced=True), "passed", "came from the program"),
+        (replace(PASSED, status=2, faults=(ASSERTION,), traced=True), "failed", "status 2"),
+        (replace(TRACED, faults=(ASSERTION,), ending=RESET), "guest_ended", "not seen to die: Assertion failed"),
+        (replace(TRACED, faults=(ASSERTION,), ending=POWERED_OFF), "guest_ended", "it powered off"),
+        (replace(TRACED, faults=(ASSERTION,), ending=KILLED), "harness_error", "SIGKILL"),
+        (replace(TRACED, faults=(ASSERTION,), halted=True), "guest_ended", "the kernel halted"),
+        (replace(LATE, faults=(ASSERTION,), traced=True), "timed_out", "not seen to die: Assertion failed"),
+        (replace(LATE, activity=Activity.IDLE, faults=(ASSERTION,), traced=True), "hung", "nothing ran"),
         # A death that is what the program tests.
         (replace(BOOTED, faults=(SIGNAL,), ends_by=SIGNAL.text, ending=POWERED_OFF), "passed", "as it tests"),
+        (replace(TRACED, signalled=True, faults=(SIGNAL,), ends_by=SIGNAL.text, ending=POWERED_OFF),
+         "passed", "as it tests"),
+        (replace(TRACED, faults=(SIGNAL,), ends_by=SIGNAL.text, ending=POWERED_OFF), "guest_ended", "powered off"),
         (replace(BOOTED, faults=(ASSERTION,), ends_by=SIGNAL.text, ending=POWERED_OFF), "crashed", "a == b"),
         (replace(BOOTED, faults=(ASSERTION, SIGNAL), ends_by=SIGNAL.text, ending=POWERED_OFF), "crashed", "a =="),
         (replace(LATE, faults=(SIGNAL,), ends_by=SIGNAL.text), "crashed", "Uncaught signal 15"),
@@ -86,7 +110,7 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(LATE, activity=Activity.IDLE, status=3), "failed", "status 3"),
         (replace(LATE, activity=Activity.IDLE, booted=False), "boot_failed", "idle"),
     ],
-)
+)  # fmt: skip
 def test_judge(seen: Observation, outcome: str, reason: str) -> None:
     verdict, why = judge(seen)
     assert (verdict, reason in why) == (outcome, True), f"{verdict}: {why}"

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 static long number;
+static int argc_seen;
 
 static void say(const char *text)
 {
@@ -83,6 +84,39 @@ static void triple_fault(void)
 #endif
 }
 
+/* abort(const char *, ...), which the kernel's own assertions call. */
+void abort_with(const char *format, ...) __asm__("_Z5abortPKcz");
+
+/* Pages of the program's file that nothing but abort() reads, which can't load them any more. */
+static const char never_loaded[8192] __attribute__((aligned(4096))) = {[4096] = 'd', 'e', 'a', 'd'};
+
+__attribute__((noinline)) static void check_in_a_function(long found)
+{
+    assert(found == 42);
+}
+
+static void turn_off_by_the_port(void)
+{
+#ifdef __x86_64__
+    __asm__ volatile("outw %0, %1" ::"a"((unsigned short)0x2000), "Nd"((unsigned short)0x604));
+#endif
+    do_nothing_for_ever();
+}
+
+/* From then on the kernel's poweroff() is a triple fault. */
+void _ZN3osv8poweroffEv(void);
+
+static void break_poweroff(void)
+{
+#ifdef __x86_64__
+    static const unsigned char code[] = {
+        0x6a, 0x00, 0x6a, 0x00,       /* push 0, twice */
+        0x0f, 0x01, 0x1c, 0x24, 0xcc, /* lidt (%rsp); int3 */
+    };
+    memcpy((void *)_ZN3osv8poweroffEv, code, sizeof code);
+#endif
+}
+
 static int finished;
 
 __attribute__((destructor)) static void after_the_summary(void)
@@ -149,6 +183,16 @@ static int run(const char *kind)
     KIND("fault-text") say("Assertion failed: no\nAborted\n[backtrace]\nOut of memory: could not reclaim any further");
     KIND("fault-text") return number;
     KIND("fault-text-then-idle") { say("Assertion failed: no\nAborted\n"); do_nothing_for_ever(); }
+    KIND("fault-text-then-off") { say("log: Transfer Aborted\n"); turn_off_by_the_port(); }
+    KIND("fault-text-then-spin") { say("log: Transfer Aborted\n"); spin(NULL); }
+    KIND("fault-text-then-reset") { say("log: Transfer Aborted\n"); triple_fault(); }
+    KIND("load-failure-text") say("expected: Failed to load object: /tmp/faults/fault.so. Powering off.\n");
+    KIND("status-text") say("program /tmp/faults/fault.so returned 1\n");
+    KIND("exit-text") say("program exited with status 1\n");
+    KIND("abort-unreadable") abort_with(never_loaded + 4096);
+    KIND("abort-empty") abort_with("");
+    KIND("assert-in-a-function") check_in_a_function(argc_seen);
+    KIND("breaks-poweroff") break_poweroff();
     KIND("no-newline") say("this line has no end");
     KIND("garbage") garbage();
     KIND("flood") flood();
@@ -158,6 +202,7 @@ static int run(const char *kind)
 
 int main(int argc, char **argv)
 {
+    argc_seen = argc;
     number = argc > 2 ? atol(argv[2]) : 0;
     usleep(300000); /* for the kernel's own last words about its boot, which would stand among others */
     return run(argc > 1 ? argv[1] : "");

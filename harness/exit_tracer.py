@@ -1,0 +1,379 @@
+"""The kernel's own word on how programs ended, taken where the kernel keeps it and not from the console.
+
+Breakpoints of the hypervisor's debug stub stand at the functions through which OSv must go (`Checkpoint`). What
+they tell can't be printed by a guest. Hardware has as few as four breakpoints, so they are set in two stages:
+
+1. Before the boot, in hardware: the entry of the main thread, `poweroff` and `halt`.
+2. At the main thread's entry, whose breakpoint is free then: `exit` and `application::join` in hardware, and where
+   that has none left in the code itself, which is mapped by now; the rest in the code.
+
+A program is one of the command line's, or of /init's, if the main thread made it: the stack pointer tells. Its
+status is what `join` returns to the main thread. What a breakpoint could not be had for is in `refused`.
+
+Source: OSv's loader.cc (do_main_thread), core/app.cc (application), runtime.cc (exit, abort), core/shutdown.cc.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.console.transcript import printable
+from harness.errors import HypervisorError
+from harness.hypervisors._gdb import GdbRemote
+from harness.symbols import Symbols
+
+
+class Checkpoint(StrEnum):
+    """A place in the kernel at which the guest is stopped to learn something."""
+
+    MAIN = "main thread"
+    CREATED = "program created"
+    JOIN = "join called"
+    JOINED = "join returned"
+    EXIT = "exit"
+    POWEROFF = "poweroff"
+    HALT = "halt"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """Where the debug stub has the program counter, the stack pointer, the first two arguments, the return value
+    and the link register (None where the return address is on the stack), by its numbers; and the thread pointer,
+    at an offset of its answer to `g` or by a system register's name."""
+
+    pc: int
+    stack: int
+    arguments: tuple[int, int]
+    result: int
+    link: int | None
+    thread: int | str
+
+
+# Source: the register order of the gdb target descriptions i386:x86-64 and aarch64; arch/aarch64/arch-switch.hh.
+REGISTERS = {
+    "x86_64": Registers(pc=16, stack=7, arguments=(5, 4), result=0, link=None, thread=164),
+    "aarch64": Registers(pc=32, stack=31, arguments=(0, 1), result=0, link=30, thread="TPIDR_EL1"),
+}
+MAIN_THREAD, JOIN = "_Z14do_main_threadPv", "_ZN3osv11application4joinEv"
+FUNCTIONS = {
+    Checkpoint.MAIN: MAIN_THREAD,
+    Checkpoint.POWEROFF: "_ZN3osv8poweroffEv",
+    Checkpoint.HALT: "_ZN3osv4haltEv",
+    Checkpoint.EXIT: "exit",
+    Checkpoint.JOIN: JOIN,
+    Checkpoint.ABORT: "_Z5abortPKcz",
+    Checkpoint.CREATED: "_ZN3osv11applicationC1E",  # only the name's beginning: its arguments' types follow
+}
+BEFORE_BOOT = (Checkpoint.MAIN, Checkpoint.HALT, Checkpoint.POWEROFF)
+ESSENTIAL = (Checkpoint.HALT, Checkpoint.POWEROFF, Checkpoint.EXIT, Checkpoint.JOIN)
+HELPFUL = (Checkpoint.ABORT, Checkpoint.CREATED)
+CLEAN_CALLER = "_ZN3osv8shutdownEv"
+LAUNCHERS = (MAIN_THREAD, "_Z16prepare_commands")
+"""Callers of poweroff that give up because a program could not be started, by the beginnings of their names."""
+SIGNAL_CALLER = "kill"
+
+ABORTING, ABORT_MESSAGE, CURRENT_THREAD = "_ZL8aborting", "_ZZ5abortPKczE3msg", "_ZN5sched9s_currentE"
+LONGEST_MESSAGE = 1024  # bytes, the size of abort()'s buffer
+LONGEST_PATH = 4096
+MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
+THREAD_BYTES = 4096  # of a sched::thread that are searched
+
+
+@dataclass(slots=True)
+class TracedProgram:
+    """A program that the main thread made: `application`'s address, its path (empty where it could not be read),
+    and its status once the kernel had it."""
+
+    application: int
+    path: str
+    status: int | None = None
+
+
+class ExitCaller(StrEnum):
+    """Which program's thread called exit()."""
+
+    OWN = "a program of the command line"
+    NESTED = "a program that another had started"
+    UNKNOWN = "unknown"
+
+
+class ExitTracer:
+    """Watches one guest through its debug socket.
+
+    `stack` is the main thread's stack pointer where the guest is about to read its command, as forks of a booted
+    one are; `joining` is whether the main thread waits for a program already, as in forks of a ready one.
+    Raises `HypervisorError` if the stub does not answer.
+    """
+
+    def __init__(
+        self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False
+    ) -> None:
+        self._gdb = gdb
+        self._symbols = symbols
+        self._registers = REGISTERS[arch]
+        self._armed: dict[int, tuple[Checkpoint, bool]] = {}
+        self._joining = 0
+        self._entry_was_hardware = True
+        self._standing = False
+        self.stack = stack
+        self.passed: list[Checkpoint] = []
+        self.refused: list[Checkpoint] = []
+        self.programs: list[TracedProgram] = []
+        self.nested: list[str] = []
+        """The paths of programs that other threads made, in the order in which they were."""
+        self.exit_status: int | None = None
+        self.exit_caller = ExitCaller.UNKNOWN
+        self.poweroff_caller = ""
+        self.abort_message = ""
+        self._main_runs = bool(stack) or joining
+        if self._main_runs:
+            self._arm_rest()
+        else:
+            self._arm_all(BEFORE_BOOT, software=False)
+        if joining:
+            for address in symbols.returns_of_calls(MAIN_THREAD, JOIN):
+                self._set(Checkpoint.JOINED, address, hardware=False)
+
+    def fileno(self) -> int:
+        """Readable when the guest stands at one of the places."""
+        return self._gdb.fileno()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that a verdict rests on is watched, or will be once the main thread runs."""
+        wanted = ESSENTIAL if self._main_runs else (Checkpoint.MAIN,)
+        return not any(point in self.refused for point in wanted)
+
+    @property
+    def started(self) -> bool:
+        """Whether the main thread made a program, or waited for one."""
+        return bool(self.programs or self._joining)
+
+    @property
+    def halted(self) -> bool:
+        """Whether the kernel gave up: the guest stands at the entry of halt()."""
+        return Checkpoint.HALT in self.passed
+
+    @property
+    def aborted(self) -> bool:
+        """Whether abort() was seen to be called."""
+        return Checkpoint.ABORT in self.passed or self.poweroff_caller == FUNCTIONS[Checkpoint.ABORT]
+
+    @property
+    def dead(self) -> bool:
+        """Whether the kernel gave up or is about to: abort() does not return, though it may not reach halt()."""
+        return self.halted or self.aborted or self.signalled
+
+    @property
+    def signalled(self) -> bool:
+        """Whether the kernel turned itself off because of a signal that nobody caught."""
+        return self.poweroff_caller == SIGNAL_CALLER
+
+    @property
+    def launch_failed(self) -> bool:
+        """Whether the kernel turned itself off because it could not start a program."""
+        return self.poweroff_caller.startswith(LAUNCHERS)
+
+    @property
+    def shut_down(self) -> bool:
+        """Whether the kernel went the way of a clean end: shutdown(), and from there poweroff()."""
+        return self.poweroff_caller == CLEAN_CALLER
+
+    def start(self) -> None:
+        """Let the guest run for the first time."""
+        self._gdb.resume()
+
+    def take(self) -> bool:
+        """Note the place at which the guest stands, and let it run on; False when nothing more will come.
+
+        At `halt` the guest is left standing, for its registers are then those of its death.
+        """
+        stopped = self._gdb.take_stop()
+        if not stopped:
+            return stopped is None
+        try:
+            return self._pass()
+        except HypervisorError:  # it ended as it stopped
+            return False
+
+    def examine(self) -> None:
+        """Stop the guest, if it runs, and look whether it is in abort(): a refused breakpoint could not tell."""
+        if Checkpoint.ABORT in self.refused or self.aborted:
+            try:
+                if not self._standing:
+                    self._gdb.interrupt()
+                    self._standing = True
+                self._read_abort()
+            except HypervisorError:
+                return
+
+    def _pass(self) -> bool:
+        """Note the place and let the guest run on; whether more will come."""
+        address = self._gdb.register(self._registers.pc)
+        point, _ = self._armed.get(address, (None, False))
+        match point:
+            case None:
+                pass
+            case Checkpoint.HALT:
+                self._note(point)
+                self._standing = True
+                self._read_abort()
+                return False
+            case Checkpoint.CREATED | Checkpoint.JOIN:
+                if not self._note_program(point, address):
+                    return False
+            case _:
+                self._note(point)
+                self._disarm(address)
+                self._learn(point)
+        self._gdb.resume()
+        return True
+
+    def _note(self, point: Checkpoint) -> None:
+        if point not in self.passed:
+            self.passed.append(point)
+
+    def _learn(self, point: Checkpoint) -> None:
+        """Take what a place tells when the guest stands there."""
+        registers = self._registers
+        if point is Checkpoint.MAIN:
+            self.stack = self._gdb.register(registers.stack)
+            self._main_runs = True
+            self._arm_rest()
+        elif point is Checkpoint.JOINED:
+            self._program(self._joining).status = _signed(self._gdb.register(registers.result))
+            self._joining = 0
+            self._arm(Checkpoint.JOIN, software=not self._entry_was_hardware)
+        elif point is Checkpoint.EXIT:
+            self.exit_status = _signed(self._gdb.register(registers.arguments[0]))
+            self.exit_caller = self._who_exits()
+        elif point is Checkpoint.POWEROFF:
+            # A call that does not return may be the last word of its function.
+            caller = self._symbols.at(self._return_address() - 1)
+            self.poweroff_caller = caller.name if caller else "?"
+        elif point is Checkpoint.ABORT:
+            words = self._text(self._gdb.register(registers.arguments[0]))
+            self.abort_message = self.abort_message or words
+
+    def _note_program(self, point: Checkpoint, address: int) -> bool:
+        """A program is made or waited for; False if the guest ended meanwhile."""
+        application, path = (self._gdb.register(number) for number in self._registers.arguments)
+        mine = self.stack - MAIN_STACK < self._gdb.register(self._registers.stack) <= self.stack
+        if point is Checkpoint.CREATED:
+            if mine:
+                self.programs.append(TracedProgram(application, self._string(path)))
+            else:
+                self.nested.append(self._string(path))
+        elif mine:
+            self._joining = application
+            self._entry_was_hardware = self._armed[address][1]
+            back = self._return_address()
+            self._disarm(address)
+            self._set(Checkpoint.JOINED, back, hardware=self._entry_was_hardware)
+            return True
+        return self._step_over(address)
+
+    def _step_over(self, address: int) -> bool:
+        """Let the vCPU that stands at a place go past it, and watch the place again; False if the guest ended."""
+        point, hardware = self._armed[address]
+        self._disarm(address)
+        more = self._gdb.step()
+        if more:
+            self._set(point, address, hardware)
+        return more
+
+    def _program(self, application: int) -> TracedProgram:
+        """The program of that address that has no status yet; a new one where nothing told of it."""
+        for program in self.programs:
+            if program.application == application and program.status is None:
+                return program
+        self.programs.append(TracedProgram(application, ""))
+        return self.programs[-1]
+
+    def _who_exits(self) -> ExitCaller:
+        """Whose thread calls exit(): certain where no program was started by another.
+
+        Otherwise the thread is asked: its `_app_runtime` points to what begins with its application's address.
+        """
+        if not self.nested and Checkpoint.CREATED not in self.refused:
+            return ExitCaller.OWN
+        own = {program.application for program in self.programs}
+        offset = self._symbols.thread_offset(CURRENT_THREAD)
+        where = self._registers.thread
+        base = self._gdb.named_register(where) if isinstance(where, str) else self._gdb.field(where, 8)
+        if offset is None or not base or not own:
+            return ExitCaller.UNKNOWN
+        thread = self._word(base + offset)
+        fields = self._gdb.read(thread, THREAD_BYTES)
+        for start in range(0, len(fields) - 7, 8):
+            pointer = int.from_bytes(fields[start : start + 8], "little")
+            if pointer >> 40 and not pointer & 7 and self._word(pointer) in own:
+                return ExitCaller.OWN
+        return ExitCaller.NESTED
+
+    def _read_abort(self) -> None:
+        """Look into the kernel's memory whether it is in abort(), and with which message."""
+        flag, message = self._symbols.data(ABORTING), self._symbols.data(ABORT_MESSAGE)
+        if flag and any(self._gdb.read(flag.address, 1)):
+            self._note(Checkpoint.ABORT)
+        if message and self.aborted and (words := self._text(message.address)):
+            self.abort_message = words
+
+    def _return_address(self) -> int:
+        """Where the function returns to at whose entry the guest stands."""
+        link, stack = self._registers.link, self._registers.stack
+        return self._gdb.register(link) if link is not None else self._word(self._gdb.register(stack))
+
+    def _word(self, address: int) -> int:
+        return int.from_bytes(self._gdb.read(address, 8), "little")
+
+    def _text(self, address: int) -> str:
+        """A C string of the guest's, made safe; empty where it can't be read."""
+        return printable(self._gdb.read(address, LONGEST_MESSAGE).partition(b"\0")[0].rstrip(b"\n"))
+
+    def _string(self, address: int) -> str:
+        """A std::string of the guest's, made safe. Source: libstdc++, basic_string: a pointer, then the length."""
+        length = min(self._word(address + 8), LONGEST_PATH)
+        return printable(self._gdb.read(self._word(address), length))
+
+    def _arm_rest(self) -> None:
+        """Watch what could not be before the main thread ran: in hardware while there is any, else in the code."""
+        self._arm_all((point for point in ESSENTIAL if not self._watches(point)), software=True)
+        self._arm_all(HELPFUL, software=True, hardware=False)
+
+    def _watches(self, point: Checkpoint) -> bool:
+        return point in self.passed or any(point is armed for armed, _ in self._armed.values())
+
+    def _arm_all(self, points: Iterable[Checkpoint], software: bool, hardware: bool = True) -> None:
+        for point in points:
+            self._arm(point, software, hardware)
+
+    def _arm(self, point: Checkpoint, software: bool, hardware: bool = True) -> None:
+        """Stop at a place from now on, or note that it can't be done."""
+        function = self._symbols.find(FUNCTIONS[point]) or self._symbols.beginning_with(FUNCTIONS[point])
+        kinds = [kind for kind, wanted in ((True, hardware), (False, software)) if wanted]
+        done = function is not None and any(self._set(point, function.address, kind) for kind in kinds)
+        if done and point in self.refused:
+            self.refused.remove(point)
+        elif not done and point not in self.refused:
+            self.refused.append(point)
+
+    def _set(self, point: Checkpoint, address: int, hardware: bool) -> bool:
+        set_breakpoint = self._gdb.set_breakpoint if hardware else self._gdb.set_software_breakpoint
+        if done := set_breakpoint(address):
+            self._armed[address] = point, hardware
+        return done
+
+    def _disarm(self, address: int) -> None:
+        _, hardware = self._armed.pop(address)
+        if hardware:
+            self._gdb.clear_breakpoint(address)
+        else:
+            self._gdb.clear_software_breakpoint(address)
+
+
+def _signed(register: int) -> int:
+    """A C int out of a register."""
+    value = register & 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value

@@ -197,13 +197,18 @@ class ExitTracer:
         except HypervisorError:  # it ended as it stopped
             return False
 
+    def hold(self) -> GdbRemote:
+        """Stop the guest, if it runs, and return its stub. Raises `HypervisorError` if the guest is gone."""
+        if not self._standing:
+            self._gdb.interrupt()
+            self._standing = True
+        return self._gdb
+
     def examine(self) -> None:
         """Stop the guest, if it runs, and look whether it is in abort(): a refused breakpoint could not tell."""
         if Checkpoint.ABORT in self.refused or self.aborted:
             try:
-                if not self._standing:
-                    self._gdb.interrupt()
-                    self._standing = True
+                self.hold()
                 self._read_abort()
             except HypervisorError:
                 return

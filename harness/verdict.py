@@ -93,6 +93,7 @@ class Observation:
     aborted: bool = False
     abort_message: str = ""
     signalled: bool = False
+    fault: str = ""
     halted: bool = False
     launch_failed: bool = False
     launch_message: str = ""
@@ -169,7 +170,8 @@ def _died(seen: Observation) -> Judged | None:
     else:
         text = "abort: its message can't be read" if seen.aborted else "a signal that nobody caught"
     outcome = Outcome.CRASHED if seen.booted else Outcome.BOOT_FAILED
-    return outcome, f"{text}{_meanwhile(seen)}"
+    where = f" ({seen.fault})" if seen.fault else ""
+    return outcome, f"{text}{where}{_meanwhile(seen)}"
 
 
 def _ours(seen: Observation) -> Judged | None:

@@ -10,6 +10,7 @@ from harness.console.transcript import Transcript
 from harness.hypervisors import Vcpu
 from harness.machine import Image
 from harness.programs.visit import Visit
+from harness.source_lines import LoadedObject
 from harness.verdict import Observation, Outcome, Verdict, judge
 
 TAIL_LINES = 40
@@ -55,7 +56,8 @@ class Program:
 class Run:
     """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass.
 
-    `notes` are sentences about how the verdict was reached that a person is to see whatever it is.
+    `notes` are sentences about how the verdict was reached that a person is to see whatever it is. `objects` are the
+    files that the guest had loaded, `threads` is what its threads did, as text.
     """
 
     program: Program
@@ -66,6 +68,8 @@ class Run:
     registers: str = ""
     vcpus: tuple[Vcpu, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    objects: tuple[LoadedObject, ...] = ()
+    threads: str = ""
 
 
 class Runner(Protocol):

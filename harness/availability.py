@@ -1,19 +1,23 @@
-"""What becomes of a cell on this host: it runs, can't, makes no sense, or has no driver yet."""
+"""What becomes of a cell on this host: it runs, here or in a lab, can't, makes no sense, or has no driver."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from harness.cell import Cell
 from harness.host import Host
+from harness.host.needs import Capability
 from harness.matrix import Matrix, Rule
+
+IN_THE_LAB = "A lab has it: `osv-harness lab -- COMMAND`, or `pytest --lab`."
 
 
 class Standing(StrEnum):
     """What a cell is here."""
 
     RUNS = "runs here"
+    IN_LAB = "runs in the lab"
     CANNOT = "can't run on this host"
     NOT_DRIVEN = "not driven yet"
     INVALID = "invalid"
@@ -59,14 +63,24 @@ class Survey:
         if cell.kernel == "osv" and self._osv_root is None:
             no_checkout = Rule({}, {}, "No OSv checkout is named; OSV_ROOT or --osv-root does.")
             return _by(no_checkout, cell, Standing.CANNOT)
+        lacking = list(self._lacking(cell))
+        if not lacking:
+            return Availability(cell, Standing.RUNS)
+        rule, capability = lacking[0]
+        what = f" Here {capability.name} is lacking: {capability.found}."
+        only_kvm = {row.name for _, row in lacking} == {f"kvm-{cell.arch}"}
+        if only_kvm and self._host.capability(f"lab-{cell.arch}").present:
+            return _by(rule, cell, Standing.IN_LAB, f"{what} {IN_THE_LAB}")
+        return _by(rule, cell, Standing.CANNOT, what)
+
+    def _lacking(self, cell: Cell) -> Iterator[tuple[Rule, Capability]]:
+        """What the host lacks of what the cell needs, each with the rule that says so."""
         for rule in self._matrix.host_rules:
             if rule.applies(cell):
                 for need in (name.format(arch=cell.arch) for name in rule.needs):
                     capability = self._host.capability(need)
                     if not (capability.present or need in self._given):
-                        lacking = f" Here {capability.name} is lacking: {capability.found}."
-                        return _by(rule, cell, Standing.CANNOT, lacking)
-        return Availability(cell, Standing.RUNS)
+                        yield rule, capability
 
 
 def _by(rule: Rule, cell: Cell, standing: Standing, more: str = "") -> Availability:

@@ -20,11 +20,14 @@ from filelock import FileLock, Timeout
 
 from harness.errors import HostError
 from harness.events import publish
+from harness.inside import in_lab, sound_entries
 from harness.scratch import scratch_folder
 
 MANIFEST = "manifest.json"
 UNDER_WAY = ".building-"
 BLOCK = 1 << 16  # bytes
+MADE_OUTSIDE = ("debian", "osv")
+"""The kinds of artefacts that no lab makes: it has no network, and a build that takes minutes would take hours."""
 
 
 def digest_of(parts: Mapping[str, object]) -> str:
@@ -55,7 +58,7 @@ class Cache:
     def __init__(self, root: Path | None = None, limit: int = 20 << 30) -> None:
         self.root = root or default_root()
         self.limit = limit
-        self._verified: set[Path] = set()
+        self._verified = set(sound_entries())
 
     def get(self, kind: str, parts: Mapping[str, object], build: Callable[[Path], None]) -> Path:
         """The folder of the artefact made from `parts`, built now if it is missing or damaged.
@@ -104,6 +107,11 @@ class Cache:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    @property
+    def sound(self) -> frozenset[Path]:
+        """The entries that this process has found sound."""
+        return frozenset(self._verified)
+
     def entries(self) -> list[Entry]:
         """All artefacts, least recently used first."""
         found = []
@@ -134,6 +142,12 @@ class Cache:
         return removed
 
     def _build(self, entry: Path, parts: Mapping[str, object], build: Callable[[Path], None]) -> None:
+        if in_lab() and entry.parent.name in MADE_OUTSIDE:
+            what = parts.get("kernel") or parts.get("packages") or entry.name
+            raise HostError(
+                f"{what} ({entry.parent.name}) is not in the cache that the lab is shown, and a lab makes none.",
+                "Outside, run `osv-harness build CELL` or the same command once, which makes it; then come again.",
+            )
         entry.parent.mkdir(parents=True, exist_ok=True)
         try:
             with scratch_folder(UNDER_WAY, entry.parent) as work:

@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 where its answer is no, or 2 where it could not be answered."""
     try:
-        chosen = _parse(sys.argv[1:] if arguments is None else arguments)
+        chosen = parsed(sys.argv[1:] if arguments is None else arguments)
         status: int = chosen.run(chosen)
     except HarnessError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parse(words: Sequence[str]) -> argparse.Namespace:
+def parsed(words: Sequence[str]) -> argparse.Namespace:
     """The parsed arguments; what follows ` -- ` is the command of those commands that take one."""
     cut = words.index("--") if "--" in words else len(words)
     top = parser(words[0] if words and words[0] in commands.COMMANDS else None)

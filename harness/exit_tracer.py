@@ -125,7 +125,8 @@ class ExitTracer:
         self.exit_status: int | None = None
         self.exit_caller = ExitCaller.UNKNOWN
         self.poweroff_caller = ""
-        self.abort_message = ""
+        self.abort_message: str | None = None
+        """What abort() was called with; None where that can't be read."""
         self._main_runs = bool(stack) or joining
         if self._main_runs:
             self._arm_rest()
@@ -258,8 +259,7 @@ class ExitTracer:
             caller = self._symbols.at(self._return_address() - 1)
             self.poweroff_caller = caller.name if caller else "?"
         elif point is Checkpoint.ABORT:
-            words = self._text(self._gdb.register(registers.arguments[0]))
-            self.abort_message = self.abort_message or words
+            self.abort_message = self._text(self._gdb.register(registers.arguments[0]))
 
     def _note_program(self, point: Checkpoint, address: int) -> bool:
         """A program is made or waited for; False if the guest ended meanwhile."""
@@ -333,9 +333,10 @@ class ExitTracer:
     def _word(self, address: int) -> int:
         return int.from_bytes(self._gdb.read(address, 8), "little")
 
-    def _text(self, address: int) -> str:
-        """A C string of the guest's, made safe; empty where it can't be read."""
-        return printable(self._gdb.read(address, LONGEST_MESSAGE).partition(b"\0")[0].rstrip(b"\n"))
+    def _text(self, address: int) -> str | None:
+        """A C string of the guest's, made safe; None where it can't be read."""
+        data = self._gdb.read(address, LONGEST_MESSAGE)
+        return printable(data.partition(b"\0")[0].rstrip(b"\n")) if data else None
 
     def _string(self, address: int) -> str:
         """A std::string of the guest's, made safe. Source: libstdc++, basic_string: a pointer, then the length."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.cell import Cell
 from harness.errors import HarnessError
+from harness.inside import IN_A_LAB
 from harness.verdict import Outcome
 
 FILE = Path(__file__).parent.parent / "expectations.toml"
@@ -17,7 +18,7 @@ FILE = Path(__file__).parent.parent / "expectations.toml"
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """Which tests, on which cells (patterns of full names), end in one of `outcomes`, why, and until when;
-    with an `accelerator`, only under that one."""
+    with an `accelerator`, only under that one, in a lab as on a host."""
 
     cells: tuple[str, ...]
     tests: str
@@ -30,7 +31,8 @@ class Expectation:
     def covers(self, cell: Cell, test: str, accelerator: str) -> bool:
         """Whether it speaks of this test on this cell, run by this accelerator."""
         of_cell = any(fnmatchcase(str(cell), pattern) for pattern in self.cells)
-        return of_cell and fnmatchcase(test, self.tests) and self.accelerator in ("", accelerator)
+        plain = accelerator.removesuffix(IN_A_LAB)
+        return of_cell and fnmatchcase(test, self.tests) and self.accelerator in ("", accelerator, plain)
 
 
 def expected(cell: Cell, test: str, accelerator: str) -> Expectation | None:

@@ -19,6 +19,7 @@ from harness.events import publish
 from harness.host import Host
 from harness.hypervisors import driven, hypervisor
 from harness.images.contents import Contents
+from harness.inside import GIVEN, in_lab, recorded
 from harness.kernels import Kernel
 from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv
@@ -102,8 +103,12 @@ class Lab:
         return Osv(self.osv_root, building=self.building)
 
     def accelerator(self, cell: Cell) -> str:
-        """What runs the cell's guests here."""
+        """What runs the cell's guests here, as machines are told it."""
         return self.host.accelerator(cell.arch)
+
+    def recorded_accelerator(self, cell: Cell) -> str:
+        """What runs the cell's guests here, as limits, results and histories name it: `kvm in a lab`."""
+        return recorded(self.accelerator(cell))
 
     def image(self, cell: Cell) -> Image:
         """The cell's image, built if need be."""
@@ -114,7 +119,7 @@ class Lab:
     def check_runs(self, cell: Cell) -> None:
         """Raise `CellError` with the reason if this host can't run the cell, before anything is built for it."""
         built = self.files.kernel if self.files else None
-        given = BUILDERS if built else ()
+        given = GIVEN if in_lab() else BUILDERS if built else ()
         found = Survey(self.matrix, self.host, driven(), built or self.osv_root, given).of(cell)
         if found.standing is not Standing.RUNS:
             raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
@@ -161,7 +166,7 @@ class Lab:
 
     def known_seconds(self, cell: Cell) -> dict[str, float]:
         """The longest recorded seconds of the cell's tests."""
-        return self.durations.longest(cell, self.accelerator(cell))
+        return self.durations.longest(cell, self.recorded_accelerator(cell))
 
     def programs(self, cell: Cell) -> list[Program]:
         """The cell's in-guest tests, by name."""
@@ -170,7 +175,7 @@ class Lab:
             if self.files:
                 tests_or_why_not(self.image(cell))
             self._programs[cell] = catalog.programs(
-                self.image(cell), self.accelerator(cell), known,
+                self.image(cell), self.recorded_accelerator(cell), known,
                 lambda name: not self.matrix.invalid(replace(cell, variant=name)),
             )  # fmt: skip
         return self._programs[cell]
@@ -195,7 +200,8 @@ class Lab:
         cell = image.cell
         driver, accelerator = hypervisor(cell.hypervisor), self.accelerator(cell)
         if cell.kernel == "linux":
-            return LinuxRunner(image, driver, accelerator, self.cache, catalog.scale(accelerator), fork)
+            scale = catalog.scale(self.recorded_accelerator(cell))
+            return LinuxRunner(image, driver, accelerator, self.cache, scale, fork)
         return OsvRunner(image, driver, accelerator, self.cache, fork)
 
     def run(self, cell: Cell, program: Program, visit: Visit | None = None) -> Run:

@@ -38,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--manifest", type=Path, metavar="FILE", help="its files (default: usr.manifest beside it)")
     group.addoption("--duration", type=float, default=3.0, metavar="SECONDS", help="of each load of an app")
     group.addoption("--history", metavar="URL", help="keep verdicts there too; measurements always are kept")
+    group.addoption("--lab", action="store_true", help="run all of it in a VM whose KVM runs guests")
     group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
 
 
@@ -55,6 +56,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUNS] = config.getoption("--runs").resolve() / stamp
     try:
         config.stash[CELLS] = _chosen_cells(config, lab)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Hand the whole session to one in a lab, where that is asked for."""
+    if not config.getoption("--lab"):
+        return None
+    # What makes a lab is nothing that other sessions should have to import.
+    from harness.commands.lab import run_pytest
+
+    words = [word for word in config.invocation_params.args if word != "--lab"]
+    try:
+        return run_pytest(words, config.getoption("--osv-root"))
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -183,7 +199,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     for cell in {name for name, _ in _durations}:
         parsed = lab.matrix.parse(cell, lab.default_kernel)
         seconds = {test: value for (name, test), value in _durations.items() if name == cell}
-        lab.durations.record(parsed, lab.accelerator(parsed), seconds)
+        lab.durations.record(parsed, lab.recorded_accelerator(parsed), seconds)
     _durations.clear()
 
 

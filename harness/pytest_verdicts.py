@@ -51,7 +51,7 @@ class Keeper:
         """
         __tracebackhide__ = True
         outcome, reason = run.verdict.outcome, run.verdict.reason
-        accelerator = self._lab.accelerator(cell)
+        accelerator = self._lab.recorded_accelerator(cell)
         for note in run.notes:
             warnings.warn(f"{run.program.name}: {note}", stacklevel=2)
         self._note(cell, image, run, accelerator, figures)

@@ -61,7 +61,7 @@ class Observation:
     - `status` is that of the programs that the command line names: the first that is not 0, or 0 if all are;
       None if one is not known. `status_from` says who told.
     - `clean_end` is whether the guest did after the program what its kernel does after one that ended well.
-    - `aborted` is whether the kernel is in abort(), `abort_message` with what words, empty if they can't be read;
+    - `aborted` is whether the kernel is in abort(), `abort_message` with what words, None if they can't be read;
       `signalled` is whether it turned itself off because of a signal that nobody caught, `halted` whether it
       halted.
     - `launch_failed` is whether it could not start the program, `launch_message` what it says of that.
@@ -91,7 +91,7 @@ class Observation:
     console_closed: bool = False
     traced: bool = False
     aborted: bool = False
-    abort_message: str = ""
+    abort_message: str | None = None
     signalled: bool = False
     fault: str = ""
     halted: bool = False
@@ -160,15 +160,18 @@ def _died(seen: Observation) -> Judged | None:
     """The kernel died. Its words can be torn by another thread's, so what abort() itself holds comes first."""
     if not seen.died:
         return None
-    told = [fault for fault in seen.faults if fault.kind == "fault"] or seen.faults
+    told = [fault for fault in seen.faults if fault.kind == "fault"]
     message = seen.abort_message
     if message and not (told and message == BARE_ABORT):
         names = (fault.name for fault in told if message in fault.text or fault.text in message)
         text = f"{next(names, 'abort')}: {message}"
-    elif told:
-        text = f"{told[0].name}: {told[0].text.strip()}"
+    elif told or not (seen.aborted or seen.signalled):
+        first = (told or seen.faults)[0]
+        text = f"{first.name}: {first.text.strip()}"
+    elif seen.aborted:
+        text = "abort: without a message" if message == "" else "abort: its message can't be read"
     else:
-        text = "abort: its message can't be read" if seen.aborted else "a signal that nobody caught"
+        text = "a signal that nobody caught"
     outcome = Outcome.CRASHED if seen.booted else Outcome.BOOT_FAILED
     where = f" ({seen.fault})" if seen.fault else ""
     return outcome, f"{text}{where}{_meanwhile(seen)}"

@@ -68,7 +68,7 @@ def run_app(
     chosen = [_load(wanted, load) for load in loads] if loads is not None else list(wanted.loads.values())
     lab.check_runs(cell)
     image = image or image_of(lab, cell, wanted)
-    scale = catalog.scale(lab.accelerator(cell))
+    scale = catalog.scale(lab.recorded_accelerator(cell))
     visiting = VISIT_SECONDS + sum((duration or one.duration) + LOAD_SECONDS for one in chosen)
     program = Program(
         name=wanted.name,

@@ -2,6 +2,6 @@
 
 COMMANDS = (
     "doctor", "matrix", "build", "boot", "test", "app", "perf", "compare", "findings", "bisect", "report",
-    "history", "ci", "farm", "cache",
+    "history", "ci", "farm", "cache", "lab",
 )  # fmt: skip
 """In the order in which people meet them. Each is imported when it is wanted: statistics take a second to load."""

@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
         with subscribed(Progress()):
             result = run_app(lab, cell, one, arguments.load, arguments.duration, live, alone=True)
         live.end()
-        accelerator = lab.accelerator(cell)
+        accelerator = lab.recorded_accelerator(cell)
         again = reproduce.app_again(lab, cell, one.name, arguments.load, arguments.duration, arguments.runs)
         folder = evidence.write(result.run, result.image, accelerator, runs, again)
         write_loads(result, folder)

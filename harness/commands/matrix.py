@@ -21,7 +21,12 @@ from harness.matrix import NAME_AXES, Matrix, did_you_mean
 GITHUB_LIMIT = 256
 """Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
 
-STYLES = {Standing.RUNS: "green", Standing.CANNOT: "yellow", Standing.NOT_DRIVEN: "dim", Standing.INVALID: "dim"}
+STYLES = {
+    Standing.RUNS: "green", Standing.IN_LAB: "cyan", Standing.CANNOT: "yellow", Standing.NOT_DRIVEN: "dim",
+    Standing.INVALID: "dim",
+}  # fmt: skip
+DRIVEN = (Standing.RUNS, Standing.IN_LAB, Standing.CANNOT)
+"""What a valid cell may be whose hypervisor has a driver."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,16 +95,17 @@ def _summarise(matrix: Matrix, kernel: str, found: list[Availability]) -> None:
     """One row for each arch and hypervisor and the filesystems that are alike there; then the rest, counted."""
     groups: dict[tuple[str, str, str], dict[Standing, list[Availability]]] = defaultdict(lambda: defaultdict(list))
     for row in found:
-        if row.standing in (Standing.RUNS, Standing.CANNOT):
+        if row.standing in DRIVEN:
             groups[row.cell.arch, row.cell.hypervisor, row.cell.fs][row.standing].append(row)
-    alike: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = defaultdict(list)
     for (arch, hypervisor, fs), standings in groups.items():
-        runs = " ".join(row.cell.profile for row in standings[Standing.RUNS])
-        cannot = " ".join(row.cell.profile for row in standings[Standing.CANNOT])
-        alike[arch, hypervisor, runs, cannot].append(fs)
-    rows = table("arch", "hypervisor", "filesystems", "profiles that run here", "profiles that can't run here")
-    for (arch, hypervisor, runs, cannot), filesystems in alike.items():
-        rows.add_row(arch, hypervisor, " ".join(filesystems), f"[green]{runs}[/]", f"[yellow]{cannot}[/]")
+        profiles = tuple(" ".join(row.cell.profile for row in standings[standing]) for standing in DRIVEN)
+        alike[arch, hypervisor, profiles].append(fs)
+    columns = ("profiles that run here", "that run in the lab", "that can't run here")
+    rows = table("arch", "hypervisor", "filesystems", *columns)
+    for (arch, hypervisor, profiles), filesystems in alike.items():
+        shown = [f"[{STYLES[standing]}]{text}[/]" for standing, text in zip(DRIVEN, profiles, strict=True)]
+        rows.add_row(arch, hypervisor, " ".join(filesystems), *shown)
     out = screen()
     out.print(f"Cells of {kernel}: arch-hypervisor-filesystem-profile\n")
     out.print(rows)
@@ -148,7 +154,7 @@ def _github(matrix: Matrix, found: list[Availability]) -> dict[str, list[dict[st
     jobs = [
         {"cell": str(row.cell), "name": matrix.short(row.cell), "kernel": row.cell.kernel, "arch": row.cell.arch,
          "runs_here": row.standing is Standing.RUNS}
-        for row in found if row.standing in (Standing.RUNS, Standing.CANNOT)
+        for row in found if row.standing in DRIVEN
     ]  # fmt: skip
     if len(jobs) > GITHUB_LIMIT:
         raise HarnessError(

@@ -79,7 +79,7 @@ def _measure_on_farm(lab: Lab, arguments: argparse.Namespace) -> int:
 
 def _measure(lab: Lab, arguments: argparse.Namespace) -> None:
     for cell in [lab.cell(name) for name in arguments.cell]:
-        for name in arguments.only or suite.KERNEL:
+        for name in arguments.only or suite.of_kernel():
             with subscribed(Progress()):
                 measured = suite.prepare(lab, cell, name, arguments.duration).take()
             if not arguments.forget:

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     for cell, program in asked:
         with subscribed(Progress()):
             result = lab.run(cell, program)
-        image, accelerator = lab.image(cell), lab.accelerator(cell)
+        image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
         verdict = result.verdict
         if arguments.json:
             print(json.dumps(evidence.summary(result, image, accelerator)))

@@ -70,7 +70,7 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
             try:
                 lab, cell = lab_of(order)
                 run = lab.run(cell, lab.program(cell, name))
-                image, accelerator = lab.image(cell), lab.accelerator(cell)
+                image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
                 line = line_of(_judged(order, lab, image, run))
                 passed = run.verdict.outcome is Outcome.PASSED
                 evidence_ = {} if passed else _evidence(lab, run, image, accelerator)
@@ -87,7 +87,7 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
             except HarnessError as error:
                 refused[order.cell, name] = str(error)
         if seconds:
-            lab.durations.record(cell, lab.accelerator(cell), seconds)
+            lab.durations.record(cell, lab.recorded_accelerator(cell), seconds)
     return Answer(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
 
 
@@ -130,7 +130,7 @@ def _lab_for(checkout: str) -> Lab:
 
 def _judged(order: Order, lab: Lab, image: Image, run: Run) -> Judged:
     taker, verdict, name = Taker(lab, image, order.run), run.verdict, run.program.name
-    expectation = expected(image.cell, name, lab.accelerator(image.cell))
+    expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
     wrong = complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
     return Judged(
         "unit", order.cell, name, str(verdict.outcome), not wrong, verdict.reason,

@@ -14,12 +14,17 @@ from harness.host import proof
 from harness.host.needs import NEEDS, Capability, surroundings, tried
 from harness.host.networks import NETWORKS, tried_network
 from harness.host.proof import Proof, proved
+from harness.inside import in_lab
 from harness.matrix import did_you_mean, host_arch
 from harness.patience import run_within
 
 ARCHES = ("x86_64", "aarch64")
 MINIMUM_QEMU = (7, 2)
 """Debian 12's, the oldest that this harness has been tried with; older ones may lack what templates need."""
+
+LAB_QEMU = {"x86_64": (10,)}
+"""The oldest QEMU that emulates a lab, by the lab's arch; where a host's is older, Debian's backport is fetched.
+7.2 emulates XSAVE wrongly where nested pages fault, which corrupts OSv's lists."""
 
 QEMU_PACKAGES = {"x86_64": "qemu-system-x86", "aarch64": "qemu-system-arm"}
 
@@ -74,6 +79,7 @@ class Host:
     def capabilities(self, kernels: Collection[str] = ("linux",)) -> list[Capability]:
         """Everything a host may have, what was found of it, and whether cells of these kernels must have it."""
         names = [f"{kind}-{arch}" for kind in ("qemu", "tcg", "kvm") for arch in ARCHES]
+        names += [f"lab-{arch}" for arch in LAB_QEMU]
         found = [self.capability(name) for name in (*names, *NEEDS, *NETWORKS)]
         found += surroundings(self.cpus(), self._cache.root)
         return [replace(row, required=not row.required_for.isdisjoint(kernels)) for row in found]
@@ -85,6 +91,8 @@ class Host:
             return self._qemu_capability(arch)
         if arch in ARCHES and kind in ("kvm", "tcg"):
             return self._accelerator_capability(arch, kind)
+        if kind == "lab" and arch in ARCHES:
+            return self._lab_capability(arch)
         if name not in NEEDS and name not in NETWORKS:
             raise HostError(f"There is no capability {name!r}.", did_you_mean(name, [*NEEDS, *NETWORKS]))
         if name not in self._tried:
@@ -128,6 +136,26 @@ class Host:
             "tcg": f"This QEMU is broken: reinstall {QEMU_PACKAGES[arch]}.",
         }[accelerator]
         return replace(row, found=proven.detail, present=proven.answered, cure="" if proven.answered else cure)
+
+    def _lab_capability(self, arch: str) -> Capability:
+        """Whether a VM whose KVM runs guests of `arch` can be emulated here; its parts are fetched by it."""
+        row = Capability(f"lab-{arch}", f"a lab for {arch}", f"{arch} guests on KVM where this host has none")
+        if in_lab():
+            return replace(row, found="this is one", cure="None is needed: KVM runs guests here.")
+        if arch not in LAB_QEMU or arch != host_arch():
+            return replace(row, found=f"there is none on {host_arch()}", cure="Use a host of that arch.")
+        try:
+            version = self.qemu(arch).version
+        except HostError:
+            version = ()
+        if version >= LAB_QEMU[arch]:
+            return replace(row, found=f"QEMU {'.'.join(map(str, version))} emulates one", present=True)
+        packages = self.capability("debian-packages")
+        needed = ".".join(map(str, LAB_QEMU[arch]))
+        if not packages.present:
+            found = f"QEMU {needed} is needed, and no newer one can be fetched: {packages.found}"
+            return replace(row, found=found, packages=packages.packages)
+        return replace(row, found=f"QEMU {needed} of Debian's packages emulates one", present=True)
 
 
 def _find_qemu(arch: str) -> Qemu:

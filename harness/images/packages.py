@@ -34,15 +34,16 @@ class Tree:
     versions: Mapping[str, str]
 
 
-def fetch(packages: Sequence[str], arch: str, cache: Cache) -> Tree:
+def fetch(packages: Sequence[str], arch: str, cache: Cache, backports: bool = False) -> Tree:
     """The named packages and all that they depend on, unpacked for `arch` (`x86_64`, `aarch64`).
 
-    The first fetch pins the versions for as long as the cache keeps it: a baseline must not move by itself.
+    With `backports` the suite's backports are preferred to what is in the suite. The first fetch pins the versions
+    for as long as the cache keeps it: a baseline must not move by itself.
     `OSV_HARNESS_DEBIAN_MIRROR` names another mirror, a dated one of snapshot.debian.org for instance.
     Raises `HostError` where mmdebstrap or Debian's keyring is missing, `BuildError` with apt's own words.
     """
-    parts = source_parts(packages, arch)
-    data = cache.get("debian", parts, lambda out: _extract(packages, arch, out))
+    parts = source_parts(packages, arch) | ({"backports": True} if backports else {})
+    data = cache.get("debian", parts, lambda out: _extract(packages, arch, backports, out))
     return Tree(data / "root", json.loads((data / "versions.json").read_text()))
 
 
@@ -56,7 +57,7 @@ def mirror() -> str:
     return os.environ.get("OSV_HARNESS_DEBIAN_MIRROR", MIRROR).rstrip("/")
 
 
-def _extract(packages: Sequence[str], arch: str, out: Path) -> None:
+def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> None:
     for program in ("mmdebstrap", "apt-get"):
         if shutil.which(program) is None:
             raise HostError(f"{program} is missing, which fetches Debian's packages.", f"Install {program}.")
@@ -67,6 +68,7 @@ def _extract(packages: Sequence[str], arch: str, out: Path) -> None:
         )
     root = out / "root"
     signed = f"deb [signed-by={KEYRING}] {mirror()}"
+    preferred = [f'--aptopt=APT::Default-Release "{SUITE}-backports"'] if backports else []
     command = [
         "mmdebstrap",
         "--variant=extract",
@@ -77,12 +79,14 @@ def _extract(packages: Sequence[str], arch: str, out: Path) -> None:
         # No status file is written where nothing is installed: the names of the kept .debs tell the versions.
         "--skip=cleanup/apt/cache",
         f"--architectures={ARCHITECTURES[arch]}",
+        *preferred,
         f"--include={','.join(packages)}",
         SUITE,
         str(root),
         f"{signed}/debian {SUITE} main",
         f"{signed}/debian {SUITE}-updates main",
         f"{signed}/debian-security {SUITE}-security main",
+        *([f"{signed}/debian {SUITE}-backports main"] if backports else []),
     ]
     publish("packages.fetching", " ".join(packages), f"{SUITE} {ARCHITECTURES[arch]} from {mirror()}")
     done = run_tied(command)

@@ -4,6 +4,7 @@ Loaded through its PVH entry it starts without firmware and without unpacking it
 second of every boot; and hypervisors that know no bzImage load it too.
 """
 
+import lzma
 import struct
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from harness.errors import BuildError
 SETUP_SECTORS = 0x1F1
 MAGIC = 0x202
 PAYLOAD = 0x248  # offset and length, from the end of the setup sectors
-# LZ4's legacy frame: the only one that the kernel's build uses. Debian packs amd64 kernels so since bookworm.
+# LZ4's legacy frame: the only one that the kernel's build uses. Debian packs its cloud kernels so since bookworm,
+# and the others with xz.
 LZ4_LEGACY = b"\x02\x21\x4c\x18"
+XZ = b"\xfd7zXZ\0"
 
 
 def unpack_vmlinux(bzimage: Path, out: Path) -> None:
@@ -26,9 +29,12 @@ def unpack_vmlinux(bzimage: Path, out: Path) -> None:
     start = (data[SETUP_SECTORS] + 1) * 512 + offset
     # The last four bytes are the unpacked length.
     payload, (unpacked,) = data[start : start + length - 4], struct.unpack_from("<I", data, start + length - 4)
-    if payload[:4] != LZ4_LEGACY:
-        raise BuildError(f"{bzimage} is not packed with LZ4.", "Choose a kernel package of Debian bookworm.")
-    elf = b"".join(_blocks(payload))
+    if payload.startswith(XZ):
+        elf = lzma.decompress(payload)
+    elif payload.startswith(LZ4_LEGACY):
+        elf = b"".join(_blocks(payload))
+    else:
+        raise BuildError(f"{bzimage} is packed with neither LZ4 nor xz.", "Choose a kernel of Debian bookworm.")
     if len(elf) != unpacked or elf[:4] != b"\x7fELF":
         raise BuildError(f"{bzimage} is damaged: {len(elf)} bytes came out, not {unpacked}.", "Fetch it again.")
     out.write_bytes(elf)

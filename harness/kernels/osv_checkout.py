@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.cache import digest_of
 from harness.errors import CheckoutError, HostError
+from harness.inside import checkout_state
 
 LANDMARKS = ("loader.cc", "scripts/build", "scripts/module.py", "conf/base.mk")
 """Files that every OSv checkout has had since its kernel configuration moved to conf/."""
@@ -86,7 +87,12 @@ class Checkout:
         return (self.root / "conf/Makefile").is_file()
 
     def state(self) -> State:
-        """What the checkout holds now; takes a fraction of a second where little is uncommitted."""
+        """What the checkout holds now; takes a fraction of a second where little is uncommitted.
+
+        In a lab it is what was found outside: it can't be changed there.
+        """
+        if known := checkout_state(self.root):
+            return State(**{**known, "changes": tuple(known["changes"])})
         parts, changes = _state(self.root)
         commit = str(parts["head"])
         try:

@@ -114,7 +114,7 @@ def _command_line(image: Image, command: str) -> str:
 
 def _program(lab: Lab, cell: Cell, program: App) -> Program:
     return Program(
-        program.name, program.command, LONGEST_BOOT * catalog.scale(lab.accelerator(cell)), program.cpus,
+        program.name, program.command, LONGEST_BOOT * catalog.scale(lab.recorded_accelerator(cell)), program.cpus,
         program.memory, prints=program.prints,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from harness.host import Host
+from harness.inside import recorded
 from harness.measure import Environment
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -23,7 +24,7 @@ def environment(host: Host, arch: str) -> Environment:
         cpu=_cpu(),
         cpus=host.cpus(),
         governor=_governor(),
-        accelerator=host.accelerator(arch),
+        accelerator=recorded(host.accelerator(arch)),
         emulator="QEMU " + ".".join(map(str, host.qemu(arch).version)),
         host_kernel=this.release,
         load=os.getloadavg()[0],

@@ -9,6 +9,7 @@ from harness.apps import App
 from harness.apps.run import image_of, run_app
 from harness.cell import Cell
 from harness.errors import CellError, HarnessError
+from harness.inside import in_lab
 from harness.lab import Lab
 from harness.launch import launch_of
 from harness.matrix import did_you_mean
@@ -47,10 +48,20 @@ KERNEL: dict[str, Callable[[Taker, App], list[Sample]]] = {
 }
 """What is measured of a kernel itself, the quickest first."""
 
+TAKEN_IN_A_LAB = ("size", "memory-used", "memory")
+"""What a lab's clock has no part in."""
+
+
+def of_kernel() -> list[str]:
+    """The measurements of a kernel itself that are taken here."""
+    return [name for name in KERNEL if not in_lab() or name in TAKEN_IN_A_LAB]
+
 
 def names(cell: Cell) -> list[str]:
     """The measurements of a cell: those of its kernel (`boot-cost`, …), each benchmark of its catalog
-    (`misc-ctxsw.so`) and each app that is loaded (`app-nginx`)."""
+    (`misc-ctxsw.so`) and each app that is loaded (`app-nginx`); in a lab those that no clock has a part in."""
+    if in_lab():
+        return of_kernel()
     loaded = [f"app-{name}" for name in apps.names_for(cell) if apps.app(name, cell).loads]
     # Benchmarks are shared objects, which only images without a launch mode have.
     benchmarks = [] if launch_of(cell) else [one.program.name for one in printed.benchmarks(cell.kernel, "tcg")]
@@ -87,12 +98,17 @@ def prepare(
     Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement, or if this host can't
     run the cell: its size can be measured all the same.
     """
+    if in_lab() and name not in TAKEN_IN_A_LAB:
+        raise CellError(
+            f"{name} is not measured in a lab: the clock of an emulation says nothing of a kernel.",
+            f"Measure it outside; here there are {', '.join(TAKEN_IN_A_LAB)}.",
+        )
     if name != "size":
         lab.check_runs(cell)
     if name in KERNEL:
         program = apps.app(SMALLEST, cell)
         return _of_kernel(Taker(lab, image_of(lab, cell, program)), program, name, boots)
-    for benchmark in printed.benchmarks(cell.kernel, lab.accelerator(cell)):
+    for benchmark in printed.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
         if benchmark.program.name == name and name in names(cell):
             taker = Taker(lab, lab.image(cell))
             return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))

@@ -45,7 +45,7 @@ def observe(
         console_closed=guest.closed,
         traced=watched is not None,
         aborted=bool(tracer and tracer.aborted),
-        abort_message=tracer.abort_message if tracer else "",
+        abort_message=tracer.abort_message if tracer else None,
         signalled=bool(tracer and tracer.signalled),
         halted=bool(tracer and tracer.halted),
         fault=fault,

@@ -4,7 +4,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from recording import Recorder
 from harness.errors import HarnessError
 from harness.hypervisors import hypervisor
 from harness.lab import Lab
-from harness.machine import Disk
+from harness.machine import Disk, Image
+from harness.source_lines import PROGRAMS as UNSTRIPPED
 
 # Helpers that assert: what failed is told as it is of a test.
 pytest.register_assert_rewrite("farm_processes", "network_guests", "rest_machines", "tap_run")
 
 PROGRAMS = Path(__file__).with_name("guest_programs")
+SOURCES = ("fault.c", "nested.cc", "unloaded.c")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,11 +54,11 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         pytest.skip(f"OSv for {arch} can't be built here: {error.happened}")
     disk, manifest = folder / "disk", folder / "manifest"
     flags = ["-shared", "-fPIC", "-O1", "-g", "-fno-builtin", "-Wall", "-Werror"]
-    headers = ["-I", str(lab.osv_root / "include")]
     # By their bare names, for that is what their assertions say.
-    for source, tool, more in (("fault.c", compiler, []), ("nested.cc", _compiler_of_cxx(compiler), headers)):
+    for source in SOURCES:
+        tool = compiler if source.endswith(".c") else _compiler_of_cxx(compiler)
         target = folder / Path(source).with_suffix(".so")
-        subprocess.run([tool, *flags, *more, "-o", str(target), source], cwd=PROGRAMS, check=True)
+        subprocess.run([tool, *flags, "-o", str(target), source], cwd=PROGRAMS, check=True)
     programs = sorted(folder.glob("*.so"))
     manifest.write_text("[manifest]\n" + "".join(f"/{path.name}: {path}\n" for path in programs))
     script = lab.osv_root / "scripts/gen-rofs-img.py"
@@ -64,10 +66,21 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with_faults = replace(
         image,
+        manifest=_manifest_with(image, programs, folder),
         disks=(*image.disks, Disk(disk)),
         cmdline=f"{image.cmdline} --mount-fs=rofs,/dev/vblk1,/tmp/faults",
     )
     return Recorder(with_faults, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
+
+
+def _manifest_with(image: Image, programs: Sequence[Path], folder: Path) -> Path:
+    """The image's list of files with our programs added, beside what is kept of the image's own."""
+    assert image.manifest
+    lines = "".join(f"/tmp/faults/{path.name}: {path}\n" for path in programs)
+    (made := folder / "usr.manifest").write_text(f"{image.manifest.read_text()}\n{lines}")
+    if (kept := image.manifest.parent / UNSTRIPPED).is_dir():
+        (folder / UNSTRIPPED).symlink_to(kept)
+    return made
 
 
 def _compiler_of_cxx(compiler: str) -> str:

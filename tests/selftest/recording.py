@@ -50,7 +50,7 @@ class Recording:
     because: str = ""
     status: int | None = None
     passed: tuple[str, ...] = ()
-    abort_message: str = ""
+    abort_message: str | None = None
     poweroff_caller: str = ""
     cause: str = ""
     ending: str = ""
@@ -87,7 +87,8 @@ def record(
 
 def _table(row: Mapping[str, Any]) -> str:
     """A TOML table; JSON's strings, numbers and lists are TOML's too."""
-    told = {key: value for key, value in row.items() if value not in (None, "", ())}
+    told = {key: value for key, value in row.items() if value not in (None, "", ()) or key == "abort_message"}
+    told = {key: value for key, value in told.items() if value is not None}
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in told.items()]
     return "\n[[console]]\n" + "\n".join(lines) + "\n"
 
@@ -176,7 +177,7 @@ class _Recorded(ExitTracer):
         self._main_runs = True
         self.passed, self.refused, self.programs, self.nested = [], [], [], []
         self.exit_status, self.exit_caller = None, ExitCaller.OWN
-        self.poweroff_caller = self.abort_message = ""
+        self.poweroff_caller, self.abort_message = "", None
 
     def fileno(self) -> int:
         return self._vm.told.fileno()

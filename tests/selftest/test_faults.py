@@ -155,7 +155,7 @@ LINUX = [
         outside=cut_control_line),
 ]  # fmt: skip
 
-FAULTS, NESTED = "/tmp/faults/fault.so", "/tmp/faults/nested.so"
+FAULTS, NESTED, UNLOADED = (f"/tmp/faults/{name}.so" for name in ("fault", "nested", "unloaded"))
 
 OSV = [
     Row("clean pass", "pass", "passed", PASSES),
@@ -211,12 +211,13 @@ OSV = [
     Row("prints a status that it does not return", "status-text", "failed",
         "no status but 0, and its console says: program /tmp/faults/fault.so returned 1"),
     Row("prints an exit that it does not make", "exit-text", "failed", "program exited with status 1"),
-    Row("aborts with words that can't be read", "abort-unreadable", "crashed", "its message can't be read",
+    Row("aborts with words that were never loaded", f"{UNLOADED} words", "crashed", "planted death",
         console_only="hung", because="it says nothing of it on the console"),
-    Row("aborts without a word", "abort-empty", "crashed", "abort: its message can't be read",
+    Row("assertion in a function, whose words were never loaded", f"{UNLOADED} assertion", "crashed",
+        "Assertion failed: found == 42 (unloaded.c: check_in_a_function: ",
+        console_only="hung", because="it says nothing of it on the console"),
+    Row("aborts without a word", "abort-empty", "crashed", "abort: without a message",
         console_only="crashed", because="the backtrace is on the console"),
-    Row("assertion in a function of the program", "assert-in-a-function", "crashed",
-        "Assertion failed: found == 42 (fault.c: check_in_a_function: "),
     Row("the kernel is reset where it should power off", "breaks-poweroff", "guest_ended",
         "status 0; the guest did not end cleanly: it was reset", arch="x86_64"),
     Row("two programs, the second of which fails", f"{FAULTS} pass; {FAULTS} return 1", "failed", "status 1"),

@@ -70,6 +70,7 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(TRACED, aborted=True, abort_message="a == c", faults=(REGISTERS,)), "crashed", "abort: a == c"),
         (replace(TRACED, aborted=True, abort_message="a == b", faults=(ASSERTION,)), "crashed", "assertion: a =="),
         (replace(TRACED, aborted=True), "crashed", "its message can't be read"),
+        (replace(TRACED, aborted=True, abort_message="", faults=(REGISTERS,)), "crashed", "without a message"),
         (replace(PASSED, aborted=True, traced=True), "crashed", "its message can't be read"),
         (replace(TRACED, booted=False, aborted=True, abort_message="no clock"), "boot_failed", "no clock"),
         (replace(TRACED, signalled=True, faults=(SIGNAL,), ending=POWERED_OFF), "crashed", "Uncaught signal 15"),

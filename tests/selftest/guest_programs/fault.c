@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 static long number;
-static int argc_seen;
 
 static void say(const char *text)
 {
@@ -87,14 +86,6 @@ static void triple_fault(void)
 /* abort(const char *, ...), which the kernel's own assertions call. */
 void abort_with(const char *format, ...) __asm__("_Z5abortPKcz");
 
-/* Pages of the program's file that nothing but abort() reads, which can't load them any more. */
-static const char never_loaded[8192] __attribute__((aligned(4096))) = {[4096] = 'd', 'e', 'a', 'd'};
-
-__attribute__((noinline)) static void check_in_a_function(long found)
-{
-    assert(found == 42);
-}
-
 static void turn_off_by_the_port(void)
 {
 #ifdef __x86_64__
@@ -154,7 +145,6 @@ static int run(const char *kind)
 {
 #define KIND(name) if (!strcmp(kind, name))
     KIND("pass") say("OK\n");
-    KIND("return") return number;
     KIND("exit") exit(number);
     KIND("thread-exit") { start(exit_from_here); do_nothing_for_ever(); }
     KIND("prints-fail") say("FAIL: this is ordinary text\nFAILED 3 of 3\nERROR\n");
@@ -189,9 +179,7 @@ static int run(const char *kind)
     KIND("load-failure-text") say("expected: Failed to load object: /tmp/faults/fault.so. Powering off.\n");
     KIND("status-text") say("program /tmp/faults/fault.so returned 1\n");
     KIND("exit-text") say("program exited with status 1\n");
-    KIND("abort-unreadable") abort_with(never_loaded + 4096);
     KIND("abort-empty") abort_with("");
-    KIND("assert-in-a-function") check_in_a_function(argc_seen);
     KIND("breaks-poweroff") break_poweroff();
     KIND("no-newline") say("this line has no end");
     KIND("garbage") garbage();
@@ -202,8 +190,8 @@ static int run(const char *kind)
 
 int main(int argc, char **argv)
 {
-    argc_seen = argc;
     number = argc > 2 ? atol(argv[2]) : 0;
+    long status = number; /* its own: programs that run at once share their variables */
     usleep(300000); /* for the kernel's own last words about its boot, which would stand among others */
-    return run(argc > 1 ? argv[1] : "");
+    return argc > 1 && !strcmp(argv[1], "return") ? status : run(argc > 1 ? argv[1] : "");
 }

@@ -3,11 +3,19 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <unistd.h>
+#include <unordered_map>
 #include <vector>
 
-#include <osv/run.hh>
+// As OSv's include/osv/run.hh declares it.
+namespace osv {
+class application;
+std::shared_ptr<application> run(std::string path, std::vector<std::string> args, int *return_code,
+                                 bool new_program = false,
+                                 const std::unordered_map<std::string, std::string> *env = nullptr);
+}
 
 int main(int argc, char **argv)
 {

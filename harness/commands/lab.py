@@ -1,0 +1,77 @@
+"""Run a command of the harness, or any other, in a VM whose KVM runs guests; without one, a shell in it."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.commands import COMMANDS
+from harness.commands._prepared import prepared
+from harness.errors import HarnessError
+from harness.events import subscribed
+from harness.matrix import host_arch
+from harness.nested_kvm.machine import Hardware
+from harness.nested_kvm.session import MEMORY, check
+from harness.nested_kvm.session import run as run_in_lab
+from harness.report.progress import Progress
+
+MOST_CPUS = 4
+"""By default: each is a thread of QEMU's, and costs memory for what it translates."""
+
+HEARD = {*COMMANDS, "pytest"} - {"boot"}
+"""Commands of which lines are shown, safely; any other has the terminal to itself, if there is one."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How big the VM is; what it runs stands after ` -- `."""
+    parser.usage = "osv-harness lab [options] [-- COMMAND]"
+    parser.set_defaults(command=[])
+    parser.add_argument("--arch", default="", help="the arch of its KVM and its guests (default: this host's)")
+    cpus = f"(default: as this host has, up to {MOST_CPUS})"
+    parser.add_argument("--cpus", type=int, default=0, metavar="N", help=cpus)
+    parser.add_argument("--memory", type=int, default=MEMORY, metavar="MIB", help=f"(default: {MEMORY})")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run it; ends with the command's status."""
+    command: list[str] = arguments.command
+    at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if not command and not at_terminal:
+        raise HarnessError("No command is named, and a shell wants a terminal.", "osv-harness lab -- COMMAND")
+    terminal = at_terminal and (not command or command[0] not in HEARD)
+    hardware = Hardware(arguments.cpus or _cpus(), arguments.memory)
+    return _run(command, arguments.arch or host_arch(), hardware, arguments.osv_root, terminal)
+
+
+def run_pytest(words: Sequence[str], checkout: Path | None) -> int:
+    """Run a pytest with these words in a lab of this host's arch; its status. Raises what `run` raises."""
+    named = os.environ.get("OSV_ROOT")
+    checkout = checkout or (Path(named) if named else None)
+    return _run(["pytest", *words], host_arch(), Hardware(_cpus(), MEMORY), checkout)
+
+
+def _run(
+    command: Sequence[str], arch: str, hardware: Hardware, checkout: Path | None, terminal: bool = False
+) -> int:
+    check(arch, hardware)
+    checkout = checkout and checkout.absolute()
+    with subscribed(Progress()):
+        sound = prepared(command, checkout)
+        return run_in_lab(words_of(command), arch, hardware, checkout, terminal, sound)
+
+
+def _cpus() -> int:
+    return min(MOST_CPUS, len(os.sched_getaffinity(0)))
+
+
+def words_of(command: Sequence[str]) -> list[str]:
+    """The words that run it: those of the harness's own commands begin with this Python."""
+    if not command:
+        return [shutil.which("bash") or "/bin/sh", "-i"]
+    if command[0] == "osv-harness":
+        command = command[1:]
+    elif command[0] not in COMMANDS:
+        return list(command)
+    return [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())", *command]

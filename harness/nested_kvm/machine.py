@@ -1,0 +1,88 @@
+"""The VM of a lab as QEMU's command line, and its process with the lines that it is spoken to by."""
+
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.hypervisors._child import Child
+from harness.kernels.linux_clock import clock_parameter
+from harness.nested_kvm.emulator import Emulator
+
+MACHINES = {"x86_64": ("q35", "EPYC,+svm")}
+"""The board and the cpu, by the lab's arch. OSv and Firecracker were seen to run on EPYC's SVM."""
+
+PORTS = ("control", "stdout", "stderr")
+LINES = (*PORTS, "terminal", "console")
+FIRST_SHARE = 8
+"""The number of the PCI slot from which shares have theirs, eight in each."""
+
+QUIET = (
+    "quiet loglevel=4 panic=-1 edd=off nokaslr mitigations=off init_on_alloc=0 lsm= audit=0 cryptomgr.notests "
+    "no_timer_check noreplace-smp tsc=reliable"
+)
+"""What makes a boot short under TCG; `kernels.linux.command_line` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """How many cpus the VM has, and how much memory in MiB."""
+
+    cpus: int
+    memory: int
+
+
+def command_line(
+    emulator: Emulator, arch: str, hardware: Hardware, kernel: Path, initrd: Path, shares: Mapping[str, Path],
+    out: Path, lines: Mapping[str, int],
+) -> list[str]:  # fmt: skip
+    """QEMU's words. `shares` maps tags to folders that are shown read-only; `out` is the one that is written;
+    `lines` are the descriptors of QEMU's ends of the sockets. No network, and nothing that listens."""
+    board, cpu = MACHINES[arch]
+    args = [*emulator.command, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"]
+    args += ["-M", board, "-accel", "tcg,thread=multi", "-cpu", cpu]
+    args += ["-smp", str(hardware.cpus), "-m", f"{hardware.memory}M"]
+    args += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+    args += ["-kernel", str(kernel), "-initrd", str(initrd)]
+    args += ["-append", f"console=ttyS0 {QUIET} {clock_parameter()}"]
+    for name in LINES:
+        args += ["-chardev", f"socket,id={name},fd={lines[name]}"]
+    args += ["-serial", "chardev:console", "-device", "virtio-serial-pci,max_ports=8"]
+    args += ["-device", "virtconsole,chardev=terminal,nr=0"]
+    for name in PORTS:
+        args += ["-device", f"virtserialport,chardev={name},name=org.osv-harness.{name}"]
+    rows = [(tag, folder, ",readonly=on") for tag, folder in shares.items()]
+    for number, (tag, folder, more) in enumerate([*rows, ("out", out, "")]):
+        slot, function = divmod(number, 8)
+        at = f"{FIRST_SHARE + slot:#x}.{function}" + (",multifunction=on" if function == 0 else "")
+        path = str(folder).replace(",", ",,")
+        args += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{more}"]
+        args += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag},addr={at}"]
+    return args
+
+
+class Vm:
+    """A running lab. It dies with the thread that started it, whatever kills that."""
+
+    def __init__(
+        self, emulator: Emulator, arch: str, hardware: Hardware, kernel: Path, initrd: Path,
+        shares: Mapping[str, Path], out: Path,
+    ) -> None:  # fmt: skip
+        """Raises `HostError` where it can't be started."""
+        with ExitStack() as stack:
+            pairs = {name: socket.socketpair() for name in LINES}
+            theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
+            self.lines = {name: mine for name, (mine, _) in pairs.items()}
+            command = command_line(emulator, arch, hardware, kernel, initrd, shares, out, theirs)
+            self.process = Child("the lab's QEMU", command, None, [*theirs.values()], emulator.environment)
+
+    def tell(self, line: str) -> None:
+        """Say a line to the lab's init."""
+        self.lines["control"].sendall(f"{line}\n".encode())
+
+    def close(self) -> None:
+        """End it."""
+        self.process.close()
+        for line in self.lines.values():
+            line.close()

@@ -1,0 +1,145 @@
+"""Runs one command in a lab of its own, from the packages that it needs to the files that it wrote."""
+
+import errno
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.cache import Cache
+from harness.errors import HarnessError, HostError
+from harness.host import Host
+from harness.inside import VARIABLE, in_lab
+from harness.kernels.osv_checkout import Checkout
+from harness.nested_kvm import initramfs
+from harness.nested_kvm.bringing import bring, merge
+from harness.nested_kvm.code import code
+from harness.nested_kvm.emulator import emulator
+from harness.nested_kvm.kernel import kernel
+from harness.nested_kvm.machine import MACHINES, Hardware, Vm
+from harness.nested_kvm.relay import Relay
+from harness.nested_kvm.view import View, view
+from harness.scratch import scratch_folder
+
+PASSED = re.compile(r"LANG|LC_\w+|TERM|TZ|COLUMNS|NO_COLOR|PYTHONPATH|PYTEST_ADDOPTS|OSV_ROOT|OSV_HARNESS_\w+")
+"""The variables that a lab's command inherits; no other, for some are secrets."""
+
+MEMORY = 5120  # MiB
+LEAST_MEMORY = 1536  # MiB
+OWN = 512
+"""MiB that QEMU needs beside the lab's memory: what it translates, and itself."""
+
+MEMINFO = Path("/proc/meminfo")
+
+
+def run(
+    command: Sequence[str], arch: str, hardware: Hardware, checkout: Path | None, terminal: bool = False,
+    sound: Iterable[Path] = (),
+) -> int:  # fmt: skip
+    """The status with which the command ended in a lab of `arch`, with its output on ours.
+
+    `checkout` is OSv's, and `sound` are the entries of the cache that need not be read again. With `terminal` our
+    terminal is the command's. What it wrote where it ran comes to where we are. Raises
+    `HostError` or `BuildError` where there can be no lab, or it came to an end before its command.
+    """
+    check(arch, hardware)
+    cache = Cache()
+    qemu, linux = emulator(arch, Host(cache), cache), kernel(arch, cache)
+    seen = view(command, Path.cwd(), cache.root.absolute(), checkout, code(cache))
+    handed = {"checkouts": _states(checkout), "sound": sorted(sound)}
+    try:
+        with scratch_folder("osv-harness-lab-") as scratch:
+            out, initrd = scratch / "out", scratch / "initrd"
+            out.mkdir()
+            initramfs.write(initrd, linux, seen, command, _environment(arch, seen), terminal, handed)
+            vm = Vm(qemu, arch, hardware, linux / "kernel", initrd, initramfs.tags(seen), out)
+            return _run_in(vm, out, seen, terminal)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise HostError(
+            f"There is no space left in {os.environ.get('TMPDIR', '/tmp')}, where a lab keeps what it writes.",
+            "Free some, or name another folder in TMPDIR.",
+        ) from error
+
+
+def check(arch: str, hardware: Hardware) -> None:
+    """Raise `HostError` where no lab of the arch, or of this size, can be."""
+    if in_lab():
+        raise HostError("This is a lab, and there is none in a lab.", "Run the command as it is: KVM works here.")
+    if arch not in MACHINES:
+        raise HostError(f"There is no lab of {arch}.", f"There is one of {', '.join(MACHINES)}.")
+    if hardware.memory < LEAST_MEMORY:
+        raise HostError(f"A lab of {hardware.memory} MiB is too small.", f"Give --memory {LEAST_MEMORY} or more.")
+    free = _free_memory()
+    if hardware.memory + OWN > free:
+        fits = max(0, free - OWN) // 256 * 256
+        smaller = f"Give --memory {fits}, or end" if fits >= LEAST_MEMORY else "End"
+        raise HostError(
+            f"A lab of {hardware.memory} MiB has no room: this host has {free} MiB of memory free.",
+            f"{smaller} what else uses memory here.",
+        )
+
+
+def _free_memory() -> int:
+    """MiB that can be used without swapping: the host's, or what is left of the cgroup's."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", MEMINFO.read_text(), re.MULTILINE)
+    free = int(found[1]) // 1024 if found else sys.maxsize
+    try:
+        group = Path("/sys/fs/cgroup")
+        left = int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # none, or no limit
+        return free
+    return min(free, left >> 20)
+
+
+def _states(checkout: Path | None) -> Mapping[str, object]:
+    """The state of the checkout, by its folder. One that can't be read is told of by who asks for it there."""
+    if checkout is None:
+        return {}
+    with suppress(HarnessError):
+        return {str(checkout): asdict(Checkout(checkout).state())}
+    return {}
+
+
+def _run_in(vm: Vm, out: Path, seen: View, terminal: bool) -> int:
+    relay = Relay(vm, terminal)
+    try:
+        with closing(vm):
+            status = relay.run()
+    finally:
+        _bring(out, seen)
+    if relay.unsaved:
+        raise HostError(
+            f"The command ended with status {status}, and not all that it wrote came out: {relay.unsaved}.",
+            f"Free some space in {out.parent.parent}, or name another folder in TMPDIR.",
+        )
+    return status
+
+
+def _bring(out: Path, seen: View) -> None:
+    if (out / "folder").is_dir():
+        bring(out / "folder", seen.cwd)
+    if (history := out / initramfs.HISTORY.name).exists():
+        merge(history)
+
+
+def _environment(arch: str, seen: View) -> Mapping[str, str]:
+    """What the command finds in its environment."""
+    kept = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
+    tools = str(Path(sys.executable).parent)
+    kept.setdefault("COLUMNS", str(shutil.get_terminal_size((160, 24)).columns))
+    return kept | {
+        VARIABLE: arch,
+        "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+        "HOME": "/lab/home",
+        "TMPDIR": "/lab/tmp",
+        "PWD": str(seen.cwd),
+        "OSV_HARNESS_CACHE": str(seen.writable[0]),
+        "OSV_HARNESS_HISTORY": str(initramfs.HISTORY),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

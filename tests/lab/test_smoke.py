@@ -1,0 +1,90 @@
+"""What `tox -e lab` runs in a lab: guests on its KVM, on each of its machines, that end well, crash and hang.
+
+All that it boots is built before the lab starts, for nothing is built in it.
+"""
+
+import platform
+import shutil
+import time
+from contextlib import closing
+
+import pytest
+
+from harness.cell import Cell
+from harness.errors import HarnessError
+from harness.guest import Guest
+from harness.hypervisors import Cause, hypervisor
+from harness.inside import in_lab
+from harness.lab import Lab
+from harness.machine import Machine
+from harness.programs import Program, Run
+from harness.verdict import Outcome
+
+pytestmark = pytest.mark.skipif(not in_lab(), reason="this is no lab: `tox -e lab`, or pytest with --lab")
+
+LINUX = f"linux:{platform.machine()}-qemu-rofs"
+MACHINES = [LINUX, f"linux:{platform.machine()}-qemu_microvm-rofs"]
+OSV = [f"osv:{platform.machine()}-qemu-rofs", f"osv:{platform.machine()}-qemu_microvm-rofs"]
+ENOUGH = 300.0  # seconds: what no guest but one that hangs is to need
+HANG = 10.0  # seconds that one that hangs is watched for
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_guest_of_linux_passes(lab: Lab, name: str) -> None:
+    cell = lab.cell(name)
+    assert lab.accelerator(cell) == "kvm"
+    run = _run(lab, cell, "uname -r")
+    assert run.verdict.outcome is Outcome.PASSED, _told(run)
+    assert run.origin == "forked"
+    assert "kvm" in run.command
+    assert lab.recorded_accelerator(cell) == "kvm in a lab"
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome", "reason"),
+    [
+        ("exit 3", Outcome.FAILED, "status 3"),
+        ("echo c > /proc/sysrq-trigger", Outcome.CRASHED, "Kernel panic - not syncing: sysrq triggered crash"),
+        ("sleep 1000", Outcome.HUNG, "nothing ran any more"),
+    ],
+    ids=["fails", "crashes", "hangs"],
+)
+def test_what_goes_wrong_is_told_as_outside(lab: Lab, command: str, outcome: Outcome, reason: str) -> None:
+    run = _run(lab, lab.cell(LINUX), command, HANG if outcome is Outcome.HUNG else ENOUGH)
+    assert (run.verdict.outcome, reason in run.verdict.reason) == (outcome, True), _told(run)
+
+
+@pytest.mark.parametrize("name", OSV)
+def test_osv_says_hello(lab: Lab, name: str) -> None:
+    """The image is one that was built outside."""
+    if lab.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    cell = lab.cell(name)
+    try:
+        program = lab.program(cell, "tst-hello.so")
+    except HarnessError as error:
+        pytest.skip(f"its image was not built outside: {error.happened}")
+    run = lab.run(cell, program)
+    assert b"Hello" in bytes(run.transcript.raw), _told(run)
+    assert run.verdict.outcome is Outcome.PASSED, _told(run)
+
+
+def test_firecracker_boots_debians_kernel(lab: Lab) -> None:
+    if shutil.which("firecracker") is None:
+        pytest.skip("firecracker is not in PATH")
+    image = lab.image(lab.cell(LINUX))
+    machine = Machine(image, f"{image.cmdline} -- reboot -f", 1, 256, "kvm")
+    with closing(hypervisor("firecracker").start(machine)) as vm, Guest(machine, vm) as guest:
+        vm.resume()
+        assert guest.wait(lambda: guest.closed, time.monotonic() + ENOUGH), bytes(guest.transcript.raw)[-2000:]
+        ending = vm.ending()
+        assert ending is not None
+        assert ending.cause is Cause.POWERED_OFF
+
+
+def _run(lab: Lab, cell: Cell, command: str, limit: float = ENOUGH) -> Run:
+    return lab.runner(cell).run(Program("smoke", command, limit))
+
+
+def _told(run: Run) -> str:
+    return f"{run.verdict.reason}\n{bytes(run.transcript.raw)[-2000:].decode(errors='replace')}"

@@ -6,6 +6,7 @@ A file of the host is only asked where it is what the guest has loaded, by the b
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ from harness.console.transcript import printable
 PROGRAMS = "programs"
 """The folder beside an image's manifest with the unstripped files of what that names by a relative path."""
 
+BUILD_TREE = re.compile(r"^/.*/trees/[^/]+/src/")
 TOOL = "addr2line"
 TOOL_SECONDS = 60
 UNKNOWN = "??"
@@ -167,6 +169,7 @@ def _ask(file: Path, offsets: Sequence[int]) -> list[tuple[str, str]]:
 
 
 def _short(source: str) -> str:
-    """A file as it is named in its tree, without the folder that it was built in."""
+    """A file as it is named in its checkout, without the build tree's folder."""
     path, colon, line = source.partition(" (discriminator")[0].rpartition(":")
-    return f"{os.path.normpath(path)}{colon}{line}" if path and path[0] != "?" else source
+    known = bool(path) and path[0] != "?"
+    return f"{BUILD_TREE.sub('', os.path.normpath(path))}{colon}{line}" if known else source

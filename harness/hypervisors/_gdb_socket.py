@@ -1,4 +1,4 @@
-"""A guest's debug socket, which the harness holds, as one that a gdb can join: in a folder that only this user sees."""
+"""A guest's debug socket, which the harness holds, as one that gdb can join, in a folder that others can't see."""
 
 import select
 import socket

@@ -56,8 +56,8 @@ class Program:
 class Run:
     """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass.
 
-    `notes` are sentences about how the verdict was reached that a person is to see whatever it is. `objects` are the
-    files that the guest had loaded, `threads` is what its threads did, as text.
+    `notes` are sentences about how the verdict was reached that a person is to see whatever it is. `objects` are
+    the files that the guest had loaded, `threads` is what its threads did, as text.
     """
 
     program: Program

@@ -1,8 +1,8 @@
-"""Runs inside gdb, not in the harness: prints every thread of the guest of OSv that gdb is joined to.
+"""Runs inside gdb, not in the harness: says of every thread of the guest of OSv that gdb joins what it does.
 
-What an OSv is like its own `scripts/loader.py` knows, of the commit that was built; this file loads it, asks it for
-the threads, and prints what it finds as plain lines. Whatever can't be read costs its own line and no other: the
-guest has died, or hangs, and its memory may be anything. `OSV_HARNESS_GDB` names the inputs as JSON.
+OSv's own `scripts/loader.py` knows what OSv is like, as of the commit that was built. This file loads that, asks
+it for the threads, and writes what it finds as plain lines. Whatever can't be read costs its own line and no
+other: the guest has died, or hangs, and its memory may be anything. `OSV_HARNESS_GDB` holds the inputs as JSON.
 """
 
 import json
@@ -10,32 +10,47 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import gdb  # type: ignore[import-not-found]
+import gdb  # type: ignore[import-untyped]
 
 FRAMES = 40
 TRACES = 100
-SCHEDULER = frozenset(
-    {
-        "arch-switch.hh", "sched.cc", "sched.hh", "sched.S", "mutex.hh", "mutex.cc", "mutex.c", "mutex.h", "psci.cc",
-        "lockfree_mutex.cc", "wait_record.hh", "waitqueue.cc", "waitqueue.hh", "preempt-lock.hh", "irqlock.hh",
-    }
+WAITING = (
+    "sched::thread::", "sched::cpu::schedule", "sched::cpu::reschedule", "waiter::", "wait_object", "lockfree::",
+    "std::", "thread_main",
 )  # fmt: skip
-"""Files that every waiting thread stands in, which do not say what it waits for."""
+"""How functions are named that every waiting thread is in, and that don't say what it waits for."""
+
+NOISE = ("std::__invoke", "std::_Function_handler")
+"""How functions are named through which the compiler calls another, and that say nothing."""
 
 given = json.loads(os.environ["OSV_HARNESS_GDB"])
+out = Path(given["out"]).open("a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+
+
+def say(text: str) -> None:
+    """Tell the harness; gdb's own output is its own."""
+    out.write(text)
 
 
 def load() -> dict[str, Any]:
     """Names of OSv's script, run as gdb itself would where the kernel's file lies in OSv's build."""
-    folder = given["scripts"]
-    kernel = os.path.join(os.path.dirname(folder), "build", f"release.{given['arch']}", "loader.elf")
-    gdb.current_objfile = lambda: types.SimpleNamespace(filename=kernel)
-    path = os.path.join(folder, "loader.py")
-    names: dict[str, Any] = {"__name__": "__main__", "__file__": path, "sys": sys, "gdb": gdb}
-    with open(path) as file:
-        exec(compile(file.read(), path, "exec"), names)
+    folder = Path(given["scripts"])
+    kernel = str(folder.parent / "build" / f"release.{given['arch']}" / "loader.elf")
+    lists: dict[str, Any] = {
+        "pretty_printers": [],
+        "type_printers": [],
+        "xmethods": [],
+        "frame_filters": {},
+        "frame_unwinders": [],
+    }
+    gdb.current_objfile = lambda: types.SimpleNamespace(filename=kernel, **lists)
+    path = folder / "loader.py"
+    names: dict[str, Any] = {"__name__": "__main__", "__file__": str(path), "sys": sys, "gdb": gdb}
+    exec(compile(path.read_text(), str(path), "exec"), names)
     return names
 
 
@@ -70,26 +85,29 @@ def place(frame: Any) -> str:
     return f"{frame.name() or '??'} ({where})"
 
 
-def waits_for(osv: dict[str, Any], stack: list[Any]) -> str:
-    """The first place that is not the scheduler's, and whose mutex or end it waits for where that can be read."""
+def waits_in(stack: list[Any]) -> str:
+    """The innermost function that is not the scheduler's, and the thread that it waits for where that is known."""
     more = ""
     for frame in stack:
-        name = frame.name() or ""
-        if name.endswith("mutex::lock") and not more:
-            more = told(lambda frame=frame: owner(osv, frame.read_var("this")), "")
-        if name.startswith("sched::thread::join"):
-            return f"the end of {told(lambda frame=frame: named(frame.read_var('this')))}"
-        sal = frame.find_sal()
-        inside = sal.symtab is not None and os.path.basename(sal.symtab.filename) in SCHEDULER
-        if name and not inside:
+        name = frame.name() or "??"
+        if name.startswith("lockfree::mutex::lock") and not more:
+            more = told(partial(owner, frame), "")
+        if name.startswith("sched::thread::join") and not more and (joined := told(partial(whose, frame), "")):
+            more = f", for the end of {joined}"
+        if not name.startswith(WAITING):
             return place(frame) + more
-    return "?"
+    return "the scheduler"
 
 
-def owner(osv: dict[str, Any], mutex: Any) -> str:
-    """Who holds a mutex."""
-    holder = mutex["owner"]["_M_b"]["_M_p"]
-    return f", a mutex that {named(holder)} holds" if holder else ""
+def whose(frame: Any) -> str:
+    """The thread that a frame's function is called for."""
+    return named(frame.read_var("this"))
+
+
+def owner(frame: Any) -> str:
+    """Who holds the mutex that a frame's function is to lock."""
+    holder = frame.read_var("this")["owner"]["_M_b"]["_M_p"]
+    return f", for a mutex that {named(holder)} holds" if holder else ""
 
 
 def named(thread: Any) -> str:
@@ -103,18 +121,19 @@ def show(osv: dict[str, Any], thread: Any, state: Any) -> None:
         status = told(lambda: osv["thread_status"](thread).rpartition("::")[2])
         cpu = told(lambda: osv["thread_cpu"](thread)["id"])
         stack = list(frames())
-        line = f"{told(lambda: named(thread.address), 'a thread')}, {status}, cpu {cpu}"
+        words = [told(lambda: named(thread.address), "a thread"), status, f"cpu {cpu}"]
         if status == "waiting":
-            line += f", waits for {waits_for(osv, stack)}"
-        gdb.write(f"{line}\n")
-        if timers := told(lambda: show_timers(osv, thread), ""):
-            gdb.write(f"    timers: {timers}\n")
+            words.append(f"in {told(partial(waits_in, stack))}")
+        if due := told(lambda: timers(osv, thread), ""):
+            words.append(f"until {due}")
+        say(", ".join(words) + "\n")
         for frame in stack:
-            gdb.write(f"    {frame.pc():#x}  {told(lambda frame=frame: place(frame))}\n")
-        gdb.write("\n")
+            if not (frame.name() or "").startswith(NOISE):
+                say(f"    {frame.pc():#x}  {told(partial(place, frame))}\n")
+        say("\n")
 
 
-def show_timers(osv: dict[str, Any], thread: Any) -> str:
+def timers(osv: dict[str, Any], thread: Any) -> str:
     """When the thread's timers are due, in seconds of the guest's clock."""
     due = [int(timer["_time"]["__d"]["__r"]) / 1e9 for timer in osv["intrusive_list"](thread["_active_timers"])]
     return ", ".join(f"{seconds:.6f} s" for seconds in due[:8])
@@ -127,9 +146,21 @@ def show_traces(osv: dict[str, Any]) -> None:
     except (RuntimeError, gdb.error, ValueError):
         return
     form = osv["BacktraceFormatter"](osv["symbol_resolver"], osv["symbol_formatter"], True)
-    gdb.write(f"The last {len(last)} tracepoints:\n" if last else "")
+    say(f"The last {len(last)} tracepoints:\n" if last else "")
     for trace in last:
-        gdb.write(f"{trace.format(form)}\n")
+        say(f"{trace.format(form)}\n")
+
+
+def by_status(osv: dict[str, Any], state: Any, thread: Any) -> Any:
+    """The vCPU that runs the thread on another stack than its own: that of an exception."""
+    if not osv["thread_status"](thread).endswith("running"):
+        return None
+    return state.cpu_list.get(int(osv["thread_cpu"](thread)["id"]))
+
+
+def is_kernels(thread: Any) -> bool:
+    """Whether it is no program's."""
+    return told(lambda: bool(thread["_app_runtime"]["_M_ptr"])) != "True"
 
 
 def main() -> None:
@@ -137,18 +168,24 @@ def main() -> None:
     for file, base in given["objects"]:
         gdb.execute(f"add-symbol-file {file} -o {base:#x}", to_string=True)
     gdb.execute(f"target remote {given['socket']}", to_string=True)
+    gdb.execute("set language c++", to_string=True)  # whatever the function is written in that it stands in
     osv = load()
     state = osv["vmstate"]()
-    threads = sorted(state.thread_list, key=lambda one: told(lambda: not one["_app_runtime"]["_M_ptr"]) != "False")
-    gdb.write(f"{len(threads)} threads\n\n")
+    by_stack = state.cpu_from_thread
+    state.cpu_from_thread = lambda thread: by_stack(thread) or by_status(osv, state, thread)
+    threads = sorted(state.thread_list, key=is_kernels)
+    say(f"{len(threads)} threads\n\n")
     for thread in threads:
         try:
             show(osv, thread, state)
         except (gdb.error, RuntimeError) as error:
-            gdb.write(f"    a thread that can't be read: {error}\n\n")
-        gdb.flush()
+            say(f"    a thread that can't be read: {error}\n\n")
     show_traces(osv)
     gdb.execute("disconnect", to_string=True)
 
 
-main()
+try:
+    main()
+except Exception as error:
+    say(f"Threads can't be read any further: {type(error).__name__}: {error}\n")
+    raise

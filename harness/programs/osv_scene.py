@@ -1,5 +1,8 @@
-"""What is looked at in a guest of OSv that did not end as it should, while it still stands: where it met its fault,
-what it has loaded, what its threads do. What can't be read is left out, and costs no verdict."""
+"""What is looked at in a guest of OSv that did not end as it should, while it still stands.
+
+That is where it met its fault, what it has loaded, and what its threads do. What can't be read is left out, and
+costs no verdict.
+"""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +15,7 @@ from harness.programs import Run
 from harness.programs.osv_fault import Fault, fault_of
 from harness.programs.osv_objects import loaded_objects
 from harness.programs.osv_threads import threads
-from harness.source_lines import LoadedObject, Place, SourceLines
+from harness.source_lines import LoadedObject, SourceLines
 from harness.symbols import Symbols
 from harness.verdict import Outcome
 
@@ -34,7 +37,9 @@ class Scene:
             return ""
         found = None
         with suppress(HypervisorError):
-            found = fault_of(self._tracer.hold(), self._symbols, self._image.cell.arch, self._is_code)
+            gdb = self._tracer.hold()
+            stack = self._tracer.stack_at_abort or self._tracer.stack_now()
+            found = fault_of(gdb, self._symbols, self._image.cell.arch, stack, self._is_code)
         return self._told(found) if found else ""
 
     def described(self, run: Run) -> Run:
@@ -66,6 +71,5 @@ class Scene:
         if fault.caller is not None:  # a return address stands behind its call
             (place,) = lines.at([fault.caller - 1])
             return f"a call of address {fault.pc:#x} in {place}"
-        place_: Place
-        (place_,) = lines.at([fault.pc])
-        return f"{fault.kind}{about}, in {place_}"
+        (place,) = lines.at([fault.pc])
+        return f"{fault.kind}{about}, in {place}"

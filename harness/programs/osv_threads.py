@@ -8,11 +8,12 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from subprocess import TimeoutExpired
+from time import monotonic
 
 from harness.console.transcript import printable
 from harness.hypervisors._gdb_socket import gdb_socket
@@ -22,7 +23,7 @@ from harness.source_lines import LoadedObject, SourceLines
 from harness.tied import tied_group
 
 SCRIPT = Path(__file__).with_name("osv_gdb_script.py")
-SECONDS = 60.0
+SECONDS, LONGEST_SECONDS = 60.0, 240.0  # of gdb's own time, and of the clock on the wall
 LONGEST = 1 << 20  # bytes of what is said
 ARCHES = {"x86_64": "x64", "aarch64": "aarch64"}
 NAMES = {"x86_64": "i386:x86-64", "aarch64": "aarch64"}
@@ -43,36 +44,40 @@ def threads(debug: socket.socket, image: Image, objects: Sequence[LoadedObject])
     lines = SourceLines(image.symbols, image.manifest)
     files = [(str(file), one.base) for one in objects if (file := lines.host_file(one))]
     with gdb_socket(debug) as path:
-        given = {"scripts": str(scripts), "arch": ARCHES[image.cell.arch], "socket": str(path), "objects": files}
+        out = path.with_name("threads")
+        out.touch()
+        given = {
+            "scripts": str(scripts), "arch": ARCHES[image.cell.arch], "socket": str(path), "objects": files,
+            "out": str(out),
+        }  # fmt: skip
         command = [program, "-nx", "-batch"]
         for setting in SETTINGS:
             command += ["-iex", setting]
         command += ["-ex", f"source {SCRIPT}", str(image.symbols)]
-        environment = {
-            **os.environ, "OSV_HARNESS_GDB": json.dumps(given), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8",
-        }  # fmt: skip
-        environment.pop("PYTHONPATH", None)  # gdb has a Python of its own
-        return _say(command, environment)
+        settings = {"OSV_HARNESS_GDB": json.dumps(given), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | settings
+        trouble = _run(command, environment)
+        with out.open("rb") as said:
+            return _safe(said.read(LONGEST)) + trouble
 
 
-def _say(command: Sequence[str], environment: dict[str, str]) -> str:
-    """What the command says within its time, made safe."""
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
-        with tied_group(command, said, errors, environment=environment) as process:
+def _run(command: Sequence[str], environment: dict[str, str]) -> str:
+    """Run gdb within its time; what went wrong, as a line, if something did."""
+    with tempfile.TemporaryFile() as words:
+        with tied_group(command, subprocess.DEVNULL, words, environment=environment) as process:
             patience = Patience(process.pid, SECONDS)
-            while process.poll() is None and (left := patience.seconds()):
-                with suppress(TimeoutExpired):
+            latest = monotonic() + LONGEST_SECONDS
+            while process.poll() is None and (left := min(patience.seconds(), latest - monotonic())) > 0:
+                with suppress(subprocess.TimeoutExpired):
                     process.wait(left)
             in_time = process.poll() is not None
-        said.seek(0)
-        text = _safe(said.read(LONGEST))
-        errors.seek(0)
-        trouble = [line for line in _safe(errors.read(LONGEST)).splitlines() if not line.startswith("warning:")]
+        words.seek(0)
+        said = [line for line in _safe(words.read(LONGEST)).splitlines() if not line.startswith("warning:")]
     if not in_time:
-        text += f"gdb was ended after {SECONDS:.0f} s: there may be more threads.\n"
-    elif process.returncode or not text:
-        text += f"gdb ended with status {process.returncode}: {' '.join(trouble[-3:]) or 'it said nothing'}\n"
-    return text
+        return "gdb was ended, for it took too long: there may be more threads.\n"
+    if process.returncode:
+        return f"gdb ended with status {process.returncode}: {' '.join(said[-3:]) or 'it said nothing'}\n"
+    return ""
 
 
 def _safe(text: bytes) -> str:

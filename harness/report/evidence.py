@@ -11,6 +11,7 @@ from harness.errors import HostError
 from harness.machine import Image
 from harness.programs import Run
 from harness.report.backtrace import symbolised
+from harness.source_lines import SourceLines
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 
@@ -46,9 +47,26 @@ def _write(run: Run, image: Image, accelerator: str, folder: Path, again: str) -
     (folder / "reproduce.txt").write_text(again + "\n")
     if run.registers:
         (folder / "registers.txt").write_text(run.registers)
-    if frames := symbolised(bytes(run.transcript.raw), image.symbols):
+    lines = SourceLines(image.symbols, image.manifest, run.objects)
+    frames = symbolised(bytes(run.transcript.raw), lines)
+    if fault := run.verdict.observation.fault:
+        frames.append(f"the fault: {fault}")
+    if frames:
         (folder / "backtrace.txt").write_text("\n".join(frames) + "\n")
-    (folder / "verdict.json").write_text(json.dumps(summary(run, image, accelerator), indent=1))
+    if run.threads:
+        (folder / "threads.txt").write_text(run.threads)
+    told = summary(run, image, accelerator)
+    (folder / "verdict.json").write_text(json.dumps({**told, "vcpus": _vcpus(run, lines)}, indent=1))
+
+
+def _vcpus(run: Run, lines: SourceLines) -> list[dict[str, object]]:
+    """Where each vCPU stood at the end: its program counter, and what that is."""
+    places = iter(lines.at(vcpu.pc for vcpu in run.vcpus if vcpu.pc is not None))
+    return [
+        {"index": vcpu.index, "pc": None if vcpu.pc is None else hex(vcpu.pc),
+         "at": None if vcpu.pc is None else str(next(places))}
+        for vcpu in run.vcpus
+    ]  # fmt: skip
 
 
 def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:

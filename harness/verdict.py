@@ -62,6 +62,7 @@ class Observation:
       None if one is not known. `status_from` says who told.
     - `clean_end` is whether the guest did after the program what its kernel does after one that ended well.
     - `aborted` is whether the kernel is in abort(), `abort_message` with what words, None if they can't be read;
+      `fault` is where it met the exception that it died of, in words, empty if it met none;
       `signalled` is whether it turned itself off because of a signal that nobody caught, `halted` whether it
       halted.
     - `launch_failed` is whether it could not start the program, `launch_message` what it says of that.

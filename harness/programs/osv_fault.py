@@ -54,7 +54,7 @@ def fault_of(
 
     Raises `HypervisorError` if the guest is gone.
     """
-    chain = list(_returns(stack))
+    chain = list(returns(stack))
     in_abort = [at for at, (back, _) in enumerate(chain) if (found := symbols.at(back)) and found.name == ABORT]
     find = _on_x86 if arch == "x86_64" else _on_aarch64
     for back, where in chain[in_abort[-1] if in_abort else 0 :]:  # an abort may meet a fault of its own
@@ -63,7 +63,7 @@ def fault_of(
     return None
 
 
-def _returns(stack: Stack) -> Iterator[tuple[int, int]]:
+def returns(stack: Stack) -> Iterator[tuple[int, int]]:
     """Return addresses and where on the stack they are, by the chain of frame pointers, the innermost first."""
     frame = stack.frame
     for _ in range(MOST_FRAMES):

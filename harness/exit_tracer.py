@@ -40,9 +40,12 @@ class Checkpoint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """Where the debug stub has the program counter, the stack pointer, the first two arguments, the return value
-    and the link register (None where the return address is on the stack), by its numbers; and the thread pointer,
-    at an offset of its answer to `g` or by a system register's name."""
+    """Where the debug stub has what is asked for, by its numbers of registers.
+
+    These are the program counter, the stack pointer, the first two arguments, the return value, the link register
+    (None where the return address is on the stack) and the frame pointer; the thread pointer, at an offset of the
+    stub's answer to `g` or by a system register's name; and CR2, at such an offset.
+    """
 
     pc: int
     stack: int
@@ -50,12 +53,16 @@ class Registers:
     result: int
     link: int | None
     thread: int | str
+    frame: int
+    fault_address: int | None = None
 
 
 # Source: the register order of the gdb target descriptions i386:x86-64 and aarch64; arch/aarch64/arch-switch.hh.
 REGISTERS = {
-    "x86_64": Registers(pc=16, stack=7, arguments=(5, 4), result=0, link=None, thread=164),
-    "aarch64": Registers(pc=32, stack=31, arguments=(0, 1), result=0, link=30, thread="TPIDR_EL1"),
+    "x86_64": Registers(
+        pc=16, stack=7, arguments=(5, 4), result=0, link=None, thread=164, frame=6, fault_address=196
+    ),
+    "aarch64": Registers(pc=32, stack=31, arguments=(0, 1), result=0, link=30, thread="TPIDR_EL1", frame=29),
 }
 MAIN_THREAD, JOIN = "_Z14do_main_threadPv", "_ZN3osv11application4joinEv"
 FUNCTIONS = {
@@ -79,6 +86,7 @@ ABORTING, ABORT_MESSAGE, CURRENT_THREAD = "_ZL8aborting", "_ZZ5abortPKczE3msg", 
 LONGEST_MESSAGE = 1024  # bytes, the size of abort()'s buffer
 LONGEST_PATH = 4096
 MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
+STACK_BYTES = 8192  # of a stack that are kept
 THREAD_BYTES = 4096  # of a sched::thread that are searched
 APPLICATION_BYTES = 256  # of an application that are searched
 
@@ -91,6 +99,22 @@ class TracedProgram:
     application: int
     path: str
     status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack as it was, for later exceptions may use its memory: its stack and frame pointers, what lay on
+    it, and the address of the last page fault where that is known."""
+
+    pointer: int
+    frame: int
+    content: bytes
+    fault_address: int | None = None
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return `length` bytes of it; shorter where there are no more."""
+        start = address - self.pointer
+        return self.content[start : start + length] if start >= 0 else b""
 
 
 class ExitCaller(StrEnum):
@@ -129,6 +153,7 @@ class ExitTracer:
         """The path of the program that called exit(), where the main thread had waited for none of it by then."""
         self.poweroff_caller = ""
         self.abort_message: str | None = None
+        self.stack_at_abort: Stack | None = None
         """What abort() was called with; None where that can't be read."""
         self._main_runs = bool(stack) or joining
         if self._main_runs:
@@ -201,13 +226,25 @@ class ExitTracer:
         except HypervisorError:  # it ended as it stopped
             return False
 
+    def hold(self) -> GdbRemote:
+        """Stop the guest, if it runs, and return its stub. Raises `HypervisorError` if the guest is gone."""
+        if not self._standing:
+            self._gdb.interrupt()
+            self._standing = True
+        return self._gdb
+
+    def stack_now(self) -> Stack:
+        """The stack of the vCPU that stopped. Raises `HypervisorError` if the guest is gone."""
+        register, where = self._gdb.register, self._registers
+        fault = None if where.fault_address is None else self._gdb.field(where.fault_address, 8)
+        pointer = register(where.stack)
+        return Stack(pointer, register(where.frame), self._gdb.read(pointer, STACK_BYTES), fault)
+
     def examine(self) -> None:
         """Stop the guest, if it runs, and look whether it is in abort(): a refused breakpoint could not tell."""
         if Checkpoint.ABORT in self.refused or self.aborted:
             try:
-                if not self._standing:
-                    self._gdb.interrupt()
-                    self._standing = True
+                self.hold()
                 self._read_abort()
             except HypervisorError:
                 return
@@ -258,6 +295,7 @@ class ExitTracer:
             self.poweroff_caller = caller.name if caller else "?"
         elif point is Checkpoint.ABORT:
             self.abort_message = self._text(self._gdb.register(registers.arguments[0]))
+            self.stack_at_abort = self.stack_now()
 
     def _note_program(self, point: Checkpoint, address: int) -> bool:
         """A program is made or waited for; False if the guest ended meanwhile."""

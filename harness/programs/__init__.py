@@ -12,6 +12,7 @@ from harness.host_effects import Pause
 from harness.hypervisors import Vcpu
 from harness.machine import Image
 from harness.programs.visit import Visit
+from harness.source_lines import LoadedObject
 from harness.verdict import Observation, Outcome, Verdict, judge
 
 TAIL_LINES = 40
@@ -59,7 +60,7 @@ class Run:
 
     `notes` are sentences about how the verdict was reached that a person is to see whatever it is; `first` is the
     run in whose place this one was taken, where that was one; `kernel_log` is what the kernel said, where its log
-    was read.
+    was read. `objects` are the files that the guest had loaded, `threads` is what its threads did, as text.
     """
 
     program: Program
@@ -72,6 +73,8 @@ class Run:
     notes: tuple[str, ...] = field(default=())
     first: "Run | None" = None
     kernel_log: str = ""
+    objects: tuple[LoadedObject, ...] = ()
+    threads: str = ""
 
 
 class Runner(Protocol):

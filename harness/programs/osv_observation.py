@@ -29,8 +29,9 @@ class Status:
 def observe(
     program: Program, guest: Guest, tracer: ExitTracer | None, *,
     booted: bool, activity: Activity | None, limit: float, visited: Visited | None,
+    fault: str = "",
 ) -> Observation:  # fmt: skip
-    """Everything that was seen; the guest is over, or its time is."""
+    """Everything that was seen; the guest is over, or its time is. `fault` is where it met what it died of."""
     monitor, vm = guest.monitor, guest.vm
     ending = vm.ending() if guest.closed else None
     watched = tracer if tracer and tracer.complete else None
@@ -48,6 +49,7 @@ def observe(
         abort_message=tracer.abort_message if tracer else None,
         signalled=bool(tracer and tracer.signalled),
         halted=bool(tracer and tracer.halted),
+        fault=fault,
         launch_failed=watched.launch_failed if watched else bool(_load_failed(monitor, program)),
         launch_message=_launch_message(monitor),
         nested_exit=_nested_exit(program, watched),

@@ -87,7 +87,7 @@ LONGEST_MESSAGE = 1024  # bytes, the size of abort()'s buffer
 LONGEST_PATH = 4096
 MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
 STACK_BYTES = 8192  # of a stack that are kept
-THREAD_BYTES = 4096  # of a sched::thread that are searched
+THREAD_BYTES = 24576  # of a sched::thread that are searched; it has 20928 on x86_64
 APPLICATION_BYTES = 256  # of an application that are searched
 
 
@@ -153,8 +153,8 @@ class ExitTracer:
         """The path of the program that called exit(), where the main thread had waited for none of it by then."""
         self.poweroff_caller = ""
         self.abort_message: str | None = None
-        self.stack_at_abort: Stack | None = None
         """What abort() was called with; None where that can't be read."""
+        self.stack_at_abort: Stack | None = None
         self._main_runs = bool(stack) or joining
         if self._main_runs:
             self._arm_rest()
@@ -375,7 +375,8 @@ class ExitTracer:
         if flag and any(self._gdb.read(flag.address, 1)):
             self._note(Checkpoint.ABORT)
         words = self._text(message.address) if message and self.aborted else None
-        self.abort_message = words or self.abort_message
+        if words or (self.halted and words is not None):  # at the latest then the message is complete
+            self.abort_message = words
 
     def _return_address(self) -> int:
         """Where the function returns to at whose entry the guest stands."""

@@ -105,10 +105,10 @@ def _traced_status(program: Program, monitor: Monitor, tracer: ExitTracer) -> St
 def _contradiction(program: Program, monitor: Monitor, tracer: ExitTracer) -> str:
     """What the console says of a status that is not 0 where the kernel was seen to have none.
 
-    A program that a test starts prints the same line. It is known by its path, or the tracer saw it started.
+    A program that a test or /init starts prints the same line. It is known by its path, or the tracer saw it.
     """
     named = set(programs_of(program.command))
-    explained = Counter(tracer.nested)
+    explained = Counter([*tracer.nested, *(one.path for one in tracer.programs if one.status)])
     for match in monitor.statuses():
         if not match.status or _is_nested(program, match):
             continue

@@ -58,7 +58,7 @@ def osv_with_init(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def runner(command: str) -> OsvRunner:
         cell = lab.cell("osv:x86_64-qemu-rofs-all")
         made: dict[str, Path] = {"/ends.so": program, "/other.so": program}
-        image = lab.image_with(cell, Contents(("libgcc-s1",), (), texts={"/init/10": command}, made=made))
+        image = lab.image_with(cell, Contents(("libc6",), ("/ends.so",), texts={"/init/10": command}, made=made))
         return OsvRunner(image, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
 
     return runner

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parsed(sys.argv[1:] if arguments is None else arguments)
         status: int = chosen.run(chosen)
     except HarnessError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         console.print(error.happened, style="bold red", markup=False)
         if error.cure:
             console.print(error.cure, markup=False)

@@ -13,9 +13,9 @@ from harness.console.patterns import patterns_of
 from harness.console.transcript import Transcript
 from harness.console.transport import SerialConsole
 from harness.events import publish
+from harness.host_effects import PULSE_SECONDS, HostEffects
 from harness.hypervisors import Vcpu, Vm
 from harness.machine import Machine
-from harness.patience import kept_waiting
 from harness.verdict import Activity
 
 SAMPLES, SAMPLE_SECONDS = 30, 0.02
@@ -25,6 +25,9 @@ MOST = 2 / 3  # of the looks at a vCPU; a loop of real work, the body of a check
 IDLE_SHARE = 0.05
 MUCH = 0.3  # of what the busiest vCPU does: an idle one serves timers
 WORTH_WAITING = 0.02
+RHYTHM = 2.0
+MOST_PRINTS = 500  # pieces of what came last, that show how often a program prints
+MOMENT, MOMENT_SHARE = 2.0, 0.2  # seconds, and of the limit where that is less
 LOOK_AGAIN = 0.1
 """Seconds between two looks at what the host let the guest have, taken when the guest was heard of anyway."""
 
@@ -39,8 +42,7 @@ class Guest(AbstractContextManager["Guest"]):
         self.monitor = Monitor(patterns_of(machine.image.cell.kernel), self._publish)
         self.console = SerialConsole(vm.console, self.transcript, self.monitor)
         self.closed = False
-        self.kept_waiting = 0.0
-        """The share of its time in which it was ready to run and the host ran something else, 0 to 1."""
+        self.host = HostEffects(vm.pid, vm.started)
         self._looked = 0.0
 
     def __exit__(
@@ -48,18 +50,25 @@ class Guest(AbstractContextManager["Guest"]):
     ) -> None:
         self.vm.close()
 
+    @property
+    def kept_waiting(self) -> float:
+        """The share of the time for which it exists in which it was ready to run and the host ran something
+        else."""
+        return self.host.kept_waiting
+
     def wait(self, done: Callable[[], bool], deadline: float) -> bool:
         """Read the console until `done`, the console's end (then `closed`), or the monotonic `deadline`.
 
-        Returns whether it was `done`. Nothing is polled: `done` is asked after bytes came, or after
-        something in `console.watched` happened.
+        Returns whether it was `done`, which is asked after bytes came, after something in `console.watched`
+        happened, and once a second, when the host is looked at too.
         """
+        self.host.begin()
         while not done():
             left = deadline - monotonic()
             if left <= 0:
                 return False
             try:
-                self.console.read_nonblocking(timeout=left)
+                self.console.read_nonblocking(timeout=min(left, PULSE_SECONDS))
             except TIMEOUT:
                 pass
             except EOF:
@@ -72,39 +81,64 @@ class Guest(AbstractContextManager["Guest"]):
     def wait_within(self, done: Callable[[], bool], limit: float) -> Activity | None:
         """Wait until `done` or the console's end, for which it returns None; at most `limit` seconds.
 
-        The limit is of the guest's own time: what it was ready to run but the host ran something else is
-        added, so that a busy host makes a test late and not wrong. Otherwise returns what the guest did
-        when its time was over.
+        The limit is of the guest's own time: what it was ready to run but the host ran something else is added,
+        and what the host stopped it for, so that a busy host makes a test late and not wrong. Otherwise returns
+        what the guest did when its time was over.
         """
-        deadline = monotonic() + limit
-        granted = 0.0
+        began = monotonic()
+        deadline = began + limit
+        granted = self.host.lost_seconds
         while not (self.wait(done, deadline) or self.closed):
-            waited = max((vcpu.waited_seconds for vcpu in self.vm.vcpus()), default=0.0)
-            if waited - granted < WORTH_WAITING * limit:
-                return self.activity()
-            deadline = monotonic() + waited - granted
-            granted = waited
+            lost = self.host.lost_seconds
+            if self.host.stopped or lost - granted < WORTH_WAITING * limit:
+                return self.activity(began, limit)
+            deadline = monotonic() + lost - granted
+            granted = lost
         return None
 
     def wait_for_quiet(self, quiet: float, longest: float) -> None:
         """Read what still comes until nothing has come for `quiet` seconds, at most `longest` seconds."""
-        deadline = monotonic() + longest
-        while not self.closed and (left := deadline - monotonic()) > 0:
+        came = monotonic()
+        deadline = came + longest
+        while not self.closed and (left := min(came + quiet, deadline) - monotonic()) > 0:
             try:
-                self.console.read_nonblocking(timeout=min(quiet, left))
+                self.console.read_nonblocking(timeout=left)
+                came = monotonic()
             except TIMEOUT:
-                break
+                pass  # something that is watched may have ended the wait
             except EOF:
                 self.closed = True
         self.monitor.finish()
 
-    def activity(self) -> Activity:
-        """What the vCPUs do now. That they spin is said only if they do each time that they are watched: real work
-        that comes by one place again and again is taken for it one time in ten."""
-        for _ in range(WATCHED_AGAIN):
-            if (seen := self._watched()) is not Activity.SPINNING:
-                return seen
-        return self._watched()
+    def activity(self, since: float, limit: float) -> Activity:
+        """What the guest does now, that had `limit` seconds since the monotonic time `since`.
+
+        One whose program goes on printing is busy, whatever its vCPUs are seen to do. That they spin is said only
+        if they do each time that they are watched: real work that comes by one place again and again is taken for
+        it one time in ten.
+        """
+        for _ in range(1 + WATCHED_AGAIN):
+            seen, printed = self._watched(), self._prints(since, limit)
+            if printed and seen is not Activity.UNKNOWN:
+                return Activity.BUSY
+            if seen is not Activity.SPINNING:
+                break
+        return seen
+
+    def _prints(self, since: float, limit: float) -> bool:
+        """Whether it is not longer silent than its program was before: `RHYTHM` times the longest pause between
+        two prints, or that before its only one. A moment is no silence."""
+        began, now = since - self.transcript.start, monotonic() - self.transcript.start
+        times = [at for at, said in self.transcript.came_since(began, MOST_PRINTS) if self._is_of_program(said)]
+        if not times:
+            return False
+        gaps = [after - before for before, after in pairwise(times)] or [times[0] - began]
+        return now - times[-1] < max(RHYTHM * max(gaps), min(MOMENT, MOMENT_SHARE * limit))
+
+    def _is_of_program(self, said: bytes) -> bool:
+        for noise in self.monitor.patterns.noise:
+            said = noise.sub(b"", said.replace(b"\r", b""))
+        return bool(said.strip())
 
     def _watched(self) -> Activity:
         """From the cpu time of the vCPUs' threads, and many looks at where they are."""
@@ -128,7 +162,7 @@ class Guest(AbstractContextManager["Guest"]):
     def _look_at_host(self) -> None:
         if monotonic() - self._looked > LOOK_AGAIN:
             self._looked = monotonic()
-            self.kept_waiting = kept_waiting(self.vm.pid) or self.kept_waiting
+            self.host.look()
 
     def _publish(self, match: Match) -> None:
         publish(f"guest.{match.kind}", str(self.machine.image.cell), f"{match.name}: {match.text}")

@@ -19,7 +19,7 @@ from harness.events import publish
 from harness.host import Host
 from harness.hypervisors import driven, hypervisor
 from harness.images.contents import Contents
-from harness.inside import GIVEN, in_lab, recorded
+from harness.inside import recorded
 from harness.kernels import Kernel
 from harness.kernels.linux import Linux
 from harness.kernels.osv import Osv
@@ -32,9 +32,9 @@ from harness.programs import Program, Run, Runner
 from harness.programs.linux import LinuxRunner
 from harness.programs.osv import OsvRunner
 from harness.programs.visit import Visit
+from harness.retry import taken_again
 from harness.variants import fittings_of
 from harness.vcpus import ALL_CPUS, room_for
-from harness.verdict import Outcome
 
 
 class Lab:
@@ -119,7 +119,7 @@ class Lab:
     def check_runs(self, cell: Cell) -> None:
         """Raise `CellError` with the reason if this host can't run the cell, before anything is built for it."""
         built = self.files.kernel if self.files else None
-        given = GIVEN if in_lab() else BUILDERS if built else ()
+        given = BUILDERS if built else ()
         found = Survey(self.matrix, self.host, driven(), built or self.osv_root, given).of(cell)
         if found.standing is not Standing.RUNS:
             raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
@@ -207,19 +207,17 @@ class Lab:
     def run(self, cell: Cell, program: Program, visit: Visit | None = None) -> Run:
         """Run a program in a guest of its own, when the host has room for its vCPUs.
 
-        A program that failed while the host starved its guest may have failed by that: it runs once more, beside
-        no other guest of ours, and that is its verdict, with a note of the first.
+        What may be the host's doing is taken again, beside no other guest of ours: see `harness.retry`.
         """
         runner = self.runner(cell)
         cpus = max(program.cpus, fittings_of(cell, program.variant).cpus)
         locks = self.cache.root / "locks" / "vcpus"
         with room_for(cpus, locks):
             run = runner.run(program, visit)
-        verdict = run.verdict
-        if verdict.outcome is not Outcome.FAILED or not verdict.observation.starved:
-            return run
-        publish("guest.starved", str(cell), f"{program.name} runs again, alone")
-        with room_for(ALL_CPUS, locks):
-            again = runner.run(program, visit)
-        waited = f"the host kept its guest waiting for {verdict.observation.kept_waiting:.0%} of its time"
-        return replace(again, notes=(*again.notes, f"The first run failed ({verdict.reason}), while {waited}."))
+
+        def run_alone() -> Run:
+            publish("guest.starved", str(cell), f"{program.name} runs again, alone")
+            with room_for(ALL_CPUS, locks):
+                return runner.run(program, visit)
+
+        return taken_again(run, run_alone)

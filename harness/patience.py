@@ -4,11 +4,13 @@ A process that is starved does not answer, and is not broken. So the time is add
 children, or we ourselves, were ready to run and the host ran others.
 """
 
+import os
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import CLOCK_BOOTTIME, clock_gettime
 
 from harness.inside import stretched
 
@@ -68,11 +70,30 @@ def ran_and_waited(pid: int, thread: int) -> tuple[float, float]:
 
 
 def kept_waiting(pid: int) -> float:
-    """The share, 0 to 1, of the time in which the busiest thread of the process and its children was ready to run
-    that the host ran something else; 0 where the process has gone."""
+    """The share, 0 to 1, of the time for which the process has existed in which its busiest thread, or its
+    children's, was ready to run and the host ran something else; 0 where the process has gone."""
+    waited, had = waits_of(pid)
+    return waited / max(age(pid), had) if waited else 0.0
+
+
+def waits_of(pid: int) -> tuple[float, float]:
+    """Seconds that the busiest thread of the process and its children waited for a cpu, and those with the ones
+    that it ran; 0 where the process has gone."""
     known = [_times(one, thread) for one in _family(pid) for thread in _threads(one)]
     ran, waited = max(known, key=sum, default=(0.0, 0.0))
-    return waited / (ran + waited) if waited else 0.0
+    return waited, ran + waited
+
+
+def age(pid: int) -> float:
+    """For how many seconds the process has existed; 0 where it has gone.
+
+    Source: proc_pid_stat(5), starttime, the 22nd field, in clock ticks since the host's boot.
+    """
+    try:
+        began = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return max(0.0, clock_gettime(CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK"))
 
 
 def _starved_seconds(pid: int) -> float:

@@ -15,6 +15,7 @@ from harness.measure.suite import names as measurements
 from harness.pytest_verdicts import AppTest, GuestRun, Keeper
 from harness.report import evidence, junit
 from harness.report.progress import Progress
+from harness.report.reproduce import item_again
 from harness.report.tally import Tally
 from harness.verdict import Outcome
 
@@ -160,9 +161,10 @@ def keeper(lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str
 
 
 @pytest.fixture
-def run_guest(lab: Lab, keeper: Keeper) -> GuestRun:
+def run_guest(lab: Lab, keeper: Keeper, request: pytest.FixtureRequest) -> GuestRun:
     """Runs an in-guest test on a cell."""
-    return GuestRun(lab, keeper)
+    folder, item, runs = request.config.rootpath, request.node.nodeid, keeper.runs.parent
+    return GuestRun(lab, keeper, lambda cell: item_again(lab, cell, folder, item, runs))
 
 
 @pytest.fixture
@@ -187,6 +189,26 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     properties = dict(report.user_properties)
     if report.when == "call" and properties.get("outcome") == Outcome.PASSED:
         _durations[str(properties["cell"]), str(properties["test"])] = float(str(properties["seconds"]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Show what failed and then passed as what it is: neither a pass nor an expected failure."""
+    if (
+        report.when == "call"
+        and dict(report.user_properties).get("outcome") == Outcome.FLAKY
+        and not report.failed
+    ):
+        return "flaky", "f", ("FLAKY", {"yellow": True})
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the flaky tests, with what each did at first and where both consoles are."""
+    if flaky := terminalreporter.stats.get("flaky"):
+        terminalreporter.section("flaky: failed while the host was busy, passed alone", yellow=True)
+        for report in flaky:
+            terminalreporter.write_line(f"{report.nodeid}: {getattr(report, 'wasxfail', '')}".removesuffix(": "))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

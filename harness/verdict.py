@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from harness.console.monitor import Match
 from harness.console.transcript import Line
+from harness.host_effects import Pause
 from harness.hypervisors import Cause, Ending
 
 STARVED = 0.5
@@ -28,6 +29,7 @@ class Outcome(StrEnum):
     BOOT_FAILED = "boot_failed"
     HARNESS_ERROR = "harness_error"
     SKIPPED = "skipped"
+    FLAKY = "flaky"
 
 
 class Activity(StrEnum):
@@ -62,20 +64,24 @@ class Observation:
       None if one is not known. `status_from` says who told.
     - `clean_end` is whether the guest did after the program what its kernel does after one that ended well.
     - `aborted` is whether the kernel is in abort(), `abort_message` with what words, None if they can't be read;
+      `fault` is where it met the exception that it died of, in words, empty if it met none;
       `signalled` is whether it turned itself off because of a signal that nobody caught, `halted` whether it
       halted.
     - `launch_failed` is whether it could not start the program, `launch_message` what it says of that.
     - `nested_exit` is the status with which a program that another had started called exit(), which ends the
       guest.
 
-    What the console says: `faults` are the kernel's words of its death, the telling ones first; `root_failed` is
-    that its root could not be mounted; `power_off_failed` that it could not turn the machine off;
-    `contradiction` is what the console says of a status where the kernel was seen to have another.
+    What the console says: `faults` are the kernel's words of its death, the telling ones first; `printed_faults`
+    are words like these that are not in the kernel's own log, where that was read; `root_failed` is that its root
+    could not be mounted; `power_off_failed` that it could not turn the machine off; `contradiction` is what the
+    console says of a status where the kernel was seen to have another.
 
     What the host says: `ending` is how the guest's process ended, `console_closed` whether its console did;
     `activity` is set when the limit was reached; `trouble` is a fault of the harness or its host; `limit` and
     `seconds` are in seconds; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to run
-    and the host ran something else.
+    and the host ran something else; `pauses` are when the host did not let it run at all; `host_effect` is what
+    the host did that a watchdog of the kernel's can have taken for a stall, as a sentence goes on after "the
+    host".
 
     What was asked for: `skip_statuses` are those by which the program says that it can't run here; `ends_by` is
     the kernel's line about the program's death where that death is what the program tests; `good_statuses` are
@@ -93,11 +99,13 @@ class Observation:
     aborted: bool = False
     abort_message: str | None = None
     signalled: bool = False
+    fault: str = ""
     halted: bool = False
     launch_failed: bool = False
     launch_message: str = ""
     nested_exit: int | None = None
     faults: tuple[Match, ...] = ()
+    printed_faults: tuple[Match, ...] = ()
     root_failed: str = ""
     power_off_failed: str = ""
     contradiction: str = ""
@@ -106,6 +114,8 @@ class Observation:
     limit: float = 0.0
     seconds: float = 0.0
     kept_waiting: float = 0.0
+    pauses: tuple[Pause, ...] = ()
+    host_effect: str = ""
     skip_statuses: tuple[int, ...] = ()
     ends_by: str = ""
     good_statuses: tuple[int, ...] = (0,)
@@ -121,6 +131,17 @@ class Observation:
     def died(self) -> bool:
         """Whether the kernel died: seen to, or where nothing else is known by its words."""
         return self.aborted or self.signalled or (not self.traced and bool(self.faults))
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether all that the kernel reported can be the host's doing."""
+        watchdogs = bool(self.faults) and all(fault.kind == "watchdog" for fault in self.faults)
+        return watchdogs and bool(self.host_effect)
+
+    @property
+    def texts(self) -> tuple[Match, ...]:
+        """Words like a fault's of a kernel that was not seen to die."""
+        return () if self.died else (*self.faults, *self.printed_faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +176,14 @@ def _died_as_tested(seen: Observation) -> Judged | None:
     return None
 
 
+def _disturbed(seen: Observation) -> Judged | None:
+    """A watchdog of the kernel's spoke, after the host had done what makes it."""
+    if not seen.disturbed:
+        return None
+    text = seen.faults[0].text.strip()
+    return Outcome.HARNESS_ERROR, f"the host {seen.host_effect}, and the kernel's watchdog saw it: {text}"
+
+
 def _died(seen: Observation) -> Judged | None:
     """The kernel died. Its words can be torn by another thread's, so what abort() itself holds comes first."""
     if not seen.died:
@@ -172,7 +201,8 @@ def _died(seen: Observation) -> Judged | None:
     else:
         text = "a signal that nobody caught"
     outcome = Outcome.CRASHED if seen.booted else Outcome.BOOT_FAILED
-    return outcome, f"{text}{_meanwhile(seen)}"
+    where = f" ({seen.fault})" if seen.fault else ""
+    return outcome, f"{text}{where}{_meanwhile(seen)}"
 
 
 def _ours(seen: Observation) -> Judged | None:
@@ -231,7 +261,7 @@ def _passed(seen: Observation) -> Judged | None:
         return None
     if seen.unprinted:
         return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
-    if seen.faults:
+    if seen.texts:
         text = "text like a kernel's fault came from the program"
         return Outcome.PASSED, f"status {seen.status} and a clean end; {text}"
     return Outcome.PASSED, f"the program ended with status {seen.status} and the guest ended cleanly"
@@ -255,8 +285,8 @@ def _unclean(seen: Observation) -> Judged | None:
 
 
 PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
-    _died_as_tested, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside, _served, _passed,
-    _late, _unclean,
+    _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
+    _served, _passed, _late, _unclean,
 )  # fmt: skip
 """The rows of the table in docs/verdicts.md, in its order; `guest_ended` is what is left."""
 
@@ -293,9 +323,9 @@ def _meanwhile(seen: Observation) -> str:
 
 def _text(seen: Observation) -> str:
     """What a reader should know of words like a fault's where the kernel was not seen to die."""
-    if seen.died or not seen.faults:
+    if not seen.texts:
         return ""
-    text = seen.faults[0].text
+    text = seen.texts[0].text
     return f" (the console has text like a kernel's fault, but the kernel was not seen to die: {text})"
 
 

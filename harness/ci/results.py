@@ -38,7 +38,7 @@ class Night:
 
     def without_result(self) -> list[Planned]:
         """The cells that were to run, and of which no test tells anything: a skipped one proves nothing."""
-        told = {case.cell for case in self.cases if case.bad or case.outcome == Outcome.PASSED}
+        told = {case.cell for case in self.cases if case.bad or case.outcome in (Outcome.PASSED, Outcome.FLAKY)}
         return [row for row in self.planned if row.runs and row.cell not in told]
 
 

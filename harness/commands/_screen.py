@@ -11,7 +11,7 @@ PIPED_WIDTH = 160
 
 def screen() -> Console:
     """Standard output, as wide as the terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 def table(*columns: str) -> Table:

@@ -5,14 +5,12 @@ import os
 import select
 import socket
 import sys
-import tempfile
 import termios
 import threading
 import tty
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.console.monitor import Monitor
@@ -21,8 +19,9 @@ from harness.events import subscribed
 from harness.fitting import fitted
 from harness.guest import Guest
 from harness.hypervisors import Cause, Ending, hypervisor
+from harness.hypervisors._gdb_socket import gdb_socket
 from harness.machine import Machine
-from harness.programs.linux import Agent
+from harness.programs.linux_agent import Agent
 from harness.report.progress import Progress
 from harness.variants import fittings_of
 
@@ -70,7 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         guest = stack.enter_context(Guest(machine, vm))
         if arguments.gdb and vm.debug:
             symbols = image.symbols or image.kernel
-            stack.enter_context(_gdb_socket(vm.debug, symbols))
+            path = stack.enter_context(gdb_socket(vm.debug))
+            print(f"the guest waits for: gdb {symbols} -ex 'target remote {path}'", flush=True)
         else:
             vm.resume()
         if linux and vm.control:
@@ -151,26 +151,3 @@ def _raw_terminal() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
-
-
-@contextmanager
-def _gdb_socket(debug: socket.socket, symbols: Path) -> Iterator[None]:
-    """A socket that only this user can reach, joined to the guest's debug stub; prints gdb's line."""
-    with tempfile.TemporaryDirectory(prefix="osv-harness-gdb-") as folder:
-        path = Path(folder) / "gdb"
-        server = socket.socket(socket.AF_UNIX)
-        server.bind(str(path))
-        server.listen(1)
-        print(f"the guest waits for: gdb {symbols} -ex 'target remote {path}'", flush=True)
-        threading.Thread(target=_join, args=(server, debug), daemon=True).start()
-        yield
-
-
-def _join(server: socket.socket, debug: socket.socket) -> None:
-    gdb, _ = server.accept()
-    while True:
-        for source in select.select([gdb, debug], [], [])[0]:
-            data = source.recv(1 << 16)
-            if not data:
-                return
-            (debug if source is gdb else gdb).sendall(data)

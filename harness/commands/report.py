@@ -88,7 +88,7 @@ def _text(told: Told) -> str:
     out = StringIO()
     terminal = sys.stdout.isatty()
     width = None if terminal else PIPED_WIDTH
-    show(told, Console(file=out, highlight=False, force_terminal=terminal, width=width))
+    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width))
     return out.getvalue()
 
 

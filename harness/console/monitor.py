@@ -31,7 +31,7 @@ class Monitor:
     """
 
     def __init__(self, patterns: Patterns, on_match: Callable[[Match], None] | None = None) -> None:
-        self._patterns = patterns
+        self.patterns = patterns
         self._on_match = on_match
         self._rest = bytearray()
         self._offset = 0
@@ -75,7 +75,9 @@ class Monitor:
 
     def faults(self) -> tuple[Match, ...]:
         """Every line in which the kernel reported a fault, those that only come with one last."""
-        return tuple(match for kind in ("fault", "trace") for match in self.matches if match.kind == kind)
+        return tuple(
+            match for kind in ("fault", "watchdog", "trace") for match in self.matches if match.kind == kind
+        )
 
     def statuses(self) -> tuple[Match, ...]:
         """Every line in which the kernel reported a program's status."""
@@ -90,7 +92,7 @@ class Monitor:
             self._judge_lines(block, 0)
             return
         judged = 0  # up to where
-        while candidate := self._patterns.any.search(block, judged):
+        while candidate := self.patterns.any.search(block, judged):
             start = block.rfind(b"\n", 0, candidate.start()) + 1
             end = block.find(b"\n", candidate.start())
             end = len(block) if end < 0 else end
@@ -116,10 +118,12 @@ class Monitor:
         self._inside = inside
 
     def _judge(self, line: bytes, offset: int) -> None:
-        for pattern in self._patterns.patterns:
-            found = pattern.regex.search(line)
+        named = set()
+        for pattern in self.patterns.patterns:
+            found = None if pattern.name in named else pattern.regex.search(line)
             if not found:
                 continue
+            named.add(pattern.name)
             groups = found.groupdict()
             program = groups.get("program")
             status = groups.get("status")

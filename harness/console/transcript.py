@@ -2,7 +2,7 @@
 
 import re
 import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +50,15 @@ class Transcript:
         """When the byte at `offset` came; 0.0 before anything has."""
         index = bisect_right(self._offsets, offset) - 1
         return self._times[index] if index >= 0 else 0.0
+
+    def came_since(self, at: float, most: int) -> list[tuple[float, bytes]]:
+        """What came since `at`, in seconds from `start`, in pieces with their times; the last `most` of them."""
+        first = max(bisect_left(self._times, at), len(self._times) - most)
+        begins = self._offsets[first:]
+        ends = [*begins[1:], len(self.raw)]
+        return [
+            (when, bytes(self.raw[a:b])) for when, a, b in zip(self._times[first:], begins, ends, strict=False)
+        ]
 
     def tail(self, count: int) -> list[Line]:
         """The last `count` lines, each cut to be read; looks at no more than the last 1 MiB."""

@@ -61,9 +61,10 @@ class Answer:
     faults: Mapping[Named, Fault] = field(default_factory=dict)
 
 
-def judged_id(order: Order, test: str) -> str:
-    """The id of a test's verdict: the same whoever runs it and however often, so that a history has it once."""
-    return _id(order, "unit", test)
+def judged_id(order: Order, test: str, of_first: bool = False) -> str:
+    """The id of a test's verdict: the same whoever runs it and however often, so that a history has it once; or of
+    that of the run that was taken again for it."""
+    return _id(order, "unit", test, *(["first"] if of_first else []))
 
 
 def measured_id(order: Order, measurement: str, number: int) -> str:

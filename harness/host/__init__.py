@@ -14,7 +14,7 @@ from harness.host import proof
 from harness.host.needs import NEEDS, Capability, surroundings, tried
 from harness.host.networks import NETWORKS, tried_network
 from harness.host.proof import Proof, proved
-from harness.inside import in_lab
+from harness.inside import GIVEN, in_lab
 from harness.matrix import did_you_mean, host_arch
 from harness.patience import run_within
 
@@ -95,6 +95,9 @@ class Host:
             return self._lab_capability(arch)
         if name not in NEEDS and name not in NETWORKS:
             raise HostError(f"There is no capability {name!r}.", did_you_mean(name, [*NEEDS, *NETWORKS]))
+        if in_lab() and name in GIVEN:
+            need = NEEDS[name]
+            return Capability(name, name, need.good_for, "used before the lab began", True)
         if name not in self._tried:
             self._tried[name] = tried(NEEDS[name]) if name in NEEDS else tried_network(name)
         return self._tried[name]

@@ -8,8 +8,13 @@
 #   guest: ready <release>             once, when booted
 #   host:  ping <id>                   guest: pong <id>
 #   host:  run <id> <shell command>    guest: exited <id> <status>, after the line "<id> end" on the console
-#   host:  tell <id> <shell command>   guest: told <id> <status> <output>:<errors>, both in base64
+#   host:  tell <id> <shell command>   guest: part <id> <1 output, 2 errors> <base64>, any number of these, then
+#                                             told <id> <status>
+#   host:  mark <id>                   the kernel's log has a record <id> of a program's then
 #   host:  poweroff
+# Between these lines come those of /dev/kmsg, the kernel's log, as they are: they begin with a digit or a space.
+# A line is written by one write(2) of less than 32 KiB, for the port tears no shorter one.
+# Source: Linux, drivers/char/virtio_console.c (port_fops_write).
 # Where a hypervisor has no such port, a command can stand after " -- " on the kernel's command line: it is run
 # as <id> `boot`, the console says "boot exited <status>", and the guest turns itself off.
 
@@ -97,17 +102,42 @@ turn_off() {
 # requests are still answered, it begins with SIGINT and SIGQUIT ignored, as POSIX wants it.
 run() { # id, command
     cd /tmp
-    setsid sh -c "$2" < /dev/null > /dev/console 2>&1 3>&-
+    setsid sh -c "$2" < /dev/null > /dev/console 2>&1 3>&- 4>&-
     status=$?
     printf '\n%s end\n' "$1" > /dev/console
 }
 
 # What a look inside prints goes back to who asked, and not to the console, which is the program's.
 tell() { # id, command
-    setsid sh -c "$2" < /dev/null > "/run/$1.out" 2> "/run/$1.err" 3>&-
+    setsid sh -c "$2" < /dev/null > "/run/$1.1" 2> "/run/$1.2" 3>&- 4>&-
     status=$?
-    echo "told $1 $status $(base64 "/run/$1.out" | tr -d '\n'):$(base64 "/run/$1.err" | tr -d '\n')" >&3
-    rm -f "/run/$1.out" "/run/$1.err"
+    for which in 1 2; do
+        block=0
+        while part=$(dd if="/run/$1.$which" bs=15000 skip=$block count=1 2> /dev/null | base64 | tr -d '\n') && [ "$part" ]; do
+            echo "part $1 $which $part" >&3
+            block=$((block + 1))
+        done
+    done
+    echo "told $1 $status" >&3
+    rm -f "/run/$1.1" "/run/$1.2"
+}
+
+# Each read takes one record. What is overwritten before it was read ends a dd; so does a program that kills it.
+pass_log_on() {
+    {
+        echo -1000 > /proc/self/oom_score_adj
+        while :; do
+            dd bs=8192 <&4 >&3
+            sleep 0.05
+        done
+    } 2> /dev/null &
+    passer=$!
+}
+
+# Nothing is forked for this while the log is passed on: who has eaten all memory must not be mistaken for a panic.
+mark() { # id
+    { read -r _ _ doing _ < "/proc/$passer/stat" && [ "$doing" != Z ]; } 2> /dev/null || pass_log_on
+    echo "<15>$1" >&4
 }
 
 answer() { # requests that come over descriptor 3
@@ -119,6 +149,7 @@ answer() { # requests that come over descriptor 3
                 { run "$id" "$rest"; echo "exited $id $status" >&3; } &
                 ;;
             tell) tell "$id" "$rest" & ;;
+            mark) mark "$id" ;;
             poweroff) turn_off ;;
             *) echo "unknown $verb" >&3 ;;
         esac
@@ -174,8 +205,11 @@ case "$cmdline" in
 esac
 
 until port=$(find_port) && [ -n "$port" ]; do sleep 0.01; done
-exec 3<> "$port"
+exec 3<> "$port" 4<> /dev/kmsg
+# From here on programs run, and no reset is a panic's: a kernel that panics tells its hypervisor, or stands.
+echo 0 > /proc/sys/kernel/panic
 echo "ready $(uname -r)" >&3
+pass_log_on
 while :; do
     answer
     # No host holds the other end just now.

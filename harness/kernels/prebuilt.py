@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,7 +84,6 @@ class Prebuilt:
                 "origin committed": str(origin.committed),
                 "files": "already built",
                 "verdicts": about,
-                "reproduce with": _options(self._files),
             },
         )
         return replace(image, facts={**image.facts, "own command": own}) if own else image
@@ -227,15 +225,15 @@ def _safe(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def _options(files: Files) -> str:
-    """The files as options of a command."""
+def options_of(files: Files) -> list[str]:
+    """The files as words of a command."""
     named = {
         "kernel-file": files.kernel,
         "image-file": files.disk,
-        "cmdline": files.cmdline,
         "manifest": files.manifest,
     }
-    return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in named.items() if value is not None)
+    words = [word for name, path in named.items() if path for word in (f"--{name}", str(path.absolute()))]
+    return words if files.cmdline is None else [*words, f"--cmdline={files.cmdline}"]
 
 
 def _digest(path: Path) -> str:

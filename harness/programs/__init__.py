@@ -1,15 +1,18 @@
 """How a program is run in a guest of a kernel, and how its end is learnt: one module a kernel."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Protocol
 
 from harness.console.patterns import patterns_of
 from harness.console.transcript import Transcript
+from harness.host_effects import Pause
 from harness.hypervisors import Vcpu
 from harness.machine import Image
 from harness.programs.visit import Visit
+from harness.source_lines import LoadedObject
 from harness.verdict import Observation, Outcome, Verdict, judge
 
 TAIL_LINES = 40
@@ -23,7 +26,7 @@ class Program:
 
     `command` is what the kernel is told to run; `limit` is in seconds on this accelerator; `memory` is in
     MiB; `disk` is whether it wants a block device even where the image has none; `forwards` are guest ports;
-    `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
+    `nested` are regular expressions of the kernel's lines about programs that this one runs itself;
     `good_statuses` are those of a good end; `environment` are names and values; `prints` are regular expressions
     that a good run shows on the console; `boot_limit` is how long its kernel may take to start it, where that is
     less than kernels are given; `ends_by` is the kernel's line about the program's death where that death
@@ -55,7 +58,9 @@ class Program:
 class Run:
     """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass.
 
-    `notes` are sentences about how the verdict was reached that a person is to see whatever it is.
+    `notes` are sentences about how the verdict was reached that a person is to see whatever it is; `first` is the
+    run in whose place this one was taken, where that was one; `kernel_log` is what the kernel said, where its log
+    was read. `objects` are the files that the guest had loaded, `threads` is what its threads did, as text.
     """
 
     program: Program
@@ -66,6 +71,10 @@ class Run:
     registers: str = ""
     vcpus: tuple[Vcpu, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    first: "Run | None" = None
+    kernel_log: str = ""
+    objects: tuple[LoadedObject, ...] = ()
+    threads: str = ""
 
 
 class Runner(Protocol):
@@ -86,11 +95,14 @@ class Runner(Protocol):
         ...
 
 
-def unprinted(program: Program, transcript: Transcript, kernel: str) -> tuple[str, ...]:
-    """What of `program.prints` is not on the console, where a kernel's own words may have torn a line."""
+def unprinted(
+    program: Program, transcript: Transcript, kernel: str, less: Callable[[bytes], bytes] = lambda console: console
+) -> tuple[str, ...]:
+    """What of `program.prints` is not on the console, where a kernel's own words may have torn a line; `less`
+    takes those away that are known."""
     if not program.prints:
         return ()
-    text = bytes(transcript.raw).replace(b"\r\n", b"\n")
+    text = less(bytes(transcript.raw)).replace(b"\r\n", b"\n")
     for noise in patterns_of(kernel).noise:
         text = noise.sub(b"", text)
     return tuple(wanted for wanted in program.prints if not re.search(wanted.encode(), text, re.MULTILINE))
@@ -103,7 +115,12 @@ def conclude(
     """The run with its verdict."""
     outcome, reason = judge(seen)
     lines = () if outcome is Outcome.PASSED else tuple(transcript.tail(TAIL_LINES))
-    return Run(program, Verdict(outcome, reason, seen, lines), transcript, command, origin, registers, vcpus)
+    verdict, notes = Verdict(outcome, reason, seen, lines), tuple(_told(pause) for pause in seen.pauses)
+    return Run(program, verdict, transcript, command, origin, registers, vcpus, notes)
+
+
+def _told(pause: Pause) -> str:
+    return f"{pause.at:.0f} s after its start the host {pause.how} for {pause.seconds:.0f} s."
 
 
 def failed_to_run(program: Program, trouble: str, transcript: Transcript, command: tuple[str, ...] = ()) -> Run:

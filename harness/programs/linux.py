@@ -1,15 +1,15 @@
 """A program on Linux: run by the agent of a guest that was forked from a template, or booted where it can't be.
 
-The agent reports the program's status over the control line, which programs in the guest do not see;
-its end mark on the console, an identifier that was drawn for this run, says that all output has come.
+The agent reports the program's status over the control line, which programs in the guest do not see, and passes
+the kernel's own log on; its end mark on the console, an identifier that was drawn for this run, says that all
+output has come.
 """
 
-import base64
 import secrets
 import shlex
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 
 from harness.cache import Cache
@@ -21,57 +21,22 @@ from harness.guest import Guest
 from harness.hypervisors import Hypervisor, Template, Vm, forking
 from harness.machine import Image, Machine
 from harness.programs import Program, Run, conclude, failed_to_run, unprinted
+from harness.programs.linux_agent import Agent
+from harness.programs.linux_faults import Faults, FaultWatch
 from harness.programs.ready import fork_ready
-from harness.programs.visit import Told, Visit, Visitor
-from harness.verdict import Observation
+from harness.programs.visit import Visit, Visitor
+from harness.verdict import Activity, Observation
 
 BOOT_SECONDS = 60.0
 GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0
-LONGEST_REPORT = 1 << 20
+TAIL_BYTES = 1 << 16
+LOG_IS_OPEN = "printk.devkmsg=on"
+"""The agent may write to the kernel's log as often as it likes, and no program can change that.
+
+Source: Linux, kernel/printk/printk.c (devkmsg_write, control_devkmsg).
+"""
 REMEMBERED = "/run/program"
 END = f"kill -TERM $(cat {REMEMBERED})"
-
-
-class Agent:
-    """The guest's agent, spoken to over the control line; what it says is a guest's word, and bounded."""
-
-    def __init__(self, line: socket.socket) -> None:
-        self._line = line
-        self._received = b""
-        self.gone = False
-        self.ready = False
-        self.exited: dict[str, int] = {}
-        self._asked: dict[str, Callable[[Told], None]] = {}
-
-    def fileno(self) -> int:
-        return self._line.fileno()
-
-    def run(self, identifier: str, command: str) -> None:
-        """Have the command run; its status will be in `exited`."""
-        self._line.sendall(f"run {identifier} {command}\n".encode())
-
-    def tell(self, command: str, answer: Callable[[Told], None]) -> None:
-        """Have the command run beside the program; `answer` is called when it has ended."""
-        identifier = secrets.token_hex(8)
-        self._asked[identifier] = answer
-        self._line.sendall(f"tell {identifier} {command}\n".encode())
-
-    def listen(self) -> bool:
-        """Take in what the agent said; called when the line is readable. Always ends the wait."""
-        data = self._line.recv(1 << 16)
-        self.gone = not data
-        *lines, rest = (self._received + data).split(b"\n")
-        self._received = rest[:LONGEST_REPORT]
-        for line in lines:
-            words = line[:LONGEST_REPORT].decode("utf-8", "replace").split()
-            if words[:1] == ["ready"]:
-                self.ready = True
-            elif len(words) == 3 and words[0] == "exited" and _is_status(words[2]):
-                self.exited.setdefault(words[1], int(words[2]))
-            elif len(words) == 4 and words[0] == "told" and _is_status(words[2]) and words[1] in self._asked:
-                output, _, errors = words[3].partition(":")
-                self._asked.pop(words[1])(Told(int(words[2]), _decoded(output), _decoded(errors)))
-        return True
 
 
 class LinuxRunner:
@@ -96,7 +61,7 @@ class LinuxRunner:
     def machine(self, program: Program) -> Machine:
         """The machine that the program's guest is."""
         machine = Machine(
-            self.image, self.image.cmdline, program.cpus, program.memory, self.accelerator,
+            self.image, f"{self.image.cmdline} {LOG_IS_OPEN}", program.cpus, program.memory, self.accelerator,
             program.network, control=True, forwards=program.forwards,
         )  # fmt: skip
         return fitted(machine, program.variant, self._cache)
@@ -160,6 +125,8 @@ class LinuxRunner:
         agent = _attach(guest)
         guest.vm.resume()
         guest.wait_within(lambda: agent.ready or agent.gone, self._boot_seconds)
+        if agent.ready and not agent.gone:
+            FaultWatch(guest, agent).settle()  # forks begin with what is said after this
         if agent.gone or not agent.ready:
             last = "; ".join(line.text for line in guest.transcript.tail(3))
             raise HypervisorError(f"The template's guest did not boot. The console's last lines: {last}")
@@ -169,20 +136,27 @@ class LinuxRunner:
         """`running` is the identifier of the program where the guest was forked with it."""
         vm, monitor, started = guest.vm, guest.monitor, guest.transcript.start
         agent = _attach(guest)
+        late, boot_limit = None, min(self._boot_seconds, program.boot_limit)
         vm.resume()
         if origin == "booted":
             agent.ready = False
-            guest.wait_within(lambda: agent.ready or guest.closed, min(self._boot_seconds, program.boot_limit))
+            late = guest.wait_within(lambda: agent.ready or guest.closed, boot_limit)
         else:
             agent.ready = True
         identifier = running or secrets.token_hex(8)
         mark = f"{identifier} end".encode()
         monitor.expect(mark)
 
-        def over() -> bool:
-            return (identifier in agent.exited and monitor.saw(mark)) or bool(monitor.faults()) or agent.gone
+        watch = FaultWatch(guest, agent)
 
-        activity = None
+        def all_came() -> bool:
+            torn = bytes(guest.transcript.raw[-TAIL_BYTES:])
+            return monitor.saw(mark) or mark in agent.log.without_its_words(torn)
+
+        def over() -> bool:
+            return (identifier in agent.exited and all_came()) or watch.found() or agent.gone
+
+        activity = late
         visitor = Visitor(guest, visit, lambda: agent.run("end", END), agent.tell) if visit else None
         if agent.ready:
             if not running:
@@ -191,53 +165,50 @@ class LinuxRunner:
                 activity = visitor.watch(guest, over, program.limit)
             else:
                 activity = guest.wait_within(over, program.limit)
-        if monitor.faults() or agent.gone:
+        if agent.gone or not agent.ready or watch.found():
             guest.wait_for_quiet(GRACE_SECONDS, LONGEST_GRACE)
+        if agent.ready and activity is not Activity.UNKNOWN:
+            watch.settle()
         status = agent.exited.get(identifier)
-        proven = status is not None and monitor.saw(mark)
+        proven = status is not None and all_came()
         alive = not (guest.closed or agent.gone)
         ending = None if alive else vm.ending()
         trouble = vm.trouble() if activity and alive else ""
         if ending is None and not alive:
             trouble = vm.trouble() or "QEMU closed a line to the guest and still runs"
+        # Before the agent takes commands no program runs that could print anything.
+        faults = watch.faults(ending) if agent.ready else Faults(monitor.faults())
+        if proven and faults.unread and not faults.of_kernel:
+            trouble = faults.unread
         seen = Observation(
             booted=agent.ready,
             status=status if proven or status not in program.good_statuses else None,
             status_from="the guest's agent, over the control line",
             clean_end=proven and alive,
             ending=ending,
-            faults=monitor.faults(),
+            faults=faults.of_kernel,
+            printed_faults=faults.printed,
+            host_effect=guest.host.disturbance(watch.first_at) if faults.of_kernel else "",
             activity=activity,
             trouble=trouble,
-            limit=program.limit,
+            limit=boot_limit if late else program.limit,
             seconds=monotonic() - started,
             skip_statuses=program.skip_statuses,
             good_statuses=program.good_statuses,
-            unprinted=unprinted(program, guest.transcript, self.image.cell.kernel),
+            unprinted=unprinted(program, guest.transcript, self.image.cell.kernel, agent.log.without_its_words),
             visited=visitor.result() if visitor else None,
             kept_waiting=guest.kept_waiting,
+            pauses=guest.host.pauses,
         )
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())
-        return conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+        run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+        return replace(run, kernel_log=agent.log.shown())
 
 
 def _shell_command(program: Program, serves: bool) -> str:
     """What the guest's shell is told to run; a program that serves is remembered, so that it can be ended."""
     settings = "".join(f"export {name}={shlex.quote(value)}; " for name, value in program.environment)
     return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if serves else program.command)
-
-
-def _is_status(word: str) -> bool:
-    """Whether it is a number that a status can be: a guest may say any, and of any length."""
-    return word.isdecimal() and len(word) <= 3
-
-
-def _decoded(text: str) -> bytes:
-    """Base64 of a guest's, which may not be any."""
-    try:
-        return base64.b64decode(text)
-    except ValueError:
-        return b""
 
 
 def _attach(guest: Guest) -> Agent:

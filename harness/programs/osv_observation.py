@@ -1,5 +1,6 @@
 """What was seen of a program's run on OSv, put together from the exit tracer, the console and the hypervisor."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
@@ -28,8 +29,9 @@ class Status:
 def observe(
     program: Program, guest: Guest, tracer: ExitTracer | None, *,
     booted: bool, activity: Activity | None, limit: float, visited: Visited | None,
+    fault: str = "",
 ) -> Observation:  # fmt: skip
-    """Everything that was seen; the guest is over, or its time is."""
+    """Everything that was seen; the guest is over, or its time is. `fault` is where it met what it died of."""
     monitor, vm = guest.monitor, guest.vm
     ending = vm.ending() if guest.closed else None
     watched = tracer if tracer and tracer.complete else None
@@ -47,9 +49,10 @@ def observe(
         abort_message=tracer.abort_message if tracer else None,
         signalled=bool(tracer and tracer.signalled),
         halted=bool(tracer and tracer.halted),
+        fault=fault,
         launch_failed=watched.launch_failed if watched else bool(_load_failed(monitor, program)),
         launch_message=_launch_message(monitor),
-        nested_exit=_nested_exit(watched),
+        nested_exit=_nested_exit(program, watched),
         faults=monitor.faults(),
         root_failed=_text(monitor.first("root_failed")),
         power_off_failed=_text(monitor.first("power_off_failed")),
@@ -58,6 +61,7 @@ def observe(
         limit=limit,
         seconds=monotonic() - guest.transcript.start,
         kept_waiting=guest.kept_waiting,
+        pauses=guest.host.pauses,
         skip_statuses=program.skip_statuses,
         ends_by=program.ends_by,
         good_statuses=program.good_statuses,
@@ -70,7 +74,7 @@ def _status(program: Program, monitor: Monitor, watched: ExitTracer | None, trac
     if watched:
         return _traced_status(program, monitor, watched)
     refused = f"; the debug stub refused breakpoints at: {', '.join(tracer.refused)}" if tracer else ""
-    own = [match for match in monitor.statuses() if match.text not in program.nested]
+    own = [match for match in monitor.statuses() if not _is_nested(program, match)]
     if own:
         bad = [match.status for match in own if match.status]
         return Status(bad[0] if bad else 0, f"the console{refused}")
@@ -84,7 +88,7 @@ def _traced_status(program: Program, monitor: Monitor, tracer: ExitTracer) -> St
     own = own_programs(program.command, tracer.programs)
     statuses = [one.status for one in own]
     left = next((index for index, status in enumerate(statuses) if status is None), None)
-    if tracer.exit_status is not None and tracer.exit_caller is ExitCaller.OWN:
+    if tracer.exit_status is not None and _own_exit(program, tracer):
         if left is None:
             statuses.append(tracer.exit_status)
         else:
@@ -103,7 +107,7 @@ def _contradiction(program: Program, monitor: Monitor, tracer: ExitTracer) -> st
     named = set(programs_of(program.command))
     explained = Counter(tracer.nested)
     for match in monitor.statuses():
-        if not match.status or match.text in program.nested:
+        if not match.status or _is_nested(program, match):
             continue
         if match.program is not None and match.program not in named:
             continue
@@ -114,11 +118,21 @@ def _contradiction(program: Program, monitor: Monitor, tracer: ExitTracer) -> st
     return ""
 
 
-def _nested_exit(tracer: ExitTracer | None) -> int | None:
+def _is_nested(program: Program, match: Match) -> bool:
+    """Whether the catalog names the kernel's line as one about a program that this one runs itself."""
+    return any(re.fullmatch(line, match.text) for line in program.nested)
+
+
+def _own_exit(program: Program, tracer: ExitTracer) -> bool:
+    """Whether a program of the command line called exit(): one that the main thread waited for, or in a command of
+    several one of these paths, for the main thread may be at another by then."""
+    named = programs_of(program.command)
+    return tracer.exit_caller is ExitCaller.OWN or (len(named) > 1 and tracer.exit_path in named)
+
+
+def _nested_exit(program: Program, tracer: ExitTracer | None) -> int | None:
     """The status of an exit() that no program of the command line called, as far as is known."""
-    if tracer is None or tracer.exit_caller is ExitCaller.OWN:
-        return None
-    return tracer.exit_status
+    return tracer.exit_status if tracer and not _own_exit(program, tracer) else None
 
 
 def _ended_cleanly(machine: Machine, ending: Ending | None, monitor: Monitor, tracer: ExitTracer | None) -> bool:

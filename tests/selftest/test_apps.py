@@ -24,7 +24,7 @@ from harness.images.contents import Contents
 from harness.lab import Lab
 from harness.load import load_from
 from harness.programs import Program
-from harness.programs.linux import Agent
+from harness.programs.linux_agent import Agent
 from harness.report.loads import measured, write_loads
 from harness.verdict import Outcome
 

@@ -24,7 +24,7 @@ LATEST_MOMENT = 8_640_000_000_000
 
 SYMBOLS = {
     "passed": "✓", "failed": "✗", "crashed": "‼", "hung": "∞", "timed_out": "⏱", "guest_ended": "⏻",
-    "boot_failed": "⊘", "harness_error": "⚠", "skipped": "↷",
+    "boot_failed": "⊘", "harness_error": "⚠", "skipped": "↷", "flaky": "≈",
 }  # fmt: skip
 """Told apart by shape, for those who can't by colour."""
 UNKNOWN_SYMBOL = "?"

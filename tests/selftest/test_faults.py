@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,14 +64,20 @@ def cut_control_line(vm: Any) -> None:
 
 
 def write_kernel_code(code: str) -> Callable[[Vm], None]:
-    """Put machine code where the kernel stands: in its idle loop, for the program sleeps."""
+    """Put machine code where the kernel stands: in its idle loop, for the program sleeps, once it does."""
 
     def act(vm: Vm) -> None:
         assert vm.debug
-        vm.debug.sendall(b"\x03")  # only a guest that stands answers the stub's client
-        vm.debug.recv(4096)
-        gdb = GdbRemote(vm.debug, vm.pid)
-        gdb.write(gdb.register(16), bytes.fromhex(code))
+        gdb = None
+        while True:
+            vm.debug.sendall(b"\x03")  # only a guest that stands answers the stub's client
+            vm.debug.recv(4096)
+            gdb = gdb or GdbRemote(vm.debug, vm.pid)
+            if (place := gdb.register(16)) >> 63:
+                break
+            gdb.resume()
+            time.sleep(0.1)
+        gdb.write(place, bytes.fromhex(code))
         gdb.resume()
 
     return act

@@ -20,7 +20,7 @@ SPOILT_SECONDS = 240.0
 """For so long after a pause a watchdog may speak of it: the slowest looks every 120 s. Source:
 kernel/hung_task.c."""
 
-STARVED_SECONDS, STARVED = 30.0, 0.5
+STARVED_SECONDS, STARVED = 30.0, 0.9
 """A guest that waited for more of so many seconds than this share gets nothing done within a watchdog's time."""
 
 MOST_LOOKS = 2000

@@ -68,15 +68,13 @@ def write_kernel_code(code: str) -> Callable[[Vm], None]:
 
     def act(vm: Vm) -> None:
         assert vm.debug
-        gdb = None
-        while True:
-            vm.debug.sendall(b"\x03")  # only a guest that stands answers the stub's client
-            vm.debug.recv(4096)
-            gdb = gdb or GdbRemote(vm.debug, vm.pid)
-            if (place := gdb.register(16)) >> 63:
-                break
+        vm.debug.sendall(b"\x03")  # only a guest that stands answers the stub's client
+        vm.debug.recv(4096)
+        gdb = GdbRemote(vm.debug, vm.pid)
+        while not (place := gdb.register(16)) >> 63:  # a program's
             gdb.resume()
             time.sleep(0.1)
+            gdb.interrupt()
         gdb.write(place, bytes.fromhex(code))
         gdb.resume()
 
@@ -135,6 +133,8 @@ LINUX = [
         outside=write_kernel_code("48b80000000000000080c60000"), arch="x86_64"),
     Row("bad instruction in the kernel", "sleep 1000", "crashed", "invalid opcode: 0000 [#1]",
         outside=write_kernel_code("0f0b0f0b"), arch="x86_64"),
+    Row("the kernel spins on its only cpu", "sleep 1000", "crashed", " CPU", outside=write_kernel_code("ebfe"),
+        arch="x86_64"),
     Row("hang idle", "sleep 1000", "hung", "nothing ran any more", limit=HANG),
     Row("hang spinning", program_of(x86_64="ebfe", aarch64="00000014"), "hung", "spun in one place", limit=HANG),
     Row("works for too long", "while :; do sha256sum /bin/busybox; done > /dev/null", "timed_out", "still running",

@@ -159,6 +159,7 @@ class OsvRunner:
             program, guest, tracer, booted=booted(), activity=activity, limit=limit,
             visited=visitor.result() if visitor else None, fault=scene.fault(),
         )  # fmt: skip
+        scene.hold()
         registers, vcpus = (vm.registers(), vm.vcpus()) if not guest.closed else ("", ())
         run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
         return scene.described(run)

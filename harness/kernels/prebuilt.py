@@ -22,6 +22,9 @@ CMDLINE, MANIFESTS, SYMBOLS, INITRD, ORIGIN = (
 )  # fmt: skip
 """What is looked for beside the kernel: the first four as OSv's build and our own cache name them."""
 
+ALREADY_BUILT = "already built"
+"""The fact `files` of such an image: what lies beside it was made by others, and is not run here."""
+
 BUILDERS = ("osv-build", "osv-compiler-x86_64", "osv-compiler-aarch64")
 """What a host need not have for a kernel that others have built, by its names in `matrix.toml`."""
 
@@ -82,7 +85,7 @@ class Prebuilt:
                 "commit": origin.described,
                 "origin commit": origin.commit,
                 "origin committed": str(origin.committed),
-                "files": "already built",
+                "files": ALREADY_BUILT,
                 "verdicts": about,
             },
         )

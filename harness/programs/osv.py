@@ -160,6 +160,7 @@ class OsvRunner:
             visited=visitor.result() if visitor else None, abort_message=scene.abort_message(),
             fault=scene.fault(),
         )  # fmt: skip
+        scene.hold()
         registers, vcpus = (vm.registers(), vm.vcpus()) if not guest.closed else ("", ())
         run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
         return scene.described(run)

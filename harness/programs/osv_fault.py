@@ -32,6 +32,13 @@ HANDLER_BYTES = 2048  # of AArch64's stack from a handler's frame to the excepti
 CLASSES = {0x20: "page fault", 0x21: "page fault", 0x24: "page fault", 0x25: "page fault"}
 """Exception classes of AArch64 that have a fault address."""
 
+AARCH64_CALLS = tuple(
+    (f"entry_curr_el_sp{stack}_sync", handler)
+    for stack in ("0", "x")
+    for handler in ("page_fault", "handle_unexpected_exception")
+)
+"""Callers and callees where AArch64's entries give a frame to a handler."""
+
 AARCH64_FRAME = struct.Struct("<31Q Q Q Q I I Q")
 MODES = (0b0100, 0b0101)  # SPSR's mode: EL1, with either stack
 
@@ -88,16 +95,15 @@ def _on_x86(
         return None
     (pc,) = struct.unpack_from("<Q", frame, PROGRAM_COUNTER)
     (pointer,) = struct.unpack_from("<Q", frame, STACK_POINTER)
-    caller = None if is_code(pc) else int.from_bytes(gdb.read(pointer, 8), "little")
+    above = 0 if is_code(pc) else int.from_bytes(gdb.read(pointer, 8), "little")
     address = stack.fault_address if handler == "page_fault" else None
-    return Fault(handler.replace("_", " "), pc, address, caller)
+    return Fault(handler.replace("_", " "), pc, address, above if is_code(above) else None)
 
 
 def _on_aarch64(
     gdb: GdbRemote, symbols: Symbols, back: int, where: int, stack: Stack, is_code: Callable[[int], bool]
 ) -> Fault | None:
-    function = symbols.at(back)
-    if function is None or not function.name.startswith("entry_"):
+    if not any(back in symbols.returns_of_calls(*call) for call in AARCH64_CALLS):
         return None
     data = stack.read(where, HANDLER_BYTES)
     for at in range(0, len(data) - AARCH64_FRAME.size + 1, 8):

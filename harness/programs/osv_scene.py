@@ -31,7 +31,7 @@ class Scene:
 
     def __init__(self, guest: Guest, tracer: ExitTracer | None, symbols: Symbols | None) -> None:
         self._guest = guest
-        self._tracer = None if guest.closed else tracer
+        self._tracer = tracer if symbols and guest.vm.debug and not guest.closed else None
         self._seen_message = tracer.abort_message if tracer else None
         self._symbols = symbols
         self._image = guest.machine.image
@@ -43,7 +43,8 @@ class Scene:
             return ""
         with suppress(HypervisorError):
             gdb = self._tracer.hold()
-            stack = self._tracer.stack_at_abort or self._tracer.stack_now()
+            # Later the kernel's own backtrace has met page faults of its own.
+            stack = self._tracer.stack_at_abort or replace(self._tracer.stack_now(), fault_address=None)
             found = fault_of(gdb, self._symbols, self._image.cell.arch, stack, self._is_code)
             return self._told(found) if found else self._reached_from(stack)
         return ""
@@ -60,6 +61,17 @@ class Scene:
     def _reader(self, gdb: GdbRemote) -> Callable[[int, int], bytes]:
         """Reads the guest's memory, and where nothing is loaded the file that belongs there."""
         return lambda address, length: gdb.read(address, length) or self._lines.read(address, length)
+
+    def hold(self) -> None:
+        """Stop the guest, so that all that is read of it from now on is of one moment.
+
+        One that can't be stopped is not asked any more.
+        """
+        try:
+            if self._tracer:
+                self._tracer.hold()
+        except HypervisorError:
+            self._tracer = None
 
     def described(self, run: Run) -> Run:
         """The run, with what the guest had loaded and what its threads did, unless it ended well."""
@@ -91,8 +103,11 @@ class Scene:
         return SourceLines(self._image.symbols, self._image.manifest, self._objects)
 
     def _is_code(self, address: int) -> bool:
-        inside = any(one.base <= address < one.end for one in self._objects)
-        return inside or bool(self._symbols and self._symbols.at(address))
+        if any(one.base <= address < one.end for one in self._objects):
+            return True
+        functions = self._symbols.functions if self._symbols else ()  # those of assembly tell no size
+        first = next((function.address for function in functions if function.address), 0)
+        return bool(first) and first <= address <= functions[-1].address
 
     def _told(self, fault: Fault) -> str:
         about = "" if fault.address is None else f" at address {fault.address:#x}"

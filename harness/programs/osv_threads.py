@@ -17,6 +17,7 @@ from time import monotonic
 
 from harness.console.transcript import printable
 from harness.hypervisors._gdb_socket import gdb_socket
+from harness.kernels.prebuilt import ALREADY_BUILT
 from harness.machine import Image
 from harness.patience import Patience
 from harness.source_lines import LoadedObject, SourceLines
@@ -35,6 +36,8 @@ SETTINGS = (
 
 def threads(debug: socket.socket, image: Image, objects: Sequence[LoadedObject]) -> str:
     """What gdb says of the threads of the standing guest, or one line that says why they are not known."""
+    if image.facts.get("files") == ALREADY_BUILT:  # they would be run on this host, and not in a guest
+        return "Threads are not known: OSv's scripts for gdb are only run from a checkout that is built here.\n"
     scripts = image.symbols.parent / "scripts" if image.symbols else None
     if image.symbols is None or scripts is None or not (scripts / "loader.py").is_file():
         return "Threads are not known: OSv's scripts for gdb are not beside the kernel's symbols.\n"

@@ -14,14 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import harness
+from harness import inside
 from harness.cell import Cell
 from harness.kernels.prebuilt import options_of
 from harness.lab import Lab
 
 PROGRAM = "osv-harness"
-IN_LAB = "OSV_HARNESS_LAB"
-"""Set, to its arch, for what runs in a VM of the harness's whose KVM runs guests."""
-
 HEEDED = (
     "OSV_HARNESS_CACHE", "OSV_HARNESS_DEBIAN_MIRROR", "OSV_HARNESS_AWS_INSTANCE", "OSV_HARNESS_GCE_BUCKET",
     "OSV_HARNESS_GCE_MACHINE", "OSV_HARNESS_GCE_ZONE",
@@ -94,7 +92,7 @@ def _tools() -> dict[str, str]:
 
 
 def _lab_words() -> list[str]:
-    arch = os.environ.get(IN_LAB)
+    arch = os.environ.get(inside.VARIABLE)
     return ["lab", "--arch", arch, "--"] if arch else []
 
 

@@ -403,7 +403,7 @@ def agree(run: Run, outcome: str, reason: str) -> None:
 
 def keep(run: Run, lab: Lab, cell: Cell, folder: Path, shows: str) -> None:
     """Evidence can be written of every run; what is shown of it is plain text of bearable length."""
-    where = evidence.write(run, lab.image(cell), lab.accelerator(cell), folder)
+    where = evidence.write(run, lab.image(cell), lab.accelerator(cell), folder, "again")
     assert (where / "console.raw").read_bytes() == run.transcript.raw
     assert shows in (where / "console.txt").read_text().replace("\n", " ") or shows in str(run.verdict.lines)
     for line in run.verdict.lines:

@@ -42,14 +42,14 @@ class Checkpoint(StrEnum):
 class Registers:
     """Where the debug stub has what is asked for, by its numbers of registers.
 
-    These are the program counter, the stack pointer, the first two arguments, the return value, the link register
+    These are the program counter, the stack pointer, the first six arguments, the return value, the link register
     (None where the return address is on the stack) and the frame pointer; the thread pointer, at an offset of the
     stub's answer to `g` or by a system register's name; and CR2, at such an offset.
     """
 
     pc: int
     stack: int
-    arguments: tuple[int, int]
+    arguments: tuple[int, ...]
     result: int
     link: int | None
     thread: int | str
@@ -60,9 +60,11 @@ class Registers:
 # Source: the register order of the gdb target descriptions i386:x86-64 and aarch64; arch/aarch64/arch-switch.hh.
 REGISTERS = {
     "x86_64": Registers(
-        pc=16, stack=7, arguments=(5, 4), result=0, link=None, thread=164, frame=6, fault_address=196
+        pc=16, stack=7, arguments=(5, 4, 3, 2, 8, 9), result=0, link=None, thread=164, frame=6, fault_address=196
     ),
-    "aarch64": Registers(pc=32, stack=31, arguments=(0, 1), result=0, link=30, thread="TPIDR_EL1", frame=29),
+    "aarch64": Registers(
+        pc=32, stack=31, arguments=(0, 1, 2, 3, 4, 5), result=0, link=30, thread="TPIDR_EL1", frame=29
+    ),
 }
 MAIN_THREAD, JOIN = "_Z14do_main_threadPv", "_ZN3osv11application4joinEv"
 FUNCTIONS = {
@@ -154,6 +156,7 @@ class ExitTracer:
         self.poweroff_caller = ""
         self.abort_message: str | None = None
         """What abort() was called with; None where that can't be read."""
+        self.abort_arguments: tuple[int, ...] = ()
         self.stack_at_abort: Stack | None = None
         self._main_runs = bool(stack) or joining
         if self._main_runs:
@@ -294,12 +297,13 @@ class ExitTracer:
             caller = self._symbols.at(self._return_address() - 1)
             self.poweroff_caller = caller.name if caller else "?"
         elif point is Checkpoint.ABORT:
-            self.abort_message = self._text(self._gdb.register(registers.arguments[0]))
+            self.abort_arguments = tuple(self._gdb.register(number) for number in registers.arguments)
+            self.abort_message = self._text(self.abort_arguments[0])
             self.stack_at_abort = self.stack_now()
 
     def _note_program(self, point: Checkpoint, address: int) -> bool:
         """A program is made or waited for; False if the guest ended meanwhile."""
-        application, path = (self._gdb.register(number) for number in self._registers.arguments)
+        application, path = (self._gdb.register(number) for number in self._registers.arguments[:2])
         mine = self.stack - MAIN_STACK < self._gdb.register(self._registers.stack) <= self.stack
         if point is Checkpoint.CREATED:
             if mine:

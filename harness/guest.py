@@ -85,6 +85,8 @@ class Guest(AbstractContextManager["Guest"]):
         and what the host stopped it for, so that a busy host makes a test late and not wrong. Otherwise returns
         what the guest did when its time was over.
         """
+        self.host.begin()
+        self.host.look()
         began = monotonic()
         deadline = began + limit
         granted = self.host.lost_seconds
@@ -127,13 +129,14 @@ class Guest(AbstractContextManager["Guest"]):
 
     def _prints(self, since: float, limit: float) -> bool:
         """Whether it is not longer silent than its program was before: `RHYTHM` times the longest pause between
-        two prints, or that before its only one. A moment is no silence."""
-        began, now = since - self.transcript.start, monotonic() - self.transcript.start
-        times = [at for at, said in self.transcript.came_since(began, MOST_PRINTS) if self._is_of_program(said)]
+        two prints; or half of its limit, if it has printed only once. A moment is no silence."""
+        start, own = self.transcript.start, self.host.own_seconds_at
+        came = self.transcript.came_since(since - start, MOST_PRINTS)
+        times = [own(start + at) for at, said in came if self._is_of_program(said)]
         if not times:
             return False
-        gaps = [after - before for before, after in pairwise(times)] or [times[0] - began]
-        return now - times[-1] < max(RHYTHM * max(gaps), min(MOMENT, MOMENT_SHARE * limit))
+        longest = RHYTHM * max((b - a for a, b in pairwise(times)), default=limit / RHYTHM**2)
+        return own(monotonic()) - times[-1] < max(longest, min(MOMENT, MOMENT_SHARE * limit))
 
     def _is_of_program(self, said: bytes) -> bool:
         for noise in self.monitor.patterns.noise:

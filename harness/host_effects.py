@@ -4,6 +4,7 @@ Nothing tells of a pause when it is over but a clock, so whoever waits for a gue
 """
 
 import threading
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ SPOILT_SECONDS = 240.0
 """For so long after a pause a watchdog may speak of it: the slowest looks every 120 s. Source:
 kernel/hung_task.c."""
 
-STARVED_SECONDS, STARVED = 30.0, 0.5
+STARVED_SECONDS, STARVED = 30.0, 0.9
 """A guest that waited for more of so many seconds than this share gets nothing done within a watchdog's time."""
 
 MOST_LOOKS = 2000
@@ -92,7 +93,13 @@ class HostEffects:
     @property
     def own_seconds(self) -> float:
         """How long the guest has existed in its own time."""
-        return monotonic() - self._started - self.lost_seconds
+        return self.own_seconds_at(monotonic())
+
+    def own_seconds_at(self, when: float) -> float:
+        """How long the guest had existed in its own time at a monotonic time, by the next look at the host."""
+        index = min(bisect_left(self._waits, when, key=lambda row: row[0]), len(self._waits) - 1)
+        paused = sum(pause.seconds for pause in self.pauses if self._started + pause.end <= when)
+        return when - self._started - self._waits[index][1] - paused
 
     def share_waited(self, seconds: float) -> float:
         """The share of the last so many seconds, 0 to 1, in which the guest was ready to run and the host ran

@@ -84,6 +84,21 @@ class SourceLines:
             found[address] = Place(address, function, source, "", address)
         return [found[address] for address in wanted]
 
+    def read(self, address: int, length: int) -> bytes:
+        """Up to `length` bytes that a loaded file has at the address, as they are in the file; none of others."""
+        one = self._object(address)
+        file = self.host_file(one) if one else None
+        if one is None or file is None:
+            return b""
+        offset = address - (0 if _at_fixed_address(file) else one.base)
+        with file.open("rb") as stream:
+            for segment in ELFFile(stream).iter_segments("PT_LOAD"):
+                inside = offset - segment["p_vaddr"]
+                if 0 <= inside < segment["p_filesz"]:
+                    stream.seek(segment["p_offset"] + inside)
+                    return stream.read(min(length, segment["p_filesz"] - inside))
+        return b""
+
     def host_file(self, one: LoadedObject) -> Path | None:
         """The host's file with the debug information of what the guest loaded; None where there is none."""
         for path in self._candidates(one.path):

@@ -157,7 +157,8 @@ class OsvRunner:
         scene = Scene(guest, tracer, self._symbols)
         seen = observe(
             program, guest, tracer, booted=booted(), activity=activity, limit=limit,
-            visited=visitor.result() if visitor else None, fault=scene.fault(),
+            visited=visitor.result() if visitor else None, abort_message=scene.abort_message(),
+            fault=scene.fault(),
         )  # fmt: skip
         scene.hold()
         registers, vcpus = (vm.registers(), vm.vcpus()) if not guest.closed else ("", ())

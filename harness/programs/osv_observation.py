@@ -29,9 +29,12 @@ class Status:
 def observe(
     program: Program, guest: Guest, tracer: ExitTracer | None, *,
     booted: bool, activity: Activity | None, limit: float, visited: Visited | None,
-    fault: str = "",
+    abort_message: str | None = None, fault: str = "",
 ) -> Observation:  # fmt: skip
-    """Everything that was seen; the guest is over, or its time is. `fault` is where it met what it died of."""
+    """Everything that was seen; the guest is over, or its time is.
+
+    `abort_message` is what the kernel aborted with, `fault` where it met what it died of.
+    """
     monitor, vm = guest.monitor, guest.vm
     ending = vm.ending() if guest.closed else None
     watched = tracer if tracer and tracer.complete else None
@@ -46,7 +49,7 @@ def observe(
         console_closed=guest.closed,
         traced=watched is not None,
         aborted=bool(tracer and tracer.aborted),
-        abort_message=tracer.abort_message if tracer else None,
+        abort_message=abort_message,
         signalled=bool(tracer and tracer.signalled),
         halted=bool(tracer and tracer.halted),
         fault=fault,
@@ -102,10 +105,10 @@ def _traced_status(program: Program, monitor: Monitor, tracer: ExitTracer) -> St
 def _contradiction(program: Program, monitor: Monitor, tracer: ExitTracer) -> str:
     """What the console says of a status that is not 0 where the kernel was seen to have none.
 
-    A program that a test starts prints the same line. It is known by its path, or the tracer saw it started.
+    A program that a test or /init starts prints the same line. It is known by its path, or the tracer saw it.
     """
     named = set(programs_of(program.command))
-    explained = Counter(tracer.nested)
+    explained = Counter([*tracer.nested, *(one.path for one in tracer.programs if one.status)])
     for match in monitor.statuses():
         if not match.status or _is_nested(program, match):
             continue

@@ -4,6 +4,7 @@ That is where it met its fault, what it has loaded, and what its threads do. Wha
 costs no verdict.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -12,10 +13,12 @@ from itertools import islice
 from harness.errors import HarnessError, HypervisorError
 from harness.exit_tracer import ExitTracer, Stack
 from harness.guest import Guest
+from harness.hypervisors._gdb import GdbRemote
 from harness.programs import Run
 from harness.programs.osv_fault import Fault, fault_of, returns
 from harness.programs.osv_objects import loaded_objects
 from harness.programs.osv_threads import threads
+from harness.programs.osv_words import formed
 from harness.source_lines import LoadedObject, SourceLines
 from harness.symbols import Symbols
 from harness.verdict import Outcome
@@ -29,6 +32,7 @@ class Scene:
     def __init__(self, guest: Guest, tracer: ExitTracer | None, symbols: Symbols | None) -> None:
         self._guest = guest
         self._tracer = tracer if symbols and guest.vm.debug and not guest.closed else None
+        self._seen_message = tracer.abort_message if tracer else None
         self._symbols = symbols
         self._image = guest.machine.image
 
@@ -44,6 +48,19 @@ class Scene:
             found = fault_of(gdb, self._symbols, self._image.cell.arch, stack, self._is_code)
             return self._told(found) if found else self._reached_from(stack)
         return ""
+
+    def abort_message(self) -> str | None:
+        """What abort() was called with; of words that the kernel had not loaded, what the host's files say."""
+        tracer = self._tracer
+        if tracer and tracer.abort_arguments and not tracer.halted:
+            with suppress(HypervisorError):
+                gdb = tracer.hold()
+                return formed(tracer.abort_arguments, self._reader(gdb))
+        return self._seen_message
+
+    def _reader(self, gdb: GdbRemote) -> Callable[[int, int], bytes]:
+        """Reads the guest's memory, and where nothing is loaded the file that belongs there."""
+        return lambda address, length: gdb.read(address, length) or self._lines.read(address, length)
 
     def hold(self) -> None:
         """Stop the guest, so that all that is read of it from now on is of one moment.

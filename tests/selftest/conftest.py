@@ -59,6 +59,7 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         tool = compiler if source.endswith(".c") else _compiler_of_cxx(compiler)
         target = folder / Path(source).with_suffix(".so")
         subprocess.run([tool, *flags, "-o", str(target), source], cwd=PROGRAMS, check=True)
+    _write_what_does_not_start(folder, [compiler, *flags])
     programs = sorted(folder.glob("*.so"))
     manifest.write_text("[manifest]\n" + "".join(f"/{path.name}: {path}\n" for path in programs))
     script = lab.osv_root / "scripts/gen-rofs-img.py"
@@ -81,6 +82,21 @@ def _manifest_with(image: Image, programs: Sequence[Path], folder: Path) -> Path
     if (kept := image.manifest.parent / UNSTRIPPED).is_dir():
         (folder / UNSTRIPPED).symlink_to(kept)
     return made
+
+
+def _write_what_does_not_start(folder: Path, compiler: list[str]) -> None:
+    """Files that no kernel can start as a program, each for another reason."""
+    good = (folder / "fault.so").read_bytes()
+    machine = slice(18, 20)  # Source: ELF, e_machine
+    other = good[: machine.start] + b"\x08\0" + good[machine.stop :]
+    cut = good[:32]
+    for name, content in {"script": b"#!/bin/sh\nexit 0\n", "other-arch": other, "cut": cut, "empty": b""}.items():
+        (folder / f"{name}.so").write_bytes(content)
+    source = folder / "library.c"
+    source.write_text("int answer(void) { return 42; }\n")
+    subprocess.run([*compiler, "-o", str(folder / "library.so"), str(source)], check=True)
+    source.write_text("int nowhere(void); int main(void) { return nowhere(); }\n")
+    subprocess.run([*compiler, "-Wl,-z,now", "-o", str(folder / "missing-symbol.so"), str(source)], check=True)
 
 
 def _compiler_of_cxx(compiler: str) -> str:

@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,14 +64,18 @@ def cut_control_line(vm: Any) -> None:
 
 
 def write_kernel_code(code: str) -> Callable[[Vm], None]:
-    """Put machine code where the kernel stands: in its idle loop, for the program sleeps."""
+    """Put machine code where the kernel stands: in its idle loop, for the program sleeps, once it does."""
 
     def act(vm: Vm) -> None:
         assert vm.debug
         vm.debug.sendall(b"\x03")  # only a guest that stands answers the stub's client
         vm.debug.recv(4096)
         gdb = GdbRemote(vm.debug, vm.pid)
-        gdb.write(gdb.register(16), bytes.fromhex(code))
+        while not (place := gdb.register(16)) >> 63:  # a program's
+            gdb.resume()
+            time.sleep(0.1)
+            gdb.interrupt()
+        gdb.write(place, bytes.fromhex(code))
         gdb.resume()
 
     return act
@@ -128,6 +133,8 @@ LINUX = [
         outside=write_kernel_code("48b80000000000000080c60000"), arch="x86_64"),
     Row("bad instruction in the kernel", "sleep 1000", "crashed", "invalid opcode: 0000 [#1]",
         outside=write_kernel_code("0f0b0f0b"), arch="x86_64"),
+    Row("the kernel spins on its only cpu", "sleep 1000", "crashed", " CPU", outside=write_kernel_code("ebfe"),
+        arch="x86_64"),
     Row("hang idle", "sleep 1000", "hung", "nothing ran any more", limit=HANG),
     Row("hang spinning", program_of(x86_64="ebfe", aarch64="00000014"), "hung", "spun in one place", limit=HANG),
     Row("works for too long", "while :; do sha256sum /bin/busybox; done > /dev/null", "timed_out", "still running",
@@ -211,6 +218,12 @@ OSV = [
         console_only="failed", because="its line looks like the test's own, unless the catalog names it"),
     Row("program missing", "/tests/nothere.so", "failed", "Failed to load object: /tests/nothere.so"),
     Row("the kernel refuses its command line", "--nonsense", "boot_failed", "never started the program"),
+    Row("not an ELF file", "/tmp/faults/script.so", "failed", "could not start the program: "),
+    Row("an empty file", "/tmp/faults/empty.so", "failed", "could not start the program: "),
+    Row("an ELF file that was cut", "/tmp/faults/cut.so", "failed", "could not start the program: "),
+    Row("a program for another arch", "/tmp/faults/other-arch.so", "failed", "could not start the program: "),
+    Row("a library, which has no main", "/tmp/faults/library.so", "crashed", "Aborted"),
+    Row("a symbol that nothing has", "/tmp/faults/missing-symbol.so", "crashed", "looking up symbol nowhere"),
     Row("assertion", "assert", "crashed", "Assertion failed: number == 42"),
     Row("abort", "abort", "crashed", "abort: Aborted"),
     Row("page fault in the program", "segv", "crashed", "abort: Aborted"),

@@ -191,6 +191,7 @@ static int run(const char *kind)
     KIND("exit-text") say("program exited with status 1\n");
     KIND("abort-empty") abort_with("");
     KIND("breaks-poweroff") break_poweroff();
+    KIND("environment") printf("it is <%s>\n", getenv("PLANTED"));
     KIND("no-newline") say("this line has no end");
     KIND("garbage") garbage();
     KIND("flood") flood();

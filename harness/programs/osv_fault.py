@@ -29,8 +29,13 @@ ENTRIES = {
 FRAME_AFTER = 16  # bytes from the return address to x86_64's frame
 FRAME_BYTES, PROGRAM_COUNTER, STACK_POINTER = 21 * 8, 16 * 8, 19 * 8
 HANDLER_BYTES = 2048  # of AArch64's stack from a handler's frame to the exception's
-CLASSES = {0x20: "page fault", 0x21: "page fault", 0x24: "page fault", 0x25: "page fault"}
-"""Exception classes of AArch64 that have a fault address."""
+PAGE_FAULT = "page fault"
+CLASSES = {
+    0x00: "unknown instruction", 0x0E: "illegal execution state", 0x20: PAGE_FAULT, 0x21: PAGE_FAULT,
+    0x22: "misaligned program counter", 0x24: PAGE_FAULT, 0x25: PAGE_FAULT, 0x26: "misaligned stack pointer",
+    0x2C: "floating-point exception", 0x3C: "breakpoint instruction",
+}  # fmt: skip
+"""Exception classes of AArch64 that a program's instruction can raise."""
 
 AARCH64_CALLS = tuple(
     (f"entry_curr_el_sp{stack}_sync", handler)
@@ -40,6 +45,7 @@ AARCH64_CALLS = tuple(
 """Callers and callees where AArch64's entries give a frame to a handler."""
 
 AARCH64_FRAME = struct.Struct("<31Q Q Q Q I I Q")
+LONG = 1 << 25  # of a syndrome: the instruction has 32 bits, as all of A64 have
 MODES = (0b0100, 0b0101)  # SPSR's mode: EL1, with either stack
 
 
@@ -107,12 +113,12 @@ def _on_aarch64(
         return None
     data = stack.read(where, HANDLER_BYTES)
     for at in range(0, len(data) - AARCH64_FRAME.size + 1, 8):
-        *registers, _, pc, state, syndrome, _, address = AARCH64_FRAME.unpack_from(data, at)
-        if not syndrome or state >> 32 or state & 0xF not in MODES:
-            continue
+        *registers, pointer, pc, state, syndrome, _, address = AARCH64_FRAME.unpack_from(data, at)
         kind = CLASSES.get(syndrome >> 26)
+        if kind is None or not syndrome & LONG or state >> 32 or state & 0xF not in MODES or pointer % 16:
+            continue
         if is_code(pc):
-            return Fault(kind or f"exception {syndrome >> 26:#x}", pc, address if kind else None)
-        if kind and is_code(registers[30]):
+            return Fault(kind, pc, address if kind == PAGE_FAULT else None)
+        if kind == PAGE_FAULT and is_code(registers[30]):
             return Fault(kind, pc, address, registers[30])
     return None

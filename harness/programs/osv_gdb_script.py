@@ -20,7 +20,7 @@ FRAMES = 40
 TRACES = 100
 WAITING = (
     "sched::thread::", "sched::cpu::schedule", "sched::cpu::reschedule", "waiter::", "wait_object", "lockfree::",
-    "std::", "thread_main",
+    "std::", "thread_main", "reschedule_from_interrupt",
 )  # fmt: skip
 """How functions are named that every waiting thread is in, and that don't say what it waits for."""
 

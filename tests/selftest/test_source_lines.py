@@ -76,6 +76,10 @@ def test_a_printed_backtrace_gets_lines(program: Path, tmp_path: Path) -> None:
     lines = SourceLines(None, tmp_path / "usr.manifest", [LoadedObject("/tests/tst.so", BASE, BASE + 0x10000)])
     assert symbolised(console.encode(), lines) == [f"{after_call:#018x}  outer ({tmp_path}/tst.c:5)"]
     assert symbolised(b"no such thing", lines) == []
+    registers = f"[registers]\r\nRIP: 0x{after_call - 1:016x} <???+9>\r\n"
+    assert symbolised(registers.encode(), lines) == [
+        f"{after_call - 1:#018x}  outer ({tmp_path}/tst.c:5), the instruction"
+    ]
 
 
 def test_files_of_a_manifest() -> None:

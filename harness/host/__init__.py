@@ -62,8 +62,11 @@ class Host:
         return self._proofs[key]
 
     def accelerator(self, arch: str) -> str:
-        """`kvm` if it is proved for guests of `arch` here, else `tcg`. Raises `HostError` without a QEMU, and in a lab
-        whose KVM runs none: emulation in an emulation would take hours to say nothing of KVM."""
+        """`kvm` if it is proved for guests of `arch` here, else `tcg`.
+
+        Raises `HostError` without a QEMU, and in a lab whose KVM runs none: emulation in an emulation would take
+        hours to say nothing of KVM.
+        """
         if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not proof.KVM.exists():
             return "tcg"
         if self.proof(arch, "kvm").answered:

@@ -62,10 +62,19 @@ class Host:
         return self._proofs[key]
 
     def accelerator(self, arch: str) -> str:
-        """`kvm` if it is proved for guests of `arch` here, else `tcg`. Raises `HostError` without a QEMU."""
+        """`kvm` if it is proved for guests of `arch` here, else `tcg`.
+
+        Raises `HostError` without a QEMU, and in a lab whose KVM runs none: emulation in an emulation would take
+        hours to say nothing of KVM.
+        """
         if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not proof.KVM.exists():
             return "tcg"
-        return "kvm" if self.proof(arch, "kvm").answered else "tcg"
+        if self.proof(arch, "kvm").answered:
+            return "kvm"
+        if in_lab():
+            detail = self.proof(arch, "kvm").detail
+            raise HostError(f"The lab's KVM runs no guest: {detail}.", "Try again when the host is less busy.")
+        return "tcg"
 
     def cpus(self) -> int:
         """The cpus that this process may keep busy: its affinity, and its cgroup's quota rounded up."""

@@ -222,7 +222,7 @@ OSV = [
     Row("an empty file", "/tmp/faults/empty.so", "failed", "could not start the program: "),
     Row("an ELF file that was cut", "/tmp/faults/cut.so", "failed", "could not start the program: "),
     Row("a program for another arch", "/tmp/faults/other-arch.so", "failed", "could not start the program: "),
-    Row("a library, which has no main", "/tmp/faults/library.so", "crashed", ""),
+    Row("a library, which has no main", "/tmp/faults/library.so", "crashed", ": "),
     Row("a symbol that nothing has", "/tmp/faults/missing-symbol.so", "crashed", "looking up symbol nowhere"),
     Row("assertion", "assert", "crashed", "Assertion failed: number == 42"),
     Row("abort", "abort", "crashed", "abort: Aborted"),

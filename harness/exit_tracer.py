@@ -1,14 +1,16 @@
 """The kernel's own word on how programs ended, taken where the kernel keeps it and not from the console.
 
 Breakpoints of the hypervisor's debug stub stand at the functions through which OSv must go (`Checkpoint`). What
-they tell can't be printed by a guest. Hardware has as few as four breakpoints, so they are set in two stages:
+they tell can't be printed by a guest. All are hardware's, of which x86_64 has four: one in the code itself reaches
+the guest where an emulated SVM tells KVM a wrong address of it. So they are set in two stages:
 
-1. Before the boot, in hardware: the entry of the main thread, `poweroff` and `halt`.
-2. At the main thread's entry, whose breakpoint is free then: `exit` and `application::join` in hardware, and where
-   that has none left in the code itself, which is mapped by now; the rest in the code.
+1. Before the boot: the entry of the main thread, `halt` and `poweroff`.
+2. At the main thread's entry, whose breakpoint is free then: `exit` and `application::join`; and where there are
+   more than four, on AArch64 and under TCG, `abort` and the constructor of `application`.
 
-A program is one of the command line's, or of /init's, if the main thread made it: the stack pointer tells. Its
-status is what `join` returns to the main thread. What a breakpoint could not be had for is in `refused`.
+A program is one of the command line's, or of /init's, if the main thread waits for it: the stack pointer tells.
+Its status is what `join` returns to the main thread. What a breakpoint could not be had for is in `refused`, and
+the kernel's memory is asked instead: `abort` leaves a flag and its message there.
 
 Source: OSv's loader.cc (do_main_thread), core/app.cc (application), runtime.cc (exit, abort), core/shutdown.cc.
 """
@@ -38,22 +40,31 @@ class Checkpoint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """Where the debug stub has the program counter, the stack pointer, the first two arguments, the return value
-    and the link register (None where the return address is on the stack), by its numbers; and the thread pointer,
-    at an offset of its answer to `g` or by a system register's name."""
+    """Where the debug stub has what is asked for, by its numbers of registers.
+
+    These are the program counter, the stack pointer, the first six arguments, the return value, the link register
+    (None where the return address is on the stack) and the frame pointer; the thread pointer, at an offset of the
+    stub's answer to `g` or by a system register's name; and CR2, at such an offset.
+    """
 
     pc: int
     stack: int
-    arguments: tuple[int, int]
+    arguments: tuple[int, ...]
     result: int
     link: int | None
     thread: int | str
+    frame: int
+    fault_address: int | None = None
 
 
 # Source: the register order of the gdb target descriptions i386:x86-64 and aarch64; arch/aarch64/arch-switch.hh.
 REGISTERS = {
-    "x86_64": Registers(pc=16, stack=7, arguments=(5, 4), result=0, link=None, thread=164),
-    "aarch64": Registers(pc=32, stack=31, arguments=(0, 1), result=0, link=30, thread="TPIDR_EL1"),
+    "x86_64": Registers(
+        pc=16, stack=7, arguments=(5, 4, 3, 2, 8, 9), result=0, link=None, thread=164, frame=6, fault_address=196
+    ),
+    "aarch64": Registers(
+        pc=32, stack=31, arguments=(0, 1, 2, 3, 4, 5), result=0, link=30, thread="TPIDR_EL1", frame=29
+    ),
 }
 MAIN_THREAD, JOIN = "_Z14do_main_threadPv", "_ZN3osv11application4joinEv"
 FUNCTIONS = {
@@ -77,7 +88,9 @@ ABORTING, ABORT_MESSAGE, CURRENT_THREAD = "_ZL8aborting", "_ZZ5abortPKczE3msg", 
 LONGEST_MESSAGE = 1024  # bytes, the size of abort()'s buffer
 LONGEST_PATH = 4096
 MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
-THREAD_BYTES = 4096  # of a sched::thread that are searched
+STACK_BYTES = 8192  # of a stack that are kept
+THREAD_BYTES = 24576  # of a sched::thread that are searched; it has 20928 on x86_64
+APPLICATION_BYTES = 256  # of an application that are searched
 
 
 @dataclass(slots=True)
@@ -90,11 +103,27 @@ class TracedProgram:
     status: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack as it was, for later exceptions may use its memory: its stack and frame pointers, what lay on
+    it, and the address of the last page fault where that is known."""
+
+    pointer: int
+    frame: int
+    content: bytes
+    fault_address: int | None = None
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return `length` bytes of it; shorter where there are no more."""
+        start = address - self.pointer
+        return self.content[start : start + length] if start >= 0 else b""
+
+
 class ExitCaller(StrEnum):
     """Which program's thread called exit()."""
 
-    OWN = "a program of the command line"
-    NESTED = "a program that another had started"
+    OWN = "a program of the main thread's"
+    NESTED = "another"
     UNKNOWN = "unknown"
 
 
@@ -106,15 +135,13 @@ class ExitTracer:
     Raises `HypervisorError` if the stub does not answer.
     """
 
-    def __init__(
-        self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False
-    ) -> None:
+    def __init__(self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False) -> None:
         self._gdb = gdb
         self._symbols = symbols
         self._registers = REGISTERS[arch]
-        self._armed: dict[int, tuple[Checkpoint, bool]] = {}
+        self._armed: dict[int, Checkpoint] = {}
         self._joining = 0
-        self._entry_was_hardware = True
+        self._path_offset: int | None = None
         self._standing = False
         self.stack = stack
         self.passed: list[Checkpoint] = []
@@ -124,17 +151,21 @@ class ExitTracer:
         """The paths of programs that other threads made, in the order in which they were."""
         self.exit_status: int | None = None
         self.exit_caller = ExitCaller.UNKNOWN
+        self.exit_path = ""
+        """The path of the program that called exit(), where the main thread had waited for none of it by then."""
         self.poweroff_caller = ""
         self.abort_message: str | None = None
         """What abort() was called with; None where that can't be read."""
+        self.abort_arguments: tuple[int, ...] = ()
+        self.stack_at_abort: Stack | None = None
         self._main_runs = bool(stack) or joining
         if self._main_runs:
             self._arm_rest()
         else:
-            self._arm_all(BEFORE_BOOT, software=False)
+            self._arm_all(BEFORE_BOOT)
         if joining:
             for address in symbols.returns_of_calls(MAIN_THREAD, JOIN):
-                self._set(Checkpoint.JOINED, address, hardware=False)
+                self._set(Checkpoint.JOINED, address)
 
     def fileno(self) -> int:
         """Readable when the guest stands at one of the places."""
@@ -198,13 +229,25 @@ class ExitTracer:
         except HypervisorError:  # it ended as it stopped
             return False
 
+    def hold(self) -> GdbRemote:
+        """Stop the guest, if it runs, and return its stub. Raises `HypervisorError` if the guest is gone."""
+        if not self._standing:
+            self._gdb.interrupt()
+            self._standing = True
+        return self._gdb
+
+    def stack_now(self) -> Stack:
+        """The stack of the vCPU that stopped. Raises `HypervisorError` if the guest is gone."""
+        register, where = self._gdb.register, self._registers
+        fault = None if where.fault_address is None else self._gdb.field(where.fault_address, 8)
+        pointer = register(where.stack)
+        return Stack(pointer, register(where.frame), self._gdb.read(pointer, STACK_BYTES), fault)
+
     def examine(self) -> None:
         """Stop the guest, if it runs, and look whether it is in abort(): a refused breakpoint could not tell."""
         if Checkpoint.ABORT in self.refused or self.aborted:
             try:
-                if not self._standing:
-                    self._gdb.interrupt()
-                    self._standing = True
+                self.hold()
                 self._read_abort()
             except HypervisorError:
                 return
@@ -212,7 +255,7 @@ class ExitTracer:
     def _pass(self) -> bool:
         """Note the place and let the guest run on; whether more will come."""
         address = self._gdb.register(self._registers.pc)
-        point, _ = self._armed.get(address, (None, False))
+        point = self._armed.get(address)
         match point:
             case None:
                 pass
@@ -245,7 +288,7 @@ class ExitTracer:
         elif point is Checkpoint.JOINED:
             self._program(self._joining).status = _signed(self._gdb.register(registers.result))
             self._joining = 0
-            self._arm(Checkpoint.JOIN, software=not self._entry_was_hardware)
+            self._arm(Checkpoint.JOIN)
         elif point is Checkpoint.EXIT:
             self.exit_status = _signed(self._gdb.register(registers.arguments[0]))
             self.exit_caller = self._who_exits()
@@ -254,11 +297,13 @@ class ExitTracer:
             caller = self._symbols.at(self._return_address() - 1)
             self.poweroff_caller = caller.name if caller else "?"
         elif point is Checkpoint.ABORT:
-            self.abort_message = self._text(self._gdb.register(registers.arguments[0]))
+            self.abort_arguments = tuple(self._gdb.register(number) for number in registers.arguments)
+            self.abort_message = self._text(self.abort_arguments[0])
+            self.stack_at_abort = self.stack_now()
 
     def _note_program(self, point: Checkpoint, address: int) -> bool:
         """A program is made or waited for; False if the guest ended meanwhile."""
-        application, path = (self._gdb.register(number) for number in self._registers.arguments)
+        application, path = (self._gdb.register(number) for number in self._registers.arguments[:2])
         mine = self.stack - MAIN_STACK < self._gdb.register(self._registers.stack) <= self.stack
         if point is Checkpoint.CREATED:
             if mine:
@@ -267,20 +312,20 @@ class ExitTracer:
                 self.nested.append(self._string(path))
         elif mine:
             self._joining = application
-            self._entry_was_hardware = self._armed[address][1]
+            self._program(application)
             back = self._return_address()
             self._disarm(address)
-            self._set(Checkpoint.JOINED, back, hardware=self._entry_was_hardware)
+            self._set(Checkpoint.JOINED, back)
             return True
         return self._step_over(address)
 
     def _step_over(self, address: int) -> bool:
         """Let the vCPU that stands at a place go past it, and watch the place again; False if the guest ended."""
-        point, hardware = self._armed[address]
+        point = self._armed[address]
         self._disarm(address)
         more = self._gdb.step()
         if more:
-            self._set(point, address, hardware)
+            self._set(point, address)
         return more
 
     def _program(self, application: int) -> TracedProgram:
@@ -288,36 +333,53 @@ class ExitTracer:
         for program in self.programs:
             if program.application == application and program.status is None:
                 return program
-        self.programs.append(TracedProgram(application, ""))
+        self.programs.append(TracedProgram(application, self._path_of(application)))
         return self.programs[-1]
 
-    def _who_exits(self) -> ExitCaller:
-        """Whose thread calls exit(): certain where no program was started by another.
+    def _path_of(self, application: int) -> str:
+        """The path of an `application`: the first std::string that it holds; empty where there is none.
 
-        Otherwise the thread is asked: its `_app_runtime` points to what begins with its application's address.
+        Source: OSv's include/osv/app.hh, `_command` after members that are no strings.
+        """
+        offsets = range(0, APPLICATION_BYTES, 8) if self._path_offset is None else (self._path_offset,)
+        for offset in offsets if application else ():
+            if path := self._string(application + offset):
+                self._path_offset = offset
+                return path
+        return ""
+
+    def _who_exits(self) -> ExitCaller:
+        """Whose thread calls exit(): it is that of a program of the main thread's if no other was made.
+
+        Otherwise the thread is asked: one of its fields, `_app_runtime`, points to what begins with the address of
+        its `application`.
         """
         if not self.nested and Checkpoint.CREATED not in self.refused:
             return ExitCaller.OWN
-        own = {program.application for program in self.programs}
-        offset = self._symbols.thread_offset(CURRENT_THREAD)
-        where = self._registers.thread
+        offset, where = self._symbols.thread_offset(CURRENT_THREAD), self._registers.thread
         base = self._gdb.named_register(where) if isinstance(where, str) else self._gdb.field(where, 8)
-        if offset is None or not base or not own:
+        if offset is None or not base:
             return ExitCaller.UNKNOWN
-        thread = self._word(base + offset)
-        fields = self._gdb.read(thread, THREAD_BYTES)
-        for start in range(0, len(fields) - 7, 8):
-            pointer = int.from_bytes(fields[start : start + 8], "little")
-            if pointer >> 40 and not pointer & 7 and self._word(pointer) in own:
-                return ExitCaller.OWN
-        return ExitCaller.NESTED
+        own = {program.application for program in self.programs}
+        fields = self._gdb.read(self._word(base + offset), THREAD_BYTES)
+        pointers = (int.from_bytes(fields[start : start + 8], "little") for start in range(0, len(fields) - 7, 8))
+        for pointer in pointers:
+            if pointer >> 40 and not pointer & 7:
+                application = self._word(pointer)
+                if application in own:
+                    return ExitCaller.OWN
+                if path := self._path_of(application) if application >> 40 and not application & 7 else "":
+                    self.exit_path = path
+                    return ExitCaller.NESTED
+        return ExitCaller.UNKNOWN
 
     def _read_abort(self) -> None:
         """Look into the kernel's memory whether it is in abort(), and with which message."""
         flag, message = self._symbols.data(ABORTING), self._symbols.data(ABORT_MESSAGE)
         if flag and any(self._gdb.read(flag.address, 1)):
             self._note(Checkpoint.ABORT)
-        if message and self.aborted and (words := self._text(message.address)):
+        words = self._text(message.address) if message and self.aborted else None
+        if words or (self.halted and words is not None):  # at the latest then the message is complete
             self.abort_message = words
 
     def _return_address(self) -> int:
@@ -334,44 +396,49 @@ class ExitTracer:
         return printable(data.partition(b"\0")[0].rstrip(b"\n")) if data else None
 
     def _string(self, address: int) -> str:
-        """A std::string of the guest's, made safe. Source: libstdc++, basic_string: a pointer, then the length."""
-        length = min(self._word(address + 8), LONGEST_PATH)
-        return printable(self._gdb.read(self._word(address), length))
+        """A std::string of the guest's, made safe; empty where there is none at the address.
+
+        Source: libstdc++, basic_string: a pointer to the bytes, their number, and 16 bytes for a short one or else
+        the room that there is.
+        """
+        words = self._gdb.read(address, 24)
+        if len(words) < 24:
+            return ""
+        start, length, room = (int.from_bytes(words[at : at + 8], "little") for at in (0, 8, 16))
+        if not 0 < length <= LONGEST_PATH or (start != address + 16 and not length <= room <= 2 * LONGEST_PATH):
+            return ""
+        data = self._gdb.read(start, length)
+        return printable(data) if len(data) == length and 0 not in data else ""
 
     def _arm_rest(self) -> None:
-        """Watch what could not be before the main thread ran: in hardware while there is any, else in the code."""
-        self._arm_all((point for point in ESSENTIAL if not self._watches(point)), software=True)
-        self._arm_all(HELPFUL, software=True, hardware=False)
+        """Watch what could not be before the main thread ran, and what helps while there are breakpoints."""
+        self._arm_all(point for point in ESSENTIAL if not self._watches(point))
+        self._arm_all(HELPFUL)
 
     def _watches(self, point: Checkpoint) -> bool:
-        return point in self.passed or any(point is armed for armed, _ in self._armed.values())
+        return point in self.passed or point in self._armed.values()
 
-    def _arm_all(self, points: Iterable[Checkpoint], software: bool, hardware: bool = True) -> None:
+    def _arm_all(self, points: Iterable[Checkpoint]) -> None:
         for point in points:
-            self._arm(point, software, hardware)
+            self._arm(point)
 
-    def _arm(self, point: Checkpoint, software: bool, hardware: bool = True) -> None:
+    def _arm(self, point: Checkpoint) -> None:
         """Stop at a place from now on, or note that it can't be done."""
         function = self._symbols.find(FUNCTIONS[point]) or self._symbols.beginning_with(FUNCTIONS[point])
-        kinds = [kind for kind, wanted in ((True, hardware), (False, software)) if wanted]
-        done = function is not None and any(self._set(point, function.address, kind) for kind in kinds)
+        done = function is not None and self._set(point, function.address)
         if done and point in self.refused:
             self.refused.remove(point)
         elif not done and point not in self.refused:
             self.refused.append(point)
 
-    def _set(self, point: Checkpoint, address: int, hardware: bool) -> bool:
-        set_breakpoint = self._gdb.set_breakpoint if hardware else self._gdb.set_software_breakpoint
-        if done := set_breakpoint(address):
-            self._armed[address] = point, hardware
+    def _set(self, point: Checkpoint, address: int) -> bool:
+        if done := self._gdb.set_breakpoint(address):
+            self._armed[address] = point
         return done
 
     def _disarm(self, address: int) -> None:
-        _, hardware = self._armed.pop(address)
-        if hardware:
-            self._gdb.clear_breakpoint(address)
-        else:
-            self._gdb.clear_software_breakpoint(address)
+        del self._armed[address]
+        self._gdb.clear_breakpoint(address)
 
 
 def _signed(register: int) -> int:

@@ -15,6 +15,7 @@ from harness.measure.suite import names as measurements
 from harness.pytest_verdicts import AppTest, GuestRun, Keeper
 from harness.report import evidence, junit
 from harness.report.progress import Progress
+from harness.report.reproduce import item_again
 from harness.report.tally import Tally
 from harness.verdict import Outcome
 
@@ -160,9 +161,10 @@ def keeper(lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str
 
 
 @pytest.fixture
-def run_guest(lab: Lab, keeper: Keeper) -> GuestRun:
+def run_guest(lab: Lab, keeper: Keeper, request: pytest.FixtureRequest) -> GuestRun:
     """Runs an in-guest test on a cell."""
-    return GuestRun(lab, keeper)
+    folder, item, runs = request.config.rootpath, request.node.nodeid, keeper.runs.parent
+    return GuestRun(lab, keeper, lambda cell: item_again(lab, cell, folder, item, runs))
 
 
 @pytest.fixture

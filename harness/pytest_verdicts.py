@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -18,6 +19,7 @@ from harness.programs import Program, Run
 from harness.programs.visit import Visit
 from harness.report import evidence
 from harness.report.loads import measured, write_loads
+from harness.report.reproduce import app_again, test_again
 from harness.verdict import Outcome
 
 SHOWN_LINES = 20
@@ -35,16 +37,17 @@ class Keeper:
         self, lab: Lab, runs: Path, record: Callable[[str, object], None], remember: Remember | None = None
     ) -> None:
         self._lab = lab
-        self._runs = runs
+        self.runs = runs
         self._record = record
         self._remember = remember
 
     def conclude(
-        self, cell: Cell, image: Image, run: Run, figures: Mapping[str, object], keep: Callable[[Path], None]
-    ) -> None:
+        self, cell: Cell, image: Image, run: Run, again: str, figures: Mapping[str, object] = MappingProxyType({}),
+        keep: Callable[[Path], None] = lambda folder: None,
+    ) -> None:  # fmt: skip
         """Return on a pass, and otherwise end the test.
 
-        `figures` become properties; `keep` adds to the evidence.
+        `again` is a shell line that does the run again; `figures` become properties; `keep` adds to the evidence.
         """
         __tracebackhide__ = True
         outcome, reason = run.verdict.outcome, run.verdict.reason
@@ -58,7 +61,7 @@ class Keeper:
                 if one:
                     self._remember(image, one, _is_expected(one.verdict.outcome, expectation))
         passed = outcome is Outcome.PASSED
-        folder = None if passed and not run.first else self._keep(run, image, accelerator, keep)
+        folder = None if passed and not run.first else self._keep(run, image, accelerator, again, keep)
         if passed and expectation is None:
             return
         if expectation:
@@ -91,9 +94,11 @@ class Keeper:
         for name, value in properties.items():
             self._record(name, str(value))
 
-    def _keep(self, run: Run, image: Image, accelerator: str, keep: Callable[[Path], None]) -> Path | None:
+    def _keep(
+        self, run: Run, image: Image, accelerator: str, again: str, keep: Callable[[Path], None]
+    ) -> Path | None:
         try:
-            folder = evidence.write(run, image, accelerator, self._runs)
+            folder = evidence.write(run, image, accelerator, self.runs, again)
             keep(folder)
         except HarnessError as error:
             pytest.fail(f"harness_error: {error}", pytrace=False)
@@ -101,11 +106,15 @@ class Keeper:
 
 
 class GuestRun:
-    """Call it with a cell and a program: returns on a pass, and otherwise ends the test as its verdict asks."""
+    """Call it with a cell and a program: returns on a pass, and otherwise ends the test as its verdict asks.
 
-    def __init__(self, lab: Lab, keeper: Keeper) -> None:
+    `again` says how pytest does the item on a cell again, which runs what the command line has no word for.
+    """
+
+    def __init__(self, lab: Lab, keeper: Keeper, again: Callable[[Cell], str]) -> None:
         self._lab = lab
         self._keeper = keeper
+        self._again = again
 
     def __call__(self, cell: Cell, program: Program, visit: Visit | None = None, modules: str = "") -> None:
         """`modules` of OSv's own tree are in its image in place of the cell's tests, where any are named."""
@@ -120,7 +129,9 @@ class GuestRun:
                 image = self._lab.image(cell)
         except HarnessError as error:
             pytest.fail(f"harness_error: {error}", pytrace=False)
-        self._keeper.conclude(cell, image, run, {}, lambda folder: None)
+        runs, only_here = self._keeper.runs.parent, visit or modules
+        again = self._again(cell) if only_here else test_again(self._lab, cell, program.name, runs)
+        self._keeper.conclude(cell, image, run, again)
 
 
 class AppTest:
@@ -139,7 +150,10 @@ class AppTest:
             pytest.skip(error.happened)
         except HarnessError as error:
             pytest.fail(f"harness_error: {error}", pytrace=False)
-        self._keeper.conclude(cell, done.image, done.run, measured(done), lambda folder: write_loads(done, folder))
+        again = app_again(self._lab, cell, name, None, self._duration, self._keeper.runs.parent)
+        self._keeper.conclude(
+            cell, done.image, done.run, again, measured(done), lambda folder: write_loads(done, folder)
+        )
 
 
 def _is_expected(outcome: Outcome, expectation: Expectation | None) -> bool:

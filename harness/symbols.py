@@ -4,7 +4,7 @@ import json
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -13,6 +13,7 @@ from elftools.elf.sections import SymbolTableSection
 from harness.cache import Cache
 
 TABLE = "symbols.json"
+LONGEST_UNSIZED = 4096  # bytes of a function whose size its symbol does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,9 @@ class Symbols:
         inside, target = self.find(caller), self.find(callee)
         if inside is None or target is None:
             return []
+        if not inside.size:  # of assembly: it goes on to the next function
+            after = self._addresses[bisect_right(self._addresses, inside.address) :]
+            inside = replace(inside, size=min(after[0] - inside.address, LONGEST_UNSIZED) if after else 0)
         with self.elf.open("rb") as file:
             elf = ELFFile(file)
             code = _code(elf, inside)

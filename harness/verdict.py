@@ -64,6 +64,7 @@ class Observation:
       None if one is not known. `status_from` says who told.
     - `clean_end` is whether the guest did after the program what its kernel does after one that ended well.
     - `aborted` is whether the kernel is in abort(), `abort_message` with what words, None if they can't be read;
+      `fault` is where it met the exception that it died of, in words, empty if it met none;
       `signalled` is whether it turned itself off because of a signal that nobody caught, `halted` whether it
       halted.
     - `launch_failed` is whether it could not start the program, `launch_message` what it says of that.
@@ -98,6 +99,7 @@ class Observation:
     aborted: bool = False
     abort_message: str | None = None
     signalled: bool = False
+    fault: str = ""
     halted: bool = False
     launch_failed: bool = False
     launch_message: str = ""
@@ -199,7 +201,8 @@ def _died(seen: Observation) -> Judged | None:
     else:
         text = "a signal that nobody caught"
     outcome = Outcome.CRASHED if seen.booted else Outcome.BOOT_FAILED
-    return outcome, f"{text}{_meanwhile(seen)}"
+    where = f" ({seen.fault})" if seen.fault else ""
+    return outcome, f"{text}{where}{_meanwhile(seen)}"
 
 
 def _ours(seen: Observation) -> Judged | None:

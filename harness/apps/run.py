@@ -16,6 +16,7 @@ from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.images import packages
 from harness.images.closure import locate
+from harness.inside import stretched
 from harness.lab import Lab
 from harness.launch import check_launch, launch_of
 from harness.load import Load, Result, Second
@@ -69,7 +70,7 @@ def run_app(
     lab.check_runs(cell)
     image = image or image_of(lab, cell, wanted)
     scale = catalog.scale(lab.recorded_accelerator(cell))
-    visiting = VISIT_SECONDS + sum((duration or one.duration) + LOAD_SECONDS for one in chosen)
+    visiting = stretched(VISIT_SECONDS + sum((duration or one.duration) + LOAD_SECONDS for one in chosen))
     program = Program(
         name=wanted.name,
         command=wanted.command,

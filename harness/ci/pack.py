@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.errors import HostError
 from harness.kernels import Origin
 from harness.machine import Image
+from harness.source_lines import PROGRAMS
 
 MANIFEST_OF = {"osv": "usr.manifest", "linux": "manifest"}
 
@@ -29,6 +30,9 @@ def pack(image: Image, origin: Origin, folder: Path) -> None:
         for name, source in files.items():
             if source:
                 shutil.copyfile(source, folder / name)
+        # What tells files and lines of programs; not OSv's scripts, which nobody runs who did not build them.
+        if image.manifest and (programs := image.manifest.parent / PROGRAMS).is_dir():
+            shutil.copytree(programs, folder / PROGRAMS, dirs_exist_ok=True)
         if image.share:
             # As a tar: what carries folders between machines seldom keeps modes and links.
             shutil.make_archive(str(folder / "root"), "tar", image.share)

@@ -9,6 +9,7 @@ from textwrap import indent
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.errors import HarnessError
+from harness.host import LAB_QEMU
 
 FOLDER = Path(__file__).parent
 NAMES = ("nightly.yml", "pull-request.yml")
@@ -62,6 +63,7 @@ def workflow(name: str, kernel: str, home: Home, command: str) -> str:
             osv_repository=home.other,
             harness_repository=home.other,
             runners=RUNNERS,
+            labs=[*LAB_QEMU],
             confirms=", ".join(f"confirm-{arch}" for arch, _ in RUNNERS),
             cells_jobs=", ".join(f"cells-{arch}" for arch, _ in RUNNERS),
             compared_cell=cell,

@@ -16,7 +16,7 @@ from harness.commands.cache import shown
 from harness.events import subscribed
 from harness.lab import Lab
 from harness.load import Load, Result, Second
-from harness.report import evidence
+from harness.report import evidence, reproduce
 from harness.report.loads import measured, write_loads
 from harness.report.progress import Progress
 from harness.verdict import Outcome
@@ -67,7 +67,8 @@ def _run(arguments: argparse.Namespace) -> int:
             result = run_app(lab, cell, one, arguments.load, arguments.duration, live, alone=True)
         live.end()
         accelerator = lab.recorded_accelerator(cell)
-        folder = evidence.write(result.run, result.image, accelerator, runs)
+        again = reproduce.app_again(lab, cell, one.name, arguments.load, arguments.duration, arguments.runs)
+        folder = evidence.write(result.run, result.image, accelerator, runs, again)
         write_loads(result, folder)
         if arguments.json:
             print(json.dumps(evidence.summary(result.run, result.image, accelerator) | measured(result)))

@@ -5,14 +5,12 @@ import os
 import select
 import socket
 import sys
-import tempfile
 import termios
 import threading
 import tty
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.console.monitor import Monitor
@@ -21,12 +19,15 @@ from harness.events import subscribed
 from harness.fitting import fitted
 from harness.guest import Guest
 from harness.hypervisors import Cause, Ending, hypervisor
+from harness.hypervisors._gdb_socket import gdb_socket
 from harness.machine import Machine
 from harness.programs.linux_agent import Agent
 from harness.report.progress import Progress
 from harness.variants import fittings_of
 
 QUIT = b"\x1d"
+ENDING_SECONDS = 30.0
+"""How long the process may take to be gone once it has closed the console; a busy host's takes seconds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,24 +69,25 @@ def run(arguments: argparse.Namespace) -> int:
         guest = stack.enter_context(Guest(machine, vm))
         if arguments.gdb and vm.debug:
             symbols = image.symbols or image.kernel
-            stack.enter_context(_gdb_socket(vm.debug, symbols))
+            path = stack.enter_context(gdb_socket(vm.debug))
+            print(f"the guest waits for: gdb {symbols} -ex 'target remote {path}'", flush=True)
         else:
             vm.resume()
         if linux and vm.control:
             _run_when_ready(guest, vm.control, command or "sh -i <&1")
         stack.enter_context(_raw_terminal())
-        _pass_through(guest)
-        ending = vm.ending(1.0)
+        stopped = _pass_through(guest)
+        ending = None if stopped else vm.ending(ENDING_SECONDS)
     guest.monitor.finish()
-    status, words = _conclusion(machine, ending, guest.monitor)
+    status, words = (0, "you stopped it") if stopped else _conclusion(machine, ending, guest.monitor)
     print(f"\nthe guest ended: {words}")
     return status
 
 
 def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tuple[int, str]:
-    """The exit status, 0 for a guest that powered off or that the user stopped, and how it ended."""
+    """The exit status, 0 for a guest that powered off, and how it ended."""
     if ending is None:
-        return 0, "you stopped it"
+        return 1, f"its console was closed, and its process still ran {ENDING_SECONDS:.0f} s later"
     if ending.cause is not Cause.RESET or not machine.powers_off_by_reset:
         return (0 if ending.cause is Cause.POWERED_OFF else 1), ending.detail
     if monitor.first("powering_off"):
@@ -93,8 +95,8 @@ def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tu
     return 1, f"{ending.detail}, and the kernel had not said that it powers off: a triple fault is a reset too"
 
 
-def _pass_through(guest: Guest) -> None:
-    """Console to terminal and keys to console, until the guest ends or Ctrl-] is pressed.
+def _pass_through(guest: Guest) -> bool:
+    """Console to terminal and keys to console, until the guest ends or Ctrl-] is pressed; whether it was.
 
     On a terminal the guest's bytes are passed as they come, as any serial terminal does, for the person
     asked to sit at it; into a pipe or a file go safe lines only.
@@ -106,7 +108,7 @@ def _pass_through(guest: Guest) -> None:
         if keys in ready:
             typed = os.read(sys.stdin.fileno(), 1024)
             if QUIT in typed:
-                return
+                return True
             os.write(guest.vm.console.fileno(), typed)
         if guest.vm.console in ready:
             data = os.read(guest.vm.console.fileno(), 1 << 16)
@@ -118,7 +120,7 @@ def _pass_through(guest: Guest) -> None:
                 sys.stdout.writelines(printable(line) + "\n" for line in lines)
                 sys.stdout.flush()
             if not data:
-                return
+                return False
 
 
 def _run_when_ready(guest: Guest, line: socket.socket, command: str) -> None:
@@ -149,26 +151,3 @@ def _raw_terminal() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
-
-
-@contextmanager
-def _gdb_socket(debug: socket.socket, symbols: Path) -> Iterator[None]:
-    """A socket that only this user can reach, joined to the guest's debug stub; prints gdb's line."""
-    with tempfile.TemporaryDirectory(prefix="osv-harness-gdb-") as folder:
-        path = Path(folder) / "gdb"
-        server = socket.socket(socket.AF_UNIX)
-        server.bind(str(path))
-        server.listen(1)
-        print(f"the guest waits for: gdb {symbols} -ex 'target remote {path}'", flush=True)
-        threading.Thread(target=_join, args=(server, debug), daemon=True).start()
-        yield
-
-
-def _join(server: socket.socket, debug: socket.socket) -> None:
-    gdb, _ = server.accept()
-    while True:
-        for source in select.select([gdb, debug], [], [])[0]:
-            data = source.recv(1 << 16)
-            if not data:
-                return
-            (debug if source is gdb else gdb).sendall(data)

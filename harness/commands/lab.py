@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.matrix import host_arch
 from harness.nested_kvm.machine import Hardware
-from harness.nested_kvm.session import MEMORY, check
+from harness.nested_kvm.session import MEMORY, check, fitting_memory
 from harness.nested_kvm.session import run as run_in_lab
 from harness.report.progress import Progress
 
@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", default="", help="the arch of its KVM and its guests (default: this host's)")
     cpus = f"(default: as this host has, up to {MOST_CPUS})"
     parser.add_argument("--cpus", type=int, default=0, metavar="N", help=cpus)
-    parser.add_argument("--memory", type=int, default=MEMORY, metavar="MIB", help=f"(default: {MEMORY})")
+    memory = f"(default: {MEMORY}, or what is free)"
+    parser.add_argument("--memory", type=int, default=0, metavar="MIB", help=memory)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not command and not at_terminal:
         raise HarnessError("No command is named, and a shell wants a terminal.", "osv-harness lab -- COMMAND")
     terminal = at_terminal and (not command or command[0] not in HEARD)
-    hardware = Hardware(arguments.cpus or _cpus(), arguments.memory)
+    hardware = Hardware(arguments.cpus or _cpus(), arguments.memory or fitting_memory())
     return _run(command, arguments.arch or host_arch(), hardware, arguments.osv_root, terminal)
 
 
@@ -49,7 +50,7 @@ def run_pytest(words: Sequence[str], checkout: Path | None) -> int:
     """Run a pytest with these words in a lab of this host's arch; its status. Raises what `run` raises."""
     named = os.environ.get("OSV_ROOT")
     checkout = checkout or (Path(named) if named else None)
-    return _run(["pytest", *words], host_arch(), Hardware(_cpus(), MEMORY), checkout)
+    return _run(["pytest", *words], host_arch(), Hardware(_cpus(), fitting_memory()), checkout)
 
 
 def _run(

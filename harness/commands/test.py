@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.commands._screen import screen
 from harness.events import subscribed
-from harness.report import evidence
+from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.verdict import Outcome
 
@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
                 out.print(f"  {note}", markup=False)
         if verdict.outcome is not Outcome.PASSED:
             worst = 1
-            folder = evidence.write(result, image, accelerator, arguments.runs / evidence.run_name())
+            again = reproduce.test_again(lab, cell, program.name, arguments.runs)
+            folder = evidence.write(result, image, accelerator, arguments.runs / evidence.run_name(), again)
             out.print(f"  evidence: {folder}", markup=False)
     return worst

@@ -25,7 +25,7 @@ from harness.measure import Document, Sample, suite
 from harness.measure.suite import Measured
 from harness.measure.taking import Taker
 from harness.programs import Run
-from harness.report import evidence
+from harness.report import evidence, reproduce
 from harness.report.progress import SHOWN
 from harness.scratch import scratch_folder
 from harness.vcpus import room_for
@@ -72,7 +72,8 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
                 run = lab.run(cell, lab.program(cell, name))
                 image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
                 line = b"".join(line_of(judged) for judged in _judged(order, lab, image, run))
-                evidence_ = {} if run.verdict.outcome is Outcome.PASSED else _evidence(run, image, accelerator)
+                passed = run.verdict.outcome is Outcome.PASSED
+                evidence_ = {} if passed else _evidence(lab, run, image, accelerator)
                 if run.verdict.outcome is Outcome.HARNESS_ERROR:
                     faults[order.cell, name] = Fault(run.verdict.reason, line, evidence_)
                     continue
@@ -151,9 +152,11 @@ def _measured(order: Order, name: str, taken: Measured) -> Iterator[bytes]:
         yield line_of(replace(record, run=order.run, id=measured_id(order, name, number)))
 
 
-def _evidence(run: Run, image: Image, accelerator: str) -> dict[str, bytes]:
+def _evidence(lab: Lab, run: Run, image: Image, accelerator: str) -> dict[str, bytes]:
+    line = reproduce.test_again(lab, image.cell, run.program.name, None)
+    again = reproduce.on_worker(line, _name(), os.uname().nodename)
     with scratch_folder("osv-harness-evidence-") as folder:
-        written = evidence.write(run, image, accelerator, folder)
+        written = evidence.write(run, image, accelerator, folder, again)
         return {path.name: _beginning(path) for path in written.iterdir() if path.is_file()}
 
 

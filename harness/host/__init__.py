@@ -14,7 +14,7 @@ from harness.host import proof
 from harness.host.needs import NEEDS, Capability, surroundings, tried
 from harness.host.networks import NETWORKS, tried_network
 from harness.host.proof import Proof, proved
-from harness.inside import in_lab
+from harness.inside import GIVEN, in_lab
 from harness.matrix import did_you_mean, host_arch
 from harness.patience import run_within
 
@@ -62,10 +62,19 @@ class Host:
         return self._proofs[key]
 
     def accelerator(self, arch: str) -> str:
-        """`kvm` if it is proved for guests of `arch` here, else `tcg`. Raises `HostError` without a QEMU."""
+        """`kvm` if it is proved for guests of `arch` here, else `tcg`.
+
+        Raises `HostError` without a QEMU, and in a lab whose KVM runs none: emulation in an emulation would take
+        hours to say nothing of KVM.
+        """
         if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not proof.KVM.exists():
             return "tcg"
-        return "kvm" if self.proof(arch, "kvm").answered else "tcg"
+        if self.proof(arch, "kvm").answered:
+            return "kvm"
+        if in_lab():
+            detail = self.proof(arch, "kvm").detail
+            raise HostError(f"The lab's KVM runs no guest: {detail}.", "Try again when the host is less busy.")
+        return "tcg"
 
     def cpus(self) -> int:
         """The cpus that this process may keep busy: its affinity, and its cgroup's quota rounded up."""
@@ -95,6 +104,9 @@ class Host:
             return self._lab_capability(arch)
         if name not in NEEDS and name not in NETWORKS:
             raise HostError(f"There is no capability {name!r}.", did_you_mean(name, [*NEEDS, *NETWORKS]))
+        if in_lab() and name in GIVEN:
+            need = NEEDS[name]
+            return Capability(name, name, need.good_for, "used before the lab began", True)
         if name not in self._tried:
             self._tried[name] = tried(NEEDS[name]) if name in NEEDS else tried_network(name)
         return self._tried[name]

@@ -107,6 +107,8 @@ _ROWS = (
     _compiler("aarch64"),
     Need("osv-java", "OSv's Java tests", NO_ONE, (("mvn", "--version"), ("javac", "-version")),
          ("maven", "default-jdk-headless")),
+    Need("gdb", "all threads of a guest of OSv that died or hangs", NO_ONE, (("gdb", "--version"),),
+         ("gdb-multiarch",)),
     Need("ccache", "building OSv again in little time", NO_ONE, (("ccache", "--version"),), ("ccache",)),
     Need("openzfs", "cells +host_zfs", NO_ONE, (("zpool", "list"), ("qemu-nbd", "--version")),
          ("zfsutils-linux", "zfs-dkms", "qemu-utils"),

@@ -45,14 +45,6 @@ class GdbRemote:
         """Take the hardware breakpoint back."""
         self._ask(f"z1,{address:x},1")
 
-    def set_software_breakpoint(self, address: int) -> bool:
-        """Put a breakpoint into the code itself, which must be mapped by now; False if the stub refuses."""
-        return self._ask(f"Z0,{address:x},1") == "OK"
-
-    def clear_software_breakpoint(self, address: int) -> None:
-        """Put the code back as it was."""
-        self._ask(f"z0,{address:x},1")
-
     def register(self, number: int) -> int:
         """Return a general register or the program counter of the vCPU that stopped, by the stub's numbering.
 

@@ -1,6 +1,7 @@
 """A machine's devices and memory as words of QEMU's command line; pure, as the rest of it.
 
-Source: QEMU 7.2, docs/system/, `-device NAME,help`; hw/virtio/virtio-pci.c for `disable-legacy`, `disable-modern`.
+Source: QEMU 7.2, docs/system/, `-device NAME,help`; hw/virtio/virtio-pci.c for `disable-legacy`, `disable-modern`;
+hw/virtio/virtio-mmio.c for `force-legacy`; OSv's drivers/virtio-mmio.cc (`version != 2`).
 """
 
 from dataclasses import dataclass
@@ -62,8 +63,9 @@ def devices(machine: Machine, bus: str, share: int) -> list[str]:
     """What is neither disk nor network: the adapter of disks, the balloon, the share at descriptor `share`."""
     asked = machine.devices
     words = []
-    if bus == "device" and asked.flavour:
-        legacy = "off" if asked.flavour == "modern" else "on"
+    if bus == "device":
+        # QEMU's own default is the interface from before virtio 1.0, which OSv's driver does not know.
+        legacy = "on" if asked.flavour == "legacy" else "off"
         words += ["-global", f"virtio-mmio.force-legacy={legacy}"]
     if asked.disk == "virtio-scsi":
         queues = f",num_queues={asked.queues}" if asked.queues > 1 else ""

@@ -12,9 +12,12 @@ from typing import Any
 from harness.console.transcript import printable
 from harness.errors import HypervisorError
 from harness.hypervisors._child import Child
+from harness.inside import stretched
+from harness.patience import Patience
 
 ANSWER_SECONDS = 30.0
 START_SECONDS = 10.0
+"""How long one answer, and the start of the process, may take: longer in a lab; the latter in time of its own."""
 LONGEST_ANSWER = 1 << 20  # bytes
 SHOWN = 600  # letters of what went wrong
 
@@ -38,13 +41,16 @@ class Api:
 
     def wait(self, child: Child, words: Callable[[], str]) -> None:
         """Wait until the process listens. Raises `HypervisorError` with its words if it ends or stays silent."""
-        deadline = monotonic() + START_SECONDS
+        patience = Patience(child.pid, START_SECONDS)
+        deadline = monotonic() + patience.seconds()
         while True:
             try:
                 with _connected(self._path, 1.0):
                     return
             except OSError as error:
                 status = child.status(0.005)
+                if status is None and monotonic() >= deadline:
+                    deadline = monotonic() + patience.seconds()
                 if status is None and monotonic() < deadline:
                     continue
                 what = child.end(status) if status is not None else f"its socket is silent: {error.strerror}"
@@ -56,16 +62,17 @@ class Api:
     def send(self, request: Request) -> Any:
         """The answer's JSON, or None where there is none. Raises `HypervisorError` with the API's own words."""
         what = f"{request.method} {request.path}"
-        connection = HTTPConnection("localhost", timeout=ANSWER_SECONDS)
+        limit = stretched(ANSWER_SECONDS)
+        connection = HTTPConnection("localhost", timeout=limit)
         try:
-            connection.sock = _connected(self._path, ANSWER_SECONDS)
+            connection.sock = _connected(self._path, limit)
             body = None if request.body is None else json.dumps(request.body)
             headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
             connection.request(request.method, self._base + request.path, body, headers)
             response = connection.getresponse()
             data = response.read(LONGEST_ANSWER)
         except TimeoutError as error:
-            raise HypervisorError(f"{self._name} did not answer {what} within {ANSWER_SECONDS:.0f} s.") from error
+            raise HypervisorError(f"{self._name} did not answer {what} within {limit:.0f} s.") from error
         except (OSError, HTTPException) as error:
             raise HypervisorError(f"{self._name} broke off at {what}: {error!r}") from error
         finally:

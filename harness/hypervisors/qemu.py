@@ -197,8 +197,10 @@ class Qemu:
         return self._spawn(machine, memory=None)
 
     def identity(self, machine: Machine) -> str:
+        """QEMU and its whole command line, so that no word of it can change and a template still be taken."""
         qemu = self._host.qemu(machine.image.cell.arch)
-        return f"{qemu.path} {qemu.version} {self._board(machine)}"
+        words = command_line(str(qemu.path), self._board(machine), machine, Wires(0, 0, 0, 0, 0), None)
+        return f"{qemu.version} {' '.join(words)}"
 
     def start_template(self, template: Template) -> QemuVm:
         for index, disk in enumerate(template.machine.image.disks):

@@ -15,7 +15,7 @@ from harness.cell import Cell
 from harness.errors import BuildError
 from harness.events import publish
 from harness.images.contents import Contents
-from harness.kernels import Origin, osv_files, osv_host, osv_launch, osv_layout, osv_recipe
+from harness.kernels import Origin, osv_debug, osv_files, osv_host, osv_launch, osv_layout, osv_recipe
 from harness.kernels.osv_build import run_build
 from harness.kernels.osv_checkout import Checkout, State
 from harness.kernels.osv_recipe import DISKLESS, Building, Modules
@@ -23,7 +23,7 @@ from harness.kernels.osv_tree import Tree
 from harness.machine import Disk, Image
 from harness.scratch import scratch_folder
 
-RECIPE = 1
+RECIPE = 2
 """Part of every key; to be raised when an adaptation of the tree or what is kept of a build changes."""
 
 FACTS = "facts.json"
@@ -161,7 +161,7 @@ class Osv:
             "adapted": adapted,
             "build seconds": f"{seconds:.0f}",
             "build log": str(log),
-            **{f"size {path.name}": str(path.stat().st_size) for path in sorted(out.iterdir())},
+            **{f"size {path.name}": str(path.stat().st_size) for path in sorted(out.iterdir()) if path.is_file()},
         }
         (out / FACTS).write_text(json.dumps(facts, indent=1))
         publish("build.done", str(cell), f"{seconds:.0f} s, log in {log}")
@@ -246,6 +246,7 @@ def _collect(sources: Path, out: Path, cell: Cell, contents: Modules) -> None:
             raise BuildError(f"OSv's build ended well but left no {name}.", f"Look into {last}.")
         shutil.copyfile(last / name, out / name)
     shutil.copyfile(sources / contents.manifest, out / "usr.manifest")
+    osv_debug.keep(sources, out)
     if contents.modules == EMPTY.modules:  # the base of images that are composed
         shutil.copyfile(last / "libenviron.so", out / "libenviron.so")
 

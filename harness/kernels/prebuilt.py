@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,9 @@ CMDLINE, MANIFESTS, SYMBOLS, INITRD, ORIGIN = (
     "cmdline", ("usr.manifest", "manifest"), "loader.elf", "initrd", "origin.json",
 )  # fmt: skip
 """What is looked for beside the kernel: the first four as OSv's build and our own cache name them."""
+
+ALREADY_BUILT = "already built"
+"""The fact `files` of such an image: what lies beside it was made by others, and is not run here."""
 
 BUILDERS = ("osv-build", "osv-compiler-x86_64", "osv-compiler-aarch64")
 """What a host need not have for a kernel that others have built, by its names in `matrix.toml`."""
@@ -83,9 +85,8 @@ class Prebuilt:
                 "commit": origin.described,
                 "origin commit": origin.commit,
                 "origin committed": str(origin.committed),
-                "files": "already built",
+                "files": ALREADY_BUILT,
                 "verdicts": about,
-                "reproduce with": _options(self._files),
             },
         )
         return replace(image, facts={**image.facts, "own command": own}) if own else image
@@ -227,15 +228,15 @@ def _safe(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def _options(files: Files) -> str:
-    """The files as options of a command."""
+def options_of(files: Files) -> list[str]:
+    """The files as words of a command."""
     named = {
         "kernel-file": files.kernel,
         "image-file": files.disk,
-        "cmdline": files.cmdline,
         "manifest": files.manifest,
     }
-    return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in named.items() if value is not None)
+    words = [word for name, path in named.items() if path for word in (f"--{name}", str(path.absolute()))]
+    return words if files.cmdline is None else [*words, f"--cmdline={files.cmdline}"]
 
 
 def _digest(path: Path) -> str:

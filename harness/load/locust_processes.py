@@ -21,6 +21,7 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 
 import harness
+from harness.inside import stretched
 from harness.load.latency import decoded, empty, encoded, percentile
 from harness.load.processes import GeneratorProcess, Use, Watch
 from harness.load.result import Generator, Result, Second
@@ -201,8 +202,9 @@ def _drive(processes: list[_Process], load: Load, tally: _Tally, watch: Watch, s
 
 
 def _heard(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, dict[str, Any]] | None]:
-    """Each line of each process, and None several times a second. Raises `_Died` after `limit` seconds, or when a
-    process ends before it said that it is done."""
+    """Each line of each process, and None several times a second. Raises `_Died` after `limit` seconds (more in a
+    lab), or when a process ends before it said that it is done."""
+    limit = stretched(limit)
     until = monotonic() + limit
     with selectors.DefaultSelector() as selector:
         for process in processes:

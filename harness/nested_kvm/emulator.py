@@ -8,6 +8,9 @@ from harness.host import LAB_QEMU, QEMU_PACKAGES, Host
 from harness.images import packages
 from harness.matrix import host_arch
 
+SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+"""What every build of Debian's has and others may not: no program is started by who breaks out of a lab."""
+
 MODULES = "QEMU_MODULE_DIR"  # Source: QEMU, util/module.c
 
 
@@ -44,7 +47,7 @@ def _unpacked(arch: str, cache: Cache) -> Emulator:
     program = f"{root}/usr/bin/qemu-system-{arch}"
     data = [word for name in ("qemu", "seabios") for word in ("-L", f"{root}/usr/share/{name}")]
     return Emulator(
-        (f"{root}/{loader}", "--library-path", libraries, program, *data),
+        (f"{root}/{loader}", "--library-path", libraries, program, *data, *SANDBOX),
         {MODULES: f"{root}/usr/lib/{triplet}/qemu"},
         tree.versions[package],
     )

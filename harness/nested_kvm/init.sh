@@ -58,6 +58,7 @@ make_root() {
     chmod 1777 /new/tmp /new/var/tmp
     rm -rf /lab/root
     cp -a /lab/. /new/lab/
+    # shellcheck source=/dev/null
     . /lab/shown
     mkdir -p /new/lab/out
     mount -t 9p -o "trans=virtio,version=9p2000.L,msize=512000" out /new/lab/out
@@ -72,9 +73,9 @@ collect() { # what the command wrote where it ran
     for history in /lab/history.sqlite*; do
         [ -e "$history" ] && cp "$history" /lab/out/ 2>> /lab/errors
     done
-    if [ -s /lab/found ]; then
-        tar -c -T /lab/found -f - 2>> /lab/errors | tar -x -C /lab/out/folder -f - 2>> /lab/errors
-    fi
+    while IFS= read -r path; do
+        mkdir -p "/lab/out/folder/${path%/*}" && cp "$path" "/lab/out/folder/$path"
+    done < /lab/found 2>> /lab/errors
     [ ! -s /lab/errors ]
 }
 
@@ -100,7 +101,7 @@ case $0 in
     */modprobe)
         for alias; do :; done
         while read -r pattern module; do
-            # shellcheck disable=SC2254 (aliases are patterns)
+            # shellcheck disable=SC2254  # aliases are patterns
             case $alias in $pattern) load "$module" && exit ;; esac
         done < /lab/boot-modules/aliases
         exit 1
@@ -116,6 +117,8 @@ if [ "$1" != command ]; then
     make_root
 fi
 
+cwd=/ written=/ terminal=no
+# shellcheck source=/dev/null
 . /lab/settings
 echo /lab/modprobe > /proc/sys/kernel/modprobe
 mkdir -p /dev/shm /dev/pts

@@ -15,7 +15,7 @@ HISTORY = Path("/lab/history.sqlite")
 INIT = Path(__file__).with_name("init.sh")
 APPLETS = (
     "[ cat chmod cp echo env find grep head hostname ifconfig insmod kill ln ls mkdir mount mv ps readlink rm sed",
-    "setsid sh sleep stty switch_root sync tail tar test true umount uname",
+    "setsid sh sleep stty switch_root sync tail test true umount uname",
 )
 
 
@@ -52,15 +52,14 @@ def tags(view: View) -> dict[str, Path]:
 
 def _mounts(view: View) -> str:
     """Shell commands, parents first."""
-    lines = []
-    for tag, folder in sorted(tags(view).items(), key=lambda item: item[1].parts):
-        if folder in view.writable:
-            lines.append(shlex.join(["show_writable", tag, str(folder), tag]))
-        else:
-            lines.append(shlex.join(["show", tag, str(folder)]))
+    rows: list[tuple[Path, list[str]]] = []
+    for tag, folder in tags(view).items():
+        words = ["show_writable", tag, str(folder), tag] if folder in view.writable else ["show", tag, str(folder)]
+        rows.append((folder, words))
     if view.covered:
-        lines.append(shlex.join(["cover", str(view.cwd)]))
-    return "".join(f"{line}\n" for line in lines)
+        rows.append((view.cwd, ["cover", str(view.cwd)]))
+    # What is mounted at one place twice stays in this order.
+    return "".join(f"{shlex.join(words)}\n" for _, words in sorted(rows, key=lambda row: row[0].parts))
 
 
 def _settings(view: View, terminal: bool) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.cache import Cache
 from harness.errors import HarnessError, HostError
+from harness.events import publish
 from harness.host import Host
 from harness.inside import VARIABLE, in_lab
 from harness.kernels.osv_checkout import Checkout
@@ -21,7 +22,7 @@ from harness.nested_kvm.code import code
 from harness.nested_kvm.emulator import emulator
 from harness.nested_kvm.kernel import kernel
 from harness.nested_kvm.machine import MACHINES, Hardware, Vm
-from harness.nested_kvm.relay import Relay
+from harness.nested_kvm.relay import NotUp, Relay
 from harness.nested_kvm.view import View, view
 from harness.scratch import scratch_folder
 
@@ -30,6 +31,9 @@ PASSED = re.compile(r"LANG|LC_\w+|TERM|TZ|COLUMNS|NO_COLOR|PYTHONPATH|PYTEST_ADD
 
 MEMORY = 5120  # MiB
 LEAST_MEMORY = 1536  # MiB
+ATTEMPTS = 3
+"""Labs that are started until a command begins in one: on a busy host some lose a cpu's timer interrupts."""
+
 OWN = 512
 """MiB that QEMU needs beside the lab's memory: what it translates, and itself."""
 
@@ -56,8 +60,15 @@ def run(
             out, initrd = scratch / "out", scratch / "initrd"
             out.mkdir()
             initramfs.write(initrd, linux, seen, command, _environment(arch, seen), terminal, handed)
-            vm = Vm(qemu, arch, hardware, linux / "kernel", initrd, initramfs.tags(seen), out)
-            return _run_in(vm, out, seen, terminal)
+
+            def vm() -> Vm:
+                return Vm(qemu, arch, hardware, linux / "kernel", initrd, initramfs.tags(seen), out)
+
+            for attempt in range(1, ATTEMPTS):
+                with suppress(NotUp):
+                    return _run_in(vm(), out, seen, terminal)
+                publish("lab.again", "the lab did not come up", f"attempt {attempt + 1} of {ATTEMPTS}")
+            return _run_in(vm(), out, seen, terminal)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -83,6 +94,11 @@ def check(arch: str, hardware: Hardware) -> None:
             f"A lab of {hardware.memory} MiB has no room: this host has {free} MiB of memory free.",
             f"{smaller} what else uses memory here.",
         )
+
+
+def fitting_memory() -> int:
+    """MiB of memory of a lab, where none is asked for: less than is usual on a host with little of it free."""
+    return max(LEAST_MEMORY, min(MEMORY, (_free_memory() - OWN) // 256 * 256))
 
 
 def _free_memory() -> int:
@@ -142,4 +158,5 @@ def _environment(arch: str, seen: View) -> Mapping[str, str]:
         "OSV_HARNESS_CACHE": str(seen.writable[0]),
         "OSV_HARNESS_HISTORY": str(initramfs.HISTORY),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
     }

@@ -12,6 +12,7 @@ from harness.host_effects import Pause
 from harness.hypervisors import Vcpu
 from harness.machine import Image
 from harness.programs.visit import Visit
+from harness.source_lines import LoadedObject
 from harness.verdict import Observation, Outcome, Verdict, judge
 
 TAIL_LINES = 40
@@ -25,7 +26,7 @@ class Program:
 
     `command` is what the kernel is told to run; `limit` is in seconds on this accelerator; `memory` is in
     MiB; `disk` is whether it wants a block device even where the image has none; `forwards` are guest ports;
-    `nested` are lines of the kernel about programs that this one runs itself, which are not its own;
+    `nested` are regular expressions of the kernel's lines about programs that this one runs itself;
     `good_statuses` are those of a good end; `environment` are names and values; `prints` are regular expressions
     that a good run shows on the console; `boot_limit` is how long its kernel may take to start it, where that is
     less than kernels are given; `ends_by` is the kernel's line about the program's death where that death
@@ -59,7 +60,7 @@ class Run:
 
     `notes` are sentences about how the verdict was reached that a person is to see whatever it is; `first` is the
     run in whose place this one was taken, where that was one; `kernel_log` is what the kernel said, where its log
-    was read.
+    was read. `objects` are the files that the guest had loaded, `threads` is what its threads did, as text.
     """
 
     program: Program
@@ -72,6 +73,8 @@ class Run:
     notes: tuple[str, ...] = field(default=())
     first: "Run | None" = None
     kernel_log: str = ""
+    objects: tuple[LoadedObject, ...] = ()
+    threads: str = ""
 
 
 class Runner(Protocol):

@@ -136,10 +136,11 @@ class LinuxRunner:
         """`running` is the identifier of the program where the guest was forked with it."""
         vm, monitor, started = guest.vm, guest.monitor, guest.transcript.start
         agent = _attach(guest)
+        late, boot_limit = None, min(self._boot_seconds, program.boot_limit)
         vm.resume()
         if origin == "booted":
             agent.ready = False
-            guest.wait_within(lambda: agent.ready or guest.closed, min(self._boot_seconds, program.boot_limit))
+            late = guest.wait_within(lambda: agent.ready or guest.closed, boot_limit)
         else:
             agent.ready = True
         identifier = running or secrets.token_hex(8)
@@ -155,7 +156,7 @@ class LinuxRunner:
         def over() -> bool:
             return (identifier in agent.exited and all_came()) or watch.found() or agent.gone
 
-        activity = None
+        activity = late
         visitor = Visitor(guest, visit, lambda: agent.run("end", END), agent.tell) if visit else None
         if agent.ready:
             if not running:
@@ -190,7 +191,7 @@ class LinuxRunner:
             host_effect=guest.host.disturbance(watch.first_at) if faults.of_kernel else "",
             activity=activity,
             trouble=trouble,
-            limit=program.limit,
+            limit=boot_limit if late else program.limit,
             seconds=monotonic() - started,
             skip_statuses=program.skip_statuses,
             good_statuses=program.good_statuses,

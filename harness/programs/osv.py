@@ -20,6 +20,7 @@ from harness.machine import Disk, Image, Machine
 from harness.programs import Program, Run, conclude, failed_to_run
 from harness.programs.osv_command import environment_option
 from harness.programs.osv_observation import observe
+from harness.programs.osv_scene import Scene
 from harness.programs.osv_template import templates
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
@@ -153,12 +154,16 @@ class OsvRunner:
         if tracer and not guest.closed:
             guest.console.watched.pop(tracer.fileno(), None)
             tracer.examine()
+        scene = Scene(guest, tracer, self._symbols)
         seen = observe(
             program, guest, tracer, booted=booted(), activity=activity, limit=limit,
-            visited=visitor.result() if visitor else None,
+            visited=visitor.result() if visitor else None, abort_message=scene.abort_message(),
+            fault=scene.fault(),
         )  # fmt: skip
+        scene.hold()
         registers, vcpus = (vm.registers(), vm.vcpus()) if not guest.closed else ("", ())
-        return conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+        run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+        return scene.described(run)
 
     def _end_of(self, vm: Vm) -> Callable[[], None]:
         """How the guest is asked to end: by its power button where it has one."""

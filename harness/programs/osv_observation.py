@@ -1,5 +1,6 @@
 """What was seen of a program's run on OSv, put together from the exit tracer, the console and the hypervisor."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
@@ -28,8 +29,12 @@ class Status:
 def observe(
     program: Program, guest: Guest, tracer: ExitTracer | None, *,
     booted: bool, activity: Activity | None, limit: float, visited: Visited | None,
+    abort_message: str | None = None, fault: str = "",
 ) -> Observation:  # fmt: skip
-    """Everything that was seen; the guest is over, or its time is."""
+    """Everything that was seen; the guest is over, or its time is.
+
+    `abort_message` is what the kernel aborted with, `fault` where it met what it died of.
+    """
     monitor, vm = guest.monitor, guest.vm
     ending = vm.ending() if guest.closed else None
     watched = tracer if tracer and tracer.complete else None
@@ -44,12 +49,13 @@ def observe(
         console_closed=guest.closed,
         traced=watched is not None,
         aborted=bool(tracer and tracer.aborted),
-        abort_message=tracer.abort_message if tracer else None,
+        abort_message=abort_message,
         signalled=bool(tracer and tracer.signalled),
         halted=bool(tracer and tracer.halted),
+        fault=fault,
         launch_failed=watched.launch_failed if watched else bool(_load_failed(monitor, program)),
         launch_message=_launch_message(monitor),
-        nested_exit=_nested_exit(watched),
+        nested_exit=_nested_exit(program, watched),
         faults=monitor.faults(),
         root_failed=_text(monitor.first("root_failed")),
         power_off_failed=_text(monitor.first("power_off_failed")),
@@ -71,7 +77,7 @@ def _status(program: Program, monitor: Monitor, watched: ExitTracer | None, trac
     if watched:
         return _traced_status(program, monitor, watched)
     refused = f"; the debug stub refused breakpoints at: {', '.join(tracer.refused)}" if tracer else ""
-    own = [match for match in monitor.statuses() if match.text not in program.nested]
+    own = [match for match in monitor.statuses() if not _is_nested(program, match)]
     if own:
         bad = [match.status for match in own if match.status]
         return Status(bad[0] if bad else 0, f"the console{refused}")
@@ -85,7 +91,7 @@ def _traced_status(program: Program, monitor: Monitor, tracer: ExitTracer) -> St
     own = own_programs(program.command, tracer.programs)
     statuses = [one.status for one in own]
     left = next((index for index, status in enumerate(statuses) if status is None), None)
-    if tracer.exit_status is not None and tracer.exit_caller is ExitCaller.OWN:
+    if tracer.exit_status is not None and _own_exit(program, tracer):
         if left is None:
             statuses.append(tracer.exit_status)
         else:
@@ -99,12 +105,12 @@ def _traced_status(program: Program, monitor: Monitor, tracer: ExitTracer) -> St
 def _contradiction(program: Program, monitor: Monitor, tracer: ExitTracer) -> str:
     """What the console says of a status that is not 0 where the kernel was seen to have none.
 
-    A program that a test starts prints the same line. It is known by its path, or the tracer saw it started.
+    A program that a test or /init starts prints the same line. It is known by its path, or the tracer saw it.
     """
     named = set(programs_of(program.command))
-    explained = Counter(tracer.nested)
+    explained = Counter([*tracer.nested, *(one.path for one in tracer.programs if one.status)])
     for match in monitor.statuses():
-        if not match.status or match.text in program.nested:
+        if not match.status or _is_nested(program, match):
             continue
         if match.program is not None and match.program not in named:
             continue
@@ -115,11 +121,21 @@ def _contradiction(program: Program, monitor: Monitor, tracer: ExitTracer) -> st
     return ""
 
 
-def _nested_exit(tracer: ExitTracer | None) -> int | None:
+def _is_nested(program: Program, match: Match) -> bool:
+    """Whether the catalog names the kernel's line as one about a program that this one runs itself."""
+    return any(re.fullmatch(line, match.text) for line in program.nested)
+
+
+def _own_exit(program: Program, tracer: ExitTracer) -> bool:
+    """Whether a program of the command line called exit(): one that the main thread waited for, or in a command of
+    several one of these paths, for the main thread may be at another by then."""
+    named = programs_of(program.command)
+    return tracer.exit_caller is ExitCaller.OWN or (len(named) > 1 and tracer.exit_path in named)
+
+
+def _nested_exit(program: Program, tracer: ExitTracer | None) -> int | None:
     """The status of an exit() that no program of the command line called, as far as is known."""
-    if tracer is None or tracer.exit_caller is ExitCaller.OWN:
-        return None
-    return tracer.exit_status
+    return tracer.exit_status if tracer and not _own_exit(program, tracer) else None
 
 
 def _ended_cleanly(machine: Machine, ending: Ending | None, monitor: Monitor, tracer: ExitTracer | None) -> bool:

@@ -12,6 +12,7 @@ from harness.errors import HostError
 from harness.machine import Image
 from harness.programs import Run
 from harness.report.backtrace import symbolised
+from harness.source_lines import SourceLines
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 
@@ -21,15 +22,17 @@ def run_name() -> str:
     return f"{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
-def write(run: Run, image: Image, accelerator: str, runs: Path) -> Path:
+def write(run: Run, image: Image, accelerator: str, runs: Path, again: str) -> Path:
     """Write the evidence under `runs`, in a folder of the cell and the program; returns the folder.
+
+    `again` is a shell line that does the run again, from `harness.report.reproduce`.
 
     Raises `HostError`, with the verdict that would be lost, if it can't be kept there.
     """
     folder = runs / image.cell.slug / UNSAFE.sub("_", run.program.name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(run, image, accelerator, folder)
+        _write(run, image, accelerator, folder, again)
     except OSError as error:
         verdict = f"{run.program.name} ({run.verdict.outcome}: {run.verdict.reason})"
         raise HostError(
@@ -39,26 +42,43 @@ def write(run: Run, image: Image, accelerator: str, runs: Path) -> Path:
     return folder
 
 
-def _write(run: Run, image: Image, accelerator: str, folder: Path) -> None:
+def _write(run: Run, image: Image, accelerator: str, folder: Path, again: str) -> None:
     run.transcript.write(folder)
     (folder / "command.txt").write_text(shlex.join(run.command) + "\n")
-    (folder / "reproduce.txt").write_text(reproduce(run, image) + "\n")
+    (folder / "reproduce.txt").write_text(again + "\n")
     if run.kernel_log:
         (folder / "kernel-log.txt").write_text(run.kernel_log)
     if run.registers:
         (folder / "registers.txt").write_text(run.registers)
-    if frames := symbolised(bytes(run.transcript.raw), image.symbols):
+    lines = SourceLines(image.symbols, image.manifest, run.objects)
+    frames = symbolised(bytes(run.transcript.raw), lines)
+    if fault := run.verdict.observation.fault:
+        frames.append(f"the fault: {fault}")
+    if frames:
         (folder / "backtrace.txt").write_text("\n".join(frames) + "\n")
+    if run.threads:
+        (folder / "threads.txt").write_text(run.threads)
     if run.first:
-        _write_first(run.first, image, accelerator, folder)
-    (folder / "verdict.json").write_text(json.dumps(summary(run, image, accelerator), indent=1))
+        _write_first(run.first, image, accelerator, folder, again)
+    told = summary(run, image, accelerator)
+    (folder / "verdict.json").write_text(json.dumps({**told, "vcpus": _vcpus(run, lines)}, indent=1))
 
 
-def _write_first(run: Run, image: Image, accelerator: str, folder: Path) -> None:
+def _vcpus(run: Run, lines: SourceLines) -> list[dict[str, object]]:
+    """Where each vCPU stood at the end: its program counter, and what that is."""
+    places = iter(lines.at(vcpu.pc for vcpu in run.vcpus if vcpu.pc is not None))
+    return [
+        {"index": vcpu.index, "pc": None if vcpu.pc is None else hex(vcpu.pc),
+         "at": None if vcpu.pc is None else str(next(places))}
+        for vcpu in run.vcpus
+    ]  # fmt: skip
+
+
+def _write_first(run: Run, image: Image, accelerator: str, folder: Path, again: str) -> None:
     """Write the evidence of a run that was taken again beside that of the one in its place."""
     apart = folder / "first"
     apart.mkdir(exist_ok=True)
-    _write(run, image, accelerator, apart)
+    _write(run, image, accelerator, apart, again)
     for path in apart.iterdir():
         path.replace(folder / f"first-{path.name}")
     apart.rmdir()
@@ -90,11 +110,3 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "image": image.digest,
         "facts": dict(image.facts),
     }
-
-
-def reproduce(run: Run, image: Image) -> str:
-    """A shell line that runs the same program on the same cell again."""
-    line = f"osv-harness test {shlex.quote(str(image.cell))} {shlex.quote(run.program.name)}"
-    line += image.facts.get("reproduce with", "")
-    root = image.facts.get("checkout")
-    return f"OSV_ROOT={shlex.quote(root)} {line}" if root else line

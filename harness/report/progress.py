@@ -5,7 +5,9 @@ from time import monotonic
 
 from harness.events import Event
 
-SHOWN = ("bisect.", "build.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "packages.")
+SHOWN = (
+    "bisect.", "build.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "lab.", "packages.",
+)  # fmt: skip
 PLAIN_SECONDS = 10.0
 
 

@@ -4,7 +4,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from recording import Recorder
 from harness.errors import HarnessError
 from harness.hypervisors import hypervisor
 from harness.lab import Lab
-from harness.machine import Disk
+from harness.machine import Disk, Image
+from harness.source_lines import PROGRAMS as UNSTRIPPED
 
 # Helpers that assert: what failed is told as it is of a test.
 pytest.register_assert_rewrite("farm_processes", "network_guests", "rest_machines", "tap_run")
@@ -58,6 +59,7 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         tool = compiler if source.endswith(".c") else _compiler_of_cxx(compiler)
         target = folder / Path(source).with_suffix(".so")
         subprocess.run([tool, *flags, "-o", str(target), source], cwd=PROGRAMS, check=True)
+    _write_what_does_not_start(folder, [compiler, *flags])
     programs = sorted(folder.glob("*.so"))
     manifest.write_text("[manifest]\n" + "".join(f"/{path.name}: {path}\n" for path in programs))
     script = lab.osv_root / "scripts/gen-rofs-img.py"
@@ -65,10 +67,36 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with_faults = replace(
         image,
+        manifest=_manifest_with(image, programs, folder),
         disks=(*image.disks, Disk(disk)),
         cmdline=f"{image.cmdline} --mount-fs=rofs,/dev/vblk1,/tmp/faults",
     )
     return Recorder(with_faults, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
+
+
+def _manifest_with(image: Image, programs: Sequence[Path], folder: Path) -> Path:
+    """The image's list of files with our programs added, beside what is kept of the image's own."""
+    assert image.manifest
+    lines = "".join(f"/tmp/faults/{path.name}: {path}\n" for path in programs)
+    (made := folder / "usr.manifest").write_text(f"{image.manifest.read_text()}\n{lines}")
+    if (kept := image.manifest.parent / UNSTRIPPED).is_dir():
+        (folder / UNSTRIPPED).symlink_to(kept)
+    return made
+
+
+def _write_what_does_not_start(folder: Path, compiler: list[str]) -> None:
+    """Files that no kernel can start as a program, each for another reason."""
+    good = (folder / "fault.so").read_bytes()
+    machine = slice(18, 20)  # Source: ELF, e_machine
+    other = good[: machine.start] + b"\x08\0" + good[machine.stop :]
+    cut = good[:32]
+    for name, content in {"script": b"#!/bin/sh\nexit 0\n", "other-arch": other, "cut": cut, "empty": b""}.items():
+        (folder / f"{name}.so").write_bytes(content)
+    source = folder / "library.c"
+    source.write_text("int answer(void) { return 42; }\n")
+    subprocess.run([*compiler, "-o", str(folder / "library.so"), str(source)], check=True)
+    source.write_text("int nowhere(void); int main(void) { return nowhere(); }\n")
+    subprocess.run([*compiler, "-Wl,-z,now", "-o", str(folder / "missing-symbol.so"), str(source)], check=True)
 
 
 def _compiler_of_cxx(compiler: str) -> str:

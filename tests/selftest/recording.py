@@ -52,6 +52,8 @@ class Recording:
     passed: tuple[str, ...] = ()
     abort_message: str | None = None
     poweroff_caller: str = ""
+    exit_caller: str = ExitCaller.OWN
+    nested: tuple[str, ...] = ()
     cause: str = ""
     ending: str = ""
     activity: str = ""
@@ -65,7 +67,7 @@ class Recording:
 def recordings() -> list[Recording]:
     """The index, in its order."""
     rows = tomllib.loads(INDEX.read_text())["console"] if INDEX.exists() else []
-    return [Recording(**{**row, "passed": tuple(row.get("passed", ()))}) for row in rows]
+    return [Recording(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in rows]
 
 
 def record(
@@ -77,6 +79,8 @@ def record(
         name, situation, str(cell), run.program.command, **expected, status=seen.status,
         passed=tuple(map(str, tracer.passed)) if tracer else (), abort_message=seen.abort_message,
         poweroff_caller=tracer.poweroff_caller if tracer else "",
+        exit_caller=tracer.exit_caller if tracer and tracer.exit_status is not None else ExitCaller.OWN,
+        nested=tuple(tracer.nested) if tracer else (),
         cause=seen.ending.cause if seen.ending else "", ending=seen.ending.detail if seen.ending else "",
         activity=seen.activity or "",
     )  # fmt: skip
@@ -191,9 +195,11 @@ class _Recorded(ExitTracer):
         self.passed += [Checkpoint(place) for place in row.passed]
         self.poweroff_caller, self.abort_message = row.poweroff_caller, row.abort_message
         returned = row.status if Checkpoint.JOINED in self.passed else None
-        if row.status is not None:
+        if row.status is not None or row.nested:
             self.programs += [TracedProgram(1, path, returned) for path in programs_of(row.command)]
-        self.exit_status = row.status if Checkpoint.EXIT in self.passed else None
+        self.exit_status = (row.status or 0) if Checkpoint.EXIT in self.passed else None
+        self.exit_caller = ExitCaller(row.exit_caller)
+        self.nested += row.nested
         self._vm.heard.set()
         return not self.halted
 

@@ -74,6 +74,7 @@ def test_what_runs_is_what_the_steps_say_and_the_same_in_a_plain_shell() -> None
     texts = workflow.steps()
     nightly = {step["run"].strip() for step in run_steps(loaded("nightly.yml"))}
     script = workflow.script("linux", "quick")
+    assert texts["lab"] in nightly
     for step in ("plan", "build", "measure", "test", "merge", "confirm", "report", "summary"):
         assert texts[step] in nightly
         assert texts[step] in script

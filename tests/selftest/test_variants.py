@@ -25,6 +25,7 @@ TAPPED = "ifconfig eth0 | grep -q 'inet addr:172.16.0.2' && ping -c 1 -w 20 172.
 VERSION_1 = "cut -c33 /sys/bus/virtio/devices/virtio0/features"
 TRANSITIONAL_NAME = "grep -q 0x100[0-9a-f] /sys/class/net/eth0/device/../device"
 MODERN_NAME = "grep -q 0x104[0-9a-f] /sys/class/net/eth0/device/../device"
+MODERN_MMIO = f"readlink -f /sys/block/vda/device | grep virtio_mmio && [ $({VERSION_1}) = 1 ]"
 
 # What a guest is asked on a cell with the variant; it is the variant's if the command ends with 0.
 QUESTIONS = {
@@ -56,11 +57,8 @@ QUESTIONS = {
     ("x86_64", "balloon"): ("ramfs", "ls /sys/bus/virtio/drivers/virtio_balloon/virtio*/device"),
     ("aarch64", "nvme"): ("rofs", ROOT_IS.format("nvme0n1")),
     ("aarch64", "virtio-scsi"): ("rofs", ROOT_IS.format("sda")),
-    ("aarch64", "virtio-mmio"): ("rofs", "readlink -f /sys/block/vda/device | grep virtio_mmio"),
-    ("aarch64", "virtio-mmio-modern"): (
-        "rofs",
-        f"readlink -f /sys/block/vda/device | grep virtio_mmio && [ $({VERSION_1}) = 1 ]",
-    ),
+    ("aarch64", "virtio-mmio"): ("rofs", MODERN_MMIO),
+    ("aarch64", "virtio-mmio-modern"): ("rofs", MODERN_MMIO),
     ("aarch64", "tap"): ("ramfs", TAPPED),
     ("aarch64", "numa"): ("ramfs", "grep -qx 2-3 /sys/devices/system/node/node1/cpulist"),
 }

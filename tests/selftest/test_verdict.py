@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from harness.console.monitor import Match
 from harness.console.transcript import Transcript
 from harness.hypervisors import Cause, Ending
 from harness.programs import Program, unprinted
-from harness.verdict import Activity, Observation, Outcome, Visited, judge
+from harness.verdict import PRECEDENCE, Activity, Observation, Outcome, Visited, judge
 
 POWERED_OFF = Ending(Cause.POWERED_OFF, "guest-shutdown")
 RESET = Ending(Cause.RESET, "guest-reset")
@@ -115,6 +116,12 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
 def test_judge(seen: Observation, outcome: str, reason: str) -> None:
     verdict, why = judge(seen)
     assert (verdict, reason in why) == (outcome, True), f"{verdict}: {why}"
+
+
+def test_the_document_has_a_row_for_each_rule() -> None:
+    table = (Path(__file__).parents[2] / "docs/verdicts.md").read_text().partition("## Precedence")[2]
+    rows = [line for line in table.partition("A program that serves")[0].splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= len(PRECEDENCE)
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.PASSED])

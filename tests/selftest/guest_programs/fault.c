@@ -37,6 +37,15 @@ static void *chatter(void *unused)
     return unused;
 }
 
+static pthread_mutex_t taken = PTHREAD_MUTEX_INITIALIZER;
+
+static void *take_and_keep(void *unused)
+{
+    pthread_mutex_lock(&taken);
+    do_nothing_for_ever();
+    return unused;
+}
+
 static void *exit_from_here(void *unused)
 {
     exit(number);
@@ -161,6 +170,7 @@ static int run(const char *kind)
     KIND("summary-then-fault") summary_then_fault();
     KIND("chatter-abort") { start(chatter); abort(); }
     KIND("chatter-page-fault") { start(chatter); kernel_page_fault(); }
+    KIND("hang-on-mutex") { start(take_and_keep); pthread_mutex_lock(&taken); }
     KIND("idle") do_nothing_for_ever();
     KIND("spin") spin(NULL);
     KIND("thread-left") start(spin);
@@ -181,6 +191,7 @@ static int run(const char *kind)
     KIND("exit-text") say("program exited with status 1\n");
     KIND("abort-empty") abort_with("");
     KIND("breaks-poweroff") break_poweroff();
+    KIND("environment") printf("it is <%s>\n", getenv("PLANTED"));
     KIND("no-newline") say("this line has no end");
     KIND("garbage") garbage();
     KIND("flood") flood();

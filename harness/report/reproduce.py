@@ -1,0 +1,128 @@
+"""A shell line that does the same run again, pasted into any shell of this host and from any folder.
+
+What it names by itself: the harness's own program, the checkout or the files of a kernel that is already built,
+the folder of the evidence, and of the environment what the harness heeds. Nothing of it is part of an image: a
+checkout may be moved, and the image in the cache stays what it is.
+"""
+
+import functools
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import harness
+from harness import inside
+from harness.cell import Cell
+from harness.kernels.prebuilt import options_of
+from harness.lab import Lab
+
+PROGRAM = "osv-harness"
+HEEDED = (
+    "OSV_HARNESS_CACHE", "OSV_HARNESS_DEBIAN_MIRROR", "OSV_HARNESS_AWS_INSTANCE", "OSV_HARNESS_GCE_BUCKET",
+    "OSV_HARNESS_GCE_MACHINE", "OSV_HARNESS_GCE_ZONE",
+)  # fmt: skip
+"""Variables of the environment that change what a run is."""
+
+USUAL_PATH = frozenset(f"{top}/{name}" for top in ("/usr/local", "/usr", "") for name in ("bin", "sbin"))
+"""Folders of programs that every shell looks into."""
+
+
+def test_again(lab: Lab, cell: Cell, name: str, runs: Path | None) -> str:
+    """The line for an in-guest test of the cell; `runs` is where evidence is kept, where it has a place."""
+    return _line(lab, cell, ["test", str(cell), name, *_files(lab), *_runs(runs)])
+
+
+def app_again(
+    lab: Lab, cell: Cell, name: str, loads: Iterable[str] | None, duration: float | None, runs: Path
+) -> str:
+    """The line for an app, with the loads that were asked for (None: all of its own), of `duration` seconds."""
+    words = ["app", "run", name, "--cell", str(cell)]
+    for load in loads or ():
+        words += ["--load", load]
+    words += ["--duration", f"{duration:g}"] if duration is not None else []
+    return _line(lab, cell, [*words, *_runs(runs)])
+
+
+def item_again(lab: Lab, cell: Cell, folder: Path, item: str, runs: Path) -> str:
+    """The line for what only pytest runs: the item of that id, from the folder that its id begins at."""
+    words = [sys.executable, "-m", "pytest", item, "--cell", str(cell), *_files(lab), *_runs(runs)]
+    words = [*_program(), *_lab_words(), *words] if _lab_words() else words
+    return f"cd {shlex.quote(str(folder))} && {_with(_environment(lab, cell), words)}"
+
+
+def on_worker(line: str, worker: str, host: str) -> str:
+    """The line of a run on a farm's worker, said to be that worker's."""
+    return f"# It ran on the worker {_one_line(worker)} of {_one_line(host)}; this is for a shell there.\n{line}"
+
+
+def _line(lab: Lab, cell: Cell, words: Sequence[str]) -> str:
+    return _with(_environment(lab, cell), [*_program(), *_lab_words(), *words])
+
+
+def _with(environment: Mapping[str, str], words: Sequence[str]) -> str:
+    settings = [f"{name}={_value(name, value)}" for name, value in environment.items()]
+    return " ".join([*settings, shlex.join(words)])
+
+
+def _value(name: str, value: str) -> str:
+    """As a shell reads it; folders are looked into before those of the shell that it is pasted into."""
+    return f'{shlex.quote(value)}:"$PATH"' if name == "PATH" else shlex.quote(value)
+
+
+def _environment(lab: Lab, cell: Cell) -> dict[str, str]:
+    found = _tools() | {name: value for name in HEEDED if (value := os.environ.get(name))}
+    if "OSV_HARNESS_CACHE" in found:
+        found["OSV_HARNESS_CACHE"] = str(Path(found["OSV_HARNESS_CACHE"]).absolute())
+    if cell.kernel == "osv" and lab.osv_root and not lab.files:
+        found["OSV_ROOT"] = str(lab.osv_root.absolute())
+    if not _installed():
+        found["PYTHONPATH"] = str(_home())
+    return found
+
+
+def _tools() -> dict[str, str]:
+    """The folders of programs that not every shell looks into."""
+    own = Path(sys.executable).parent
+    folders = [Path(name).absolute() for name in os.environ.get("PATH", "").split(os.pathsep) if name]
+    unusual = [str(path) for path in folders if str(path) not in USUAL_PATH and path != own and path.is_dir()]
+    return {"PATH": os.pathsep.join(dict.fromkeys(unusual))} if unusual else {}
+
+
+def _lab_words() -> list[str]:
+    arch = os.environ.get(inside.VARIABLE)
+    return ["lab", "--arch", arch, "--"] if arch else []
+
+
+def _runs(runs: Path | None) -> list[str]:
+    return ["--runs", str(runs.absolute())] if runs else []
+
+
+def _files(lab: Lab) -> list[str]:
+    return options_of(lab.files) if lab.files else []
+
+
+def _program() -> list[str]:
+    """The harness's own program, wherever it is: beside its Python if it was installed there."""
+    program = Path(sys.executable).with_name(PROGRAM)
+    return [str(program)] if program.is_file() else [sys.executable, "-m", harness.__name__]
+
+
+def _home() -> Path:
+    """The folder that the harness was imported from."""
+    return Path(harness.__file__).parents[1]
+
+
+@functools.cache
+def _installed() -> bool:
+    """Whether this Python finds this very harness by itself, wherever it is started."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    words = [sys.executable, "-c", f"import {harness.__name__} as it; print(it.__file__)"]
+    asked = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=60)
+    return asked.stdout.strip() == harness.__file__
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)

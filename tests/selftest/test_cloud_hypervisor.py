@@ -1,0 +1,66 @@
+"""The real Cloud Hypervisor, where its binary is in PATH and a KVM runs guests: boots, ends, resets told apart."""
+
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.cell import Cell
+from harness.guest import Guest
+from harness.hypervisors import Cause
+from harness.hypervisors.cloud_hypervisor import CloudHypervisor
+from harness.inside import stretched
+from harness.lab import Lab
+from harness.machine import Image, Machine
+from harness.programs import Program
+from harness.programs.osv import OsvRunner
+from harness.verdict import Outcome
+
+BOOT_SECONDS = 60.0
+
+
+@pytest.fixture
+def bootable(lab: Lab) -> Callable[[str], Image]:
+    """Makes a real image of a kernel, where this host can boot it in Cloud Hypervisor."""
+
+    def make(kernel: str) -> Image:
+        if shutil.which("cloud-hypervisor") is None:
+            pytest.skip("cloud-hypervisor is not in PATH")
+        proof = lab.host.proof(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
+        if proof is None or not proof.answered:
+            pytest.skip(f"KVM runs no guest here: {proof.detail if proof else 'there is no /dev/kvm'}")
+        if kernel == "osv" and lab.osv_root is None:
+            pytest.skip("OSV_ROOT names no OSv checkout")
+        return lab.image(Cell(kernel, platform.machine(), "qemu", "rofs", "all"))
+
+    return make
+
+
+@pytest.mark.parametrize(("command", "cause"), [("poweroff -f", Cause.POWERED_OFF), ("reboot -f", Cause.RESET)])
+def test_debians_kernel_boots_and_its_end_is_told(
+    bootable: Callable[[str], Image], command: str, cause: Cause
+) -> None:
+    image = bootable("linux")
+    machine = Machine(image, f"{image.cmdline} -- {command}", 1, 256, "kvm")
+    with Guest(machine, CloudHypervisor().start(machine)) as guest:
+        guest.vm.resume()
+        assert guest.wait(lambda: guest.closed, time.monotonic() + stretched(BOOT_SECONDS)), _last(guest)
+        ending = guest.vm.ending(stretched(BOOT_SECONDS))
+        assert ending is not None
+        assert ending.cause is cause, _last(guest)
+
+
+def test_osv_boots_runs_its_program_and_ends(lab: Lab, bootable: Callable[[str], Image]) -> None:
+    image = bootable("osv")
+    image = replace(image, cell=replace(image.cell, hypervisor="cloud_hypervisor"))
+    program = Program("hello", "/tests/tst-hello.so", stretched(BOOT_SECONDS))
+    run = OsvRunner(image, CloudHypervisor(), "kvm", lab.cache).run(program)
+    assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, [line.text for line in run.verdict.lines])
+
+
+def _last(guest: Guest) -> list[str]:
+    return [line.text for line in guest.transcript.tail(20)]

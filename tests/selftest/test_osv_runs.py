@@ -1,0 +1,82 @@
+"""What surrounds a program on OSv: its environment, the image's /init, its root. On real guests, by OSV_ROOT."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from recording import Recorder
+
+from harness.hypervisors import hypervisor
+from harness.images.contents import Contents
+from harness.lab import Lab
+from harness.programs import Program
+from harness.programs.osv import OsvRunner
+from harness.verdict import Outcome
+
+FAULT = "/tmp/faults/fault.so"
+
+
+@pytest.mark.parametrize("value", ["a b", "a\tb", 'say "no"', "back\\slash", "semi;colon & more!", "--nonsense"])
+def test_an_environment_value_reaches_the_program_whole(
+    osv_with_faults: Callable[[str], Recorder], value: str
+) -> None:
+    prints = (f"^it is <{re.escape(value)}>$",)
+    program = Program("environment", f"{FAULT} environment", 60, environment=(("PLANTED", value),), prints=prints)
+    verdict = osv_with_faults("x86_64").run(program).verdict
+    assert verdict.outcome is Outcome.PASSED, verdict.reason
+
+
+@pytest.mark.parametrize("root", ["rofs", "ext", "zfs"])
+def test_a_root_that_is_not_there_is_no_fault_of_the_test(
+    osv_with_faults: Callable[[str], Recorder], root: str
+) -> None:
+    whole = osv_with_faults("x86_64").image
+    image = replace(whole, disks=(), cmdline=f"--rootfs={root}")
+    lab = Lab()
+    runner = OsvRunner(image, hypervisor("qemu"), lab.accelerator(image.cell), lab.cache)
+    verdict = runner.run(Program("hello", "/tests/tst-hello.so", 60)).verdict
+    assert verdict.outcome is Outcome.BOOT_FAILED, verdict.reason
+    assert "could not mount its root" in verdict.reason
+
+
+@pytest.fixture(scope="module")
+def osv_with_init(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OsvRunner]:
+    """Runners of OSv whose /init has one command."""
+    if lab.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    if (compiler := shutil.which("cc")) is None:
+        pytest.skip("no C compiler")
+    source = tmp_path_factory.mktemp("init") / "ends.c"
+    source.write_text("#include <stdlib.h>\nint main(int c, char **v) { return c > 1 ? atoi(v[1]) : 0; }\n")
+    program = source.with_suffix(".so")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(program), str(source)], check=True)
+
+    def runner(command: str) -> OsvRunner:
+        cell = lab.cell("osv:x86_64-qemu-rofs-all")
+        made: dict[str, Path] = {"/ends.so": program, "/other.so": program}
+        image = lab.image_with(cell, Contents(("libc6",), ("/ends.so",), texts={"/init/10": command}, made=made))
+        return OsvRunner(image, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
+
+    return runner
+
+
+@pytest.mark.parametrize(
+    ("init", "test", "outcome"),
+    [
+        ("/ends.so", "/ends.so 1", "failed"),
+        ("/other.so", "/ends.so 1", "failed"),
+        ("/ends.so 1", "/ends.so", "passed"),
+        ("/other.so 1", "/ends.so", "passed"),
+        ("/other.so &", "/ends.so 1", "failed"),
+        ("/other.so 1 &", "/ends.so; /ends.so 3", "failed"),
+    ],
+)
+def test_the_status_is_the_tests_and_not_that_of_init(
+    osv_with_init: Callable[[str], OsvRunner], init: str, test: str, outcome: str
+) -> None:
+    verdict = osv_with_init(init).run(Program("test", test, 60)).verdict
+    assert verdict.outcome == outcome, verdict.reason

@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.console.transcript import printable
 from harness.errors import HypervisorError
 from harness.hypervisors._gdb import GdbRemote
+from harness.kernel_memory import REGISTERS, KernelMemory, Stack
 from harness.symbols import Symbols
 
 
@@ -38,34 +38,6 @@ class Checkpoint(StrEnum):
     ABORT = "abort"
 
 
-@dataclass(frozen=True, slots=True)
-class Registers:
-    """Where the debug stub has what is asked for, by its numbers of registers.
-
-    These are the program counter, the stack pointer, the first six arguments, the return value, the link register
-    (None where the return address is on the stack) and the frame pointer; the thread pointer, at an offset of the
-    stub's answer to `g` or by a system register's name; and CR2, at such an offset.
-    """
-
-    pc: int
-    stack: int
-    arguments: tuple[int, ...]
-    result: int
-    link: int | None
-    thread: int | str
-    frame: int
-    fault_address: int | None = None
-
-
-# Source: the register order of the gdb target descriptions i386:x86-64 and aarch64; arch/aarch64/arch-switch.hh.
-REGISTERS = {
-    "x86_64": Registers(
-        pc=16, stack=7, arguments=(5, 4, 3, 2, 8, 9), result=0, link=None, thread=164, frame=6, fault_address=196
-    ),
-    "aarch64": Registers(
-        pc=32, stack=31, arguments=(0, 1, 2, 3, 4, 5), result=0, link=30, thread="TPIDR_EL1", frame=29
-    ),
-}
 MAIN_THREAD, JOIN = "_Z14do_main_threadPv", "_ZN3osv11application4joinEv"
 FUNCTIONS = {
     Checkpoint.MAIN: MAIN_THREAD,
@@ -84,13 +56,7 @@ LAUNCHERS = (MAIN_THREAD, "_Z16prepare_commands")
 """Callers of poweroff that give up because a program could not be started, by the beginnings of their names."""
 SIGNAL_CALLER = "kill"
 
-ABORTING, ABORT_MESSAGE, CURRENT_THREAD = "_ZL8aborting", "_ZZ5abortPKczE3msg", "_ZN5sched9s_currentE"
-LONGEST_MESSAGE = 1024  # bytes, the size of abort()'s buffer
-LONGEST_PATH = 4096
 MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
-STACK_BYTES = 8192  # of a stack that are kept
-THREAD_BYTES = 24576  # of a sched::thread that are searched; it has 20928 on x86_64
-APPLICATION_BYTES = 256  # of an application that are searched
 
 
 @dataclass(slots=True)
@@ -101,22 +67,6 @@ class TracedProgram:
     application: int
     path: str
     status: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """A stack as it was, for later exceptions may use its memory: its stack and frame pointers, what lay on
-    it, and the address of the last page fault where that is known."""
-
-    pointer: int
-    frame: int
-    content: bytes
-    fault_address: int | None = None
-
-    def read(self, address: int, length: int) -> bytes:
-        """Return `length` bytes of it; shorter where there are no more."""
-        start = address - self.pointer
-        return self.content[start : start + length] if start >= 0 else b""
 
 
 class ExitCaller(StrEnum):
@@ -139,9 +89,9 @@ class ExitTracer:
         self._gdb = gdb
         self._symbols = symbols
         self._registers = REGISTERS[arch]
+        self._memory = KernelMemory(gdb, symbols, arch)
         self._armed: dict[int, Checkpoint] = {}
         self._joining = 0
-        self._path_offset: int | None = None
         self._standing = False
         self.stack = stack
         self.passed: list[Checkpoint] = []
@@ -238,10 +188,7 @@ class ExitTracer:
 
     def stack_now(self) -> Stack:
         """The stack of the vCPU that stopped. Raises `HypervisorError` if the guest is gone."""
-        register, where = self._gdb.register, self._registers
-        fault = None if where.fault_address is None else self._gdb.field(where.fault_address, 8)
-        pointer = register(where.stack)
-        return Stack(pointer, register(where.frame), self._gdb.read(pointer, STACK_BYTES), fault)
+        return self._memory.stack()
 
     def examine(self) -> None:
         """Stop the guest, if it runs, and look whether it is in abort(): a refused breakpoint could not tell."""
@@ -286,20 +233,20 @@ class ExitTracer:
             self._main_runs = True
             self._arm_rest()
         elif point is Checkpoint.JOINED:
-            self._program(self._joining).status = _signed(self._gdb.register(registers.result))
+            self._program(self._joining).status = self._memory.number(registers.result)
             self._joining = 0
             self._arm(Checkpoint.JOIN)
         elif point is Checkpoint.EXIT:
-            self.exit_status = _signed(self._gdb.register(registers.arguments[0]))
+            self.exit_status = self._memory.number(registers.arguments[0])
             self.exit_caller = self._who_exits()
         elif point is Checkpoint.POWEROFF:
             # A call that does not return may be the last word of its function.
-            caller = self._symbols.at(self._return_address() - 1)
+            caller = self._symbols.at(self._memory.return_address() - 1)
             self.poweroff_caller = caller.name if caller else "?"
         elif point is Checkpoint.ABORT:
             self.abort_arguments = tuple(self._gdb.register(number) for number in registers.arguments)
-            self.abort_message = self._text(self.abort_arguments[0])
-            self.stack_at_abort = self.stack_now()
+            self.abort_message = self._memory.text(self.abort_arguments[0])
+            self.stack_at_abort = self._memory.stack()
 
     def _note_program(self, point: Checkpoint, address: int) -> bool:
         """A program is made or waited for; False if the guest ended meanwhile."""
@@ -307,13 +254,13 @@ class ExitTracer:
         mine = self.stack - MAIN_STACK < self._gdb.register(self._registers.stack) <= self.stack
         if point is Checkpoint.CREATED:
             if mine:
-                self.programs.append(TracedProgram(application, self._string(path)))
+                self.programs.append(TracedProgram(application, self._memory.string(path)))
             else:
-                self.nested.append(self._string(path))
+                self.nested.append(self._memory.string(path))
         elif mine:
             self._joining = application
             self._program(application)
-            back = self._return_address()
+            back = self._memory.return_address()
             self._disarm(address)
             self._set(Checkpoint.JOINED, back)
             return True
@@ -333,82 +280,27 @@ class ExitTracer:
         for program in self.programs:
             if program.application == application and program.status is None:
                 return program
-        self.programs.append(TracedProgram(application, self._path_of(application)))
+        self.programs.append(TracedProgram(application, self._memory.path_of(application)))
         return self.programs[-1]
 
-    def _path_of(self, application: int) -> str:
-        """The path of an `application`: the first std::string that it holds; empty where there is none.
-
-        Source: OSv's include/osv/app.hh, `_command` after members that are no strings.
-        """
-        offsets = range(0, APPLICATION_BYTES, 8) if self._path_offset is None else (self._path_offset,)
-        for offset in offsets if application else ():
-            if path := self._string(application + offset):
-                self._path_offset = offset
-                return path
-        return ""
-
     def _who_exits(self) -> ExitCaller:
-        """Whose thread calls exit(): it is that of a program of the main thread's if no other was made.
-
-        Otherwise the thread is asked: one of its fields, `_app_runtime`, points to what begins with the address of
-        its `application`.
-        """
+        """Whose thread calls exit(): it is that of a program of the main thread's if no other was made; otherwise
+        the thread is asked."""
         if not self.nested and Checkpoint.CREATED not in self.refused:
             return ExitCaller.OWN
-        offset, where = self._symbols.thread_offset(CURRENT_THREAD), self._registers.thread
-        base = self._gdb.named_register(where) if isinstance(where, str) else self._gdb.field(where, 8)
-        if offset is None or not base:
+        found = self._memory.application_of_thread({program.application for program in self.programs})
+        if found is None:
             return ExitCaller.UNKNOWN
-        own = {program.application for program in self.programs}
-        fields = self._gdb.read(self._word(base + offset), THREAD_BYTES)
-        pointers = (int.from_bytes(fields[start : start + 8], "little") for start in range(0, len(fields) - 7, 8))
-        for pointer in pointers:
-            if pointer >> 40 and not pointer & 7:
-                application = self._word(pointer)
-                if application in own:
-                    return ExitCaller.OWN
-                if path := self._path_of(application) if application >> 40 and not application & 7 else "":
-                    self.exit_path = path
-                    return ExitCaller.NESTED
-        return ExitCaller.UNKNOWN
+        self.exit_path = found
+        return ExitCaller.NESTED if found else ExitCaller.OWN
 
     def _read_abort(self) -> None:
         """Look into the kernel's memory whether it is in abort(), and with which message."""
-        flag, message = self._symbols.data(ABORTING), self._symbols.data(ABORT_MESSAGE)
-        if flag and any(self._gdb.read(flag.address, 1)):
+        if self._memory.aborts():
             self._note(Checkpoint.ABORT)
-        words = self._text(message.address) if message and self.aborted else None
+        words = self._memory.abort_message() if self.aborted else None
         if words or (self.halted and words is not None):  # at the latest then the message is complete
             self.abort_message = words
-
-    def _return_address(self) -> int:
-        """Where the function returns to at whose entry the guest stands."""
-        link, stack = self._registers.link, self._registers.stack
-        return self._gdb.register(link) if link is not None else self._word(self._gdb.register(stack))
-
-    def _word(self, address: int) -> int:
-        return int.from_bytes(self._gdb.read(address, 8), "little")
-
-    def _text(self, address: int) -> str | None:
-        """A C string of the guest's, made safe; None where it can't be read."""
-        data = self._gdb.read(address, LONGEST_MESSAGE)
-        return printable(data.partition(b"\0")[0].rstrip(b"\n")) if data else None
-
-    def _string(self, address: int) -> str:
-        """A std::string of the guest's, made safe; empty where there is none at the address.
-
-        Source: libstdc++, basic_string: a pointer to the bytes, their number, and 16 bytes for a short one or else
-        the room that there is.
-        """
-        words = self._gdb.read(address, 24)
-        if len(words) < 24:
-            return ""
-        start, length, room = (int.from_bytes(words[at : at + 8], "little") for at in (0, 8, 16))
-        if not 0 < length <= LONGEST_PATH or (start != address + 16 and not length <= room <= 2 * LONGEST_PATH):
-            return ""
-        data = self._gdb.read(start, length)
-        return printable(data) if len(data) == length and 0 not in data else ""
 
     def _arm_rest(self) -> None:
         """Watch what could not be before the main thread ran, and what helps while there are breakpoints."""
@@ -439,9 +331,3 @@ class ExitTracer:
     def _disarm(self, address: int) -> None:
         del self._armed[address]
         self._gdb.clear_breakpoint(address)
-
-
-def _signed(register: int) -> int:
-    """A C int out of a register."""
-    value = register & 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, HypervisorError
-from harness.exit_tracer import REGISTERS
 from harness.guest import Guest
 from harness.hypervisors import Counts, Hypervisor
 from harness.hypervisors._gdb import GdbRemote
+from harness.kernel_memory import REGISTERS
 from harness.machine import Machine
 
 POINTS = Path(__file__).parent / "points.toml"

@@ -14,8 +14,8 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from harness.exit_tracer import Stack
 from harness.hypervisors._gdb import GdbRemote
+from harness.kernel_memory import Stack
 from harness.symbols import Symbols
 
 MOST_FRAMES = 64

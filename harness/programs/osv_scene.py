@@ -11,9 +11,10 @@ from functools import cached_property
 from itertools import islice
 
 from harness.errors import HarnessError, HypervisorError
-from harness.exit_tracer import ExitTracer, Stack
+from harness.exit_tracer import ExitTracer
 from harness.guest import Guest
 from harness.hypervisors._gdb import GdbRemote
+from harness.kernel_memory import Stack
 from harness.programs import Run
 from harness.programs.osv_fault import Fault, fault_of, returns
 from harness.programs.osv_objects import loaded_objects

@@ -14,10 +14,11 @@ import json
 from harness.cache import Cache
 from harness.errors import HypervisorError
 from harness.events import publish
-from harness.exit_tracer import MAIN_THREAD, REGISTERS
+from harness.exit_tracer import MAIN_THREAD
 from harness.guest import Guest
 from harness.hypervisors import Forks, Hypervisor, Template, Vm, forking
 from harness.hypervisors._gdb import GdbRemote
+from harness.kernel_memory import REGISTERS
 from harness.machine import Image, Machine
 from harness.symbols import Symbols
 

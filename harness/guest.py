@@ -16,7 +16,7 @@ from harness.events import publish
 from harness.host_effects import PULSE_SECONDS, HostEffects
 from harness.hypervisors import Vcpu, Vm
 from harness.machine import Machine
-from harness.verdict import Activity
+from harness.observation import Activity
 
 SAMPLES, SAMPLE_SECONDS = 30, 0.02
 SPIN_BYTES = 64  # to either side

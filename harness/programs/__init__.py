@@ -11,9 +11,10 @@ from harness.console.transcript import Transcript
 from harness.host_effects import Pause
 from harness.hypervisors import Vcpu
 from harness.machine import Image
+from harness.observation import Observation
 from harness.programs.visit import Visit
 from harness.source_lines import LoadedObject
-from harness.verdict import Observation, Outcome, Verdict, judge
+from harness.verdict import Outcome, Verdict, judge
 
 TAIL_LINES = 40
 NOT_STARTED = "not started"

@@ -20,12 +20,12 @@ from harness.fitting import fitted
 from harness.guest import Guest
 from harness.hypervisors import Hypervisor, Template, Vm, forking
 from harness.machine import Image, Machine
+from harness.observation import Activity, Observation
 from harness.programs import Program, Run, conclude, failed_to_run, unprinted
 from harness.programs.linux_agent import Agent
 from harness.programs.linux_faults import Faults, FaultWatch
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
-from harness.verdict import Activity, Observation
 
 BOOT_SECONDS = 60.0
 GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0

@@ -10,9 +10,9 @@ from harness.exit_tracer import ExitCaller, ExitTracer
 from harness.guest import Guest
 from harness.hypervisors import Cause, Ending
 from harness.machine import Machine
+from harness.observation import Activity, Observation, Visited
 from harness.programs import Program, unprinted
 from harness.programs.osv_command import own_programs, programs_of
-from harness.verdict import Activity, Observation, Visited
 
 TRACED = "the kernel, stopped where it learns the status"
 

@@ -12,7 +12,7 @@ from harness.console.transcript import printable
 from harness.errors import HarnessError
 from harness.guest import Guest
 from harness.hypervisors import Apart, Balloons, Place
-from harness.verdict import Activity, Visited
+from harness.observation import Activity, Visited
 
 LEAVING_SECONDS = 20.0
 INSIDE_SECONDS = 30.0

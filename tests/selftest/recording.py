@@ -19,10 +19,10 @@ from harness.exit_tracer import Checkpoint, ExitCaller, ExitTracer, TracedProgra
 from harness.hypervisors import Cause, Ending, Vcpu, Vm
 from harness.machine import Image, Machine
 from harness.matrix import Matrix
+from harness.observation import Activity
 from harness.programs import Program, Run
 from harness.programs.osv import OsvRunner
 from harness.programs.osv_command import programs_of
-from harness.verdict import Activity
 
 FOLDER = Path(__file__).with_name("consoles")
 INDEX = FOLDER / "index.toml"

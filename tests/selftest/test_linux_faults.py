@@ -11,8 +11,9 @@ from harness.console.kernel_log import MOST, KernelLog
 from harness.console.monitor import Monitor
 from harness.console.patterns import patterns_of
 from harness.lab import Lab
+from harness.observation import Observation
 from harness.programs import Program
-from harness.verdict import Observation, Outcome, judge
+from harness.verdict import Outcome, judge
 
 LINUX = patterns_of("linux")
 AT = "[   12.345678] "

@@ -17,12 +17,13 @@ from harness.console.transcript import Transcript
 from harness.history.store import History
 from harness.host_effects import Pause
 from harness.lab import Lab
+from harness.observation import Observation
 from harness.patience import kept_waiting
 from harness.programs import Program, Run, conclude
 from harness.programs.visit import Visit, Visitor
 from harness.report import evidence
 from harness.retry import taken_again
-from harness.verdict import Observation, Outcome
+from harness.verdict import Outcome
 
 PASSED = Observation(booted=True, status=0, clean_end=True)
 FAILED = replace(PASSED, status=1)
@@ -38,7 +39,7 @@ from test_retry import FAILED, PASSED, STARVED, run_of, taken_again
 def test_flaky(lab, keeper):
     cell = lab.cell("{cell}")
     flaky = taken_again(run_of(STARVED, b"it failed"), lambda: run_of(PASSED, b"it passed"))
-    keeper.conclude(cell, lab.image(cell), flaky, {{}}, lambda folder: None)
+    keeper.conclude(cell, lab.image(cell), flaky, "again")
 """
 
 

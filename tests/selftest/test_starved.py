@@ -10,9 +10,10 @@ import pytest
 
 from harness.events import Event, subscribed
 from harness.lab import Lab
+from harness.observation import Observation
 from harness.patience import kept_waiting
 from harness.programs import Program
-from harness.verdict import Observation, Outcome
+from harness.verdict import Outcome
 
 COUNTS = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"
 FAILS = f"sh -c '{COUNTS}; exit 1'"

@@ -9,8 +9,9 @@ import pytest
 from harness.console.monitor import Match
 from harness.console.transcript import Transcript
 from harness.hypervisors import Cause, Ending
+from harness.observation import Activity, Observation, Visited
 from harness.programs import Program, unprinted
-from harness.verdict import PRECEDENCE, Activity, Observation, Outcome, Visited, judge
+from harness.verdict import PRECEDENCE, Outcome, judge
 
 POWERED_OFF = Ending(Cause.POWERED_OFF, "guest-shutdown")
 RESET = Ending(Cause.RESET, "guest-reset")

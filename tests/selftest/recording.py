@@ -58,10 +58,12 @@ class Recording:
     ending: str = ""
     activity: str = ""
 
+    torn: tuple[bytes, bytes] = (b"", b"")
+
     @property
     def console(self) -> bytes:
-        """What the guest printed."""
-        return (FOLDER / f"{self.name}.raw").read_bytes()
+        """What the guest printed; the first of what is `torn` is replaced by the second."""
+        return (FOLDER / f"{self.name}.raw").read_bytes().replace(*self.torn, 1)
 
 
 def recordings() -> list[Recording]:
@@ -91,8 +93,8 @@ def record(
 
 def _table(row: Mapping[str, Any]) -> str:
     """A TOML table; JSON's strings, numbers and lists are TOML's too."""
-    told = {key: value for key, value in row.items() if value not in (None, "", ()) or key == "abort_message"}
-    told = {key: value for key, value in told.items() if value is not None}
+    told = {key: value for key, value in row.items() if key != "torn" and value is not None}
+    told = {key: value for key, value in told.items() if value not in ("", ()) or key == "abort_message"}
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in told.items()]
     return "\n[[console]]\n" + "\n".join(lines) + "\n"
 

@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -385,6 +385,14 @@ def test_recorded_fault(recording: Recording, tmp_path: Path) -> None:
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.name)
 def test_recorded_fault_where_only_the_console_is_known(recording: Recording, tmp_path: Path) -> None:
     agree(replay(recording, Cache(tmp_path), witnessed=False), recording.console_only, "")
+
+
+def test_a_program_that_ended_was_started_whatever_tore_the_line_of_its_start(tmp_path: Path) -> None:
+    (whole,) = [one for one in recordings() if one.name == "pass.x86_64"]
+    torn = replace(whole, torn=(b"\nCmdline: ", b"\nhalf a line of another thread's Cmdline: "))
+    assert torn.console != whole.console
+    agree(replay(torn, Cache(tmp_path), witnessed=True), "passed", PASSES)
+    agree(replay(torn, Cache(tmp_path), witnessed=False), "boot_failed", "")
 
 
 def test_every_row_is_recorded_as_it_is_expected() -> None:

@@ -228,6 +228,7 @@ def test_without_a_command_it_is_a_shell_on_this_terminal(tmp_path: Path) -> Non
         HARNESS[0], [*HARNESS[1:], "lab"], cwd=str(tmp_path), env=environment(), timeout=ENOUGH, dimensions=size
     )
     try:
+        terminal.expect(r"[#$] ")  # what is typed before the shell has the terminal is flushed
         terminal.sendline("stty size; echo in:$OSV_HARNESS_LAB:")
         terminal.expect_exact("30 111\r\nin:x86_64:")
         terminal.sendline("sh -c 'echo go$((1 + 1)); sleep 1000'")

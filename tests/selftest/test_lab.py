@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from harness.errors import HarnessError
@@ -219,24 +218,3 @@ def test_a_lab_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
     assert "Kernel panic - not syncing: sysrq triggered crash" in stderr
     assert "Traceback" not in stderr
     assert (tmp_path / "runs/one/kept").read_text() == "1\n"
-
-
-def test_without_a_command_it_is_a_shell_on_this_terminal(tmp_path: Path) -> None:
-    possible()
-    size = (30, 111)
-    terminal = pexpect.spawn(
-        HARNESS[0], [*HARNESS[1:], "lab"], cwd=str(tmp_path), env=environment(), timeout=ENOUGH, dimensions=size
-    )
-    try:
-        terminal.expect(r"[#$] ")  # what is typed before the shell has the terminal is flushed
-        terminal.sendline("stty size; echo in:$OSV_HARNESS_LAB:")
-        terminal.expect_exact("30 111\r\nin:x86_64:")
-        terminal.sendline("sh -c 'echo go$((1 + 1)); sleep 1000'")
-        terminal.expect_exact("go2")
-        terminal.sendcontrol("c")
-        terminal.sendline("exit 9")
-        terminal.expect_exact(pexpect.EOF)
-        terminal.close()
-        assert terminal.exitstatus == 9
-    finally:
-        terminal.close(force=True)

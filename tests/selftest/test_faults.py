@@ -63,23 +63,35 @@ def cut_control_line(vm: Any) -> None:
     vm.control.shutdown(socket.SHUT_RDWR)
 
 
+RIP, EFLAGS = 16, 17  # Source: gdb's order of x86_64's registers
+KERNEL = 0xFFFF800000000000
+INTERRUPTS = 0x200
 HALT = b"\xf4"
 """The instruction that waits for an interrupt: the kernel's, with interrupts on, for programs may not."""
 
 
-def write_kernel_code(code: str) -> Callable[[Vm], None]:
-    """Put machine code where the kernel stands: in its idle loop, for the program sleeps, once it does."""
+def idles(gdb: GdbRemote) -> bool:
+    return gdb.read(gdb.register(RIP) - 1, 1) == HALT
+
+
+def serves_a_program(gdb: GdbRemote) -> bool:
+    """It is in the kernel, with interrupts on."""
+    return gdb.register(RIP) >= KERNEL and bool(gdb.register(EFLAGS) & INTERRUPTS) and not idles(gdb)
+
+
+def write_kernel_code(code: str, once: Callable[[GdbRemote], bool] = idles) -> Callable[[Vm], None]:
+    """Put machine code where the kernel stands: in its idle loop, where the program sleeps."""
 
     def act(vm: Vm) -> None:
         assert vm.debug
         vm.debug.sendall(b"\x03")  # only a guest that stands answers the stub's client
         vm.debug.recv(4096)
         gdb = GdbRemote(vm.debug, vm.pid)
-        while gdb.read((place := gdb.register(16)) - 1, 1) != HALT:
+        while not once(gdb):
             gdb.resume()
             time.sleep(0.1)
             gdb.interrupt()
-        gdb.write(place, bytes.fromhex(code))
+        gdb.write(gdb.register(RIP), bytes.fromhex(code))
         gdb.resume()
 
     return act
@@ -137,6 +149,9 @@ LINUX = [
         outside=write_kernel_code("48b80000000000000080c60000"), arch="x86_64"),
     Row("bad instruction in the kernel", "sleep 1000", "crashed", "invalid opcode: 0000 [#1]",
         outside=write_kernel_code("0f0b0f0b"), arch="x86_64"),
+    Row("the kernel locks up", "echo 1 > /proc/sys/kernel/watchdog_thresh; cat /dev/zero > /dev/null",
+        "crashed", "watchdog: BUG: soft lockup - CPU#0 stuck",
+        outside=write_kernel_code("ebfe", serves_a_program), arch="x86_64"),
     Row("hang idle", "sleep 1000", "hung", "nothing ran any more", limit=HANG),
     Row("hang spinning", program_of(x86_64="ebfe", aarch64="00000014"), "hung", "spun in one place", limit=HANG),
     Row("works for too long", "while :; do sha256sum /bin/busybox; done > /dev/null", "timed_out", "still running",

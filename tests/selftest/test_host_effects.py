@@ -114,8 +114,10 @@ def test_who_sleeps_is_not_kept_waiting() -> None:
 def test_a_guest_that_its_host_pauses_is_never_blamed(lab: Lab) -> None:
     """Two busy cpus, stopped for longer than any watchdog waits: sometimes one speaks, sometimes none does."""
     cell = lab.cell("linux:qemu-rofs")
-    runner = LinuxRunner(lab.image(cell), Meddled(hypervisor("qemu"), pause), lab.accelerator(cell), lab.cache, 4)
+    meddled = Meddled(pause)
+    runner = LinuxRunner(lab.image(cell), meddled, lab.accelerator(cell), lab.cache, 4)
     run = runner.run(Program("busy", BUSY, 60.0, cpus=2))
+    meddled.assert_done()
     seen = run.verdict.observation
     (long,) = seen.pauses
     assert long.seconds == pytest.approx(PAUSE_SECONDS, abs=10.0)

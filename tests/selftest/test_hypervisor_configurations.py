@@ -39,17 +39,19 @@ def xl(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], su
     root = packages.fetch(XEN_PACKAGES, "x86_64", lab.cache).root
     program = next(root.glob("usr/lib/xen-*/bin/xl"))
     libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"
+    # Of the same glibc as its libraries: the host's may be another release's, under which xl ends in its first call.
+    loader = root / "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
     folder = tmp_path_factory.mktemp("xl")
     shim = folder / "shim.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(shim), str(SHIM), "-ldl"], check=True)
-    own = {"LD_PRELOAD": str(shim), "LD_LIBRARY_PATH": libraries, "XENSTORED_PATH": "/dev/zero"}
-    settings = [f"{name}={value}" for name, value in own.items()]
+    start = [str(loader), "--library-path", libraries, "--preload", str(shim), str(program)]
+    environment = os.environ | {"XENSTORED_PATH": "/dev/zero"}
 
     def parse(text: str) -> subprocess.CompletedProcess[str]:
         file = folder / "domain.cfg"
         file.write_text(text)
-        command = ["env", *settings, str(program), "-N", "create", str(file)]
-        return subprocess.run(command, capture_output=True, text=True)
+        command = [*start, "-N", "create", str(file)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
 
     return parse
 

@@ -12,6 +12,12 @@ from harness.patience import Patience
 
 ANSWER_SECONDS = 10.0
 
+FAILED = (QMPError, OSError, EOFError, AssertionError)
+"""What the library raises where QEMU has gone; the last where it went between two of the library's own steps.
+
+Source: qemu.qmp 0.0.3, protocol.py (`assert self.runstate == Runstate.RUNNING` at the end of `connect`).
+"""
+
 
 class Qmp:
     """A QMP session over a connected socket with the process `pid`. Every wait is bounded, in its own time."""
@@ -28,8 +34,9 @@ class Qmp:
         """Negotiate; raises `HypervisorError` if QEMU ends or does not answer."""
         try:
             self._wait(self._client.connect(self._socket))
-        except (QMPError, OSError, EOFError, TimeoutError) as error:
-            raise HypervisorError(f"QEMU's control socket did not answer: {error}") from error
+        except (*FAILED, TimeoutError) as error:
+            words = str(error) or "it was closed while the session began"
+            raise HypervisorError(f"QEMU's control socket did not answer: {words}") from error
 
     def execute(self, command: str, **arguments: Any) -> Any:
         """The command's return value; raises `HypervisorError` with QEMU's own words.
@@ -45,7 +52,7 @@ class Qmp:
         except TimeoutError as error:
             self._silent = True
             raise HypervisorError(f"QEMU did not answer {command} within {ANSWER_SECONDS:.0f} s.") from error
-        except (QMPError, OSError, EOFError) as error:
+        except FAILED as error:
             raise HypervisorError(f"QEMU's control socket failed at {command}: {error}") from error
 
     def monitor(self, line: str, cpu: int = 0) -> str:
@@ -72,7 +79,7 @@ class Qmp:
             return event
         except TimeoutError as error:
             raise HypervisorError(f"QEMU sent no {' or '.join(names)} within {timeout:.0f} s.") from error
-        except (QMPError, OSError, EOFError) as error:
+        except FAILED as error:
             raise HypervisorError(f"QEMU ended before it sent {' or '.join(names)}: {error}") from error
 
     def last_events(self) -> list[dict[str, Any]]:
@@ -82,13 +89,13 @@ class Qmp:
             while self._client.runstate == Runstate.RUNNING:
                 await self._client.runstate_changed()
 
-        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
+        with contextlib.suppress(*FAILED, TimeoutError):
             self._wait(until_closed(), 2.0)  # if it fails, what has arrived by now is what there is
         return [dict(event) for event in self._client.events.clear()]
 
     def close(self) -> None:
         """End the session and its loop; never fails."""
-        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
+        with contextlib.suppress(*FAILED, TimeoutError):
             if self._client.runstate != Runstate.IDLE:
                 self._wait(self._client.disconnect(), 1.0)
         self._loop.close()

@@ -13,7 +13,7 @@ import pytest
 from test_faults import Meddled
 
 from harness.host_effects import HostEffects, Pause
-from harness.hypervisors import Vm, hypervisor
+from harness.hypervisors import Vm
 from harness.lab import Lab
 from harness.patience import age, kept_waiting
 from harness.programs import Program

@@ -39,7 +39,7 @@ def xl(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], su
     root = packages.fetch(XEN_PACKAGES, "x86_64", lab.cache).root
     program = next(root.glob("usr/lib/xen-*/bin/xl"))
     libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"
-    # Of the same glibc as its libraries: the host's may be another release's, under which xl ends in its first call.
+    # The host's may be of another release than these libraries, and ends xl in its first call then.
     loader = root / "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
     folder = tmp_path_factory.mktemp("xl")
     shim = folder / "shim.so"

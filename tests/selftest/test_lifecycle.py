@@ -166,13 +166,15 @@ def test_linux_guests_leave_nothing_behind_however_they_end(lab: Lab, traces: Tr
 def test_osv_guests_leave_nothing_behind_however_they_end(lab: Lab, osv_cell: Cell, traces: Traces) -> None:
     """A hypervisor that somebody kills is never the kernel's fault, and costs nothing but its own test."""
     runner, program = lab.runner(osv_cell), lab.program(osv_cell, "tst-hello.so")
-    dice = random.Random(2)
+    dice, killed = random.Random(2), 0
     for number in range(BOOTS):
         if number % 3 == 1:
-            with _killer(dice.uniform(0, 0.8)):
+            with _killer(dice.uniform(0, 0.8)) as ended:
                 assert runner.run(program).verdict.outcome in (Outcome.PASSED, Outcome.HARNESS_ERROR)
+            killed += len(ended)
         else:
             _passed(runner.run(program))
+    assert killed, "nothing was there to be killed at any of the moments"
 
 
 def test_a_killed_harness_takes_its_guests_along(lab: Lab, traces: Traces) -> None:
@@ -242,10 +244,12 @@ def test_a_fork_that_is_killed_leaves_nothing_behind(lab: Lab, traces: Traces) -
     runner = lab.runner(cell)
     program = Program("waits", "sleep 0.2", 60)
     _passed(runner.run(program))
-    dice = random.Random(4)
+    dice, killed = random.Random(4), 0
     for _ in range(FORKS // 2):
-        with _killer(dice.uniform(0, 0.5)):
+        with _killer(dice.uniform(0, 0.5)) as ended:
             assert runner.run(program).verdict.outcome in (Outcome.PASSED, Outcome.HARNESS_ERROR)
+        killed += len(ended)
+    assert killed, "nothing was there to be killed at any of the moments"
 
 
 def _passed(run: Run) -> None:
@@ -258,18 +262,20 @@ def _two_at_a_time(run: Callable[[Program], Run], programs: list[Program]) -> li
 
 
 @contextmanager
-def _killer(delay: float) -> Iterator[None]:
-    """Kills every child that this process has after `delay` seconds."""
+def _killer(delay: float) -> Iterator[list[int]]:
+    """Kills every child that this process has after `delay` seconds; gives those that it killed."""
+    killed: list[int] = []
 
     def kill() -> None:
-        for pid in _children():
+        for pid in map(int, _children()):
             with suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
 
     timer = threading.Timer(delay, kill)
     timer.start()
     try:
-        yield
+        yield killed
     finally:
         timer.cancel()
         timer.join()

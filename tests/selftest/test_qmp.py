@@ -1,0 +1,54 @@
+"""A session of QEMU's machine protocol with a peer that goes away in it."""
+
+import json
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from harness.errors import HypervisorError
+from harness.hypervisors._qmp import Qmp
+
+GREETING = {"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}
+
+
+@pytest.fixture
+def pid() -> Iterator[int]:
+    """A process in whose time the session waits."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process.pid
+        process.kill()
+
+
+def greeting(peer: socket.socket, answers: int) -> threading.Thread:
+    """A peer that greets, answers so many commands, and closes its end."""
+
+    def talk() -> None:
+        with peer:
+            peer.sendall(json.dumps(GREETING).encode() + b"\n")
+            for _ in range(answers):
+                asked = json.loads(peer.recv(4096))
+                answer = {"return": {}} | ({"id": asked["id"]} if "id" in asked else {})
+                peer.sendall(json.dumps(answer).encode() + b"\n")
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_qemu_that_goes_while_its_session_begins_is_told(pid: int, answers: int) -> None:
+    """With one answer it goes between two steps of the library, which asserts there that it has not gone."""
+    ours, theirs = socket.socketpair()
+    thread = greeting(theirs, answers)
+    qmp = Qmp(ours, "test", pid)
+    try:
+        with pytest.raises(HypervisorError, match=r"control socket did not answer: .") as caught:
+            qmp.connect()
+        assert isinstance(caught.value.__cause__, AssertionError) == bool(answers)
+    finally:
+        thread.join()
+        qmp.close()
+    assert ours.fileno() == -1

@@ -4,6 +4,7 @@ import itertools
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,20 @@ def test_the_workflows_of_this_repository_are_what_the_command_writes(tmp_path: 
     assert main(["ci", "github", "--output", str(tmp_path)]) == 0
     for name in workflow.NAMES:
         assert (WORKFLOWS / name).read_text() == (tmp_path / name).read_text(), "run `osv-harness ci github`"
+
+
+def test_the_own_tests_run_on_the_oldest_and_the_newest_python_that_are_promised() -> None:
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    path = WORKFLOWS / "own-tests.yml"
+    done = subprocess.run([*check, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    document = yaml.safe_load(path.read_text())
+    run = [row["python"] for row in document["jobs"]["own-tests"]["strategy"]["matrix"]["include"]]
+    named = [word.rsplit(" ", 1)[1] for word in project["classifiers"] if " :: Python :: 3." in word]
+    assert project["requires-python"] == f">={run[0]}"
+    assert [run[0], run[-1]] == [named[0], named[-1]]
+    assert not [step for step in run_steps(document) if "${{" in step["run"]]
 
 
 @pytest.mark.parametrize(("kernel", "home"), list(itertools.product(("osv", "linux"), HOMES)))

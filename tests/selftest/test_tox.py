@@ -4,9 +4,12 @@ import configparser
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,3 +63,14 @@ def test_a_name_that_tox_can_not_have_says_how_to_write_it(tox: str, tmp_path: P
     assert done.returncode != 0
     assert "qemu-rofs-hide_symbols" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_every_package_that_is_asked_for_is_held_to_a_version() -> None:
+    """Those for the harness's own tests too: what is checked must not depend on the day."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]])
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    held = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    assert len(held) == len(lines)
+    for one in asked:
+        assert one.specifier.contains(held[canonicalize_name(one.name)]), one

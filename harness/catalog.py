@@ -1,16 +1,15 @@
 """The in-guest tests of a kernel and what each needs: data in catalog/<kernel>.toml, and the image's manifest."""
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from harness import project
 from harness.machine import Image
 from harness.programs import Program
 
-FOLDER = Path(__file__).parent.parent / "catalog"
+FOLDER = project.SHIPPED / "catalog"
 
 
 def programs(
@@ -85,4 +84,4 @@ def _manifest_rows(manifest: str, test: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def _data(name: str) -> dict[str, Any]:
-    return tomllib.loads((FOLDER / f"{name}.toml").read_text())
+    return project.read(FOLDER / f"{name}.toml")

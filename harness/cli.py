@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from harness import commands
+from harness import commands, project
 from harness.errors import HarnessError
 
 
@@ -17,6 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 where its answer is no, or 2 where it could not be answered."""
     try:
         chosen = parsed(sys.argv[1:] if arguments is None else arguments)
+        if chosen.project:
+            project.choose(chosen.project)
         status: int = chosen.run(chosen)
     except HarnessError as error:
         console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
@@ -45,20 +48,31 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     return chosen
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser of a command, or of a part of one: the options that all have may stand anywhere."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.add_argument(
+            "--osv-root", type=Path, metavar="DIR", default=argparse.SUPPRESS,
+            help="an OSv checkout (default: OSV_ROOT); without one the kernel is linux",
+        )  # fmt: skip
+        self.add_argument(
+            "--project", type=Path, metavar="DIR", default=argparse.SUPPRESS,
+            help="the folder with your own matrix.toml, expectations.toml, apps/ (default: the current one)",
+        )  # fmt: skip
+
+
 def parser(only: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands, or of one; parsed arguments carry the command's function as `run`."""
-    top = argparse.ArgumentParser(prog="osv-harness", description="Says whether OSv still works, cell by cell.")
+    top = Parser(prog="osv-harness", description="Says whether OSv still works, cell by cell.")
     named = os.environ.get("OSV_ROOT")
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--osv-root", type=Path, metavar="DIR", default=Path(named) if named else None,
-        help="an OSv checkout (default: OSV_ROOT); without one the kernel is linux",
-    )  # fmt: skip
+    top.set_defaults(osv_root=Path(named) if named else None, project=None)
     subparsers = top.add_subparsers(metavar="COMMAND", required=True)
     for name in [only] if only else commands.COMMANDS:
         module = import_module(f"{commands.__name__}.{name}")
         summary = (module.__doc__ or "").partition("\n")[0]
-        command = subparsers.add_parser(name, parents=[shared], help=summary, description=summary)
+        command = subparsers.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return top

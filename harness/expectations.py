@@ -1,18 +1,18 @@
 """Tests that are expected not to pass, and the check of what came against what was expected."""
 
-import tomllib
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+from harness import project
 from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.inside import IN_A_LAB
 from harness.verdict import Outcome
 
-FILE = Path(__file__).parent.parent / "expectations.toml"
+FILE = "expectations.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,13 @@ class Expectation:
 
 def expected(cell: Cell, test: str, accelerator: str) -> Expectation | None:
     """The first expectation that covers the test on the cell."""
-    return next((row for row in _rows(FILE) if row.covers(cell, test, accelerator)), None)
+    rows = (row for file in project.files(FILE) for row in _rows(file))
+    return next((row for row in rows if row.covers(cell, test, accelerator)), None)
 
 
 def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
     """What is wrong with the expectation, given what came; empty if it was met. Says what to edit."""
-    where = f"the entry cells = {', '.join(expectation.cells)!r}, tests = {expectation.tests!r} of {FILE.name}"
+    where = f"the entry cells = {', '.join(expectation.cells)!r}, tests = {expectation.tests!r} of {FILE}"
     if expectation.expires < today:
         return f"{where} expired on {expectation.expires}: look again, and renew or remove it"
     if outcome in expectation.outcomes:
@@ -55,10 +56,8 @@ def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
 
 @cache
 def _rows(file: Path) -> tuple[Expectation, ...]:
-    if not file.exists():
-        return ()
     rows = []
-    for row in tomllib.loads(file.read_text()).get("expect", []):
+    for row in project.read(file).get("expect", []):
         try:
             rows.append(
                 Expectation(
@@ -66,7 +65,7 @@ def _rows(file: Path) -> tuple[Expectation, ...]:
                     row["expires"], row.get("issue", ""), row.get("accelerator", ""),
                 )
             )  # fmt: skip
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise HarnessError(f"An entry of {file} is wrong: {error}.", f"The entry: {row}") from error
     return tuple(rows)
 

@@ -5,7 +5,6 @@ files, names cells and looks rules up.
 """
 
 import platform
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
@@ -13,11 +12,10 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
+from harness import project
 from harness.cell import Cell
-from harness.errors import CellError
+from harness.errors import CellError, HarnessError
 
-DEFAULT_PATH = Path(__file__).parent.parent / "matrix.toml"
-VARIANTS_PATH = Path(__file__).parent.parent / "variants.toml"
 NAME_AXES = ("arch", "hypervisor", "fs", "profile")
 ANY = "*"
 
@@ -78,11 +76,22 @@ class Matrix:
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Matrix":
-        """The matrix in the file, by default the project's own `matrix.toml`."""
-        data = tomllib.loads((path or DEFAULT_PATH).read_text())
-        variants = tomllib.loads(VARIANTS_PATH.read_text())
-        data["axis"]["variant"] = {"values": list(variants["variant"])}
-        return cls(data, variants["rule"])
+        """The matrix in the file, by default the project's `matrix.toml`, or the one that ships.
+
+        Raises `HarnessError` where a file lacks a part, or has one of another shape.
+        """
+        file = path or project.file("matrix.toml")
+        of_variants = project.file("variants.toml")
+        data, variants = project.read(file), project.read(of_variants)
+        try:
+            data["axis"]["variant"] = {"values": list(variants["variant"])}
+            return cls(data, variants["rule"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            lacks = isinstance(error, KeyError)
+            raise HarnessError(
+                f"{file} and {of_variants} are no matrix: {f'there is no {error}' if lacks else error}.",
+                f"Compare them with {project.SHIPPED}.",
+            ) from error
 
     def parse(self, text: str, kernel: str, arch: str | None = None) -> Cell:
         """The cell of that name: `[kernel:][arch][-hypervisor][-fs][-profile][+option…][/variant]`, each part

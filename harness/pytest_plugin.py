@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import apps
+from harness import apps, project
 from harness.cell import Cell
 from harness.commands._kernel_files import files_of
 from harness.errors import HarnessError
@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--launch", action="append", default=[], metavar="MODE", help="of programs (repeatable)")
     group.addoption("--set", dest="cell_set", metavar="NAME", help="a named set of cells of matrix.toml")
     group.addoption("--osv-root", type=Path, metavar="DIR", help="an OSv checkout (default: OSV_ROOT)")
+    group.addoption("--project", type=Path, metavar="DIR", help="with your own expectations.toml, apps/ …")
     group.addoption("--kernel-file", type=Path, metavar="FILE", help="a kernel that is already built")
     group.addoption("--image-file", type=Path, metavar="FILE", help="its disk: raw or qcow2")
     group.addoption("--cmdline", metavar="WORDS", help="its command line (default: the file cmdline beside it)")
@@ -44,6 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     try:
+        if named_project := config.getoption("--project"):
+            project.choose(named_project)
         named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
         lab = Lab(config.getoption("--osv-root"), files=files_of(*named))
     except HarnessError as error:

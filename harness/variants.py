@@ -1,16 +1,17 @@
 """What the variants of variants.toml make of a machine: its devices, and what it has at least."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from harness import project
 from harness.cell import Cell
 from harness.errors import CellError
 from harness.machine import Devices
-from harness.matrix import VARIANTS_PATH, did_you_mean
+from harness.matrix import did_you_mean
 
 DEVICES = frozenset(field.name for field in fields(Devices))
 
@@ -73,6 +74,10 @@ def _row(name: str) -> Mapping[str, Any]:
     return rows[name]
 
 
-@cache
 def _data() -> Mapping[str, Any]:
-    return MappingProxyType(tomllib.loads(VARIANTS_PATH.read_text()))
+    return _read(project.file("variants.toml"))
+
+
+@cache
+def _read(file: Path) -> Mapping[str, Any]:
+    return MappingProxyType(project.read(file))

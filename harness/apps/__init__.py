@@ -1,20 +1,19 @@
 """Apps: real programs, each a TOML file in `apps/` that says it for every kernel and arch."""
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from harness import project
 from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.images.contents import Contents
 from harness.launch import Launch
 from harness.load import Load, load_from
 
-FOLDER = Path(__file__).parent.parent.parent / "apps"
 LANGUAGES = ("c", "go", "rust")
 
 
@@ -71,7 +70,7 @@ _KEYS = {*_DEFAULTS, *_CONTENTS, "files", "on"}
 
 def names() -> list[str]:
     """Every app."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return list(project.apps())
 
 
 def names_for(cell: Cell) -> list[str]:
@@ -111,21 +110,17 @@ def app(name: str, cell: Cell) -> App:
         )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise HarnessError(
-            f"The app file {name}.toml is wrong: {error!r}.", f"Compare it with {FOLDER}."
+            f"The app file {name}.toml is wrong: {error!r}.", f"Compare it with {project.SHIPPED / 'apps'}."
         ) from error
 
 
 def _row(name: str, cell: Cell) -> dict[str, Any]:
     """The file's values for the cell: tables under `on` are for the cells whose name matches theirs."""
-    file = FOLDER / f"{name}.toml"
-    if not file.is_file():
+    file = project.apps().get(name)
+    if file is None:
         near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
         raise HarnessError(f"There is no app {name}.", f"The nearest are: {', '.join(near) or 'none'}.")
-    try:
-        data = tomllib.loads(file.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise HarnessError(f"{file} is no TOML: {error}.", "Mend it there.") from error
-    row = dict(data)
+    row = project.read(file)
     for cells, special in row.pop("on", {}).items():
         if fnmatchcase(str(cell), cells):
             row |= special
@@ -146,7 +141,8 @@ def _source(name: str, row: Mapping[str, Any]) -> Source:
     if (mode := row.get("launch", Launch.PIE)) not in list(Launch):
         raise HarnessError(f"{name}.toml: no launch mode {mode}.", f"There are {', '.join(Launch)}.")
     flags = tuple(row.get("flags", ()))
-    source = Source(FOLDER / row["file"], row["language"], row["program"], flags, Launch(mode))
+    file = project.apps()[name].parent / row["file"]
+    source = Source(file, row["language"], row["program"], flags, Launch(mode))
     if source.language not in LANGUAGES:
         raise HarnessError(
             f"{name}.toml: no compiler for {source.language}.", f"There are {', '.join(LANGUAGES)}."

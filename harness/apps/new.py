@@ -5,7 +5,7 @@ import re
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from harness.apps import FOLDER
+from harness import project
 from harness.cache import Cache
 from harness.errors import HarnessError
 from harness.images import packages
@@ -16,15 +16,19 @@ BINARIES = ("usr/sbin", "usr/bin", "bin", "sbin", "usr/libexec", "usr/games")
 
 
 def write_new(name: str, package: str, cache: Cache) -> Path:
-    """Write `apps/NAME.toml` for the package's programs. Raises `HarnessError` if there is such a file already."""
-    path = FOLDER / f"{name}.toml"
+    """Write the project's `apps/NAME.toml` for the package's programs.
+
+    Raises `HarnessError` if there is such an app already, `OSError` if the file can't be written.
+    """
+    path = project.folder() / "apps" / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise HarnessError(f"{name!r} is no name for an app.", "Use a-z, 0-9, - and . only.")
-    if path.exists():
-        raise HarnessError(f"There is an app {name} already: {path}.", "Choose another name, or edit it.")
+    if there := project.apps().get(name):
+        raise HarnessError(f"There is an app {name} already: {there}.", "Choose another name, or edit it.")
     tree = packages.fetch((package,), host_arch(), cache)
     programs = _programs(tree.root)
     programs.sort(key=lambda program: -SequenceMatcher(None, Path(program).name, package).ratio())
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f"summary = {json.dumps(f'{name}, of Debian {packages.SUITE}')}\n"
         f"packages = {json.dumps([package])}\n"

@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from harness import expectations, matrix
-from harness.apps import FOLDER as APPS
+import harness
+from harness import project
 from harness.cache import digest_of
-from harness.catalog import FOLDER as CATALOG
 from harness.cell import Cell
 from harness.errors import HarnessError, HostError
 from harness.host import ARCHES
@@ -19,7 +18,7 @@ from harness.kernels.osv_host import ingredients, toolchain
 from harness.lab import Lab
 from harness.matrix import host_arch
 
-CODE = Path(matrix.__file__).parent
+CODE = Path(harness.__file__).parent
 TOOLS, HOST = "tools-", "host-"
 
 
@@ -88,9 +87,10 @@ def checkout_digest(root: Path) -> str:
 def own_code() -> str:
     """This harness's code and data as an ability: a worker with another version would judge by other rules."""
     digest = hashlib.sha256()
-    data = [matrix.DEFAULT_PATH, expectations.FILE, *CATALOG.glob("*.toml"), *APPS.glob("*.toml")]
-    for path in sorted([*CODE.rglob("*.py"), *CODE.rglob("*.sh"), *data]):
-        if path.is_file():
-            digest.update(f"{path.relative_to(CODE.parent)} {path.stat().st_size}\n".encode())
-            digest.update(path.read_bytes())
+    shipped = (path for kind in ("py", "sh", "toml") for path in CODE.rglob(f"*.{kind}"))
+    named = [(path.relative_to(CODE), path) for path in sorted(shipped)]
+    named += [(path.relative_to(project.folder()), path) for path in project.own_files()]
+    for name, path in named:
+        digest.update(f"{name} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
     return f"harness-{digest.hexdigest()[:16]}"

@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from harness import project
 from harness.cache import Cache
 from harness.errors import HarnessError, HostError
 from harness.events import publish
@@ -23,7 +24,7 @@ from harness.nested_kvm.emulator import emulator
 from harness.nested_kvm.kernel import kernel
 from harness.nested_kvm.machine import MACHINES, Hardware, Vm
 from harness.nested_kvm.relay import NotUp, Relay
-from harness.nested_kvm.view import View, view
+from harness.nested_kvm.view import PROJECT, View, view
 from harness.scratch import scratch_folder
 
 PASSED = re.compile(r"LANG|LC_\w+|TERM|TZ|COLUMNS|NO_COLOR|PYTHONPATH|PYTEST_ADDOPTS|OSV_ROOT|OSV_HARNESS_\w+")
@@ -157,6 +158,7 @@ def _environment(arch: str, seen: View) -> Mapping[str, str]:
         "PWD": str(seen.cwd),
         "OSV_HARNESS_CACHE": str(seen.writable[0]),
         "OSV_HARNESS_HISTORY": str(initramfs.HISTORY),
+        project.VARIABLE: PROJECT,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }

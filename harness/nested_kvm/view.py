@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness import project
 from harness.errors import HarnessError, HostError
 from harness.host.needs import NEEDS
 from harness.images.contents import SETTINGS
@@ -31,6 +32,9 @@ KEPT_AT_TOP = (".toml", ".py", ".ini", ".cfg", ".md", "ready")
 WIDE = frozenset(
     map(Path, ("/", "/home", "/root", "/tmp", "/var", "/var/tmp", "/etc", "/run", "/opt", "/srv", "/mnt", "/dev"))
 )
+PROJECT = "/lab/project"
+"""Where the files of the user's own project are, there."""
+
 LARGEST_COPY = 256 << 20  # bytes of a program that lies in a folder which is not shown
 EMULATORS = ("qemu-system-x86_64", "qemu-system-aarch64", "qemu-img", "qemu-nbd", "osv-harness", "pytest")
 
@@ -63,6 +67,7 @@ def view(words: Sequence[str], cwd: Path, cache: Path, checkout: Path | None, co
         folders.append(checkout)
     folders += _named(words, cwd)
     shown = _outermost(folders)
+    copied |= {f"{PROJECT}/{file.relative_to(project.folder())}": File(file) for file in project.own_files()}
     for name, program in _programs():
         if not _within(program, shown):
             copied[name] = File(program, 0o755)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import harness
-from harness import inside
+from harness import inside, project
 from harness.cell import Cell
 from harness.kernels.prebuilt import options_of
 from harness.lab import Lab
@@ -74,6 +74,8 @@ def _value(name: str, value: str) -> str:
 
 def _environment(lab: Lab, cell: Cell) -> dict[str, str]:
     found = _tools() | {name: value for name in HEEDED if (value := os.environ.get(name))}
+    if any(project.own_files()):
+        found[project.VARIABLE] = str(project.folder())
     if "OSV_HARNESS_CACHE" in found:
         found["OSV_HARNESS_CACHE"] = str(Path(found["OSV_HARNESS_CACHE"]).absolute())
     if cell.kernel == "osv" and lab.osv_root and not lab.files:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from harness import apps
-from harness.apps import new
 from harness.cli import main
 from harness.report.loads import PERCENTILES
 
@@ -36,15 +35,14 @@ def test_a_list_names_every_app(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_new_apps_first_draft_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(apps, "FOLDER", tmp_path)
-    monkeypatch.setattr(new, "FOLDER", tmp_path)
-    assert main(["app", "new", "hello", "--package", "hello"]) == 0
-    assert main(["app", "run", "hello", "--cell", "linux:qemu-rofs", "--runs", str(tmp_path / "runs")]) == 0
-    (console,) = (tmp_path / "runs").glob("*/*/hello/console.txt")
+    monkeypatch.chdir(tmp_path)
+    assert main(["app", "new", "greet", "--package", "hello"]) == 0
+    assert main(["app", "run", "greet", "--cell", "linux:qemu-rofs", "--runs", str(tmp_path / "runs")]) == 0
+    (console,) = (tmp_path / "runs").glob("*/*/greet/console.txt")
     assert "Hello, world!" in console.read_text()
     capsys.readouterr()
-    assert main(["app", "new", "hello", "--package", "hello"]) == 2
-    assert "There is an app hello already" in capsys.readouterr().err
+    assert main(["app", "new", "greet", "--package", "hello"]) == 2
+    assert "There is an app greet already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import apps
+from harness import apps, project
 from harness.apps import App, Source, app
 from harness.apps import run as run_module
 from harness.apps.run import AppRun, OnSecond, run_app
@@ -246,8 +246,9 @@ def test_every_app_file_is_right(lab: Lab) -> None:
 def test_a_wrong_file_is_explained(
     lab: Lab, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
 ) -> None:
-    (tmp_path / "wrong.toml").write_text(text)
-    monkeypatch.setattr(apps, "FOLDER", tmp_path)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps/wrong.toml").write_text(text)
+    monkeypatch.setenv(project.VARIABLE, str(tmp_path))
     with pytest.raises(HarnessError, match=words):
         app("wrong", cell)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import project
 from harness.cell import Cell
 from harness.errors import CellError
 from harness.matrix import NAME_AXES, Matrix
@@ -198,7 +199,7 @@ def test_an_unknown_set_ends_with_the_nearest(matrix: Matrix) -> None:
     ],
 )
 def test_a_slip_in_the_file_is_named(tmp_path: Path, old: str, new: str, nearest: str) -> None:
-    text = (Path(__file__).parents[2] / "matrix.toml").read_text()
+    text = (project.SHIPPED / "matrix.toml").read_text()
     assert old in text
     path = tmp_path / "matrix.toml"
     path.write_text(text.replace(old, new, 1))

@@ -1,33 +1,43 @@
 """Boot a cell with its console on this terminal, running COMMAND if one is given; Ctrl-] ends it."""
 
 import argparse
+import base64
 import os
-import select
+import shlex
 import socket
 import sys
-import termios
 import threading
-import tty
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
+from harness.cache import Cache
+from harness.commands._console import pass_through, raw_terminal
 from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.console.monitor import Monitor
-from harness.console.transcript import printable
+from harness.errors import HarnessError, HypervisorError
 from harness.events import subscribed
+from harness.exit_tracer import ExitTracer
 from harness.fitting import fitted
 from harness.guest import Guest
-from harness.hypervisors import Cause, Ending, hypervisor
+from harness.hypervisors import Cause, Ending, Vm, hypervisor
+from harness.hypervisors._gdb import GdbRemote
 from harness.hypervisors._gdb_socket import gdb_socket
-from harness.machine import Machine
+from harness.lab import Lab
+from harness.machine import Image, Machine
+from harness.programs import Program
 from harness.programs.linux_agent import Agent
+from harness.programs.osv_command import command_of
+from harness.programs.osv_observation import status_of
 from harness.report.progress import Progress
+from harness.symbols import Symbols
 from harness.variants import fittings_of
 
-QUIT = b"\x1d"
 ENDING_SECONDS = 30.0
 """How long the process may take to be gone once it has closed the console; a busy host's takes seconds."""
+
+LONGEST_SCRIPT = 64 << 10
+"""Bytes: half of what Linux lets one argument have, for it is passed in base64."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,44 +54,103 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Boot it; returns when the guest has ended, 0 if it powered off.
+    """Boot it; returns when the guest has ended: the command's status, or 0 if there was none and it powered off.
 
     Where a reset is how the kernel powers off, the kernel is asked to say so first (`--verbose`), for a triple
-    fault is a reset too.
+    fault is a reset too; and where only its console can tell a program's status.
     """
     lab = lab_of(arguments)
     (cell,) = lab.varied([lab.cell(arguments.cell)], [arguments.variant] if arguments.variant else [])
     lab.check_runs(cell)
+    linux = cell.kernel == "linux"
+    command = _for_shell(arguments.command) if linux else command_of(arguments.command)
     with subscribed(Progress()):
         image = lab.image(cell)
-    linux = cell.kernel == "linux"
-    command = " ".join(arguments.command) or image.facts.get("own command", "")
-    words = f"{image.cmdline} {fittings_of(cell).osv}".strip()
-    cmdline = image.cmdline if linux else f"{words} {command}".strip()
-    machine = Machine(
-        image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(cell), arguments.network, control=linux
-    )
-    machine = fitted(machine, "", lab.cache)
-    if machine.powers_off_by_reset:
-        machine = replace(machine, cmdline=f"--verbose {machine.cmdline}")
+    command = command or image.facts.get("own command", "")
+    machine = _machine(arguments, lab, image, command)
     vm = hypervisor(cell.hypervisor).start(machine)
     with ExitStack() as stack:
         guest = stack.enter_context(Guest(machine, vm))
+        tracer = None if linux or arguments.gdb or not arguments.command else _tracer(vm, image, lab.cache)
         if arguments.gdb and vm.debug:
             symbols = image.symbols or image.kernel
             path = stack.enter_context(gdb_socket(vm.debug))
             print(f"the guest waits for: gdb {symbols} -ex 'target remote {path}'", flush=True)
+        elif tracer:
+            tracer.start()
         else:
             vm.resume()
-        if linux and vm.control:
-            _run_when_ready(guest, vm.control, command or "sh -i <&1")
-        stack.enter_context(_raw_terminal())
-        stopped = _pass_through(guest)
-        ending = None if stopped else vm.ending(ENDING_SECONDS)
+        agent = _run_when_ready(vm.control, command) if linux and vm.control else None
+        stack.enter_context(raw_terminal())
+        stopped = pass_through(guest, tracer)
+        gave_up = bool(tracer and tracer.dead)
+        ending = None if stopped or gave_up else vm.ending(ENDING_SECONDS)
     guest.monitor.finish()
-    status, words = (0, "you stopped it") if stopped else _conclusion(machine, ending, guest.monitor)
+    if stopped:
+        status, words = int(bool(arguments.command)), "you stopped it"
+    elif gave_up:
+        status, words = 1, "the kernel gave up"
+    else:
+        status, words = _conclusion(machine, ending, guest.monitor)
+    if not status and not stopped and (arguments.command or (agent and not sys.stdin.isatty())):
+        told = agent.exited.get("boot") if agent else _told_by_osv(command, guest.monitor, tracer)
+        status = 1 if told is None else told & 0xFF or int(bool(told))
+        words += "; the command's status " + ("is not known" if told is None else f"was {told}")
     print(f"\nthe guest ended: {words}")
     return status
+
+
+def _machine(arguments: argparse.Namespace, lab: Lab, image: Image, command: str) -> Machine:
+    """The machine that is booted, with what OSv is to run on its command line."""
+    linux = image.cell.kernel == "linux"
+    words = f"{image.cmdline} {fittings_of(image.cell).osv}".strip()
+    cmdline = image.cmdline if linux else f"{words} {command}".strip()
+    machine = Machine(
+        image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(image.cell), arguments.network,
+        control=linux,
+    )  # fmt: skip
+    machine = fitted(machine, "", lab.cache)
+    has_debug = image.cell.hypervisor.startswith("qemu") and image.symbols and not arguments.gdb
+    if machine.powers_off_by_reset or (not linux and arguments.command and not has_debug):
+        machine = replace(machine, cmdline=f"--verbose {machine.cmdline}")
+    return machine
+
+
+def _for_shell(words: Sequence[str]) -> str:
+    """The line by which a shell of the guest runs exactly these words; without any, what is on standard input."""
+    typed = sys.stdin.isatty()
+    if words:
+        line = shlex.join(words)
+    elif typed:
+        line = "sh -i"
+    else:
+        line = sys.stdin.read(LONGEST_SCRIPT + 1)
+        if len(line) > LONGEST_SCRIPT:
+            raise HarnessError(
+                f"Standard input has more than {LONGEST_SCRIPT >> 10} KiB, and no shell takes so much at once.",
+                "Bring a script along in an app's file, or type at a terminal.",
+            )
+        line = line.strip() or "true"
+    if not (line.isascii() and line.isprintable()):  # a request is one line
+        text = base64.b64encode(os.fsencode(line)).decode()
+        line = f'eval "$(echo {text} | base64 -d)"'
+    return f"{{ {line}; }} <&1" if typed else line
+
+
+def _tracer(vm: Vm, image: Image, cache: Cache) -> ExitTracer | None:
+    """What sees the status of the command in the kernel; None where there is nothing to see it by."""
+    if vm.debug is None or image.symbols is None:
+        return None
+    try:
+        return ExitTracer(GdbRemote(vm.debug, vm.pid), Symbols(image.symbols, cache), image.cell.arch)
+    except HypervisorError:
+        return None
+
+
+def _told_by_osv(command: str, monitor: Monitor, tracer: ExitTracer | None) -> int | None:
+    """The command's status; None where it is not known, or where kernel and console contradict each other."""
+    found = status_of(Program("boot", command, 0.0), monitor, tracer)
+    return None if found.contradiction else found.status
 
 
 def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tuple[int, str]:
@@ -95,39 +164,11 @@ def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tu
     return 1, f"{ending.detail}, and the kernel had not said that it powers off: a triple fault is a reset too"
 
 
-def _pass_through(guest: Guest) -> bool:
-    """Console to terminal and keys to console, until the guest ends or Ctrl-] is pressed; whether it was.
-
-    On a terminal the guest's bytes are passed as they come, as any serial terminal does, for the person
-    asked to sit at it; into a pipe or a file go safe lines only.
-    """
-    keys = sys.stdin.fileno() if sys.stdin.isatty() else None
-    rest = b""
-    while True:
-        ready, _, _ = select.select([guest.vm.console, *([keys] if keys is not None else [])], [], [])
-        if keys in ready:
-            typed = os.read(sys.stdin.fileno(), 1024)
-            if QUIT in typed:
-                return True
-            os.write(guest.vm.console.fileno(), typed)
-        if guest.vm.console in ready:
-            data = os.read(guest.vm.console.fileno(), 1 << 16)
-            guest.monitor.feed(data)
-            if sys.stdout.isatty():
-                os.write(sys.stdout.fileno(), data)
-            else:
-                *lines, rest = (rest + data).split(b"\n")
-                sys.stdout.writelines(printable(line) + "\n" for line in lines)
-                sys.stdout.flush()
-            if not data:
-                return False
-
-
-def _run_when_ready(guest: Guest, line: socket.socket, command: str) -> None:
+def _run_when_ready(line: socket.socket, command: str) -> Agent:
     """Wait in the background for the agent, have it run the command, and then turn the guest off."""
+    agent = Agent(line)
 
     def talk() -> None:
-        agent = Agent(line)
         while not agent.gone and "boot" not in agent.exited:
             was_ready = agent.ready
             agent.listen()
@@ -137,17 +178,4 @@ def _run_when_ready(guest: Guest, line: socket.socket, command: str) -> None:
             line.sendall(b"poweroff\n")
 
     threading.Thread(target=talk, daemon=True).start()
-
-
-@contextmanager
-def _raw_terminal() -> Iterator[None]:
-    """Keys as they are pressed, restored whatever happens."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    saved = termios.tcgetattr(sys.stdin)
-    try:
-        tty.setraw(sys.stdin)
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+    return agent

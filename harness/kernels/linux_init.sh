@@ -98,11 +98,12 @@ turn_off() {
     if [ -d /sys/firmware/acpi ] || [ "$(uname -m)" = aarch64 ]; then poweroff -f; else reboot -f; fi
 }
 
-# A command's output and the line that ends it go through one tty, in this order. Run in the background, so that
+# A command's output and the line that ends it go through one tty, in this order; what is typed there is read from
+# descriptor 1 too. Run in the background, so that
 # requests are still answered, it begins with SIGINT and SIGQUIT ignored, as POSIX wants it.
 run() { # id, command
     cd /tmp
-    setsid sh -c "$2" < /dev/null > /dev/console 2>&1 3>&- 4>&-
+    setsid sh -c "$2" < /dev/null 1<> /dev/console 2>&1 3>&- 4>&-
     status=$?
     printf '\n%s end\n' "$1" > /dev/console
 }

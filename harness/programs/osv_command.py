@@ -10,6 +10,8 @@ from harness.errors import HarnessError
 from harness.exit_tracer import TracedProgram
 
 _WORD = re.compile(r'"(?P<quoted>(?:\\.|[^"])*)"|(?P<end>&!|[;&!])|(?P<plain>(?:\\.|[^ ;&!])+)')
+_PLAIN = re.compile(r"[\w./:=@%+,^~?*<>|#'()\[\]{}-]+", re.ASCII)
+_NAMED = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v", "\\": "\\", '"': '"'}
 _UNESCAPE = re.compile(r"\\(.)")
 
 
@@ -24,6 +26,35 @@ def environment_option(name: str, value: str) -> str:
             "A name is not empty and has no `=`; neither name nor value has a NUL.",
         )
     return "--env=" + re.sub(r"([\\\s])", r"\\\1", f"{name}={value}")
+
+
+def command_of(words: Sequence[str]) -> str:
+    """The command line by which OSv starts one program with exactly these words.
+
+    Words before the program's own that begin with `-` are the kernel's options. What follows a `$` in a word OSv
+    takes for the name of a variable, which is given the word's own rest as its value. Raises `HarnessError` for
+    what OSv's parser can't have in a word.
+    """
+    first = next((index for index, word in enumerate(words) if not word.startswith("-")), len(words))
+    options = [re.sub(r"([\\\s])", r"\\\1", word) for word in words[:first]]
+    for word in words[first:]:
+        if not word.isascii() or "\0" in word:
+            raise HarnessError(f"OSv's command line can't have the word {word!r}.", "Use ASCII without a NUL.")
+        _, dollar, name = word.partition("$")
+        if dollar and name and "=" not in name:
+            options.append(environment_option(name, f"${name}"))
+        elif dollar:
+            raise HarnessError(
+                f"OSv's command line can't have the word {word!r}: what follows a $ is a variable's name there.",
+                "Pass it in a file.",
+            )
+    return " ".join([*options, *map(_quoted, words[first:])])
+
+
+def _quoted(word: str) -> str:
+    if _PLAIN.fullmatch(word):
+        return word
+    return '"' + "".join(f"\\{_NAMED[char]}" if char in _NAMED else char for char in word) + '"'
 
 
 def programs_of(command: str) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def observe(
     monitor, vm = guest.monitor, guest.vm
     ending = vm.ending() if guest.closed else None
     watched = tracer if tracer and tracer.complete else None
-    status = _status(program, monitor, watched, tracer)
+    status = status_of(program, monitor, tracer)
     return Observation(
         booted=booted,
         status=status.status,
@@ -73,9 +73,10 @@ def observe(
     )
 
 
-def _status(program: Program, monitor: Monitor, watched: ExitTracer | None, tracer: ExitTracer | None) -> Status:
-    if watched:
-        return _traced_status(program, monitor, watched)
+def status_of(program: Program, monitor: Monitor, tracer: ExitTracer | None) -> Status:
+    """What the programs of the command line ended with, as far as is known."""
+    if tracer and tracer.complete:
+        return _traced_status(program, monitor, tracer)
     refused = f"; the debug stub refused breakpoints at: {', '.join(tracer.refused)}" if tracer else ""
     own = [match for match in monitor.statuses() if not _is_nested(program, match)]
     if own:

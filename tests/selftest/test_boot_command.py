@@ -2,16 +2,25 @@
 
 import os
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pexpect
 import pytest
+from recording import Recorder
 
 from harness.commands.boot import _conclusion
 from harness.console.monitor import Monitor
 from harness.console.patterns import patterns_of
+from harness.errors import HarnessError
 from harness.hypervisors import Cause, Ending
+from harness.lab import Lab
 from harness.machine import PROFILES_WITHOUT_ACPI, Image, Machine
 from harness.matrix import Matrix
+from harness.programs import Program
+from harness.programs.osv_command import command_of, programs_of
 
 RESET = Ending(Cause.RESET, "guest-reset")
 
@@ -86,3 +95,85 @@ def test_a_reset_is_an_end_only_where_it_powers_off_and_the_kernel_said_so(
     monitor = console(of.image.cell.kernel, text)
     got, words = _conclusion(of, ending, monitor)
     assert (got, told in words) == (status, True), words
+
+
+LINUX, OSV = "linux:qemu-rofs", "osv:x86_64-qemu-rofs"
+
+
+def boot(cell: str, *words: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """What `boot CELL -- WORDS` does without a terminal; nothing is on standard input, or what is `given`."""
+    command = [sys.executable, "-m", "harness", "boot", cell, *(["--", *words] if words else [])]
+    options: dict[str, object] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
+    return subprocess.run(command, capture_output=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(["true"], 0), (["false"], 1), (["sh", "-c", 'echo "a  b"; exit 3'], 3), (["/no/program"], 127)],
+)
+def test_a_commands_status_is_the_boots_on_linux(words: list[str], status: int) -> None:
+    done = boot(LINUX, *words)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert b"a  b" in done.stdout or len(words) == 1
+
+
+ODD = ["a  b", "it's", 'say "no"', "$HOME", "$(id)", ";", "&", "|", "*", "", "-x", "\\n\\", "tab\tand\nline", "#"]
+
+
+def test_words_come_unchanged_on_linux() -> None:
+    done = boot(LINUX, "printf", "[%s]", *ODD, "\u00e9")
+    wanted = "".join(f"[{word}]" for word in [*ODD, "\u00e9"]).split("\n")
+    # Tabs are a terminal's, which may show them as spaces.
+    shown = done.stdout.decode().splitlines()
+    for line in wanted:
+        assert any(line in one for one in shown), (line, shown)
+
+
+@pytest.mark.parametrize(("given", "status"), [(b"", 0), (b"echo from  input\nexit 4\n", 4), (None, 0)])
+def test_without_a_terminal_a_shell_runs_what_is_on_standard_input(given: bytes | None, status: int) -> None:
+    done = boot(LINUX, given=given)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert b"the guest ended" in done.stdout
+    assert (b"from input" in done.stdout) == bool(given)
+
+
+def test_a_shell_of_linux_is_typed_to() -> None:
+    child = pexpect.spawn(sys.executable, ["-m", "harness", "boot", LINUX], timeout=200, encoding="utf-8")
+    try:
+        child.expect("# ")
+        child.send("echo $((6 * 7)) times\r")
+        child.expect("42 times")
+        child.expect("# ")
+        child.send("exit\r")
+        child.expect("the guest ended: guest-shutdown")
+        child.expect(pexpect.EOF)
+    finally:
+        child.close(force=True)
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(["/tests/tst-hello.so"], 0), (["/tests/tst-utimes.so"], 1), (["--verbose", "/tests/nothere.so"], 1)],
+)
+def test_a_commands_status_is_the_boots_on_osv(lab: Lab, words: list[str], status: int) -> None:
+    if lab.osv_root is None:
+        pytest.skip("OSV_ROOT names no OSv checkout")
+    done = boot(OSV, *words)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert b"the guest ended" in done.stdout
+
+
+def test_words_come_unchanged_on_osv(osv_with_faults: Callable[[str], Recorder]) -> None:
+    words = ["/tmp/faults/fault.so", "words", *ODD]
+    command = command_of(words)
+    assert programs_of(command) == (words[0],)
+    run = osv_with_faults("x86_64").run(Program("words", command, 60.0))
+    said = re.findall(rb"^word: ([0-9a-f]*)\r?$", run.transcript.raw, re.MULTILINE)
+    assert [bytes.fromhex(word.decode()).decode() for word in said] == ODD
+
+
+@pytest.mark.parametrize("word", ["\u00e9", "a\0b", "x$y=z"])
+def test_words_that_osvs_parser_can_not_have_are_refused(word: str) -> None:
+    with pytest.raises(HarnessError, match="can't have the word"):
+        command_of(["/x.so", word])

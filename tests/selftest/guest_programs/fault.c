@@ -199,8 +199,21 @@ static int run(const char *kind)
     return 0;
 }
 
+static int print_words(int argc, char **argv)
+{
+    for (int index = 2; index < argc; index++)
+        for (printf("word: "); ; argv[index]++) {
+            printf(*argv[index] ? "%02x" : "\n", (unsigned char)*argv[index]);
+            if (!*argv[index])
+                break;
+        }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "words"))
+        return print_words(argc, argv);
     number = argc > 2 ? atol(argv[2]) : 0;
     long status = number; /* its own: programs that run at once share their variables */
     usleep(300000); /* for the kernel's own last words about its boot, which would stand among others */

@@ -10,15 +10,18 @@ from harness.commands._screen import screen, table
 from harness.errors import HostError
 from harness.events import Event, subscribed
 from harness.host import ARCHES, Host
-from harness.host.install import install, missing_packages
+from harness.host.install import BY_NAME_ONLY, install, install_what_can_be, missing_packages
 from harness.host.needs import Capability
+from harness.matrix import did_you_mean
+
+REQUIRED, ALL = "required", "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--install [all]`, `--own-tests`, `--again`, `--quiet`, `--format`."""
+    """`--install [all|NAME]`, `--own-tests`, `--again`, `--quiet`, `--format`."""
     parser.add_argument(
-        "--install", nargs="?", const="required", choices=["required", "all"], metavar="all",
-        help="install what is missing and required through apt; with `all`, what is optional too",
+        "--install", nargs="?", const=REQUIRED, metavar="all|NAME",
+        help="install by apt what is missing and required; `all`: whatever else can be had; or one by its name",
     )  # fmt: skip
     parser.add_argument("--own-tests", action="store_true", help="require what the harness's own tests want too")
     parser.add_argument("--again", action="store_true", help="run the tiny guests anew, whatever was proved")
@@ -34,17 +37,36 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.again:
         _prove_again(host)
     found = host.capabilities(asked)
-    if arguments.install and (packages := missing_packages(found, arguments.install == "all")):
-        with subscribed(_say):
-            install(packages)
+    if arguments.install and (left_out := _install(arguments.install, found)) is not None:
         host = Host()
         found = host.capabilities(asked)
+        for name, reason in left_out.items():
+            screen().print(f"not installed: {name}: {reason}", markup=False)
     lacking = [row for row in found if row.required and not row.present]
     if arguments.format == "json":
         print(json.dumps([_plain(row) for row in found], indent=1))
     elif lacking or not arguments.quiet:
         _show(found, lacking, kernels)
     return 1 if lacking else 0
+
+
+def _install(which: str, found: list[Capability]) -> dict[str, str] | None:
+    """Install what was asked for; what was left out, and why. None where there was nothing to install."""
+    if which == REQUIRED:
+        packages = missing_packages(found)
+        with subscribed(_say):
+            install(packages) if packages else None
+        return {} if packages else None
+    names = [row.name for row in found]
+    if which not in (ALL, *names):
+        raise HostError(f"There is no capability {which!r}.", did_you_mean(which, [ALL, *names]))
+    rows = [row for row in found if not row.present and (row.name == which or (which == ALL and row.packages))]
+    held = {row.name: f"say so: --install {row.name}" for row in rows if row.name in BY_NAME_ONLY and which == ALL}
+    rows = [row for row in rows if row.name not in held]
+    if not rows:
+        return held
+    with subscribed(_say):
+        return install_what_can_be(rows) | held
 
 
 def _prove_again(host: Host) -> None:
@@ -75,4 +97,5 @@ def _plain(row: Capability) -> dict[str, object]:
 
 
 def _say(event: Event) -> None:
-    screen().print(f"{event.kind}: {event.about}")
+    detail = f": {event.detail}" if event.detail else ""
+    screen().print(f"{event.kind}: {event.about}{detail}", markup=False)

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from harness.cache import Cache
+from harness.cli import main
 from harness.errors import HostError
+from harness.events import Event, subscribed
 from harness.host import Host
 from harness.host import proof as proofs
-from harness.host.install import install, missing_packages
+from harness.host.install import install, install_what_can_be, missing_packages
 from harness.host.needs import NEEDS, Capability, Need, tried
 from harness.host.proof import GUESTS, proved
 from harness.matrix import host_arch
@@ -357,6 +359,58 @@ def test_an_apt_that_fails_is_no_success(folder: Path, monkeypatch: pytest.Monke
     _program(folder / "apt-get", '#!/bin/sh\n[ "$1" = update ]\n')
     with pytest.raises(HostError, match=r"apt-get install .* failed"):
         install(["wrk"])
+
+
+APT = r"""#!/bin/sh
+echo "$*" >> {asked}
+case "$*" in
+    *--simulate*virtiofsd*) echo "E: Unable to locate package virtiofsd" >&2; exit 100 ;;
+    *virtiofsd*) exit 100 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("user", "asked_apt"), [(0, True), (1000, False)])
+def test_of_all_what_can_be_had_is_installed_and_the_rest_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, asked_apt: bool
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    _program(folder / "apt-get", APT.format(asked=tmp_path / "asked"))
+    _program(folder / "sudo", "#!/bin/sh\nexit 1\n")
+    rows = [
+        Capability("servers", "", "", packages=("redis-server",)), Capability("wrk", "", "", packages=("wrk",)),
+        Capability("virtiofsd", "", "", packages=("virtiofsd",)), Capability("vmware", "", "", cure="Buy it."),
+    ]  # fmt: skip
+    told: list[Event] = []
+    command = "apt-get install -y --no-install-recommends redis-server wrk"
+    if not asked_apt:
+        with pytest.raises(HostError) as caught:
+            install_what_can_be(rows)
+        assert caught.value.cure == f"Run: sudo apt-get update && sudo {command}"
+        return
+    with subscribed(told.append):
+        left_out = install_what_can_be(rows)
+    assert left_out == {"virtiofsd": "Unable to locate package virtiofsd", "vmware": "Buy it."}
+    asked = [f"apt-get {line}" for line in (tmp_path / "asked").read_text().splitlines()]
+    assert [line for line in asked if "--simulate" not in line] == ["apt-get update -q", command]
+    assert [event.about for event in told if event.kind == "host.servers"] == ["redis-server"]
+
+
+@pytest.mark.parametrize(
+    ("which", "installed", "said"),
+    [("all", "wrk", "not installed: xen: say so: --install xen"), ("xen", "xen", ""), ("wkr", "", "wrk")],
+)
+def test_xens_hypervisor_is_installed_for_its_name_alone(
+    which: str, installed: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Capability] = []
+    rows = [Capability("xen", "", "", packages=("xen",)), Capability("wrk", "", "", packages=("wrk",))]
+    monkeypatch.setattr("harness.commands.doctor.Host.capabilities", lambda host, kernels: rows)
+    monkeypatch.setattr("harness.commands.doctor.install_what_can_be", lambda rows: asked.extend(rows) or {})
+    assert main(["doctor", "--install", which]) == (0 if installed else 2)
+    shown = capsys.readouterr()
+    assert [row.name for row in asked] == installed.split()
+    assert said in shown.out + shown.err
 
 
 def test_what_linux_cells_need_can_all_be_installed() -> None:

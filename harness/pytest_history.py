@@ -1,6 +1,5 @@
-"""The history in pytest: verdicts added to it, measurements taken, kept and compared with what came before."""
+"""The history in pytest: measurements taken, kept and compared with what came before."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,13 +9,9 @@ from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.expectations import expected
-from harness.history.records import Judged
 from harness.history.store import History
 from harness.lab import Lab
-from harness.machine import Image
 from harness.measure import Sample, suite
-from harness.measure.taking import Taker
-from harness.programs import Run
 from harness.regress import Finding
 from harness.regress.standing import KIND, standing
 from harness.report.progress import Progress
@@ -25,26 +20,6 @@ from harness.report.trend import draw
 
 LEAST = 1e-4
 """Relative: no smaller change fails an item. Exact numbers tell every one, and no kernel stays the same."""
-
-
-class Rememberer:
-    """Adds verdicts to a history."""
-
-    def __init__(self, lab: Lab, url: str, run: str) -> None:
-        self._lab = lab
-        self._url = url
-        self._run = run
-
-    def __call__(self, image: Image, run: Run, expected: bool) -> None:
-        taker = Taker(self._lab, image, self._run)
-        verdict = run.verdict
-        judged = Judged(
-            "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
-            expected, verdict.reason, verdict.observation.seconds, taker.version, taker.environment, self._run,
-            time.time(),
-        )  # fmt: skip
-        with History(self._url) as history:
-            history.add([judged])
 
 
 class Measurer:

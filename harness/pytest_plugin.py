@@ -1,6 +1,6 @@
 """The harness in pytest: options, the lab as fixtures, and each in-guest test as an item of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,12 @@ from harness.cell import Cell
 from harness.commands._kernel_files import files_of
 from harness.errors import HarnessError
 from harness.events import subscribed
+from harness.history.records import Judged
+from harness.keeping import Verdicts, Writer
 from harness.lab import Lab
+from harness.machine import Image
 from harness.measure.suite import names as measurements
+from harness.programs import Run
 from harness.pytest_verdicts import AppTest, GuestRun, Keeper
 from harness.report import evidence, junit
 from harness.report.progress import Progress
@@ -22,6 +26,8 @@ from harness.verdict import Outcome
 LAB = pytest.StashKey[Lab]()
 CELLS = pytest.StashKey[list[Cell]]()
 RUNS = pytest.StashKey[Path]()
+VERDICTS = pytest.StashKey[Verdicts]()
+UNKEPT = pytest.StashKey[str]()
 BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
 
 
@@ -38,7 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cmdline", metavar="WORDS", help="its command line (default: the file cmdline beside it)")
     group.addoption("--manifest", type=Path, metavar="FILE", help="its files (default: usr.manifest beside it)")
     group.addoption("--duration", type=float, default=3.0, metavar="SECONDS", help="of each load of an app")
-    group.addoption("--history", metavar="URL", help="keep verdicts there too; measurements always are kept")
+    group.addoption("--history", metavar="URL", help="where verdicts and measurements are kept (default: yours)")
+    group.addoption("--forget", action="store_true", help="keep no verdicts")
     group.addoption("--lab", action="store_true", help="run all of it in a VM whose KVM runs guests")
     group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
 
@@ -52,11 +59,14 @@ def pytest_configure(config: pytest.Config) -> None:
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[LAB] = lab
+    if not (hasattr(config, "workerinput") or config.getoption("--forget")):
+        _writer[:] = [Writer(config.getoption("--history"))]
     if getattr(config.option, "maxschedchunk", 0) is None:
         config.option.maxschedchunk = 1  # the longest start first only if xdist hands them out one by one
     worker = getattr(config, "workerinput", None)
     stamp = worker["runs_stamp"] if worker else evidence.run_name()
     config.stash[RUNS] = config.getoption("--runs").resolve() / stamp
+    config.stash[VERDICTS] = Verdicts(lab, stamp)
     try:
         config.stash[CELLS] = _chosen_cells(config, lab)
     except HarnessError as error:
@@ -117,6 +127,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         except HarnessError as error:
             pytest.exit(str(error), returncode=3)
     config.pluginmanager.register(Tally(config, known))
+    if _writer:
+        _writer[-1].start()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -154,13 +166,12 @@ def lab(pytestconfig: pytest.Config) -> Lab:
 @pytest.fixture
 def keeper(lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> Keeper:
     """What turns a verdict into pytest's outcome, and keeps its evidence."""
-    runs, history = pytestconfig.stash[RUNS], pytestconfig.getoption("--history")
-    if not history:
-        return Keeper(lab, runs, record_property)
-    # The history and its statistics take a second to import, which nobody pays who wants none.
-    from harness.pytest_history import Rememberer
+    runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
 
-    return Keeper(lab, runs, record_property, Rememberer(lab, history, runs.name))
+    def remember(image: Image, run: Run, good: bool) -> None:
+        _judged.append(verdicts.of(image, run, good))
+
+    return Keeper(lab, runs, record_property, None if pytestconfig.getoption("--forget") else remember)
 
 
 @pytest.fixture
@@ -187,8 +198,21 @@ def measure(
     return Measurer(lab, options("--history"), pytestconfig.stash[RUNS], options("--duration"), record_property)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give the verdicts of a test to its report, which goes to the process that writes them down."""
+    report = yield
+    if report.when == "call" and _judged:
+        report.osv_judged = [one.to_json() for one in _judged]  # type: ignore[attr-defined]
+        _judged.clear()
+    return report
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note how long each pass took, in the process that will write it down: a test that hung tells of no limit."""
+    """Note each verdict, and how long each pass took, where it is written: a test that hung tells of no limit."""
+    if _writer:
+        for row in getattr(report, "osv_judged", ()):
+            _writer[-1].add(Judged.from_json(row))
     properties = dict(report.user_properties)
     if report.when == "call" and properties.get("outcome") == Outcome.PASSED:
         _durations[str(properties["cell"]), str(properties["test"])] = float(str(properties["seconds"]))
@@ -207,7 +231,10 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the flaky tests, with what each did at first and where both consoles are."""
+    """Name the flaky tests, with what each did at first and where both consoles are; and what was not kept."""
+    if failed := terminalreporter.config.stash.get(UNKEPT, ""):
+        terminalreporter.section("verdicts are not in the history", red=True)
+        terminalreporter.write_line(failed)
     if flaky := terminalreporter.stats.get("flaky"):
         terminalreporter.section("flaky: failed while the host was busy, passed alone", yellow=True)
         for report in flaky:
@@ -216,8 +243,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    if hasattr(config, "workerinput") or not _durations:
+    if hasattr(config, "workerinput"):
         return
+    if _writer and (failed := _writer.pop().finish()):
+        config.stash[UNKEPT] = failed
+        if config.getoption("--history"):  # who names a place wants them there
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     lab = config.stash[LAB]
     for cell in {name for name, _ in _durations}:
         parsed = lab.matrix.parse(cell, lab.default_kernel)
@@ -234,6 +265,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 _durations: dict[tuple[str, str], float] = {}
+_judged: list[Judged] = []
+_writer: list[Writer] = []
+"""What adds verdicts to the history, if anything does: one, in the process that is told of all tests."""
 
 
 def _asked_for(config: pytest.Config, folder: Path) -> bool:

@@ -12,7 +12,7 @@ from harness.apps import app
 from harness.apps.run import run_app
 from harness.cell import Cell
 from harness.errors import HarnessError, LaunchError
-from harness.expectations import Expectation, complaint, expected
+from harness.expectations import complaint, expected, is_expected
 from harness.lab import Lab
 from harness.machine import Image
 from harness.programs import Program, Run
@@ -23,7 +23,6 @@ from harness.report.reproduce import app_again, test_again
 from harness.verdict import Outcome
 
 SHOWN_LINES = 20
-GOOD = (Outcome.PASSED, Outcome.SKIPPED)
 
 
 Remember = Callable[[Image, Run, bool], None]
@@ -59,7 +58,8 @@ class Keeper:
         if self._remember:
             for one in (run.first, run):
                 if one:
-                    self._remember(image, one, _is_expected(one.verdict.outcome, expectation))
+                    good = is_expected(cell, run.program.name, accelerator, one.verdict.outcome)
+                    self._remember(image, one, good)
         passed = outcome is Outcome.PASSED
         folder = None if passed and not run.first else self._keep(run, image, accelerator, again, keep)
         if passed and expectation is None:
@@ -154,10 +154,6 @@ class AppTest:
         self._keeper.conclude(
             cell, done.image, done.run, again, measured(done), lambda folder: write_loads(done, folder)
         )
-
-
-def _is_expected(outcome: Outcome, expectation: Expectation | None) -> bool:
-    return not complaint(expectation, outcome, date.today()) if expectation else outcome in GOOD
 
 
 def _tail(run: Run, folder: Path | None) -> str:

@@ -4,9 +4,13 @@ import argparse
 import json
 from pathlib import Path
 
+from rich.console import Console
+
 from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.commands._screen import screen
 from harness.events import subscribed
+from harness.expectations import is_expected
+from harness.keeping import Verdicts, Writer
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.verdict import Outcome
@@ -19,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
     parser.add_argument("--launch", action="append", default=[], metavar="MODE", help="how programs are started")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
+    parser.add_argument("--history", metavar="URL", help="where verdicts are kept (default: the user's own)")
+    parser.add_argument("--forget", action="store_true", help="keep no verdicts")
     parser.add_argument("--json", action="store_true", help="print verdicts as JSON, one a line")
     add_kernel_files(parser)
 
@@ -33,11 +39,19 @@ def run(arguments: argparse.Namespace) -> int:
     worst = 0
     with subscribed(Progress()):
         asked = [(cell, lab.program(cell, name)) for cell in cells for name in arguments.test]
+    run_name = evidence.run_name()
+    verdicts, writer = Verdicts(lab, run_name), None if arguments.forget else Writer(arguments.history)
     for cell, program in asked:
+        if writer:
+            writer.start()
         with subscribed(Progress()):
             result = lab.run(cell, program)
         image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
         verdict = result.verdict
+        for one in (result.first, result) if writer else ():
+            if writer and one:
+                good = is_expected(cell, program.name, accelerator, one.verdict.outcome)
+                writer.add(verdicts.of(image, one, good))
         if arguments.json:
             print(json.dumps(evidence.summary(result, image, accelerator)))
         else:
@@ -50,6 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
         if verdict.outcome is not Outcome.PASSED:
             worst = 1
             again = reproduce.test_again(lab, cell, program.name, arguments.runs)
-            folder = evidence.write(result, image, accelerator, arguments.runs / evidence.run_name(), again)
+            folder = evidence.write(result, image, accelerator, arguments.runs / run_name, again)
             out.print(f"  evidence: {folder}", markup=False)
+    if writer and (failed := writer.finish()):
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"No verdict was kept: {failed}", markup=False)
+        worst = 2 if arguments.history else worst  # who names a place wants them there
     return worst

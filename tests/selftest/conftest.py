@@ -28,6 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="record the consoles of OSv's guests anew")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_history_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests run keeps its verdicts, and not in the history of who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSV_HARNESS_HISTORY", str(tmp_path_factory.mktemp("history") / "history.sqlite"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def osv_with_faults(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recorder]:
     """A runner of an arch's OSv that has our fault program in /tmp/faults, from a second disk."""

@@ -40,9 +40,18 @@ def stretched(seconds: float) -> float:
     return seconds * SLOWER if in_lab() else seconds
 
 
-def checkout_state(root: Path) -> Mapping[str, Any] | None:
-    """The state of an OSv checkout as it was found outside, where that is handed in: git takes a minute here."""
+def checkout_outside(root: Path) -> Mapping[str, Any] | None:
+    """What was found of an OSv checkout outside, where that is handed in: git takes a minute here, or is missing.
+
+    `state` is what it holds, `committed` when that was, in seconds since 1970.
+    """
     known: Mapping[str, Any] | None = _handed()["checkouts"].get(str(root))
+    return known
+
+
+def builder_outside(arch: str) -> Mapping[str, Any] | None:
+    """What the host outside puts into kernels of the arch, where that is handed in: all are built there."""
+    known: Mapping[str, Any] | None = _handed()["builders"].get(arch)
     return known
 
 
@@ -54,6 +63,6 @@ def sound_entries() -> frozenset[Path]:
 @cache
 def _handed() -> Mapping[str, Any]:
     if not (in_lab() and HANDED.exists()):
-        return {"checkouts": {}, "sound": []}
+        return {"checkouts": {}, "builders": {}, "sound": []}
     handed: Mapping[str, Any] = json.loads(HANDED.read_text())
     return handed

@@ -38,7 +38,10 @@ from harness.vcpus import ALL_CPUS, room_for
 
 
 class Lab:
-    """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`."""
+    """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`.
+
+    `arch` is that of cells whose names say none, by default this host's.
+    """
 
     def __init__(
         self,
@@ -46,11 +49,13 @@ class Lab:
         cache: Cache | None = None,
         building: Building = Building(),  # noqa: B008
         files: Files | None = None,
+        arch: str | None = None,
     ) -> None:
         named = os.environ.get("OSV_ROOT")
         self.osv_root = osv_root or (Path(named) if named else None)
         self.cache = cache or Cache()
         self.files = files
+        self.arch = arch
         self.building = building
         self.durations = Durations(self.cache)
         self._images: dict[Cell, Image] = {}
@@ -74,7 +79,7 @@ class Lab:
 
     def cell(self, text: str) -> Cell:
         """The cell of that name; raises `CellError` if there is none, or if the rules forbid it."""
-        cell = self.matrix.parse(text, self.default_kernel)
+        cell = self.matrix.parse(text, self.default_kernel, self.arch)
         if reason := self.matrix.invalid(cell):
             raise CellError(f"The cell {self.matrix.short(cell)} makes no sense: {reason}")
         return cell

@@ -176,12 +176,15 @@ class Matrix:
         for arch, hypervisor, fs, profile in product(*(self.axes[axis].values for axis in NAME_AXES)):
             yield Cell(self.named("kernel", kernel), arch, hypervisor, fs, profile, options)
 
-    def set(self, name: str, kernel: str) -> list[Cell]:
-        """The valid cells of a named set, each once, in the set's order. Raises `CellError` with the nearest."""
+    def set(self, name: str, kernel: str, arch: str | None = None) -> list[Cell]:
+        """The valid cells of a named set, each once, in the set's order; `arch` is that of rows which name none.
+
+        Raises `CellError` with the nearest.
+        """
         if name not in self.sets:
             raise CellError(f"There is no set {name!r}.", did_you_mean(name, self.sets))
         defaults: dict[str, list[Any]] = {axis: [self.axes[axis].default] for axis in NAME_AXES}
-        defaults |= {"arch": [host_arch()], "option": [[]]}
+        defaults |= {"arch": [arch or host_arch()], "option": [[]]}
         cells: dict[Cell, None] = {}
         for row in self.sets[name]:
             for arch, hypervisor, fs, profile, options in product(*(defaults | row).values()):

@@ -31,7 +31,7 @@ def files_of(kernel: Path | None, disk: Path | None, cmdline: str | None, manife
     return Files(kernel.absolute(), disk and disk.absolute(), cmdline, manifest and manifest.absolute())
 
 
-def lab_of(arguments: argparse.Namespace) -> Lab:
-    """The lab of what was named: a checkout, files, or neither."""
+def lab_of(arguments: argparse.Namespace, arch: str | None = None) -> Lab:
+    """The lab of what was named: a checkout, files, or neither; `arch` is that of cells which name none."""
     files = files_of(arguments.kernel_file, arguments.image_file, arguments.cmdline, arguments.manifest)
-    return Lab(arguments.osv_root, files=files)
+    return Lab(arguments.osv_root, files=files, arch=arch)

@@ -1,8 +1,9 @@
-"""Builds what a command will ask for, on this host, before the command runs in a lab: nothing is built there."""
+"""What a command that is to run in a lab will ask for: of which arch, and its images, which are built outside."""
 
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import apps, cli
@@ -10,52 +11,73 @@ from harness.apps.run import image_of
 from harness.cell import Cell
 from harness.commands import COMMANDS
 from harness.commands._kernel_files import files_of, lab_of
-from harness.errors import HarnessError
+from harness.errors import CellError, HarnessError
 from harness.lab import Lab
+from harness.matrix import host_arch
 
 APPS = Path("tests/apps")
 
 
-def prepared(command: Sequence[str], checkout: Path | None) -> frozenset[Path]:
-    """The entries of the cache that were found sound while the images of the command's cells were built.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The cells that a command names, with which apps in their images (none: the in-guest tests)."""
 
-    Raises what building raises. Of a command that names no cells nothing is built: what it asks for must be in the
-    cache already.
-    """
-    if not command:
-        return frozenset()
-    words = command[1:] if command[0] == "osv-harness" else command
-    if Path(command[0]).name == "pytest":
-        lab, cells, names = _of_pytest(command[1:], checkout)
-    elif words and words[0] in COMMANDS:
-        lab, cells, names = _of_command(words, checkout)
-    else:
-        return frozenset()
-    for cell in cells:
-        for name in names:
-            image_of(lab, cell, apps.app(name, cell))
-        if not names:
-            lab.image(cell)
-    return lab.cache.sound
+    lab: Lab
+    cells: tuple[Cell, ...] = ()
+    apps: tuple[str, ...] = ()
+
+    def arch(self, wanted: str) -> str:
+        """The arch of the lab in which it runs: the one that is wanted, else that of its cells, else this host's.
+
+        Raises `CellError` where they differ.
+        """
+        arches = sorted({cell.arch for cell in self.cells})
+        if len(arches) > 1:
+            both = " and ".join(arches)
+            raise CellError(f"A lab has one arch, and the cells are of {both}.", "Run it for each.")
+        if wanted and arches and wanted != arches[0]:
+            raise CellError(f"The cell {self.cells[0]} is none for a lab of {wanted}.", "Leave --arch out.")
+        return wanted or next(iter(arches), host_arch())
+
+    def prepare(self) -> frozenset[Path]:
+        """Build the images; the entries of the cache that were found sound meanwhile. Raises what building raises.
+
+        Of a command that names no cells nothing is built: what it asks for must be in the cache already.
+        """
+        for cell in self.cells:
+            for name in self.apps:
+                image_of(self.lab, cell, apps.app(name, cell))
+            if not self.apps:
+                self.lab.image(cell)
+        return self.lab.cache.sound
 
 
-def _of_command(words: Sequence[str], checkout: Path | None) -> tuple[Lab, list[Cell], list[str]]:
-    """Whose images they are, of which cells, with which apps in them (none: the in-guest tests)."""
+def asked_by(command: Sequence[str], checkout: Path | None, arch: str | None) -> Asked:
+    """What the command names; `arch` is meant where a cell's name says none. Raises `HarnessError`."""
+    words = command[1:] if command[:1] == ["osv-harness"] else command
+    if command and Path(command[0]).name == "pytest":
+        return _of_pytest(command[1:], checkout, arch)
+    if words and words[0] in COMMANDS:
+        return _of_command(words, checkout, arch)
+    return Asked(Lab(checkout))
+
+
+def _of_command(words: Sequence[str], checkout: Path | None, arch: str | None) -> Asked:
     asked = cli.parsed(words)
     asked.osv_root = asked.osv_root or checkout
-    lab = lab_of(asked) if hasattr(asked, "kernel_file") else Lab(asked.osv_root)
+    lab = lab_of(asked, arch) if hasattr(asked, "kernel_file") else Lab(asked.osv_root, arch=arch)
     if words[0] not in ("test", "boot", "app", "perf"):
-        return lab, [], []
+        return Asked(lab)
     named = getattr(asked, "cell", None) or ["qemu-rofs"]
     cells = [lab.cell(text) for text in ([named] if isinstance(named, str) else named)]
     variants = getattr(asked, "variant", None) or []
     cells = lab.varied(cells, [variants] if isinstance(variants, str) else variants)
     cells = lab.launched(cells, getattr(asked, "launch", None) or [])
     names = list(getattr(asked, "name", [])) if words[0] == "app" else ["hello"] if words[0] == "perf" else []
-    return lab, cells if words[0] != "app" or names else [], names
+    return Asked(lab, tuple(cells) if words[0] != "app" or names else (), tuple(names))
 
 
-def _of_pytest(words: Sequence[str], checkout: Path | None) -> tuple[Lab, list[Cell], list[str]]:
+def _of_pytest(words: Sequence[str], checkout: Path | None, arch: str | None) -> Asked:
     """The same of a pytest that has our plugin."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in ("--cell", "--variant", "--launch"):
@@ -66,14 +88,14 @@ def _of_pytest(words: Sequence[str], checkout: Path | None) -> tuple[Lab, list[C
         parser.add_argument(name, type=Path)
     asked, rest = parser.parse_known_args(list(words))
     files = files_of(asked.kernel_file, asked.image_file, asked.cmdline, asked.manifest)
-    lab = Lab(asked.osv_root or checkout, files=files)
+    lab = Lab(asked.osv_root or checkout, files=files, arch=arch)
     cells = [lab.cell(text) for text in asked.cell]
     if asked.cell_set:
-        cells += lab.matrix.set(asked.cell_set, lab.default_kernel)
+        cells += lab.matrix.set(asked.cell_set, lab.default_kernel, arch)
     cells = lab.launched(lab.varied(cells, asked.variant), asked.launch)
     of_apps = any(Path(word.partition("::")[0]).absolute().is_relative_to(APPS.absolute()) for word in rest)
     names: list[str] = []
     if of_apps:
         with suppress(HarnessError):
             names = sorted(set.intersection(*(set(apps.names_for(cell)) for cell in cells)))
-    return lab, cells, names
+    return Asked(lab, tuple(cells), tuple(names))

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.commands import COMMANDS
-from harness.commands._prepared import prepared
+from harness.commands._prepared import asked_by
 from harness.errors import HarnessError
 from harness.events import subscribed
-from harness.matrix import host_arch
-from harness.nested_kvm.machine import Hardware
+from harness.nested_kvm.debian_root import DEBIANS, SHELL
+from harness.nested_kvm.debian_root import PYTHON as DEBIANS_PYTHON
+from harness.nested_kvm.machine import GICS, Hardware
 from harness.nested_kvm.session import MEMORY, check, fitting_memory
 from harness.nested_kvm.session import run as run_in_lab
 from harness.report.progress import Progress
@@ -28,11 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How big the VM is; what it runs stands after ` -- `."""
     parser.usage = "osv-harness lab [options] [-- COMMAND]"
     parser.set_defaults(command=[])
-    parser.add_argument("--arch", default="", help="the arch of its KVM and its guests (default: this host's)")
+    arch = "the arch of its KVM and its guests (default: that of the command's cells, else this host's)"
+    parser.add_argument("--arch", default="", help=arch)
     cpus = f"(default: as this host has, up to {MOST_CPUS})"
     parser.add_argument("--cpus", type=int, default=0, metavar="N", help=cpus)
     memory = f"(default: {MEMORY}, or what is free)"
     parser.add_argument("--memory", type=int, default=0, metavar="MIB", help=memory)
+    gic = "the version of its interrupt controller, on aarch64 (default: %(default)s)"
+    parser.add_argument("--gic", type=int, choices=GICS, default=GICS[0], help=gic)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,37 +46,45 @@ def run(arguments: argparse.Namespace) -> int:
     if not command and not at_terminal:
         raise HarnessError("No command is named, and a shell wants a terminal.", "osv-harness lab -- COMMAND")
     terminal = at_terminal and (not command or command[0] not in HEARD)
-    hardware = Hardware(arguments.cpus or _cpus(), arguments.memory or fitting_memory())
-    return _run(command, arguments.arch or host_arch(), hardware, arguments.osv_root, terminal)
+    hardware = Hardware(arguments.cpus or _cpus(), arguments.memory or fitting_memory(), arguments.gic)
+    return _run(command, arguments.arch, hardware, arguments.osv_root, terminal)
 
 
 def run_pytest(words: Sequence[str], checkout: Path | None) -> int:
-    """Run a pytest with these words in a lab of this host's arch; its status. Raises what `run` raises."""
+    """Run a pytest with these words in a lab of its cells' arch; its status. Raises what `run` raises."""
     named = os.environ.get("OSV_ROOT")
     checkout = checkout or (Path(named) if named else None)
-    return _run(["pytest", *words], host_arch(), Hardware(_cpus(), fitting_memory()), checkout)
+    return _run(["pytest", *words], "", Hardware(_cpus(), fitting_memory()), checkout)
 
 
 def _run(
-    command: Sequence[str], arch: str, hardware: Hardware, checkout: Path | None, terminal: bool = False
+    command: Sequence[str], wanted: str, hardware: Hardware, checkout: Path | None, terminal: bool = False
 ) -> int:
-    check(arch, hardware)
     checkout = checkout and checkout.absolute()
+    if wanted:
+        check(wanted, hardware)
+    asked = asked_by(command, checkout, wanted or None)
+    arch = asked.arch(wanted)
+    check(arch, hardware)
     with subscribed(Progress()):
-        sound = prepared(command, checkout)
-        return run_in_lab(words_of(command), arch, hardware, checkout, terminal, sound)
+        sound = asked.prepare()
+        return run_in_lab(words_of(command, arch), arch, hardware, checkout, terminal, sound)
 
 
 def _cpus() -> int:
     return min(MOST_CPUS, len(os.sched_getaffinity(0)))
 
 
-def words_of(command: Sequence[str]) -> list[str]:
-    """The words that run it: those of the harness's own commands begin with this Python."""
+def words_of(command: Sequence[str], arch: str) -> list[str]:
+    """The words that run it there: those of the harness's own commands begin with the lab's Python."""
+    of_debian = arch in DEBIANS
+    python = DEBIANS_PYTHON if of_debian else sys.executable
     if not command:
-        return [shutil.which("bash") or "/bin/sh", "-i"]
+        return [SHELL if of_debian else shutil.which("bash") or "/bin/sh", "-i"]
+    if command[0] == "pytest" and of_debian:
+        return [python, "-m", *command]
     if command[0] == "osv-harness":
         command = command[1:]
     elif command[0] not in COMMANDS:
         return list(command)
-    return [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())", *command]
+    return [python, "-c", "from harness.cli import main; raise SystemExit(main())", *command]

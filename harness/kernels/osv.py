@@ -103,7 +103,7 @@ class Osv:
         osv_recipe.check(cell)
         checkout = Checkout(self.root)
         checkout.require_submodules(*_submodules(checkout, cell))
-        tools = {} if self.building.through else osv_host.toolchain(cell)
+        taken = osv_host.taken_from_host(cell, compiles=not self.building.through)
         state = checkout.state()
         parts: dict[str, object] = {
             "recipe": RECIPE,
@@ -112,14 +112,12 @@ class Osv:
             "kernel": osv_recipe.tree_name(cell),
             "commands": osv_recipe.commands(cell, contents, 0, checkout.configures()),
             "contents": ["" if contents.key else contents.append_manifest, contents.key],
-            "tools": tools,
-            "ingredients": osv_host.ingredients(cell),
-            "java": osv_host.java_tools(),
+            **taken,
             **self.building.parts,
         }
 
         def make(out: Path) -> None:
-            self._make(out, cell, contents, cache, checkout, state, tools)
+            self._make(out, cell, contents, cache, checkout, state, taken["tools"])
 
         data = cache.get("osv", parts, make)
         return _image(data, cell, digest_of(parts))

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.cache import digest_of
 from harness.errors import CheckoutError, HostError
-from harness.inside import checkout_state
+from harness.inside import checkout_outside
 
 LANDMARKS = ("loader.cc", "scripts/build", "scripts/module.py", "conf/base.mk")
 """Files that every OSv checkout has had since its kernel configuration moved to conf/."""
@@ -69,7 +69,12 @@ class Checkout:
             )
 
     def require_submodules(self, *paths: str) -> None:
-        """Raise `CheckoutError` that names those of `paths` that are submodules and are empty."""
+        """Raise `CheckoutError` that names those of `paths` that are submodules and are empty.
+
+        In a lab nothing is built of it, so that none is needed.
+        """
+        if checkout_outside(self.root):
+            return
         registered = gitlinks(self.root)
         if absent := [path for path in paths if path in registered and not populated(self.root / path)]:
             raise CheckoutError(
@@ -91,8 +96,8 @@ class Checkout:
 
         In a lab it is what was found outside: it can't be changed there.
         """
-        if known := checkout_state(self.root):
-            return State(**{**known, "changes": tuple(known["changes"])})
+        if known := checkout_outside(self.root):
+            return State(**{**known["state"], "changes": tuple(known["state"]["changes"])})
         parts, changes = _state(self.root)
         commit = str(parts["head"])
         try:
@@ -103,6 +108,8 @@ class Checkout:
 
     def committed(self) -> float:
         """When the commit was made, in seconds since 1970."""
+        if known := checkout_outside(self.root):
+            return float(known["committed"])
         return float(run_git(self.root, "show", "--no-patch", "--format=%ct", "HEAD"))
 
     def files(self) -> Iterator[PurePosixPath]:

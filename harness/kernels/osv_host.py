@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.cache import Cache
 from harness.cell import Cell
 from harness.errors import HostError
 from harness.events import publish
 from harness.images import packages
+from harness.inside import builder_outside
 from harness.kernels import osv_layout
 from harness.kernels.osv_recipe import is_cross
 from harness.launch import launch_of
@@ -48,6 +50,19 @@ def toolchain(cell: Cell) -> dict[str, str]:
         needed += ["mkfs.ext4", "cmake"]
     _require(needed)
     return {name: _version(name) for name in deciding}
+
+
+def taken_from_host(cell: Cell, compiles: bool = True) -> Mapping[str, Any]:
+    """What of this host decides the bytes of an image of the tests, by its name in a key: `tools`, `ingredients`,
+    `java`; `compiles` is whether its compilers do. In a lab it is what was found outside, where images are built.
+
+    Raises what `toolchain` raises.
+    """
+    found = builder_outside(cell.arch)
+    if found is None:
+        tools = toolchain(cell) if compiles else {}
+        found = {"tools": tools, "ingredients": ingredients(cell), "java": java_tools()}
+    return found
 
 
 def check_tests(cell: Cell) -> None:

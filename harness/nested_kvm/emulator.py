@@ -7,6 +7,7 @@ from harness.errors import HostError
 from harness.host import LAB_QEMU, QEMU_PACKAGES, Host
 from harness.images import packages
 from harness.matrix import host_arch
+from harness.nested_kvm.unpacked import by_its_own_loader
 
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 """What every build of Debian's has and others may not: no program is started by who breaks out of a lab."""
@@ -41,13 +42,10 @@ def _unpacked(arch: str, cache: Cache) -> Emulator:
     """Run by the loader and the libraries that were unpacked beside it: the host's may be too old for it."""
     package, ours = QEMU_PACKAGES[arch], host_arch()
     tree = packages.fetch((package,), ours, cache, backports=True)
-    root, triplet = tree.root, f"{ours}-linux-gnu"
-    loader = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}[ours]
-    libraries = f"{root}/lib/{triplet}:{root}/usr/lib/{triplet}"
-    program = f"{root}/usr/bin/qemu-system-{arch}"
+    root = tree.root
     data = [word for name in ("qemu", "seabios") for word in ("-L", f"{root}/usr/share/{name}")]
     return Emulator(
-        (f"{root}/{loader}", "--library-path", libraries, program, *data, *SANDBOX),
-        {MODULES: f"{root}/usr/lib/{triplet}/qemu"},
+        (*by_its_own_loader(root, f"usr/bin/qemu-system-{arch}"), *data, *SANDBOX),
+        {MODULES: f"{root}/usr/lib/{ours}-linux-gnu/qemu"},
         tree.versions[package],
     )

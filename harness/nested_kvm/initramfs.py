@@ -47,15 +47,15 @@ def write(
 
 def tags(view: View) -> dict[str, Path]:
     """The name of each share, and the folder that it shows."""
-    return {f"lab{number}": folder for number, folder in enumerate((*view.folders, *view.writable))}
+    return {f"lab{number}": folder for number, folder in enumerate((*view.folders.values(), *view.writable))}
 
 
 def _mounts(view: View) -> str:
     """Shell commands, parents first."""
     rows: list[tuple[Path, list[str]]] = []
-    for tag, folder in tags(view).items():
-        words = ["show_writable", tag, str(folder), tag] if folder in view.writable else ["show", tag, str(folder)]
-        rows.append((folder, words))
+    for tag, place in zip(tags(view), (*view.folders, *view.writable), strict=True):
+        words = ["show_writable", tag, str(place), tag] if place in view.writable else ["show", tag, str(place)]
+        rows.append((place, words))
     if view.covered:
         rows.append((view.cwd, ["cover", str(view.cwd)]))
     # What is mounted at one place twice stays in this order.

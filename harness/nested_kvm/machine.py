@@ -8,29 +8,50 @@ from pathlib import Path
 
 from harness.hypervisors._child import Child
 from harness.kernels.linux_clock import clock_parameter
+from harness.matrix import host_arch
 from harness.nested_kvm.emulator import Emulator
 
-MACHINES = {"x86_64": ("q35", "EPYC,+svm")}
-"""The board and the cpu, by the lab's arch. OSv and Firecracker were seen to run on EPYC's SVM."""
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What a lab is: QEMU's `-M` and `-cpu`, Linux's name of its serial line, and words for that Linux alone."""
+
+    machine: str
+    cpu: str
+    console: str
+    words: str = ""
+
+
+BOARDS = {
+    # OSv and Firecracker were seen to run on EPYC's SVM.
+    "x86_64": Board("q35", "EPYC,+svm", "ttyS0", "edd=off no_timer_check noreplace-smp tsc=reliable"),
+    # The cpu `max` does as well, and is slow: each of its pointers is authenticated.
+    "aarch64": Board("virt,virtualization=on,gic-version={gic}", "cortex-a72", "ttyAMA0"),
+}
+"""By the lab's arch."""
+
+GICS = (3, 2)
+"""Versions of an aarch64 lab's interrupt controller, the usual one first; a Raspberry Pi 4 has the other."""
+
+WEAKLY_ORDERED = frozenset({"aarch64"})
+"""Arches whose cpus QEMU can run in threads of their own on any host. Source: docs/devel/multi-thread-tcg.rst."""
 
 PORTS = ("control", "stdout", "stderr")
 LINES = (*PORTS, "terminal", "console")
 FIRST_SHARE = 8
 """The number of the PCI slot from which shares have theirs, eight in each."""
 
-QUIET = (
-    "quiet loglevel=4 panic=-1 edd=off nokaslr mitigations=off init_on_alloc=0 lsm= audit=0 cryptomgr.notests "
-    "no_timer_check noreplace-smp tsc=reliable"
-)
+QUIET = "quiet loglevel=4 panic=-1 nokaslr mitigations=off init_on_alloc=0 lsm= audit=0 cryptomgr.notests"
 """What makes a boot short under TCG; `kernels.linux.command_line` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """How many cpus the VM has, and how much memory in MiB."""
+    """How many cpus the VM has, how much memory in MiB, and which GIC, where its arch has one."""
 
     cpus: int
     memory: int
+    gic: int = GICS[0]
 
 
 def command_line(
@@ -39,12 +60,14 @@ def command_line(
 ) -> list[str]:  # fmt: skip
     """QEMU's words. `shares` maps tags to folders that are shown read-only; `out` is the one that is written;
     `lines` are the descriptors of QEMU's ends of the sockets. No network, and nothing that listens."""
-    board, cpu = MACHINES[arch]
+    board = BOARDS[arch]
+    threads = "multi" if arch == host_arch() or arch in WEAKLY_ORDERED else "single"
+    clock = [clock_parameter()] if arch == "x86_64" else []
     args = [*emulator.command, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"]
-    args += ["-M", board, "-accel", "tcg,thread=multi", "-cpu", cpu]
+    args += ["-M", board.machine.format(gic=hardware.gic), "-accel", f"tcg,thread={threads}", "-cpu", board.cpu]
     args += ["-smp", str(hardware.cpus), "-m", f"{hardware.memory}M"]
     args += ["-kernel", str(kernel), "-initrd", str(initrd)]
-    args += ["-append", f"console=ttyS0 {QUIET} {clock_parameter()}"]
+    args += ["-append", " ".join([f"console={board.console}", QUIET, board.words, *clock])]
     for name in LINES:
         args += ["-chardev", f"socket,id={name},fd={lines[name]}"]
     args += ["-serial", "chardev:console", "-device", "virtio-serial-pci,max_ports=8"]

@@ -12,18 +12,23 @@ from pathlib import Path
 
 from harness import project
 from harness.cache import Cache
+from harness.cell import Cell
 from harness.errors import HarnessError, HostError
 from harness.events import publish
 from harness.host import Host
 from harness.inside import VARIABLE, in_lab
 from harness.kernels.osv_checkout import Checkout
+from harness.kernels.osv_host import taken_from_host
+from harness.matrix import host_arch
 from harness.nested_kvm import initramfs
 from harness.nested_kvm.bringing import bring, merge
-from harness.nested_kvm.code import code
+from harness.nested_kvm.code import PACKAGE, code
+from harness.nested_kvm.debian_root import DEBIANS, PATH, debian_root
 from harness.nested_kvm.emulator import emulator
 from harness.nested_kvm.kernel import kernel
-from harness.nested_kvm.machine import MACHINES, Hardware, Vm
+from harness.nested_kvm.machine import BOARDS, Hardware, Vm
 from harness.nested_kvm.relay import NotUp, Relay
+from harness.nested_kvm.unpacked import debians_python
 from harness.nested_kvm.view import PROJECT, View, view
 from harness.scratch import scratch_folder
 
@@ -54,8 +59,8 @@ def run(
     check(arch, hardware)
     cache = Cache()
     qemu, linux = emulator(arch, Host(cache), cache), kernel(arch, cache)
-    seen = view(command, Path.cwd(), cache.root.absolute(), checkout, code(cache))
-    handed = {"checkouts": _states(checkout), "sound": sorted(sound)}
+    seen = _seen(command, arch, cache, checkout)
+    handed = {"checkouts": _states(checkout), "builders": _builders(arch), "sound": sorted(sound)}
     try:
         with scratch_folder("osv-harness-lab-") as scratch:
             out, initrd = scratch / "out", scratch / "initrd"
@@ -83,8 +88,10 @@ def check(arch: str, hardware: Hardware) -> None:
     """Raise `HostError` where no lab of the arch, or of this size, can be."""
     if in_lab():
         raise HostError("This is a lab, and there is none in a lab.", "Run the command as it is: KVM works here.")
-    if arch not in MACHINES:
-        raise HostError(f"There is no lab of {arch}.", f"There is one of {', '.join(MACHINES)}.")
+    if arch not in BOARDS:
+        raise HostError(f"There is no lab of {arch}.", f"There is one of {', '.join(BOARDS)}.")
+    if arch not in DEBIANS and arch != host_arch():
+        raise HostError(f"There is no lab of {arch} on a host of {host_arch()}.", "Use a host of that arch.")
     if hardware.memory < LEAST_MEMORY:
         raise HostError(f"A lab of {hardware.memory} MiB is too small.", f"Give --memory {LEAST_MEMORY} or more.")
     free = _free_memory()
@@ -114,12 +121,28 @@ def _free_memory() -> int:
     return min(free, left >> 20)
 
 
+def _seen(command: Sequence[str], arch: str, cache: Cache, checkout: Path | None) -> View:
+    """What the lab is shown: this host's own system, or an unpacked one with its own Python."""
+    system, ours = None, code(cache)
+    if arch in DEBIANS:
+        system, ours = debian_root(arch, cache), code(cache, debians_python(cache))
+    return view(command, Path.cwd(), cache.root.absolute(), checkout, ours, system)
+
+
 def _states(checkout: Path | None) -> Mapping[str, object]:
     """The state of the checkout, by its folder. One that can't be read is told of by who asks for it there."""
     if checkout is None:
         return {}
     with suppress(HarnessError):
-        return {str(checkout): asdict(Checkout(checkout).state())}
+        found = Checkout(checkout)
+        return {str(checkout): {"state": asdict(found.state()), "committed": found.committed()}}
+    return {}
+
+
+def _builders(arch: str) -> Mapping[str, object]:
+    """What of this host decides a kernel's bytes, by the arch of its cells; nothing where it has no compiler."""
+    with suppress(HostError):
+        return {arch: taken_from_host(Cell("osv", arch, "qemu", "rofs", "all"))}
     return {}
 
 
@@ -149,10 +172,13 @@ def _environment(arch: str, seen: View) -> Mapping[str, str]:
     """What the command finds in its environment."""
     kept = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name)}
     tools = str(Path(sys.executable).parent)
+    path = f"{tools}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    if arch in DEBIANS:
+        path, kept["PYTHONPATH"] = PATH, str(PACKAGE.parent)
     kept.setdefault("COLUMNS", str(shutil.get_terminal_size((160, 24)).columns))
     return kept | {
         VARIABLE: arch,
-        "PATH": f"{tools}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+        "PATH": path,
         "HOME": "/lab/home",
         "TMPDIR": "/lab/tmp",
         "PWD": str(seen.cwd),

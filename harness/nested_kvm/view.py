@@ -1,13 +1,14 @@
 """What a lab is shown of this host: what a run needs, read-only, and not the whole of it.
 
 Folders are mounted by 9p at their own places; a few files are copied. Neither a home nor `/tmp` is ever shown as
-such, nor anything that the project's version control keeps.
+such, nor anything that the project's version control keeps. The system's folders are this host's, or those of an
+unpacked system for the lab's arch.
 """
 
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,62 +42,68 @@ EMULATORS = ("qemu-system-x86_64", "qemu-system-aarch64", "qemu-img", "qemu-nbd"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`folders` are shown read-only; what is written into `writable` ones is the lab's own; `copied` are files.
+    """`folders` are shown read-only, each at a place in the lab; what is written into `writable` ones is the lab's
+    own; `copied` are files.
 
     `cwd` is where the command runs; `covered` is whether a shown folder has it, so that it is covered by one that
     can be written.
     """
 
-    folders: tuple[Path, ...]
+    folders: Mapping[Path, Path]
     writable: tuple[Path, ...]
     copied: dict[str, Node] = field(default_factory=dict)
     cwd: Path = Path("/tmp")
     covered: bool = False
 
 
-def view(words: Sequence[str], cwd: Path, cache: Path, checkout: Path | None, code: Path) -> View:
+def view(
+    words: Sequence[str], cwd: Path, cache: Path, checkout: Path | None, code: Path, system: Path | None = None
+) -> View:
     """What the command `words`, run in `cwd`, is shown; `code` is a copy of this package.
 
-    Raises `HarnessError` where that would be a home.
+    `system` is the top of a system that is shown in place of this host's. Raises `HarnessError` where it would be
+    shown a home.
     """
     if cwd == Path("/"):
         raise HostError("A lab's command can't run in /.", "Go to a folder of its own, or the project's.")
     copied: dict[str, Node] = {}
-    folders = [*_system(copied), *_python(), *_project(code, copied)]
-    if checkout:
-        folders.append(checkout)
-    folders += _named(words, cwd)
-    shown = _outermost(folders)
+    places = dict(_system(system or Path("/"), copied))
+    folders = [*_project(code, copied), *([checkout] if checkout else []), *_named(words, cwd)]
+    if system is None:
+        folders += [*places, *_python()]
+    else:  # a word may be a program's path there
+        folders = [folder for folder in folders if not _within(folder, map(Path, SYSTEM))]
+    shown = {folder: folder for folder in _outermost(folders)} | places
     copied |= {f"{PROJECT}/{file.relative_to(project.folder())}": File(file) for file in project.own_files()}
-    for name, program in _programs():
+    for name, program in _programs() if system is None else ():
         if not _within(program, shown):
             copied[name] = File(program, 0o755)
     covered = _within(cwd, shown)
     return View(shown, (cache,), copied, cwd, covered)
 
 
-def _system(copied: dict[str, Node]) -> Iterator[Path]:
-    """The system's programs and libraries; its settings are copied."""
+def _system(top: Path, copied: dict[str, Node]) -> Iterator[tuple[Path, Path]]:
+    """The system's folders of programs and libraries, each with its place; its settings are copied."""
     for name in SYSTEM:
-        path = Path(name)
+        path = top / name.lstrip("/")
         if path.is_symlink():
             copied[name] = Link(str(path.readlink()))
         elif path.is_dir():
-            yield path
+            yield Path(name), path
     for name in ETC:
-        _copy(Path("/etc", name), copied)
+        _copy(top / "etc" / name, f"/etc/{name}", copied)
     copied |= {name: File(text.encode()) for name, text in SETTINGS.items()}
 
 
-def _copy(path: Path, copied: dict[str, Node]) -> None:
+def _copy(path: Path, place: str, copied: dict[str, Node]) -> None:
     if path.is_symlink():
-        copied[str(path)] = Link(str(path.readlink()))
+        copied[place] = Link(str(path.readlink()))
     elif path.is_dir():
-        copied[str(path)] = Folder()
+        copied[place] = Folder()
         for one in path.iterdir():
-            _copy(one, copied)
+            _copy(one, f"{place}/{one.name}", copied)
     elif path.is_file() and os.access(path, os.R_OK):
-        copied[str(path)] = File(path, path.stat().st_mode & 0o755)
+        copied[place] = File(path, path.stat().st_mode & 0o755)
 
 
 def _python() -> Iterator[Path]:

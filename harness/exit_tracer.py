@@ -56,6 +56,7 @@ LAUNCHERS = (MAIN_THREAD, "_Z16prepare_commands")
 """Callers of poweroff that give up because a program could not be started, by the beginnings of their names."""
 SIGNAL_CALLER = "kill"
 
+LONGEST_INSTRUCTION = 15  # bytes; the first of a function that is watched is no jump
 MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
 
 
@@ -91,6 +92,8 @@ class ExitTracer:
         self._registers = REGISTERS[arch]
         self._memory = KernelMemory(gdb, symbols, arch)
         self._armed: dict[int, Checkpoint] = {}
+        self._returning: set[tuple[int, int]] = set()
+        """Places that were noted and could not be stepped over yet, each with the stack pointer there."""
         self._joining = 0
         self._standing = False
         self.stack = stack
@@ -251,7 +254,10 @@ class ExitTracer:
     def _note_program(self, point: Checkpoint, address: int) -> bool:
         """A program is made or waited for; False if the guest ended meanwhile."""
         application, path = (self._gdb.register(number) for number in self._registers.arguments[:2])
-        mine = self.stack - MAIN_STACK < self._gdb.register(self._registers.stack) <= self.stack
+        stack = self._gdb.register(self._registers.stack)
+        if (address, stack) in self._returning:
+            return self._step_over(address)
+        mine = self.stack - MAIN_STACK < stack <= self.stack
         if point is Checkpoint.CREATED:
             if mine:
                 self.programs.append(TracedProgram(application, self._memory.string(path)))
@@ -267,13 +273,21 @@ class ExitTracer:
         return self._step_over(address)
 
     def _step_over(self, address: int) -> bool:
-        """Let the vCPU that stands at a place go past it, and watch the place again; False if the guest ended."""
-        point = self._armed[address]
+        """Let the vCPU that stands at a place go past it, and watch the place again; False if the guest ended.
+
+        Under KVM an interrupt may come first, on AArch64 in a third of the steps: the vCPU stands in its handler,
+        and will come back to the place with the same stack pointer, for the same call.
+        """
+        point, noted = self._armed[address], (address, self._gdb.register(self._registers.stack))
         self._disarm(address)
-        more = self._gdb.step()
-        if more:
-            self._set(point, address)
-        return more
+        if not self._gdb.step():
+            return False
+        if address < self._gdb.register(self._registers.pc) <= address + LONGEST_INSTRUCTION:
+            self._returning.discard(noted)
+        else:
+            self._returning.add(noted)
+        self._set(point, address)
+        return True
 
     def _program(self, application: int) -> TracedProgram:
         """The program of that address that has no status yet; a new one where nothing told of it."""

@@ -16,9 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from subprocess import DEVNULL
 from time import monotonic, monotonic_ns, time
-from typing import Any
-
-from hdrh.histogram import HdrHistogram
+from typing import TYPE_CHECKING, Any
 
 import harness
 from harness.inside import stretched
@@ -26,6 +24,9 @@ from harness.load.latency import decoded, empty, encoded, percentile
 from harness.load.processes import GeneratorProcess, Use, Watch
 from harness.load.result import Generator, Result, Second
 from harness.load.scenario import Load
+
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
 
 PATIENCE = 10.0
 """Seconds that a request may take before it counts as a timeout; as long is waited for answers at the end."""
@@ -223,7 +224,7 @@ def _heard(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, 
     raise _Died(f"said nothing more for {limit:.0f} s")
 
 
-def _judged(use: Use, latency: HdrHistogram, lag: HdrHistogram) -> Generator:
+def _judged(use: Use, latency: "HdrHistogram", lag: "HdrHistogram") -> Generator:
     """Whether the generator was what limited the result."""
     late = percentile(lag, 99) if lag.get_total_count() else 0.0
     why = use.limit

@@ -13,13 +13,15 @@ import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from time import monotonic, time
-
-from hdrh.histogram import HdrHistogram
+from typing import TYPE_CHECKING
 
 from harness.load.latency import empty, encoded, record
 from harness.load.processes import GeneratorProcess, Watch
 from harness.load.result import Generator, Result, Second
 from harness.load.scenario import Load
+
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
 
 TRIAL = 0.2
 """Seconds that a trial must last for its rate to be believed."""
@@ -92,7 +94,7 @@ def _watched(process: GeneratorProcess, watch: Watch, limit: float, stop: thread
     return status
 
 
-def _histogram(words: str) -> HdrHistogram:
+def _histogram(words: str) -> "HdrHistogram":
     """The counts between the points that it prints, each put at the upper one."""
     found = re.findall(r"% <= ([\d.]+) milliseconds \(cumulative count (\d+)\)", words)
     points = sorted({(int(count), round(float(latency) * 1000)) for latency, count in found})

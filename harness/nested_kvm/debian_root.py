@@ -1,6 +1,6 @@
 """The system of a lab that is not shown this host's: Debian's packages and wheels of the lab's arch, unpacked.
 
-Programs there find what they look for at its own place, so that the folders of this tree are shown at `/usr`, `/bin`
+Programs there find what they look for at its own place: the folders of this tree are shown at `/usr`, `/bin`
 and so on. Python's modules come compiled, for compiling under TCG takes longer than many a test.
 """
 
@@ -36,7 +36,7 @@ PACKAGES = (
 """Beside the QEMU of the arch: what the harness runs for a guest's sake, and what makes a shell of use."""
 
 WHEELS = (
-    "alembic", "filelock", "numpy", "pexpect", "platformdirs", "psycopg[binary]", "pyelftools", "pytest",
+    "alembic", "filelock", "jinja2", "numpy", "pexpect", "platformdirs", "psycopg[binary]", "pyelftools", "pytest",
     "pytest-testinfra", "pytest-xdist", "qemu.qmp", "rich", "scipy", "sqlalchemy",
 )  # fmt: skip
 """What running tests imports, of the harness's dependencies; not what makes loads and pictures."""

@@ -22,8 +22,8 @@ class Interpreter:
 
 
 def by_its_own_loader(root: Path, program: str) -> tuple[str, ...]:
-    """The beginning of a command line: a program of an unpacked tree of this host's arch, run by the loader and the
-    libraries that were unpacked with it, for the host's may be too old."""
+    """The beginning of a command line: a program of an unpacked tree of this host's arch, run by the loader and
+    the libraries that were unpacked with it, for the host's may be too old."""
     triplet = f"{host_arch()}-linux-gnu"
     libraries = f"{root}/lib/{triplet}:{root}/usr/lib/{triplet}"
     return (f"{root}/{LOADERS[host_arch()]}", "--library-path", libraries, f"{root}/{program}")

@@ -1,6 +1,7 @@
 """What a lab can't do is said in words before one is booted, and what it may be shown is narrow."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from history_records import judged
 
 from harness.availability import Standing, Survey
 from harness.cli import main
+from harness.commands._prepared import asked_by
 from harness.errors import HarnessError
 from harness.history.store import History
 from harness.host import Host
 from harness.host.needs import Capability
 from harness.hypervisors import driven
+from harness.images.filesystems import File, Link
 from harness.inside import VARIABLE
 from harness.matrix import Matrix
 from harness.nested_kvm.bringing import bring
@@ -44,8 +47,36 @@ def test_more_memory_than_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--memory" in words.splitlines()[1] or "End what else" in words.splitlines()[1]
 
 
-def test_an_arch_that_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_arch_that_has_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert "There is no lab of riscv64" in said(capsys, "--arch", "riscv64", "--", "true")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert "There is no lab of x86_64 on a host of aarch64" in said(capsys, "--arch", "x86_64", "--", "true")
+
+
+def test_cells_of_two_arches_or_of_another(capsys: pytest.CaptureFixture[str]) -> None:
+    both = ("--cell", "linux:x86_64-qemu-rofs", "--cell", "linux:aarch64-qemu-rofs")
+    assert "the cells are of aarch64 and x86_64" in said(capsys, "--", "pytest", *both)
+    words = said(capsys, "--arch", "aarch64", "--", "test", "linux:x86_64-qemu-rofs", "x")
+    assert "none for a lab of aarch64" in words
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words", "arch"),
+    [
+        ("", ["test", "linux:aarch64-qemu-rofs", "x"], "aarch64"),
+        ("", ["osv-harness", "boot", "linux:x86_64-qemu-rofs"], "x86_64"),
+        ("", ["pytest", "tests/unit", "--cell", "linux:aarch64-qemu-rofs"], "aarch64"),
+        ("", ["pytest", "tests/unit", "--set", "quick"], platform.machine()),
+        ("aarch64", ["test", "linux:qemu-rofs", "x"], "aarch64"),
+        ("aarch64", ["pytest", "--set", "quick"], "aarch64"),
+        ("aarch64", ["true"], "aarch64"),
+        ("", ["matrix"], platform.machine()),
+    ],
+)
+def test_its_arch_is_that_of_the_cells(wanted: str, words: list[str], arch: str) -> None:
+    asked = asked_by(words, None, wanted or None)
+    assert asked.arch(wanted) == arch
+    assert {cell.arch for cell in asked.cells} <= {arch}
 
 
 @pytest.mark.usefixtures("x86_64")
@@ -110,6 +141,22 @@ def test_it_is_shown_what_is_named_and_no_home(tmp_path: Path, monkeypatch: pyte
     assert not any(name.startswith(("/etc/shadow", "/etc/ssh", "/etc/ssl/private")) for name in seen.copied)
     with pytest.raises(HarnessError, match="a folder of its own"):
         view(["test", "--kernel-file", str(home / "loader.elf")], tmp_path, tmp_path / "cache", None, code)
+
+
+def test_a_system_of_another_arch_is_shown_in_place_of_this_hosts(tmp_path: Path) -> None:
+    system, code = tmp_path / "system", tmp_path / "code"
+    for folder in ("usr/bin", "lib", "etc"):
+        (system / folder).mkdir(parents=True)
+    code.mkdir()
+    (system / "bin").symlink_to("usr/bin")
+    (system / "etc/os-release").write_text("of another arch")
+    seen = view(["/usr/bin/env", "true"], tmp_path, tmp_path / "cache", None, code, system)
+    places = {place: folder for place, folder in seen.folders.items() if place != folder}
+    assert places == {Path("/usr"): system / "usr", Path("/lib"): system / "lib"}
+    own = {Path("/usr"), Path("/usr/bin"), Path("/lib"), Path("/etc"), Path(sys.prefix), Path(sys.base_prefix)}
+    assert not own.intersection(seen.folders.values())
+    assert seen.copied["/etc/os-release"] == File(system / "etc/os-release", 0o644)
+    assert seen.copied["/bin"] == Link("usr/bin")
 
 
 def test_only_plain_files_are_brought_and_links_are_not_followed(tmp_path: Path) -> None:

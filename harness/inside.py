@@ -5,6 +5,7 @@ A lab is a VM of the harness's own, whose emulation brings a KVM that runs guest
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,11 @@ def builder_outside(arch: str) -> Mapping[str, Any] | None:
     return known
 
 
+def python_outside() -> Path:
+    """The Python that runs the harness on the host: a lab may have another."""
+    return Path(_handed()["python"])
+
+
 def sound_entries() -> frozenset[Path]:
     """The entries of the cache that were read and found sound before the lab began: they can't change in it."""
     return frozenset(Path(path) for path in _handed()["sound"])
@@ -63,6 +69,6 @@ def sound_entries() -> frozenset[Path]:
 @cache
 def _handed() -> Mapping[str, Any]:
     if not (in_lab() and HANDED.exists()):
-        return {"checkouts": {}, "builders": {}, "sound": []}
+        return {"checkouts": {}, "builders": {}, "sound": [], "python": sys.executable}
     handed: Mapping[str, Any] = json.loads(HANDED.read_text())
     return handed

@@ -60,7 +60,8 @@ def run(
     cache = Cache()
     qemu, linux = emulator(arch, Host(cache), cache), kernel(arch, cache)
     seen = _seen(command, arch, cache, checkout)
-    handed = {"checkouts": _states(checkout), "builders": _builders(arch), "sound": sorted(sound)}
+    found = {"checkouts": _states(checkout), "builders": _builders(arch), "python": sys.executable}
+    handed = {**found, "sound": sorted(sound)}
     try:
         with scratch_folder("osv-harness-lab-") as scratch:
             out, initrd = scratch / "out", scratch / "initrd"

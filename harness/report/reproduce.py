@@ -48,8 +48,9 @@ def app_again(
 
 def item_again(lab: Lab, cell: Cell, folder: Path, item: str, runs: Path) -> str:
     """The line for what only pytest runs: the item of that id, from the folder that its id begins at."""
-    words = [sys.executable, "-m", "pytest", item, "--cell", str(cell), *_files(lab), *_runs(runs)]
-    words = [*_program(), *_lab_words(), *words] if _lab_words() else words
+    words = [item, "--cell", str(cell), *_files(lab), *_runs(runs)]
+    entered = _lab_words()
+    words = [*_program(), *entered, "pytest", *words] if entered else [sys.executable, "-m", "pytest", *words]
     return f"cd {shlex.quote(str(folder))} && {_with(_environment(lab, cell), words)}"
 
 
@@ -86,10 +87,11 @@ def _environment(lab: Lab, cell: Cell) -> dict[str, str]:
 
 
 def _tools() -> dict[str, str]:
-    """The folders of programs that not every shell looks into."""
-    own = Path(sys.executable).parent
+    """The folders of programs that not every shell looks into, less those that a lab alone has."""
+    own = inside.python_outside().parent
     folders = [Path(name).absolute() for name in os.environ.get("PATH", "").split(os.pathsep) if name]
-    unusual = [str(path) for path in folders if str(path) not in USUAL_PATH and path != own and path.is_dir()]
+    hosts = [path for path in folders if path != own and not path.is_relative_to(inside.HANDED.parent)]
+    unusual = [str(path) for path in hosts if str(path) not in USUAL_PATH and path.is_dir()]
     return {"PATH": os.pathsep.join(dict.fromkeys(unusual))} if unusual else {}
 
 
@@ -108,8 +110,9 @@ def _files(lab: Lab) -> list[str]:
 
 def _program() -> list[str]:
     """The harness's own program, wherever it is: beside its Python if it was installed there."""
-    program = Path(sys.executable).with_name(PROGRAM)
-    return [str(program)] if program.is_file() else [sys.executable, "-m", harness.__name__]
+    python = inside.python_outside()
+    program = python.with_name(PROGRAM)
+    return [str(program)] if program.is_file() else [str(python), "-m", harness.__name__]
 
 
 def _home() -> Path:
@@ -122,7 +125,8 @@ def _installed() -> bool:
     """Whether this Python finds this very harness by itself, wherever it is started."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     words = [sys.executable, "-c", f"import {harness.__name__} as it; print(it.__file__)"]
-    asked = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=60)
+    limit = inside.stretched(60)
+    asked = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=limit)
     return asked.stdout.strip() == harness.__file__
 
 

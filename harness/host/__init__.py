@@ -156,17 +156,17 @@ class Host:
             return replace(row, found="this is one", cure="None is needed: KVM runs guests here.")
         if arch == "x86_64" and arch != host_arch():
             return replace(row, found=f"there is none on {host_arch()}", cure="Use a host of that arch.")
+        packages = self.capability("debian-packages")
+        if not packages.present:
+            found = f"its Linux and more are Debian's packages, which can't be fetched: {packages.found}"
+            return replace(row, found=found, packages=packages.packages)
         try:
             version = self.qemu(arch).version
         except HostError:
             version = ()
         if version >= LAB_QEMU[arch]:
             return replace(row, found=f"QEMU {'.'.join(map(str, version))} emulates one", present=True)
-        packages = self.capability("debian-packages")
         needed = ".".join(map(str, LAB_QEMU[arch]))
-        if not packages.present:
-            found = f"QEMU {needed} is needed, and no newer one can be fetched: {packages.found}"
-            return replace(row, found=found, packages=packages.packages)
         return replace(row, found=f"QEMU {needed} of Debian's packages emulates one", present=True)
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.history.store import History
 from harness.host import Host
 from harness.nested_kvm.machine import Hardware
-from harness.nested_kvm.session import MEMORY, check
+from harness.nested_kvm.session import LEAST_MEMORY, MEMORY, check
 
 HARNESS = [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())"]
 TOP = Path(__file__).parents[2]
@@ -78,13 +78,13 @@ class Answers:
     history: Path
 
 
-def possible() -> None:
+def possible(arch: str = "x86_64", memory: int = MEMORY) -> None:
     """Skip the test where this host can have no lab."""
-    row = Host().capability(f"lab-{platform.machine()}") if platform.machine() == "x86_64" else None
-    if row is None or not row.present:
-        pytest.skip(f"no lab is possible here: {row.found if row else platform.machine()}")
+    row = Host().capability(f"lab-{arch}")
+    if not row.present:
+        pytest.skip(f"no lab is possible here: {row.found}")
     try:
-        check("x86_64", Hardware(1, MEMORY))
+        check(arch, Hardware(1, memory))
     except HarnessError as error:
         pytest.skip(str(error))
 
@@ -95,10 +95,10 @@ def environment(**others: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(TOP)} | others
 
 
-def lab(*words: str, cwd: Path, **others: str) -> "subprocess.Popen[str]":
+def lab(*words: str, cwd: Path, options: Sequence[str] = (), **others: str) -> "subprocess.Popen[str]":
     """A lab with a command, as its users start one."""
     # A parent that ignores Ctrl-C, as a shell's background does, would have it ignored.
-    command = ["env", "--default-signal=INT", *HARNESS, "lab", "--", *words]
+    command = ["env", "--default-signal=INT", *HARNESS, "lab", *options, "--", *words]
     return subprocess.Popen(
         command, cwd=cwd, env=environment(**others), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -218,3 +218,39 @@ def test_a_lab_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
     assert "Kernel panic - not syncing: sysrq triggered crash" in stderr
     assert "Traceback" not in stderr
     assert (tmp_path / "runs/one/kept").read_text() == "1\n"
+
+
+ASKED_OF_AARCH64 = """
+import json, os, platform, sys
+from pathlib import Path
+import pexpect, pytest, xdist
+from harness.host import Host
+from harness.inside import recorded
+
+kvm = Host().proof("aarch64", "kvm")
+pure = [m.__spec__ for m in sys.modules.values() if (getattr(m, "__file__", None) or "").endswith(".py") and m.__spec__]
+interrupts = Path("/proc/interrupts").read_text()
+Path("found.json").write_text(json.dumps({
+    "arch": platform.machine(),
+    "kvm": [kvm.answered, kvm.detail],
+    "recorded": recorded("kvm"),
+    "controllers": [name for name in ("GICv2", "GICv3") if name in interrupts],
+    "uncompiled": [spec.name for spec in pure if not (spec.origin == "frozen" or os.path.exists(spec.cached or ""))],
+}))
+raise SystemExit(7)
+"""
+
+
+def test_aarch64_guests_have_a_kvm_where_there_is_none_of_that_arch(tmp_path: Path) -> None:
+    """On the older interrupt controller, which a Raspberry Pi 4 has and no guest is to ask for by its version."""
+    possible("aarch64", LEAST_MEMORY)
+    options = ["--arch", "aarch64", "--gic", "2", "--memory", str(LEAST_MEMORY)]
+    process = lab("python3", "-c", ASKED_OF_AARCH64, cwd=tmp_path, options=options)
+    _, stderr = process.communicate()
+    assert process.returncode == 7, stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    answered, detail = found["kvm"]
+    assert answered, detail
+    assert (found["arch"], found["controllers"]) == ("aarch64", ["GICv2"])
+    assert found["recorded"] == "kvm in a lab"
+    assert found["uncompiled"] == []

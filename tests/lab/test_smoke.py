@@ -22,8 +22,10 @@ from harness.verdict import Outcome
 
 pytestmark = pytest.mark.skipif(not in_lab(), reason="this is no lab: `tox -e lab`, or pytest with --lab")
 
-LINUX = f"linux:{platform.machine()}-qemu-rofs"
-OSV = [f"osv:{platform.machine()}-qemu-rofs", f"osv:{platform.machine()}-qemu_microvm-rofs"]
+ARCH = platform.machine()
+LINUX = f"linux:{ARCH}-qemu-rofs"
+BOARDS = {"x86_64": ("qemu", "qemu_microvm"), "aarch64": ("qemu",)}
+OSV = [f"osv:{ARCH}-{board}-rofs" for board in BOARDS[ARCH]]
 ENOUGH = 300.0  # seconds: what no guest but one that hangs is to need
 HANG = 10.0  # seconds that one that hangs is watched for
 

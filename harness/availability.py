@@ -13,6 +13,10 @@ from harness.matrix import Matrix, Rule
 IN_THE_LAB = "A lab has it: `osv-harness lab -- COMMAND`, or `pytest --lab`."
 
 
+ONLY_IN_LAB = {"aarch64": ("qemu",)}
+"""The hypervisors of a lab whose system is Debian's; other labs have those that the host has."""
+
+
 class Standing(StrEnum):
     """What a cell is here."""
 
@@ -69,7 +73,8 @@ class Survey:
         rule, capability = lacking[0]
         what = f" Here {capability.name} is lacking: {capability.found}."
         only_kvm = {row.name for _, row in lacking} == {f"kvm-{cell.arch}"}
-        if only_kvm and self._host.capability(f"lab-{cell.arch}").present:
+        has_it = cell.hypervisor in ONLY_IN_LAB.get(cell.arch, (cell.hypervisor,))
+        if only_kvm and has_it and self._host.capability(f"lab-{cell.arch}").present:
             return _by(rule, cell, Standing.IN_LAB, f"{what} {IN_THE_LAB}")
         return _by(rule, cell, Standing.CANNOT, what)
 

@@ -79,9 +79,13 @@ def kept_waiting(pid: int) -> float:
 def waits_of(pid: int) -> tuple[float, float]:
     """Seconds that the busiest thread of the process and its children waited for a cpu, and those with the ones
     that it ran; 0 where the process has gone."""
-    known = [_times(one, thread) for one in _family(pid) for thread in _threads(one)]
-    ran, waited = max(known, key=sum, default=(0.0, 0.0))
+    ran, waited = max(times_of(pid).values(), key=sum, default=(0.0, 0.0))
     return waited, ran + waited
+
+
+def times_of(pid: int) -> dict[int, tuple[float, float]]:
+    """Seconds that each thread of the process and its children ran and waited for a cpu, by its number."""
+    return {thread: _times(one, thread) for one in _family(pid) for thread in _threads(one)}
 
 
 def age(pid: int) -> float:

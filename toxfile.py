@@ -7,6 +7,7 @@ a cell's, so that a wrong one ends with the harness's nearest matches.
 import argparse
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from tox.config.sets import EnvConfigSet
 from tox.plugin import impl
@@ -18,12 +19,24 @@ SUITES = {"apps": "tests/apps", "perf": "tests/perf"}
 """What a suffix of an environment's name runs; without one it is tests/unit."""
 
 
+def wrong_checkout(named: str) -> str:
+    """What is wrong with OSV_ROOT, which is to be known before minutes of installing; nothing if it is right."""
+    root = Path(named).expanduser()
+    if named and not root.is_dir():
+        return f"There is no OSv checkout at {root.absolute()}. OSV_ROOT names it: correct it, or unset it."
+    if named and not (root / "scripts/build").is_file():
+        return f"{root.absolute()}, which OSV_ROOT names, is no OSv checkout: it has no scripts/build."
+    return ""
+
+
 # Optional, so that an older tox, which does not know this hook, still gets so far as to provision a newer one.
 @impl(optionalhook=True)
 def tox_extend_envs() -> Iterable[str]:
     """Whatever was asked for is an environment."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("-e", dest="env", default=os.environ.get("TOX_ENV", os.environ.get("TOXENV", "")))
+    if wrong := wrong_checkout(os.environ.get("OSV_ROOT", "")):
+        raise HandledError(wrong)
     asked = parser.parse_known_args()[0].env
     names = [name for name in asked.replace(",", " ").split() if name != "ALL"]
     for name in names:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness import commands, project
 from harness.errors import HarnessError
+from harness.kernels.osv_checkout import Checkout
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parsed(sys.argv[1:] if arguments is None else arguments)
         if chosen.project:
             project.choose(chosen.project)
+        if chosen.osv_root and chosen.of_kernels and not getattr(chosen, "kernel_file", None):
+            Checkout(chosen.osv_root)  # which is found wrong before anything is installed, built or fetched
         status: int = chosen.run(chosen)
     except HarnessError as error:
         console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
@@ -74,5 +77,5 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
         summary = (module.__doc__ or "").partition("\n")[0]
         command = subparsers.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, of_kernels=name in commands.OF_KERNELS)
     return top

@@ -12,6 +12,7 @@ from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.history.records import Judged
 from harness.keeping import Verdicts, Writer
+from harness.kernels.osv_checkout import Checkout
 from harness.lab import Lab
 from harness.machine import Image
 from harness.measure.suite import names as measurements
@@ -69,6 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[VERDICTS] = Verdicts(lab, stamp)
     try:
         config.stash[CELLS] = _chosen_cells(config, lab)
+        if lab.osv_root and config.stash[CELLS] and not lab.files:
+            Checkout(lab.osv_root)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
 

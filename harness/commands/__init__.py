@@ -5,3 +5,6 @@ COMMANDS = (
     "history", "ci", "farm", "cache", "lab",
 )  # fmt: skip
 """In the order in which people meet them. Each is imported when it is wanted: statistics take a second to load."""
+
+OF_KERNELS = frozenset({"doctor", "matrix", "build", "boot", "test", "app", "perf", "compare", "bisect", "lab"})
+"""Those that look at an OSv checkout where one is named."""

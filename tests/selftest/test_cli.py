@@ -11,6 +11,7 @@ from harness.cli import main
 from harness.commands.cache import shown, size
 from harness.errors import HarnessError
 from harness.host import Host
+from harness.kernels.osv_checkout import LANDMARKS
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +79,9 @@ def test_a_cell_that_needs_kvm_says_so_on_a_host_without_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("harness.host.proof.KVM", tmp_path / "none")
+    for name in (*LANDMARKS, ".git/HEAD"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
     asked = ["--osv-root", str(tmp_path), "--format", "json", "qemu-rofs-virtio-pci", "qemu-rofs"]
     assert main(["matrix", *asked]) == 0
     needy, plain = json.loads(capsys.readouterr().out)

@@ -19,7 +19,7 @@ from harness.verdict import Outcome
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The cell and its tests."""
     parser.add_argument("cell", help="a cell's name: qemu-rofs")
-    parser.add_argument("test", nargs="+", help="a test's name: tst-mmap.so, stress-ng-cpu")
+    parser.add_argument("test", nargs="+", help="a test's name: tst-mmap.so, stress-ng-nop")
     parser.add_argument("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
     parser.add_argument("--launch", action="append", default=[], metavar="MODE", help="how programs are started")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")

@@ -227,6 +227,7 @@ def _how_it_ended(seen: Observation) -> str:
     if seen.ending:
         return {
             Cause.POWERED_OFF: "it powered off",
+            Cause.OFF_OR_HALTED: "it powered off or halted for good, which its hypervisor does not tell apart",
             Cause.RESET: "it was reset, which is also what a triple fault does",
             Cause.PANICKED: "it reported a panic",
         }.get(seen.ending.cause, seen.ending.detail)

@@ -157,6 +157,10 @@ def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tu
     """The exit status, 0 for a guest that powered off, and how it ended."""
     if ending is None:
         return 1, f"its console was closed, and its process still ran {ENDING_SECONDS:.0f} s later"
+    if ending.cause is Cause.OFF_OR_HALTED:
+        if monitor.first("powering_off"):
+            return 0, ending.detail
+        return 1, f"{ending.detail}, and the kernel had not said that it powers off"
     if ending.cause is not Cause.RESET or not machine.powers_off_by_reset:
         return (0 if ending.cause is Cause.POWERED_OFF else 1), ending.detail
     if monitor.first("powering_off"):

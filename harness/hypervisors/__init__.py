@@ -21,6 +21,8 @@ class Cause(StrEnum):
     """Who or what ended a guest's process."""
 
     POWERED_OFF = "powered_off"
+    OFF_OR_HALTED = "powered_off_or_halted"
+    """Its vCPUs stopped for good: only the kernel's word tells a power-off from a crash that ends in a halt."""
     RESET = "reset"
     PANICKED = "panicked"
     STOPPED = "stopped_by_harness"

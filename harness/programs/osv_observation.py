@@ -144,7 +144,7 @@ def _ended_cleanly(machine: Machine, ending: Ending | None, monitor: Monitor, tr
     if ending is None:
         return False
     by_reset = machine.powers_off_by_reset and ending.cause is Cause.RESET
-    as_it_should = ending.cause is Cause.POWERED_OFF or by_reset
+    as_it_should = ending.cause in (Cause.POWERED_OFF, Cause.OFF_OR_HALTED) or by_reset
     asked = tracer.shut_down and not tracer.halted if tracer else monitor.saw_mark("powering_off")
     return asked and as_it_should
 

@@ -23,6 +23,7 @@ from harness.programs import Program
 from harness.programs.osv_command import command_of, programs_of
 
 RESET = Ending(Cause.RESET, "guest-reset")
+OFF_OR_HALTED = Ending(Cause.OFF_OR_HALTED, "the domain's reason was 0")
 
 
 def machine(name: str) -> Machine:
@@ -85,6 +86,8 @@ def _sets_acpi(folder: Path, name: str) -> bool:
         ("osv:x86_64-qemu_microvm-ramfs", RESET, b"OSv v0.57\n", 1, "triple fault"),
         ("osv:x86_64-qemu_microvm-ramfs", Ending(Cause.PANICKED, "guest-panic"), b"Powering off.\n", 1, "panic"),
         ("osv:x86_64-qemu_microvm-ramfs", None, b"", 1, "still ran"),
+        ("osv:x86_64-xen-ramfs", OFF_OR_HALTED, b"Powering off.\n", 0, "reason was 0"),
+        ("osv:x86_64-xen-ramfs", OFF_OR_HALTED, b"Aborted\n", 1, "had not said that it powers off"),
         ("linux:x86_64-qemu_microvm-ramfs", RESET, b"reboot: Power down\n", 1, "guest-reset"),
     ],
 )

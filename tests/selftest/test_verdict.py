@@ -15,6 +15,7 @@ from harness.verdict import PRECEDENCE, Outcome, judge
 
 POWERED_OFF = Ending(Cause.POWERED_OFF, "guest-shutdown")
 RESET = Ending(Cause.RESET, "guest-reset")
+OFF_OR_HALTED = Ending(Cause.OFF_OR_HALTED, "the domain's reason was 0")
 STOPPED = Ending(Cause.STOPPED, "host-qmp-quit")
 KILLED = Ending(Cause.KILLED, "QEMU was ended by SIGKILL")
 REFUSED = Ending(Cause.REFUSED, "QEMU exited with 1: no")
@@ -102,6 +103,7 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(NOTHING, ending=REFUSED), "harness_error", "exited with 1"),
         # Ends in mid-test.
         (replace(BOOTED, ending=RESET), "guest_ended", "reset"),
+        (replace(BOOTED, ending=OFF_OR_HALTED), "guest_ended", "powered off or halted for good"),
         (replace(BOOTED, ending=Ending(Cause.PANICKED, "guest-panic")), "guest_ended", "panic"),
         (replace(BOOTED, halted=True), "guest_ended", "halted"),
         # Limits.

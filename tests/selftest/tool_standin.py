@@ -2,7 +2,7 @@
 
 It is run by the name of a tool (`xl`, `vmrun`, `VBoxManage`, `VBoxHeadless`, `gcloud`), writes its arguments down,
 and does with files in OSV_HARNESS_STANDIN's folder what the tool would do with a machine: `runs` is there while
-one does, and `why`, if it is there, says how it is to end.
+one does, and `why`, if it is there, says how it is to end. With `unbuilt` a Xen domain has its name and stays so.
 """
 
 import os
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("OSV_HARNESS_STANDIN", "."))
-RUNS, WHY, STARTED = FOLDER / "runs", FOLDER / "why", FOLDER / "started"
+RUNS, WHY, STARTED, UNBUILT = (FOLDER / name for name in ("runs", "why", "started", "unbuilt"))
 SAID = "the stand-in was told to start"
 
 
@@ -38,6 +38,8 @@ def xl(verb: str, *rest: str) -> int:
     """A domain: `create -F` stays, and tells the reason of the end."""
     if verb == "create":
         RUNS.write_text(Path(rest[-1]).read_text())
+        if not UNBUILT.exists():
+            print("Waiting for domain osv (domid 1) to die [pid 1]", flush=True)
         until_gone()
         print(f"Domain 1 has shut down, reason code {WHY.read_text() if WHY.exists() else 0} 0x0")
         return 0

@@ -27,11 +27,12 @@ from time import monotonic
 from harness.errors import HostError, HypervisorError
 from harness.hypervisors import Cause, Ending, Vcpu
 from harness.hypervisors import _xen_config as config
+from harness.hypervisors._bootable_disk import other_disks, write_bootable
 from harness.hypervisors._child import Child
 from harness.hypervisors._commands import complaint, said
 from harness.hypervisors._raw_disk import write_raw
 from harness.keeper import Keeper
-from harness.machine import Machine
+from harness.machine import Disk, Machine
 
 POWEROFF = 0
 REASONS = {1: Cause.RESET, 3: Cause.PANICKED, 4: Cause.KILLED}
@@ -57,7 +58,7 @@ class XenVm:
         # Undone last to first: the domain goes before its disks.
         self._keeper = Keeper(["sh", "-c", '"$1" destroy "$2"; rm -rf "$3"', "keeper", xl, name, str(folder)])
         stack.callback(self._keeper.close)
-        disks = [_disk(machine, index, folder) for index in range(len(config.all_disks(machine)))]
+        disks = _disks(machine, folder)
         file = folder / "domain.cfg"
         file.write_text(config.configuration(machine, name, disks))
         self._domain = Child("xl", [xl, "create", "-F", "-p", str(file)])
@@ -164,10 +165,17 @@ def driver() -> Xen:
     return Xen()
 
 
-def _disk(machine: Machine, index: int, folder: Path) -> str:
-    disk = config.all_disks(machine)[index]
+def _disks(machine: Machine, folder: Path) -> list[str]:
+    """The paths of its disks. What an hvm guest boots from has its command line written to it."""
+    if config.kind(machine) != config.HVM:
+        return [_disk(disk, folder / f"disk{index}.raw") for index, disk in enumerate(config.all_disks(machine))]
+    write_bootable(machine, folder / "disk0.raw")
+    others = enumerate(other_disks(machine), start=1)
+    return [str(folder / "disk0.raw"), *(_disk(disk, folder / f"disk{index}.raw") for index, disk in others)]
+
+
+def _disk(disk: Disk, copy: Path) -> str:
     if disk.kept:
         return str(disk.path.resolve())
-    copy = folder / f"disk{index}.raw"
     write_raw(disk, str(copy))
     return str(copy)

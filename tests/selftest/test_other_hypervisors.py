@@ -4,6 +4,7 @@ Tools that no package brings are stood in for in their transport only, which boo
 """
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -27,7 +28,7 @@ from harness.hypervisors import Cause, Vm, driven, hypervisor
 from harness.hypervisors._remote import unheard
 from harness.hypervisors._serial_socket import SerialSocket
 from harness.lab import Lab
-from harness.machine import Machine
+from harness.machine import Devices, Machine
 from harness.matrix import Matrix
 
 HERE = Path(__file__).parent
@@ -123,6 +124,18 @@ def test_xens_reason_of_an_end_is_told(standin: StandIn, reason: int, cause: Cau
         ending = vm.ending(30)
         assert ending is not None
         assert ending.cause is cause
+
+
+@pytest.mark.parametrize("standin", ["xen"], indirect=True)
+def test_the_disk_of_xens_hvm_has_the_command_line(standin: StandIn) -> None:
+    machine = replace(standin.machine, devices=Devices(board="hvm"))
+    with closing(hypervisor("xen").start(machine)) as vm:
+        read = (standin.folder / "runs").read_text()
+        paths = re.findall(r"target=([^\"]+)", read)
+        assert [Path(path).name for path in paths] == ["disk0.raw", "disk1.raw"]
+        boots = Path(paths[0]).read_bytes()
+        assert boots[510:].startswith(b"\x55\xaa" + machine.cmdline.encode() + b"\0")
+        vm.stop()
 
 
 @pytest.mark.parametrize("standin", ["xen"], indirect=True)

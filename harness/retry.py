@@ -3,14 +3,22 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from harness.inside import loses_registers
 from harness.programs import Run
 from harness.verdict import Outcome
+
+MADE_BY_A_LAB = frozenset(
+    {Outcome.FAILED, Outcome.CRASHED, Outcome.HUNG, Outcome.GUEST_ENDED, Outcome.BOOT_FAILED}
+)
+"""What a lost register can make of a guest."""
 
 
 def hosts_doing(run: Run) -> str:
     """What the host did that the run may have failed by, as a sentence goes on after "while"; nothing where no
-    host makes a program do what this one did: crashes, hangs, passes."""
+    host makes a program do what this one did: crashes, hangs, passes. A lab's emulation makes all but passes."""
     outcome, seen = run.verdict.outcome, run.verdict.observation
+    if outcome in MADE_BY_A_LAB and loses_registers():
+        return "its cpu was that of a lab, which now and then loses a register"
     if outcome is Outcome.HARNESS_ERROR and seen.disturbed:
         return f"the host {seen.host_effect}"
     if outcome is Outcome.FAILED and seen.pauses:
@@ -24,7 +32,7 @@ def hosts_doing(run: Run) -> str:
 def taken_again(first: Run, run_alone: Callable[[], Run]) -> Run:
     """The run, or what a second one comes to where the first may have failed by what the host did.
 
-    A program that failed and then passed is `flaky`: it may have failed by the host, or by itself.
+    What failed, or ended as a lab can make it end, and then passed is `flaky`: by the host, or by itself.
     """
     doing = hosts_doing(first)
     if not doing:
@@ -34,7 +42,7 @@ def taken_again(first: Run, run_alone: Callable[[], Run]) -> Run:
     ended = "failed" if was is Outcome.FAILED else f"ended as {was}"
     note = f"The first run {ended} ({reason}), while {doing}."
     verdict = again.verdict
-    if was is Outcome.FAILED and verdict.outcome is Outcome.PASSED:
-        said = f"it failed ({reason}) while {doing}, and passed when it ran again, alone"
+    if was in MADE_BY_A_LAB and verdict.outcome is Outcome.PASSED:
+        said = f"it {ended} ({reason}) while {doing}, and passed when it ran again, alone"
         verdict = replace(verdict, outcome=Outcome.FLAKY, reason=said, lines=first.verdict.lines)
     return replace(again, verdict=verdict, notes=(*again.notes, note), first=first)

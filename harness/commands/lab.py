@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.commands import COMMANDS
@@ -13,13 +14,10 @@ from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.nested_kvm.debian_root import DEBIANS, SHELL
 from harness.nested_kvm.debian_root import PYTHON as DEBIANS_PYTHON
-from harness.nested_kvm.machine import GICS, Hardware
+from harness.nested_kvm.machine import BOARDS, GICS, Hardware
 from harness.nested_kvm.session import MEMORY, check, fitting_memory
 from harness.nested_kvm.session import run as run_in_lab
 from harness.report.progress import Progress
-
-MOST_CPUS = 4
-"""By default: each is a thread of QEMU's, and costs memory for what it translates."""
 
 HEARD = {*COMMANDS, "pytest"} - {"boot"}
 """Commands of which lines are shown, safely; any other has the terminal to itself, if there is one."""
@@ -31,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=[])
     arch = "the arch of its KVM and its guests (default: that of the command's cells, else this host's)"
     parser.add_argument("--arch", default="", help=arch)
-    cpus = f"(default: as this host has, up to {MOST_CPUS})"
+    each = ", ".join(f"{board.most_cpus} on {arch}" for arch, board in BOARDS.items())
+    cpus = f"(default: as this host has, at most {each})"
     parser.add_argument("--cpus", type=int, default=0, metavar="N", help=cpus)
     memory = f"(default: {MEMORY}, or what is free)"
     parser.add_argument("--memory", type=int, default=0, metavar="MIB", help=memory)
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not command and not at_terminal:
         raise HarnessError("No command is named, and a shell wants a terminal.", "osv-harness lab -- COMMAND")
     terminal = at_terminal and (not command or command[0] not in HEARD)
-    hardware = Hardware(arguments.cpus or _cpus(), arguments.memory or fitting_memory(), arguments.gic)
+    hardware = Hardware(arguments.cpus, arguments.memory or fitting_memory(), arguments.gic)
     return _run(command, arguments.arch, hardware, arguments.osv_root, terminal)
 
 
@@ -54,7 +53,7 @@ def run_pytest(words: Sequence[str], checkout: Path | None) -> int:
     """Run a pytest with these words in a lab of its cells' arch; its status. Raises what `run` raises."""
     named = os.environ.get("OSV_ROOT")
     checkout = checkout or (Path(named) if named else None)
-    return _run(["pytest", *words], "", Hardware(_cpus(), fitting_memory()), checkout)
+    return _run(["pytest", *words], "", Hardware(0, fitting_memory()), checkout)
 
 
 def _run(
@@ -66,13 +65,11 @@ def _run(
     asked = asked_by(command, checkout, wanted or None)
     arch = asked.arch(wanted)
     check(arch, hardware)
+    if not hardware.cpus:
+        hardware = replace(hardware, cpus=min(BOARDS[arch].most_cpus, len(os.sched_getaffinity(0))))
     with subscribed(Progress()):
         sound = asked.prepare()
         return run_in_lab(words_of(command, arch), arch, hardware, checkout, terminal, sound)
-
-
-def _cpus() -> int:
-    return min(MOST_CPUS, len(os.sched_getaffinity(0)))
 
 
 def words_of(command: Sequence[str], arch: str) -> list[str]:

@@ -16,6 +16,8 @@ from harness.console.monitor import Match
 from harness.console.transcript import Transcript
 from harness.history.store import History
 from harness.host_effects import Pause
+from harness.hypervisors import Cause, Ending
+from harness.inside import VARIABLE
 from harness.lab import Lab
 from harness.observation import Observation
 from harness.patience import kept_waiting
@@ -32,6 +34,7 @@ PAUSED = replace(FAILED, pauses=(Pause(3.0, 45.0, "was suspended"),))
 STALL = (Match("watchdog", "rcu stall", 9, "rcu: INFO: rcu_preempt self-detected stall on CPU"),)
 DISTURBED = replace(PASSED, faults=STALL, host_effect="was suspended for 45 s")
 CRASHED = replace(PASSED, faults=STALL)
+RESET = Observation(booted=True, ending=Ending(Cause.RESET, "it was reset"))
 
 ITEM = """
 from test_retry import FAILED, PASSED, STARVED, run_of, taken_again
@@ -77,6 +80,23 @@ def test_taken_again(first: Observation, second: Observation | None, outcome: st
     assert run.verdict.outcome == outcome
     assert [note in told for told in run.notes] == ([True] if note else [])
     assert (run.first is not None) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("first", "arch", "outcome"),
+    [
+        (CRASHED, "x86_64", "flaky"), (FAILED, "x86_64", "flaky"), (RESET, "x86_64", "flaky"),
+        (PASSED, "x86_64", "passed"), (CRASHED, "aarch64", "crashed"), (CRASHED, "", "crashed"),
+    ],
+)  # fmt: skip
+def test_what_a_lab_may_have_made_is_taken_again(
+    first: Observation, arch: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, arch)
+    run = taken_again(run_of(first), lambda: run_of(PASSED))
+    assert run.verdict.outcome == outcome
+    assert (run.first is not None) == (outcome == "flaky")
+    assert all("a lab, which now and then loses a register" in note for note in run.notes)
 
 
 def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path) -> None:

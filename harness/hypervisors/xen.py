@@ -1,4 +1,4 @@
-"""Xen: driven by `xl` in a domain 0; pvh guests get the kernel itself, hvm guests boot from their disk.
+"""Xen: driven by `xl` in a domain 0; hvm guests boot from their disk, pvh guests get the kernel itself.
 
 A domain lives in the hypervisor and not in a process of ours: a keeper destroys it, whoever is killed. `xl create`
 stays in the foreground and tells the reason of the domain's end; its pty is heard through `xl console`, which is

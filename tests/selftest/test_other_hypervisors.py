@@ -28,7 +28,7 @@ from harness.hypervisors import Cause, Vm, driven, hypervisor
 from harness.hypervisors._remote import unheard
 from harness.hypervisors._serial_socket import SerialSocket
 from harness.lab import Lab
-from harness.machine import Devices, Machine
+from harness.machine import Machine
 from harness.matrix import Matrix
 
 HERE = Path(__file__).parent
@@ -128,8 +128,8 @@ def test_xens_reason_of_an_end_is_told(standin: StandIn, reason: int, cause: Cau
 
 @pytest.mark.parametrize("standin", ["xen"], indirect=True)
 def test_the_disk_of_xens_hvm_has_the_command_line(standin: StandIn) -> None:
-    machine = replace(standin.machine, devices=Devices(board="hvm"))
-    with closing(hypervisor("xen").start(machine)) as vm:
+    machine = standin.machine
+    with closing(standin.start()) as vm:
         read = (standin.folder / "runs").read_text()
         paths = re.findall(r"target=([^\"]+)", read)
         assert [Path(path).name for path in paths] == ["disk0.raw", "disk1.raw"]

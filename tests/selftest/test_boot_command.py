@@ -21,6 +21,7 @@ from harness.machine import PROFILES_WITHOUT_ACPI, Image, Machine
 from harness.matrix import Matrix
 from harness.programs import Program
 from harness.programs.osv_command import command_of, programs_of
+from harness.programs.osv_observation import _ended_cleanly
 
 RESET = Ending(Cause.RESET, "guest-reset")
 OFF_OR_HALTED = Ending(Cause.OFF_OR_HALTED, "the domain's reason was 0")
@@ -180,3 +181,9 @@ def test_words_come_unchanged_on_osv(osv_with_faults: Callable[[str], Recorder])
 def test_words_that_osvs_parser_can_not_have_are_refused(word: str) -> None:
     with pytest.raises(HarnessError, match="can't have the word"):
         command_of(["/x.so", word])
+
+
+@pytest.mark.parametrize(("text", "clean"), [(b"Powering off.\n", True), (b"Aborted\n", False)])
+def test_what_powered_off_or_halted_ended_cleanly_only_by_the_kernels_word(text: bytes, clean: bool) -> None:
+    of = machine("osv:x86_64-xen-ramfs")
+    assert _ended_cleanly(of, OFF_OR_HALTED, console("osv", text), None) is clean

@@ -83,19 +83,18 @@ class Cache:
     def locked(self, name: str) -> Iterator[None]:
         """Hold the named lock of this cache; released by the kernel if the holder dies."""
         locks = self.root / "locks"
+        lock = FileLock(locks / f"{name}.lock")
         try:
             locks.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            publish("cache.waiting", name, "another run is building it")
+            lock.acquire()
         except OSError as error:
             raise HostError(
                 f"The cache folder {self.root} can't be used: {error.strerror}.",
                 "Set OSV_HARNESS_CACHE to a folder that you can write to.",
             ) from error
-        lock = FileLock(locks / f"{name}.lock")
-        try:
-            lock.acquire(timeout=0.5)
-        except Timeout:
-            publish("cache.waiting", name, "another run is building it")
-            lock.acquire()
         try:
             yield
         finally:

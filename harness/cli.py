@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from harness import commands, project
-from harness.errors import HarnessError
+from harness.errors import HarnessError, of_system
 from harness.kernels.osv_checkout import Checkout
 
 
@@ -24,11 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.osv_root and chosen.of_kernels and not getattr(chosen, "kernel_file", None):
             Checkout(chosen.osv_root)  # which is found wrong before anything is installed, built or fetched
         status: int = chosen.run(chosen)
+        sys.stdout.flush()
     except HarnessError as error:
-        console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-        console.print(error.happened, style="bold red", markup=False)
-        if error.cure:
-            console.print(error.cure, markup=False)
+        _tell(error)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -36,7 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output wants no more of it; nor may Python try to flush the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if os.environ.get("OSV_HARNESS_DEBUG"):
+            raise
+        # Nor may Python try to flush the rest at exit, where standard output is what failed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _tell(of_system(error))
+        return 2
     return status
+
+
+def _tell(error: HarnessError) -> None:
+    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+    console.print(error.happened, style="bold red", markup=False)
+    if error.cure:
+        console.print(error.cure, markup=False)
 
 
 def parsed(words: Sequence[str]) -> argparse.Namespace:

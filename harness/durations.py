@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 
 from harness.cache import Cache
 from harness.cell import Cell
+from harness.errors import HostError
 
 KEPT = 10
 
@@ -21,8 +23,11 @@ class Durations:
         return {test: max(seconds) for test, seconds in self._read(cell, accelerator).items()}
 
     def record(self, cell: Cell, accelerator: str, seconds: Mapping[str, float]) -> None:
-        """Add one run's durations; runs that end at once do not lose each other's."""
-        with self._cache.locked("durations"):
+        """Add one run's durations; runs that end at once do not lose each other's.
+
+        Where they can't be written, on a full disk for instance, they are lost.
+        """
+        with suppress(OSError, HostError), self._cache.locked("durations"):
             rows = self._read(cell, accelerator)
             for test, value in seconds.items():
                 rows[test] = [*rows.get(test, []), round(value, 3)][-KEPT:]

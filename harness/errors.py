@@ -1,5 +1,7 @@
 """The errors that a person may meet: each says what was tried, what happened and what to do."""
 
+import errno
+
 
 class HarnessError(Exception):
     """What the harness, its host or its user got wrong; never a fault of the kernel under test.
@@ -43,3 +45,29 @@ class BuildError(HarnessError):
 
 class HypervisorError(HarnessError):
     """A hypervisor that is missing, too old, refused its arguments or died on us; carries its own words."""
+
+
+_CURES = {
+    errno.ENOSPC: "Free some space there, or name another place.",
+    errno.EDQUOT: "Free some of this user's quota there, or name another place.",
+    errno.EACCES: "Let this user read and write there, or name another place.",
+    errno.EPERM: "Let this user do that there, or name another place.",
+    errno.EROFS: "Name a place that can be written to.",
+    errno.ENOENT: "Make what is missing there, or name another place.",
+    errno.ENOTDIR: "A part of the path is a file: name another place.",
+    errno.EEXIST: "It is there and is something else: name another place.",
+    errno.EMFILE: "Raise the limit of open files: ulimit -n.",
+}
+"""What a person may do, by the system's number of the error."""
+
+
+def of_system(error: OSError) -> HostError:
+    """The system's error for its reader: where, what, and what to do; a file's name is shown safely."""
+    where = ascii(str(error.filename))[1:-1] if error.filename else "What was read or written"
+    why = error.strerror or str(error) or type(error).__name__
+    return HostError(f"{where}: {why}.", _CURES.get(error.errno or 0, "See to it on this host, and try again."))
+
+
+def explained(error: HarnessError | OSError) -> str:
+    """The error and its cure in words, without a traceback."""
+    return str(of_system(error) if isinstance(error, OSError) else error)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.cell import Cell
-from harness.errors import HarnessError
+from harness.errors import HarnessError, explained
 from harness.events import subscribed
 from harness.expectations import expected
 from harness.history.store import History
@@ -44,10 +44,10 @@ class Measurer:
                 series = {one.series for one in taken.samples}
                 known = [one for one in history.samples(cell=str(cell)) if one.series in series]
                 found = standing(known, history.documents(KIND))
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
             if expectation := expected(cell, name.removeprefix("app-"), self._lab.recorded_accelerator(cell)):
                 pytest.xfail(f"not measured, as expected: {expectation.reason}")
-            pytest.fail(f"harness_error: {error}", pytrace=False)
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
         for sample in taken.samples:
             self._record(sample.metric.name, f"{sample.value:g} {sample.metric.unit}")
         self._judge(taken.samples, known, found)

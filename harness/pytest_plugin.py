@@ -8,7 +8,7 @@ import pytest
 from harness import apps, project
 from harness.cell import Cell
 from harness.commands._kernel_files import files_of
-from harness.errors import HarnessError
+from harness.errors import HarnessError, explained
 from harness.events import subscribed
 from harness.history.records import Judged
 from harness.keeping import Verdicts, Writer
@@ -127,8 +127,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                 else:
                     lab.runner(cell).prepare()
                 known |= {f"{cell}/{test}": seconds for test, seconds in lab.known_seconds(cell).items()}
-        except HarnessError as error:
-            pytest.exit(str(error), returncode=3)
+        except (HarnessError, OSError) as error:
+            pytest.exit(explained(error), returncode=3)
     config.pluginmanager.register(Tally(config, known))
     if _writer:
         _writer[-1].start()
@@ -156,8 +156,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(("cell", "measurement"), measured, ids=ids)
         else:
             metafunc.parametrize("cell", cells, ids=[str(cell) for cell in cells])
-    except HarnessError as error:
-        pytest.exit(str(error), returncode=3)
+    except (HarnessError, OSError) as error:
+        pytest.exit(explained(error), returncode=3)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from harness.apps import app
 from harness.apps.run import run_app
 from harness.cell import Cell
-from harness.errors import HarnessError, LaunchError
+from harness.errors import HarnessError, LaunchError, explained
 from harness.expectations import complaint, expected, is_expected
 from harness.lab import Lab
 from harness.machine import Image
@@ -100,8 +100,8 @@ class Keeper:
         try:
             folder = evidence.write(run, image, accelerator, self.runs, again)
             keep(folder)
-        except HarnessError as error:
-            pytest.fail(f"harness_error: {error}", pytrace=False)
+        except (HarnessError, OSError) as error:
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
         return folder
 
 
@@ -127,8 +127,8 @@ class GuestRun:
             else:
                 run = self._lab.run(cell, program, visit)
                 image = self._lab.image(cell)
-        except HarnessError as error:
-            pytest.fail(f"harness_error: {error}", pytrace=False)
+        except (HarnessError, OSError) as error:
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
         runs, only_here = self._keeper.runs.parent, visit or modules
         again = self._again(cell) if only_here else test_again(self._lab, cell, program.name, runs)
         self._keeper.conclude(cell, image, run, again)
@@ -148,8 +148,8 @@ class AppTest:
             done = run_app(self._lab, cell, app(name, cell), duration=self._duration)
         except LaunchError as error:
             pytest.skip(error.happened)
-        except HarnessError as error:
-            pytest.fail(f"harness_error: {error}", pytrace=False)
+        except (HarnessError, OSError) as error:
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
         again = app_again(self._lab, cell, name, None, self._duration, self._keeper.runs.parent)
         self._keeper.conclude(
             cell, done.image, done.run, again, measured(done), lambda folder: write_loads(done, folder)

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from harness.errors import HostError
+from harness.errors import HostError, of_system
 from harness.kernels import Origin
 from harness.machine import Image
 from harness.source_lines import PROGRAMS
@@ -39,6 +39,5 @@ def pack(image: Image, origin: Origin, folder: Path) -> None:
         (folder / "cmdline").write_text(image.cmdline + "\n")
         (folder / "origin.json").write_text(json.dumps(told))
     except OSError as error:
-        raise HostError(
-            f"{image.cell} could not be packed into {folder}: {error.strerror}.", "Free space."
-        ) from error
+        why = of_system(error)
+        raise HostError(f"{image.cell} could not be packed into {folder}: {why.happened}", why.cure) from error

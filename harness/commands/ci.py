@@ -95,6 +95,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     """`builds=` and `cells=` as JSON for GITHUB_OUTPUT, or words for a shell."""
     try:
         rows = json.loads(arguments.matrix.read_text())
+        if not isinstance(rows, list):
+            raise TypeError("no list")
         planned = plan.plan(Matrix.load(), rows, host_arch())
     except (OSError, ValueError, KeyError, TypeError) as error:
         cure = "Write it with `osv-harness matrix --format json`."

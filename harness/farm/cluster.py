@@ -4,9 +4,11 @@ Source: distributed.dask.org, "Scheduler", "Worker Resources", "TLS/SSL".
 """
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import os
+import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from harness.cache import Cache
 from harness.errors import HarnessError, HostError
 
 LOOPBACK = "127.0.0.1"
+LAST_PORT = 65535
 PLENTY = 1 << 20
 """How much of each ability a worker says to have: it is never used up."""
 
@@ -80,6 +83,8 @@ def serve_scheduler(listen: str, port: int, patience: float, tls: Tls | None) ->
         "distributed.scheduler.worker-ttl": f"{SILENT_SECONDS} s",
     }
     known = security(tls)
+    if not 0 <= port <= LAST_PORT:
+        raise HarnessError(f"There is no port {port}.", f"Ports are 0 (a free one) to {LAST_PORT}.")
 
     async def serve() -> None:
         async with Scheduler(
@@ -93,10 +98,23 @@ def serve_scheduler(listen: str, port: int, patience: float, tls: Tls | None) ->
     with dask.config.set(settings):
         try:
             asyncio.run(serve())
-        except OSError as error:
-            raise HostError(
-                f"Nothing can listen at {listen}:{port}: {error.strerror or error}.", "Give another --port."
-            ) from error
+        except (OSError, RuntimeError) as error:
+            raise _no_listener(f"{listen}:{port}", error) from error
+
+
+def _no_listener(where: str, error: Exception) -> HostError:
+    """The error for its reader: dask wraps the system's in one of its own. Raises other errors as they are."""
+    cause: BaseException | None = error
+    while not isinstance(cause, OSError):
+        if cause is None:
+            raise error
+        cause = cause.__cause__
+    words = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else str(cause)
+    wrong_host = isinstance(cause, socket.gaierror) or cause.errno == errno.EADDRNOTAVAIL
+    return HostError(
+        f"Nothing can listen at {where}: {words}.",
+        "Give --listen an address of this host." if wrong_host else "Give another --port.",
+    )
 
 
 def serve_worker(
@@ -112,6 +130,11 @@ def serve_worker(
             f"The farm at {address} can't reach a worker that listens on {listen}.",
             "Give --listen an address of this host in the farm's network, which must be one that you trust.",
         )
+
+    try:
+        socket.create_server((listen, 0)).close()  # dask would log a traceback beside its error
+    except OSError as error:
+        raise _no_listener(listen, error) from error
 
     async def serve() -> None:
         async with Worker(

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -132,10 +133,11 @@ def proved(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool 
         if not again and (kept := _read(path)):
             return kept
         proof = prove(binary, arch, accelerator)
-        path.parent.mkdir(exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(asdict(proof)))
-        new.replace(path)
+        with suppress(OSError):  # what a full disk does not keep is proved again
+            path.parent.mkdir(exist_ok=True)
+            new = path.with_suffix(".new")
+            new.write_text(json.dumps(asdict(proof)))
+            new.replace(path)
     return proof
 
 

@@ -1,0 +1,83 @@
+"""What a person or a host gets wrong is said in words, with what to do, and never as a traceback."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HARNESS = f"{sys.executable} -m harness"
+
+
+def run(line: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"PYTHONPATH": str(ROOT), "HARNESS": HARNESS} | settings
+    asked = ["sh", "-c", line]
+    return subprocess.run(asked, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port at which something listens already."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("$HARNESS ci github --output /proc/none/x", "/proc/none"),
+        ("$HARNESS ci github --output file", "file: File exists"),
+        ("echo {} > p.json; $HARNESS ci plan p.json", "is no list of cells"),
+        ("$HARNESS ci plan none.json", "none.json is no list of cells"),
+        ("$HARNESS matrix > /dev/full", "No space left on device"),
+        ("$HARNESS ci shell > /dev/full", "No space left on device"),
+        ("$HARNESS app new units --package hello --project /proc", "/proc/apps"),
+        ("$HARNESS report --output /proc/none/x.html", "can't be written"),
+        ("$HARNESS farm scheduler --port 99999", "no port 99999"),
+        ("$HARNESS farm scheduler --port -1", "no port -1"),
+        ("$HARNESS farm scheduler --port $TAKEN", "Address already in use"),
+        ("$HARNESS farm scheduler --listen 192.0.2.1", "an address of this host"),
+        ("$HARNESS farm scheduler --listen no.such.host.invalid", "an address of this host"),
+        ("$HARNESS farm worker tcp://127.0.0.1:$TAKEN --listen 192.0.2.1", "an address of this host"),
+    ],
+)
+def test_it_is_said_in_words(line: str, said: str, tmp_path: Path, taken: int) -> None:
+    (tmp_path / "file").touch()
+    done = run(line, tmp_path, TAKEN=str(taken))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_a_full_disk_under_the_cache_ends_no_green_run_red(tiny_disk: Path, tmp_path: Path) -> None:
+    """What a run keeps beside its verdicts, durations and the host's proofs, it does without."""
+    asked = f"""
+import os
+from pathlib import Path
+from harness.cache import Cache
+from harness.durations import Durations
+from harness.host import Host
+from harness.matrix import Matrix
+cache, cell = Cache(Path({str(tiny_disk)!r})), Matrix.load().parse("qemu-rofs", "linux")
+with cache.locked("durations"), cache.locked("host-proof"):
+    pass
+try:
+    with open({str(tiny_disk / "filling")!r}, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+except OSError:
+    pass
+Durations(cache).record(cell, "tcg", {{str(number): 1.0 for number in range(1000)}})
+assert Durations(cache).longest(cell, "tcg") == {{}}, "there was room"
+assert Host(cache).proof("x86_64", "tcg").answered
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

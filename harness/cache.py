@@ -43,7 +43,7 @@ def default_root() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One kept artefact: its kind, digest, size in bytes, last use in seconds since the epoch."""
+    """One kept artefact: its kind, digest, bytes taken on the disk, last use in seconds since the epoch."""
 
     kind: str
     digest: str
@@ -116,7 +116,7 @@ class Cache:
         found = []
         for manifest in self.root.glob(f"*/*/{MANIFEST}"):
             entry = manifest.parent
-            size = sum(row["size"] for row in json.loads(manifest.read_text())["files"].values())
+            size = sum(file.lstat().st_blocks * 512 for file in _files(entry / "data"))
             found.append(Entry(entry.parent.name, entry.name, entry, size, manifest.stat().st_atime))
         return sorted(found, key=lambda entry: entry.used)
 

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from harness import commands, project
 from harness.errors import HarnessError, of_system
 from harness.kernels.osv_checkout import Checkout
+from harness.matrix import did_you_mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +54,8 @@ def _tell(error: HarnessError) -> None:
 
 def parsed(words: Sequence[str]) -> argparse.Namespace:
     """The parsed arguments; what follows ` -- ` is the command of those commands that take one."""
+    if words and not words[0].startswith("-") and words[0] not in commands.COMMANDS:
+        raise HarnessError(f"There is no command {words[0]!r}.", did_you_mean(words[0], commands.COMMANDS))
     cut = words.index("--") if "--" in words else len(words)
     top = parser(words[0] if words and words[0] in commands.COMMANDS else None)
     chosen = top.parse_args(words[:cut])
@@ -61,6 +64,13 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
         top.error(f"this command runs no other: {' '.join(rest)}")
     chosen.command = rest
     return chosen
+
+
+def _version() -> str:
+    try:
+        return metadata.version("osv-harness")
+    except metadata.PackageNotFoundError:
+        return "that is not installed"
 
 
 class Parser(argparse.ArgumentParser):
@@ -82,6 +92,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     """The parser of all commands, or of one; parsed arguments carry the command's function as `run`."""
     top = Parser(prog="osv-harness", description="Says whether OSv still works, cell by cell.")
     named = os.environ.get("OSV_ROOT")
+    top.add_argument("--version", action="version", version=f"osv-harness {_version()}")
     top.set_defaults(osv_root=Path(named) if named else None, project=None)
     subparsers = top.add_subparsers(metavar="COMMAND", required=True)
     for name in [only] if only else commands.COMMANDS:

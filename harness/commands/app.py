@@ -11,6 +11,7 @@ from harness import apps
 from harness.apps.new import write_new
 from harness.apps.run import AppRun, run_app
 from harness.cell import Cell
+from harness.commands._numbers import positive
 from harness.commands._screen import screen, table
 from harness.commands.cache import shown
 from harness.events import subscribed
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--launch", action="append", metavar="MODE", help="how it is linked and started (repeatable)")
     one.add_argument("--load", action="append", metavar="NAME", help="a load of the app (default: all of them)")
-    one.add_argument("--duration", type=float, metavar="SECONDS", help="of each load")
+    one.add_argument("--duration", type=positive, metavar="SECONDS", help="of each load")
     one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
     one.add_argument("--json", action="store_true", help="print the result as JSON")
     one.set_defaults(verb=_run)

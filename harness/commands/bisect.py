@@ -17,6 +17,7 @@ from harness.bisect.journal import read
 from harness.bisect.records import Booted, Failed, Finished, Opened, Record, to_json
 from harness.bisect.replay import replayed
 from harness.commands._farm import add_farm, tls
+from harness.commands._numbers import positive
 from harness.commands._screen import screen, table
 from harness.errors import CheckoutError, HarnessError
 from harness.events import publish, subscribed
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
     )  # fmt: skip
     parser.add_argument(
-        "--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app"
+        "--duration", type=positive, default=DURATION, metavar="SECONDS", help="of each load of an app"
     )
     parser.add_argument(
         "--state", type=Path, metavar="FILE", help="its journal (default: in the cache, by its question)"

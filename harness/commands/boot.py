@@ -14,6 +14,7 @@ from dataclasses import replace
 from harness.cache import Cache
 from harness.commands._console import pass_through, raw_terminal
 from harness.commands._kernel_files import add_kernel_files, lab_of
+from harness.commands._numbers import count
 from harness.console.monitor import Monitor
 from harness.errors import HarnessError, HypervisorError
 from harness.events import subscribed
@@ -45,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cell", help="a cell's name: qemu-rofs")
     parser.usage = "osv-harness boot CELL [options] [-- COMMAND]"
     parser.set_defaults(command=[])
-    parser.add_argument("--cpus", type=int, default=1)
-    parser.add_argument("--memory", type=int, default=512, metavar="MIB")
+    parser.add_argument("--cpus", type=count, default=1)
+    parser.add_argument("--memory", type=count, default=512, metavar="MIB")
     parser.add_argument("--network", action="store_true", help="give it a network of its own")
     parser.add_argument("--variant", metavar="NAME", help="of its machine: nvme")
     parser.add_argument("--gdb", action="store_true", help="wait for gdb on a private socket")

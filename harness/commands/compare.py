@@ -5,6 +5,7 @@ import argparse
 from rich.console import Console
 
 from harness.commands._farm import add_farm, tls
+from harness.commands._numbers import positive
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop where a change is surely less than this (default: 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--duration", type=float, default=sides.DURATION, metavar="SECONDS", help="of each load of an app"
+        "--duration", type=positive, default=sides.DURATION, metavar="SECONDS", help="of each load of an app"
     )
     add_farm(parser)
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.cell import Cell
 from harness.commands._farm import add_tls, plain, run_name, show_unrun, tls
+from harness.commands._numbers import positive
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--measure", action="append", metavar="NAME",
         help=f"one measurement (repeatable; default: {', '.join(suite.KERNEL)})",
     )  # fmt: skip
-    run_.add_argument("--duration", type=float, default=5.0, metavar="SECONDS", help="of each load of an app")
+    run_.add_argument("--duration", type=positive, default=5.0, metavar="SECONDS", help="of each load of an app")
     run_.add_argument("--together", action="store_true", help="measure all cells on one worker, to compare them")
     run_.add_argument("--accelerator", choices=["kvm", "tcg"], help="only on workers whose guests it runs")
     run_.add_argument("--chunk", type=int, default=20, metavar="N", help="tests a task (default: 20)")

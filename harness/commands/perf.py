@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.commands._farm import add_farm, run_name, show_unrun, tls
 from harness.commands._kernel_files import add_kernel_files, lab_of
+from harness.commands._numbers import positive
 from harness.commands._screen import screen, table
 from harness.errors import CheckoutError, HarnessError
 from harness.events import subscribed
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at", action="append", metavar="COMMIT", help="measure that commit of the OSv checkout (repeatable)"
     )
-    parser.add_argument("--duration", type=float, default=5.0, metavar="SECONDS", help="of each load of an app")
+    parser.add_argument("--duration", type=positive, default=5.0, metavar="SECONDS", help="of each load of an app")
     add_farm(parser)
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
     parser.add_argument("--forget", action="store_true", help="show the numbers and do not keep them")

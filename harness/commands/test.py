@@ -2,15 +2,20 @@
 
 import argparse
 import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.cell import Cell
 from harness.commands._kernel_files import add_kernel_files, lab_of
 from harness.commands._screen import screen
 from harness.events import subscribed
 from harness.expectations import is_expected
 from harness.keeping import Verdicts, Writer
+from harness.lab import Lab
+from harness.programs import Program
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.verdict import Outcome
@@ -19,7 +24,9 @@ from harness.verdict import Outcome
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The cell and its tests."""
     parser.add_argument("cell", help="a cell's name: qemu-rofs")
-    parser.add_argument("test", nargs="+", help="a test's name: tst-mmap.so, stress-ng-nop")
+    parser.add_argument(
+        "test", nargs="*", help="a test's name or a pattern: tst-mmap.so, stress-ng-nop, 'tst-m*' (default: all)"
+    )
     parser.add_argument("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
     parser.add_argument("--launch", action="append", default=[], metavar="MODE", help="how programs are started")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
@@ -30,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run them in the order given; 1 if any is not a pass."""
+    """Run them in the order given, or all of the cell's; 1 if any is not a pass."""
     lab = lab_of(arguments)
     cells = lab.launched(lab.varied([lab.cell(arguments.cell)], arguments.variant), arguments.launch)
     for cell in cells:
@@ -38,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = screen()
     worst = 0
     with subscribed(Progress()):
-        asked = [(cell, lab.program(cell, name)) for cell in cells for name in arguments.test]
+        asked = [(cell, program) for cell in cells for program in _chosen(lab, cell, arguments.test)]
     run_name = evidence.run_name()
     verdicts, writer = Verdicts(lab, run_name), None if arguments.forget else Writer(arguments.history)
     for cell, program in asked:
@@ -70,3 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"No verdict was kept: {failed}", markup=False)
         worst = 2 if arguments.history else worst  # who names a place wants them there
     return worst
+
+
+def _chosen(lab: Lab, cell: Cell, names: Sequence[str]) -> list[Program]:
+    """The tests of those names and patterns, in their order, each once; all where none is named.
+
+    Raises `CellError` with the nearest names where one of them is no test's.
+    """
+    everything = lab.programs(cell)
+    found: dict[str, Program] = {}
+    for name in names or ["*"]:
+        matching = [program for program in everything if fnmatchcase(program.name, name)]
+        for program in matching or [lab.program(cell, name)]:
+            found[program.name] = program
+    return list(found.values())

@@ -9,9 +9,11 @@ import pytest
 from harness.cache import Cache
 from harness.cli import main
 from harness.commands.cache import shown, size
+from harness.commands.test import _chosen
 from harness.errors import HarnessError
 from harness.host import Host
 from harness.kernels.osv_checkout import LANDMARKS
+from harness.lab import Lab
 
 
 @pytest.fixture(autouse=True)
@@ -143,13 +145,13 @@ def test_doctor_tells_machines_the_same(capsys: pytest.CaptureFixture[str]) -> N
 def test_the_cache_is_listed_and_emptied(capsys: pytest.CaptureFixture[str]) -> None:
     cache = Cache()
     for name in ("one", "two"):
-        cache.get("thing", {"name": name}, lambda out: (out / "file").write_bytes(bytes(2048)) and None)
+        cache.get("thing", {"name": name}, lambda out: (out / "file").write_bytes(bytes(1 << 16)) and None)
     assert main(["cache", "ls"]) == 0
     said = capsys.readouterr().out
     assert said.count("thing ") == 2
-    assert f"2 artefacts, 4 KiB in {cache.root}" in said.replace("\n", " ")
-    assert main(["cache", "gc", "--limit", "3K"]) == 0
-    assert capsys.readouterr().out == "1 artefact, 2 KiB removed\n"
+    assert f"2 artefacts, 128 KiB in {cache.root}" in said.replace("\n", " ")
+    assert main(["cache", "gc", "--limit", "100K"]) == 0
+    assert capsys.readouterr().out == "1 artefact, 64 KiB removed\n"
     assert [entry.kind for entry in cache.entries()] == ["thing"]
     assert main(["cache", "gc", "--limit", "0"]) == 0
     assert cache.entries() == []
@@ -174,3 +176,49 @@ def test_no_sizes(text: str) -> None:
 )
 def test_sizes_for_people(count: int, text: str) -> None:
     assert shown(count) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["marix"], "matrix"), (["tset", "qemu-rofs"], "test"),
+        (["boot", "linux:qemu-rofs", "--cpus", "0", "--", "true"], "from 1 on"),
+        (["app", "run", "hello", "--duration", "0"], "above 0"),
+        (["perf", "qemu-ramfs", "--duration", "nan"], "above 0"),
+        (["test", "linux:qemu-rofs", "stress-ng-npo"], "stress-ng-nop"),
+        (["test", "linux:qemu-rofs", "no-such-*"], "has no test no-such-*"),
+    ],
+)  # fmt: skip
+def test_a_slip_of_the_command_line_is_said_at_once(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        assert main(words) == 2
+    except SystemExit as error:
+        assert error.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert not caught.value.code and capsys.readouterr().out.startswith("osv-harness ")
+
+
+def test_tests_are_chosen_by_patterns_each_once(lab: Lab) -> None:
+    cell = lab.cell("linux:qemu-rofs")
+    chosen = [program.name for program in _chosen(lab, cell, ["stress-ng-no*", "stress-ng-nop"])]
+    assert "stress-ng-nop" in chosen and len(chosen) == len(set(chosen))
+    assert all(name.startswith("stress-ng-no") for name in chosen)
+    assert _chosen(lab, cell, []) == lab.programs(cell)
+
+
+def test_what_is_kept_counts_as_what_it_takes_on_the_disk(tmp_path: Path) -> None:
+    def make(out: Path) -> None:
+        with (out / "sparse").open("wb") as file:
+            file.truncate(1 << 30)
+
+    cache = Cache(tmp_path)
+    cache.get("thing", {"a": 1}, make)
+    (entry,) = cache.entries()
+    assert entry.size < 1 << 20

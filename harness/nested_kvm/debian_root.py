@@ -78,10 +78,17 @@ def _link(source: str, place: str) -> None:
 
 
 def _requirements() -> list[str]:
-    """The wheels by name, in the versions that are installed here where those are this Python's too."""
-    if sys.version_info[:2] != tuple(map(int, VERSION.split("."))):
-        return list(WHEELS)
-    return [f"{name}=={importlib.metadata.version(name.partition('[')[0])}" for name in WHEELS]
+    """The wheels by name, in the versions that are installed here where those are for that Python too."""
+    same = sys.version_info[:2] == tuple(map(int, VERSION.split(".")))
+    return [f"{name}{_version(name.partition('[')[0]) if same else ''}" for name in WHEELS]
+
+
+def _version(name: str) -> str:
+    """`==1.2.3`, or nothing where the package is not installed here."""
+    try:
+        return f"=={importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _install(arch: str, site: Path) -> None:

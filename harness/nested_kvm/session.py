@@ -124,9 +124,8 @@ def _free_memory() -> int:
 
 def _seen(command: Sequence[str], arch: str, cache: Cache, checkout: Path | None) -> View:
     """What the lab is shown: this host's own system, or an unpacked one with its own Python."""
-    system, ours = None, code(cache)
-    if arch in DEBIANS:
-        system, ours = debian_root(arch, cache), code(cache, debians_python(cache))
+    system = debian_root(arch, cache) if arch in DEBIANS else None
+    ours = code(cache, debians_python(cache)) if system else code(cache)
     return view(command, Path.cwd(), cache.root.absolute(), checkout, ours, system)
 
 

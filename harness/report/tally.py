@@ -6,6 +6,8 @@ from time import monotonic
 
 import pytest
 
+from harness.verdict import Outcome
+
 EVERY_SECONDS = 10.0
 SECONDS_OF_UNKNOWN = 1.0
 
@@ -35,7 +37,7 @@ class Tally:
         if report.when != "call":
             return
         self._work_done += self._left.pop(report.nodeid, 0.0)
-        self._outcomes[str(dict(report.user_properties).get("outcome", report.outcome))] += 1
+        self._outcomes[_words(report)] += 1
         if self._left and monotonic() - self._shown >= EVERY_SECONDS:
             self._shown = monotonic()
             self._show()
@@ -52,3 +54,14 @@ class Tally:
         if reporter:
             reporter.ensure_newline()
             reporter.write_line(f"{done} of {done + len(self._left)} run: {counts}; about {ahead:.0f} s left")
+
+
+def _words(report: pytest.TestReport) -> str:
+    """What became of one test, with whether that was expected where the outcome alone would mislead."""
+    outcome = str(dict(report.user_properties).get("outcome", report.outcome))
+    if report.failed and outcome == Outcome.PASSED:
+        return f"{outcome} unexpectedly"
+    # A flaky test ends as an expected failure does for pytest, and nobody has expected it.
+    if report.skipped and hasattr(report, "wasxfail") and outcome != Outcome.FLAKY:
+        return f"{outcome} as expected"
+    return outcome

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 
 from harness.commands._farm import add_farm, run_name, show_unrun, tls
 from harness.commands._kernel_files import add_kernel_files, lab_of
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_farm(parser)
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
     parser.add_argument("--forget", action="store_true", help="show the numbers and do not keep them")
+    parser.add_argument("--samples", action="store_true", help="show each sample on a line of its own")
     parser.add_argument("--list", action="store_true", help="name the measurements of the cells, and take none")
     add_kernel_files(parser)
 
@@ -73,7 +75,7 @@ def _measure_on_farm(lab: Lab, arguments: argparse.Namespace) -> int:
         _, unrun = spread(farm, lab, cells, plan, name, history, Path("runs") / name)
         for cell in cells:
             if taken := history.samples(run=name, cell=str(cell)):
-                screen().print(_table(taken), "")
+                screen().print(_table(taken, arguments.samples), "")
     show_unrun(unrun)
     return 1 if unrun else 0
 
@@ -86,16 +88,32 @@ def _measure(lab: Lab, arguments: argparse.Namespace) -> None:
             if not arguments.forget:
                 with History(arguments.history) as history:
                     history.add([*measured.samples, *measured.documents])
-            screen().print(_table(measured.samples), "")
+            screen().print(_table(measured.samples, arguments.samples), "")
 
 
-def _table(samples: Iterable[Sample]) -> object:
-    rows = table("metric", "value", "of")
-    rows.title_justify = "left"
+def _table(samples: Iterable[Sample], each: bool) -> object:
+    """One line a metric of a subject: the median of its samples, their range and number; or `each` sample."""
+    taken: dict[tuple[str, ...], list[Sample]] = {}
     for one in samples:
+        taken.setdefault((one.metric.name, one.subject, *([one.id] if each else [])), []).append(one)
+    rows = table("metric", "value", "range", "samples", "of")
+    rows.title_justify = "left"
+    for alike in taken.values():
+        one, values = alike[0], [sample.value for sample in alike]
         rows.title = f"{one.cell}, {one.version.described}"
-        unit = one.metric.unit
-        value = f"{one.value:,.0f} {unit}" if one.metric.exact else shown(one.value, unit)
-        value += f" (range {shown(one.spread, unit)})" if one.spread else ""
-        rows.add_row(one.metric.name, value, one.subject)
+        rows.add_row(
+            one.metric.name, _figure(one, median(values)), _range(one, values), str(len(values)), one.subject
+        )
     return rows
+
+
+def _range(one: Sample, values: list[float]) -> str:
+    """From the least to the greatest; of one sample that stands for several numbers, how far these lie apart."""
+    if len(values) == 1:
+        return f"{shown(one.spread, one.metric.unit)} wide" if one.spread else ""
+    low, high = _figure(one, min(values)), _figure(one, max(values))
+    return "none" if min(values) == max(values) else f"{low} to {high}"
+
+
+def _figure(one: Sample, value: float) -> str:
+    return f"{value:,.0f} {one.metric.unit}" if one.metric.exact else shown(value, one.metric.unit)

@@ -6,11 +6,15 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from history_records import sample as record
+from rich.console import Console
 
 from harness.cli import main
+from harness.commands.perf import _table
 from harness.history.store import History
 from harness.lab import Lab
 from harness.measure import Better, Document, Metric, Sample, Version, suite
@@ -80,6 +84,25 @@ def test_numbers_are_shown_and_kept(history: Path, capsys: pytest.CaptureFixture
     assert {one.metric.name for one in _samples(history)} >= {"size.kernel", "size.compressed"}
     assert main(["perf", CELL, "--only", "size", "--forget"]) == 0
     assert len(_samples(history, "size.kernel")) == 1
+
+
+def _shown_in(table: object) -> list[str]:
+    """A table's lines, with one space between words."""
+    (out := Console(file=StringIO(), width=160)).print(table)
+    assert isinstance(out.file, StringIO)
+    return [" ".join(line.split()) for line in out.file.getvalue().splitlines()]
+
+
+def test_a_metric_is_one_line_and_its_samples_are_shown_on_demand() -> None:
+    taken = [record(value=seconds, subject="hello") for seconds in (0.5, 0.2, 0.3, 0.25, 0.4)]
+    taken.append(record(value=3.0, subject="redis", spread=2.0))
+    _, _, *rows = _shown_in(_table(taken, each=False))
+    assert rows == [
+        "boot.seconds 300 ms 200 ms to 500 ms 5 hello",
+        "boot.seconds 3 s 2 s wide 1 redis",
+    ]
+    _, _, *rows = _shown_in(_table(taken, each=True))
+    assert [row.split()[1] for row in rows] == ["500", "200", "300", "250", "400", "3"]
 
 
 def test_what_can_be_measured_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,10 +34,10 @@ def test_expected_failures_are_not_counted_as_failures(
     monkeypatch.setattr(tally, "EVERY_SECONDS", 0.0)
     (tmp_path / "test_endings.py").write_text(ENDINGS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    words = ["-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(tmp_path), "-c", f"{tmp_path}/pytest.ini"]
-    assert pytest.main([*words, str(tmp_path)], plugins=[Told()]) == pytest.ExitCode.TESTS_FAILED
+    words = ["-p", "no:cacheprovider", "-p", "no:xdist", "-c", f"{tmp_path}/pytest.ini", str(tmp_path)]
+    assert pytest.main(words, plugins=[Told()]) == pytest.ExitCode.TESTS_FAILED
     lines = [line for line in capsys.readouterr().out.splitlines() if " run: " in line]
     assert lines[-1].startswith(
-        "8 of 9 run: 2 failed as expected, 1 passed, 1 hung as expected, 1 flaky, 1 failed, 1 passed unexpectedly, "
-        "1 skipped; about "
+        "8 of 9 run: 2 failed as expected, 1 passed, 1 hung as expected, 1 flaky, 1 failed, "
+        "1 passed unexpectedly, 1 skipped; about "
     )

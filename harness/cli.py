@@ -58,12 +58,22 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
         raise HarnessError(f"There is no command {words[0]!r}.", did_you_mean(words[0], commands.COMMANDS))
     cut = words.index("--") if "--" in words else len(words)
     top = parser(words[0] if words and words[0] in commands.COMMANDS else None)
-    chosen = top.parse_args(words[:cut])
+    chosen, left = top.parse_known_args(words[:cut])
+    if left and (unknown := _taken_too(left, chosen)):
+        top.error(f"unrecognized arguments: {' '.join(unknown)}")
     rest = list(words[cut + 1 :])
     if rest and not hasattr(chosen, "command"):
         top.error(f"this command runs no other: {' '.join(rest)}")
     chosen.command = rest
     return chosen
+
+
+def _taken_too(left: list[str], chosen: argparse.Namespace) -> list[str]:
+    """Give words after options to the list that `more` names, for argparse ends one at an option; what is left."""
+    if not hasattr(chosen, "more"):
+        return left
+    getattr(chosen, chosen.more).extend(word for word in left if not word.startswith("-"))
+    return [word for word in left if word.startswith("-")]
 
 
 def _version() -> str:

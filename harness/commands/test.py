@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", metavar="URL", help="where verdicts are kept (default: the user's own)")
     parser.add_argument("--forget", action="store_true", help="keep no verdicts")
     parser.add_argument("--json", action="store_true", help="print verdicts as JSON, one a line")
+    parser.set_defaults(more="test")
     add_kernel_files(parser)
 
 
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = screen()
     worst = 0
     with subscribed(Progress()):
-        asked = [(cell, program) for cell in cells for program in _chosen(lab, cell, arguments.test)]
+        asked = [(cell, program) for cell in cells for program in chosen(lab, cell, arguments.test)]
     run_name = evidence.run_name()
     verdicts, writer = Verdicts(lab, run_name), None if arguments.forget else Writer(arguments.history)
     for cell, program in asked:
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     return worst
 
 
-def _chosen(lab: Lab, cell: Cell, names: Sequence[str]) -> list[Program]:
+def chosen(lab: Lab, cell: Cell, names: Sequence[str]) -> list[Program]:
     """The tests of those names and patterns, in their order, each once; all where none is named.
 
     Raises `CellError` with the nearest names where one of them is no test's.

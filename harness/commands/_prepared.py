@@ -66,7 +66,7 @@ def _of_command(words: Sequence[str], checkout: Path | None, arch: str | None) -
     asked = cli.parsed(words)
     asked.osv_root = asked.osv_root or checkout
     lab = lab_of(asked, arch) if hasattr(asked, "kernel_file") else Lab(asked.osv_root, arch=arch)
-    if words[0] not in ("test", "boot", "app", "perf"):
+    if words[0] not in ("test", "tests", "boot", "app", "perf"):
         return Asked(lab)
     named = getattr(asked, "cell", None) or ["qemu-rofs"]
     cells = [lab.cell(text) for text in ([named] if isinstance(named, str) else named)]

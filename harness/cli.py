@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -60,6 +61,7 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     top = parser(words[0] if words and words[0] in commands.COMMANDS else None)
     chosen, left = top.parse_known_args(words[:cut])
     if left and (unknown := _taken_too(left, chosen)):
+        _check_command_is_marked(words[:cut], unknown, chosen)
         top.error(f"unrecognized arguments: {' '.join(unknown)}")
     rest = list(words[cut + 1 :])
     if rest and not hasattr(chosen, "command"):
@@ -74,6 +76,17 @@ def _taken_too(left: list[str], chosen: argparse.Namespace) -> list[str]:
         return left
     getattr(chosen, chosen.more).extend(word for word in left if not word.startswith("-"))
     return [word for word in left if word.startswith("-")]
+
+
+def _check_command_is_marked(words: Sequence[str], left: list[str], chosen: argparse.Namespace) -> None:
+    """Raise `HarnessError` with the line as it should be, where the words of a command stand before ` -- `."""
+    if not hasattr(chosen, "command") or left[0].startswith("-"):
+        return
+    own = list(words)
+    for word in reversed(left):
+        del own[len(own) - 1 - own[::-1].index(word)]
+    right = shlex.join(["osv-harness", *own, "--", *left])
+    raise HarnessError(f"The command to run, {shlex.join(left)}, follows ` -- `.", f"Write: {right}")
 
 
 def _version() -> str:

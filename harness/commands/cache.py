@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("ls", help="list artefacts, least recently used first").set_defaults(act=_list)
     gc = actions.add_parser("gc", help="remove the least recently used artefacts")
     gc.add_argument("--limit", default="20G", metavar="SIZE", help="what may remain: 10G, 500M (default: 20G)")
+    gc.add_argument("--yes", action="store_true", help="a --limit without a unit means bytes")
     gc.set_defaults(act=_collect)
 
 
@@ -55,7 +56,13 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _collect(arguments: argparse.Namespace) -> None:
-    removed = Cache().gc(size(arguments.limit))
+    limit = size(arguments.limit)
+    if limit and arguments.limit.strip()[-1].isdigit() and not arguments.yes:
+        raise HarnessError(
+            f"--limit {arguments.limit} is {shown(limit)}, for it has no unit: nothing was removed.",
+            f"Write --limit {arguments.limit}G, or add --yes if bytes are meant.",
+        )
+    removed = Cache().gc(limit)
     screen().print(_total(removed, "removed"))
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from rich.console import Console
 
+from harness.commands._patterns import check_matches
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
@@ -42,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     out = screen()
     with History(arguments.history) as history:
         every_sample = list(history.samples())
+        check_matches([arguments.cell], (one.cell for one in every_sample), "cell")
+        check_matches([arguments.metric], (one.metric.name for one in every_sample), "metric")
         samples = [one for one in every_sample if _asked_for(one, arguments)]
         if arguments.confirm:
             suspects = unconfirmed(samples, history.documents(KIND))

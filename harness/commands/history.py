@@ -12,6 +12,7 @@ from typing import IO
 from rich.table import Table
 from rich.text import Text
 
+from harness.commands._patterns import check_matches
 from harness.commands._screen import screen, table
 from harness.console.transcript import printable
 from harness.errors import HarnessError
@@ -55,6 +56,9 @@ def _show(arguments: argparse.Namespace) -> None:
         raise HarnessError(f"--last {arguments.last} shows nothing.", "Give a number from 1.")
     with History(arguments.history) as history:
         samples = history.samples(metric=arguments.metric, cell=arguments.cell, last=arguments.last)
+        every = [] if samples else history.samples()
+    check_matches(arguments.cell and [arguments.cell], (one.cell for one in every), "cell")
+    check_matches(arguments.metric and [arguments.metric], (one.metric.name for one in every), "metric")
     rows = table("commit", "metric", "cell", "subject", "value", "unit", "taken")
     for sample in samples:
         _add_row(

@@ -16,7 +16,7 @@ from harness.commands._screen import screen, table
 from harness.errors import CellError, HarnessError
 from harness.host import Host
 from harness.hypervisors import driven
-from harness.matrix import NAME_AXES, Matrix, did_you_mean
+from harness.matrix import NAME_AXES, Matrix, did_you_mean, nearest
 
 GITHUB_LIMIT = 256
 """Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
@@ -72,14 +72,16 @@ def _matching(matrix: Matrix, kernel: str, pattern: str) -> list[Cell]:
     name, *options = rest.split("+")
     if unknown := [option for option in options if option not in matrix.options]:
         raise CellError(f"There is no option {unknown[0]!r}.", did_you_mean(unknown[0], matrix.options))
-    cells = matrix.cells(prefix or kernel, tuple(options))
+    cells = list(matrix.cells(prefix or kernel, tuple(options)))
     suffix = "".join(f"+{option}" for option in sorted(set(options)))
     found = [
         cell for cell in cells
         if any(fnmatchcase(known, name + suffix) for known in (matrix.short(cell), str(cell).partition(":")[2]))
     ]  # fmt: skip
     if not found:
-        raise CellError(f"No cell matches {pattern!r}.", "`osv-harness matrix` shows what there is.")
+        near = nearest(name.replace("*", ""), [matrix.short(cell) for cell in cells if not cell.options])
+        offer = f"Did you mean {' or '.join(near)}?" if near else "`osv-harness matrix` shows what there is."
+        raise CellError(f"No cell matches {pattern!r}.", offer)
     return found
 
 

@@ -47,6 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
             cell = lab.cell(name)
             screen().print(f"{cell}: {', '.join(suite.names(cell))}", markup=False)
         return 0
+    for name in arguments.cell:
+        for only in arguments.only or ():
+            suite.check(lab.cell(name), only)
     if arguments.farm:
         return _measure_on_farm(lab, arguments)
     if not arguments.at:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.commands._patterns import check_matches
 from harness.commands._screen import PIPED_WIDTH, screen
 from harness.errors import HarnessError
 from harness.history.store import History
@@ -66,9 +67,13 @@ def _told(arguments: argparse.Namespace) -> Told:
         return not arguments.cell or any(fnmatchcase(cell, pattern) for pattern in arguments.cell)
 
     with History(arguments.history) as history:
-        samples = [sample for sample in history.samples(since=since) if wanted(sample.cell)]
-        judged = [judged for judged in history.judged(since=since) if wanted(judged.cell)]
-        documents = [document for document in history.documents(since=since) if wanted(document.cell)]
+        samples, judged = history.samples(since=since), history.judged(since=since)
+        documents = history.documents(since=since)
+    cells = {one.cell for one in samples} | {one.cell for one in judged} | {one.cell for one in documents}
+    check_matches(arguments.cell, cells, f"cell since {arguments.since}" if arguments.since else "cell")
+    samples = [one for one in samples if wanted(one.cell)]
+    judged = [one for one in judged if wanted(one.cell)]
+    documents = [one for one in documents if wanted(one.cell)]
     return Told(samples, judged, documents, standing(samples, documents))
 
 

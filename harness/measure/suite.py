@@ -14,6 +14,7 @@ from harness.lab import Lab
 from harness.launch import launch_of
 from harness.matrix import did_you_mean
 from harness.measure import Document, Sample, boot, memory, printed, size, throughput
+from harness.measure.metrics import check as check_metric
 from harness.measure.taking import Taker
 from harness.verdict import Outcome
 
@@ -69,7 +70,8 @@ def names(cell: Cell) -> list[str]:
 
 
 def measuring(metric: str, cell: Cell) -> str:
-    """The name of the measurement that takes a metric. Raises `CellError` if none does."""
+    """The name of the measurement that takes a metric. Raises `CellError` with the nearest if none does."""
+    check_metric(metric, cell)
     group, _, rest = metric.partition(".")
     by_group = {"size": "size", "memory": "memory", "app": f"app-{rest.partition('.')[0]}"}
     if metric == "memory.used":
@@ -87,6 +89,17 @@ def measuring(metric: str, cell: Cell) -> str:
     raise CellError(f"No measurement of {cell} takes {metric}.", "`osv-harness perf --list CELL` names them.")
 
 
+def check(cell: Cell, name: str) -> None:
+    """Raise `CellError` with the nearest names if the cell has no such measurement here."""
+    if in_lab() and name not in TAKEN_IN_A_LAB:
+        raise CellError(
+            f"{name} is not measured in a lab: the clock of an emulation says nothing of a kernel.",
+            f"Measure it outside; here there are {', '.join(TAKEN_IN_A_LAB)}.",
+        )
+    if name not in names(cell):
+        raise CellError(f"Nothing named {name} is measured of {cell}.", did_you_mean(name, names(cell)))
+
+
 def prepare(
     lab: Lab, cell: Cell, name: str, duration: float | None = None, boots: int | None = None,
     metrics: Iterable[str] = (),
@@ -98,22 +111,16 @@ def prepare(
     Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement, or if this host can't
     run the cell: its size can be measured all the same.
     """
-    if in_lab() and name not in TAKEN_IN_A_LAB:
-        raise CellError(
-            f"{name} is not measured in a lab: the clock of an emulation says nothing of a kernel.",
-            f"Measure it outside; here there are {', '.join(TAKEN_IN_A_LAB)}.",
-        )
+    check(cell, name)
     if name != "size":
         lab.check_runs(cell)
     if name in KERNEL:
         program = apps.app(SMALLEST, cell)
         return _of_kernel(Taker(lab, image_of(lab, cell, program)), program, name, boots)
     for benchmark in printed.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
-        if benchmark.program.name == name and name in names(cell):
+        if benchmark.program.name == name:
             taker = Taker(lab, lab.image(cell))
             return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))
-    if name not in names(cell):
-        raise CellError(f"Nothing named {name} is measured of {cell}.", did_you_mean(name, names(cell)))
     app = apps.app(name.removeprefix("app-"), cell)
     taker = Taker(lab, image_of(lab, cell, app))
     named = [load for load in app.loads if any(one.startswith(f"app.{app.name}.{load}.") for one in metrics)]

@@ -153,8 +153,12 @@ def test_the_cache_is_listed_and_emptied(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["cache", "gc", "--limit", "100K"]) == 0
     assert capsys.readouterr().out == "1 artefact, 64 KiB removed\n"
     assert [entry.kind for entry in cache.entries()] == ["thing"]
-    assert main(["cache", "gc", "--limit", "0"]) == 0
+    assert main(["cache", "gc", "--limit", "10"]) == 2
+    assert "--limit 10G, or add --yes" in capsys.readouterr().err
+    assert [entry.kind for entry in cache.entries()] == ["thing"]
+    assert main(["cache", "gc", "--limit", "10", "--yes"]) == 0
     assert cache.entries() == []
+    assert main(["cache", "gc", "--limit", "0"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -185,6 +189,12 @@ def test_sizes_for_people(count: int, text: str) -> None:
         (["boot", "linux:qemu-rofs", "--cpus", "0", "--", "true"], "from 1 on"),
         (["app", "run", "hello", "--duration", "0"], "above 0"),
         (["perf", "qemu-ramfs", "--duration", "nan"], "above 0"),
+        (["perf", "linux:qemu-rofs", "linux:qemu-ramfs", "--only", "size", "--only", "boot-csot"], "boot-cost"),
+        (["matrix", "qemu-rosf*"], "qemu-rofs"),
+        (["boot", "linux:qemu-rofs", "sh", "-c", "exit 3", "--cpus", "2"],
+         "osv-harness boot linux:qemu-rofs --cpus 2 -- sh -c 'exit 3'"),
+        (["lab", "test", "qemu-rofs"], "osv-harness lab -- test qemu-rofs"),
+        (["boot", "linux:qemu-rofs", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )  # fmt: skip
 def test_a_slip_of_the_command_line_is_said_at_once(

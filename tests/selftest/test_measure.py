@@ -274,7 +274,12 @@ def test_every_metric_of_a_measurement_is_taken_by_it(lab: Lab) -> None:
     for name in ("boot-cost", "boot-wall"):
         for sample in suite.prepare(lab, cell, name, boots=1).take().samples:
             assert suite.measuring(sample.metric.name, cell) == name
-    assert suite.measuring("app.nginx.wrk.throughput", cell) == "app-nginx"
+    assert suite.measuring("app.nginx.most.throughput", cell) == "app-nginx"
+    with pytest.raises(HarnessError) as caught:
+        suite.measuring("boot.instructons", cell)
+    assert "boot.instructions" in caught.value.cure
+    with pytest.raises(HarnessError, match="No measurement"):
+        suite.measuring("boot.instructions.nowhere", cell)
     with pytest.raises(HarnessError, match="No measurement"):
         suite.measuring("no.such", cell)
     with pytest.raises(HarnessError, match="No measurement"):

@@ -15,9 +15,12 @@ from rich.console import Console
 
 from harness.cli import main
 from harness.commands.perf import _table
+from harness.errors import HarnessError
 from harness.history.store import History
 from harness.lab import Lab
+from harness.machine import Image
 from harness.measure import Better, Document, Metric, Sample, Version, suite
+from harness.measure.taking import Taker
 from harness.regress import sides
 from harness.regress.standing import KIND, standing, unconfirmed
 
@@ -138,7 +141,7 @@ def test_noise_is_no_change(lab: Lab) -> None:
     [
         (["v1", "v2", "--cell", CELL], "no side of a comparison"),
         ([CELL, CELL, "--cell", CELL, "--metric", "boot.instructons"], "No measurement"),
-        ([CELL, CELL, "--cell", CELL, "--metric", "boot.instructions.nowhere"], "Nothing measured"),
+        ([CELL, CELL, "--cell", CELL, "--metric", "boot.instructions.nowhere"], "No measurement"),
         ([CELL, "+nonsense", "--cell", CELL], "nonsense"),
         ([CELL, CELL, "--cell", CELL, "--pairs", "0"], "at least one pair"),
     ],
@@ -147,6 +150,23 @@ def test_mistakes_are_told(history: Path, capsys: pytest.CaptureFixture[str], wo
     assert main(["compare", *words]) == 2
     told = capsys.readouterr().err
     assert said in told and "Traceback" not in told
+
+
+def test_a_metric_that_no_run_gives_is_told(lab: Lab) -> None:
+    cell, tries = lab.cell(CELL), []
+    taker = Taker(lab, Image(cell, Path("none"), "", "digest", facts={"kernel": "6.1"}))
+
+    def side(name: str) -> sides.Side:
+        def take() -> suite.Measured:
+            tries.append(name)
+            return suite.Measured([])
+
+        silent = suite.Measurement("size", taker, take)
+        return sides.Side(name, cell, {"size": silent})
+
+    with pytest.raises(HarnessError, match=r"Nothing measured size\.kernel"):
+        sides.compare(side("A"), side("B"), ["size.kernel"], 2, 0.01, lambda measured: None, random.Random(1))
+    assert sorted(tries) == ["A"] * sides.TRIES + ["B"] * sides.TRIES
 
 
 def _series(values: list[float], exact: bool, sample: Sample) -> list[Sample]:

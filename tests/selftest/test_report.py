@@ -337,6 +337,12 @@ def test_the_command_can_be_asked_for_less(tmp_path: Path, capsys: pytest.Captur
     assert main([*common, "--since", "2999-01-01"]) == 0
     assert "nothing to report" in capsys.readouterr().out
     assert main([*common, "--since", "yesterday"]) == 2
+    capsys.readouterr()
+    for words in (common, ["findings", "--history", where], ["history", "show", "--history", where]):
+        assert main([*words, "--cell", "x86_64-qemu-rofs"]) == 2
+        assert "linux:x86_64-qemu-rofs-all" in capsys.readouterr().err
+    assert main(["findings", "--history", where, "--metric", "boot.instructons"]) == 2
+    assert "boot.instructions" in capsys.readouterr().err
     assert main([*common, "--screenshots", str(tmp_path)]) == 2
     assert main(["report", "--history", where, "--output", str(tmp_path / "no" / "page.html")]) == 2
 

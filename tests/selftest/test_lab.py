@@ -228,7 +228,7 @@ from harness.host import Host
 from harness.inside import recorded
 
 kvm = Host().proof("aarch64", "kvm")
-specs = [module.__spec__ for module in sys.modules.values() if module.__spec__]
+specs = [spec for module in sys.modules.values() if (spec := getattr(module, "__spec__", None))]
 pure = [spec for spec in specs if (spec.origin or "").endswith(".py")]
 interrupts = Path("/proc/interrupts").read_text()
 Path("found.json").write_text(json.dumps({

@@ -152,9 +152,11 @@ def test_mistakes_are_told(history: Path, capsys: pytest.CaptureFixture[str], wo
     assert said in told and "Traceback" not in told
 
 
-def test_a_metric_that_no_run_gives_is_told(lab: Lab) -> None:
+def test_a_metric_that_no_run_gives_is_told(lab: Lab, tmp_path: Path) -> None:
     cell, tries = lab.cell(CELL), []
-    taker = Taker(lab, Image(cell, Path("none"), "", "digest", facts={"kernel": "6.1"}))
+    (kernel := tmp_path / "kernel").touch()
+    facts = {"kernel": "6.1", "linux-image-6.1": "6.1-1"}
+    taker = Taker(lab, Image(cell, kernel, "", "digest", facts=facts))
 
     def side(name: str) -> sides.Side:
         def take() -> suite.Measured:

@@ -15,6 +15,9 @@ from tox.report import HandledError
 from tox.session.state import State
 from tox.tox_env.api import ToxEnv
 
+# Progress goes to standard error, which tox would show in red, as if something were wrong.
+os.environ.setdefault("TOX_STDERR_COLOR", "RESET")
+
 SUITES = {"apps": "tests/apps", "perf": "tests/perf"}
 """What a suffix of an environment's name runs; without one it is tests/unit."""
 

@@ -2,11 +2,16 @@
 
 import configparser
 import os
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
+from io import StringIO
 from pathlib import Path
 
+import pexpect
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -63,6 +68,71 @@ def test_a_name_that_tox_can_not_have_says_how_to_write_it(tox: str, tmp_path: P
     assert done.returncode != 0
     assert "qemu-rofs-hide_symbols" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+RED = "\x1b[31m"
+SLOW = """
+import sys, time, pytest
+
+@pytest.fixture
+def guest():
+    yield
+    time.sleep(1.5)
+    print("the guest is gone", flush=True)
+
+def test_done():
+    pass
+
+def test_long(guest):
+    print("progress is made", file=sys.stderr, flush=True)
+    print("the test sleeps", flush=True)
+    time.sleep(300)
+"""
+
+
+def _asked(tox: str, work: Path, words: list[str], command: str) -> list[str]:
+    """A tox that runs a command of ours as an environment's, without installing anything for it."""
+    given = {"commands_pre": "", "allowlist_externals": sys.executable, "commands": f"{sys.executable} {command}"}
+    name = f"testenv:{words[words.index('-e') + 1]}"
+    overrides = [word for key, value in given.items() for word in ("-x", f"{name}.{key}={value}")]
+    return [tox, "run", "--workdir", str(work), *overrides, *words]
+
+
+def _environment() -> dict[str, str]:
+    """The tests' own, less what would be told to tox or to another pytest."""
+    settings = ("TOX", "PYTEST", "OSV_ROOT", "FORCE_COLOR", "NO_COLOR")
+    return {key: value for key, value in os.environ.items() if not key.startswith(settings)} | {"TERM": "xterm"}
+
+
+def test_ctrl_c_in_tox_leaves_pytest_its_summary_and_progress_is_not_red(tox: str, tmp_path: Path) -> None:
+    (tmp_path / "test_slow.py").write_text(SLOW)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+    session = f"-m pytest -s -c {tmp_path}/pytest.ini {tmp_path}"
+    program, *words = _asked(tox, tmp_path / "work", ["-e", "qemu-rofs"], session)
+    shown = StringIO()
+    with pexpect.spawn(program, words, cwd=ROOT, env=_environment(), timeout=120, encoding="utf-8") as terminal:
+        terminal.logfile_read = shown
+        terminal.expect("the test sleeps")
+        terminal.sendintr()
+        terminal.expect("the guest is gone")
+        terminal.expect(r"1 passed[^\n]* in ")
+        terminal.expect(pexpect.EOF)
+    assert terminal.exitstatus
+    assert "progress is made" in shown.getvalue() and RED in shown.getvalue()
+    assert not re.search(f"{re.escape(RED)}[^\n]*progress is made", shown.getvalue())
+
+
+@pytest.mark.parametrize(("status", "told"), [(0, ""), (1, "qemu is lacking")])
+def test_the_doctor_of_ready_speaks_of_what_is_lacking_alone(
+    tox: str, tmp_path: Path, status: int, told: str
+) -> None:
+    (line,) = [line for line in (ROOT / "ready").read_text().splitlines() if line.startswith("tox run ")]
+    (tmp_path / "doctor.py").write_text(f"print({told!r}, end='')\nraise SystemExit({status})\n")
+    asked = _asked(tox, tmp_path / "work", shlex.split(line)[2:], str(tmp_path / "doctor.py"))
+    done = subprocess.run(asked, cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "congratulations" not in done.stdout + done.stderr
+    assert told in done.stdout if told else not done.stdout.strip()
 
 
 def test_every_package_that_is_asked_for_is_held_to_a_version() -> None:

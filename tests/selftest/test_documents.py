@@ -13,6 +13,7 @@ import pytest
 from harness import apps, cli
 from harness.cell import Cell
 from harness.errors import HarnessError
+from harness.host.needs import NEEDS, TESTS
 from harness.lab import Lab
 from harness.matrix import Matrix
 from harness.measure.suite import names as measurements
@@ -104,6 +105,15 @@ def test_a_session_of_pytest_has_tests_and_options(document: str, line: str, opt
             lab.cell(words[index + 1])
         if word == "--set":
             assert words[index + 1] in lab.matrix.sets
+
+
+def test_the_readme_names_what_the_own_tests_install() -> None:
+    """None of it is wanted for a cell's tests."""
+    rows = [row for row in NEEDS.values() if row.required_for == TESTS]
+    packages = {package for row in rows for package in row.packages} - {"util-linux"}  # which every Debian has
+    assert {"chromium", "postgresql"} <= packages
+    text = (ROOT / "README.md").read_text()
+    assert not [package for package in packages if package not in text]
 
 
 def test_nothing_of_documents_is_left_unchecked() -> None:

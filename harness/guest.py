@@ -21,7 +21,7 @@ from harness.observation import Activity
 from harness.patience import times_of
 
 SAMPLES, SAMPLE_SECONDS = 30, 0.02
-SETTLED_SECONDS, REST_SECONDS = 0.2, 0.5
+SETTLED_SECONDS, REST_SECONDS = 0.2, 1.0
 SPIN_BYTES = 64  # to either side
 WATCHED_AGAIN = 2
 MOST = 2 / 3  # of the looks at a vCPU; a loop of real work, the body of a checksum even, has less in one place

@@ -1,14 +1,18 @@
 """Show the changes in the history that the statistics stand behind; with --confirm, rerun the suspects first."""
 
-import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
+from typing import Annotated
 from uuid import uuid4
 
 from rich.console import Console
 
+from harness.commands import _completion as complete
+from harness.commands._command import declare, option
+from harness.commands._options import AsJson, Common, HistoryUrl
 from harness.commands._patterns import check_matches
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
@@ -25,20 +29,37 @@ LEAST = 0.01
 """Percent: an exact number tells every change, and no kernel's size stays the same from commit to commit."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(Common):
     """Which, and whether to rerun."""
-    parser.add_argument("--cell", metavar="PATTERN", default="*", help="only these cells: 'osv:*-rofs-*'")
-    parser.add_argument("--metric", metavar="PATTERN", default="*", help="only these metrics: 'boot.*'")
-    parser.add_argument(
-        "--least", type=float, default=LEAST, metavar="PERCENT", help=f"no smaller changes (default: {LEAST:g})"
-    )
-    parser.add_argument("--parts", action="store_true", help="phases, sections and folders too, not wholes alone")
-    parser.add_argument("--confirm", action="store_true", help="rerun what is suspect and was never rerun")
-    parser.add_argument("--history", metavar="URL", help="which (default: the user's own)")
-    parser.add_argument("--json", action="store_true", help="print findings as JSON, one a line")
+
+    cell: Annotated[
+        str,
+        option(
+            "--cell", metavar="PATTERN", default="*", show_default=False, shell_complete=complete.full_cells,
+            help="only these cells: 'osv:*-rofs-*'",
+        ),
+    ]  # fmt: skip
+    metric: Annotated[
+        str,
+        option(
+            "--metric", metavar="PATTERN", default="*", show_default=False, shell_complete=complete.metrics,
+            help="only these metrics: 'boot.*'",
+        ),
+    ]  # fmt: skip
+    least: Annotated[
+        float, option("--least", type=float, default=LEAST, metavar="PERCENT", help="no smaller changes")
+    ]
+    parts: Annotated[
+        bool, option("--parts", is_flag=True, help="phases, sections and folders too, not wholes alone")
+    ]
+    confirm: Annotated[bool, option("--confirm", is_flag=True, help="rerun what is suspect and was never rerun")]
+    history: HistoryUrl
+    json: AsJson
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Show them; 1 if any is for the worse."""
     out = screen()
     with History(arguments.history) as history:
@@ -66,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     return int(any(one.worse for one in shown_ones.values()))
 
 
-def _asked_for(one: Sample | Finding, arguments: argparse.Namespace) -> bool:
+def _asked_for(one: Sample | Finding, arguments: Arguments) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
 
 

@@ -40,7 +40,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # Linux's own lines
         (rf"WARNING: (?:CPU: \d+ )?(?:PID: \d+ )?(?:Comm: .+? )?at ({_FILE}):\d+ ([\w.]+){_OFFSET}.*",
          r"WARNING in \2 (\1)", False),
-        (rf"WARNING: ({_FILE}):\d+ at ([\w.]+){_OFFSET}.*", r"WARNING in \2 (\1)", False),
+        (rf"WARNING: (?:\[.*\] )?({_FILE}):\d+ at ([\w.]+){_OFFSET}.*", r"WARNING in \2 (\1)", False),
         (r"(?:watchdog: )?(?:BUG: )?soft lockup - CPU.*", "BUG: soft lockup", False),
         (r"(?:watchdog: )?(?:Watchdog detected hard LOCKUP on cpu|CPU\d+: Watchdog detected hard LOCKUP).*",
          "hard LOCKUP", False),

@@ -23,7 +23,7 @@ from harness.machine import Image, Machine
 from harness.observation import Activity, Observation
 from harness.programs import Program, Run, conclude, failed_to_run, unprinted
 from harness.programs.linux_agent import Agent
-from harness.programs.linux_faults import Faults, FaultWatch
+from harness.programs.linux_faults import Faults, FaultWatch, place_of
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
 
@@ -187,6 +187,7 @@ class LinuxRunner:
             clean_end=proven and alive,
             ending=ending,
             faults=faults.of_kernel,
+            fault=place_of(faults.of_kernel[0].text, agent.log.shown().splitlines()) if faults.of_kernel else "",
             printed_faults=faults.printed,
             host_effect=guest.host.disturbance(watch.first_at) if faults.of_kernel else "",
             activity=activity,

@@ -8,8 +8,10 @@ neither a reset nor a power-off follows a panic. Source: Linux, kernel/panic.c (
 (vprintk_emit).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import dropwhile, islice
 
 from harness.console.monitor import Match
 from harness.guest import Guest
@@ -20,6 +22,11 @@ ANSWER_SECONDS = 5.0
 """Of the guest's own time. The agent only has to write one record, without a fork."""
 
 
+WHERE = re.compile(r"\b(?:RIP: (?:0010:)?|pc : |PC is at )([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
+"""The function in which a kernel met its fault. Source: arch/x86/kernel/dumpstack.c (show_ip),
+arch/arm64/kernel/process.c (__show_regs)."""
+MOST_REGISTERS = 40
+"""Lines from a fault's first to that with its registers."""
 MOST_PRINTED = 20
 """Lines of a program that are told; one may print any number."""
 
@@ -110,6 +117,17 @@ class FaultWatch:
 
     def _looks_like_faults(self, first: int, last: int | None) -> list[Match]:
         return [match for match in self._guest.monitor.matches[first:last] if match.kind in ("fault", "watchdog")]
+
+
+def place_of(fault: str, lines: Iterable[str]) -> str:
+    """Where the kernel met a fault, in words, by the registers that it shows after the fault's line.
+
+    Empty where that line names the function itself, or the lines name none.
+    """
+    if "WARNING: " in fault:
+        return ""
+    following = islice(dropwhile(lambda line: fault not in line, lines), MOST_REGISTERS)
+    return next((f"in {found[1]}" for line in following if (found := WHERE.search(line))), "")
 
 
 def _told(match: Match, told: Iterable[str]) -> bool:

@@ -41,7 +41,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"WARNING: (?:CPU: \d+ )?(?:PID: \d+ )?(?:Comm: .+? )?at ({_FILE}):\d+ ([\w.]+){_OFFSET}.*",
          r"WARNING in \2 (\1)", False),
         (rf"WARNING: (?:\[.*\] )?({_FILE}):\d+ at ([\w.]+){_OFFSET}.*", r"WARNING in \2 (\1)", False),
-        (r"(?:watchdog: )?(?:BUG: )?soft lockup - CPU.*", "BUG: soft lockup", False),
+        (rf"WARNING: (?:\[.*\] )?({_FILE}):\d+ at (?:0x)?[0-9a-f]+, .*", r"WARNING in \1", False),
+        (r"(?:NMI )?(?:watchdog: )?(?:BUG: )?soft lockup - CPU.*", "BUG: soft lockup", False),
         (r"(?:watchdog: )?(?:Watchdog detected hard LOCKUP on cpu|CPU\d+: Watchdog detected hard LOCKUP).*",
          "hard LOCKUP", False),
         (r"CPU \d+ self-detected hard LOCKUP.*", "hard LOCKUP", False),
@@ -49,7 +50,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
          r"\1 detected \2stall", False),
         (r"(\w+ kthread (?:starved|timer wakeup didn.t happen)) for .*", r"\1", False),
         (r"BUG: workqueue lockup.*", "BUG: workqueue lockup", False),
-        (r"INFO: task (.+?):\d+ (blocked|can.t die).*", r"INFO: task \1 \2", False),
+        (r"INFO: task (.+?)[-./:\d]*:\d+ (blocked|can.t die).*", r"INFO: task \1 \2", False),
+        (r"(?<=\w)\.(?:cold|isra|part|constprop|llvm)(?:\.\d+)*\b", "", False),
         (r"(?:: [0-9a-f]{1,16})? \[#\d+\].*", "", False),
         (r" \((?:Not tainted|Tainted:[^)]*)\)", "", False),
         (r"BUG: scheduling while atomic: .*", "BUG: scheduling while atomic", False),
@@ -83,7 +85,7 @@ def title(reason: str) -> str:
     """
     text = _SUFFIX.sub("", _CUT.sub("", reason[:MOST_READ]))
     text, place = _split(text)
-    text = _named(_PRINTK.sub("", _named(text), count=1)).strip()
+    text = _PRINTK.sub("", _named(text), count=1).strip()
     if (found := _ASSERTION.search(text)) and not _DIRECTIVE.fullmatch(found["what"]):
         # the source's own words, whose numbers are the same in every run
         where = f"in {found['function'].strip()} ({found['file']})"

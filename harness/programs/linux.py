@@ -187,7 +187,7 @@ class LinuxRunner:
             clean_end=proven and alive,
             ending=ending,
             faults=faults.of_kernel,
-            fault=place_of(faults.of_kernel[0].text, agent.log.shown().splitlines()) if faults.of_kernel else "",
+            fault=_place(faults, agent),
             printed_faults=faults.printed,
             host_effect=guest.host.disturbance(watch.first_at) if faults.of_kernel else "",
             activity=activity,
@@ -204,6 +204,12 @@ class LinuxRunner:
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())
         run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
         return replace(run, kernel_log=agent.log.shown())
+
+
+def _place(faults: Faults, agent: Agent) -> str:
+    """Where the first of the kernel's own faults was met; a watchdog's is wherever the clock found it."""
+    first = next((fault for fault in faults.of_kernel if fault.kind == "fault"), None)
+    return place_of(first.text, agent.log.shown().splitlines()) if first else ""
 
 
 def _shell_command(program: Program, serves: bool) -> str:

@@ -110,8 +110,10 @@ def test_what_is_not_the_kernels_time(text: str) -> None:
 @pytest.mark.parametrize(("lines", "place"), [
     (["Oops: 0002 [#1] SMP", "RIP: 0010:do_one+0x12/0x30", "RIP: 0010:late+0x1/0x2"], "in do_one"),
     (["Modules linked in: x", "pc : el1_fault+0x34/0x90 [some]", "lr : caller+0x10/0x20"], "in el1_fault"),
+    (["RIP: 0010:refcount_warn_saturate+0x1/0x2", "Call Trace:", " <TASK>", " ? old+0x1/0x2", " kref_put+0x1/0x2",
+      " drop_it+0x1/0x2", " outer+0x1/0x2"], "in drop_it"),
     (["RIP: 0033:0x7f1234", "RIP: 0033:main+0x1/0x2"], ""), (["Call Trace:"], ""),
-    (["x"] * 60 + ["RIP: f+0x1/0x2"], ""),
+    (["x"] * 99 + ["RIP: f+0x1/0x2"], ""),
 ])  # fmt: skip
 def test_where_the_kernel_met_it_is_told_by_its_registers(lines: list[str], place: str) -> None:
     log = KernelLog(LINUX)

@@ -53,33 +53,36 @@ class Modes:
         return np.asarray(weights[:, None] - scaled**2 / 2)
 
 
-def evidence(series: Array, places: tuple[int, int]) -> Evidence:
+def evidence(series: Array, places: tuple[int, int], missing: tuple[int, ...] = ()) -> Evidence:
     """For and against a step at each place, as in `noise`, with BIC's price of five numbers for the modes.
 
-    The series has a standard deviation of about 1. The modes are fitted first without a step; then again to the
-    series with the likeliest step taken out; and, lest they take the two sides of a great step for two modes, to
-    the series without the step that explains most of it.
+    The series has a standard deviation of about 1 without the points that are missing. The modes are fitted
+    first without a step; then again to the series with the likeliest step taken out; and, lest they take the two
+    sides of a great step for two modes, to the series without the step that explains most of it.
     """
-    quiet = _fitted(series)
-    deviation, places_of = float(series.std()), np.arange(*places)
-    with_steps = _profile(series, quiet, STEPS * deviation, places_of)
+    there = np.ones(len(series), dtype=bool)
+    there[list(missing)] = False
+    real, places_of = series[there], np.arange(*places)
+    quiet, deviation = _fitted(real), float(real.std())
+    with_steps = _profile(series, there, quiet, STEPS * deviation, places_of)
     modes, stepped = quiet, _over_steps(with_steps)
     for _ in range(2):
         place, step = np.unravel_index(int(with_steps.argmax()), with_steps.shape)
         after = np.arange(len(series)) >= places_of[place]
-        modes = modes.fitted(series - STEPS[step] * deviation * after, NARROWEST * deviation, 15)
-        with_steps = _profile(series, modes, STEPS * deviation, places_of)
+        left = (series - STEPS[step] * deviation * after)[there]
+        modes = modes.fitted(left, NARROWEST * deviation, 15)
+        with_steps = _profile(series, there, modes, STEPS * deviation, places_of)
         again = _over_steps(with_steps)
         if again.max() <= stepped.max():
             break
         stepped = np.maximum(stepped, again)
-    begins, size = _greatest(series, places_of)
-    left = series - size * (np.arange(len(series)) >= begins)
+    begins, size = _greatest(series, there, places_of)
+    left = (series - size * (np.arange(len(series)) >= begins))[there]
     if abs(size) > GREAT * float(left.std()):
         around = size + STEPS * _width(left)
-        stepped = np.maximum(stepped, _over_steps(_profile(series, _fitted(left), around, places_of)))
-    price = 2.5 * np.log(len(series))
-    return Evidence(np.array([float(quiet.logs(series).sum()) - price]), stepped[None, :] - price)
+        stepped = np.maximum(stepped, _over_steps(_profile(series, there, _fitted(left), around, places_of)))
+    price = 2.5 * np.log(len(real))
+    return Evidence(np.array([float(quiet.logs(real).sum()) - price]), stepped[None, :] - price)
 
 
 def _fitted(series: Array) -> Modes:
@@ -90,11 +93,13 @@ def _width(series: Array) -> float:
     return max(float(series.std()), NARROWEST)
 
 
-def _greatest(series: Array, places: NDArray[np.int64]) -> tuple[int, float]:
+def _greatest(series: Array, there: NDArray[np.bool_], places: NDArray[np.int64]) -> tuple[int, float]:
     """The step that explains most of the series by least squares: its place and size."""
-    sums = np.cumsum(series)[places - 1]
-    sizes = (series.sum() - sums) / (len(series) - places) - sums / places
-    best = int((sizes**2 * places * (len(series) - places)).argmax())
+    sums, counts = np.cumsum(series * there), np.cumsum(there)
+    before = np.maximum(counts[places - 1], 1)
+    after = np.maximum(counts[-1] - before, 1)
+    sizes = (sums[-1] - sums[places - 1]) / after - sums[places - 1] / before
+    best = int((sizes**2 * before * after).argmax())
     return int(places[best]), float(sizes[best])
 
 
@@ -118,9 +123,11 @@ def _starts(series: Array, floor: float) -> Iterator[Modes]:
     yield core.fitted(series, floor, 40)
 
 
-def _profile(series: Array, modes: Modes, steps: Array, places: NDArray[np.int64]) -> Array:
+def _profile(
+    series: Array, there: NDArray[np.bool_], modes: Modes, steps: Array, places: NDArray[np.int64]
+) -> Array:
     """Log likelihood and prior by place and step; `steps` are about where `STEPS` would be."""
-    before = modes.logs(series)
-    after = modes.logs(series[:, None] - steps)
+    before = modes.logs(series) * there
+    after = modes.logs(series[:, None] - steps) * there[:, None]
     gains = np.cumsum((after - before[:, None])[::-1], axis=0)[::-1]
     return np.asarray(before.sum() + gains[places] + PRIOR)

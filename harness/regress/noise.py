@@ -68,20 +68,23 @@ def whitenings(length: int, places: tuple[int, int]) -> tuple[Whitening, ...]:
     return tuple(made)
 
 
-def evidence(series: Array, places: tuple[int, int], known: tuple[int, ...] = ()) -> Evidence:
-    """For and against a step at each place, beside the steps already known.
+def evidence(
+    series: Array, places: tuple[int, int], known: tuple[int, ...] = (), missing: tuple[int, ...] = ()
+) -> Evidence:
+    """For and against a step at each place, beside the steps already known, without the points that are missing.
 
     The mean, the noise's size and the known steps have flat priors and a new step a normal one; all are averaged
     over in closed form (Zellner 1971); so the noise's own correlation and drift weigh as much as they are likely.
+    A missing point has a flat prior, too, which is the same as if it had not been measured.
     """
-    freedom = (len(series) - 1 - len(known)) / 2
+    freedom = (len(series) - 1 - len(known) - len(missing)) / 2
     # flat priors are taken to be about as wide as one measurement tells, as in BIC
     common = gammaln(freedom) - freedom * np.log(np.pi) - np.log(np.sqrt(32) * np.pi)
     quiet, stepped = [], []
     for noise in whitenings(len(series), places):
         rest, steps, squares, constant = noise.whiten @ series, noise.steps, noise.squares, noise.constant
-        if known:
-            basis, scales = np.linalg.qr(steps[:, [place - places[0] for place in known]])
+        if known or missing:
+            basis, scales = np.linalg.qr(_columns(noise, places, known, missing))
             rest = rest - basis @ (basis.T @ rest)
             steps = steps - basis @ (basis.T @ steps)
             squares = (steps**2).sum(axis=0)
@@ -103,18 +106,25 @@ def _averaged(explained: Array, squares: Array, size: float, freedom: float) -> 
     return np.asarray(np.logaddexp.reduce(logs))
 
 
-def sizes(series: Array, places: tuple[int, int], steps: tuple[int, ...]) -> tuple[Array, Array]:
+def _columns(noise: Whitening, places: tuple[int, int], steps: tuple[int, ...], missing: tuple[int, ...]) -> Array:
+    """What is fitted beside the mean: a column for each step, and one for each missing point alone."""
+    return np.hstack([noise.steps[:, [place - places[0] for place in steps]], noise.whiten[:, list(missing)]])
+
+
+def sizes(
+    series: Array, places: tuple[int, int], steps: tuple[int, ...], missing: tuple[int, ...] = ()
+) -> tuple[Array, Array]:
     """Each of these steps' size and its standard error, by least squares in the likeliest kinds of noise."""
     logs, means, errors = [], [], []
-    freedom = max(1, len(series) - 1 - len(steps))
+    freedom = max(1, len(series) - 1 - len(steps) - len(missing))
     for noise in whitenings(len(series), places):
-        basis, scales = np.linalg.qr(noise.steps[:, [place - places[0] for place in steps]])
+        basis, scales = np.linalg.qr(_columns(noise, places, steps, missing))
         white = noise.whiten @ series
         along = basis.T @ white
         left = max(float(white @ white - along @ along), 0.0) + 1e-12
         inverse = np.linalg.inv(scales)
-        means.append(inverse @ along)
-        errors.append(np.sqrt((inverse**2).sum(axis=1) * left / freedom))
+        means.append((inverse @ along)[: len(steps)])
+        errors.append(np.sqrt((inverse**2).sum(axis=1) * left / freedom)[: len(steps)])
         logs.append(noise.constant - np.log(np.abs(np.diag(scales))).sum() - freedom / 2 * np.log(left))
     weights = np.exp(np.array(logs) - max(logs))
     weights /= weights.sum()

@@ -19,6 +19,10 @@ PRIOR = -((STEPS / 3) ** 2) / 2 - logsumexp(-((STEPS / 3) ** 2) / 2)
 """The log of how likely each is beforehand."""
 GREAT = 4.0
 """A step of more standard deviations of what is left without it is great: no two modes here are so far apart."""
+FURTHEST = 700.0
+"""No more than this is the exponent of a ratio: more is no number."""
+SETTLED = 1e-5
+"""A fit whose means move by less than this in a round, in the series' standard deviations, is done."""
 NARROWEST = 0.05
 """The least standard deviation of a mode, of the series': equal values must not make a mode infinitely likely."""
 
@@ -33,18 +37,23 @@ class Modes:
 
     def logs(self, values: Array) -> Array:
         """The log density at each value."""
-        return np.asarray(np.logaddexp(*self._each(values.ravel()))).reshape(values.shape)
+        first, second = self._each(values.ravel())
+        return np.asarray(_sum_of_logs(first, second)).reshape(values.shape)
 
     def fitted(self, values: Array, floor: float, rounds: int) -> "Modes":
         """After so many rounds of expectation and maximisation (Dempster, Laird and Rubin 1977)."""
-        modes = self
+        modes, powers = self, np.array([np.ones(len(values)), values, values**2])
         for _ in range(rounds):
-            each = modes._each(values)
-            of = np.exp(each - np.logaddexp(*each))
-            counts = of.sum(axis=1) + 1e-9
-            means = of @ values / counts
-            spread = (of * (values - means[:, None]) ** 2).sum(axis=1) / counts
-            modes = Modes(counts / counts.sum(), means, np.sqrt(spread + floor**2))
+            first, second = modes._each(values)
+            of = 1 / (1 + np.exp(np.minimum(second - first, FURTHEST)))
+            ones = powers @ of
+            sums = np.array([ones, powers.sum(axis=1) - ones])
+            counts = np.maximum(sums[:, 0], 0) + 1e-9
+            means = sums[:, 1] / counts
+            spread = np.maximum(sums[:, 2] / counts - means**2, 0)
+            before, modes = modes, Modes(counts / counts.sum(), means, np.sqrt(spread + floor**2))
+            if np.abs(modes.means - before.means).max() < SETTLED:
+                break
         return modes
 
     def _each(self, values: Array) -> Array:
@@ -104,7 +113,13 @@ def _greatest(series: Array, there: NDArray[np.bool_], places: NDArray[np.int64]
 
 
 def _over_steps(with_steps: Array) -> Array:
-    return np.asarray(logsumexp(with_steps, axis=1))
+    most = with_steps.max(axis=1)
+    return np.asarray(most + np.log(np.exp(with_steps - most[:, None]).sum(axis=1)))
+
+
+def _sum_of_logs(first: Array, second: Array) -> Array:
+    """`np.logaddexp`, in operations that processors do for several numbers at once."""
+    return np.asarray(np.maximum(first, second) + np.log(1 + np.exp(-np.abs(first - second))))
 
 
 def _starts(series: Array, floor: float) -> Iterator[Modes]:

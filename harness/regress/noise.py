@@ -29,11 +29,11 @@ SURPRISE = (
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """One kind of noise for series of one length: what makes it white and takes its mean out; steps after both,
-    and their squared sizes."""
+    """One kind of noise for series of one length: what makes it white and takes its mean out; that and its
+    transpose together; and the squared sizes of steps after both, that begin at each place."""
 
     whiten: Array
-    steps: Array
+    both: Array
     squares: Array
     constant: float
 
@@ -62,9 +62,9 @@ def whitenings(length: int, places: tuple[int, int]) -> tuple[Whitening, ...]:
             size = float(np.linalg.norm(white[:, 0]))
             mean, others = white[:, 0] / size, white[:, 1:]
             others = others - np.outer(mean, mean @ others)
-            steps = np.ascontiguousarray(others[:, length:])
+            whiten, steps = others[:, :length].copy(), others[:, length:]
             constant = float(np.log(prior / len(CORRELATIONS) / size) - np.log(np.diag(root)).sum())
-            made.append(Whitening(others[:, :length].copy(), steps, (steps**2).sum(axis=0), constant))
+            made.append(Whitening(whiten, whiten.T @ whiten, (steps**2).sum(axis=0), constant))
     return tuple(made)
 
 
@@ -82,15 +82,20 @@ def evidence(
     common = gammaln(freedom) - freedom * np.log(np.pi) - np.log(np.sqrt(32) * np.pi)
     quiet, stepped = [], []
     for noise in whitenings(len(series), places):
-        rest, steps, squares, constant = noise.whiten @ series, noise.steps, noise.squares, noise.constant
+        weighed, squares, constant = noise.both @ series, noise.squares, noise.constant
+        along = _from_each(weighed, places)
+        size = float(series @ weighed)
         if known or missing:
-            basis, scales = np.linalg.qr(_columns(noise, places, known, missing))
-            rest = rest - basis @ (basis.T @ rest)
-            steps = steps - basis @ (basis.T @ steps)
-            squares = (steps**2).sum(axis=0)
+            columns = _columns(noise, known, missing)
+            basis, scales = np.linalg.qr(columns)
+            shares = basis.T @ noise.whiten
+            explained = shares @ series
+            steps = _from_each(shares, places)
+            along, squares = along - explained @ steps, squares - (steps**2).sum(axis=0)
+            size -= float(explained @ explained)
             constant -= float(np.log(np.abs(np.diag(scales))).sum())
-        size = float(rest @ rest) + 1e-12
-        explained = (steps.T @ rest) ** 2
+        size, squares = max(size, 0.0) + 1e-12, np.maximum(squares, 1e-12)
+        explained = along**2
         quiet.append(common + constant - freedom * np.log(size))
         stepped.append(common + constant + _averaged(explained, squares, size, freedom))
     return Evidence(np.array(quiet), np.array(stepped))
@@ -103,12 +108,19 @@ def _averaged(explained: Array, squares: Array, size: float, freedom: float) -> 
         room = 1 + width**2 * squares
         left = np.maximum(size - width**2 * explained / room, 1e-12 * size)
         logs.append(np.log(share) - freedom * np.log(left) - np.log(room) / 2)
-    return np.asarray(np.logaddexp.reduce(logs))
+    most = np.maximum(*logs)
+    return np.asarray(most + np.log(np.exp(logs - most).sum(axis=0)))
 
 
-def _columns(noise: Whitening, places: tuple[int, int], steps: tuple[int, ...], missing: tuple[int, ...]) -> Array:
+def _columns(noise: Whitening, steps: tuple[int, ...], missing: tuple[int, ...]) -> Array:
     """What is fitted beside the mean: a column for each step, and one for each missing point alone."""
-    return np.hstack([noise.steps[:, [place - places[0] for place in steps]], noise.whiten[:, list(missing)]])
+    begun = [noise.whiten[:, place:].sum(axis=1) for place in steps]
+    return np.column_stack([*begun, noise.whiten[:, list(missing)]])
+
+
+def _from_each(rows: Array, places: tuple[int, int]) -> Array:
+    """The sums from each place on: a step is all points from there."""
+    return np.cumsum(rows[..., ::-1], axis=-1)[..., ::-1][..., slice(*places)]
 
 
 def sizes(
@@ -118,7 +130,7 @@ def sizes(
     logs, means, errors = [], [], []
     freedom = max(1, len(series) - 1 - len(steps) - len(missing))
     for noise in whitenings(len(series), places):
-        basis, scales = np.linalg.qr(_columns(noise, places, steps, missing))
+        basis, scales = np.linalg.qr(_columns(noise, steps, missing))
         white = noise.whiten @ series
         along = basis.T @ white
         left = max(float(white @ white - along @ along), 0.0) + 1e-12

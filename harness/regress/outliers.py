@@ -28,6 +28,8 @@ FAR, FEW = 4.6, 40.0
 the points, where they are few. By simulation: of quiet series of 10 to 400 normal points, 1 in 200 has one."""
 NEIGHBOUR = 0.6
 """The share of that distance by which it sticks out over the points next to it, too."""
+ROUGHLY = 0.8
+"""The share of that distance from the running median below which a point is not looked at further."""
 LEAST = 1e-9
 """Of the greatest: no less is a deviation, however equal the other points are."""
 
@@ -75,11 +77,15 @@ def _rank(one: Run) -> tuple[int, float]:
 
 
 def _candidates(series: Array, kept: NDArray[np.bool_], sizes: Array, far: float) -> Iterator[Run]:
-    """Runs inside the series whose points are far from the running median, and those at its ends."""
-    for length in range(1, LONGEST + 1):
-        starts = {0, len(series) - length}
-        if length <= len(series):
-            starts |= {int(at) for at in np.flatnonzero(sizes > far / 2) if at + length <= len(series)}
+    """Runs inside the series whose points are all far from the running median, and those at its ends."""
+    out = kept & (sizes > ROUGHLY * far)
+    for length in range(1, min(LONGEST + 1, len(series))):
+        inside = np.flatnonzero(np.convolve(out, np.ones(length), mode="valid") == length)
+        starts = {int(at) for at in inside}
+        if abs(series[0] - series[length]) > NEIGHBOUR * far:
+            starts.add(0)
+        if abs(series[-1] - series[-1 - length]) > NEIGHBOUR * far:
+            starts.add(len(series) - length)
         for first in sorted(starts):
             if kept[first : first + length].all() and (run := _run(series, kept, first, first + length, far)):
                 yield run

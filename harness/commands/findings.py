@@ -1,7 +1,7 @@
 """Show the changes in the history that the statistics stand behind; with --confirm, rerun the suspects first."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
@@ -20,8 +20,8 @@ from harness.events import subscribed
 from harness.history.store import History
 from harness.lab import Lab
 from harness.measure import Sample
-from harness.regress import Finding
-from harness.regress.standing import KIND, rerun, standing, unconfirmed
+from harness.regress import Finding, Night
+from harness.regress.standing import KIND, judged, rerun, unconfirmed
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
 
@@ -71,24 +71,41 @@ def command(arguments: Arguments) -> int:
             suspects = unconfirmed(samples, history.documents(KIND))
             _confirm(Lab(arguments.osv_root), history, suspects, out)
         # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
-        every = list(enumerate(standing(every_sample, history.documents(KIND)), 1))
+        told = judged(every_sample, history.documents(KIND))
+    every = list(enumerate(told.findings, 1))
     asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
     found = {number: one for number, one in asked if abs(one.change) >= arguments.least / 100}
     shown_ones = {number: one for number, one in found.items() if arguments.parts or not one.metric.is_part}
+    nights = [
+        one for one in told.nights if _asked_for(one, arguments) and abs(one.change) >= arguments.least / 100
+    ]
+    nights = [one for one in nights if arguments.parts or not one.metric.is_part]
     if arguments.json:
         for number, one in shown_ones.items():
             print(json.dumps({"number": number, **one.to_json()}))
+        for night in nights:
+            print(json.dumps(night.to_json()))
     elif not shown_ones:
         out.print(f"No change among {len({one.series for one in samples})} series of {len(samples)} samples.")
     else:
         out.print(_table(shown_ones))
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
+    if not arguments.json:
+        _tell(nights, out)
     return int(any(one.worse for one in shown_ones.values()))
 
 
-def _asked_for(one: Sample | Finding, arguments: Arguments) -> bool:
+def _asked_for(one: Sample | Finding | Night, arguments: Arguments) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
+
+
+def _tell(nights: Sequence[Night], out: Console) -> None:
+    """A line for each night that is none of the findings."""
+    for one in nights:
+        beside = f"{shown(one.value, one.metric.unit)} beside {shown(one.level, one.metric.unit)}"
+        of = one.version.described or one.version.commit[:12]
+        out.print(f"{one.words}: {one.metric.name} on {one.cell}, {beside}, {of}", markup=False, soft_wrap=True)
 
 
 def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) -> None:

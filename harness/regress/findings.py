@@ -8,8 +8,17 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from harness.measure import Sample, Version
-from harness.regress import Finding
-from harness.regress.changes import LEVEL, SUSPICION, Change, changes, exact_changes, strongest, suspects
+from harness.regress import Finding, Night
+from harness.regress.changes import (
+    LEVEL,
+    Change,
+    Looked,
+    Outlier,
+    changes,
+    exact_changes,
+    exact_outliers,
+    look,
+)
 
 RATE = LEVEL
 """The share of series with a finding, but no change, among all series with a finding, on average; for one series,
@@ -25,6 +34,7 @@ class Series:
     times: tuple[float, ...]
     values: tuple[float, ...]
     counts: tuple[int, ...]
+    taken: tuple[float, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -38,7 +48,7 @@ class Series:
             first.metric,
             first.cell,
             first.subject,
-            self.versions[index - 1],
+            self.versions[change.last],
             self.versions[index],
             change.old_level,
             change.new_level,
@@ -48,6 +58,30 @@ class Series:
             (sum(self.counts[:index]), sum(self.counts[index:])),
             span=(self.versions[change.earliest - 1], self.versions[change.latest]),
         )
+
+    def night(self, outlier: Outlier) -> Night:
+        """The outlier in terms of versions and nights."""
+        first, index = self.samples[0], outlier.index
+        return Night(
+            first.metric,
+            first.cell,
+            first.subject,
+            self.versions[index],
+            self.taken[index],
+            outlier.length,
+            outlier.value,
+            outlier.level,
+            outlier.change,
+            outlier.alone,
+            self.versions[outlier.beside],
+        )
+
+    def look(self) -> Looked:
+        """What there is to see in its numbers; those without noise have no best step."""
+        if not self.exact:
+            return look(self.values)
+        steps = exact_changes(self.values, self.counts)
+        return Looked(None, steps, exact_outliers(self.values, self.counts))
 
     def span(self, change: Change) -> tuple[float, float]:
         """From when until when, in commit time, the change may have come: after the first, up to the second."""
@@ -66,35 +100,45 @@ def series_of(samples: Iterable[Sample]) -> list[Series]:
     return [_ordered(group) for _, group in sorted(groups.items())]
 
 
-def findings(samples: Iterable[Sample], rate: float = RATE) -> list[Finding]:
-    """The changes of all series that the statistics stand behind, by time, then by cause.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a history says: changes that the statistics stand behind, what is worth a rerun, nights alone."""
 
-    Benjamini and Hochberg's procedure chooses the series; those few are searched at the level that it leaves them
-    (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same runs have
-    (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
+    findings: list[Finding]
+    suspicions: list[Finding]
+    nights: list[Night]
+
+
+def judge(samples: Iterable[Sample], rate: float = RATE) -> Judged:
+    """Look at each series once.
+
+    Benjamini and Hochberg's procedure chooses the series with findings; those few are searched at the level that
+    it leaves them (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same
+    runs have (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
     """
-    every = series_of(samples)
-    found = [(series, change) for series in every if series.exact for change in exact_changes(series.values)]
-    noisy = [series for series in every if not series.exact]
-    best = {index: step for index, series in enumerate(noisy) if (step := strongest(series.values))}
+    looked = [(series, series.look()) for series in series_of(samples)]
+    exact = [(series, step) for series, seen in looked if series.exact for step in seen.steps]
+    best = [(series, seen.best.probability) for series, seen in looked if seen.best]
+    found = list(exact)
     if best:
-        chances = false_discovery_control([step.probability for step in best.values()], method="bh")
-        chosen = [index for index, chance in zip(best, chances, strict=True) if chance <= rate]
-        for index in chosen:
-            series = noisy[index]
-            found += [(series, one) for one in changes(series.values, rate * len(chosen) / len(best))]
-    return _with_causes(found)
+        chances = false_discovery_control([chance for _, chance in best], method="bh")
+        chosen = [series for (series, _), chance in zip(best, chances, strict=True) if chance <= rate]
+        level = rate * len(chosen) / len(best)
+        found += [(series, step) for series in chosen for step in changes(series.values, level)]
+    suspected = [(series, step) for series, seen in looked for step in seen.steps]
+    nights = [series.night(one) for series, seen in looked for one in seen.outliers]
+    nights.sort(key=lambda one: (one.taken, one.metric.name, one.cell))
+    return Judged(_with_causes(found), _with_causes(suspected), nights)
 
 
-def suspicions(samples: Iterable[Sample], suspicion: float = SUSPICION) -> list[Finding]:
+def findings(samples: Iterable[Sample], rate: float = RATE) -> list[Finding]:
+    """The changes of all series that the statistics stand behind, by time, then by cause."""
+    return judge(samples, rate).findings
+
+
+def suspicions(samples: Iterable[Sample]) -> list[Finding]:
     """What is worth a rerun of its `span`'s two versions, and not to be shown before one confirms it."""
-    found = []
-    for series in series_of(samples):
-        if series.exact:
-            found += [(series, change) for change in exact_changes(series.values)]
-        else:
-            found += [(series, change) for change in suspects(series.values, suspicion=suspicion)]
-    return _with_causes(found)
+    return judge(samples).suspicions
 
 
 def _ordered(samples: Sequence[Sample]) -> Series:
@@ -112,6 +156,7 @@ def _ordered(samples: Sequence[Sample]) -> Series:
         tuple(times[group[0].version.commit, group[0].version.digest] for group in groups),
         tuple(_value(group) for group in groups),
         tuple(len(group) for group in groups),
+        tuple(group[0].taken for group in groups),
     )
 
 

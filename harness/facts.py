@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+OF_BUILDERS = ("compiler", "linker", "boost", "options", "through", "layout", "packages")
+"""Names of what decides the bytes of a kernel."""
+
 LONGEST = 450  # bytes: a name in the history has at most 500
 
 

@@ -11,12 +11,15 @@ from rich.console import Console
 
 from harness.commands._patterns import check_matches
 from harness.commands._screen import screen, table
+from harness.console.transcript import printable
 from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.history.store import History
+from harness.kernels.osv_checkout import run_git
 from harness.lab import Lab
 from harness.measure import Sample
 from harness.regress import Finding
+from harness.regress.notes import notes
 from harness.regress.standing import KIND, rerun, standing, unconfirmed
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
@@ -32,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--least", type=float, default=LEAST, metavar="PERCENT", help=f"no smaller changes (default: {LEAST:g})"
     )
+    parser.add_argument(
+        "--branch", metavar="NAME", default="",
+        help="along the first parents of this branch or commit (default: where most versions lie)",
+    )  # fmt: skip
     parser.add_argument("--parts", action="store_true", help="phases, sections and folders too, not wholes alone")
     parser.add_argument("--confirm", action="store_true", help="rerun what is suspect and was never rerun")
     parser.add_argument("--history", metavar="URL", help="which (default: the user's own)")
@@ -46,11 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
         check_matches([arguments.cell], (one.cell for one in every_sample), "cell")
         check_matches([arguments.metric], (one.metric.name for one in every_sample), "metric")
         samples = [one for one in every_sample if _asked_for(one, arguments)]
+        graph, branch = history.graph(), named_commit(arguments)
         if arguments.confirm:
-            suspects = unconfirmed(samples, history.documents(KIND))
+            suspects = unconfirmed(samples, history.documents(KIND), graph, branch)
             _confirm(Lab(arguments.osv_root), history, suspects, out)
         # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
-        every = list(enumerate(standing(every_sample, history.documents(KIND)), 1))
+        every = list(enumerate(standing(every_sample, history.documents(KIND), graph, branch), 1))
     asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
     found = {number: one for number, one in asked if abs(one.change) >= arguments.least / 100}
     shown_ones = {number: one for number, one in found.items() if arguments.parts or not one.metric.is_part}
@@ -63,7 +71,22 @@ def run(arguments: argparse.Namespace) -> int:
         out.print(_table(shown_ones))
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
+    aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings
+    for note in notes(samples, graph, branch):
+        aside.print(printable(note.text.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_ones.values()))
+
+
+def named_commit(arguments: argparse.Namespace) -> str:
+    """The commit that `--branch` means in the checkout, if one is named and has it; else the name as it is."""
+    name: str = arguments.branch
+    root = Lab(arguments.osv_root).osv_root if name else None
+    if root is None:
+        return name
+    try:
+        return run_git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
+    except HarnessError:
+        return name
 
 
 def _asked_for(one: Sample | Finding, arguments: argparse.Namespace) -> bool:

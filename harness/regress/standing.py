@@ -9,32 +9,39 @@ from harness.errors import HarnessError
 from harness.lab import Lab
 from harness.measure import Document, Sample, suite
 from harness.regress import Finding, sides
+from harness.regress.ancestry import Graph
 from harness.regress.confirm import Confirmation, confirm
 from harness.regress.findings import findings, suspicions
+from harness.regress.series import NO_GRAPH
 
 KIND = "confirmation"
 
 
-def standing(samples: Sequence[Sample], documents: Iterable[Document]) -> list[Finding]:
+def standing(
+    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> list[Finding]:
     """Findings by time: those of exact numbers, those that a rerun confirmed however weak they were, and those
     that are strong enough without one; what a rerun did not confirm is not among them.
 
     `confirmed` is None where there was no rerun, which exact numbers need not.
     """
     said = {document.subject: bool(document.body["confirmed"]) for document in documents if document.kind == KIND}
-    beyond_doubt = {_about(one) for one in findings(samples)}
+    beyond_doubt = {_about(one) for one in findings(samples, graph=graph, branch=branch)}
     found = []
-    for one in suspicions(samples):
+    for one in suspicions(samples, graph=graph, branch=branch):
         confirmed = None if one.metric.exact else said.get(_about(one))
         if one.metric.exact or confirmed or (confirmed is None and _about(one) in beyond_doubt):
             found.append(replace(one, confirmed=confirmed))
     return found
 
 
-def unconfirmed(samples: Sequence[Sample], documents: Iterable[Document]) -> list[Finding]:
+def unconfirmed(
+    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> list[Finding]:
     """What is worth a rerun, and has had none."""
     said = {document.subject for document in documents if document.kind == KIND}
-    return [one for one in suspicions(samples) if not one.metric.exact and _about(one) not in said]
+    every = suspicions(samples, graph=graph, branch=branch)
+    return [one for one in every if not one.metric.exact and _about(one) not in said]
 
 
 def rerun(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:

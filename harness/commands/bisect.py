@@ -193,7 +193,7 @@ def _take_over(arguments: Arguments, number: int) -> None:
     if arguments.metric or arguments.test or arguments.good:
         raise HarnessError("--finding names the metric and the commits: give neither --metric, --test nor --good.")
     with History(arguments.history) as history:
-        found = standing(list(history.samples()), history.documents(KIND))
+        found = standing(list(history.samples()), history.documents(KIND), history.graph())
     if not 1 <= number <= len(found):
         raise HarnessError(
             f"There is no finding {number}; the history has {len(found)}.",

@@ -43,7 +43,7 @@ SAYS = {
     Outcome.SWAPPED: "the bad end is the better one: swapped, or to be looked for with --improved?",
     Outcome.LAYOUT: "builds differ as the layout of code does, not as commits",
     Outcome.SPREAD: "many small changes, none of which is the one",
-    Outcome.REFUTED: "a commit was found, and built from scratch it changes nothing",
+    Outcome.REFUTED: "a commit was found, and a check refutes it",
 }
 
 
@@ -193,7 +193,7 @@ def _take_over(arguments: Arguments, number: int) -> None:
     if arguments.metric or arguments.test or arguments.good:
         raise HarnessError("--finding names the metric and the commits: give neither --metric, --test nor --good.")
     with History(arguments.history) as history:
-        found = standing(list(history.samples()), history.documents(KIND))
+        found = standing(list(history.samples()), history.documents(KIND), history.graph())
     if not 1 <= number <= len(found):
         raise HarnessError(
             f"There is no finding {number}; the history has {len(found)}.",
@@ -235,6 +235,8 @@ def _show(answer: Answer, out: Console, of_test: bool) -> None:
     out.print(SAYS[answer.outcome].capitalize(), style="bold")
     if answer.why:
         out.print(answer.why, markup=False, soft_wrap=True)
+    if answer.cause:
+        out.print(f"looked for: {answer.cause}", markup=False, soft_wrap=True)
     for culprit in answer.culprits:
         size = _in_runs(culprit) if of_test else _in_units(culprit)
         sure = f"with a probability of {culprit.probability:.4g}"
@@ -296,4 +298,4 @@ def _row(record: Finished | Failed | Booted, opened: Opened) -> tuple[str, str]:
         return "built", f"{record.built.seconds:.0f} s, {record.built.digest[:SHORT]}"
     if isinstance(record, Failed):
         return "broken", record.why
-    return "booted", shown(record.value, opened.measure.unit)
+    return "booted", record.cause or shown(record.value, opened.measure.unit)

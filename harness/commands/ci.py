@@ -208,7 +208,7 @@ def _issues(arguments: Reporting) -> int:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
         samples = history.samples()
-        found = standing(samples, history.documents())
+        found = standing(samples, history.documents(), history.graph())
     whole = [one for one in found if not one.metric.is_part and abs(one.change) >= arguments.least / 100]
     seen = causes.causes(night, whole, samples)
     wanted, left_out = issues.actions(seen, known, arguments.night or _this_night())

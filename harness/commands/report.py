@@ -19,6 +19,7 @@ from harness.commands._patterns import check_matches
 from harness.commands._screen import PIPED_WIDTH, screen
 from harness.errors import HarnessError
 from harness.history.store import History
+from harness.regress.notes import notes
 from harness.regress.standing import standing
 from harness.report.markdown import markdown
 from harness.report.openmetrics import openmetrics
@@ -102,13 +103,14 @@ def _told(arguments: Arguments) -> Told:
 
     with History(arguments.history) as history:
         samples, judged = history.samples(since=since), history.judged(since=since)
-        documents = history.documents(since=since)
+        documents, graph = history.documents(since=since), history.graph()
     cells = {one.cell for one in samples} | {one.cell for one in judged} | {one.cell for one in documents}
     check_matches(arguments.cell, cells, f"cell since {arguments.since}" if arguments.since else "cell")
     samples = [one for one in samples if wanted(one.cell)]
     judged = [one for one in judged if wanted(one.cell)]
     documents = [one for one in documents if wanted(one.cell)]
-    return Told(samples, judged, documents, standing(samples, documents))
+    said = [note.text for note in notes(samples, graph)]
+    return Told(samples, judged, documents, standing(samples, documents, graph), said, graph)
 
 
 def _moment(date: str | None) -> float | None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from harness.measure import Sample, Version
-from harness.regress import Finding
-from harness.regress.changes import LEVEL, SUSPICION, Change, changes, exact_changes, strongest, suspects
+from harness.measure import Sample
+from harness.regress import Finding, Night
+from harness.regress.ancestry import Graph
+from harness.regress.changes import LEVEL, Change, changes
+from harness.regress.grouping import kernel_of
+from harness.regress.series import NO_GRAPH, Series, series_of
 
 RATE = LEVEL
 """The share of series with a finding, but no change, among all series with a finding, on average; for one series,
@@ -17,107 +19,48 @@ the chance of a false finding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """Comparable samples, one point a version in the order of commits: the median of the version's samples."""
+class Judged:
+    """What a history says: changes that the statistics stand behind, what is worth a rerun, nights alone."""
 
-    samples: tuple[Sample, ...]
-    versions: tuple[Version, ...]
-    times: tuple[float, ...]
-    values: tuple[float, ...]
-    counts: tuple[int, ...]
-
-    @property
-    def exact(self) -> bool:
-        """Whether its metric has no noise."""
-        return self.samples[0].metric.exact
-
-    def finding(self, change: Change) -> Finding:
-        """The change in terms of versions."""
-        first, index = self.samples[0], change.index
-        return Finding(
-            first.metric,
-            first.cell,
-            first.subject,
-            self.versions[index - 1],
-            self.versions[index],
-            change.old_level,
-            change.new_level,
-            change.change,
-            change.interval,
-            change.probability,
-            (sum(self.counts[:index]), sum(self.counts[index:])),
-            span=(self.versions[change.earliest - 1], self.versions[change.latest]),
-        )
-
-    def span(self, change: Change) -> tuple[float, float]:
-        """From when until when, in commit time, the change may have come: after the first, up to the second."""
-        return self.times[change.earliest - 1], self.times[change.latest]
+    findings: list[Finding]
+    suspicions: list[Finding]
+    nights: list[Night]
 
 
-def series_of(samples: Iterable[Sample]) -> list[Series]:
-    """The samples by series, each in the order of its versions' commits, or of measuring where one has no time.
+def judge(
+    samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = ""
+) -> Judged:
+    """Look at each series once, along the first parents of `branch`.
 
-    Samples of different fingerprints are never in one series. Samples of one version are replicates, wherever they
-    stand in the history.
+    Benjamini and Hochberg's procedure chooses the series with findings; those few are searched at the level that
+    it leaves them (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same
+    runs have (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
     """
-    groups: dict[tuple[str, str, str, str], list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.series, []).append(sample)
-    return [_ordered(group) for _, group in sorted(groups.items())]
-
-
-def findings(samples: Iterable[Sample], rate: float = RATE) -> list[Finding]:
-    """The changes of all series that the statistics stand behind, by time, then by cause.
-
-    Benjamini and Hochberg's procedure chooses the series; those few are searched at the level that it leaves them
-    (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same runs have
-    (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
-    """
-    every = series_of(samples)
-    found = [(series, change) for series in every if series.exact for change in exact_changes(series.values)]
-    noisy = [series for series in every if not series.exact]
-    best = {index: step for index, series in enumerate(noisy) if (step := strongest(series.values))}
+    looked = [(series, series.look()) for series in series_of(samples, graph, branch)]
+    exact = [(series, step) for series, seen in looked if series.exact for step in seen.steps]
+    best = [(series, seen.best.probability) for series, seen in looked if seen.best]
+    found = list(exact)
     if best:
-        chances = false_discovery_control([step.probability for step in best.values()], method="bh")
-        chosen = [index for index, chance in zip(best, chances, strict=True) if chance <= rate]
-        for index in chosen:
-            series = noisy[index]
-            found += [(series, one) for one in changes(series.values, rate * len(chosen) / len(best))]
-    return _with_causes(found)
+        chances = false_discovery_control([chance for _, chance in best], method="bh")
+        chosen = [series for (series, _), chance in zip(best, chances, strict=True) if chance <= rate]
+        level = rate * len(chosen) / len(best)
+        found += [(series, step) for series in chosen for step in changes(series.values, level)]
+    suspected = [(series, step) for series, seen in looked for step in seen.steps]
+    nights = [series.night(one) for series, seen in looked for one in seen.outliers]
+    nights.sort(key=lambda one: (one.taken, one.metric.name, one.cell))
+    return Judged(_with_causes(found), _with_causes(suspected), nights)
 
 
-def suspicions(samples: Iterable[Sample], suspicion: float = SUSPICION) -> list[Finding]:
+def findings(
+    samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = ""
+) -> list[Finding]:
+    """The changes of all series that the statistics stand behind, by time, then by cause."""
+    return judge(samples, rate, graph, branch).findings
+
+
+def suspicions(samples: Iterable[Sample], graph: Graph = NO_GRAPH, branch: str = "") -> list[Finding]:
     """What is worth a rerun of its `span`'s two versions, and not to be shown before one confirms it."""
-    found = []
-    for series in series_of(samples):
-        if series.exact:
-            found += [(series, change) for change in exact_changes(series.values)]
-        else:
-            found += [(series, change) for change in suspects(series.values, suspicion=suspicion)]
-    return _with_causes(found)
-
-
-def _ordered(samples: Sequence[Sample]) -> Series:
-    by_version: dict[tuple[str, str], list[Sample]] = {}
-    for sample in sorted(samples, key=lambda one: one.taken):
-        by_version.setdefault((sample.version.commit, sample.version.digest), []).append(sample)
-    committed = all(sample.version.committed > 0 for sample in samples)
-    times = {key: group[0].version.committed if committed else group[0].taken for key, group in by_version.items()}
-    groups = [
-        by_version[key] for key in sorted(by_version, key=lambda key: (times[key], by_version[key][0].taken))
-    ]
-    return Series(
-        tuple(samples),
-        tuple(group[0].version for group in groups),
-        tuple(times[group[0].version.commit, group[0].version.digest] for group in groups),
-        tuple(_value(group) for group in groups),
-        tuple(len(group) for group in groups),
-    )
-
-
-def _value(group: Sequence[Sample]) -> float:
-    finite = [sample.value for sample in group if np.isfinite(sample.value)]
-    return median(finite) if finite else float("nan")
+    return judge(samples, graph=graph, branch=branch).suspicions
 
 
 def _with_causes(found: Sequence[tuple[Series, Change]]) -> list[Finding]:
@@ -128,7 +71,7 @@ def _with_causes(found: Sequence[tuple[Series, Change]]) -> list[Finding]:
     cause = 0
     for series, change in sorted(found, key=lambda one: one[0].span(one[1])[::-1]):
         start, end = series.span(change)
-        kernel = _kernel(series.samples[0].cell)
+        kernel = kernel_of(series.samples[0].cell)
         moment, number = moments.get(kernel, (-np.inf, 0))
         if start >= moment:
             cause += 1
@@ -137,8 +80,3 @@ def _with_causes(found: Sequence[tuple[Series, Change]]) -> list[Finding]:
         numbered.append((series.times[change.index], replace(series.finding(change), cause=number)))
     ordered = sorted(numbered, key=lambda one: (one[0], one[1].cause, one[1].metric.name, one[1].cell))
     return [finding for _, finding in ordered]
-
-
-def _kernel(cell: str) -> str:
-    """`linux` of `linux:qemu-rofs`."""
-    return cell.partition(":")[0] if ":" in cell else ""

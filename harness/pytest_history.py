@@ -43,7 +43,7 @@ class Measurer:
                 history.add([*taken.samples, *taken.documents])
                 series = {one.series for one in taken.samples}
                 known = [one for one in history.samples(cell=str(cell)) if one.series in series]
-                found = standing(known, history.documents(KIND))
+                found = standing(known, history.documents(KIND), history.graph())
         except (HarnessError, OSError) as error:
             if expectation := expected(cell, name.removeprefix("app-"), self._lab.recorded_accelerator(cell)):
                 pytest.xfail(f"not measured, as expected: {expectation.reason}")
@@ -55,11 +55,12 @@ class Measurer:
     def _judge(self, taken: Sequence[Sample], known: Sequence[Sample], found: Sequence[Finding]) -> None:
         __tracebackhide__ = True
         this = taken[0].version
-        if all(one.version == this for one in known):
+        if all(one.version.commit == this.commit for one in known):
             self._record("baseline", "none yet")
             print(f"no baseline yet: {taken[0].cell} was measured for the first time, at {this.described}")
             return
-        worse = [one for one in found if one.after == this and one.worse and abs(one.change) >= LEAST]
+        here = [one for one in found if one.after.commit == this.commit]
+        worse = [one for one in here if one.worse and abs(one.change) >= LEAST]
         if worse:
             path = draw(known, worse, self._runs)
             pytest.fail("\n".join([*(_said(one) for one in worse), f"plotted in {path}"]), pytrace=False)

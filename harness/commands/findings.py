@@ -1,22 +1,29 @@
 """Show the changes in the history that the statistics stand behind; with --confirm, rerun the suspects first."""
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
+from typing import Annotated
 from uuid import uuid4
 
 from rich.console import Console
 
+from harness.commands import _completion as complete
+from harness.commands._command import declare, option
+from harness.commands._options import AsJson, Common, HistoryUrl
 from harness.commands._patterns import check_matches
 from harness.commands._screen import screen, table
+from harness.console.transcript import printable
 from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.history.store import History
+from harness.kernels.osv_checkout import run_git
 from harness.lab import Lab
 from harness.measure import Sample
 from harness.regress import Finding, Night
+from harness.regress.notes import notes
 from harness.regress.standing import KIND, judged, rerun, unconfirmed
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
@@ -25,20 +32,44 @@ LEAST = 0.01
 """Percent: an exact number tells every change, and no kernel's size stays the same from commit to commit."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(Common):
     """Which, and whether to rerun."""
-    parser.add_argument("--cell", metavar="PATTERN", default="*", help="only these cells: 'osv:*-rofs-*'")
-    parser.add_argument("--metric", metavar="PATTERN", default="*", help="only these metrics: 'boot.*'")
-    parser.add_argument(
-        "--least", type=float, default=LEAST, metavar="PERCENT", help=f"no smaller changes (default: {LEAST:g})"
-    )
-    parser.add_argument("--parts", action="store_true", help="phases, sections and folders too, not wholes alone")
-    parser.add_argument("--confirm", action="store_true", help="rerun what is suspect and was never rerun")
-    parser.add_argument("--history", metavar="URL", help="which (default: the user's own)")
-    parser.add_argument("--json", action="store_true", help="print findings as JSON, one a line")
+
+    cell: Annotated[
+        str,
+        option(
+            "--cell", metavar="PATTERN", default="*", show_default=False, shell_complete=complete.full_cells,
+            help="only these cells: 'osv:*-rofs-*'",
+        ),
+    ]  # fmt: skip
+    metric: Annotated[
+        str,
+        option(
+            "--metric", metavar="PATTERN", default="*", show_default=False, shell_complete=complete.metrics,
+            help="only these metrics: 'boot.*'",
+        ),
+    ]  # fmt: skip
+    least: Annotated[
+        float, option("--least", type=float, default=LEAST, metavar="PERCENT", help="no smaller changes")
+    ]
+    branch: Annotated[
+        str,
+        option(
+            "--branch", metavar="NAME", default="", show_default=False, shell_complete=complete.commits,
+            help="along the first parents of this branch or commit (default: where most versions lie)",
+        ),
+    ]  # fmt: skip
+    parts: Annotated[
+        bool, option("--parts", is_flag=True, help="phases, sections and folders too, not wholes alone")
+    ]
+    confirm: Annotated[bool, option("--confirm", is_flag=True, help="rerun what is suspect and was never rerun")]
+    history: HistoryUrl
+    json: AsJson
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Show them; 1 if any is for the worse."""
     out = screen()
     with History(arguments.history) as history:
@@ -46,11 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
         check_matches([arguments.cell], (one.cell for one in every_sample), "cell")
         check_matches([arguments.metric], (one.metric.name for one in every_sample), "metric")
         samples = [one for one in every_sample if _asked_for(one, arguments)]
+        graph, branch = history.graph(), named_commit(arguments)
         if arguments.confirm:
-            suspects = unconfirmed(samples, history.documents(KIND))
+            suspects = unconfirmed(samples, history.documents(KIND), graph, branch)
             _confirm(Lab(arguments.osv_root), history, suspects, out)
         # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
-        told = judged(every_sample, history.documents(KIND))
+        told = judged(every_sample, history.documents(KIND), graph, branch)
     every = list(enumerate(told.findings, 1))
     asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
     found = {number: one for number, one in asked if abs(one.change) >= arguments.least / 100}
@@ -62,20 +94,32 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         for number, one in shown_ones.items():
             print(json.dumps({"number": number, **one.to_json()}))
-        for night in nights:
-            print(json.dumps(night.to_json()))
     elif not shown_ones:
         out.print(f"No change among {len({one.series for one in samples})} series of {len(samples)} samples.")
     else:
         out.print(_table(shown_ones))
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
-    if not arguments.json:
-        _tell(nights, out)
+    aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings
+    _tell(nights, aside)
+    for note in notes(samples, graph, branch):
+        aside.print(printable(note.text.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_ones.values()))
 
 
-def _asked_for(one: Sample | Finding | Night, arguments: argparse.Namespace) -> bool:
+def named_commit(arguments: Arguments) -> str:
+    """The commit that `--branch` means in the checkout, if one is named and has it; else the name as it is."""
+    name = arguments.branch
+    root = Lab(arguments.osv_root).osv_root if name else None
+    if root is None:
+        return name
+    try:
+        return run_git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
+    except HarnessError:
+        return name
+
+
+def _asked_for(one: Sample | Finding | Night, arguments: Arguments) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
 
 

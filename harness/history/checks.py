@@ -11,12 +11,13 @@ from typing import Any, get_type_hints
 
 from harness.history.records import Judged
 from harness.history.schema import escaped
-from harness.measure import NAME, Document, Sample
+from harness.measure import NAME, Commit, Document, Sample
 
-Record = Sample | Judged | Document
+Identified = Sample | Judged | Document
+Record = Identified | Commit
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-LONG = frozenset({"reason", "described"})
+LONG = frozenset({"reason", "described", "parents"})
 NAME_SIZE = 500
 """Bytes of a string as it is kept: three of them fit into one row of an index of PostgreSQL."""
 

@@ -7,14 +7,19 @@ from typing import IO, Any, NoReturn
 from harness.errors import HarnessError
 from harness.history.checks import Record, check
 from harness.history.records import Judged
-from harness.measure import Document, Sample
+from harness.measure import Commit, Document, Sample
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised with every change of a record's fields."""
 
+SINCE_2: Mapping[str, Mapping[str, str]] = {
+    "": {"procedure": ""}, "version": {"builder": ""}, "environment": {"firmware": ""}
+}  # fmt: skip
+"""What lines of schema 1 lack, and of what: nobody knew it then."""
+
 LINE_SIZE = 16 << 20  # bytes
-KINDS: Mapping[str, type[Sample] | type[Judged] | type[Document]] = {
-    "sample": Sample, "judged": Judged, "document": Document
+KINDS: Mapping[str, type[Record]] = {
+    "sample": Sample, "judged": Judged, "document": Document, "commit": Commit
 }  # fmt: skip
 CURE = "Nothing of it was imported. Ask for a new export, or remove the line."
 
@@ -46,15 +51,25 @@ def _record(line: bytes) -> Record:
     if not isinstance(row, dict):
         raise ValueError("it is no object")
     kind, schema = row.pop("type", None), row.pop("schema", None)
-    if type(schema) is not int or schema != SCHEMA:
-        raise ValueError(f"it is of schema {schema!a:.20}, and this harness knows {SCHEMA}")
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise ValueError(f"it is of schema {schema!a:.20}, and this harness knows 1 to {SCHEMA}")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"its type is none of {', '.join(KINDS)}")
+    if schema == 1:
+        _bring_up_to_date(kind, row)
     check(KINDS[kind], row)
     return _of(KINDS[kind], row)
 
 
-def _of(kind: type[Sample] | type[Judged] | type[Document], row: Mapping[str, Any]) -> Record:
+def _bring_up_to_date(kind: str, row: dict[str, Any]) -> None:
+    if kind == "sample":
+        row |= SINCE_2[""]
+    for part in ("version", "environment"):
+        if isinstance(row.get(part), dict):
+            row[part] = {**row[part], **SINCE_2[part]}
+
+
+def _of(kind: type[Record], row: Mapping[str, Any]) -> Record:
     return kind.from_json(row)
 
 

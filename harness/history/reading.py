@@ -8,10 +8,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 
-from harness.history.checks import Record
+from harness.history.checks import Identified
 from harness.history.records import Judged
-from harness.history.schema import DOCUMENTS, ENVIRONMENTS, JUDGED, METRICS, SAMPLES, VERSIONS
-from harness.measure import Better, Document, Environment, Metric, Sample, Version
+from harness.history.schema import (
+    COMMITS,
+    DOCUMENTS,
+    ENVIRONMENTS,
+    JUDGED,
+    METRICS,
+    PROCEDURES,
+    SAMPLES,
+    VERSIONS,
+)
+from harness.measure import Better, Commit, Document, Environment, Metric, Sample, Version
 
 ROWS = 5000
 """Rows that are fetched at once: a history may be larger than the memory."""
@@ -32,11 +41,11 @@ class RunRow:
 
 
 class Reader:
-    """Reads over one connection. Versions, environments and metrics are read once."""
+    """Reads over one connection. Versions, environments, metrics and procedures are read once."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._parts: dict[Table, dict[int, Any]] = {METRICS: {}, VERSIONS: {}, ENVIRONMENTS: {}}
+        self._parts: dict[Table, dict[int, Any]] = {METRICS: {}, VERSIONS: {}, ENVIRONMENTS: {}, PROCEDURES: {}}
 
     def series(
         self, table: Table, wanted: Mapping[str, object], since: float | None, last: int | None
@@ -53,11 +62,17 @@ class Reader:
         query = query.order_by(*(column.desc() for column in order)).limit(last)
         return list(self._records(table, query))[::-1]
 
-    def everything(self, table: Table, since: float | None) -> Iterator[Record]:
+    def everything(self, table: Table, since: float | None) -> Iterator[Identified]:
         """Records in the order in which the history got them, a few in memory at a time."""
         return self._records(table, select(table).where(*self._conditions(table, {}, since)).order_by(table.c.seq))
 
-    def by_id(self, table: Table, ids: Collection[str]) -> list[Record]:
+    def commits(self) -> Iterator[Commit]:
+        """All commits, in the order in which the history got them."""
+        query = select(COMMITS.c.commit, COMMITS.c.parents).order_by(COMMITS.c.seq)
+        for row in self._connection.execute(query, execution_options={"yield_per": ROWS}):
+            yield Commit(*row)
+
+    def by_id(self, table: Table, ids: Collection[str]) -> list[Identified]:
         """Those of the ids that are there."""
         return list(self._records(table, select(table).where(table.c.id.in_(ids))))
 
@@ -108,7 +123,8 @@ class Reader:
         result = self._connection.execute(query, execution_options={"yield_per": ROWS})
         for rows in result.partitions():
             for part in needed:
-                self._read_parts(part, {getattr(row, f"{part.name[:-1]}_id") for row in rows})
+                keys = {getattr(row, f"{part.name[:-1]}_id") for row in rows}
+                self._read_parts(part, keys - {None})
             yield from map(make, rows)
 
     def _read_parts(self, table: Table, keys: Iterable[int]) -> None:
@@ -121,13 +137,17 @@ class Reader:
                 if table is METRICS:
                     name, unit, better, exact = values
                     known[key] = Metric(name, unit, Better(better), exact)
+                elif table is PROCEDURES:
+                    known[key] = values[0]
                 else:
-                    known[key] = (Version if table is VERSIONS else Environment)(*values)
+                    kind = Version if table is VERSIONS else Environment
+                    known[key] = kind(**dict(zip(query.selected_columns.keys()[1:], values, strict=True)))
 
     def _sample(self, row: Row[Any]) -> Sample:
         return Sample(
             self._parts[METRICS][row.metric_id], row.value, row.cell, row.subject,
             self._parts[VERSIONS][row.version_id], self._environment(row), row.run, row.taken, row.spread, row.id,
+            self._parts[PROCEDURES].get(row.procedure_id, ""),
         )  # fmt: skip
 
     def _judged(self, row: Row[Any]) -> Judged:

@@ -2,6 +2,7 @@
 
 What many records share (metric, version, environment) is kept once, known by the SHA-256 of its content; the
 host's load differs each time and stands with the record. `seq` is the order in which this history got its records.
+What step 0002 added is empty, or null, in what was recorded before it.
 """
 
 import json
@@ -74,6 +75,10 @@ def _text(name: str) -> Column[str]:
     return Column(name, AnyText, nullable=False)
 
 
+def _later(name: str) -> Column[str]:
+    return Column(name, AnyText, nullable=False, server_default="")
+
+
 def _real(name: str) -> Column[float]:
     return Column(name, Double, nullable=False)
 
@@ -97,19 +102,25 @@ METRICS = Table(
 
 VERSIONS = Table(
     "versions", TABLES, _own("id"), _content(), _text("commit"), _text("digest"), _text("described"),
-    _real("committed"),
+    _real("committed"), _later("builder"),
 )  # fmt: skip
 
 ENVIRONMENTS = Table(
     "environments", TABLES, _own("id"), _content(), _text("host"), _text("cpu"),
     Column("cpus", Integer, nullable=False), _text("governor"), _text("accelerator"), _text("emulator"),
-    _text("host_kernel"),
+    _text("host_kernel"), _later("firmware"),
+)  # fmt: skip
+
+PROCEDURES = Table("procedures", TABLES, _own("id"), _content(), _text("facts"))
+
+COMMITS = Table(
+    "commits", TABLES, _own("seq"), Column("commit", AnyText, nullable=False, unique=True), _text("parents")
 )  # fmt: skip
 
 SAMPLES = Table(
     "samples", TABLES, _own("seq"), _record_id(), _one_of("metric"), _real("value"), _text("cell"),
     _text("subject"), _one_of("version"), _one_of("environment"), _real("load"), _text("run"), _real("taken"),
-    _real("spread"),
+    _real("spread"), Column("procedure_id", _NUMBER, ForeignKey("procedures.id")),
     Index("samples_series", "metric_id", "cell", "subject"),
     Index("samples_run", "run"),
     Index("samples_taken", "taken"),

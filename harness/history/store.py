@@ -18,7 +18,7 @@ from harness.history.reading import Reader, RunRow
 from harness.history.records import Judged
 from harness.history.schema import DOCUMENTS, JUDGED, SAMPLES
 from harness.history.writing import Writer, sound
-from harness.measure import Document, Sample
+from harness.measure import Commit, Document, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class History:
         """Let go of the database."""
         self._engine.dispose()
 
-    def add(self, records: Iterable[Sample | Judged | Document]) -> int:
+    def add(self, records: Iterable[Sample | Judged | Document | Commit]) -> int:
         """Add all, or nothing if an error comes; on return they are on the disk. Returns how many were new.
 
         One that is there already, with the same id and content, is passed over. Raises `HarnessError` for one with
@@ -94,15 +94,24 @@ class History:
         """Documents, in the same order."""
         return self._series(DOCUMENTS, {"kind": kind, "cell": cell, "subject": subject, "run": run}, since, last)
 
+    def graph(self) -> dict[str, tuple[str, ...]]:
+        """Each commit that is known with its parents, the first parent first."""
+        with self._reading() as reader:
+            return {commit.commit: tuple(commit.parents.split()) for commit in reader.commits()}
+
     def runs(self) -> list[RunRow]:
         """Every run, the oldest first."""
         with self._reading() as reader:
             return reader.runs()
 
     def export(self, stream: IO[bytes], since: float | None = None) -> int:
-        """Write the records taken since then (seconds since 1970) as JSON Lines. Returns how many they were."""
+        """Write the records taken since then (seconds since 1970) as JSON Lines, after all commits. Returns how
+        many they were."""
         count = 0
         with self._reading() as reader:
+            for commit in reader.commits():
+                stream.write(line_of(commit))
+                count += 1
             for table in (SAMPLES, JUDGED, DOCUMENTS):
                 for record in reader.everything(table, since):
                     stream.write(line_of(record))

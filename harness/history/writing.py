@@ -10,16 +10,28 @@ from typing import Any
 from sqlalchemy import Connection, Table, insert, select
 
 from harness.errors import HarnessError
-from harness.history.checks import Record, body_text, check
+from harness.history.checks import Identified, Record, body_text, check
 from harness.history.reading import Reader
 from harness.history.records import Judged
-from harness.history.schema import DOCUMENTS, ENVIRONMENTS, JUDGED, METRICS, SAMPLES, VERSIONS
-from harness.measure import Document, Environment, Metric, Sample, Version
+from harness.history.schema import (
+    COMMITS,
+    DOCUMENTS,
+    ENVIRONMENTS,
+    JUDGED,
+    METRICS,
+    PROCEDURES,
+    SAMPLES,
+    VERSIONS,
+)
+from harness.measure import Commit, Document, Environment, Metric, Sample, Version
 
 BATCH = 1000
 """Records that are looked up and inserted by one statement each."""
 
-TABLE_OF: Mapping[type, Table] = {Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS}
+TABLE_OF: Mapping[type[Identified], Table] = {Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS}
+
+SINCE_STEP_2 = ("builder", "firmware")
+"""Columns that parts kept before lack: where they are empty, the part is known by the content it had then."""
 
 
 class Writer:
@@ -28,7 +40,7 @@ class Writer:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._reader = Reader(connection)
-        self._parts: dict[tuple[Table, Metric | Version | Environment], int] = {}
+        self._parts: dict[tuple[Table, Metric | Version | Environment | str], int] = {}
 
     def add(self, records: Iterable[Record]) -> tuple[int, int]:
         """How many were new, and how many known already. Raises `HarnessError` for one that is unsound, and for
@@ -39,11 +51,23 @@ class Writer:
                 ours = [record for record in batch if isinstance(record, kind)]
                 added = self._add(table, ours) if ours else 0
                 new, known = new + added, known + len(ours) - added
+            commits = [record for record in batch if isinstance(record, Commit)]
+            added = self._learn(commits) if commits else 0
+            new, known = new + added, known + len(commits) - added
         return new, known
 
-    def _add(self, table: Table, records: Sequence[Record]) -> int:
+    def _learn(self, commits: Sequence[Commit]) -> int:
+        """A commit's name is made of its parents': what is there needs no second look."""
+        names = {commit.commit: commit for commit in commits}
+        there = set(self._connection.scalars(select(COMMITS.c.commit).where(COMMITS.c.commit.in_(names))))
+        rows = [commit.to_json() for name, commit in names.items() if name not in there]
+        if rows:
+            self._connection.execute(insert(COMMITS), rows)
+        return len(rows)
+
+    def _add(self, table: Table, records: Sequence[Identified]) -> int:
         there = {record.id: record for record in self._reader.by_id(table, {record.id for record in records})}
-        fresh: dict[str, Record] = {}
+        fresh: dict[str, Identified] = {}
         for record in records:
             twin = there.get(record.id) or fresh.get(record.id)
             if twin is None:
@@ -59,7 +83,7 @@ class Writer:
             self._connection.execute(insert(table), rows)
         return len(rows)
 
-    def _row(self, record: Record) -> dict[str, Any]:
+    def _row(self, record: Identified) -> dict[str, Any]:
         version = self._part(VERSIONS, record.version)
         shared = {"id": record.id, "cell": record.cell, "run": record.run, "taken": float(record.taken)}
         row = {**shared, "version_id": version}
@@ -68,6 +92,7 @@ class Writer:
                 row |= self._where(record.environment)
                 row["metric_id"] = self._part(METRICS, record.metric)
                 row |= {"value": float(record.value), "spread": float(record.spread), "subject": record.subject}
+                row["procedure_id"] = self._part(PROCEDURES, record.procedure) if record.procedure else None
             case Judged():
                 row |= self._where(record.environment)
                 row |= {"suite": record.suite, "test": record.test, "outcome": str(record.outcome)}
@@ -80,13 +105,15 @@ class Writer:
         key = self._part(ENVIRONMENTS, replace(environment, load=0.0))
         return {"environment_id": key, "load": float(environment.load)}
 
-    def _part(self, table: Table, part: Metric | Version | Environment) -> int:
+    def _part(self, table: Table, part: Metric | Version | Environment | str) -> int:
         """The key of the row with this content, which is added if it is new."""
         if (table, part) not in self._parts:
-            values = {name: value for name, value in asdict(part).items() if name in table.c}
+            every = {"facts": part} if isinstance(part, str) else asdict(part)
+            values = {name: value for name, value in every.items() if name in table.c}
             if isinstance(part, Version):
                 values["committed"] = float(part.committed)  # an integer's JSON, and so its digest, is another
-            content = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+            known_by = {name: value for name, value in values.items() if value or name not in SINCE_STEP_2}
+            content = hashlib.sha256(json.dumps(known_by, sort_keys=True).encode()).hexdigest()
             known = select(table.c.id).where(table.c.content == content)
             key = self._connection.scalar(known)
             if key is None:
@@ -99,7 +126,7 @@ class Writer:
 def sound(record: Record) -> Record:
     """The record. Raises `HarnessError` if it can't be kept."""
     try:
-        check(type(record) if type(record) in TABLE_OF else Sample, record)
+        check(type(record) if type(record) in (*TABLE_OF, Commit) else Sample, record)
     except (ValueError, TypeError) as error:
         told = getattr(record, "id", "?")
         raise HarnessError(
@@ -109,7 +136,7 @@ def sound(record: Record) -> Record:
     return record
 
 
-def _as_kept(record: Record) -> Record:
+def _as_kept(record: Identified) -> Identified:
     """With a float for a great integer; with JSON's lists for tuples, and its strings for keys."""
     match record:
         case Sample():

@@ -55,17 +55,45 @@ class Metric:
 @dataclass(frozen=True, slots=True)
 class Version:
     """Which kernel: its commit (for `linux`, its package's version), the hex SHA-256 of what was measured, and
-    what is known of its place in history: `described` for people, `committed` in seconds since 1970, else 0."""
+    what is known of its place in history: `described` for people, `committed` in seconds since 1970, else 0.
+
+    `builder` is what built it, as `harness.facts` writes it: compiler, linker, boost, options; empty if unknown.
+    """
 
     commit: str
     digest: str
     described: str = ""
     committed: float = 0.0
+    builder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit of a checkout, and the commits before it, first parent first: what orders versions."""
+
+    commit: str
+    parents: str
+    """Hex, with a blank between two; empty for a root."""
+
+    @property
+    def id(self) -> str:
+        """Its name, which says what it is."""
+        return self.commit
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """The commit that `to_json` wrote."""
+        return cls(**row)
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a number was measured. `load` is the host's one-minute load average when the measuring began."""
+    """Where a number was measured. `firmware` is what boots the kernel there, with its digest, or nothing; `load`
+    is the host's one-minute load average when the measuring began."""
 
     host: str
     cpu: str
@@ -75,24 +103,27 @@ class Environment:
     emulator: str
     host_kernel: str
     load: float = 0.0
+    firmware: str = ""
 
-    def fingerprint(self, metric: Metric) -> str:
+    def fingerprint(self, metric: Metric, *others: str) -> str:
         """Numbers of the metric may be compared where this is equal: 16 hex digits.
 
-        An exact number depends on nothing but the emulator; others on all but the load, which is noise.
+        An exact number depends on the emulator and the firmware alone; others on all but the load, which is
+        noise. `others` is what else they depend on.
         """
         parts = asdict(self)
         del parts["load"]
         if metric.exact:
-            parts = {name: parts[name] for name in ("accelerator", "emulator")}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+            parts = {name: parts[name] for name in ("accelerator", "emulator", "firmware")}
+        return hashlib.sha256(json.dumps([parts, *others], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One measured number. `subject` is the program it is about, or nothing; `run` is the run that took it;
     `taken` is in seconds since 1970; `spread` is the range of a repeated measurement, in the metric's unit, where
-    the number stands for several that differ."""
+    the number stands for several that differ. `procedure` is how it was measured, as `harness.facts` writes it:
+    the guest's memory and cpus, the program's own build, the load's duration, users and generator."""
 
     metric: Metric
     value: float
@@ -104,11 +135,14 @@ class Sample:
     taken: float
     spread: float = 0.0
     id: str = field(default_factory=lambda: uuid4().hex)
+    procedure: str = ""
 
     @property
     def series(self) -> tuple[str, str, str, str]:
-        """Metric, cell, subject, fingerprint: samples with the same four may be compared."""
-        return self.metric.name, self.cell, self.subject, self.environment.fingerprint(self.metric)
+        """Metric, cell, subject, fingerprint: samples with the same four may be compared. The fingerprint is of
+        where, by what builder and how."""
+        fingerprint = self.environment.fingerprint(self.metric, self.version.builder, self.procedure)
+        return self.metric.name, self.cell, self.subject, fingerprint
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads them back."""

@@ -10,8 +10,10 @@ from harness.errors import HarnessError
 from harness.lab import Lab
 from harness.measure import Document, Sample, suite
 from harness.regress import Finding, Night, sides
+from harness.regress.ancestry import Graph
 from harness.regress.confirm import Confirmation, confirm
 from harness.regress.findings import judge
+from harness.regress.series import NO_GRAPH
 
 KIND = "confirmation"
 
@@ -24,7 +26,9 @@ class Standing:
     nights: list[Night]
 
 
-def judged(samples: Sequence[Sample], documents: Iterable[Document]) -> Standing:
+def judged(
+    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> Standing:
     """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
     enough without one; what a rerun did not confirm is not among them.
 
@@ -32,7 +36,7 @@ def judged(samples: Sequence[Sample], documents: Iterable[Document]) -> Standing
     is a finding once a rerun of its version confirmed it.
     """
     said = {document.subject: document.body for document in documents if document.kind == KIND}
-    seen = judge(samples)
+    seen = judge(samples, graph=graph, branch=branch)
     beyond_doubt = {_about(one) for one in seen.findings}
     found, nights = [], []
     for one in seen.suspicions:
@@ -48,15 +52,19 @@ def judged(samples: Sequence[Sample], documents: Iterable[Document]) -> Standing
     return Standing(found, nights)
 
 
-def standing(samples: Sequence[Sample], documents: Iterable[Document]) -> list[Finding]:
+def standing(
+    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> list[Finding]:
     """The findings of `judged`."""
-    return judged(samples, documents).findings
+    return judged(samples, documents, graph, branch).findings
 
 
-def unconfirmed(samples: Sequence[Sample], documents: Iterable[Document]) -> list[Finding]:
+def unconfirmed(
+    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> list[Finding]:
     """What is worth a rerun, and has had none: steps, then nights."""
     said = {document.subject for document in documents if document.kind == KIND}
-    seen = judge(samples)
+    seen = judge(samples, graph=graph, branch=branch)
     suspects = [one for one in seen.suspicions if not one.metric.exact] + [one.suspect for one in seen.nights]
     return [one for one in suspects if _about(one) not in said]
 

@@ -1,5 +1,6 @@
 """The report as GitHub's Markdown, for a pull request: what changed, what is not as expected, what was run."""
 
+import html
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ def markdown(told: Told) -> str:
         "",
         f"{len(told.samples)} measurements, {len(told.judged)} verdicts; versions: {', '.join(kernels)}.",
         *_findings(by_cause(told.findings)),
+        *(line for note in told.notes for line in ("", plain(note))),
         *_unexpected(tests),
         *_cells(tests),
     ]
@@ -43,6 +45,12 @@ def code(text: str) -> str:
     shown = re.sub(r"\s+", " ", text).replace("|", "¦").replace("`", "\u02cb").strip()
     more = "…" if len(shown) > LONGEST_CODE else ""
     return f"`{shown[:LONGEST_CODE]}{more}`" if shown else ""
+
+
+def plain(text: str) -> str:
+    """A sentence in which nothing is markup, a link, an @mention or an issue's number."""
+    shown = html.escape(re.sub(r"\s+", " ", text), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!|~@$])", lambda sign: f"&#{ord(sign[0])};", shown)
 
 
 def _findings(causes: Sequence[Cause]) -> list[str]:

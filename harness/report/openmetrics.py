@@ -79,9 +79,8 @@ def _named(one: Series) -> Labels:
         "metric": one.metric.name, "cell": one.cell, "subject": one.subject, "accelerator": where.accelerator,
         "emulator": where.emulator,
     }  # fmt: skip
-    return (
-        labels if one.metric.exact else labels | {"host": where.host, "fingerprint": where.fingerprint(one.metric)}
-    )
+    own = where.fingerprint(one.metric, one.builder, one.procedure)
+    return labels | ({"builder": one.builder} if one.metric.exact else {"host": where.host}) | {"fingerprint": own}
 
 
 def _put_verdicts(families: Families, told: Told) -> None:

@@ -26,6 +26,8 @@ def show(told: Told, out: Console) -> None:
     out.print(f"{len(told.samples)} measurements, {len(told.judged)} verdicts; versions: {kernels}", markup=False)
     tests = by_test(told)
     _show_findings(told, out)
+    for note in told.notes:
+        out.print(note, markup=False, soft_wrap=True)
     _show_unexpected(tests, out)
     _show_cells(tests, out)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.measure import Sample
 from harness.regress import Finding
-from harness.regress.findings import series_of
+from harness.regress.series import series_of
 
 MOST_PLOTS = 6
 

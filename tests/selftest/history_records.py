@@ -40,14 +40,16 @@ reals = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(st.characters() | st.sampled_from("\0\x1b\\\"'\ud800\udfff\u202e[]%"), max_size=30)
 names = st.from_regex(r"[A-Za-z0-9_+/-]{1,8}(\.[A-Za-z0-9_+/-]{1,8}){0,3}", fullmatch=True)
 metrics = st.builds(Metric, names, words, st.sampled_from(Better), st.booleans())
-versions = st.builds(Version, words, words, words, reals)
-places = st.builds(Environment, words, words, st.integers(0, 4096), words, words, words, words, reals)
+versions = st.builds(Version, words, words, words, reals, words)
+places = st.builds(Environment, words, words, st.integers(0, 4096), words, words, words, words, reals, words)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | reals | words,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
     max_leaves=10,
 )
-samples = st.builds(Sample, metrics, reals, words, words, versions, places, words, reals, reals)
+samples = st.builds(
+    Sample, metrics, reals, words, words, versions, places, words, reals, reals, procedure=words
+)
 verdicts = st.builds(
     Judged, words, words, words, words, st.booleans(), words, reals, versions, places, words, reals
 )

@@ -25,7 +25,7 @@ from harness.history.place import place
 from harness.history.records import Judged
 from harness.history.schema import REVISIONS, TABLES
 from harness.history.store import History, Imported
-from harness.measure import Document, Metric, Sample
+from harness.measure import Commit, Document, Metric, Sample
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,8 @@ def test_runs_are_counted(empty: History) -> None:
 @pytest.mark.parametrize("table", [table.name for table in TABLES.sorted_tables])
 def test_nobody_changes_or_removes_a_row(shared: History, table: str) -> None:
     """By whatever program, for the database itself refuses."""
-    shared.add([sample(run="kept", id="kept"), judged(run="kept", id="kept"), document(run="kept", id="kept")])
+    one = sample(run="kept", id="kept", procedure="memory=1024")
+    shared.add([one, judged(run="kept", id="kept"), document(run="kept", id="kept"), Commit("a" * 40, "b" * 40)])
     url = shared._url
     key = next(iter(TABLES.tables[table].primary_key)).name
     words = [f"DELETE FROM {table}", f"UPDATE {table} SET {key} = {key} + 1"]
@@ -184,7 +185,7 @@ def test_a_history_of_a_newer_harness_is_left_alone(new: Callable[[], str]) -> N
     History(url).close()
     with create_engine(place(url), poolclass=NullPool).begin() as connection:
         connection.execute(text(f"UPDATE {REVISIONS} SET version_num = '9999'"))
-    with pytest.raises(HarnessError, match=r"made by a newer harness: its tables are of step 9999.*up to 0001"):
+    with pytest.raises(HarnessError, match=r"made by a newer harness: its tables are of step 9999.*up to 0002"):
         History(url)
 
 

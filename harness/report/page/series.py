@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import median
 
+from harness import facts
 from harness.measure import Environment, Metric, Sample
+from harness.regress.ancestry import Ancestry, node_of
+from harness.regress.grouping import Group, grouped, kernel_of
+from harness.regress.series import ancestries
 from harness.report.page.figures import Line
-from harness.report.page.timeline import Timeline, kernel_of
+from harness.report.page.timeline import Timeline
 from harness.report.page.told import Told
 
 MOST_VERSIONS = 200
@@ -32,7 +36,7 @@ class Point:
 @dataclass(frozen=True, slots=True)
 class Series:
     """Numbers that may be compared: `points` from old to new, `hidden` older ones left out; the last number was
-    taken at `latest`, in seconds since 1970."""
+    taken at `latest`, in seconds since 1970. `builder` is what built them, or stands for it."""
 
     metric: Metric
     cell: str
@@ -41,6 +45,8 @@ class Series:
     points: Sequence[Point]
     hidden: int
     latest: float
+    builder: str = ""
+    procedure: str = ""
 
     @property
     def kernel(self) -> str:
@@ -61,15 +67,10 @@ class Series:
 
 def series_of(told: Told, timeline: Timeline) -> list[Series]:
     """All series of the samples, in the order in which their first samples were taken."""
-    groups: dict[tuple[str, str, str, str], list[Sample]] = defaultdict(list)
-    prints: dict[tuple[Environment, bool], str] = {}
-    for sample in sorted(told.samples, key=lambda sample: sample.taken):
-        known = sample.environment, sample.metric.exact
-        if known not in prints:
-            prints[known] = sample.environment.fingerprint(sample.metric)
-        groups[sample.metric.name, sample.cell, sample.subject, prints[known]].append(sample)
+    groups = sorted(grouped(told.samples), key=lambda group: group.samples[0].taken)
+    orders = ancestries(groups, told.graph)
     most = max(2, min(MOST_VERSIONS, MOST_POINTS // max(1, len(groups))))
-    return [_series(group, timeline, most) for group in groups.values()]
+    return [_series(group, orders[kernel_of(group.samples[0].cell)], timeline, most) for group in groups]
 
 
 def places(series: Iterable[Series]) -> dict[int, int]:
@@ -89,19 +90,33 @@ def environment_words(one: Series, among: Sequence[Series]) -> str:
             break
         if len({getattr(other.environment, name) for other in rivals}) > 1:
             words.append(str(getattr(one.environment, name)))
+    for name in ("builder", "procedure"):
+        words += _apart(getattr(one, name), [getattr(other, name) for other in rivals])
     return f" ({', '.join(words)})"
 
 
-def _series(samples: Sequence[Sample], timeline: Timeline, most: int) -> Series:
-    by_version: dict[int, list[Sample]] = defaultdict(list)
-    for sample in samples:
+def _apart(text: str, others: Sequence[str]) -> list[str]:
+    """Those facts of one text that not all have."""
+    every, own = [facts.parted(other) for other in others], facts.parted(text)
+    return [f"{name} {own[name]}" for name in own if any(one.get(name) != own[name] for one in every)]
+
+
+def _series(group: Group, order: Ancestry, timeline: Timeline, most: int) -> Series:
+    """One point a version of the line: what is beside it would look like a change that went away again."""
+    nodes = [node_of(sample.version) for sample in group.samples]
+    line = order.of(nodes).line
+    numbers: dict[int, list[Sample]] = defaultdict(list)
+    for node, sample in zip(nodes, group.samples, strict=True):
         number = timeline.number(sample.cell, sample.version)
-        if number is not None:
-            by_version[number].append(sample)
-    points = [_point(number, group) for number, group in sorted(by_version.items())]
-    last = samples[-1]
+        if number is not None and node in line:
+            numbers[number].append(sample)
+    points = [_point(number, alike) for number, alike in sorted(numbers.items())]
+    last = group.samples[-1]
     hidden = max(0, len(points) - most)
-    return Series(last.metric, last.cell, last.subject, last.environment, points[-most:], hidden, last.taken)
+    return Series(
+        last.metric, last.cell, last.subject, last.environment, points[-most:], hidden, last.taken, group.builder,
+        last.procedure,
+    )  # fmt: skip
 
 
 def _point(version: int, samples: Sequence[Sample]) -> Point:

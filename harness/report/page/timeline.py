@@ -3,15 +3,10 @@
 from typing import Any
 
 from harness.measure import Version
+from harness.regress.ancestry import Node, Seen, ancestry, node_of
+from harness.regress.grouping import kernel_of
 from harness.report.page.told import Told
 from harness.report.readable import moment, version_name
-
-
-def kernel_of(cell: str) -> str:
-    """The kernel that a cell's full name begins with."""
-    kernel, colon, _ = cell.partition(":")
-    return kernel if colon else ""
-
 
 Key = tuple[str, str, str]
 
@@ -19,18 +14,23 @@ Key = tuple[str, str, str]
 class Timeline:
     """Numbers for versions: of two versions of one kernel, the later has the greater number.
 
-    The order is that of the commits where all of a kernel's are dated, else that of the first measurements.
+    The order is that of `harness.regress.ancestry`: along one branch, with what left it there behind each version.
     """
 
     def __init__(self, told: Told) -> None:
         self._taken: dict[Key, float] = {}
         self._committed: dict[Key, float] = {}
+        self._nodes: dict[Key, Node] = {}
         for row in told.rows:
             self._note(row.cell, row.version, row.taken)
-        undated = {key[0] for key, committed in self._committed.items() if not committed}
+        places: dict[tuple[str, Node], int] = {}
+        for kernel in {key[0] for key in self._taken}:
+            ones = {self._nodes[key]: key for key in self._taken if key[0] == kernel}
+            seen = {node: Seen(key[2], self._committed[key], self._taken[key]) for node, key in ones.items()}
+            order = ancestry(seen, told.graph).order()
+            places |= {(kernel, node): place for place, node in enumerate(order)}
         keys = sorted(
-            self._taken,
-            key=lambda key: (key[0], 0.0 if key[0] in undated else self._committed[key], self._taken[key]),
+            self._taken, key=lambda key: (key[0], places[key[0], self._nodes[key]], self._taken[key])
         )
         self._numbers = {key: number for number, key in enumerate(keys)}
 
@@ -59,6 +59,7 @@ class Timeline:
         key = _key(cell, version)
         self._taken[key] = min(taken, self._taken.get(key, taken))
         self._committed[key] = max(version.committed, self._committed.get(key, 0.0))
+        self._nodes[key] = node_of(version)
 
 
 def _key(cell: str, version: Version) -> Key:

@@ -1,7 +1,7 @@
 """What every report is told: the samples, verdicts, documents and findings of a history, made safe to show."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Self
 
@@ -9,19 +9,28 @@ from harness.console.transcript import printable
 from harness.history.records import Judged
 from harness.measure import Document, Environment, Metric, Sample, Version
 from harness.regress import Finding
+from harness.regress.ancestry import Graph
 
 LONGEST_TEXT = 300
 """Characters of one text in a report; the whole of it stays in the history."""
 
 
+LONGEST_NOTE = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
-    """All that a report rests on. Nothing of it need be in any order."""
+    """All that a report rests on. Nothing of it need be in any order.
+
+    `notes` are sentences that stand beside the findings; `graph` is how commits follow each other.
+    """
 
     samples: Sequence[Sample] = ()
     judged: Sequence[Judged] = ()
     documents: Sequence[Document] = ()
     findings: Sequence[Finding] = ()
+    notes: Sequence[str] = ()
+    graph: Graph = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -45,16 +54,17 @@ class Told:
             judged=[_judged(judged) for judged in self.judged],
             documents=[_document(document) for document in self.documents],
             findings=[_finding(finding) for finding in self.findings],
+            notes=[safe_text(note, LONGEST_NOTE) for note in self.notes],
         )
 
 
 @lru_cache(maxsize=65536)
-def safe_text(text: str) -> str:
-    """Text that changes nothing but the place it is shown in, cut to `LONGEST_TEXT` characters."""
+def safe_text(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Text that changes nothing but the place it is shown in, cut to so many characters."""
     # Lone surrogates come from JSON; they are no text, and can't be written as UTF-8.
     shown = printable(text.encode("utf-8", "backslashreplace")).replace("\t", " ")
-    more = len(shown) - LONGEST_TEXT
-    return f"{shown[:LONGEST_TEXT]} … {more} more" if more > 0 else shown
+    more = len(shown) - longest
+    return f"{shown[:longest]} … {more} more" if more > 0 else shown
 
 
 @lru_cache(maxsize=4096)
@@ -62,6 +72,7 @@ def _version(version: Version) -> Version:
     return replace(
         version,
         commit=safe_text(version.commit), digest=safe_text(version.digest), described=safe_text(version.described),
+        builder=safe_text(version.builder),
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def stacks(series: Sequence[Series]) -> list[Figure]:
     groups: dict[tuple[str, str, str, str], list[Series]] = defaultdict(list)
     for one in series:
         if stem := whole(one.metric.name):
-            print_ = one.environment.fingerprint(one.metric)
+            print_ = one.environment.fingerprint(one.metric, one.builder, one.procedure)
             groups[stem, one.cell, one.subject, print_].append(one)
     return [_stack(stem, parts, groups) for (stem, *_), parts in groups.items()]
 
@@ -65,13 +65,15 @@ def _trend(
     more: str,
 ) -> Figure:
     where = places(chosen)
-    lines = {_named(one): number for number, one in enumerate(chosen)}
+    names = dict.fromkeys(_named(one) for one in chosen)
     marks = []
-    for finding in ordered([finding for name in lines for finding in told_of.get(name, ())]):
-        number = lines[finding.metric.name, finding.cell, finding.subject]
+    for finding in ordered([finding for name in names for finding in told_of.get(name, ())]):
+        named = finding.metric.name, finding.cell, finding.subject
         began = timeline.number(finding.cell, finding.after)
-        if began is not None and any(point.version == began for point in chosen[number].points):
-            marks.append(Mark(number, where[began], finding_words(finding), finding.worse))
+        for number, one in enumerate(chosen):
+            if began is not None and _named(one) == named and any(point.version == began for point in one.points):
+                marks.append(Mark(number, where[began], finding_words(finding), finding.worse))
+                break
     first = chosen[0]
     return Figure(
         Kind.TREND,

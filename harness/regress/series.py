@@ -1,0 +1,140 @@
+"""A history as series: comparable samples, one point a version, along one branch."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from statistics import median
+
+import numpy as np
+
+from harness.measure import Metric, Sample, Version
+from harness.regress import Finding, Night
+from harness.regress.ancestry import Ancestry, Graph, Node, Seen, ancestry, node_of
+from harness.regress.changes import Change, Looked, Outlier, exact_changes, exact_outliers, look
+from harness.regress.grouping import Group, grouped, kernel_of
+
+NO_GRAPH: Graph = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Comparable samples, one point a version in the order of commits: the median of the version's samples.
+
+    `times` grow along the series, and `taken` says when each version was first measured (seconds since 1970).
+    `beside` are samples of versions of other branches.
+    """
+
+    samples: tuple[Sample, ...]
+    versions: tuple[Version, ...]
+    times: tuple[float, ...]
+    values: tuple[float, ...]
+    counts: tuple[int, ...]
+    exact: bool
+    taken: tuple[float, ...]
+    beside: tuple[Sample, ...] = ()
+
+    @property
+    def metric(self) -> Metric:
+        """What was measured; `exact` where that is true of it."""
+        return replace(self.samples[0].metric, exact=self.exact)
+
+    def finding(self, change: Change) -> Finding:
+        """The change in terms of versions."""
+        first, index = self.samples[0], change.index
+        return Finding(
+            self.metric,
+            first.cell,
+            first.subject,
+            self.versions[change.last],
+            self.versions[index],
+            change.old_level,
+            change.new_level,
+            change.change,
+            change.interval,
+            change.probability,
+            (sum(self.counts[:index]), sum(self.counts[index:])),
+            span=(self.versions[change.earliest - 1], self.versions[change.latest]),
+        )
+
+    def night(self, outlier: Outlier) -> Night:
+        """The outlier in terms of versions and nights."""
+        first, index = self.samples[0], outlier.index
+        return Night(
+            self.metric,
+            first.cell,
+            first.subject,
+            self.versions[index],
+            self.taken[index],
+            outlier.length,
+            outlier.value,
+            outlier.level,
+            outlier.change,
+            outlier.alone,
+            self.versions[outlier.beside],
+        )
+
+    def look(self) -> Looked:
+        """What there is to see in its numbers; those without noise have no best step."""
+        if not self.exact:
+            return look(self.values)
+        steps = exact_changes(self.values, self.counts)
+        return Looked(None, steps, exact_outliers(self.values, self.counts))
+
+    def span(self, change: Change) -> tuple[float, float]:
+        """From when until when the change may have come: after the first, up to the second."""
+        return self.times[change.earliest - 1], self.times[change.latest]
+
+
+def series_of(samples: Iterable[Sample], graph: Graph = NO_GRAPH, branch: str = "") -> list[Series]:
+    """The samples by series, each along the first parents of `branch`, or of the one that most versions are of.
+
+    Samples of different fingerprints, or builders, are never in one series. Samples of one commit are replicates,
+    wherever they stand in the history; those of other branches are beside the series.
+    """
+    groups = grouped(samples)
+    orders = ancestries(groups, graph, branch)
+    return [_series(group, orders[kernel_of(group.samples[0].cell)]) for group in groups]
+
+
+def ancestries(groups: Iterable[Group], graph: Graph, branch: str = "") -> dict[str, Ancestry]:
+    """The order of each kernel's versions."""
+    seen: dict[str, dict[Node, Seen]] = defaultdict(dict)
+    for group in groups:
+        of_kernel = seen[kernel_of(group.samples[0].cell)]
+        for one in group.samples:
+            node, known = node_of(one.version), of_kernel.get(node_of(one.version))
+            if known is None or one.taken < known.taken:
+                of_kernel[node] = Seen(one.version.described, one.version.committed, one.taken)
+    return {kernel: ancestry(versions, graph, branch) for kernel, versions in seen.items()}
+
+
+def by_version(samples: Iterable[Sample]) -> dict[Node, list[Sample]]:
+    """The samples of each version."""
+    found: dict[Node, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        found[node_of(sample.version)].append(sample)
+    return found
+
+
+def value_of(samples: Iterable[Sample]) -> float:
+    """Their median, without what is no number."""
+    finite = [sample.value for sample in samples if np.isfinite(sample.value)]
+    return median(finite) if finite else float("nan")
+
+
+def _series(group: Group, order: Ancestry) -> Series:
+    found = by_version(group.samples)
+    line: Mapping[Node, float] = order.of(found).line
+    points = sorted((node for node in found if node in line), key=lambda node: line.get(node, -inf))
+    beside: Sequence[Sample] = [one for node, ones in found.items() if node not in line for one in ones]
+    return Series(
+        tuple(one for node in points for one in found[node]),
+        tuple(found[node][0].version for node in points),
+        tuple(line[node] for node in points),
+        tuple(value_of(found[node]) for node in points),
+        tuple(len(found[node]) for node in points),
+        group.exact,
+        tuple(min(one.taken for one in found[node]) for node in points),
+        tuple(beside),
+    )

@@ -27,12 +27,15 @@ def main() -> None:
         "--folder", type=Path, default=Path("judgement-work"), help="judgement: for Otava's environment"
     )
     parser.add_argument("--jobs", type=int, default=1, help="judgement, bisecting: processes at a time")
+    parser.add_argument(
+        "--count", type=int, default=judgement.RUNS, help="judgement: series of each kind, and comparisons"
+    )
     arguments = parser.parse_args()
     if arguments.name == "bisecting":
         bisecting.bisecting(arguments.jobs)
         return
     if arguments.name == "judgement":
-        judgement.judgement(arguments.folder, arguments.jobs)
+        judgement.judgement(arguments.folder, arguments.jobs, arguments.count)
         return
     lab = Lab(arguments.osv_root)
     if arguments.name == "load":

@@ -20,6 +20,7 @@ from harness.cell import Cell
 from harness.errors import CheckoutError
 from harness.events import publish
 from harness.lab import Lab
+from harness.load import DURATION
 from harness.measure import Document, Sample, Version, suite
 
 
@@ -36,7 +37,7 @@ class Question:
     effort: Effort
     metric: str = ""
     test: str = ""
-    duration: float = 3.0
+    duration: float = DURATION
     through: tuple[str, ...] = ()
     checked: bool = True
     improved: bool = False

@@ -11,6 +11,7 @@ from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.history.store import History
 from harness.lab import Lab
+from harness.load import DURATION
 from harness.measure import Better
 from harness.measure.suite import Measured
 from harness.regress import sides
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop where a change is surely less than this (default: 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--duration", type=positive, default=sides.DURATION, metavar="SECONDS", help="of each load of an app"
+        "--duration", type=positive, default=DURATION, metavar="SECONDS", help="of each load of an app"
     )
     add_farm(parser)
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _here(lab: Lab, question: Question, arguments: argparse.Namespace, history: History) -> Trial:
     def keep(measured: Measured) -> None:
-        history.add([*measured.samples, *measured.documents])
+        history.add(measured.records)
 
     done = trial(lab, question, keep)
     history.add([done.document])

@@ -14,6 +14,7 @@ from harness.events import subscribed
 from harness.history.store import History
 from harness.kernels.osv_revisions import Revisions
 from harness.lab import Lab
+from harness.load import DURATION
 from harness.measure import Sample, suite
 from harness.report.progress import Progress
 from harness.report.readable import shown
@@ -30,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at", action="append", metavar="COMMIT", help="measure that commit of the OSv checkout (repeatable)"
     )
-    parser.add_argument("--duration", type=positive, default=5.0, metavar="SECONDS", help="of each load of an app")
+    parser.add_argument(
+        "--duration", type=positive, default=DURATION, metavar="SECONDS", help="of each load of an app"
+    )
     add_farm(parser)
     parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
     parser.add_argument("--forget", action="store_true", help="show the numbers and do not keep them")
@@ -90,7 +93,7 @@ def _measure(lab: Lab, arguments: argparse.Namespace) -> None:
                 measured = suite.prepare(lab, cell, name, arguments.duration).take()
             if not arguments.forget:
                 with History(arguments.history) as history:
-                    history.add([*measured.samples, *measured.documents])
+                    history.add(measured.records)
             screen().print(_table(measured.samples, arguments.samples), "")
 
 

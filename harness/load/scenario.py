@@ -6,6 +6,10 @@ from typing import Any
 
 from harness.load.rows import ASKED_BY, check
 
+DURATION = 5.0
+"""Seconds of a load, for whoever puts it on: pytest, `perf`, `compare`, a farm, a bisection. What was measured for
+another time is another series."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -24,7 +28,7 @@ class Load:
     user: str = ""
     users: int = 1
     rate: float = 0.0
-    duration: float = 5.0
+    duration: float = DURATION
     requests: tuple[Mapping[str, Any], ...] = ()
 
 

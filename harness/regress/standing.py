@@ -7,6 +7,7 @@ from random import Random
 
 from harness.errors import HarnessError
 from harness.lab import Lab
+from harness.load import DURATION
 from harness.measure import Document, Sample, suite
 from harness.regress import Finding, sides
 from harness.regress.ancestry import Graph
@@ -55,7 +56,7 @@ def rerun(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmat
         why = "Debian's older kernels are gone from its mirror"
         raise HarnessError(f"{suspect.metric.name} on {suspect.cell} can't be rerun: {why}.")
     metric = suspect.metric.name
-    a, b = (sides.build(lab, cell, version.commit, [metric], sides.DURATION) for version in (before, after))
+    a, b = (sides.build(lab, cell, version.commit, [metric], DURATION) for version in (before, after))
     name = suite.measuring(metric, cell)
 
     def pair(order: tuple[str, str]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import beta
 
-from harness.bisect import Broken, Built, Effort, Key, Kind, Line, Measure
+from harness.bisect import Broken, Built, Effort, Failure, Key, Kind, Line, Measure
 from harness.bisect.answer import Outcome
 from harness.bisect.conclude import conclude
 from harness.bisect.decide import blocks
@@ -31,13 +31,21 @@ BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
 BUILD, LINK = 180.0, 10.0
 """Seconds that a commit and that another layout of it take, as on OSv."""
 LEVEL = 100.0
+SPOILED = (1.4, 2.0, 10.0, 0.5)
+SHORTEST, STRETCH = 0.03, 0.3
+"""The share of the commits that another bug in the middle hides."""
 BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A measure: relative shift, noise of a boot and offset of a layout, or chances to fail; how many `layouts` of
-    a commit can be built; the share of commits with their parent's binary; and what is asked of the bisection."""
+    a commit can be built; the share of commits with their parent's binary; and what is asked of the bisection.
+
+    `bad_boots` is the share of boots that a host spoils: a number of theirs is one of `SPOILED` times what it
+    would be. `others` is the share of boots, anywhere, that end in a failure of another cause, and `middle` is
+    whether all boots of a stretch of the commits before or after the culprit do.
+    """
 
     name: str
     kind: Kind
@@ -48,6 +56,9 @@ class Case:
     fails: tuple[float, float] = (0.1, 0.9)
     layouts: int = 1
     equal: float = 0.0
+    bad_boots: float = 0.0
+    others: float = 0.0
+    middle: bool = False
 
     @property
     def measure(self) -> Measure:
@@ -57,6 +68,7 @@ class Case:
         ]
 
 
+CLAIMS = "99% of what is claimed is right"
 CASES = (
     Case("exact", Kind.EXACT, "all right, at most 12 builds"),
     Case("2% shift, 2% noise", Kind.NOISY, "99.5% right, 95% within 13 builds", noise=0.02),
@@ -67,6 +79,14 @@ CASES = (
     ),
     Case("test, 10% then 90%", Kind.TEST, "99% right, 20 builds on average"),
     Case("2% shift, 2% noise, a third equal", Kind.NOISY, "no equal is blamed", noise=0.02, equal=1 / 3),
+    Case("2% shift, 2% noise, 2% of boots spoiled", Kind.NOISY, CLAIMS, noise=0.02, bad_boots=0.02),
+    Case(
+        "2% shift, 2% noise, 0.5% layout, 2% of boots spoiled", Kind.NOISY, CLAIMS,
+        noise=0.02, offset=0.005, layouts=16, bad_boots=0.02,
+    ),
+    Case("test, 10% then 90%, 5% fail otherwise", Kind.TEST, CLAIMS, others=0.05),
+    Case("test, never then always, another bug in the middle", Kind.TEST, CLAIMS, fails=(0.0, 1.0), middle=True),
+    Case("test, 10% then 90%, 5% otherwise, another in the middle", Kind.TEST, CLAIMS, others=0.05, middle=True),
 )  # fmt: skip
 
 
@@ -78,6 +98,7 @@ class World:
     dice: np.random.Generator
     culprit: int
     binaries: Sequence[int]
+    hidden: range = range(0)
     offsets: dict[tuple[int, int], float] = field(default_factory=dict)
     cached: Collection[Key] = ()
 
@@ -88,14 +109,18 @@ class World:
     def build(self, key: Key) -> Built | Broken:
         return Built(f"{self.binaries[key.index]}-{key.layout}", LINK if key.layout else BUILD)
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Key) -> float | Failure | Broken:
         case, changed = self.case, key.index >= self.culprit
         if case.kind is Kind.TEST:
-            return float(self.dice.random() < case.fails[changed])
+            if key.index in self.hidden or self.dice.random() < case.others:
+                return Failure("another" if key.index in self.hidden else "of another cause")
+            return Failure("sought") if self.dice.random() < case.fails[changed] else 0.0
         place = (self.binaries[key.index], key.layout)
         if place not in self.offsets:
             self.offsets[place] = case.offset * float(self.dice.normal())
         noise = case.noise * float(self.dice.normal())
+        if self.dice.random() < case.bad_boots:
+            noise = float(self.dice.choice(SPOILED)) * (1 + noise) - 1
         return LEVEL * (1 + case.shift * changed) * (1 + self.offsets[place] + noise)
 
 
@@ -124,7 +149,8 @@ def trial(number: int, case: Case) -> Trial:
     culprit = int(dice.choice(np.flatnonzero(fresh)[1:]))
     binaries = [int(one) for one in np.maximum.accumulate(np.where(fresh, np.arange(COMMITS + 1), 0))]
     line = Line(tuple(map(str, range(COMMITS + 1))))
-    world = World(case, dice, culprit, binaries)
+    hidden = _stretch(dice, culprit) if case.middle else range(0)
+    world = World(case, dice, culprit, binaries, hidden)
     session = Session(line, case.measure, world, Memory(), Effort())
     beliefs = []
     while (ended := session.advance()) is None:
@@ -142,8 +168,17 @@ def trial(number: int, case: Case) -> Trial:
         answer.layouts,
         answer.boots,
         tuple(beliefs),
-        _script(World(case, dice, culprit, binaries)) == culprit,
+        _script(World(case, dice, culprit, binaries, hidden)) == culprit,
     )
+
+
+def _stretch(dice: np.random.Generator, culprit: int) -> range:
+    """Commits that another bug hides, away from the ends and from the culprit and its parent."""
+    while True:
+        length = int(COMMITS * dice.uniform(SHORTEST, STRETCH))
+        first = int(dice.integers(1, COMMITS - length))
+        if not first - 1 <= culprit <= first + length:
+            return range(first, first + length)
 
 
 def _belief(session: Session, culprit: int) -> tuple[float, bool]:
@@ -162,7 +197,8 @@ def _script(world: World, boots: int = 10) -> int:
     middle of both ends' means."""
 
     def mean(index: int) -> float:
-        return float(np.mean([world.boot(Key(index)) for _ in range(boots)]))
+        got = [world.boot(Key(index)) for _ in range(boots)]
+        return float(np.mean([1.0 if isinstance(one, Failure) else one for one in got]))
 
     good, bad = 0, COMMITS
     middle = (mean(good) + mean(bad)) / 2

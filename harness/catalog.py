@@ -43,6 +43,12 @@ def _needs(rows: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name.removesuffix(".so"): row for name, row in rows.items()} | dict(rows)
 
 
+def known(kernel: str) -> list[str]:
+    """The tests that the catalog names; an image may have others."""
+    data = _data(kernel)
+    return sorted({*(name for name, _ in _family_rows(data)), *data.get("program", {}), *data.get("test", {})})
+
+
 def benchmarks(kernel: str) -> Mapping[str, Any]:
     """The rows of programs that print numbers, by name."""
     rows: Mapping[str, Any] = _data(kernel).get("benchmark", {})

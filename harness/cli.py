@@ -1,17 +1,19 @@
 """The command line: `osv-harness COMMAND`. Each command is a module of `harness.commands`."""
 
-import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 
 from harness import commands, project
+from harness.commands import COMMANDS, OF_KERNELS
+from harness.commands._command import Chosen, Group, option
+from harness.commands._options import Common
 from harness.errors import HarnessError, of_system
 from harness.kernels.osv_checkout import Checkout
 from harness.matrix import did_you_mean
@@ -21,11 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 where its answer is no, or 2 where it could not be answered."""
     try:
         chosen = parsed(sys.argv[1:] if arguments is None else arguments)
-        if chosen.project:
-            project.choose(chosen.project)
-        if chosen.osv_root and chosen.of_kernels and not getattr(chosen, "kernel_file", None):
-            Checkout(chosen.osv_root)  # which is found wrong before anything is installed, built or fetched
-        status: int = chosen.run(chosen)
+        given: Common = chosen.arguments
+        if given.project:
+            project.choose(given.project)
+        if given.osv_root and chosen.name in OF_KERNELS and not getattr(given, "kernel_file", None):
+            Checkout(given.osv_root)  # which is found wrong before anything is installed, built or fetched
+        status = chosen.run()
         sys.stdout.flush()
     except HarnessError as error:
         _tell(error)
@@ -53,40 +56,40 @@ def _tell(error: HarnessError) -> None:
         console.print(error.cure, markup=False)
 
 
-def parsed(words: Sequence[str]) -> argparse.Namespace:
-    """The parsed arguments; what follows ` -- ` is the command of those commands that take one."""
-    if words and not words[0].startswith("-") and words[0] not in commands.COMMANDS:
-        raise HarnessError(f"There is no command {words[0]!r}.", did_you_mean(words[0], commands.COMMANDS))
-    cut = words.index("--") if "--" in words else len(words)
-    top = parser(words[0] if words and words[0] in commands.COMMANDS else None)
-    chosen, left = top.parse_known_args(words[:cut])
-    if left and (unknown := _taken_too(left, chosen)):
-        _check_command_is_marked(words[:cut], unknown, chosen)
-        top.error(f"unrecognized arguments: {' '.join(unknown)}")
-    rest = list(words[cut + 1 :])
-    if rest and not hasattr(chosen, "command"):
-        top.error(f"this command runs no other: {' '.join(rest)}")
-    chosen.command = rest
+def parsed(words: Sequence[str]) -> Chosen[Any]:
+    """The function that a line asks for, and its arguments. Raises `HarnessError` with what is wrong with it.
+
+    `--help` and `--version` have been answered, and end the process. So does a shell that asks for completions.
+    """
+    try:
+        chosen = TOP.main(list(words), prog_name="osv-harness", standalone_mode=False)
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    except click.exceptions.NoArgsIsHelpError as error:
+        raise SystemExit(_shown(error)) from error
+    except click.UsageError as error:
+        raise _of_usage(error) from error
+    if not isinstance(chosen, Chosen):
+        raise SystemExit(chosen)
     return chosen
 
 
-def _taken_too(left: list[str], chosen: argparse.Namespace) -> list[str]:
-    """Give words after options to the list that `more` names, for argparse ends one at an option; what is left."""
-    if not hasattr(chosen, "more"):
-        return left
-    getattr(chosen, chosen.more).extend(word for word in left if not word.startswith("-"))
-    return [word for word in left if word.startswith("-")]
+def _shown(error: click.exceptions.NoArgsIsHelpError) -> int:
+    """The help of a command that wants words and was given none."""
+    error.show()
+    return 2
 
 
-def _check_command_is_marked(words: Sequence[str], left: list[str], chosen: argparse.Namespace) -> None:
-    """Raise `HarnessError` with the line as it should be, where the words of a command stand before ` -- `."""
-    if not hasattr(chosen, "command") or left[0].startswith("-"):
-        return
-    own = list(words)
-    for word in reversed(left):
-        del own[len(own) - 1 - own[::-1].index(word)]
-    right = shlex.join(["osv-harness", *own, "--", *left])
-    raise HarnessError(f"The command to run, {shlex.join(left)}, follows ` -- `.", f"Write: {right}")
+def _of_usage(error: click.UsageError) -> HarnessError:
+    """Of what click says, the sentence; and the nearest names, or where all are told."""
+    path = error.ctx.command_path if error.ctx else "osv-harness"
+    told = f"`{path} --help` tells what it takes."
+    if isinstance(error, click.NoSuchCommand) and error.ctx and isinstance(error.ctx.command, click.Group):
+        wanted, known = error.command_name, error.ctx.command.list_commands(error.ctx)
+        return HarnessError(f"There is no command {wanted!r}.", did_you_mean(wanted, known))
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        return HarnessError(error.message, f"Did you mean {' or '.join(error.possibilities)}?")
+    return HarnessError(error.format_message(), told)
 
 
 def _version() -> str:
@@ -96,32 +99,41 @@ def _version() -> str:
         return "that is not installed"
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser of a command, or of a part of one: the options that all have may stand anywhere."""
+class Top(Group):
+    """All commands; each one's module is imported when it is asked for, and not for its name or summary."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.add_argument(
-            "--osv-root", type=Path, metavar="DIR", default=argparse.SUPPRESS,
-            help="an OSv checkout (default: OSV_ROOT); without one the kernel is linux",
-        )  # fmt: skip
-        self.add_argument(
-            "--project", type=Path, metavar="DIR", default=argparse.SUPPRESS,
-            help="the folder with your own matrix.toml, expectations.toml, apps/ (default: the current one)",
-        )  # fmt: skip
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command's name and summary, which its file begins with."""
+        if cmd_name not in COMMANDS:
+            return None
+        source = Path(commands.__file__).with_name(f"{cmd_name}.py").read_text(encoding="utf-8")
+        summary = source.partition('"""')[2].partition("\n")[0].removesuffix('"""')
+        return click.Command(cmd_name, help=summary, short_help=summary)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command itself. Raises click's error if there is none of that name."""
+        name, found, rest = super().resolve_command(ctx, args)
+        if found:
+            found = import_module(f"{commands.__name__}.{name}").command
+        return name, found, rest
 
 
-def parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser of all commands, or of one; parsed arguments carry the command's function as `run`."""
-    top = Parser(prog="osv-harness", description="Says whether OSv still works, cell by cell.")
-    named = os.environ.get("OSV_ROOT")
-    top.add_argument("--version", action="version", version=f"osv-harness {_version()}")
-    top.set_defaults(osv_root=Path(named) if named else None, project=None)
-    subparsers = top.add_subparsers(metavar="COMMAND", required=True)
-    for name in [only] if only else commands.COMMANDS:
-        module = import_module(f"{commands.__name__}.{name}")
-        summary = (module.__doc__ or "").partition("\n")[0]
-        command = subparsers.add_parser(name, help=summary, description=summary)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run, of_kernels=name in commands.OF_KERNELS)
-    return top
+def _tell_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"osv-harness {_version()}")
+        ctx.exit()
+
+
+TOP = Top("Says whether OSv still works, cell by cell.", Common)
+TOP.params.append(
+    option(
+        "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version,
+        help="tell it, and end",
+    )
+)  # fmt: skip

@@ -14,9 +14,9 @@ from harness.history.records import Judged
 from harness.keeping import Verdicts, Writer
 from harness.kernels.osv_checkout import Checkout
 from harness.lab import Lab
-from harness.load import DURATION
 from harness.machine import Image
 from harness.measure.suite import names as measurements
+from harness.procedure import DURATION
 from harness.programs import Run
 from harness.pytest_verdicts import AppTest, GuestRun, Keeper
 from harness.report import evidence, junit

@@ -7,6 +7,7 @@ from enum import StrEnum
 from harness.console.transcript import Line
 from harness.hypervisors import Cause
 from harness.observation import Activity, Observation, Visited
+from harness.titles import identity
 
 BARE_ABORT = "Aborted"
 """What abort() without a message says. Source: OSv's runtime.cc."""
@@ -35,6 +36,11 @@ class Verdict:
     reason: str
     observation: Observation
     lines: tuple[Line, ...] = field(default=())
+
+    @property
+    def identity(self) -> str:
+        """What it has in common with others of one cause: outcome and title."""
+        return identity(self.outcome, self.reason)
 
 
 Judged = tuple[Outcome, str]

@@ -30,13 +30,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is bisected. `layout` is a layout's usual offset relative to the level; 0 where there is none."""
+    """What is bisected. `layout` is a layout's usual offset relative to the level; 0 where there is none.
+
+    `cause` is which failure of a test is looked for; empty: the bad end's.
+    """
 
     name: str
     unit: str = ""
     kind: Kind = Kind.NOISY
     better: Better = Better.LOWER
     layout: float = LAYOUT
+    cause: str = ""
 
     @classmethod
     def of(cls, metric: Metric) -> Self:
@@ -47,9 +51,9 @@ class Measure:
         return cls(metric.name, metric.unit, Kind.NOISY, metric.better, layout)
 
     @classmethod
-    def test(cls, name: str) -> Self:
-        """The measure that a test's outcome is: the chance that it fails."""
-        return cls(name, "", Kind.TEST, Better.LOWER, 0.0)
+    def test(cls, name: str, cause: str = "") -> Self:
+        """The measure that a test's outcome is: the chance that it fails, by the cause that is looked for."""
+        return cls(name, "", Kind.TEST, Better.LOWER, 0.0, cause)
 
 
 FRESH, REVERTED = -1, -2
@@ -85,6 +89,13 @@ class Broken:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A boot in which a test did not pass, and what tells it from other failures: the verdict's `identity`."""
+
+    cause: str
+
+
 class Builder(Protocol):
     """Who builds and boots. `layouts` is how many differently laid-out builds of one commit it can make.
 
@@ -103,8 +114,8 @@ class Builder(Protocol):
     def build(self, key: Key) -> Built | Broken:
         """Build it."""
 
-    def boot(self, key: Key) -> float | Broken:
-        """Boot it once: the measured number, or for a test 1 if it failed and else 0."""
+    def boot(self, key: Key) -> float | Failure | Broken:
+        """Boot it once: the measured number, or for a test its failure and else 0."""
 
 
 @dataclass(frozen=True, slots=True)

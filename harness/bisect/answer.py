@@ -9,7 +9,8 @@ from typing import Any
 class Outcome(StrEnum):
     """FOUND: each culprit is known as surely as was asked. NARROWED: it can't be. NO_DIFFERENCE: the ends do not
     differ. SWAPPED: the bad end is the better one. LAYOUT: builds differ as layouts do, not as commits. SPREAD:
-    the whole is made of many small changes. REFUTED: built from scratch, the culprit changes nothing."""
+    the whole is made of many small changes. REFUTED: built from scratch, or taken back, the culprit changes
+    nothing."""
 
     FOUND = "found"
     NARROWED = "narrowed"
@@ -30,6 +31,7 @@ class Warn(StrEnum):
     HIDDEN = "hidden"
     DRIFT = "drift"
     REST = "rest"
+    OTHER = "other failures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Answer:
     """The one answer. `culprits` are in the order of their sizes; `smallest` is the least difference of the ends
     that would have been seen in 90% of cases; `why` says why the outcome is no better. `builds` counts those that
     were asked for, `cached` those of them that cost nothing, `layouts` those that are a link of what another had
-    built; `inside` is the answer in the branch of a merge."""
+    built; `inside` is the answer in the branch of a merge; `cause` is which failure of a test was looked for."""
 
     outcome: Outcome
     culprits: tuple[Culprit, ...]
@@ -93,6 +95,7 @@ class Answer:
     checks: tuple[Check, ...] = ()
     inside: "Answer | None" = None
     layouts: int = 0
+    cause: str = ""
 
     @property
     def warned(self) -> frozenset[Warn]:

@@ -20,8 +20,8 @@ from harness.cell import Cell
 from harness.errors import CheckoutError
 from harness.events import publish
 from harness.lab import Lab
-from harness.load import DURATION
 from harness.measure import Document, Sample, Version, suite
+from harness.procedure import DURATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class Question:
     """What is asked: a metric or an in-guest test of a cell, between which commits, and how sure.
 
     `duration` is of each load of an app in seconds, `through` what builds are put through; `checked` is whether
-    the answer is verified by further builds, `improved` whether it is a change for the better that is looked for.
+    the answer is verified by further builds, `improved` whether it is a change for the better that is looked for;
+    `cause` is which of the test's failures is, empty: the bad end's.
     """
 
     cell: Cell
@@ -41,6 +42,7 @@ class Question:
     through: tuple[str, ...] = ()
     checked: bool = True
     improved: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ def bisect(benches: Benches, question: Question, state: Path) -> Done:
         if branch is None:
             return None
         publish("bisect.followed", merge, f"into its branch of {len(branch.commits) - 1} commits")
-        inner = bisect(benches, replace(question, commits=branch), state.with_suffix(f".{merge[:12]}.jsonl"))
+        within = replace(question, commits=branch, cause=answer.cause)
+        inner = bisect(benches, within, state.with_suffix(f".{merge[:12]}.jsonl"))
         kept.extend(inner.kept)
         return inner.answer
 
@@ -122,6 +125,8 @@ def bisect(benches: Benches, question: Question, state: Path) -> Done:
         measure = opened.measure if opened else builder.measure()
         if question.improved and question.metric and not opened:
             measure = replace(measure, better=measure.better.opposite)
+        if question.test and not opened:
+            measure = replace(measure, cause=question.cause)
         builder.lay_out(measure)
         session = Session(line, measure, builder, journal, question.effort, builder.host)
         answer = session.run(checks_of(measure) if question.checked else (), follow)

@@ -37,11 +37,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """What could be measured: the point, the boots it had and their mean; and what it costs but for boots."""
+    """What could be measured: the point, the boots that tell something and their mean; what it costs but for
+    boots; and how many boots it had in all."""
 
     key: Key
     measured: tuple[int, int, float]
     seconds: float
+    boots: int = 0
 
 
 def choose(state: State, builder: Builder, mass: Array, channel: Channel) -> Choice | None:
@@ -60,7 +62,7 @@ def choose(state: State, builder: Builder, mass: Array, channel: Channel) -> Cho
     best = int((bits / seconds).max(axis=1).argmax())
     option, more = options[best], _deserved(bits[best], seconds[best])
     if option.key in state.builds:
-        return Choice((), ((option.key, option.measured[1] + more),))
+        return Choice((), ((option.key, option.boots + more),))
     keys = [option.key]
     if state.effort.jobs > 1 and option.key.layout == 0:
         keys = [Key(index) for index in apart(mass, buildable(state), state.effort.jobs)]
@@ -98,7 +100,7 @@ def _told(state: State, channel: Channel, options: Sequence[_Option], ladder: Ar
         np.array(column, dtype=float) for column in zip(*(one.measured for one in options), strict=True)
     )
     bits = channel.bits(index, before, mean, ladder)
-    bits[before[:, None] + ladder > state.effort.most_boots] = 0.0
+    bits[np.array([[one.boots] for one in options]) + ladder > state.effort.most_boots] = 0.0
     # a few boots more of what had many tell too little for a step of their own
     bits[before[:, None] * FEWEST_MORE > ladder] = 0.0
     return bits
@@ -189,7 +191,9 @@ def separable(state: State) -> NDArray[np.bool_]:
 def _rebooted(state: State) -> list[_Option]:
     """More boots of what is built."""
     keys = {state.same_as(key) for key in state.builds if state.usable(key)}
-    return [_Option(key, (key.index, state.count(key), state.mean(key)), 0.0) for key in sorted(keys)]
+    return [
+        _Option(key, (key.index, state.told(key), state.mean(key)), 0.0, state.count(key)) for key in sorted(keys)
+    ]
 
 
 def _laid_out(state: State, builder: Builder, mass: Array) -> list[_Option]:

@@ -45,11 +45,20 @@ class Commits:
         )
 
     def inside(self, merge: str) -> "Commits | None":
-        """The branch that a merge brought, from where it left; None if the commit is no merge."""
+        """The branch that a merge brought, from where it left; None if the commit is no merge.
+
+        A branch may have merged the mainline back since: its own commits are still those on its first parent, and
+        it left where the first of them has its parent on the mainline. Raises `CheckoutError` where it never did.
+        """
         parents = _git(self.root, "rev-list", "--parents", "-n", "1", merge).split()[1:]
         if len(parents) < 2:
             return None
-        return Commits(self.root, _git(self.root, "merge-base", *parents[:2]), parents[1])
+        onto, tip = parents[:2]
+        own = _git(self.root, "rev-list", "--first-parent", "--reverse", f"{onto}..{tip}").split()
+        left = _git(self.root, "rev-list", "--parents", "-n", "1", own[0]).split()[1:2] if own else []
+        if not left:
+            raise CheckoutError(f"The branch of {merge} has no past in common with what it was merged into.")
+        return Commits(self.root, left[0], tip)
 
 
 def _sources(root: Path, commit: str) -> str:

@@ -1,5 +1,7 @@
 """From what a search ended in to the answer, with the warnings that it deserves."""
 
+from collections import Counter
+
 import numpy as np
 
 from harness.bisect import Kind
@@ -11,6 +13,8 @@ from harness.bisect.state import State
 
 SUSPECTED = 0.1
 """The probability from which several steps are worth a warning where one is answered; beforehand it is 0.07."""
+MOST_OTHERS = 3
+"""Failures that are told besides the one that was looked for."""
 INTERVAL = 1.96
 """Standard deviations of a 95% interval."""
 
@@ -34,6 +38,7 @@ def conclude(state: State, ended: Ended) -> Answer:
         broken=len(state.broken),
         boots=state.boots,
         layouts=sum(key.layout > 0 for key in state.builds),
+        cause=state.sought if state.measure.kind is Kind.TEST else "",
     )
 
 
@@ -41,6 +46,8 @@ def _outcome(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> tuple
     said, unit = ended.ends, state.measure.unit
     if said is None:
         return Outcome.NO_DIFFERENCE, "Good and bad are the same binary."
+    if state.measure.kind is Kind.TEST and said.good == said.bad == 1:
+        return Outcome.NO_DIFFERENCE, "It fails at the good end too, each time: name one where it passes."
     if not said.differ:
         least = f"{said.smallest:.3g} {unit}".rstrip()
         seen = "it is exact" if state.measure.kind is Kind.EXACT else f"one of {least} would have been seen"
@@ -107,6 +114,8 @@ def _warnings(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> list
         found.append(Warning(Warn.LAYOUT, text))
     if any(one.broken for one in culprits):
         found.append(Warning(Warn.HIDDEN, "The culprit hides among commits that could not be measured."))
+    if others := _others(state):
+        found.append(Warning(Warn.OTHER, others))
     if state.drifts:
         sizes = ", ".join(f"{one:+.1%}" for one in state.drifts)
         found.append(Warning(Warn.DRIFT, f"The host's speed changed ({sizes}); all was booted again after it."))
@@ -121,3 +130,12 @@ def _warnings(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> list
             text = f"{rest / ended.ends.change:.1%} of the change between good and bad is other commits'."
             found.append(Warning(Warn.REST, text))
     return found
+
+
+def _others(state: State) -> str:
+    """Which failures were seen besides the one that was looked for; empty where there were none."""
+    if state.measure.kind is not Kind.TEST:
+        return ""
+    seen = Counter(one for boots in state.ended.values() for one in boots if one not in (None, state.sought))
+    told = "; ".join(f"{count} times: {one or 'unknown'}" for one, count in seen.most_common(MOST_OTHERS))
+    return f"It failed otherwise too, which says nothing of this cause: {told}." if told else ""

@@ -131,7 +131,7 @@ def block_of(state: State) -> NDArray[np.int64]:
 
 
 def _affordable(state: State, choice: Choice) -> Plan | None:
-    left = state.effort.most_builds - len(state.builds) - len(state.broken)
+    left = state.effort.most_builds - len({*state.builds, *state.broken})
     if len(choice.builds) <= left:
         return Plan("tell", choice.builds, choice.boots)
     kept: tuple[Key, ...] = choice.builds[:left]

@@ -21,6 +21,8 @@ LAYOUTS, RELAID = 3, 200
 """The layouts of both ends that are measured before they are called equal or swapped, and the boots of each."""
 ODDS, LAST_ODDS = 300.0, 20.0
 """The same for a test: how many times likelier two chances to fail are than one."""
+ALWAYS = 10
+"""The boots of each end after which a test that has failed in all of them is called failing at both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,19 @@ def look(state: State, layouts: int) -> Plan | Ends:
     counts = [state.count(key) for key in (state.good, state.bad)]
     if min(counts) < first:
         return _boots(state, min(first, state.effort.most_boots))
+    if state.measure.kind is Kind.TEST and min(map(state.told, (state.good, state.bad))) < first:
+        return _more_that_tell(state, first)
     ends = [summary(state.numbers(key)) for key in (state.good, state.bad)]
     last = min(counts) >= state.effort.most_boots
     if state.measure.kind is Kind.EXACT:
         _exact_indeed(state)
         return Ends(ends[0].mean, ends[1].mean, ends[0].mean != ends[1].mean, 0.0)
     seen, smallest = (_failing if state.measure.kind is Kind.TEST else _noisy)(ends, last)
+    if state.measure.kind is Kind.TEST and ends[0].mean == ends[1].mean == 1 and not last:
+        enough = min(one.count for one in ends) >= ALWAYS
+        last = enough or min(counts) >= state.effort.most_boots
+        if not last:
+            return _boots(state, min(max(counts) + ALWAYS - first, state.effort.most_boots))
     if not seen and not last:
         return _boots(state, min(2 * min(counts), state.effort.most_boots))
     said = Ends(ends[0].mean, ends[1].mean, seen, smallest)
@@ -102,6 +111,18 @@ def _exact_indeed(state: State) -> None:
                 f"{state.measure.name} is called exact, but one build gave {values[0]:g} and {values[-1]:g}.",
                 "Something in the guest or its host is left to chance: bisect it as a noisy number.",
             )
+
+
+def _more_that_tell(state: State, first: int) -> Plan:
+    """More boots of the ends of which too few tell anything. Raises `HarnessError` where most of them don't."""
+    ends = (state.good, state.bad)
+    wanted = {key: state.count(key) + max(0, first - state.told(key)) for key in ends}
+    if max(wanted.values()) > state.effort.most_boots:
+        raise HarnessError(
+            f"Of {state.effort.most_boots} boots of an end, fewer than {first} tell of this: {state.sought}.",
+            "Name other ends: these fail by something else.",
+        )
+    return Plan("ends", (), tuple(wanted.items()))
 
 
 def _boots(state: State, count: int) -> Plan:

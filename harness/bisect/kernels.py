@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 
-from harness.bisect import FRESH, REVERTED, Broken, Built, Key, Measure
+from harness.bisect import FRESH, REVERTED, Broken, Built, Failure, Key, Measure
 from harness.bisect.account import Difference, of_kernels, phases
 from harness.bisect.commits import Commits
 from harness.cell import Cell
@@ -137,7 +137,8 @@ class Kernels:
 
 
 class Tests:
-    """A `Builder` of commits for one in-guest test: a boot gives 1 if it is no pass, else 0. No samples."""
+    """A `Builder` of commits for one in-guest test: a boot gives its failure if it is no pass, else 0. It takes no
+    samples."""
 
     layouts = 1
     host = ""
@@ -162,13 +163,13 @@ class Tests:
             return Broken(error.happened)
         return _built(lab.image(self._workshop.cell), began)
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Key) -> float | Failure | Broken:
         """Run the test once. A fault of ours is raised, for it says nothing of the test."""
         lab, program = self._prepared(key)
         verdict = lab.run(self._workshop.cell, program).verdict
         if verdict.outcome is Outcome.HARNESS_ERROR:
             raise HostError(f"{self._test} at {self._workshop.commits[key.index][:12]}: {verdict.reason}.")
-        return float(verdict.outcome is not Outcome.PASSED)
+        return 0.0 if verdict.outcome is Outcome.PASSED else Failure(verdict.identity)
 
     def image(self, key: Key) -> Image:
         """What was built."""

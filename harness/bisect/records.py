@@ -55,11 +55,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """One boot, the value that it gave, and the whole seconds that it took."""
+    """One boot, the value that it gave, and the whole seconds that it took; of a test that failed (1), by what."""
 
     key: Key
     value: float
     seconds: int = 0
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from harness.bisect import Broken, Built, Key
+from harness.bisect import Broken, Built, Failure, Key
 from harness.bisect.answer import Answer
 from harness.bisect.journal import Memory
 from harness.bisect.records import Booted, Checked, Failed, Finished, Opened, Planned, Record
@@ -20,15 +20,15 @@ class Recorded:
     def __init__(self, records: Sequence[Record], layouts: int) -> None:
         self.layouts = layouts
         self._outcomes: dict[Key, Built | Broken] = {}
-        boots: dict[Key, list[float]] = defaultdict(list)
+        boots: dict[Key, list[float | Failure]] = defaultdict(list)
         for record in records:
             if isinstance(record, Finished):
                 self._outcomes[record.key] = record.built
             elif isinstance(record, Failed) and record.key not in self._outcomes:
                 self._outcomes[record.key] = Broken(record.why)
             elif isinstance(record, Booted):
-                boots[record.key].append(record.value)
-        self._boots: dict[Key, Iterator[float]] = {key: iter(values) for key, values in boots.items()}
+                boots[record.key].append(Failure(record.cause) if record.cause else record.value)
+        self._boots: dict[Key, Iterator[float | Failure]] = {key: iter(values) for key, values in boots.items()}
         self._unbootable = {one.key: one.why for one in records if isinstance(one, Failed)}
 
     def build(self, key: Key) -> Built | Broken:
@@ -37,7 +37,7 @@ class Recorded:
             raise _ended(f"commit {key.index} of the line, layout {key.layout}, was not built")
         return self._outcomes[key]
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Key) -> float | Failure | Broken:
         """The next of its boots."""
         value = next(self._boots.get(key, iter(())), None)
         if value is None and key in self._unbootable:

@@ -1,12 +1,13 @@
 """A bisection from its first build to its answer: plans are made, carried out and recorded, one after another."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from math import isfinite
 from time import monotonic
 
-from harness.bisect import Broken, Builder, Built, Effort, Key, Line, Measure, Plan
+from harness.bisect import Broken, Builder, Built, Effort, Failure, Key, Line, Measure, Plan
 from harness.bisect.answer import Answer, Check, Outcome
 from harness.bisect.conclude import conclude
 from harness.bisect.decide import Ended, decide
@@ -29,8 +30,11 @@ from harness.bisect.state import State
 from harness.errors import HarnessError
 from harness.events import publish
 
-REFUTES = {"relaid": Outcome.LAYOUT, "rebuilt": Outcome.REFUTED}
-"""What an answer becomes that a check refutes."""
+REFUTES = {"reverted": Outcome.REFUTED, "relaid": Outcome.LAYOUT, "rebuilt": Outcome.REFUTED}
+"""What an answer becomes that a check refutes; of several the last."""
+
+TRIES = 3
+"""Boots one after another that give nothing before their build is called broken: one can fail by chance."""
 
 
 class Session:
@@ -157,22 +161,28 @@ class Session:
 
     def _boot(self, boots: Sequence[tuple[Key, int]]) -> None:
         """All boots of a plan, in turns, so that whatever else the host does is shared by what is compared."""
-        left = dict(boots)
+        left, missed = dict(boots), Counter[Key]()
         while left:
             # whoever wants most, so that a resumed session goes on in the same order
             key = max(left, key=lambda one: left[one])
             began = monotonic()
             value = self._builder.boot(key)
             if isinstance(value, Broken):
-                publish("bisect.broken", self.state.line.commits[key.index], value.why)
-                self._record(Failed(key, value.why))
-                del left[key]
+                missed[key] += 1
+                if missed[key] == TRIES:
+                    publish("bisect.broken", self.state.line.commits[key.index], value.why)
+                    self._record(Failed(key, value.why))
+                    del left[key]
                 continue
-            if not isfinite(value):
-                raise HarnessError(f"A boot gave {value} as {self.state.measure.name}.")
-            self._record(Booted(key, float(value), round(monotonic() - began)))
+            missed[key] = 0
+            cause = value.cause if isinstance(value, Failure) else ""
+            number = 1.0 if isinstance(value, Failure) else float(value)
+            if not isfinite(number):
+                raise HarnessError(f"A boot gave {number} as {self.state.measure.name}.")
+            self._record(Booted(key, number, round(monotonic() - began), cause))
             left[key] -= 1
-            if not left[key]:
+            # what hides in all of its boots does so in the others too
+            if not left[key] or not self.state.usable(key):
                 del left[key]
 
     def _record(self, record: Record) -> None:

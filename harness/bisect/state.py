@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from harness.bisect import Broken, Built, Effort, Key, Line, Measure, Plan, Reading
+from harness.bisect import Broken, Built, Effort, Key, Kind, Line, Measure, Plan, Reading
 from harness.bisect.records import (
     Answered,
     Began,
@@ -16,6 +16,7 @@ from harness.bisect.records import (
     Planned,
     Record,
 )
+from harness.bisect.sought import hidden_by, sought
 
 LAYOUT_SECONDS = 15.0
 """What a layout is expected to take before any was made: OSv's kernel is linked in ten seconds."""
@@ -25,7 +26,8 @@ class State:
     """Builds, boots, what was planned last and whether that is done.
 
     `values` has the boots since the host's speed last changed, each with the number of the plan that wanted it,
-    by the first key that was built of that binary: builds with equal digests share their boots.
+    by the first key that was built of that binary: builds with equal digests share their boots. `ended` has, the
+    same way, what became of a test in each: None where it passed, else its failure.
     """
 
     def __init__(self, opened: Opened) -> None:
@@ -33,8 +35,9 @@ class State:
         self.measure: Measure = opened.measure
         self.effort: Effort = opened.effort
         self.builds: dict[Key, Built] = {}
-        self.broken: dict[Key, str] = {}
+        self.failed: dict[Key, str] = {}
         self.values: dict[Key, list[tuple[int, float]]] = {}
+        self.ended: dict[Key, list[str | None]] = {}
         self.plans: list[Plan] = []
         self.began: list[Key] = []
         self.boots = 0
@@ -45,6 +48,8 @@ class State:
         self.concluded: Concluded | None = None
         self.answer: Answered | None = None
         self._first: dict[str, Key] = {}
+        self._hidden: dict[Key, str] | None = None
+        self._sought: str | None = None
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "State":
@@ -59,6 +64,7 @@ class State:
 
     def apply(self, record: Record) -> None:
         """One thing more happened."""
+        self._hidden = self._sought = None
         match record:
             case Planned(plan):
                 self.plans.append(plan)
@@ -68,16 +74,19 @@ class State:
                 self.builds[key] = built
                 self._first.setdefault(built.digest, key)
             case Failed(key, why):
-                self.broken[key] = why
+                self.failed[key] = why
                 self.values.pop(self.same_as(key), None)
-            case Booted(key, value, seconds):
+                self.ended.pop(self.same_as(key), None)
+            case Booted(key, value, seconds, cause):
                 self.boots += 1
                 self.booted_seconds += seconds
                 self.values.setdefault(self.same_as(key), []).append((len(self.plans), value))
+                self.ended.setdefault(self.same_as(key), []).append(cause if value else None)
             case Drifted(change):
                 self.drifts.append(change)
                 self.drift_plans.append(len(self.plans))
                 self.values.clear()
+                self.ended.clear()
             case Concluded():
                 self.concluded = record
             case Checked():
@@ -102,13 +111,42 @@ class State:
         built = self.builds.get(key)
         return self._first[built.digest] if built else key
 
+    @property
+    def sought(self) -> str:
+        """The failure of a test that is looked for, as far as the ends tell by now."""
+        if self._sought is None:
+            ends = (self.ended.get(self.same_as(end), ()) for end in (self.good, self.bad))
+            self._sought = self.measure.cause or sought(*ends)
+        return self._sought
+
+    @property
+    def broken(self) -> dict[Key, str]:
+        """What can't be measured, and why: it does not build or boot, or another failure hides the one sought."""
+        if self.measure.kind is not Kind.TEST:
+            return self.failed
+        if self._hidden is None:
+            wanted = self.sought
+            why = {first: hidden_by(seen, wanted) for first, seen in self.ended.items()}
+            hidden = {key: why.get(self.same_as(key), "") for key in self.builds}
+            self._hidden = {key: said for key, said in hidden.items() if said} | self.failed
+        return self._hidden
+
     def count(self, key: Key) -> int:
         """How many boots this key's binary has had since the host's speed last changed."""
         return len(self.values.get(self.same_as(key), ()))
 
     def numbers(self, key: Key) -> list[float]:
-        """Their values."""
-        return [value for _, value in self.values.get(self.same_as(key), ())]
+        """Their values; of a test, of those that passed or failed as is looked for: no other failure says
+        anything of it."""
+        first = self.same_as(key)
+        if self.measure.kind is not Kind.TEST:
+            return [value for _, value in self.values.get(first, ())]
+        wanted = self.sought
+        return [float(one is not None) for one in self.ended.get(first, ()) if one is None or one == wanted]
+
+    def told(self, key: Key) -> int:
+        """How many boots say anything."""
+        return len(self.numbers(key))
 
     def mean(self, key: Key) -> float:
         """Their mean; 0 where there are none."""
@@ -141,7 +179,7 @@ class State:
     def readings(self) -> list[Reading]:
         """What was booted, at each point where its binary is known to lie; of a run of equals, at the first."""
         same = self.line.binaries or self.line.commits
-        groups = {key: number for number, key in enumerate(sorted(self.values))}
+        groups = {key: number for number, key in enumerate(sorted(self.values)) if self.told(key)}
         places: dict[tuple[int, int], Reading] = {}
         for key in self.builds:
             first = self.same_as(key)

@@ -3,7 +3,7 @@
 Each cannot say for a set of commits, nor where what it wants can't be built.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,8 +15,9 @@ LAYOUTS = 2
 """The fresh layouts of the culprit and of its parent that are compared."""
 FEWEST, MOST = 8, 100
 """The boots of each build: as many as the culprit or its parent had, within these bounds."""
-KEPT, GONE = 0.5, 0.25
-"""The share of the change that confirms it; and with less than which it is not there."""
+KEPT, GONE, SURELY = 0.5, 0.25, 2.0
+"""The share of the change that confirms it; with less than which it is not there; and how many standard errors
+the whole of it must be away then."""
 NOT_ASKED = "Not asked of this answer."
 
 
@@ -29,7 +30,7 @@ def rebuilt(session: Session, answer: Answer) -> Check:
     share = _share(session, answer, name, [(parent, culprit)])
     if share is None:
         return Check(name, None, "One of them can't be built from scratch.")
-    return Check(name, _passed(share), f"Built from scratch, {share:.0%} of the change is there.")
+    return Check(name, share.passed, f"Built from scratch, {share} of the change is there.")
 
 
 def relaid(session: Session, answer: Answer) -> Check:
@@ -46,7 +47,7 @@ def relaid(session: Session, answer: Answer) -> Check:
     share = _share(session, answer, name, pairs) if pairs else None
     if share is None:
         return Check(name, None, "No further layout of the culprit can be built.")
-    return Check(name, _passed(share), f"{share:.0%} of the change is there in {len(pairs)} other layouts.")
+    return Check(name, share.passed, f"{share} of the change is there in {len(pairs)} other layouts.")
 
 
 def reverted(session: Session, answer: Answer) -> Check:
@@ -58,7 +59,7 @@ def reverted(session: Session, answer: Answer) -> Check:
     share = _share(session, answer, name, [(without, session.state.bad)])
     if share is None:
         return Check(name, None, session.state.broken.get(without, "It can't be built."))
-    return Check(name, _passed(share), f"Reverting it on the bad end takes {share:.0%} of the change away.")
+    return Check(name, share.passed, f"Reverting it on the bad end takes {share} of the change away.")
 
 
 CHECKS: tuple[tuple[str, Checker], ...] = tuple((one.__name__, one) for one in (rebuilt, relaid, reverted))
@@ -81,9 +82,25 @@ def _pair(session: Session, answer: Answer) -> tuple[int, int] | None:
     return parent_and_culprit(session.state.line, greatest) if len(greatest.points) == 1 else None
 
 
-def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Key, Key]]) -> float | None:
-    """Which share of the culprit's change lies between the two builds of each pair, on average; None where none
-    of them can be measured."""
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Which share of the culprit's change was seen again, with its standard error."""
+
+    mean: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.0%}"
+
+    @property
+    def passed(self) -> bool | None:
+        if self.mean >= KEPT:
+            return True
+        return False if self.mean < GONE and self.mean + SURELY * self.error < 1 else None
+
+
+def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Key, Key]]) -> _Share | None:
+    """What lies between the two builds of each pair, on average; None where none of them can be measured."""
     state = session.state
     keys = [key for pair in pairs for key in pair]
     had = max((state.count(Key(index)) for index in _pair(session, answer) or ()), default=0)
@@ -95,10 +112,10 @@ def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Key, K
     )
     if not any(one.why == name for one in state.plans):
         session.measure_also(plan)
-    mean: Callable[[Key], float] = lambda key: float(np.mean(state.numbers(key)))  # noqa: E731
-    changes = [mean(new) - mean(old) for old, new in pairs if state.count(old) and state.count(new)]
-    return float(np.mean(changes)) / answer.culprits[0].change if changes else None
-
-
-def _passed(share: float) -> bool | None:
-    return True if share >= KEPT else False if share < GONE else None
+    both = [(state.numbers(old), state.numbers(new)) for old, new in pairs if state.told(old) and state.told(new)]
+    if not both:
+        return None
+    change = answer.culprits[0].change
+    mean = float(np.mean([np.mean(new) - np.mean(old) for old, new in both]))
+    variance = sum(np.var(side) / len(side) for pair in both for side in pair)
+    return _Share(mean / change, float(np.sqrt(variance)) / len(both) / abs(change))

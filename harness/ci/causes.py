@@ -14,6 +14,7 @@ from harness.regress import Finding
 from harness.report.markdown import code
 from harness.report.page.news import in_words, ordered
 from harness.report.page.told import safe_text
+from harness.titles import title as title_of
 from harness.verdict import Outcome
 
 MOST_OF_A_CELL = 0.5
@@ -24,7 +25,6 @@ STILL = 0.5
 """A metric whose level has come back by more than this share of the step is no longer worse."""
 
 MOST_LINES = 40
-NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 TITLE = re.compile(r"[^A-Za-z0-9 .,:;+/_()%<>=-]")
 
 
@@ -90,9 +90,9 @@ def _is_broken(cases: Sequence[Case]) -> bool:
 
 
 def _kind(case: Case) -> tuple[str, str]:
-    """What failures of one cause have in common: the words that a kernel died with, or else the test."""
-    if case.outcome == Outcome.CRASHED:
-        return "crash", NUMBER.sub("N", case.reason)
+    """What failures of one cause have in common: the title of what a kernel died of, or else the test."""
+    if case.outcome == Outcome.CRASHED and (title := title_of(case.reason)):
+        return "crash", title
     return "test", case.test
 
 
@@ -120,6 +120,8 @@ def _of_tests(cases: Sequence[Case]) -> Cause:
     tests = sorted({case.test for case in cases})
     where = f"on {len(cases)} cells" if len(cases) > 1 else f"on {first.cell or 'no cell'}"
     title = f"{', '.join(tests[:3])}{' and others' if len(tests) > 3 else ''} {first.outcome} {where}"
+    if kind == "crash":
+        title = f"{word}: {title}"
     lines = [
         f"- {code(case.test)} on {code(case.cell)}: {code(case.outcome)}: {code(case.reason)}" for case in cases
     ]

@@ -1,4 +1,4 @@
-"""The commands of `osv-harness`: a module each, with a docstring, `add_arguments(parser)` and `run(arguments)`."""
+"""The commands of `osv-harness`: a module each, with a docstring and a `command` of click's."""
 
 COMMANDS = (
     "doctor", "matrix", "build", "boot", "tests", "test", "app", "perf", "compare", "findings", "bisect",

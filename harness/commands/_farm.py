@@ -1,13 +1,15 @@
 """What commands that use a farm have in common: its options, and what is said of what it did not run."""
 
-import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from time import strftime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from harness.commands._command import option
+from harness.commands._options import FILE, Common
 from harness.commands._screen import screen
 from harness.console.transcript import printable
 from harness.errors import HarnessError, HostError
@@ -17,19 +19,33 @@ if TYPE_CHECKING:
     from harness.farm.cluster import Tls
 
 
-def add_farm(parser: argparse.ArgumentParser) -> None:
-    """Where the farm is that shall do the work, if one shall."""
-    parser.add_argument("--farm", metavar="ADDRESS", help="have a farm do it: its scheduler's, tcp://HOST:PORT")
-    add_tls(parser)
-
-
-def add_tls(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class TlsFiles(Common):
     """The three files of a farm that speaks TLS."""
-    for name, what in {"ca": "authority's certificate", "cert": "own certificate", "key": "own key"}.items():
-        parser.add_argument(f"--tls-{name}", type=Path, metavar="FILE", help=f"the farm's {what}, as PEM")
+
+    tls_ca: Annotated[
+        Path | None,
+        option("--tls-ca", type=FILE, metavar="FILE", help="the farm's authority's certificate, as PEM"),
+    ]
+    tls_cert: Annotated[
+        Path | None, option("--tls-cert", type=FILE, metavar="FILE", help="the farm's own certificate, as PEM")
+    ]
+    tls_key: Annotated[
+        Path | None, option("--tls-key", type=FILE, metavar="FILE", help="the farm's own key, as PEM")
+    ]
 
 
-def tls(arguments: argparse.Namespace) -> "Tls | None":
+@dataclass
+class OnFarm(TlsFiles):
+    """Where the farm is that shall do the work, if one shall."""
+
+    farm: Annotated[
+        str | None,
+        option("--farm", metavar="ADDRESS", help="have a farm do it: its scheduler's, tcp://HOST:PORT"),
+    ]
+
+
+def tls(arguments: TlsFiles) -> "Tls | None":
     """What was given for TLS, all of it or nothing. Raises `HostError` if dask is not installed."""
     if not find_spec("distributed"):
         raise HostError(
@@ -39,11 +55,11 @@ def tls(arguments: argparse.Namespace) -> "Tls | None":
     from harness.farm.cluster import Tls
 
     given = (arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
-    if not any(given):
-        return None
-    if not all(given):
+    if arguments.tls_ca and arguments.tls_cert and arguments.tls_key:
+        return Tls(arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
+    if any(given):
         raise HarnessError("TLS wants three files.", "Give --tls-ca, --tls-cert and --tls-key.")
-    return Tls(*given)
+    return None
 
 
 def run_name() -> str:

@@ -10,7 +10,8 @@ from harness import apps, cli
 from harness.apps.run import image_of
 from harness.cell import Cell
 from harness.commands import COMMANDS
-from harness.commands._kernel_files import files_of, lab_of
+from harness.commands._kernel_files import KernelFiles, files_of, lab_of
+from harness.commands._options import Common
 from harness.errors import CellError, HarnessError
 from harness.lab import Lab
 from harness.matrix import host_arch
@@ -63,18 +64,21 @@ def asked_by(command: Sequence[str], checkout: Path | None, arch: str | None) ->
 
 
 def _of_command(words: Sequence[str], checkout: Path | None, arch: str | None) -> Asked:
-    asked = cli.parsed(words)
+    asked = cli.parsed(words).arguments
     asked.osv_root = asked.osv_root or checkout
-    lab = lab_of(asked, arch) if hasattr(asked, "kernel_file") else Lab(asked.osv_root, arch=arch)
+    lab = lab_of(asked, arch) if isinstance(asked, KernelFiles) else Lab(asked.osv_root, arch=arch)
     if words[0] not in ("test", "tests", "boot", "app", "perf"):
         return Asked(lab)
-    named = getattr(asked, "cell", None) or ["qemu-rofs"]
-    cells = [lab.cell(text) for text in ([named] if isinstance(named, str) else named)]
-    variants = getattr(asked, "variant", None) or []
-    cells = lab.varied(cells, [variants] if isinstance(variants, str) else variants)
-    cells = lab.launched(cells, getattr(asked, "launch", None) or [])
-    names = list(getattr(asked, "name", [])) if words[0] == "app" else ["hello"] if words[0] == "perf" else []
+    cells = [lab.cell(text) for text in _listed(asked, "cell") or ["qemu-rofs"]]
+    cells = lab.launched(lab.varied(cells, _listed(asked, "variant")), _listed(asked, "launch"))
+    names = _listed(asked, "name") if hasattr(asked, "load") else ["hello"] if words[0] == "perf" else []
     return Asked(lab, tuple(cells) if words[0] != "app" or names else (), tuple(names))
+
+
+def _listed(asked: Common, field: str) -> list[str]:
+    """What a line has of that kind, be it one or several; nothing where its command has no such field."""
+    found: str | tuple[str, ...] | None = getattr(asked, field, None)
+    return [found] if isinstance(found, str) else list(found or ())
 
 
 def _of_pytest(words: Sequence[str], checkout: Path | None, arch: str | None) -> Asked:

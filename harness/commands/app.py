@@ -1,9 +1,10 @@
 """Run an app of `apps/` in a guest, with its loads; list them; or write a new one's file."""
 
-import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 
@@ -11,7 +12,9 @@ from harness import apps
 from harness.apps.new import write_new
 from harness.apps.run import AppRun, run_app
 from harness.cell import Cell
-from harness.commands._numbers import positive
+from harness.commands import _completion as complete
+from harness.commands._command import Group, argument, option
+from harness.commands._options import AsJson, Common, LaunchModes, RunsFolder, each_load
 from harness.commands._screen import screen, table
 from harness.commands.cache import shown
 from harness.events import subscribed
@@ -23,39 +26,67 @@ from harness.report.progress import Progress
 from harness.verdict import Outcome
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`app run NAME`, `app ls`, `app new NAME --package P`."""
-    verbs = parser.add_subparsers(metavar="run|ls|new", required=True)
-    one = verbs.add_parser("run", help="boot it, check it, load it, end it")
-    one.add_argument("name", nargs="+", help="an app's name: nginx; figures of several stand in one table")
-    one.add_argument(
-        "--cell", action="append", help="a cell's name (default: qemu-rofs); more than one are compared"
-    )
-    one.add_argument("--launch", action="append", metavar="MODE", help="how it is linked and started (repeatable)")
-    one.add_argument("--load", action="append", metavar="NAME", help="a load of the app (default: all of them)")
-    one.add_argument("--duration", type=positive, metavar="SECONDS", help="of each load")
-    one.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
-    one.add_argument("--json", action="store_true", help="print the result as JSON")
-    one.set_defaults(verb=_run)
-    everything = verbs.add_parser("ls", help="every app, and what it is")
-    everything.add_argument("--cell", default="qemu-rofs", help="the cell whose apps are listed")
-    everything.set_defaults(verb=_ls)
-    new = verbs.add_parser("new", help="write the file of a new app")
-    new.add_argument("name")
-    new.add_argument("--package", required=True, help="the Debian package with the program")
-    new.set_defaults(verb=_new)
+@dataclass
+class Running(Common):
+    """Which apps, where, and under which loads."""
+
+    name: Annotated[
+        tuple[str, ...],
+        argument(
+            "name", nargs=-1, required=True, shell_complete=complete.apps,
+            help="an app's name: nginx; figures of several stand in one table",
+        ),
+    ]  # fmt: skip
+    cell: Annotated[
+        tuple[str, ...],
+        option(
+            "--cell", multiple=True, shell_complete=complete.cells,
+            help="a cell's name (default: qemu-rofs); more than one are compared",
+        ),
+    ]  # fmt: skip
+    launch: LaunchModes
+    load: Annotated[
+        tuple[str, ...],
+        option(
+            "--load", multiple=True, metavar="NAME", shell_complete=complete.loads,
+            help="a load of the app (default: all of them)",
+        ),
+    ]  # fmt: skip
+    duration: Annotated[float | None, each_load(None)]
+    runs: RunsFolder
+    json: AsJson
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked; for `run`, 1 if the app is not a pass."""
-    status: int = arguments.verb(arguments)
-    return status
+@dataclass
+class Listing(Common):
+    """Of which cell."""
+
+    cell: Annotated[
+        str,
+        option(
+            "--cell", default="qemu-rofs", shell_complete=complete.cells, help="the cell whose apps are listed"
+        ),
+    ]  # fmt: skip
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    """Every app on every cell, each alone on the machine, one after the other."""
+@dataclass
+class Writing(Common):
+    """Of which package."""
+
+    name: Annotated[str, argument("name", help="the new app's: ./apps/NAME.toml is written")]
+    package: Annotated[
+        str, option("--package", required=True, metavar="NAME", help="the Debian package with the program")
+    ]
+
+
+command = Group(__doc__, Common)
+
+
+@command.verb("run", "boot it, check it, load it, end it")
+def _run(arguments: Running) -> int:
+    """Every app on every cell, each alone on the machine, one after the other; 1 if any is not a pass."""
     lab = Lab(arguments.osv_root)
-    cells = lab.launched([lab.cell(name) for name in arguments.cell or ["qemu-rofs"]], arguments.launch or [])
+    cells = lab.launched([lab.cell(name) for name in arguments.cell or ["qemu-rofs"]], arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
     wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
@@ -142,7 +173,8 @@ class _Live:
             self._console.file.write("\n")
 
 
-def _ls(arguments: argparse.Namespace) -> int:
+@command.verb("ls", "every app, and what it is")
+def _ls(arguments: Listing) -> int:
     lab = Lab(arguments.osv_root)
     cell = lab.cell(arguments.cell)
     rows = table("app", "what", "serves", "loads")
@@ -153,7 +185,8 @@ def _ls(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _new(arguments: argparse.Namespace) -> int:
+@command.verb("new", "write the file of a new app")
+def _new(arguments: Writing) -> int:
     lab = Lab(arguments.osv_root)
     with subscribed(Progress()):
         path = write_new(arguments.name, arguments.package, lab.cache)

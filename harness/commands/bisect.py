@@ -1,12 +1,14 @@
 """Find the commit that changed a metric or a test, and say how sure that is."""
 
-import argparse
 import hashlib
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import click
 from rich.console import Console
 
 from harness.bisect import FRESH, REVERTED, Effort, Key, Kind
@@ -16,16 +18,19 @@ from harness.bisect.commits import Commits
 from harness.bisect.journal import read
 from harness.bisect.records import Booted, Failed, Finished, Opened, Record, to_json
 from harness.bisect.replay import replayed
-from harness.commands._farm import add_farm, tls
-from harness.commands._numbers import positive
+from harness.commands import _completion as complete
+from harness.commands._command import argument, declare, option
+from harness.commands._farm import OnFarm, tls
+from harness.commands._numbers import COUNT
+from harness.commands._options import FILE, HistoryUrl, each_load
 from harness.commands._screen import screen, table
 from harness.errors import CheckoutError, HarnessError
 from harness.events import publish, subscribed
 from harness.history.store import History
 from harness.kernels.osv_checkout import Checkout
 from harness.lab import Lab
-from harness.load import DURATION
 from harness.measure import NAME
+from harness.procedure import DURATION
 from harness.regress.standing import KIND, standing
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
@@ -38,49 +43,84 @@ SAYS = {
     Outcome.SWAPPED: "the bad end is the better one: swapped, or to be looked for with --improved?",
     Outcome.LAYOUT: "builds differ as the layout of code does, not as commits",
     Outcome.SPREAD: "many small changes, none of which is the one",
-    Outcome.REFUTED: "a commit was found, and built from scratch it changes nothing",
+    Outcome.REFUTED: "a commit was found, and a check refutes it",
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(OnFarm):
     """What, between which commits, how sure."""
-    parser.add_argument(
-        "do", nargs="?", choices=["log", "replay"],
-        help="show what a bisection has done by now; or decide again from what it measured, building nothing",
-    )  # fmt: skip
-    parser.add_argument(
-        "--metric", metavar="NAME", help="boot.instructions, memory.minimum, app.nginx.most.throughput"
-    )
-    parser.add_argument("--test", metavar="NAME", help="an in-guest test: tst-mmap.so")
-    parser.add_argument("--finding", type=int, metavar="N", help="what `osv-harness findings` shows as N")
-    parser.add_argument("--good", metavar="COMMIT", help="where it still was right")
-    parser.add_argument("--bad", metavar="COMMIT", default="HEAD", help="where it no longer is (default: HEAD)")
-    parser.add_argument(
-        "--improved", action="store_true", help="look for what made it better: good is before, bad is after"
-    )
-    parser.add_argument("--cell", default="qemu-ramfs", help="(default: qemu-ramfs)")
-    parser.add_argument("--confidence", type=float, default=0.99, metavar="P", help="how sure (default: 0.99)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="K", help="kernels built at once (default: 1)")
-    parser.add_argument(
-        "--build-with", metavar="COMMAND", default="",
-        help="what enters an environment that builds old commits, and is given each command of a build: "
-        "'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
-    )  # fmt: skip
-    parser.add_argument(
-        "--duration", type=positive, default=DURATION, metavar="SECONDS", help="of each load of an app"
-    )
-    parser.add_argument(
-        "--state", type=Path, metavar="FILE", help="its journal (default: in the cache, by its question)"
-    )
-    parser.add_argument(
-        "--no-checks", action="store_true", help="do not verify the answer by builds from scratch and a revert"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with the journal that is there")
-    add_farm(parser)
-    parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
+
+    do: Annotated[
+        str | None,
+        argument(
+            "do", required=False, type=click.Choice(["log", "replay"]),
+            help="show what a bisection has done by now; or decide again from what it measured, building nothing",
+        ),
+    ]  # fmt: skip
+    metric: Annotated[
+        str | None,
+        option(
+            "--metric", metavar="NAME", shell_complete=complete.metrics,
+            help="boot.instructions, memory.minimum, app.nginx.most.throughput",
+        ),
+    ]  # fmt: skip
+    test: Annotated[
+        str | None,
+        option("--test", metavar="NAME", shell_complete=complete.tests, help="an in-guest test: tst-mmap.so"),
+    ]
+    finding: Annotated[
+        int | None, option("--finding", type=int, metavar="N", help="what `osv-harness findings` shows as N")
+    ]
+    good: Annotated[
+        str | None,
+        option("--good", metavar="COMMIT", shell_complete=complete.commits, help="where it still was right"),
+    ]
+    bad: Annotated[
+        str,
+        option(
+            "--bad", metavar="COMMIT", default="HEAD", shell_complete=complete.commits,
+            help="where it no longer is",
+        ),
+    ]  # fmt: skip
+    improved: Annotated[
+        bool,
+        option("--improved", is_flag=True, help="look for what made it better: good is before, bad is after"),
+    ]
+    cell: Annotated[
+        str, option("--cell", default="qemu-ramfs", metavar="CELL", shell_complete=complete.cells, help="where")
+    ]
+    confidence: Annotated[
+        float, option("--confidence", type=float, default=0.99, metavar="P", help="how sure")
+    ]
+    jobs: Annotated[
+        int, option("--jobs", type=COUNT, default=1, metavar="K", help="kernels built at once")
+    ]
+    build_with: Annotated[
+        str,
+        option(
+            "--build-with", metavar="COMMAND", default="", show_default=False,
+            help="what enters an environment that builds old commits, and is given each command of a build: "
+            "'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
+        ),
+    ]  # fmt: skip
+    duration: Annotated[float, each_load(DURATION)]
+    state: Annotated[
+        Path | None,
+        option("--state", type=FILE, metavar="FILE", help="its journal (default: in the cache, by its question)"),
+    ]
+    no_checks: Annotated[
+        bool,
+        option(
+            "--no-checks", is_flag=True, help="do not verify the answer by builds from scratch and a revert"
+        ),
+    ]
+    resume: Annotated[bool, option("--resume", is_flag=True, help="go on with the journal that is there")]
+    history: HistoryUrl
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Bisect; 1 where there is no commit to name."""
     if arguments.do and arguments.state:
         return _look_back(arguments.do, arguments.state)
@@ -110,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _benches(lab: Lab, arguments: argparse.Namespace) -> Iterator[Benches]:
+def _benches(lab: Lab, arguments: Arguments) -> Iterator[Benches]:
     """Who builds and boots: this host, or a farm."""
     if not arguments.farm:
         yield bench_here(lab)
@@ -123,11 +163,11 @@ def _benches(lab: Lab, arguments: argparse.Namespace) -> Iterator[Benches]:
         yield benches
 
 
-def _question(lab: Lab, arguments: argparse.Namespace) -> Question:
+def _question(lab: Lab, arguments: Arguments) -> Question:
     """What the arguments ask. Raises `HarnessError` with what is wrong with them."""
     assert lab.osv_root
     if arguments.finding is not None:
-        _take_over(arguments)
+        _take_over(arguments, arguments.finding)
     if bool(arguments.metric) == bool(arguments.test) or not arguments.good:
         raise HarnessError("A bisection wants --good, and either --metric or --test; or a --finding.")
     if arguments.metric and not NAME.fullmatch(arguments.metric):
@@ -148,18 +188,18 @@ def _question(lab: Lab, arguments: argparse.Namespace) -> Question:
     )
 
 
-def _take_over(arguments: argparse.Namespace) -> None:
+def _take_over(arguments: Arguments, number: int) -> None:
     """A finding's metric and cell, and the commits between which it lies, as if they had been given."""
     if arguments.metric or arguments.test or arguments.good:
         raise HarnessError("--finding names the metric and the commits: give neither --metric, --test nor --good.")
     with History(arguments.history) as history:
         found = standing(list(history.samples()), history.documents(KIND), history.graph())
-    if not 1 <= arguments.finding <= len(found):
+    if not 1 <= number <= len(found):
         raise HarnessError(
-            f"There is no finding {arguments.finding}; the history has {len(found)}.",
+            f"There is no finding {number}; the history has {len(found)}.",
             "See `osv-harness findings`.",
         )
-    one = found[arguments.finding - 1]
+    one = found[number - 1]
     before, after = one.span or (one.before, one.after)
     arguments.metric, arguments.cell = one.metric.name, one.cell
     arguments.good, arguments.bad, arguments.improved = before.commit, after.commit, not one.worse
@@ -195,6 +235,8 @@ def _show(answer: Answer, out: Console, of_test: bool) -> None:
     out.print(SAYS[answer.outcome].capitalize(), style="bold")
     if answer.why:
         out.print(answer.why, markup=False, soft_wrap=True)
+    if answer.cause:
+        out.print(f"looked for: {answer.cause}", markup=False, soft_wrap=True)
     for culprit in answer.culprits:
         size = _in_runs(culprit) if of_test else _in_units(culprit)
         sure = f"with a probability of {culprit.probability:.4g}"
@@ -256,4 +298,4 @@ def _row(record: Finished | Failed | Booted, opened: Opened) -> tuple[str, str]:
         return "built", f"{record.built.seconds:.0f} s, {record.built.digest[:SHORT]}"
     if isinstance(record, Failed):
         return "broken", record.why
-    return "booted", shown(record.value, opened.measure.unit)
+    return "booted", record.cause or shown(record.value, opened.measure.unit)

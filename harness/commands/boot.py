@@ -1,6 +1,5 @@
 """Boot a cell with its console on this terminal, running COMMAND if one is given; Ctrl-] ends it."""
 
-import argparse
 import base64
 import os
 import shlex
@@ -9,12 +8,16 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 from harness.cache import Cache
+from harness.commands import _completion as complete
+from harness.commands._command import Rest, declare, option
 from harness.commands._console import pass_through, raw_terminal
-from harness.commands._kernel_files import add_kernel_files, lab_of
-from harness.commands._numbers import count
+from harness.commands._kernel_files import KernelFiles, lab_of
+from harness.commands._numbers import COUNT
+from harness.commands._options import CellName
 from harness.console.monitor import Monitor
 from harness.errors import HarnessError, HypervisorError
 from harness.events import subscribed
@@ -41,20 +44,24 @@ LONGEST_SCRIPT = 64 << 10
 """Bytes: half of what Linux lets one argument have, for it is passed in base64."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(KernelFiles):
     """The cell and how big its guest is; what it runs stands after ` -- ` (Linux: a shell if nothing does)."""
-    parser.add_argument("cell", help="a cell's name: qemu-rofs")
-    parser.usage = "osv-harness boot CELL [options] [-- COMMAND]"
-    parser.set_defaults(command=[])
-    parser.add_argument("--cpus", type=count, default=1)
-    parser.add_argument("--memory", type=count, default=512, metavar="MIB")
-    parser.add_argument("--network", action="store_true", help="give it a network of its own")
-    parser.add_argument("--variant", metavar="NAME", help="of its machine: nvme")
-    parser.add_argument("--gdb", action="store_true", help="wait for gdb on a private socket")
-    add_kernel_files(parser)
+
+    cell: CellName
+    command: Annotated[tuple[str, ...], Rest("what it runs; Linux without any: a shell")]
+    cpus: Annotated[int, option("--cpus", type=COUNT, default=1, metavar="N", help="of the guest")]
+    memory: Annotated[int, option("--memory", type=COUNT, default=512, metavar="MIB", help="of the guest")]
+    network: Annotated[bool, option("--network", is_flag=True, help="give it a network of its own")]
+    variant: Annotated[
+        str | None,
+        option("--variant", metavar="NAME", shell_complete=complete.variants, help="of its machine: nvme"),
+    ]
+    gdb: Annotated[bool, option("--gdb", is_flag=True, help="wait for gdb on a private socket")]
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Boot it; returns when the guest has ended: the command's status, or 0 if there was none and it powered off.
 
     Where a reset is how the kernel powers off, the kernel is asked to say so first (`--verbose`), for a triple
@@ -101,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _machine(arguments: argparse.Namespace, lab: Lab, image: Image, command: str) -> Machine:
+def _machine(arguments: Arguments, lab: Lab, image: Image, command: str) -> Machine:
     """The machine that is booted, with what OSv is to run on its command line."""
     linux = image.cell.kernel == "linux"
     words = f"{image.cmdline} {fittings_of(image.cell).osv}".strip()

@@ -1,9 +1,14 @@
 """Build a cell's image, or find it in the cache, and say what it is made of and how big it is."""
 
-import argparse
+
+from dataclasses import dataclass
+from typing import Annotated
 
 from harness.apps import app
 from harness.apps.run import image_of
+from harness.commands import _completion as complete
+from harness.commands._command import declare, option
+from harness.commands._options import CellNames, Common
 from harness.commands._screen import screen, table
 from harness.commands.cache import shown
 from harness.console.transcript import printable
@@ -12,14 +17,23 @@ from harness.lab import Lab
 from harness.report.progress import Progress
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(Common):
     """The cells, and what is to be in their images."""
-    parser.add_argument("cell", nargs="+", help="a cell's name: qemu-rofs, osv:aarch64-qemu-rofs+hide_symbols")
-    parser.add_argument("--app", metavar="NAME", help="with this app in it (default: the in-guest tests)")
-    parser.add_argument("--files", action="store_true", help="list every file of the image")
+
+    cell: CellNames
+    app: Annotated[
+        str | None,
+        option(
+            "--app", metavar="NAME", shell_complete=complete.apps,
+            help="with this app in it (default: the in-guest tests)",
+        ),
+    ]  # fmt: skip
+    files: Annotated[bool, option("--files", is_flag=True, help="list every file of the image")]
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Build them in the order given."""
     lab = Lab(arguments.osv_root)
     for name in arguments.cell:

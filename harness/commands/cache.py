@@ -1,30 +1,30 @@
 """Show what is cached, or remove what was not used for longest."""
 
-import argparse
 import re
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
 from harness.cache import Cache, Entry
+from harness.commands._command import Group, option
+from harness.commands._options import Common
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`ls` and `gc [--limit 10G]`."""
-    actions = parser.add_subparsers(metavar="ls|gc", required=True)
-    actions.add_parser("ls", help="list artefacts, least recently used first").set_defaults(act=_list)
-    gc = actions.add_parser("gc", help="remove the least recently used artefacts")
-    gc.add_argument("--limit", default="20G", metavar="SIZE", help="what may remain: 10G, 500M (default: 20G)")
-    gc.add_argument("--yes", action="store_true", help="a --limit without a unit means bytes")
-    gc.set_defaults(act=_collect)
+@dataclass
+class Collecting(Common):
+    """What may remain."""
+
+    limit: Annotated[
+        str, option("--limit", default="20G", metavar="SIZE", help="what may remain: 10G, 500M")
+    ]
+    yes: Annotated[bool, option("--yes", is_flag=True, help="a --limit without a unit means bytes")]
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked."""
-    arguments.act(arguments)
-    return 0
+command = Group(__doc__, Common)
 
 
 def size(text: str) -> int:
@@ -44,7 +44,8 @@ def shown(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def _list(arguments: argparse.Namespace) -> None:
+@command.verb("ls", "list artefacts, least recently used first")
+def _list(arguments: Common) -> int:
     cache = Cache()
     entries = cache.entries()
     rows = table("kind", "digest", "size", "last used")
@@ -53,9 +54,11 @@ def _list(arguments: argparse.Namespace) -> None:
         rows.add_row(entry.kind, entry.digest[:12], shown(entry.size), used)
     screen().print(rows)
     screen().print(_total(entries, f"in {cache.root}"))
+    return 0
 
 
-def _collect(arguments: argparse.Namespace) -> None:
+@command.verb("gc", "remove the least recently used artefacts")
+def _collect(arguments: Collecting) -> int:
     limit = size(arguments.limit)
     if limit and arguments.limit.strip()[-1].isdigit() and not arguments.yes:
         raise HarnessError(
@@ -64,6 +67,7 @@ def _collect(arguments: argparse.Namespace) -> None:
         )
     removed = Cache().gc(limit)
     screen().print(_total(removed, "removed"))
+    return 0
 
 
 def _total(entries: list[Entry], what: str) -> str:

@@ -1,13 +1,18 @@
 """Run nights by themselves: GitHub's workflows or a shell script, and what their steps ask."""
 
-import argparse
 import json
 import os
 import shlex
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import click
 
 from harness.ci import causes, gh, issues, pack, plan, results, same, summary, workflow
+from harness.commands import _completion as complete
+from harness.commands._command import Group, argument, option
+from harness.commands._options import DIR, FILE, CellName, Common
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
@@ -20,52 +25,113 @@ from harness.report.progress import Progress
 LEAST = 1.0
 """Percent: a smaller change for the worse is in the report, and wants no issue."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`github`, `shell`; and for their steps `plan`, `pack`, `summary`, `issues`, `same`."""
-    verbs = parser.add_subparsers(metavar="github|shell|plan|pack|summary|issues|same", required=True)
-
-    def verb(name: str, does: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(name, help=text, description=text)
-        made.set_defaults(verb=does)
-        return made
-
-    github = verb("github", _github, "write the workflows: a night, and a pull request")
-    github.add_argument("--kernel", choices=["osv", "linux"], default="osv", help="(default: osv)")
-    github.add_argument("--home", choices=workflow.HOMES, default="harness", help="whose repository they are for")
-    github.add_argument("--other", metavar="OWNER/NAME", help="the other's (default: cloudius-systems/osv)")
-    github.add_argument("--output", type=Path, default=Path(".github/workflows"), metavar="DIR")
-    shell = verb("shell", _shell, "print the night as a script for sh, for any other CI")
-    shell.add_argument("--kernel", choices=["osv", "linux"], default="osv", help="(default: osv)")
-    shell.add_argument("--set", default="nightly", metavar="NAME", help="of cells (default: nightly)")
-    planned = verb("plan", _plan, "say what a night builds and runs on this arch")
-    planned.add_argument("matrix", type=Path, help="what osv-harness matrix --format json said here")
-    planned.add_argument("--write", type=Path, metavar="FILE", help="keep the plan there, for the summary")
-    planned.add_argument("--lines", choices=["builds", "cells"], help="for a shell: one a line, in words")
-    packed = verb("pack", _pack, "put a cell's image where another machine can boot it from")
-    packed.add_argument("cell", help="a cell's name: qemu-rofs")
-    packed.add_argument("folder", type=Path, help="gets a folder for the cell")
-    told = verb("summary", _summary, "show what came of a night's cells, as Markdown; 0 if all is as expected")
-    told.add_argument("folder", type=Path, help="where the jobs' results were gathered")
-    issue = verb("issues", _issues, "say which issues are to be opened, updated, closed; with --do, do it")
-    issue.add_argument("folder", type=Path, help="where the jobs' results were gathered")
-    issue.add_argument("--issues", type=Path, required=True, metavar="FILE", help="what gh issue list --json told")
-    issue.add_argument("--history", required=True, metavar="URL", help="the whole history, tonight's in it")
-    issue.add_argument("--least", type=float, default=LEAST, metavar="PERCENT", help="no smaller changes (1)")
-    issue.add_argument("--night", metavar="URL", help="where the night can be seen (default: GitHub's run)")
-    issue.add_argument("--do", action="store_true", help="with gh")
-    alike = verb("same", _same, "compare the exact numbers of two histories; 1 if any is worse in the second")
-    alike.add_argument("a", metavar="A", help="a history")
-    alike.add_argument("b", metavar="B", help="a history")
+WhichKernel = Annotated[
+    str, option("--kernel", type=click.Choice(["osv", "linux"]), default="osv", help="which is tested")
+]
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked."""
-    status: int = arguments.verb(arguments)
-    return status
+@dataclass
+class Github(Common):
+    """Which workflows, and where."""
+
+    kernel: WhichKernel
+    home: Annotated[
+        str,
+        option(
+            "--home", type=click.Choice(workflow.HOMES), default="harness", help="whose repository they are for"
+        ),
+    ]
+    other: Annotated[
+        str | None,
+        option("--other", metavar="OWNER/NAME", help="the other's (default: cloudius-systems/osv)"),
+    ]
+    output: Annotated[
+        Path,
+        option(
+            "--output", type=DIR, default=Path(".github/workflows"), metavar="DIR", help="where they are written"
+        ),
+    ]
 
 
-def _github(arguments: argparse.Namespace) -> int:
+@dataclass
+class Shell(Common):
+    """Which night."""
+
+    kernel: WhichKernel
+    set: Annotated[
+        str,
+        option("--set", default="nightly", metavar="NAME", shell_complete=complete.sets, help="of cells"),
+    ]
+
+
+@dataclass
+class Planning(Common):
+    """Of which cells, and for whom."""
+
+    matrix: Annotated[
+        Path, argument("matrix", type=FILE, help="what osv-harness matrix --format json said here")
+    ]
+    write: Annotated[
+        Path | None,
+        option("--write", type=FILE, metavar="FILE", help="keep the plan there, for the summary"),
+    ]
+    lines: Annotated[
+        str | None,
+        option("--lines", type=click.Choice(["builds", "cells"]), help="for a shell: one a line, in words"),
+    ]
+
+
+@dataclass
+class Packing(Common):
+    """Which image, and where to."""
+
+    cell: CellName
+    folder: Annotated[Path, argument("folder", type=DIR, help="gets a folder for the cell")]
+
+
+@dataclass
+class Gathered(Common):
+    """A night's results."""
+
+    folder: Annotated[Path, argument("folder", type=DIR, help="where the jobs' results were gathered")]
+
+
+@dataclass
+class Reporting(Gathered):
+    """What is known, and what is to be done."""
+
+    issues: Annotated[
+        Path,
+        option(
+            "--issues", type=FILE, required=True, metavar="FILE", help="what gh issue list --json told"
+        ),
+    ]
+    history: Annotated[
+        str, option("--history", required=True, metavar="URL", help="the whole history, tonight's in it")
+    ]
+    least: Annotated[
+        float, option("--least", type=float, default=LEAST, metavar="PERCENT", help="no issues of smaller changes")
+    ]
+    night: Annotated[
+        str | None,
+        option("--night", metavar="URL", help="where the night can be seen (default: GitHub's run)"),
+    ]
+    do: Annotated[bool, option("--do", is_flag=True, help="with gh")]
+
+
+@dataclass
+class Both(Common):
+    """Two histories."""
+
+    a: Annotated[str, argument("a", help="a history")]
+    b: Annotated[str, argument("b", help="a history")]
+
+
+command = Group(__doc__, Common)
+
+
+@command.verb("github", "write the workflows: a night, and a pull request")
+def _github(arguments: Github) -> int:
     if arguments.home == "osv" and not arguments.other:
         raise HarnessError("The workflows of OSv's repository check the harness out.", "Give --other OWNER/NAME.")
     home = workflow.Home(arguments.home, arguments.other or workflow.Home().other)
@@ -77,7 +143,7 @@ def _github(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _command(arguments: argparse.Namespace, home: workflow.Home) -> str:
+def _command(arguments: Github, home: workflow.Home) -> str:
     words = ["osv-harness", "ci", "github"]
     words += ["--kernel", arguments.kernel] if arguments.kernel != "osv" else []
     words += ["--home", home.name] if home.name != "harness" else []
@@ -85,13 +151,15 @@ def _command(arguments: argparse.Namespace, home: workflow.Home) -> str:
     return shlex.join(words)
 
 
-def _shell(arguments: argparse.Namespace) -> int:
+@command.verb("shell", "print the night as a script for sh, for any other CI")
+def _shell(arguments: Shell) -> int:
     Matrix.load().set(arguments.set, arguments.kernel)  # refuses a set that there is not
     print(workflow.script(arguments.kernel, arguments.set), end="")
     return 0
 
 
-def _plan(arguments: argparse.Namespace) -> int:
+@command.verb("plan", "say what a night builds and runs on this arch")
+def _plan(arguments: Planning) -> int:
     """`builds=` and `cells=` as JSON for GITHUB_OUTPUT, or words for a shell."""
     try:
         rows = json.loads(arguments.matrix.read_text())
@@ -113,7 +181,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _pack(arguments: argparse.Namespace) -> int:
+@command.verb("pack", "put a cell's image where another machine can boot it from")
+def _pack(arguments: Packing) -> int:
     lab = Lab(arguments.osv_root)
     cell = lab.cell(arguments.cell)
     with subscribed(Progress()):
@@ -123,13 +192,15 @@ def _pack(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(arguments: argparse.Namespace) -> int:
+@command.verb("summary", "show what came of a night's cells, as Markdown; 0 if all is as expected")
+def _summary(arguments: Gathered) -> int:
     night = results.night(arguments.folder)
     print(summary.summary(night), end="")
     return 0 if summary.green(night) else 1
 
 
-def _issues(arguments: argparse.Namespace) -> int:
+@command.verb("issues", "say which issues are to be opened, updated, closed; with --do, do it")
+def _issues(arguments: Reporting) -> int:
     night = results.night(arguments.folder)
     try:
         known = issues.ours(json.loads(arguments.issues.read_text()))
@@ -160,7 +231,8 @@ def _this_night() -> str:
     return f"{server}/{repository}/actions/runs/{number}" if server and repository and number else "a night"
 
 
-def _same(arguments: argparse.Namespace) -> int:
+@command.verb("same", "compare the exact numbers of two histories; 1 if any is worse in the second")
+def _same(arguments: Both) -> int:
     with History(arguments.a) as a, History(arguments.b) as b:
         count, found = same.differences(a.samples(), b.samples())
     rows = table("metric", "cell", "A", "B", "")

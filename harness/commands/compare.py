@@ -1,19 +1,23 @@
 """Compare two kernels, A against B: two commits, options, checkouts, or osv against linux."""
 
-import argparse
+
+from dataclasses import dataclass
+from typing import Annotated
 
 from rich.console import Console
 
-from harness.commands._farm import add_farm, tls
-from harness.commands._numbers import positive
+from harness.commands import _completion as complete
+from harness.commands._command import argument, declare, option
+from harness.commands._farm import OnFarm, tls
+from harness.commands._options import HistoryUrl, each_load
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.history.store import History
 from harness.lab import Lab
-from harness.load import DURATION
 from harness.measure import Better
 from harness.measure.suite import Measured
+from harness.procedure import DURATION
 from harness.regress import sides
 from harness.regress.comparison import Decision, Judgement
 from harness.regress.trial import Question, Trial, trial
@@ -21,30 +25,46 @@ from harness.report.progress import Progress
 from harness.report.readable import percent
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(OnFarm):
     """The two sides, and what of them."""
-    parser.add_argument(
-        "a", metavar="A", help="a commit, +OPTION, a checkout's folder, or a cell: linux:qemu-rofs"
-    )
-    parser.add_argument("b", metavar="B", help="likewise")
-    parser.add_argument("--cell", required=True, help="the cell of what names none: qemu-ramfs")
-    parser.add_argument(
-        "--metric", action="append", metavar="NAME",
-        help=f"what is compared (repeatable; default: {', '.join(sides.DEFAULT)})",
-    )  # fmt: skip
-    parser.add_argument("--pairs", type=int, default=100, metavar="N", help="at most so many pairs (default: 100)")
-    parser.add_argument(
-        "--interesting", type=float, default=1.0, metavar="PERCENT",
-        help="stop where a change is surely less than this (default: 1)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--duration", type=positive, default=DURATION, metavar="SECONDS", help="of each load of an app"
-    )
-    add_farm(parser)
-    parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
+
+    a: Annotated[
+        str,
+        argument(
+            "a", shell_complete=complete.sides,
+            help="a commit, +OPTION, a checkout's folder, or a cell: linux:qemu-rofs",
+        ),
+    ]  # fmt: skip
+    b: Annotated[str, argument("b", shell_complete=complete.sides, help="likewise")]
+    cell: Annotated[
+        str,
+        option(
+            "--cell", required=True, metavar="CELL", shell_complete=complete.cells,
+            help="the cell of what names none: qemu-ramfs",
+        ),
+    ]  # fmt: skip
+    metric: Annotated[
+        tuple[str, ...],
+        option(
+            "--metric", multiple=True, metavar="NAME", shell_complete=complete.metrics,
+            help=f"what is compared (repeatable; default: {', '.join(sides.DEFAULT)})",
+        ),
+    ]  # fmt: skip
+    pairs: Annotated[int, option("--pairs", type=int, default=100, metavar="N", help="at most so many pairs")]
+    interesting: Annotated[
+        float,
+        option(
+            "--interesting", type=float, default=1.0, metavar="PERCENT",
+            help="stop where a change is surely less than this",
+        ),
+    ]  # fmt: skip
+    duration: Annotated[float, each_load(DURATION)]
+    history: HistoryUrl
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Build, compare, show; 1 if B is worse in anything by as much as interests."""
     if arguments.pairs < 1 or arguments.interesting < 0:
         raise HarnessError("A comparison wants at least one pair, and no negative --interesting.")
@@ -60,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in done.judgements.values()))
 
 
-def _here(lab: Lab, question: Question, arguments: argparse.Namespace, history: History) -> Trial:
+def _here(lab: Lab, question: Question, arguments: Arguments, history: History) -> Trial:
     def keep(measured: Measured) -> None:
         history.add(measured.records)
 
@@ -69,7 +89,8 @@ def _here(lab: Lab, question: Question, arguments: argparse.Namespace, history: 
     return done
 
 
-def _on_farm(lab: Lab, question: Question, arguments: argparse.Namespace, history: History) -> Trial:
+def _on_farm(lab: Lab, question: Question, arguments: Arguments, history: History) -> Trial:
+    assert arguments.farm
     known = tls(arguments)
     from harness.farm.comparing import compare
     from harness.farm.spreading import Farm

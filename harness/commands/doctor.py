@@ -1,11 +1,15 @@
 """Find what this host can do by doing it, and install what it lacks."""
 
-import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
+import click
 from rich.markup import escape
 
+from harness.commands import _completion as complete
+from harness.commands._command import declare, option
+from harness.commands._options import Common
 from harness.commands._screen import screen, table
 from harness.errors import HostError
 from harness.events import Event, subscribed
@@ -17,19 +21,35 @@ from harness.matrix import did_you_mean
 REQUIRED, ALL = "required", "all"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--install [all|NAME]`, `--own-tests`, `--again`, `--quiet`, `--format`."""
-    parser.add_argument(
-        "--install", nargs="?", const=REQUIRED, metavar="all|NAME",
-        help="install by apt what is missing and required; `all`: whatever else can be had; or one by its name",
-    )  # fmt: skip
-    parser.add_argument("--own-tests", action="store_true", help="require what the harness's own tests want too")
-    parser.add_argument("--again", action="store_true", help="run the tiny guests anew, whatever was proved")
-    parser.add_argument("--quiet", action="store_true", help="say nothing if nothing that is required is lacking")
-    parser.add_argument("--format", choices=["table", "json"], default="table")
+@dataclass
+class Arguments(Common):
+    """What of this host is looked at, and what of it is to be changed."""
+
+    install: Annotated[
+        str | None,
+        option(
+            "--install", is_flag=False, flag_value=REQUIRED, metavar="[all|NAME]",
+            shell_complete=complete.installs,
+            help="install by apt what is missing and required; `all`: whatever else can be had; or one by name",
+        ),
+    ]  # fmt: skip
+    own_tests: Annotated[
+        bool, option("--own-tests", is_flag=True, help="require what the harness's own tests want too")
+    ]
+    again: Annotated[
+        bool, option("--again", is_flag=True, help="run the tiny guests anew, whatever was proved")
+    ]
+    quiet: Annotated[
+        bool, option("--quiet", is_flag=True, help="say nothing if nothing that is required is lacking")
+    ]
+    format: Annotated[
+        str,
+        option("--format", type=click.Choice(["table", "json"]), default="table", help="for people or programs"),
+    ]
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Show the capabilities; 1 if one that is required is lacking, with an OSv checkout those of its build too."""
     kernels = ("linux", "osv") if arguments.osv_root else ("linux",)
     asked = (*kernels, "tests") if arguments.own_tests else kernels

@@ -1,15 +1,18 @@
 """Spread cells' tests and measurements over many machines (needs the extra: osv-harness[farm])."""
 
-import argparse
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import click
 
 from harness.cell import Cell
-from harness.commands._farm import add_tls, plain, run_name, show_unrun, tls
-from harness.commands._numbers import positive
+from harness.commands import _completion as complete
+from harness.commands._command import Group, argument, option
+from harness.commands._farm import TlsFiles, plain, run_name, show_unrun, tls
+from harness.commands._options import Common, HistoryUrl, KernelName, LoadSeconds, RunsFolder, SetName
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
@@ -28,63 +31,102 @@ TESTS = "test"
 MEASUREMENTS = "perf"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`scheduler`, `worker ADDRESS`, `run CELL… --farm ADDRESS`."""
-    verbs = parser.add_subparsers(metavar="scheduler|worker|run", required=True)
-    scheduler = verbs.add_parser("scheduler", help="be the place where workers and runs meet")
-    scheduler.add_argument("--listen", default="127.0.0.1", metavar="ADDRESS", help="(default: 127.0.0.1)")
-    scheduler.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT}; 0: a free one)")
-    scheduler.add_argument(
-        "--patience", type=float, default=60.0, metavar="SECONDS",
-        help="how long a task waits for a worker that can run it (default: 60)",
-    )  # fmt: skip
-    add_tls(scheduler)
-    scheduler.set_defaults(verb=_scheduler)
-    worker = verbs.add_parser("worker", help="run what this host can, one thing at a time")
-    worker.add_argument("farm", metavar="ADDRESS", help="the scheduler's: tcp://HOST:PORT")
-    worker.add_argument("--listen", default="127.0.0.1", metavar="ADDRESS", help="(default: 127.0.0.1)")
-    worker.add_argument(
-        "--name", default=f"{os.uname().nodename}-{os.getpid()}", help="(default: host and process)"
-    )
-    worker.add_argument(
-        "--without", action="append", default=[], metavar="ABILITY",
-        help="what it shall not do though it could (repeatable): arch-aarch64, hypervisor-xen",
-    )  # fmt: skip
-    add_tls(worker)
-    worker.set_defaults(verb=_worker)
-    run_ = verbs.add_parser("run", help="test and measure cells on the farm's workers")
-    run_.add_argument("cell", nargs="*", help="a cell's name: qemu-ramfs")
-    run_.add_argument("--set", metavar="NAME", help="the cells of a named set")
-    run_.add_argument("--kernel", metavar="NAME", help="of the set (default: osv where a checkout is named)")
-    run_.add_argument("--only", choices=[TESTS, MEASUREMENTS], help="(default: both)")
-    run_.add_argument(
-        "--test", action="append", metavar="PATTERN", help="tests by name, * and ? allowed (repeatable)"
-    )
-    run_.add_argument(
-        "--measure", action="append", metavar="NAME",
-        help=f"one measurement (repeatable; default: {', '.join(suite.KERNEL)})",
-    )  # fmt: skip
-    run_.add_argument("--duration", type=positive, default=5.0, metavar="SECONDS", help="of each load of an app")
-    run_.add_argument("--together", action="store_true", help="measure all cells on one worker, to compare them")
-    run_.add_argument("--accelerator", choices=["kvm", "tcg"], help="only on workers whose guests it runs")
-    run_.add_argument("--chunk", type=int, default=20, metavar="N", help="tests a task (default: 20)")
-    run_.add_argument(
-        "--run", dest="name", metavar="NAME", help="of the run; that of one that was broken off goes on with it"
-    )
-    run_.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
-    run_.add_argument("--history", metavar="URL", help="where all results land (default: the user's own)")
-    run_.add_argument("--farm", required=True, metavar="ADDRESS", help="the scheduler's: tcp://HOST:PORT")
-    add_tls(run_)
-    run_.set_defaults(verb=_run)
+_LISTEN = option("--listen", default="127.0.0.1", metavar="ADDRESS", help="where others reach it")
+_AT = "the scheduler's: tcp://HOST:PORT"
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Be a part of the farm, or have it run something: 1 where something is not as expected, or was not run."""
-    status: int = arguments.verb(arguments)
-    return status
+@dataclass
+class Scheduling(TlsFiles):
+    """Where it listens, and how long tasks wait."""
+
+    listen: Annotated[str, _LISTEN]
+    port: Annotated[int, option("--port", type=int, default=PORT, metavar="PORT", help="0: a free one")]
+    patience: Annotated[
+        float,
+        option(
+            "--patience", type=float, default=60.0, metavar="SECONDS",
+            help="how long a task waits for a worker that can run it",
+        ),
+    ]  # fmt: skip
 
 
-def _scheduler(arguments: argparse.Namespace) -> int:
+@dataclass
+class Working(TlsFiles):
+    """For which scheduler, and what."""
+
+    farm: Annotated[str, argument("farm", metavar="ADDRESS", help=_AT)]
+    listen: Annotated[str, _LISTEN]
+    name: Annotated[
+        str,
+        option(
+            "--name", default=f"{os.uname().nodename}-{os.getpid()}", show_default=False, metavar="NAME",
+            help="(default: host and process)",
+        ),
+    ]  # fmt: skip
+    without: Annotated[
+        tuple[str, ...],
+        option(
+            "--without", multiple=True, metavar="ABILITY",
+            help="what it shall not do though it could (repeatable): arch-aarch64, hypervisor-xen",
+        ),
+    ]  # fmt: skip
+
+
+@dataclass
+class Spreading(TlsFiles):
+    """Which cells, what of them, and where results land."""
+
+    cell: Annotated[
+        tuple[str, ...],
+        argument("cell", nargs=-1, shell_complete=complete.cells, help="a cell's name: qemu-ramfs"),
+    ]
+    set: SetName
+    kernel: KernelName
+    only: Annotated[
+        str | None, option("--only", type=click.Choice([TESTS, MEASUREMENTS]), help="(default: both)")
+    ]
+    test: Annotated[
+        tuple[str, ...],
+        option(
+            "--test", multiple=True, metavar="PATTERN", shell_complete=complete.tests,
+            help="tests by name, * and ? allowed (repeatable)",
+        ),
+    ]  # fmt: skip
+    measure: Annotated[
+        tuple[str, ...],
+        option(
+            "--measure", multiple=True, metavar="NAME", shell_complete=complete.measurements,
+            help=f"one measurement (repeatable; default: {', '.join(suite.KERNEL)})",
+        ),
+    ]  # fmt: skip
+    duration: LoadSeconds
+    together: Annotated[
+        bool, option("--together", is_flag=True, help="measure all cells on one worker, to compare them")
+    ]
+    accelerator: Annotated[
+        str | None,
+        option(
+            "--accelerator", type=click.Choice(["kvm", "tcg"]), help="only on workers whose guests it runs"
+        ),
+    ]
+    chunk: Annotated[int, option("--chunk", type=int, default=20, metavar="N", help="tests a task")]
+    name: Annotated[
+        str | None,
+        option(
+            "--run", "name", metavar="NAME",
+            help="of the run; that of one that was broken off goes on with it",
+        ),
+    ]  # fmt: skip
+    runs: RunsFolder
+    history: HistoryUrl
+    farm: Annotated[str, option("--farm", required=True, metavar="ADDRESS", help=_AT)]
+
+
+command = Group(__doc__, Common)
+
+
+@command.verb("scheduler", "be the place where workers and runs meet")
+def _scheduler(arguments: Scheduling) -> int:
     known = tls(arguments)
     from harness.farm.cluster import serve_scheduler
 
@@ -92,7 +134,8 @@ def _scheduler(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _worker(arguments: argparse.Namespace) -> int:
+@command.verb("worker", "run what this host can, one thing at a time")
+def _worker(arguments: Working) -> int:
     known = tls(arguments)
     from harness.farm.cluster import serve_worker
 
@@ -105,7 +148,9 @@ def _worker(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run(arguments: argparse.Namespace) -> int:
+@command.verb("run", "test and measure cells on the farm's workers")
+def _run(arguments: Spreading) -> int:
+    """1 where something is not as expected, or was not run."""
     known = tls(arguments)
     from harness.farm.asking import Plan
     from harness.farm.spreading import Farm, spread
@@ -131,7 +176,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1 if unrun or landing.unexpected else 0
 
 
-def _cells(lab: Lab, arguments: argparse.Namespace) -> list[Cell]:
+def _cells(lab: Lab, arguments: Spreading) -> list[Cell]:
     kernel = lab.matrix.named("kernel", arguments.kernel or lab.default_kernel)
     cells = [lab.cell(name) for name in arguments.cell]
     cells += lab.matrix.set(arguments.set, kernel) if arguments.set else []

@@ -1,14 +1,18 @@
 """Show the changes in the history that the statistics stand behind; with --confirm, rerun the suspects first."""
 
-import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
+from typing import Annotated
 from uuid import uuid4
 
 from rich.console import Console
 
+from harness.commands import _completion as complete
+from harness.commands._command import declare, option
+from harness.commands._options import AsJson, Common, HistoryUrl
 from harness.commands._patterns import check_matches
 from harness.commands._screen import screen, table
 from harness.console.transcript import printable
@@ -18,9 +22,9 @@ from harness.history.store import History
 from harness.kernels.osv_checkout import run_git
 from harness.lab import Lab
 from harness.measure import Sample
-from harness.regress import Finding
+from harness.regress import Finding, Night
 from harness.regress.notes import notes
-from harness.regress.standing import KIND, rerun, standing, unconfirmed
+from harness.regress.standing import KIND, judged, rerun, unconfirmed
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
 
@@ -28,24 +32,44 @@ LEAST = 0.01
 """Percent: an exact number tells every change, and no kernel's size stays the same from commit to commit."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(Common):
     """Which, and whether to rerun."""
-    parser.add_argument("--cell", metavar="PATTERN", default="*", help="only these cells: 'osv:*-rofs-*'")
-    parser.add_argument("--metric", metavar="PATTERN", default="*", help="only these metrics: 'boot.*'")
-    parser.add_argument(
-        "--least", type=float, default=LEAST, metavar="PERCENT", help=f"no smaller changes (default: {LEAST:g})"
-    )
-    parser.add_argument(
-        "--branch", metavar="NAME", default="",
-        help="along the first parents of this branch or commit (default: where most versions lie)",
-    )  # fmt: skip
-    parser.add_argument("--parts", action="store_true", help="phases, sections and folders too, not wholes alone")
-    parser.add_argument("--confirm", action="store_true", help="rerun what is suspect and was never rerun")
-    parser.add_argument("--history", metavar="URL", help="which (default: the user's own)")
-    parser.add_argument("--json", action="store_true", help="print findings as JSON, one a line")
+
+    cell: Annotated[
+        str,
+        option(
+            "--cell", metavar="PATTERN", default="*", show_default=False, shell_complete=complete.full_cells,
+            help="only these cells: 'osv:*-rofs-*'",
+        ),
+    ]  # fmt: skip
+    metric: Annotated[
+        str,
+        option(
+            "--metric", metavar="PATTERN", default="*", show_default=False, shell_complete=complete.metrics,
+            help="only these metrics: 'boot.*'",
+        ),
+    ]  # fmt: skip
+    least: Annotated[
+        float, option("--least", type=float, default=LEAST, metavar="PERCENT", help="no smaller changes")
+    ]
+    branch: Annotated[
+        str,
+        option(
+            "--branch", metavar="NAME", default="", show_default=False, shell_complete=complete.commits,
+            help="along the first parents of this branch or commit (default: where most versions lie)",
+        ),
+    ]  # fmt: skip
+    parts: Annotated[
+        bool, option("--parts", is_flag=True, help="phases, sections and folders too, not wholes alone")
+    ]
+    confirm: Annotated[bool, option("--confirm", is_flag=True, help="rerun what is suspect and was never rerun")]
+    history: HistoryUrl
+    json: AsJson
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Show them; 1 if any is for the worse."""
     out = screen()
     with History(arguments.history) as history:
@@ -58,10 +82,15 @@ def run(arguments: argparse.Namespace) -> int:
             suspects = unconfirmed(samples, history.documents(KIND), graph, branch)
             _confirm(Lab(arguments.osv_root), history, suspects, out)
         # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
-        every = list(enumerate(standing(every_sample, history.documents(KIND), graph, branch), 1))
+        told = judged(every_sample, history.documents(KIND), graph, branch)
+    every = list(enumerate(told.findings, 1))
     asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
     found = {number: one for number, one in asked if abs(one.change) >= arguments.least / 100}
     shown_ones = {number: one for number, one in found.items() if arguments.parts or not one.metric.is_part}
+    nights = [
+        one for one in told.nights if _asked_for(one, arguments) and abs(one.change) >= arguments.least / 100
+    ]
+    nights = [one for one in nights if arguments.parts or not one.metric.is_part]
     if arguments.json:
         for number, one in shown_ones.items():
             print(json.dumps({"number": number, **one.to_json()}))
@@ -72,14 +101,15 @@ def run(arguments: argparse.Namespace) -> int:
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings
+    _tell(nights, aside)
     for note in notes(samples, graph, branch):
         aside.print(printable(note.text.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_ones.values()))
 
 
-def named_commit(arguments: argparse.Namespace) -> str:
+def named_commit(arguments: Arguments) -> str:
     """The commit that `--branch` means in the checkout, if one is named and has it; else the name as it is."""
-    name: str = arguments.branch
+    name = arguments.branch
     root = Lab(arguments.osv_root).osv_root if name else None
     if root is None:
         return name
@@ -89,8 +119,16 @@ def named_commit(arguments: argparse.Namespace) -> str:
         return name
 
 
-def _asked_for(one: Sample | Finding, arguments: argparse.Namespace) -> bool:
+def _asked_for(one: Sample | Finding | Night, arguments: Arguments) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
+
+
+def _tell(nights: Sequence[Night], out: Console) -> None:
+    """A line for each night that is none of the findings."""
+    for one in nights:
+        beside = f"{shown(one.value, one.metric.unit)} beside {shown(one.level, one.metric.unit)}"
+        of = one.version.described or one.version.commit[:12]
+        out.print(f"{one.words}: {one.metric.name} on {one.cell}, {beside}, {of}", markup=False, soft_wrap=True)
 
 
 def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) -> None:

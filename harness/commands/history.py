@@ -1,17 +1,20 @@
 """Show what the history has, and carry it from one to another as JSON Lines."""
 
-import argparse
 import os
 import sys
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Annotated
 
 from rich.table import Table
 from rich.text import Text
 
+from harness.commands import _completion as complete
+from harness.commands._command import Group, argument, option
+from harness.commands._options import FILE, Common, HistoryUrl
 from harness.commands._patterns import check_matches
 from harness.commands._screen import screen, table
 from harness.console.transcript import printable
@@ -20,38 +23,59 @@ from harness.history.place import place, shown
 from harness.history.store import History, Imported
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`show`, `runs`, `export [FILE]`, `import FILE…`, `path`; each of `--history URL`."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--history", metavar="URL",
-        help="a file, or postgresql://user@host/database (default: OSV_HARNESS_HISTORY, else a file of yours)",
-    )  # fmt: skip
-    verbs = parser.add_subparsers(metavar="show|runs|export|import|path", required=True)
-    show = verbs.add_parser("show", parents=[shared], help="samples, in the order of their commits")
-    show.add_argument("--metric", help="a metric's name, or the beginning of some: boot.*")
-    show.add_argument("--cell", help="a cell's name, as samples have it: linux:x86_64-qemu-rofs-all")
-    show.add_argument("--last", type=int, default=40, metavar="N", help="how many (default: 40)")
-    show.set_defaults(verb=_show)
-    verbs.add_parser("runs", parents=[shared], help="every run, and what it brought").set_defaults(verb=_runs)
-    export = verbs.add_parser("export", parents=[shared], help="write all of it as JSON Lines")
-    export.add_argument("file", nargs="?", type=Path, help="(default: standard output)")
-    export.set_defaults(verb=_export)
-    import_ = verbs.add_parser("import", parents=[shared], help="add what others have exported")
-    import_.add_argument(
-        "file", nargs="+", type=Path, help="each is taken whole or not at all; - is standard input"
-    )
-    import_.set_defaults(verb=_import)
-    verbs.add_parser("path", parents=[shared], help="where it is").set_defaults(verb=_path)
+@dataclass
+class Place(Common):
+    """Which history."""
+
+    history: HistoryUrl
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked."""
-    arguments.verb(arguments)
-    return 0
+@dataclass
+class Showing(Place):
+    """Which of its samples."""
+
+    metric: Annotated[
+        str | None,
+        option(
+            "--metric", metavar="NAME", shell_complete=complete.metrics,
+            help="a metric's name, or the beginning of some: boot.*",
+        ),
+    ]  # fmt: skip
+    cell: Annotated[
+        str | None,
+        option(
+            "--cell", metavar="CELL", shell_complete=complete.full_cells,
+            help="a cell's name, as samples have it: linux:x86_64-qemu-rofs-all",
+        ),
+    ]  # fmt: skip
+    last: Annotated[int, option("--last", type=int, default=40, metavar="N", help="how many")]
 
 
-def _show(arguments: argparse.Namespace) -> None:
+@dataclass
+class Exporting(Place):
+    """Where to."""
+
+    file: Annotated[Path | None, argument("file", required=False, type=FILE, help="(default: standard output)")]
+
+
+@dataclass
+class Importing(Place):
+    """Where from."""
+
+    file: Annotated[
+        tuple[Path, ...],
+        argument(
+            "file", nargs=-1, required=True, type=FILE,
+            help="each is taken whole or not at all; - is standard input",
+        ),
+    ]  # fmt: skip
+
+
+command = Group(__doc__, Common)
+
+
+@command.verb("show", "samples, in the order of their commits")
+def _show(arguments: Showing) -> int:
     if arguments.last < 1:
         raise HarnessError(f"--last {arguments.last} shows nothing.", "Give a number from 1.")
     with History(arguments.history) as history:
@@ -66,9 +90,11 @@ def _show(arguments: argparse.Namespace) -> None:
             sample.subject, _figure(sample.value), sample.metric.unit, _moment(sample.taken),
         )  # fmt: skip
     screen().print(rows if rows.row_count else "The history has no such samples.")
+    return 0
 
 
-def _runs(arguments: argparse.Namespace) -> None:
+@command.verb("runs", "every run, and what it brought")
+def _runs(arguments: Place) -> int:
     with History(arguments.history) as history:
         runs = history.runs()
     rows = table("run", "began", "cells", "commits", "samples", "verdicts", "documents")
@@ -77,16 +103,19 @@ def _runs(arguments: argparse.Namespace) -> None:
         commits = (commit[:12] for commit in row.commits)
         _add_row(rows, row.run, _moment(row.first), _few(row.cells), _few(tuple(commits)), *counts)
     screen().print(rows if rows.row_count else "The history is empty.")
+    return 0
 
 
-def _export(arguments: argparse.Namespace) -> None:
+@command.verb("export", "write all of it as JSON Lines")
+def _export(arguments: Exporting) -> int:
     with History(arguments.history) as history:
         if arguments.file is None:
             history.export(sys.stdout.buffer)
             sys.stdout.buffer.flush()
-            return
+            return 0
         count = _write_whole(history, arguments.file)
     screen().print(f"{_records(count)} in {arguments.file}", markup=False)
+    return 0
 
 
 def _write_whole(history: History, path: Path) -> int:
@@ -110,12 +139,14 @@ def _write_whole(history: History, path: Path) -> int:
     return count
 
 
-def _import(arguments: argparse.Namespace) -> None:
+@command.verb("import", "add what others have exported")
+def _import(arguments: Importing) -> int:
     """Every file in its turn; one that is refused ends it, and those before it are in."""
     with History(arguments.history) as history:
         for path in arguments.file:
             done = _import_one(history, path)
             screen().print(f"{path}: {_records(done.new)} new, {done.known:,} known", markup=False)
+    return 0
 
 
 def _import_one(history: History, path: Path) -> Imported:
@@ -135,9 +166,11 @@ def _read(history: History, file: IO[bytes], name: str) -> Imported:
         raise HarnessError(f"{name}: {error.happened}", error.cure) from error
 
 
-def _path(arguments: argparse.Namespace) -> None:
+@command.verb("path", "where it is")
+def _path(arguments: Place) -> int:
     """Without opening it: it may be damaged, or out of reach."""
     print(shown(place(arguments.history)))
+    return 0
 
 
 def _add_row(rows: Table, *cells: str) -> None:

@@ -1,14 +1,18 @@
 """Run a command of the harness, or any other, in a VM whose KVM runs guests; without one, a shell in it."""
 
-import argparse
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import click
 
 from harness.commands import COMMANDS
+from harness.commands._command import Rest, declare, option
+from harness.commands._options import Common
 from harness.commands._prepared import asked_by
 from harness.errors import HarnessError
 from harness.events import subscribed
@@ -22,25 +26,48 @@ from harness.report.progress import Progress
 HEARD = {*COMMANDS, "pytest"} - {"boot"}
 """Commands of which lines are shown, safely; any other has the terminal to itself, if there is one."""
 
+_MOST_CPUS = ", ".join(f"{board.most_cpus} on {arch}" for arch, board in BOARDS.items())
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+
+@dataclass
+class Arguments(Common):
     """How big the VM is; what it runs stands after ` -- `."""
-    parser.usage = "osv-harness lab [options] [-- COMMAND]"
-    parser.set_defaults(command=[])
-    arch = "the arch of its KVM and its guests (default: that of the command's cells, else this host's)"
-    parser.add_argument("--arch", default="", help=arch)
-    each = ", ".join(f"{board.most_cpus} on {arch}" for arch, board in BOARDS.items())
-    cpus = f"(default: as this host has, at most {each})"
-    parser.add_argument("--cpus", type=int, default=0, metavar="N", help=cpus)
-    memory = f"(default: {MEMORY}, or what is free)"
-    parser.add_argument("--memory", type=int, default=0, metavar="MIB", help=memory)
-    gic = "the version of its interrupt controller, on aarch64 (default: %(default)s)"
-    parser.add_argument("--gic", type=int, choices=GICS, default=GICS[0], help=gic)
+
+    command: Annotated[tuple[str, ...], Rest("what runs in it; without any a shell")]
+    arch: Annotated[
+        str,
+        option(
+            "--arch", default="", metavar="ARCH",
+            help="the arch of its KVM and its guests (default: that of the command's cells, else this host's)",
+        ),
+    ]  # fmt: skip
+    cpus: Annotated[
+        int,
+        option(
+            "--cpus", type=int, default=0, metavar="N", show_default=False,
+            help=f"(default: as this host has, at most {_MOST_CPUS})",
+        ),
+    ]  # fmt: skip
+    memory: Annotated[
+        int,
+        option(
+            "--memory", type=int, default=0, metavar="MIB", show_default=False,
+            help=f"(default: {MEMORY}, or what is free)",
+        ),
+    ]  # fmt: skip
+    gic: Annotated[
+        int,
+        option(
+            "--gic", type=click.Choice(GICS), default=GICS[0],
+            help="the version of its interrupt controller, on aarch64",
+        ),
+    ]  # fmt: skip
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Run it; ends with the command's status."""
-    command: list[str] = arguments.command
+    command = arguments.command
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if not command and not at_terminal:
         raise HarnessError("No command is named, and a shell wants a terminal.", "osv-harness lab -- COMMAND")

@@ -1,17 +1,21 @@
 """Show which cells run here, which can't, which make no sense and which are not driven yet, and why."""
 
-import argparse
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from typing import Annotated
 
+import click
 from rich.markup import escape
 from rich.table import Table
 
 from harness.availability import Availability, Standing, Survey
 from harness.cell import Cell
+from harness.commands import _completion as complete
+from harness.commands._command import argument, declare, option
+from harness.commands._options import Common, KernelName, SetName
 from harness.commands._screen import screen, table
 from harness.errors import CellError, HarnessError
 from harness.host import Host
@@ -29,15 +33,30 @@ DRIVEN = (Standing.RUNS, Standing.IN_LAB, Standing.CANNOT)
 """What a valid cell may be whose hypervisor has a driver."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Patterns of cells' names, `--set`, `--kernel`, `--format`."""
-    parser.add_argument("pattern", nargs="*", help="a cell's name, or one with * or ?: qemu-zfs, 'aarch64-*'")
-    parser.add_argument("--set", metavar="NAME", help="the cells of a named set")
-    parser.add_argument("--kernel", metavar="NAME", help="linux or osv (default: osv where a checkout is named)")
-    parser.add_argument("--format", choices=["table", "json", "github"], default="table")
+@dataclass
+class Arguments(Common):
+    """Which cells, of which kernel, and for whom."""
+
+    pattern: Annotated[
+        tuple[str, ...],
+        argument(
+            "pattern", nargs=-1, shell_complete=complete.cells,
+            help="a cell's name, or one with * or ?: qemu-zfs, 'aarch64-*'",
+        ),
+    ]  # fmt: skip
+    set: SetName
+    kernel: KernelName
+    format: Annotated[
+        str,
+        option(
+            "--format", type=click.Choice(["table", "json", "github"]), default="table",
+            help="for people, programs, or a workflow",
+        ),
+    ]  # fmt: skip
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Show what was asked for, or a summary of all cells of one kernel."""
     matrix = Matrix.load()
     kernel = matrix.named("kernel", arguments.kernel or ("osv" if arguments.osv_root else "linux"))
@@ -56,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(matrix: Matrix, kernel: str, arguments: argparse.Namespace) -> Iterator[Cell]:
+def _asked(matrix: Matrix, kernel: str, arguments: Arguments) -> Iterator[Cell]:
     if arguments.set:
         yield from matrix.set(arguments.set, kernel)
     for pattern in arguments.pattern:

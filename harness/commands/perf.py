@@ -1,48 +1,58 @@
 """Measure cells: boot cost and time, memory, size, throughput; show the numbers and keep them in the history."""
 
-import argparse
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Annotated
 
-from harness.commands._farm import add_farm, run_name, show_unrun, tls
-from harness.commands._kernel_files import add_kernel_files, lab_of
-from harness.commands._numbers import positive
+from harness.commands import _completion as complete
+from harness.commands._command import declare, option
+from harness.commands._farm import OnFarm, run_name, show_unrun, tls
+from harness.commands._kernel_files import KernelFiles, lab_of
+from harness.commands._options import CellNames, Forget, HistoryUrl, LoadSeconds
 from harness.commands._screen import screen, table
 from harness.errors import CheckoutError, HarnessError
 from harness.events import subscribed
 from harness.history.store import History
 from harness.kernels.osv_revisions import Revisions
 from harness.lab import Lab
-from harness.load import DURATION
 from harness.measure import Sample, suite
 from harness.report.progress import Progress
 from harness.report.readable import shown
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(OnFarm, KernelFiles):
     """The cells, and what of them."""
-    parser.add_argument("cell", nargs="+", help="a cell's name: qemu-ramfs")
-    parser.add_argument(
-        "--only", action="append", metavar="NAME",
-        help=f"one measurement (repeatable): {', '.join(suite.KERNEL)}, a benchmark, app-NAME; "
-        f"default: the first {len(suite.KERNEL)}",
-    )  # fmt: skip
-    parser.add_argument(
-        "--at", action="append", metavar="COMMIT", help="measure that commit of the OSv checkout (repeatable)"
-    )
-    parser.add_argument(
-        "--duration", type=positive, default=DURATION, metavar="SECONDS", help="of each load of an app"
-    )
-    add_farm(parser)
-    parser.add_argument("--history", metavar="URL", help="where the numbers are kept (default: the user's own)")
-    parser.add_argument("--forget", action="store_true", help="show the numbers and do not keep them")
-    parser.add_argument("--samples", action="store_true", help="show each sample on a line of its own")
-    parser.add_argument("--list", action="store_true", help="name the measurements of the cells, and take none")
-    add_kernel_files(parser)
+
+    cell: CellNames
+    only: Annotated[
+        tuple[str, ...],
+        option(
+            "--only", multiple=True, metavar="NAME", shell_complete=complete.measurements,
+            help=f"one measurement (repeatable): {', '.join(suite.KERNEL)}, a benchmark, app-NAME; "
+            f"default: the first {len(suite.KERNEL)}",
+        ),
+    ]  # fmt: skip
+    at: Annotated[
+        tuple[str, ...],
+        option(
+            "--at", multiple=True, metavar="COMMIT", shell_complete=complete.commits,
+            help="measure that commit of the OSv checkout (repeatable)",
+        ),
+    ]  # fmt: skip
+    duration: LoadSeconds
+    history: HistoryUrl
+    forget: Forget
+    samples: Annotated[bool, option("--samples", is_flag=True, help="show each sample on a line of its own")]
+    list: Annotated[
+        bool, option("--list", is_flag=True, help="name the measurements of the cells, and take none")
+    ]
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Measure, show, keep."""
     lab = lab_of(arguments)
     if arguments.list:
@@ -51,13 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
             screen().print(f"{cell}: {', '.join(suite.names(cell))}", markup=False)
         return 0
     for name in arguments.cell:
-        for only in arguments.only or ():
+        for only in arguments.only:
             suite.check(lab.cell(name), only)
     if arguments.farm:
-        return _measure_on_farm(lab, arguments)
+        return _measure_on_farm(lab, arguments, arguments.farm)
     if not arguments.at:
         _measure(lab, arguments)
-    for name in arguments.at or ():
+    for name in arguments.at:
         if lab.osv_root is None:
             raise CheckoutError("No OSv checkout is named whose commits --at means.", "Set OSV_ROOT.")
         revisions = Revisions(lab.osv_root, lab.cache)
@@ -66,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _measure_on_farm(lab: Lab, arguments: argparse.Namespace) -> int:
+def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
     """Have it measured and kept, each cell by one worker, and show the numbers; 1 where one is lacking."""
     if arguments.at or arguments.forget:
         raise HarnessError("Neither --at nor --forget goes with --farm.", "Give workers checkouts at the commit.")
@@ -76,7 +86,7 @@ def _measure_on_farm(lab: Lab, arguments: argparse.Namespace) -> int:
 
     cells, name = [lab.cell(name) for name in arguments.cell], run_name()
     plan = Plan((), measurements=tuple(arguments.only or suite.KERNEL), duration=arguments.duration)
-    farm = Farm(arguments.farm, known)
+    farm = Farm(scheduler, known)
     with subscribed(Progress()), History(arguments.history) as history:
         _, unrun = spread(farm, lab, cells, plan, name, history, Path("runs") / name)
         for cell in cells:
@@ -86,7 +96,7 @@ def _measure_on_farm(lab: Lab, arguments: argparse.Namespace) -> int:
     return 1 if unrun else 0
 
 
-def _measure(lab: Lab, arguments: argparse.Namespace) -> None:
+def _measure(lab: Lab, arguments: Arguments) -> None:
     for cell in [lab.cell(name) for name in arguments.cell]:
         for name in arguments.only or suite.of_kernel():
             with subscribed(Progress()):

@@ -1,15 +1,20 @@
 """Write a report of the history: one HTML page, Markdown for a pull request, text, or OpenMetrics."""
 
-import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
+from typing import Annotated
 
+import click
 from rich.console import Console
 
+from harness.commands import _completion as complete
+from harness.commands._command import declare, option
+from harness.commands._options import DIR, FILE, Common, HistoryUrl
 from harness.commands._patterns import check_matches
 from harness.commands._screen import PIPED_WIDTH, screen
 from harness.errors import HarnessError
@@ -26,22 +31,51 @@ from harness.report.summary import show
 PAGE = Path("report.html")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--history`, `--format`, `--output`, `--since`, `--cell`, `--screenshots`."""
-    parser.add_argument(
-        "--history", metavar="URL",
-        help="a file, or postgresql://user@host/database (default: OSV_HARNESS_HISTORY, else a file of yours)",
-    )  # fmt: skip
-    parser.add_argument("--format", choices=list(FORMATS), default="html")
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help=f"(default: {PAGE} for html, else standard output)"
-    )
-    parser.add_argument("--since", metavar="DATE", help="only what was taken since then: 2026-11-01, UTC")
-    parser.add_argument("--cell", action="append", metavar="PATTERN", help="only these cells: 'osv:*-rofs-*'")
-    parser.add_argument("--screenshots", type=Path, metavar="DIR", help="pictures of the page (wants Chromium)")
+def _text(told: Told) -> str:
+    """The summary, in colour where it will be read on a terminal."""
+    out = StringIO()
+    terminal = sys.stdout.isatty()
+    width = None if terminal else PIPED_WIDTH
+    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width))
+    return out.getvalue()
 
 
-def run(arguments: argparse.Namespace) -> int:
+FORMATS: dict[str, Callable[[Told], str]] = {
+    "html": page, "markdown": markdown, "text": _text, "openmetrics": openmetrics,
+}  # fmt: skip
+
+
+@dataclass
+class Arguments(Common):
+    """Of what, in which format, and where."""
+
+    history: HistoryUrl
+    format: Annotated[
+        str, option("--format", type=click.Choice(list(FORMATS)), default="html", help="of what is written")
+    ]
+    output: Annotated[
+        Path | None,
+        option("--output", type=FILE, metavar="FILE", help=f"(default: {PAGE} for html, else standard output)"),
+    ]
+    since: Annotated[
+        str | None,
+        option("--since", metavar="DATE", help="only what was taken since then: 2026-11-01, UTC"),
+    ]
+    cell: Annotated[
+        tuple[str, ...],
+        option(
+            "--cell", multiple=True, metavar="PATTERN", shell_complete=complete.full_cells,
+            help="only these cells (repeatable): 'osv:*-rofs-*'",
+        ),
+    ]  # fmt: skip
+    screenshots: Annotated[
+        Path | None,
+        option("--screenshots", type=DIR, metavar="DIR", help="pictures of the page (wants Chromium)"),
+    ]
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Write it. What it says makes no difference to the status: `osv-harness compare` judges."""
     if arguments.screenshots and arguments.format != "html":
         raise HarnessError(f"There are no screenshots of {arguments.format}.", "Leave --format out.")
@@ -61,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _told(arguments: argparse.Namespace) -> Told:
+def _told(arguments: Arguments) -> Told:
     since = _moment(arguments.since)
 
     def wanted(cell: str) -> bool:
@@ -88,17 +122,3 @@ def _moment(date: str | None) -> float | None:
     except ValueError as error:
         raise HarnessError(f"{date!r} is no date.", "Write it so: 2026-11-01, or 2026-11-01T12:00.") from error
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-
-
-def _text(told: Told) -> str:
-    """The summary, in colour where it will be read on a terminal."""
-    out = StringIO()
-    terminal = sys.stdout.isatty()
-    width = None if terminal else PIPED_WIDTH
-    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width))
-    return out.getvalue()
-
-
-FORMATS: dict[str, Callable[[Told], str]] = {
-    "html": page, "markdown": markdown, "text": _text, "openmetrics": openmetrics,
-}  # fmt: skip

@@ -1,15 +1,25 @@
 """Run in-guest tests of a cell by name and show each one's verdict and console."""
 
-import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from rich.console import Console
 
 from harness.cell import Cell
-from harness.commands._kernel_files import add_kernel_files, lab_of
+from harness.commands._command import declare
+from harness.commands._kernel_files import KernelFiles, lab_of
+from harness.commands._options import (
+    AsJson,
+    CellName,
+    Forget,
+    HistoryUrl,
+    LaunchModes,
+    RunsFolder,
+    TestNames,
+    VariantNames,
+)  # fmt: skip
 from harness.commands._screen import screen
 from harness.events import subscribed
 from harness.expectations import is_expected
@@ -21,23 +31,22 @@ from harness.report.progress import Progress
 from harness.verdict import Outcome
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(KernelFiles):
     """The cell and its tests."""
-    parser.add_argument("cell", help="a cell's name: qemu-rofs")
-    parser.add_argument(
-        "test", nargs="*", help="a test's name or a pattern: tst-mmap.so, stress-ng-nop, 'tst-m*' (default: all)"
-    )
-    parser.add_argument("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
-    parser.add_argument("--launch", action="append", default=[], metavar="MODE", help="how programs are started")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
-    parser.add_argument("--history", metavar="URL", help="where verdicts are kept (default: the user's own)")
-    parser.add_argument("--forget", action="store_true", help="keep no verdicts")
-    parser.add_argument("--json", action="store_true", help="print verdicts as JSON, one a line")
-    parser.set_defaults(more="test")
-    add_kernel_files(parser)
+
+    cell: CellName
+    test: TestNames
+    variant: VariantNames
+    launch: LaunchModes
+    runs: RunsFolder
+    history: HistoryUrl
+    forget: Forget
+    json: AsJson
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """Run them in the order given, or all of the cell's; 1 if any is not a pass."""
     lab = lab_of(arguments)
     cells = lab.launched(lab.varied([lab.cell(arguments.cell)], arguments.variant), arguments.launch)

@@ -1,6 +1,5 @@
 """List a cell's in-guest tests with what is known of each: seconds, expectation, what became of it so far."""
 
-import argparse
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,7 +10,9 @@ from typing import Any
 from rich.markup import escape
 
 from harness.cell import Cell
-from harness.commands._kernel_files import add_kernel_files, lab_of
+from harness.commands._command import declare
+from harness.commands._kernel_files import KernelFiles, lab_of
+from harness.commands._options import AsJson, CellName, HistoryUrl, TestNames
 from harness.commands._screen import screen, table
 from harness.commands.test import chosen
 from harness.console.transcript import printable
@@ -59,17 +60,18 @@ class Known:
         return row | {"outcomes": dict(self.outcomes), "flaky": self.is_flaky}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@dataclass
+class Arguments(KernelFiles):
     """The cell and patterns of its tests' names."""
-    parser.add_argument("cell", help="a cell's name: qemu-rofs")
-    parser.add_argument("test", nargs="*", metavar="pattern", help="'tst-m*', stress-ng-nop (default: all)")
-    parser.add_argument("--history", metavar="URL", help="where verdicts are kept (default: the user's own)")
-    parser.add_argument("--json", action="store_true", help="print tests as JSON, one a line")
-    parser.set_defaults(more="test")
-    add_kernel_files(parser)
+
+    cell: CellName
+    test: TestNames
+    history: HistoryUrl
+    json: AsJson
 
 
-def run(arguments: argparse.Namespace) -> int:
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
     """List them, by name. The cell's image is built if need be, for it has the tests; no guest is booted."""
     lab = lab_of(arguments)
     cell = lab.cell(arguments.cell)

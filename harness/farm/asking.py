@@ -21,7 +21,7 @@ from harness.farm.work import TOPIC, list_tests, measure, run_tests
 from harness.history.lines import line_of, records_in
 from harness.history.records import Judged
 from harness.lab import Lab
-from harness.load import DURATION
+from harness.procedure import DURATION
 
 LONGEST = 300
 """Characters of what a worker tells."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from distributed import Client
 
-from harness.bisect import Broken, Built, Key, Kind, Measure
+from harness.bisect import Broken, Built, Failure, Key, Kind, Measure
 from harness.bisect.account import Difference
 from harness.bisect.bisection import Benches, Question
 from harness.bisect.kernels import LAYOUTS
@@ -86,7 +86,7 @@ class FarmBench:
             self._hand_over(made)
         return made.result
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Key) -> float | Failure | Broken:
         """Boot it once on the one host, or where it was built."""
         made = self._made.get(key)
         near = [made.place.worker] if made and not self.host else []

@@ -10,7 +10,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from harness.bisect import Broken, Built, Key, Measure
+from harness.bisect import Broken, Built, Failure, Key, Measure
 from harness.bisect.account import Difference
 from harness.bisect.commits import Commits
 from harness.bisect.kernels import Kernels, Tests, Workshop
@@ -52,7 +52,7 @@ class Made:
 class Read:
     """What a boot gave, and the samples that were taken of it."""
 
-    value: float | Broken
+    value: float | Failure | Broken
     samples: tuple[Sample, ...] = ()
 
 

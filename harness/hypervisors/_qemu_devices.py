@@ -86,6 +86,8 @@ def network(machine: Machine, bus: str) -> list[str]:
         return []
     asked = machine.devices
     card = virtio("net", asked, bus) if asked.nic == "virtio-net" else asked.nic
+    if bus == "pci":  # no guest boots from a network, and the package of the cards' ROMs is not on every host
+        card += ",romfile="
     if asked.netdev == "user":
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in machine.forwards)
         # A guest that serves is reached from this host's loopback, and reaches nothing.

@@ -7,10 +7,10 @@ from dataclasses import replace
 from harness.load.locust_processes import run as run_locust
 from harness.load.redis_benchmark import run as run_redis_benchmark
 from harness.load.result import Generator, Result, Second
-from harness.load.scenario import DURATION, Load, load_from
+from harness.load.scenario import Load, load_from
 from harness.load.wrk import run as run_wrk
 
-__all__ = ["DURATION", "Generator", "Load", "Result", "Second", "load_from", "run"]
+__all__ = ["Generator", "Load", "Result", "Second", "load_from", "run"]
 
 
 def run(

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.load.rows import ASKED_BY, check
-
-DURATION = 5.0
-"""Seconds of a load, for whoever puts it on: pytest, `perf`, `compare`, a farm, a bisection. What was measured for
-another time is another series."""
+from harness.procedure import DURATION
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,8 @@ PACKAGES = (
 """Beside the QEMU of the arch: what the harness runs for a guest's sake, and what makes a shell of use."""
 
 WHEELS = (
-    "alembic", "filelock", "jinja2", "numpy", "pexpect", "platformdirs", "psycopg[binary]", "pyelftools", "pytest",
-    "pytest-testinfra", "pytest-xdist", "qemu.qmp", "rich", "scipy", "sqlalchemy",
+    "alembic", "click", "filelock", "jinja2", "numpy", "pexpect", "platformdirs", "psycopg[binary]", "pyelftools",
+    "pytest", "pytest-testinfra", "pytest-xdist", "qemu.qmp", "rich", "scipy", "sqlalchemy",
 )  # fmt: skip
 """What running tests imports, of the harness's dependencies; not what makes loads and pictures."""
 

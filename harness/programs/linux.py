@@ -23,7 +23,7 @@ from harness.machine import Image, Machine
 from harness.observation import Activity, Observation
 from harness.programs import Program, Run, conclude, failed_to_run, unprinted
 from harness.programs.linux_agent import Agent
-from harness.programs.linux_faults import Faults, FaultWatch
+from harness.programs.linux_faults import Faults, FaultWatch, place_of
 from harness.programs.ready import fork_ready
 from harness.programs.visit import Visit, Visitor
 
@@ -187,6 +187,7 @@ class LinuxRunner:
             clean_end=proven and alive,
             ending=ending,
             faults=faults.of_kernel,
+            fault=_place(faults, agent),
             printed_faults=faults.printed,
             host_effect=guest.host.disturbance(watch.first_at) if faults.of_kernel else "",
             activity=activity,
@@ -203,6 +204,12 @@ class LinuxRunner:
         registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())
         run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
         return replace(run, kernel_log=agent.log.shown())
+
+
+def _place(faults: Faults, agent: Agent) -> str:
+    """Where the first of the kernel's own faults was met; a watchdog's is wherever the clock found it."""
+    first = next((fault for fault in faults.of_kernel if fault.kind == "fault"), None)
+    return place_of(first.text, agent.log.shown().splitlines()) if first else ""
 
 
 def _shell_command(program: Program, serves: bool) -> str:

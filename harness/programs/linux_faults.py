@@ -8,8 +8,10 @@ neither a reset nor a power-off follows a panic. Source: Linux, kernel/panic.c (
 (vprintk_emit).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import dropwhile, islice
 
 from harness.console.monitor import Match
 from harness.guest import Guest
@@ -20,6 +22,24 @@ ANSWER_SECONDS = 5.0
 """Of the guest's own time. The agent only has to write one record, without a fork."""
 
 
+WHERE = re.compile(r"\b(?:RIP: (?:0010:)?|pc : |PC is at )([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
+"""The function in which a kernel met its fault. Source: arch/x86/kernel/dumpstack.c (show_ip),
+arch/arm64/kernel/process.c (__show_regs)."""
+CALL = re.compile(r"(?:\] (?:\[<[0-9a-f]+>\] )?|^) *([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
+"""A frame of a call trace that is surely one; those with a `?` are what lay about on the stack."""
+NAMED = re.compile(r" ([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
+TELLERS = re.compile(
+    r"_*(?:dump_|show_|print_|report_|warn|panic|oops|die|bad_page|schedule|might_|sched_|check_preemption|debug_"
+    r"|handle_(?:bug|exception)|exc_|asm_|do_(?:trap|error|user_addr|invalid_op|general_prot)|invalid_op"
+    r"|fixup_|ubsan|kasan|asan|kmsan|kcsan"
+    r"|lock(?:dep)?_|validate_|mark_|check_(?:non|prev|irq|object|heap|memory)|raw_(?:spin|read|write)_|spin_|mutex_"
+    r"|down_|up_|rwsem|ww_|refcount_|kref_|list_(?:add|del)|mem(?:cpy|set|move|cmp)|str[a-z]{2,4}$|fortify|usercopy"
+    r"|x86_indirect|skb_(?:panic|over|under|put|push)|rcu_read_|bust_|el1|el0|dbg_|bug_|brk_|copy_(?:to|from)_"
+    r"|lockdep|stack_chk|slab_|object_err|free_object|debugobj|register_lock_class|preempt_schedule|watchdog)"
+)
+"""Functions that only tell of a fault, or are helpers in which anyone's is met: it is their caller's."""
+MOST_TOLD = 80
+"""Lines from a fault's first to the end of its call trace."""
 MOST_PRINTED = 20
 """Lines of a program that are told; one may print any number."""
 
@@ -110,6 +130,25 @@ class FaultWatch:
 
     def _looks_like_faults(self, first: int, last: int | None) -> list[Match]:
         return [match for match in self._guest.monitor.matches[first:last] if match.kind in ("fault", "watchdog")]
+
+
+def place_of(fault: str, lines: Iterable[str]) -> str:
+    """Where the kernel met a fault, in words, by the registers that it shows after the fault's line.
+
+    Of a function that only tells of faults it is the caller. Empty where the fault's line names the function
+    itself, or the lines name none.
+    """
+    following = list(islice(dropwhile(lambda line: fault not in line, lines), 1, MOST_TOLD))
+    met = next((found[1] for line in following if (found := WHERE.search(line))), "")
+    named = NAMED.search(fault)
+    if named and not TELLERS.match(named[1]):
+        return ""
+    if met and not TELLERS.match(met):
+        return f"in {met}"
+    trace = dropwhile(lambda line: "call trace:" not in line.lower(), following)
+    calls = (found[1] for line in trace if (found := CALL.search(line)))
+    caller = next((one for one in calls if not TELLERS.match(one)), met)
+    return f"in {caller}" if caller else ""
 
 
 def _told(match: Match, told: Iterable[str]) -> bool:

@@ -1,11 +1,13 @@
-"""Steps in one series of measurements in the order of their commits."""
+"""Steps in one series of measurements in the order of their commits, and the single points that are none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.regress.search import SEGMENT, Candidate, Search
+from harness.regress.search import WIDE, Candidate, Search
 
 Array = NDArray[np.float64]
 
@@ -19,9 +21,17 @@ SUSPICION, PLAIN = -1.5, 2.0
 """The evidence (a log likelihood ratio) from which a fresh step, and an older one, is worth a rerun."""
 
 
+LEVELS = 30
+"""Points whose median is a level: so many of a segment's, those next to the step or the outlier."""
+MODE, OFTEN, ALIKE = 3, 0.03, 0.25
+"""So many outliers, and more than this share of the points, are a second mode and not nights, where they differ by
+less than a quarter of their distance from the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A step: `index` is the first point of the new level, surely not before `earliest` nor after `latest`.
+    """A step: `index` is the first point of the new level, surely not before `earliest` nor after `latest`; `last`
+    is the last point of the old level. Isolated outliers are of neither.
 
     `change` and its 95% `interval` are relative to the old level, or absolute where that is 0. `evidence` is the
     log likelihood ratio of the step; `probability` the chance of so much in a quiet series.
@@ -36,6 +46,47 @@ class Change:
     interval: tuple[float, float]
     evidence: float
     probability: float
+    last: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """The point at `index`, or `length` points from there, beside the `level` around; `value` is their median.
+    `alone` is whether points on both sides show that it went away; else it is so only so far. `beside` is the
+    nearest point before it that is none; after it, where there is none before."""
+
+    index: int
+    length: int
+    value: float
+    level: float
+    alone: bool
+    beside: int
+
+    @property
+    def change(self) -> float:
+        """Against the level, relative to it, or absolute where that is 0."""
+        return (self.value - self.level) / (abs(self.level) or 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One series, looked at once: `best` is the likeliest step or nothing; `steps` are those of `suspects`."""
+
+    best: Candidate | None
+    steps: list[Change]
+    outliers: list[Outlier]
+
+
+def look(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
+    """The likeliest step, the suspects, likeliest first, and the outliers of noisy values."""
+    kept, series = _recent(values)
+    search = Search(series)
+    best = search.best()
+    search.take(level)
+    others = search.rest(min(suspicion, PLAIN))
+    worth = [one for one in others if one.evidence >= PLAIN or len(series) - one.index <= FRESH]
+    steps = [_described(one, search, series, kept) for one in (*search.taken, *worth)]
+    return Looked(best, steps, _outliers(search, series, kept))
 
 
 def changes(values: ArrayLike, level: float = LEVEL) -> list[Change]:
@@ -46,8 +97,6 @@ def changes(values: ArrayLike, level: float = LEVEL) -> list[Change]:
     step.
     """
     kept, series = _recent(values)
-    if not _judgeable(series):
-        return []
     search = Search(series)
     search.take(level)
     found = [_described(one, search, series, kept) for one in search.taken]
@@ -57,31 +106,44 @@ def changes(values: ArrayLike, level: float = LEVEL) -> list[Change]:
 def suspects(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> list[Change]:
     """What is worth a rerun, likeliest first: the steps of `changes`, and others whose evidence is at least
     `suspicion` if at most `FRESH` points are after them, or else `PLAIN`."""
-    kept, series = _recent(values)
-    if not _judgeable(series):
-        return []
-    search = Search(series)
-    search.take(level)
-    others = search.rest(min(suspicion, PLAIN))
-    worth = [one for one in others if one.evidence >= PLAIN or len(series) - one.index <= FRESH]
-    return [_described(one, search, series, kept) for one in (*search.taken, *worth)]
+    return look(values, level, suspicion).steps
 
 
-def exact_changes(values: ArrayLike) -> list[Change]:
-    """Every change of a number without noise: each is one at once, with one point on each side."""
+def exact_changes(values: ArrayLike, counts: Sequence[int] = ()) -> list[Change]:
+    """Every change of a number without noise: each is one at once, with one point on each side.
+
+    But a single sample (`counts` are the samples of each value) between equal ones is an outlier: an exact number
+    that a commit changed and the next changed back is measured again before either is blamed.
+    """
+    kept, series = _finite(values)
+    odd = {one.index for one in exact_outliers(values, counts)}
+    real = [at for at in range(len(series)) if int(kept[at]) not in odd]
+    found = []
+    for last, at in pairwise(real):
+        old, new = float(series[last]), float(series[at])
+        if old != new:
+            change = (new - old) / abs(old) if old else new - old
+            index, before = int(kept[at]), int(kept[last])
+            sure = (change, change)
+            found.append(Change(index, before + 1, index, old, new, change, sure, np.inf, 0.0, before))
+    return found
+
+
+def exact_outliers(values: ArrayLike, counts: Sequence[int] = ()) -> list[Outlier]:
+    """Single samples of a number without noise between equal ones: two before, and one after."""
     kept, series = _finite(values)
     found = []
-    for at in np.flatnonzero(np.diff(series)) + 1:
-        old, new, index = float(series[at - 1]), float(series[at]), int(kept[at])
-        change = (new - old) / abs(old) if old else new - old
-        found.append(Change(index, index, index, old, new, change, (change, change), np.inf, 0.0))
+    for at in range(2, len(series) - 1):
+        before, odd, after = series[at - 2 : at], series[at], series[at + 1]
+        once = not counts or counts[int(kept[at])] == 1
+        if once and odd != after and (before == after).all():
+            found.append(Outlier(int(kept[at]), 1, float(odd), float(after), True, int(kept[at - 1])))
     return found
 
 
 def strongest(values: ArrayLike) -> Candidate | None:
     """The likeliest step of a series, however unlikely it is: what error rates are measured on."""
-    _, series = _recent(values)
-    return Search(series).best() if _judgeable(series) else None
+    return Search(_recent(values)[1]).best()
 
 
 def _finite(values: ArrayLike) -> tuple[NDArray[np.int64], Array]:
@@ -96,16 +158,39 @@ def _recent(values: ArrayLike) -> tuple[NDArray[np.int64], Array]:
     return kept[-LONGEST:], series[-LONGEST:]
 
 
-def _judgeable(series: Array) -> bool:
-    return len(series) >= 2 * SEGMENT and bool(np.ptp(series) > 1e-12 * np.abs(series).max())
-
-
 def _described(one: Candidate, search: Search, series: Array, kept: NDArray[np.int64]) -> Change:
     """The candidate with its levels, among all values."""
     size, error = search.sizes(one)[one.index]
     start = max((other.index for other in search.taken if other.index < one.index), default=0)
-    old = float(np.median(series[start : one.index]))
+    real = np.flatnonzero(search.there)
+    before = real[(real >= start) & (real < one.index)]
+    old = float(np.median(series[before[-LEVELS:]]))
     whole = abs(old) or 1.0
-    index, earliest, latest = (int(kept[place]) for place in (one.index, one.earliest, one.latest))
-    span = ((size - 1.96 * error) / whole, (size + 1.96 * error) / whole)
-    return Change(index, earliest, latest, old, old + size, size / whole, span, one.evidence, one.probability)
+    first = int(real[real >= one.index][0])
+    index, earliest, latest, last = (int(kept[at]) for at in (first, one.earliest, one.latest, before[-1]))
+    change, about = size / whole, WIDE * error / whole
+    span, new = (change - about, change + about), old + size
+    return Change(index, earliest, latest, old, new, change, span, one.evidence, one.probability, last)
+
+
+def _outliers(search: Search, series: Array, kept: NDArray[np.int64]) -> list[Outlier]:
+    """Those that are rare, beside the level of the segment in which they are."""
+    edges = np.array(sorted({0, *(one.index for one in search.taken), len(series)}))
+    real = np.flatnonzero(search.there)
+    found = []
+    for run in search.outliers:
+        segment = int(np.searchsorted(edges, run.first, side="right"))
+        inside = real[(real >= edges[segment - 1]) & (real < edges[segment])]
+        near = inside[np.argsort(np.abs(inside - run.first), kind="stable")[:LEVELS]]
+        value, level = (float(np.median(series[at])) for at in (slice(run.first, run.end), near))
+        beside = real[max(0, int(np.searchsorted(real, run.first)) - 1)]
+        first, length = int(kept[run.first]), run.end - run.first
+        found.append(Outlier(first, length, value, level, run.alone, int(kept[beside])))
+    return [one for one in found if not _is_a_mode(one, found, len(series))]
+
+
+def _is_a_mode(one: Outlier, every: Sequence[Outlier], points: int) -> bool:
+    """Whether many others are as far from their level."""
+    far = one.value - one.level
+    alike = [other for other in every if abs(other.value - other.level - far) < ALIKE * abs(far)]
+    return len(alike) >= MODE and len(alike) > OFTEN * points

@@ -1,15 +1,15 @@
 """Findings of a whole history: steps in all series, held to one false-discovery rate, one number for one cause."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
 from harness.measure import Sample
-from harness.regress import Finding
+from harness.regress import Finding, Night
 from harness.regress.ancestry import Graph
-from harness.regress.changes import LEVEL, SUSPICION, Change, changes, exact_changes, strongest, suspects
+from harness.regress.changes import LEVEL, Change, changes
 from harness.regress.grouping import kernel_of
 from harness.regress.series import NO_GRAPH, Series, series_of
 
@@ -18,39 +18,49 @@ RATE = LEVEL
 the chance of a false finding."""
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a history says: changes that the statistics stand behind, what is worth a rerun, nights alone."""
+
+    findings: list[Finding]
+    suspicions: list[Finding]
+    nights: list[Night]
+
+
+def judge(
+    samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = ""
+) -> Judged:
+    """Look at each series once, along the first parents of `branch`.
+
+    Benjamini and Hochberg's procedure chooses the series with findings; those few are searched at the level that
+    it leaves them (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same
+    runs have (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
+    """
+    looked = [(series, series.look()) for series in series_of(samples, graph, branch)]
+    exact = [(series, step) for series, seen in looked if series.exact for step in seen.steps]
+    best = [(series, seen.best.probability) for series, seen in looked if seen.best]
+    found = list(exact)
+    if best:
+        chances = false_discovery_control([chance for _, chance in best], method="bh")
+        chosen = [series for (series, _), chance in zip(best, chances, strict=True) if chance <= rate]
+        level = rate * len(chosen) / len(best)
+        found += [(series, step) for series in chosen for step in changes(series.values, level)]
+    suspected = [(series, step) for series, seen in looked for step in seen.steps]
+    nights = [series.night(one) for series, seen in looked for one in seen.outliers]
+    nights.sort(key=lambda one: (one.taken, one.metric.name, one.cell))
+    return Judged(_with_causes(found), _with_causes(suspected), nights)
+
+
 def findings(
     samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
-    """The changes of all series that the statistics stand behind, by time, then by cause.
-
-    Benjamini and Hochberg's procedure chooses the series; those few are searched at the level that it leaves them
-    (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same runs have
-    (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
-    """
-    every = series_of(samples, graph, branch)
-    found = [(series, change) for series in every if series.exact for change in exact_changes(series.values)]
-    noisy = [series for series in every if not series.exact]
-    best = {index: step for index, series in enumerate(noisy) if (step := strongest(series.values))}
-    if best:
-        chances = false_discovery_control([step.probability for step in best.values()], method="bh")
-        chosen = [index for index, chance in zip(best, chances, strict=True) if chance <= rate]
-        for index in chosen:
-            series = noisy[index]
-            found += [(series, one) for one in changes(series.values, rate * len(chosen) / len(best))]
-    return _with_causes(found)
+    """The changes of all series that the statistics stand behind, by time, then by cause."""
+    return judge(samples, rate, graph, branch).findings
 
 
-def suspicions(
-    samples: Iterable[Sample], suspicion: float = SUSPICION, graph: Graph = NO_GRAPH, branch: str = ""
-) -> list[Finding]:
+def suspicions(samples: Iterable[Sample], graph: Graph = NO_GRAPH, branch: str = "") -> list[Finding]:
     """What is worth a rerun of its `span`'s two versions, and not to be shown before one confirms it."""
-    found = []
-    for series in series_of(samples, graph, branch):
-        if series.exact:
-            found += [(series, change) for change in exact_changes(series.values)]
-        else:
-            found += [(series, change) for change in suspects(series.values, suspicion=suspicion)]
-    return _with_causes(found)
+    return judge(samples, graph=graph, branch=branch).suspicions
 
 
 def _with_causes(found: Sequence[tuple[Series, Change]]) -> list[Finding]:

@@ -19,6 +19,10 @@ PRIOR = -((STEPS / 3) ** 2) / 2 - logsumexp(-((STEPS / 3) ** 2) / 2)
 """The log of how likely each is beforehand."""
 GREAT = 4.0
 """A step of more standard deviations of what is left without it is great: no two modes here are so far apart."""
+FURTHEST = 700.0
+"""No more than this is the exponent of a ratio: more is no number."""
+SETTLED = 1e-5
+"""A fit whose means move by less than this in a round, in the series' standard deviations, is done."""
 NARROWEST = 0.05
 """The least standard deviation of a mode, of the series': equal values must not make a mode infinitely likely."""
 
@@ -33,18 +37,23 @@ class Modes:
 
     def logs(self, values: Array) -> Array:
         """The log density at each value."""
-        return np.asarray(np.logaddexp(*self._each(values.ravel()))).reshape(values.shape)
+        first, second = self._each(values.ravel())
+        return np.asarray(_sum_of_logs(first, second)).reshape(values.shape)
 
     def fitted(self, values: Array, floor: float, rounds: int) -> "Modes":
         """After so many rounds of expectation and maximisation (Dempster, Laird and Rubin 1977)."""
-        modes = self
+        modes, powers = self, np.array([np.ones(len(values)), values, values**2])
         for _ in range(rounds):
-            each = modes._each(values)
-            of = np.exp(each - np.logaddexp(*each))
-            counts = of.sum(axis=1) + 1e-9
-            means = of @ values / counts
-            spread = (of * (values - means[:, None]) ** 2).sum(axis=1) / counts
-            modes = Modes(counts / counts.sum(), means, np.sqrt(spread + floor**2))
+            first, second = modes._each(values)
+            of = 1 / (1 + np.exp(np.minimum(second - first, FURTHEST)))
+            ones = powers @ of
+            sums = np.array([ones, powers.sum(axis=1) - ones])
+            counts = np.maximum(sums[:, 0], 0) + 1e-9
+            means = sums[:, 1] / counts
+            spread = np.maximum(sums[:, 2] / counts - means**2, 0)
+            before, modes = modes, Modes(counts / counts.sum(), means, np.sqrt(spread + floor**2))
+            if np.abs(modes.means - before.means).max() < SETTLED:
+                break
         return modes
 
     def _each(self, values: Array) -> Array:
@@ -53,33 +62,36 @@ class Modes:
         return np.asarray(weights[:, None] - scaled**2 / 2)
 
 
-def evidence(series: Array, places: tuple[int, int]) -> Evidence:
+def evidence(series: Array, places: tuple[int, int], missing: tuple[int, ...] = ()) -> Evidence:
     """For and against a step at each place, as in `noise`, with BIC's price of five numbers for the modes.
 
-    The series has a standard deviation of about 1. The modes are fitted first without a step; then again to the
-    series with the likeliest step taken out; and, lest they take the two sides of a great step for two modes, to
-    the series without the step that explains most of it.
+    The series has a standard deviation of about 1 without the points that are missing. The modes are fitted
+    first without a step; then again to the series with the likeliest step taken out; and, lest they take the two
+    sides of a great step for two modes, to the series without the step that explains most of it.
     """
-    quiet = _fitted(series)
-    deviation, places_of = float(series.std()), np.arange(*places)
-    with_steps = _profile(series, quiet, STEPS * deviation, places_of)
+    there = np.ones(len(series), dtype=bool)
+    there[list(missing)] = False
+    real, places_of = series[there], np.arange(*places)
+    quiet, deviation = _fitted(real), float(real.std())
+    with_steps = _profile(series, there, quiet, STEPS * deviation, places_of)
     modes, stepped = quiet, _over_steps(with_steps)
     for _ in range(2):
         place, step = np.unravel_index(int(with_steps.argmax()), with_steps.shape)
         after = np.arange(len(series)) >= places_of[place]
-        modes = modes.fitted(series - STEPS[step] * deviation * after, NARROWEST * deviation, 15)
-        with_steps = _profile(series, modes, STEPS * deviation, places_of)
+        left = (series - STEPS[step] * deviation * after)[there]
+        modes = modes.fitted(left, NARROWEST * deviation, 15)
+        with_steps = _profile(series, there, modes, STEPS * deviation, places_of)
         again = _over_steps(with_steps)
         if again.max() <= stepped.max():
             break
         stepped = np.maximum(stepped, again)
-    begins, size = _greatest(series, places_of)
-    left = series - size * (np.arange(len(series)) >= begins)
+    begins, size = _greatest(series, there, places_of)
+    left = (series - size * (np.arange(len(series)) >= begins))[there]
     if abs(size) > GREAT * float(left.std()):
         around = size + STEPS * _width(left)
-        stepped = np.maximum(stepped, _over_steps(_profile(series, _fitted(left), around, places_of)))
-    price = 2.5 * np.log(len(series))
-    return Evidence(np.array([float(quiet.logs(series).sum()) - price]), stepped[None, :] - price)
+        stepped = np.maximum(stepped, _over_steps(_profile(series, there, _fitted(left), around, places_of)))
+    price = 2.5 * np.log(len(real))
+    return Evidence(np.array([float(quiet.logs(real).sum()) - price]), stepped[None, :] - price)
 
 
 def _fitted(series: Array) -> Modes:
@@ -90,16 +102,24 @@ def _width(series: Array) -> float:
     return max(float(series.std()), NARROWEST)
 
 
-def _greatest(series: Array, places: NDArray[np.int64]) -> tuple[int, float]:
+def _greatest(series: Array, there: NDArray[np.bool_], places: NDArray[np.int64]) -> tuple[int, float]:
     """The step that explains most of the series by least squares: its place and size."""
-    sums = np.cumsum(series)[places - 1]
-    sizes = (series.sum() - sums) / (len(series) - places) - sums / places
-    best = int((sizes**2 * places * (len(series) - places)).argmax())
+    sums, counts = np.cumsum(series * there), np.cumsum(there)
+    before = np.maximum(counts[places - 1], 1)
+    after = np.maximum(counts[-1] - before, 1)
+    sizes = (sums[-1] - sums[places - 1]) / after - sums[places - 1] / before
+    best = int((sizes**2 * before * after).argmax())
     return int(places[best]), float(sizes[best])
 
 
 def _over_steps(with_steps: Array) -> Array:
-    return np.asarray(logsumexp(with_steps, axis=1))
+    most = with_steps.max(axis=1)
+    return np.asarray(most + np.log(np.exp(with_steps - most[:, None]).sum(axis=1)))
+
+
+def _sum_of_logs(first: Array, second: Array) -> Array:
+    """`np.logaddexp`, in operations that processors do for several numbers at once."""
+    return np.asarray(np.maximum(first, second) + np.log(1 + np.exp(-np.abs(first - second))))
 
 
 def _starts(series: Array, floor: float) -> Iterator[Modes]:
@@ -118,9 +138,11 @@ def _starts(series: Array, floor: float) -> Iterator[Modes]:
     yield core.fitted(series, floor, 40)
 
 
-def _profile(series: Array, modes: Modes, steps: Array, places: NDArray[np.int64]) -> Array:
+def _profile(
+    series: Array, there: NDArray[np.bool_], modes: Modes, steps: Array, places: NDArray[np.int64]
+) -> Array:
     """Log likelihood and prior by place and step; `steps` are about where `STEPS` would be."""
-    before = modes.logs(series)
-    after = modes.logs(series[:, None] - steps)
+    before = modes.logs(series) * there
+    after = modes.logs(series[:, None] - steps) * there[:, None]
     gains = np.cumsum((after - before[:, None])[::-1], axis=0)[::-1]
     return np.asarray(before.sum() + gains[places] + PRIOR)

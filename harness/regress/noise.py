@@ -29,11 +29,11 @@ SURPRISE = (
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """One kind of noise for series of one length: what makes it white and takes its mean out; steps after both,
-    and their squared sizes."""
+    """One kind of noise for series of one length: what makes it white and takes its mean out; that and its
+    transpose together; and the squared sizes of steps after both, that begin at each place."""
 
     whiten: Array
-    steps: Array
+    both: Array
     squares: Array
     constant: float
 
@@ -62,32 +62,40 @@ def whitenings(length: int, places: tuple[int, int]) -> tuple[Whitening, ...]:
             size = float(np.linalg.norm(white[:, 0]))
             mean, others = white[:, 0] / size, white[:, 1:]
             others = others - np.outer(mean, mean @ others)
-            steps = np.ascontiguousarray(others[:, length:])
+            whiten, steps = others[:, :length].copy(), others[:, length:]
             constant = float(np.log(prior / len(CORRELATIONS) / size) - np.log(np.diag(root)).sum())
-            made.append(Whitening(others[:, :length].copy(), steps, (steps**2).sum(axis=0), constant))
+            made.append(Whitening(whiten, whiten.T @ whiten, (steps**2).sum(axis=0), constant))
     return tuple(made)
 
 
-def evidence(series: Array, places: tuple[int, int], known: tuple[int, ...] = ()) -> Evidence:
-    """For and against a step at each place, beside the steps already known.
+def evidence(
+    series: Array, places: tuple[int, int], known: tuple[int, ...] = (), missing: tuple[int, ...] = ()
+) -> Evidence:
+    """For and against a step at each place, beside the steps already known, without the points that are missing.
 
     The mean, the noise's size and the known steps have flat priors and a new step a normal one; all are averaged
     over in closed form (Zellner 1971); so the noise's own correlation and drift weigh as much as they are likely.
+    A missing point has a flat prior, too, which is the same as if it had not been measured.
     """
-    freedom = (len(series) - 1 - len(known)) / 2
+    freedom = (len(series) - 1 - len(known) - len(missing)) / 2
     # flat priors are taken to be about as wide as one measurement tells, as in BIC
     common = gammaln(freedom) - freedom * np.log(np.pi) - np.log(np.sqrt(32) * np.pi)
     quiet, stepped = [], []
     for noise in whitenings(len(series), places):
-        rest, steps, squares, constant = noise.whiten @ series, noise.steps, noise.squares, noise.constant
-        if known:
-            basis, scales = np.linalg.qr(steps[:, [place - places[0] for place in known]])
-            rest = rest - basis @ (basis.T @ rest)
-            steps = steps - basis @ (basis.T @ steps)
-            squares = (steps**2).sum(axis=0)
+        weighed, squares, constant = noise.both @ series, noise.squares, noise.constant
+        along = _from_each(weighed, places)
+        size = float(series @ weighed)
+        if known or missing:
+            columns = _columns(noise, known, missing)
+            basis, scales = np.linalg.qr(columns)
+            shares = basis.T @ noise.whiten
+            explained = shares @ series
+            steps = _from_each(shares, places)
+            along, squares = along - explained @ steps, squares - (steps**2).sum(axis=0)
+            size -= float(explained @ explained)
             constant -= float(np.log(np.abs(np.diag(scales))).sum())
-        size = float(rest @ rest) + 1e-12
-        explained = (steps.T @ rest) ** 2
+        size, squares = max(size, 0.0) + 1e-12, np.maximum(squares, 1e-12)
+        explained = along**2
         quiet.append(common + constant - freedom * np.log(size))
         stepped.append(common + constant + _averaged(explained, squares, size, freedom))
     return Evidence(np.array(quiet), np.array(stepped))
@@ -100,21 +108,35 @@ def _averaged(explained: Array, squares: Array, size: float, freedom: float) -> 
         room = 1 + width**2 * squares
         left = np.maximum(size - width**2 * explained / room, 1e-12 * size)
         logs.append(np.log(share) - freedom * np.log(left) - np.log(room) / 2)
-    return np.asarray(np.logaddexp.reduce(logs))
+    most = np.maximum(*logs)
+    return np.asarray(most + np.log(np.exp(logs - most).sum(axis=0)))
 
 
-def sizes(series: Array, places: tuple[int, int], steps: tuple[int, ...]) -> tuple[Array, Array]:
+def _columns(noise: Whitening, steps: tuple[int, ...], missing: tuple[int, ...]) -> Array:
+    """What is fitted beside the mean: a column for each step, and one for each missing point alone."""
+    begun = [noise.whiten[:, place:].sum(axis=1) for place in steps]
+    return np.column_stack([*begun, noise.whiten[:, list(missing)]])
+
+
+def _from_each(rows: Array, places: tuple[int, int]) -> Array:
+    """The sums from each place on: a step is all points from there."""
+    return np.cumsum(rows[..., ::-1], axis=-1)[..., ::-1][..., slice(*places)]
+
+
+def sizes(
+    series: Array, places: tuple[int, int], steps: tuple[int, ...], missing: tuple[int, ...] = ()
+) -> tuple[Array, Array]:
     """Each of these steps' size and its standard error, by least squares in the likeliest kinds of noise."""
     logs, means, errors = [], [], []
-    freedom = max(1, len(series) - 1 - len(steps))
+    freedom = max(1, len(series) - 1 - len(steps) - len(missing))
     for noise in whitenings(len(series), places):
-        basis, scales = np.linalg.qr(noise.steps[:, [place - places[0] for place in steps]])
+        basis, scales = np.linalg.qr(_columns(noise, steps, missing))
         white = noise.whiten @ series
         along = basis.T @ white
         left = max(float(white @ white - along @ along), 0.0) + 1e-12
         inverse = np.linalg.inv(scales)
-        means.append(inverse @ along)
-        errors.append(np.sqrt((inverse**2).sum(axis=1) * left / freedom))
+        means.append((inverse @ along)[: len(steps)])
+        errors.append(np.sqrt((inverse**2).sum(axis=1) * left / freedom)[: len(steps)])
         logs.append(noise.constant - np.log(np.abs(np.diag(scales))).sum() - freedom / 2 * np.log(left))
     weights = np.exp(np.array(logs) - max(logs))
     weights /= weights.sum()

@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
 from harness.regress import calibrated, modes, noise
+from harness.regress.outliers import outliers
 
 Array = NDArray[np.float64]
 
 SEGMENT = 5
 """The fewest points on each side of a step, where numbers are not exact: fewer can be outliers."""
+REAL = 4
+"""So many of them are none."""
 MOST = 12
 """No more steps than this are looked for in one series."""
 APART = 5
@@ -21,6 +24,10 @@ SURELY = 2.5
 
 NOTHING = 1e-9
 """Steps that leave less than this of the series' standard deviation have explained it all."""
+EQUAL = 1e-12
+"""Of the greatest value: numbers that differ by no more are equal."""
+WIDE = 1.96
+"""A step's 95% interval reaches so many standard errors to both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +43,52 @@ class Candidate:
 
 
 class Search:
-    """Of a series of at least 2 * SEGMENT finite numbers that are not all equal."""
+    """Of a series of finite numbers. `outliers` are its isolated outliers, which the search leaves out.
+
+    There is nothing to find in fewer than 2 * SEGMENT other points, or where they are all equal.
+    """
 
     def __init__(self, series: Array) -> None:
-        self.middle, self.unit = float(np.median(series)), float(series.std())
-        self._series = (series - self.middle) / self.unit
+        self.outliers = outliers(series)
+        self._missing = tuple(at for run in self.outliers for at in range(run.first, run.end))
+        self.there = np.ones(len(series), dtype=bool)
+        self.there[list(self._missing)] = False
+        real = series[self.there]
         self._places = (SEGMENT, len(series) - SEGMENT + 1)
         self.taken: list[Candidate] = []
-        self._weigh()
+        self.judgeable = len(real) >= 2 * SEGMENT and bool(np.ptp(real) > EQUAL * np.abs(real).max())
+        if self.judgeable:
+            self.middle, self.unit = float(np.median(real)), float(real.std())
+            self._series = np.where(self.there, (series - self.middle) / self.unit, 0.0)
+            self._weigh()
 
     def take(self, level: float) -> None:
-        """Take steps one by one, the likeliest first, while each has at most this probability."""
-        while len(self.taken) < MOST and np.isfinite(self._evidence.max()):
+        """Take steps one by one, the likeliest first, while each has at most this probability; then give back,
+        the least certain first, those whose size may be nothing beside the others."""
+        while self.judgeable and len(self.taken) < MOST and np.isfinite(self._evidence.max()):
             best = self._candidate(int(self._evidence.argmax()) + SEGMENT)
             if best.probability > level:
                 break
             self.taken.append(best)
             self._weigh()
+        while doubtful := {at: abs(size / error) for at, (size, error) in self.sizes().items() if error > 0}:
+            least = min(doubtful, key=doubtful.__getitem__)
+            if doubtful[least] > WIDE:
+                break
+            self.taken = [one for one in self.taken if one.index != least]
+            self._weigh()
 
-    def best(self) -> Candidate:
-        """The likeliest step that is not taken."""
+    def best(self) -> Candidate | None:
+        """The likeliest step that is not taken, or nothing."""
+        if not self.judgeable or not np.isfinite(self._evidence.max()):
+            return None
         return self._candidate(int(self._evidence.argmax()) + SEGMENT)
 
     def rest(self, least: float, apart: int = APART) -> list[Candidate]:
         """The steps that are not taken and have at least this evidence, likeliest first, each the best of so many
         places to either side."""
+        if not self.judgeable:
+            return []
         left, found = self._evidence.copy(), []
         while left.max() >= least:
             at = int(left.argmax())
@@ -71,7 +99,9 @@ class Search:
     def sizes(self, more: Candidate | None = None) -> dict[int, tuple[float, float]]:
         """The size of each step taken (and of one more) and its standard error, in the series' own unit."""
         steps = sorted({one.index for one in ([*self.taken, more] if more else self.taken)})
-        size, error = noise.sizes(self._series, self._places, tuple(steps))
+        if not steps:
+            return {}
+        size, error = noise.sizes(self._series, self._places, tuple(steps), self._missing)
         return {
             step: (float(a) * self.unit, float(b) * self.unit)
             for step, a, b in zip(steps, size, error, strict=True)
@@ -80,32 +110,40 @@ class Search:
     def _weigh(self) -> None:
         """The evidence at each place: normal noise and two modes, each as likely as it makes the series."""
         steps = tuple(one.index for one in self.taken)
-        left = self._series
+        left, places, missing = self._series, self._places, self._missing
         if steps:
-            for step, size in zip(steps, noise.sizes(self._series, self._places, steps)[0], strict=True):
+            for step, size in zip(steps, noise.sizes(left, places, steps, missing)[0], strict=True):
                 left = left - size * (np.arange(len(left)) >= step)
-        if left.std() < NOTHING:
-            self._evidence = np.full(self._places[1] - self._places[0], -np.inf)
+        real = left[self.there]
+        if real.std() < NOTHING:
+            self._evidence = np.full(places[1] - places[0], -np.inf)
             return
-        left = (left - left.mean()) / left.std()  # after a great step, what is left is small
-        normal, two = noise.evidence(left, self._places, steps), modes.evidence(left, self._places)
+        left = np.where(self.there, (left - real.mean()) / real.std(), 0.0)  # what a great step leaves is small
+        normal, two = noise.evidence(left, places, steps, missing), modes.evidence(left, places, missing)
         quiet = np.append(normal.quiet, two.quiet)
         likelihood = logsumexp(quiet)
         self._usual = float(np.exp(quiet - likelihood) @ np.append(np.ravel(noise.SURPRISE), modes.SURPRISE))
         stepped = np.vstack([normal.stepped, two.stepped])
         self._evidence = np.asarray(logsumexp(stepped, axis=0) - likelihood)
+        counts = np.cumsum(self.there)
+        before = counts[np.arange(*places) - 1]
+        self._evidence[(before < REAL) | (counts[-1] - before < REAL)] = -np.inf
         for step in steps:
-            self._evidence[np.abs(np.arange(*self._places) - step) < SEGMENT] = -np.inf
+            self._evidence[np.abs(np.arange(*places) - step) < SEGMENT] = -np.inf
+            self._evidence[np.abs(before - counts[step - 1]) < REAL] = -np.inf
 
     def _candidate(self, place: int) -> Candidate:
-        at = place - SEGMENT
-        evidence = float(self._evidence[at])
+        """The step at this place; the points beside its span are no outliers, which belong to neither level."""
+        evidence = float(self._evidence[place - SEGMENT])
         likely = np.flatnonzero(self._evidence < evidence - SURELY) + SEGMENT
         before, after = likely[likely < place], likely[likely > place]
         earliest = max(place - SEGMENT + 1, int(before[-1]) + 1 if len(before) else 0)
         latest = min(place + SEGMENT - 1, int(after[0]) - 1 if len(after) else len(self._series) - 1)
+        real = np.flatnonzero(self.there)
+        earliest = int(real[real < max(earliest, real[0] + 1)][-1]) + 1
+        latest = int(real[real >= min(latest, real[-1])][0])
         surprise = evidence - self._usual
-        chance = max(calibrated.probability(surprise, len(self._series)), self._least(place))
+        chance = max(calibrated.probability(surprise, len(real)), self._least(place))
         return Candidate(place, earliest, latest, evidence, surprise, chance)
 
     def _least(self, place: int) -> float:
@@ -113,5 +151,6 @@ class Search:
         edges = [0, *sorted(one.index for one in self.taken), len(self._series)]
         start = max(edge for edge in edges if edge < place)
         end = min(edge for edge in edges if edge > place)
-        ways = gammaln(end - start + 1) - gammaln(place - start + 1) - gammaln(end - place + 1)
+        before, after = int(self.there[start:place].sum()), int(self.there[place:end].sum())
+        ways = gammaln(before + after + 1) - gammaln(before + 1) - gammaln(after + 1)
         return float(min(1.0, 2 * np.exp(-ways)))

@@ -9,9 +9,9 @@ from statistics import median
 import numpy as np
 
 from harness.measure import Metric, Sample, Version
-from harness.regress import Finding
+from harness.regress import Finding, Night
 from harness.regress.ancestry import Ancestry, Graph, Node, Seen, ancestry, node_of
-from harness.regress.changes import Change
+from harness.regress.changes import Change, Looked, Outlier, exact_changes, exact_outliers, look
 from harness.regress.grouping import Group, grouped, kernel_of
 
 NO_GRAPH: Graph = {}
@@ -21,7 +21,8 @@ NO_GRAPH: Graph = {}
 class Series:
     """Comparable samples, one point a version in the order of commits: the median of the version's samples.
 
-    `times` grow along the series (seconds since 1970). `beside` are samples of versions of other branches.
+    `times` grow along the series, and `taken` says when each version was first measured (seconds since 1970).
+    `beside` are samples of versions of other branches.
     """
 
     samples: tuple[Sample, ...]
@@ -30,6 +31,7 @@ class Series:
     values: tuple[float, ...]
     counts: tuple[int, ...]
     exact: bool
+    taken: tuple[float, ...]
     beside: tuple[Sample, ...] = ()
 
     @property
@@ -44,7 +46,7 @@ class Series:
             self.metric,
             first.cell,
             first.subject,
-            self.versions[index - 1],
+            self.versions[change.last],
             self.versions[index],
             change.old_level,
             change.new_level,
@@ -54,6 +56,30 @@ class Series:
             (sum(self.counts[:index]), sum(self.counts[index:])),
             span=(self.versions[change.earliest - 1], self.versions[change.latest]),
         )
+
+    def night(self, outlier: Outlier) -> Night:
+        """The outlier in terms of versions and nights."""
+        first, index = self.samples[0], outlier.index
+        return Night(
+            self.metric,
+            first.cell,
+            first.subject,
+            self.versions[index],
+            self.taken[index],
+            outlier.length,
+            outlier.value,
+            outlier.level,
+            outlier.change,
+            outlier.alone,
+            self.versions[outlier.beside],
+        )
+
+    def look(self) -> Looked:
+        """What there is to see in its numbers; those without noise have no best step."""
+        if not self.exact:
+            return look(self.values)
+        steps = exact_changes(self.values, self.counts)
+        return Looked(None, steps, exact_outliers(self.values, self.counts))
 
     def span(self, change: Change) -> tuple[float, float]:
         """From when until when the change may have come: after the first, up to the second."""
@@ -109,5 +135,6 @@ def _series(group: Group, order: Ancestry) -> Series:
         tuple(value_of(found[node]) for node in points),
         tuple(len(found[node]) for node in points),
         group.exact,
+        tuple(min(one.taken for one in found[node]) for node in points),
         tuple(beside),
     )

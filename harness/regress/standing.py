@@ -1,48 +1,88 @@
 """The findings of a history that may be shown: what is exact, what a rerun confirmed, what is beyond doubt."""
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 from harness.errors import HarnessError
 from harness.lab import Lab
-from harness.load import DURATION
 from harness.measure import Document, Sample, suite
-from harness.regress import Finding, sides
+from harness.procedure import DURATION
+from harness.regress import Finding, Night, sides
 from harness.regress.ancestry import Graph
 from harness.regress.confirm import Confirmation, confirm
-from harness.regress.findings import findings, suspicions
+from harness.regress.findings import judge
 from harness.regress.series import NO_GRAPH
 
 KIND = "confirmation"
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What may be shown of a history: findings by time, and the nights that stand alone."""
+
+    findings: list[Finding]
+    nights: list[Night]
+
+
+def judged(
+    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> Standing:
+    """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
+    enough without one; what a rerun did not confirm is not among them.
+
+    `confirmed` is None where there was no rerun, which exact numbers need not. A night on which the history ends
+    is a finding once a rerun of its version confirmed it.
+    """
+    said = {document.subject: document.body for document in documents if document.kind == KIND}
+    seen = judge(samples, graph=graph, branch=branch)
+    beyond_doubt = {_about(one) for one in seen.findings}
+    found, nights = [], []
+    for one in seen.suspicions:
+        confirmed = None if one.metric.exact else _confirmed(said, one)
+        if one.metric.exact or confirmed or (confirmed is None and _about(one) in beyond_doubt):
+            found.append(_as_rerun(replace(one, confirmed=confirmed), said))
+    for night in seen.nights:
+        confirmed = _confirmed(said, night.suspect)
+        if confirmed and not night.alone:
+            found.append(_as_rerun(replace(night.suspect, confirmed=True), said))
+        else:
+            nights.append(replace(night, confirmed=confirmed))
+    return Standing(found, nights)
+
+
 def standing(
     samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
-    """Findings by time: those of exact numbers, those that a rerun confirmed however weak they were, and those
-    that are strong enough without one; what a rerun did not confirm is not among them.
-
-    `confirmed` is None where there was no rerun, which exact numbers need not.
-    """
-    said = {document.subject: bool(document.body["confirmed"]) for document in documents if document.kind == KIND}
-    beyond_doubt = {_about(one) for one in findings(samples, graph=graph, branch=branch)}
-    found = []
-    for one in suspicions(samples, graph=graph, branch=branch):
-        confirmed = None if one.metric.exact else said.get(_about(one))
-        if one.metric.exact or confirmed or (confirmed is None and _about(one) in beyond_doubt):
-            found.append(replace(one, confirmed=confirmed))
-    return found
+    """The findings of `judged`."""
+    return judged(samples, documents, graph, branch).findings
 
 
 def unconfirmed(
     samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
-    """What is worth a rerun, and has had none."""
+    """What is worth a rerun, and has had none: steps, then nights."""
     said = {document.subject for document in documents if document.kind == KIND}
-    every = suspicions(samples, graph=graph, branch=branch)
-    return [one for one in every if not one.metric.exact and _about(one) not in said]
+    seen = judge(samples, graph=graph, branch=branch)
+    suspects = [one for one in seen.suspicions if not one.metric.exact] + [one.suspect for one in seen.nights]
+    return [one for one in suspects if _about(one) not in said]
+
+
+def _confirmed(said: Mapping[str, Mapping[str, Any]], one: Finding) -> bool | None:
+    body = said.get(_about(one))
+    return None if body is None else bool(body["confirmed"])
+
+
+def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """With the size and the interval of the rerun that confirmed it, which no choice among places bent."""
+    judgement = said.get(_about(one), {}).get("judgement", {}) if one.confirmed else {}
+    if judgement.get("change") is None or judgement.get("interval") is None:
+        return one
+    change, (low, high) = judgement["change"], judgement["interval"]
+    new = one.old_level + change * (abs(one.old_level) or 1.0)
+    return replace(one, change=change, interval=(low, high), new_level=new)
 
 
 def rerun(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:

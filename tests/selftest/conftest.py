@@ -6,13 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from recording import Recorder
 
-from harness.errors import HarnessError
+from harness.cache import Cache
+from harness.cell import Cell
+from harness.errors import HarnessError, HostError
 from harness.hypervisors import hypervisor
+from harness.kernels.osv_host import taken_from_host
 from harness.lab import Lab
 from harness.machine import Disk, Image
 from harness.source_lines import PROGRAMS as UNSTRIPPED
@@ -22,6 +26,7 @@ pytest.register_assert_rewrite("farm_processes", "network_guests", "rest_machine
 
 PROGRAMS = Path(__file__).with_name("guest_programs")
 SOURCES = ("fault.c", "nested.cc", "unloaded.c")
+FLAGS = ("-shared", "-fPIC", "-O1", "-g", "-fno-builtin", "-Wall", "-Werror")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,22 +57,15 @@ def osv_with_faults(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Calla
 def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
     if lab.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
-    compiler = shutil.which("cc" if arch == platform.machine() else f"{arch}-linux-gnu-gcc")
-    if compiler is None:
-        pytest.skip(f"no C compiler for {arch}")
     cell = lab.cell(f"osv:{arch}-qemu-rofs-all")
     try:
         image = lab.image(cell)
+        kept = _fault_programs(cell, lab.cache)
     except HarnessError as error:
         pytest.skip(f"OSv for {arch} can't be built here: {error.happened}")
     disk, manifest = folder / "disk", folder / "manifest"
-    flags = ["-shared", "-fPIC", "-O1", "-g", "-fno-builtin", "-Wall", "-Werror"]
-    # By their bare names, for that is what their assertions say.
-    for source in SOURCES:
-        tool = compiler if source.endswith(".c") else _compiler_of_cxx(compiler)
-        target = folder / Path(source).with_suffix(".so")
-        subprocess.run([tool, *flags, "-o", str(target), source], cwd=PROGRAMS, check=True)
-    _write_what_does_not_start(folder, [compiler, *flags])
+    for path in kept.glob("*.so"):
+        shutil.copy2(path, folder)
     programs = sorted(folder.glob("*.so"))
     manifest.write_text("[manifest]\n" + "".join(f"/{path.name}: {path}\n" for path in programs))
     script = lab.osv_root / "scripts/gen-rofs-img.py"
@@ -80,6 +78,34 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         cmdline=f"{image.cmdline} --mount-fs=rofs,/dev/vblk1,/tmp/faults",
     )
     return Recorder(with_faults, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
+
+
+def _fault_programs(cell: Cell, cache: Cache) -> Path:
+    """The folder of our programs for the cell's arch, built once by one compiler, and never in a harness's lab."""
+    parts = {
+        "sources": {name: (PROGRAMS / name).read_text() for name in SOURCES},
+        "folder": str(PROGRAMS),
+        "flags": FLAGS,
+        "tools": taken_from_host(cell)["tools"],
+    }
+    return cache.get("fault-programs", parts, partial(_build, cell.arch))
+
+
+def _build(arch: str, folder: Path) -> None:
+    """Raises `HostError` where there is no compiler for the arch."""
+    prefix = "" if arch == platform.machine() else f"{arch}-linux-gnu-"
+    compilers = {".c": f"{prefix}gcc", ".cc": f"{prefix}g++"}
+    if missing := [name for name in compilers.values() if shutil.which(name) is None]:
+        raise HostError(
+            f"The programs of the tests can't be built: {missing[0]} is missing.", "Run them outside first."
+        )
+    # By their bare names, for that is what their assertions say.
+    for source in map(Path, SOURCES):
+        target = folder / source.with_suffix(".so")
+        subprocess.run(
+            [compilers[source.suffix], *FLAGS, "-o", str(target), str(source)], cwd=PROGRAMS, check=True
+        )
+    _write_what_does_not_start(folder, [compilers[".c"], *FLAGS])
 
 
 def _manifest_with(image: Image, programs: Sequence[Path], folder: Path) -> Path:
@@ -105,11 +131,6 @@ def _write_what_does_not_start(folder: Path, compiler: list[str]) -> None:
     subprocess.run([*compiler, "-o", str(folder / "library.so"), str(source)], check=True)
     source.write_text("int nowhere(void); int main(void) { return nowhere(); }\n")
     subprocess.run([*compiler, "-Wl,-z,now", "-o", str(folder / "missing-symbol.so"), str(source)], check=True)
-
-
-def _compiler_of_cxx(compiler: str) -> str:
-    """The C++ compiler beside a C compiler."""
-    return compiler.removesuffix("cc").removesuffix("g") + ("g++" if compiler.endswith("gcc") else "c++")
 
 
 @pytest.fixture

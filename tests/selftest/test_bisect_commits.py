@@ -67,6 +67,26 @@ def test_a_merge_is_one_commit_and_its_branch_another_line(checkout: Path) -> No
         Commits(checkout, inside[0], "HEAD")
 
 
+def test_a_branch_that_had_merged_the_mainline_back_is_another_line_too(checkout: Path) -> None:
+    left = _commit(checkout, "core/a.cc")
+    _git(checkout, "checkout", "-q", "-b", "branch")
+    inside = [_commit(checkout, "core/b.cc")]
+    _git(checkout, "checkout", "-q", "master")
+    beside = [_commit(checkout, name) for name in ("core/d.cc", "core/e.cc")]
+    _git(checkout, "checkout", "-q", "branch")
+    _git(checkout, "merge", "-q", "--no-ff", "-m", "back", "master")
+    inside.append(_git(checkout, "rev-parse", "HEAD"))
+    inside.append(_commit(checkout, "core/c.cc"))
+    _git(checkout, "checkout", "-q", "master")
+    beside.append(_commit(checkout, "core/f.cc"))
+    _git(checkout, "merge", "-q", "--no-ff", "-m", "merge", "branch")
+    commits = Commits(checkout, "start", "HEAD")
+    branch = commits.inside(commits.commits[-1])
+    assert branch is not None and branch.commits == (left, *inside)
+    back = commits.inside(inside[1])
+    assert back is not None and back.commits == (left, *beside[:2])
+
+
 def test_ends_that_make_no_sense_are_told(checkout: Path) -> None:
     _commit(checkout, "core/a.cc")
     _git(checkout, "checkout", "-q", "--orphan", "other")

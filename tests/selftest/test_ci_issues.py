@@ -62,6 +62,14 @@ def test_failures_of_one_cause_share_an_issue() -> None:
     rest = good("c", "d", "e", "f")
     assert len(seen([*crashes, *rest]).causes) == 1
     assert len(seen([case("a"), case("b"), *rest]).causes) == 2
+    oops = "oops: [{:12.6f}] BUG: unable to handle page fault for address: {:016x}{}"
+    told = [(3.5, 0x10, ""), (12345.25, 0xFFFF888100A0, ", while the host asked it to end")]
+    torn = "abort: Assertion failed: %s (%s: %s: %d)"
+    alike = [case(test, "crashed", oops.format(*one)) for test, one in zip("ab", told, strict=True)]
+    (one,) = seen([*alike, *rest]).causes
+    assert one.title.startswith("BUG: unable to handle page fault for address: N: a, b crashed")
+    assert len(seen([case("a", "crashed", torn), case("b", "crashed", torn), *rest]).causes) == 2
+    assert len(seen([case("a", "crashed", torn), case("a", "crashed", torn, ALSO_OF_OSV), *rest]).causes) == 1
     broken = seen([case(test, "boot_failed") for test in "abcdef"])
     assert [one.members for one in broken.causes] == [frozenset({causes.key("cell", OF_OSV)})]
     silent = seen(good("a"), OF_OSV, ALSO_OF_OSV)

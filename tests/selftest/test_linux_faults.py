@@ -13,6 +13,7 @@ from harness.console.patterns import patterns_of
 from harness.lab import Lab
 from harness.observation import Observation
 from harness.programs import Program
+from harness.programs.linux_faults import place_of
 from harness.verdict import Outcome, judge
 
 LINUX = patterns_of("linux")
@@ -104,6 +105,23 @@ def test_no_fault(text: str) -> None:
 @pytest.mark.parametrize("text", ["sample[17.4] BUG: 3 known", "[17.4] BUG: 3 known", "at [   12.3] BUG: 3 known"])
 def test_what_is_not_the_kernels_time(text: str) -> None:
     assert not on_console(f"{text}\n")
+
+
+@pytest.mark.parametrize(("lines", "place"), [
+    (["Oops: 0002 [#1] SMP", "RIP: 0010:do_one+0x12/0x30", "RIP: 0010:late+0x1/0x2"], "in do_one"),
+    (["Modules linked in: x", "pc : el1_fault+0x34/0x90 [some]", "lr : caller+0x10/0x20"], "in el1_fault"),
+    (["RIP: 0010:refcount_warn_saturate+0x1/0x2", "Call Trace:", " <TASK>", " ? old+0x1/0x2", " kref_put+0x1/0x2",
+      " drop_it+0x1/0x2", " outer+0x1/0x2"], "in drop_it"),
+    (["RIP: 0033:0x7f1234", "RIP: 0033:main+0x1/0x2"], ""), (["Call Trace:"], ""),
+    (["x"] * 99 + ["RIP: f+0x1/0x2"], ""),
+])  # fmt: skip
+def test_where_the_kernel_met_it_is_told_by_its_registers(lines: list[str], place: str) -> None:
+    log = KernelLog(LINUX)
+    fault = "BUG: kernel NULL pointer dereference, address: 0000000000000008"
+    for number, line in enumerate(["RIP: 0010:before+0x1/0x2", fault, *lines]):
+        log.feed(f"{1 if line == fault else 4},{number},{12345678 + number},-;{line}".encode())
+    (seen,) = (match for match in log.faults if "NULL" in match.text)
+    assert place_of(seen.text, log.shown().splitlines()) == place
 
 
 def test_the_log_tells_who_spoke() -> None:

@@ -168,19 +168,25 @@ def test_vhost_is_found_by_trying(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("devices", "words"),
     [
-        (Devices(netdev="tap"), ["tap,id=net0,ifname=tap0,script=no,downscript=no", "virtio-net-pci,netdev=net0"]),
+        (
+            Devices(netdev="tap"),
+            ["tap,id=net0,ifname=tap0,script=no,downscript=no", "virtio-net-pci,romfile=,netdev=net0"],
+        ),
         (
             Devices(netdev="tap", vhost=True),
-            ["tap,id=net0,ifname=tap0,script=no,downscript=no,vhost=on", "virtio-net-pci,netdev=net0"],
+            ["tap,id=net0,ifname=tap0,script=no,downscript=no,vhost=on", "virtio-net-pci,romfile=,netdev=net0"],
         ),
         (
             Devices(netdev="tap", nic_queues=4),
             [
                 "tap,id=net0,ifname=tap0,script=no,downscript=no,queues=4",
-                "virtio-net-pci,mq=on,vectors=10,netdev=net0",
+                "virtio-net-pci,romfile=,mq=on,vectors=10,netdev=net0",
             ],
         ),
-        (Devices(), ["user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:0-:80", "virtio-net-pci,netdev=net0"]),
+        (
+            Devices(),
+            ["user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:0-:80", "virtio-net-pci,romfile=,netdev=net0"],
+        ),
     ],
 )
 def test_qemu_is_told_of_the_card_and_what_it_is_joined_to(devices: Devices, words: list[str]) -> None:

@@ -59,6 +59,7 @@ def bisected(body: Mapping[str, Any]) -> Bisected:
 
 def _answered(answer: Mapping[str, Any], unit: str, kind: str) -> list[str]:
     said = [f"{answer['outcome'].capitalize()}. {answer['why']}".strip()]
+    said += [f"Looked for: {answer['cause']}."] if answer.get("cause") else []
     for one in answer["culprits"]:
         named = ", ".join(commit[:SHORT_COMMIT] for commit in one["commits"][:8])
         relative = f" ({percent(one['change'] / one['old_level'])})" if one["old_level"] > 0 else ""

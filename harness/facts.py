@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-OF_BUILDERS = ("compiler", "linker", "boost", "options", "through", "layout", "packages")
+OF_BUILDERS = ("compiler", "linker", "boost", "options", "through", "packages", "recipe")
 """Names of what decides the bytes of a kernel."""
 
 LONGEST = 450  # bytes: a name in the history has at most 500
@@ -11,7 +11,8 @@ LONGEST = 450  # bytes: a name in the history has at most 500
 def joined(facts: Mapping[str, object]) -> str:
     """The facts in their order, those that are empty left out; a text too long for the history is cut."""
     parts = [f"{name}={' '.join(str(value).replace(';', ',').split())}" for name, value in facts.items() if value]
-    return "; ".join(parts).encode("ascii", "replace")[:LONGEST].decode()
+    text = "; ".join(parts).encode("ascii", "replace")[:LONGEST].decode()
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def parted(text: str) -> dict[str, str]:

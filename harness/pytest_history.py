@@ -40,7 +40,7 @@ class Measurer:
             with subscribed(Progress()):
                 taken = suite.prepare(self._lab, cell, name, self._duration).take()
             with History(self._url) as history:
-                history.add([*taken.samples, *taken.documents])
+                history.add(taken.records)
                 series = {one.series for one in taken.samples}
                 known = [one for one in history.samples(cell=str(cell)) if one.series in series]
                 found = standing(known, history.documents(KIND), history.graph())

@@ -16,6 +16,7 @@ from harness.kernels.osv_checkout import Checkout
 from harness.lab import Lab
 from harness.machine import Image
 from harness.measure.suite import names as measurements
+from harness.procedure import DURATION
 from harness.programs import Run
 from harness.pytest_verdicts import AppTest, GuestRun, Keeper
 from harness.report import evidence, junit
@@ -44,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--image-file", type=Path, metavar="FILE", help="its disk: raw or qcow2")
     group.addoption("--cmdline", metavar="WORDS", help="its command line (default: the file cmdline beside it)")
     group.addoption("--manifest", type=Path, metavar="FILE", help="its files (default: usr.manifest beside it)")
-    group.addoption("--duration", type=float, default=3.0, metavar="SECONDS", help="of each load of an app")
+    group.addoption("--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app")
     group.addoption("--history", metavar="URL", help="where verdicts and measurements are kept (default: yours)")
     group.addoption("--forget", action="store_true", help="keep no verdicts")
     group.addoption("--lab", action="store_true", help="run all of it in a VM whose KVM runs guests")

@@ -1,6 +1,7 @@
 """One app in one guest: started, asked from outside, loaded, asked again, and told to end."""
 
 import difflib
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +110,15 @@ def image_of(lab: Lab, cell: Cell, wanted: App) -> Image:
         program = first if first in contents.programs else contents.programs[0]
         check_launch(cell, wanted.name, locate(tree.root, program, wanted.name))
     return lab.image_with(cell, contents)
+
+
+def build_of(lab: Lab, image: Image, wanted: App) -> str:
+    """Which build of its program an image has: its packages' versions, or a digest of what we compiled."""
+    if wanted.source:
+        cell = image.cell
+        program = compiled(wanted.source, cell.arch, lab.cache, launch_of(cell) or wanted.source.launch)
+        return f"{wanted.name} {hashlib.sha256(program.read_bytes()).hexdigest()[:12]}"
+    return ", ".join(f"{name} {image.facts.get(name, '?')}" for name in wanted.contents.packages)
 
 
 class _Service:

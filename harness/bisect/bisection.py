@@ -21,6 +21,7 @@ from harness.errors import CheckoutError
 from harness.events import publish
 from harness.lab import Lab
 from harness.measure import Document, Sample, Version, suite
+from harness.procedure import DURATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Question:
     effort: Effort
     metric: str = ""
     test: str = ""
-    duration: float = 3.0
+    duration: float = DURATION
     through: tuple[str, ...] = ()
     checked: bool = True
     improved: bool = False

@@ -24,7 +24,10 @@ def pack(image: Image, origin: Origin, folder: Path) -> None:
         "loader.elf": image.symbols,
         MANIFEST_OF[image.cell.kernel]: image.manifest,
     }
-    told = {"commit": origin.commit, "described": origin.described, "committed": origin.committed}
+    told = {
+        "commit": origin.commit, "described": origin.described, "committed": origin.committed,
+        "builder": origin.builder,
+    }  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, source in files.items():

@@ -9,6 +9,7 @@ import click
 from harness.commands import _completion as complete
 from harness.commands._command import argument, option
 from harness.commands._numbers import POSITIVE
+from harness.procedure import DURATION
 
 FILE = click.Path(path_type=Path)
 DIR = click.Path(path_type=Path, file_okay=False)
@@ -85,7 +86,7 @@ RunsFolder = Annotated[
 ]
 Forget = Annotated[bool, option("--forget", is_flag=True, help="keep nothing in the history")]
 AsJson = Annotated[bool, option("--json", is_flag=True, help="print JSON, an object a line")]
-LoadSeconds = Annotated[float, each_load(5.0)]
+LoadSeconds = Annotated[float, each_load(DURATION)]
 SetName = Annotated[
     str | None, option("--set", metavar="NAME", shell_complete=complete.sets, help="the cells of a named set")
 ]

@@ -30,7 +30,7 @@ from harness.history.store import History
 from harness.kernels.osv_checkout import Checkout
 from harness.lab import Lab
 from harness.measure import NAME
-from harness.regress.sides import DURATION
+from harness.procedure import DURATION
 from harness.regress.standing import KIND, standing
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown

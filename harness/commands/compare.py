@@ -17,6 +17,7 @@ from harness.history.store import History
 from harness.lab import Lab
 from harness.measure import Better
 from harness.measure.suite import Measured
+from harness.procedure import DURATION
 from harness.regress import sides
 from harness.regress.comparison import Decision, Judgement
 from harness.regress.trial import Question, Trial, trial
@@ -58,7 +59,7 @@ class Arguments(OnFarm):
             help="stop where a change is surely less than this",
         ),
     ]  # fmt: skip
-    duration: Annotated[float, each_load(sides.DURATION)]
+    duration: Annotated[float, each_load(DURATION)]
     history: HistoryUrl
 
 
@@ -81,7 +82,7 @@ def command(arguments: Arguments) -> int:
 
 def _here(lab: Lab, question: Question, arguments: Arguments, history: History) -> Trial:
     def keep(measured: Measured) -> None:
-        history.add([*measured.samples, *measured.documents])
+        history.add(measured.records)
 
     done = trial(lab, question, keep)
     history.add([done.document])

@@ -103,7 +103,7 @@ def _measure(lab: Lab, arguments: Arguments) -> None:
                 measured = suite.prepare(lab, cell, name, arguments.duration).take()
             if not arguments.forget:
                 with History(arguments.history) as history:
-                    history.add([*measured.samples, *measured.documents])
+                    history.add(measured.records)
             screen().print(_table(measured.samples, arguments.samples), "")
 
 

@@ -21,6 +21,7 @@ from harness.farm.work import TOPIC, list_tests, measure, run_tests
 from harness.history.lines import line_of, records_in
 from harness.history.records import Judged
 from harness.lab import Lab
+from harness.procedure import DURATION
 
 LONGEST = 300
 """Characters of what a worker tells."""
@@ -38,7 +39,7 @@ class Plan:
     chunk: int = 20
     measurements: tuple[str, ...] = ()
     together: bool = False
-    duration: float = 5.0
+    duration: float = DURATION
 
 
 @dataclass(frozen=True, slots=True)

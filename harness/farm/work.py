@@ -150,6 +150,7 @@ def _measured(order: Order, name: str, taken: Measured) -> Iterator[bytes]:
     records: list[Sample | Document] = [*taken.samples, *taken.documents]
     for number, record in enumerate(records):
         yield line_of(replace(record, run=order.run, id=measured_id(order, name, number)))
+    yield from map(line_of, taken.commits)
 
 
 def _evidence(lab: Lab, run: Run, image: Image, accelerator: str) -> dict[str, bytes]:

@@ -12,11 +12,14 @@ from harness.machine import Image
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What a kernel was built from: a commit, or a package's version; `described` is for people; `committed` is in
-    seconds since 1970, or 0 where that is not known."""
+    seconds since 1970, or 0 where that is not known. `builder` is what built it, as `harness.facts` writes it;
+    `lineage` are the newest commits up to it, each with its parents, with a blank between two."""
 
     commit: str
     described: str
     committed: float = 0.0
+    builder: str = ""
+    lineage: tuple[tuple[str, str], ...] = ()
 
 
 class Kernel(Protocol):

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness import images
+from harness import facts, images
 from harness.cache import Cache, digest_of
 from harness.cell import Cell
 from harness.errors import CellError
@@ -113,17 +113,17 @@ class Linux:
             "source": packages.source_parts(contents.packages, cell.arch),
         }
         data = cache.get("linux", parts, lambda out: _write_image(contents, cell, kernel, cache, out))
-        facts = json.loads((data / "facts.json").read_text())
+        told = json.loads((data / "facts.json").read_text())
         return Image(
             cell=cell,
             kernel=kernel / "kernel",
             cmdline=command_line(cell),
-            digest=digest_of({**parts, "facts": facts}),
+            digest=digest_of({**parts, "facts": told}),
             disks=() if cell.fs == "ramfs" else (Disk(data / "disk"),),
             initrd=data / "initrd",
             reads_acpi=True,
             manifest=data / "manifest",
-            facts=facts,
+            facts=told,
         )
 
     def prepare(self, cell: Cell, cache: Cache) -> None:
@@ -137,9 +137,10 @@ class Linux:
         )
 
     def origin(self, image: Image) -> Origin:
-        """The version of the kernel's package."""
+        """The version of the kernel's package; what is around it is composed here."""
         release = image.facts["kernel"]
-        return Origin(image.facts[f"linux-image-{release}"], f"Linux {release}")
+        builder = facts.joined({"packages": image.facts["suite"], "recipe": recipe()[:12]})
+        return Origin(image.facts[f"linux-image-{release}"], f"Linux {release}", builder=builder)
 
     def describe(self) -> str:
         """One line that says which kernel this is and where it comes from."""
@@ -217,12 +218,12 @@ def _write_kernel(arch: str, cache: Cache, out: Path) -> None:
         at = out / path.lstrip("/")
         at.parent.mkdir(exist_ok=True)
         at.write_bytes(node.read())
-    facts = {
+    told = {
         "kernel": release,
         "suite": f"Debian {packages.SUITE}",
         **{name: tree.versions[name] for name in (f"linux-image-{release}", "busybox-static")},
     }
-    (out / "facts.json").write_text(json.dumps(facts))
+    (out / "facts.json").write_text(json.dumps(told))
 
 
 def _write_image(contents: Contents, cell: Cell, kernel: Path, cache: Cache, out: Path) -> None:
@@ -237,10 +238,10 @@ def _write_image(contents: Contents, cell: Cell, kernel: Path, cache: Cache, out
         write_squashfs(root, out / "disk")
     elif cell.fs == "ext":
         write_ext4(root, out / "disk", EXT4_FREE)
-    facts = json.loads((kernel / "facts.json").read_text())
-    facts |= {name: tree.versions[name] for name in contents.packages}
-    facts["contents"] = f"{size(root)} bytes in {sum(isinstance(node, File) for node in root.values())} files"
-    (out / "facts.json").write_text(json.dumps(facts))
+    told = json.loads((kernel / "facts.json").read_text())
+    told |= {name: tree.versions[name] for name in contents.packages}
+    told["contents"] = f"{size(root)} bytes in {sum(isinstance(node, File) for node in root.values())} files"
+    (out / "facts.json").write_text(json.dumps(told))
     (out / "manifest").write_text("".join(f"{path}: {_shown(node)}\n" for path, node in sorted(root.items())))
 
 

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from harness import facts
 from harness.cache import Cache, digest_of
 from harness.cell import Cell
 from harness.errors import BuildError
 from harness.events import publish
 from harness.images.contents import Contents
 from harness.kernels import Origin, osv_debug, osv_files, osv_host, osv_launch, osv_layout, osv_recipe
+from harness.kernels.compilers import compilers
 from harness.kernels.osv_build import run_build
 from harness.kernels.osv_checkout import Checkout, State
 from harness.kernels.osv_recipe import DISKLESS, Building, Modules
@@ -68,11 +70,29 @@ class Osv:
         self.build_modules(cell, cache, EMPTY)
 
     def origin(self, image: Image) -> Origin:
-        """The checkout's commit, as it is now."""
+        """The checkout's commit, as it is now, and what built the image."""
         checkout = Checkout(self.root)
         state = checkout.state()
         described = f"{state.version}+changes" if state.dirty else state.version
-        return Origin(state.commit, described, checkout.committed())
+        return Origin(state.commit, described, checkout.committed(), self._builder(image), checkout.lineage())
+
+    def _builder(self, image: Image) -> str:
+        """What else than its sources decides the bytes of a kernel: the compiler, as it wrote itself into it, the
+        linker, Boost, and how else than usual it was built."""
+        cell = image.cell
+        taken = osv_host.taken_from_host(cell, compiles=not self.building.through)
+        linker = next((told for name, told in taken["tools"].items() if name.endswith("ld.bfd")), "")
+        compiler = next((told for name, told in taken["tools"].items() if name.endswith("g++")), "")
+        parts = {name: value for name, value in self.building.parts.items() if name != "through"}
+        return facts.joined(
+            {
+                "compiler": compilers(image.symbols) or compiler,
+                "linker": linker,
+                "boost": "" if self.building.through else osv_host.boost(cell, taken["ingredients"]),
+                "through": " ".join(self.building.through),
+                "options": ", ".join(f"{name} {value}" for name, value in parts.items()),
+            }
+        )
 
     def describe(self) -> str:
         """`OSv v0.57.0-398-g0e34e4dc from /path`, and what is uncommitted."""
@@ -88,9 +108,9 @@ class Osv:
         if cell.fs == "rofs" and "zfs_disk" not in cell.options:
             checkout, base = Checkout(self.root), self.build_modules(cell, cache, EMPTY)
             data, digest = osv_files.compose_rofs(cell, contents, base, checkout.root, cache)
-            facts = {**base.facts, **json.loads((data / FACTS).read_text())}
+            told = {**base.facts, **json.loads((data / FACTS).read_text())}
             disk, listing = Disk(data / "disk"), data / "usr.manifest"
-            return replace(base, disks=(disk,), manifest=listing, digest=digest, facts=facts)
+            return replace(base, disks=(disk,), manifest=listing, digest=digest, facts=told)
         with scratch_folder("osv-harness-files-") as staging:
             files, versions = osv_files.files_of(cell, contents, cache)
             text = osv_files.manifest(files, staging)
@@ -151,7 +171,7 @@ class Osv:
             osv_launch.check_made(tree.sources / osv_recipe.outputs(cell), cell, contents.modules)
             _collect(tree.sources, out, cell, contents)
         seconds = time.monotonic() - started
-        facts = {
+        told = {
             "commit": state.version,
             "dirty": ", ".join(state.changes) or "no",
             "toolchain": "; ".join(tools.values()),
@@ -161,7 +181,7 @@ class Osv:
             "build log": str(log),
             **{f"size {path.name}": str(path.stat().st_size) for path in sorted(out.iterdir()) if path.is_file()},
         }
-        (out / FACTS).write_text(json.dumps(facts, indent=1))
+        (out / FACTS).write_text(json.dumps(told, indent=1))
         publish("build.done", str(cell), f"{seconds:.0f} s, log in {log}")
 
     @contextmanager

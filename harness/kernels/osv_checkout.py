@@ -21,6 +21,9 @@ LANDMARKS = ("loader.cc", "scripts/build", "scripts/module.py", "conf/base.mk")
 HASHED_UP_TO = 64 << 20
 """Bytes; an uncommitted file larger than this counts by size and time, as hashing it would take seconds."""
 
+LINEAGE = 1000
+"""Commits: what was measured within so many of each other is put in order."""
+
 DISK_FULL = (os.strerror(errno.ENOSPC), "Out of diskspace")
 """git's words for a full disk (the second: csum-file.c)."""
 
@@ -111,6 +114,16 @@ class Checkout:
         if known := checkout_outside(self.root):
             return float(known["committed"])
         return float(run_git(self.root, "show", "--no-patch", "--format=%ct", "HEAD"))
+
+    def lineage(self) -> tuple[tuple[str, str], ...]:
+        """The newest commits up to the one that is checked out, each with its parents, with a blank between two.
+
+        In a lab it is not known: what was measured outside tells it.
+        """
+        if checkout_outside(self.root):
+            return ()
+        told = run_git(self.root, "rev-list", "--parents", f"--max-count={LINEAGE}", "HEAD").decode()
+        return tuple((line[:40], line[41:]) for line in told.splitlines())
 
     def files(self) -> Iterator[PurePosixPath]:
         """Every file and symbolic link that is tracked, or untracked and not ignored, submodules included."""

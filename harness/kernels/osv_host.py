@@ -21,9 +21,9 @@ from harness.kernels.osv_recipe import is_cross
 from harness.launch import launch_of
 
 CROSS = "aarch64-linux-gnu-"
-BOOST = tuple(
-    f"libboost-{part}1.74-dev" for part in ("chrono", "filesystem", "program-options", "system", "test", "timer")
-)
+BOOST_CROSS = "1.74"
+BOOST_PARTS = ("chrono", "filesystem", "program-options", "system", "test", "timer")
+BOOST = tuple(f"libboost-{part}{BOOST_CROSS}-dev" for part in BOOST_PARTS)
 """What scripts/download_aarch64_packages.py of OSv fetches for Ubuntu, under Debian bookworm's names."""
 
 PACKAGE_OF = {
@@ -98,6 +98,11 @@ def ingredients(cell: Cell) -> dict[str, object]:
         boost = ""
     release = Path("/etc/os-release")
     return {"boost": boost, "host": release.read_text() if release.exists() else ""}
+
+
+def boost(cell: Cell, of: Mapping[str, object]) -> str:
+    """Boost's version among the ingredients."""
+    return BOOST_CROSS if is_cross(cell) else str(of.get("boost", ""))
 
 
 def lay_out_packages(cell: Cell, sources: Path, cache: Cache) -> None:

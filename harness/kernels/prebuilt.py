@@ -9,12 +9,14 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from harness import facts
 from harness.cache import Cache, digest_of
 from harness.cell import Cell
 from harness.errors import BuildError, CellError, HarnessError
 from harness.images.contents import Contents
 from harness.kernels import Origin, linux
 from harness.kernels.boot_file import BootFile, boot_file, check_readable
+from harness.kernels.compilers import compilers
 from harness.machine import Disk, Image
 
 CMDLINE, MANIFESTS, SYMBOLS, INITRD, ORIGIN = (
@@ -85,6 +87,7 @@ class Prebuilt:
                 "commit": origin.described,
                 "origin commit": origin.commit,
                 "origin committed": str(origin.committed),
+                "origin builder": origin.builder or facts.joined({"compiler": compilers(symbols)}),
                 "files": ALREADY_BUILT,
                 "verdicts": about,
             },
@@ -101,8 +104,9 @@ class Prebuilt:
 
     def origin(self, image: Image) -> Origin:
         """What `origin.json` beside the kernel says, or its digest."""
-        facts = image.facts
-        return Origin(facts["origin commit"], facts["commit"], float(facts["origin committed"]))
+        told = image.facts
+        committed = float(told["origin committed"])
+        return Origin(told["origin commit"], told["commit"], committed, told["origin builder"])
 
     def describe(self) -> str:
         """Which files they are, and what verdicts rest on."""
@@ -189,7 +193,8 @@ class Prebuilt:
         try:
             told = json.loads(path.read_text())
             commit, described = (_safe(str(told[name]))[:LONGEST_TEXT] for name in ("commit", "described"))
-            return Origin(commit, described, float(told.get("committed", 0.0)))
+            builder = _safe(str(told.get("builder", "")))[: facts.LONGEST]
+            return Origin(commit, described, float(told.get("committed", 0.0)), builder)
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise HarnessError(
                 f"{path} can't be read as the origin of a kernel: {error}.",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.load.rows import ASKED_BY, check
+from harness.procedure import DURATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Load:
     user: str = ""
     users: int = 1
     rate: float = 0.0
-    duration: float = 5.0
+    duration: float = DURATION
     requests: tuple[Mapping[str, Any], ...] = ()
 
 

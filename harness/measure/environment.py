@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.host import Host
 from harness.inside import recorded
 from harness.measure import Environment
+from harness.measure.firmware import firmware
 
 CPUINFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -28,6 +29,7 @@ def environment(host: Host, arch: str) -> Environment:
         emulator="QEMU " + ".".join(map(str, host.qemu(arch).version)),
         host_kernel=this.release,
         load=os.getloadavg()[0],
+        firmware=firmware(host.qemu(arch).path, arch),
     )
 
 

@@ -6,14 +6,15 @@ from functools import partial
 
 from harness import apps
 from harness.apps import App
-from harness.apps.run import image_of, run_app
+from harness.apps.run import build_of, image_of, run_app
 from harness.cell import Cell
 from harness.errors import CellError, HarnessError
 from harness.inside import in_lab
 from harness.lab import Lab
 from harness.launch import launch_of
+from harness.machine import Image
 from harness.matrix import did_you_mean
-from harness.measure import Document, Sample, boot, memory, printed, size, throughput
+from harness.measure import Commit, Document, Sample, boot, memory, printed, size, throughput
 from harness.measure.metrics import check as check_metric
 from harness.measure.taking import Taker
 from harness.verdict import Outcome
@@ -24,10 +25,16 @@ SMALLEST = "hello"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a measurement came to, once."""
+    """What a measurement came to, once, and the commits up to the kernel's, which put it in its place."""
 
     samples: Sequence[Sample]
     documents: Sequence[Document] = ()
+    commits: Sequence[Commit] = ()
+
+    @property
+    def records(self) -> list[Sample | Document | Commit]:
+        """All that a history is to keep of it."""
+        return [*self.samples, *self.documents, *self.commits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,30 +123,38 @@ def prepare(
         lab.check_runs(cell)
     if name in KERNEL:
         program = apps.app(SMALLEST, cell)
-        return _of_kernel(Taker(lab, image_of(lab, cell, program)), program, name, boots)
+        return _of_kernel(_taker(lab, image_of(lab, cell, program), program), program, name, boots)
     for benchmark in printed.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
         if benchmark.program.name == name:
-            taker = Taker(lab, lab.image(cell))
+            machine = {"memory": benchmark.program.memory, "cpus": benchmark.program.cpus}
+            taker = Taker(lab, lab.image(cell), procedure=machine)
             return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))
     app = apps.app(name.removeprefix("app-"), cell)
-    taker = Taker(lab, image_of(lab, cell, app))
+    taker = _taker(lab, image_of(lab, cell, app), app)
     named = [load for load in app.loads if any(one.startswith(f"app.{app.name}.{load}.") for one in metrics)]
     return Measurement(name, taker, partial(_of_app, taker, app, duration, named if metrics else list(app.loads)))
+
+
+def _taker(lab: Lab, image: Image, program: App) -> Taker:
+    """Takes numbers of the kernel with the program on it, in a guest of the program's size."""
+    build = build_of(lab, image, program)
+    return Taker(lab, image, procedure={"memory": program.memory, "cpus": program.cpus, "program": build})
 
 
 def _of_kernel(taker: Taker, program: App, name: str, boots: int | None) -> Measurement:
     measure = KERNEL[name]
     if boots and measure in (boot.cost, boot.wall):
         measure = partial(measure, boots=boots)
-    return Measurement(name, taker, lambda: Measured(measure(taker, program)))
+    return Measurement(name, taker, lambda: Measured(measure(taker, program), commits=taker.commits))
 
 
 def _of_benchmark(taker: Taker, benchmark: printed.Benchmark) -> Measured:
-    return Measured(printed.run_benchmark(taker, benchmark))
+    return Measured(printed.run_benchmark(taker, benchmark), commits=taker.commits)
 
 
 def _of_app(taker: Taker, app: App, duration: float | None, loads: Sequence[str]) -> Measured:
     done = run_app(taker.lab, taker.image.cell, app, loads, duration, alone=True, image=taker.image)
     if done.run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{app.name} did not pass on {taker.image.cell}: {done.run.verdict.reason}.")
-    return Measured(throughput.samples_of(taker, done), throughput.documents_of(taker, done))
+    taken = throughput.samples_of(taker, done, duration)
+    return Measured(taken, throughput.documents_of(taker, done), taker.commits)

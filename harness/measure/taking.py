@@ -2,40 +2,54 @@
 
 import hashlib
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from uuid import uuid4
 
+from harness import facts
 from harness.events import publish
+from harness.kernels import Origin
 from harness.lab import Lab
 from harness.machine import Image
-from harness.measure import Metric, Sample, Version
+from harness.measure import Commit, Metric, Sample, Version
 from harness.measure.environment import environment
 
 _RUN = uuid4().hex
 
 
 class Taker:
-    """Makes samples of one image's kernel on this machine; all of one process are of one `run`, unless told."""
+    """Makes samples of one image's kernel on this machine; all of one process are of one `run`, unless told.
 
-    def __init__(self, lab: Lab, image: Image, run: str = _RUN) -> None:
+    `procedure` are the facts that its numbers depend on beside the kernel. `commits` are those up to the kernel's.
+    """
+
+    def __init__(
+        self, lab: Lab, image: Image, run: str = _RUN, procedure: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
         self.lab = lab
         self.image = image
         self.run = run
-        self.version = version(lab, image)
+        origin = lab.kernel(image.cell.kernel).origin(image)
+        self.version = version(image, origin)
+        self.commits = tuple(Commit(*one) for one in origin.lineage)
         self.environment = environment(lab.host, image.cell.arch)
+        self.procedure = procedure
 
-    def take(self, metric: Metric, value: float, subject: str = "", spread: float = 0.0) -> Sample:
-        """One number, about `subject`, as a sample of now."""
+    def take(
+        self, metric: Metric, value: float, subject: str = "", spread: float = 0.0,
+        procedure: Mapping[str, object] = MappingProxyType({}),
+    ) -> Sample:  # fmt: skip
+        """One number, about `subject`, as a sample of now; `procedure` is what else it depends on."""
         sample = Sample(
             metric, value, str(self.image.cell), subject, self.version, self.environment, self.run, time.time(),
-            spread,
+            spread, procedure=facts.joined({**procedure, **self.procedure}),
         )  # fmt: skip
         publish("sample.taken", str(self.image.cell), f"{metric.name} {value:g} {metric.unit}")
         return sample
 
 
-def version(lab: Lab, image: Image) -> Version:
+def version(image: Image, origin: Origin) -> Version:
     """Which kernel the image has."""
-    origin = lab.kernel(image.cell.kernel).origin(image)
     with image.kernel.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Version(origin.commit, digest, origin.described, origin.committed)
+    return Version(origin.commit, digest, origin.described, origin.committed, origin.builder)

@@ -5,26 +5,36 @@ import time
 
 from harness.apps.run import AppRun
 from harness.load import Result
+from harness.load.versions import generator
 from harness.measure import Better, Document, Metric, Sample
 from harness.measure.taking import Taker
 
 PERCENTILES = (50.0, 99.0)
 
 
-def samples_of(taker: Taker, done: AppRun) -> list[Sample]:
+def samples_of(taker: Taker, done: AppRun, duration: float | None = None) -> list[Sample]:
     """Throughput (requests/s) and latency (microseconds) of each load, time to the first answer (s), memory of the
-    hypervisor's process (B). A load that its generator limited says nothing of the kernel, and gives none."""
+    hypervisor's process (B). A load that its generator limited says nothing of the kernel, and gives none.
+
+    `duration` (seconds) is that of each load where it was not the load's own. How loads were put on is part of
+    their procedure, and of that of the memory which is held after them.
+    """
     name = done.app.name
     samples = []
     if done.ready_seconds:
         samples.append(taker.take(Metric(f"app.{name}.ready", "s"), done.ready_seconds, name))
     if done.memory.resident:
-        samples.append(taker.take(Metric("memory.resident", "B"), done.memory.resident, name))
-        samples.append(taker.take(Metric("memory.private", "B"), done.memory.private, name))
+        every = {"loads": ", ".join(f"{one.scenario} {_seconds(done, one, duration):g} s" for one in done.loads)}
+        for kind, held in (("resident", done.memory.resident), ("private", done.memory.private)):
+            samples.append(taker.take(Metric(f"memory.{kind}", "B"), held, name, procedure=every))
     for result in done.loads:
         if result.requests and not result.generator.limited and not result.error:
-            samples += _of_load(taker, name, result)
+            samples += _of_load(taker, done, result, duration)
     return samples
+
+
+def _seconds(done: AppRun, result: Result, duration: float | None) -> float:
+    return duration if duration is not None else done.app.loads[result.scenario].duration
 
 
 def documents_of(taker: Taker, done: AppRun) -> list[Document]:
@@ -37,12 +47,18 @@ def documents_of(taker: Taker, done: AppRun) -> list[Document]:
     ]
 
 
-def _of_load(taker: Taker, app: str, result: Result) -> list[Sample]:
+def _of_load(taker: Taker, done: AppRun, result: Result, duration: float | None) -> list[Sample]:
+    app, load = done.app.name, done.app.loads[result.scenario]
+    how = {
+        "duration": f"{_seconds(done, result, duration):g}", "users": load.users, "rate": f"{load.rate:g}",
+        "generator": generator(load.tool),
+    }  # fmt: skip
     prefix = f"app.{app}.{re.sub(r'[^A-Za-z0-9_+/-]', '_', result.scenario)}"
     samples = []
     if result.mode == "closed loop":  # at a constant rate it is what was asked for
         throughput = Metric(f"{prefix}.throughput", "requests/s", Better.HIGHER)
-        samples.append(taker.take(throughput, result.throughput, app))
+        samples.append(taker.take(throughput, result.throughput, app, procedure=how))
     for percent in PERCENTILES:
-        samples.append(taker.take(Metric(f"{prefix}.p{percent:g}", "us"), result.percentile(percent), app))
+        latency = Metric(f"{prefix}.p{percent:g}", "us")
+        samples.append(taker.take(latency, result.percentile(percent), app, procedure=how))
     return samples

@@ -84,7 +84,7 @@ def _builders(groups: Iterable[Group]) -> list[str]:
     for group in groups:
         one = group.samples[0]
         about = one.cell.partition("-")[0]
-        key = (about, one.metric.name, one.cell, one.subject, one.environment.accelerator, one.procedure)
+        key = about, one.metric.name, one.cell, one.subject, one.environment.accelerator
         alike[key].append(group)
     pairs: dict[tuple[str, str, str], list[tuple[Group, Group]]] = defaultdict(list)
     for (about, *_), several in alike.items():

@@ -15,8 +15,6 @@ from harness.measure import Metric, Sample, suite
 from harness.measure.suite import Measured, Measurement
 from harness.regress.comparison import LEVEL, Comparison, Judgement
 
-DURATION = 3.0
-"""Seconds of each load of an app."""
 TRIES = 3
 """How often something is measured that gives no number at first."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.lab import Lab
 from harness.measure import Document, Sample, suite
+from harness.procedure import DURATION
 from harness.regress import Finding, Night, sides
 from harness.regress.ancestry import Graph
 from harness.regress.confirm import Confirmation, confirm
@@ -95,7 +96,7 @@ def rerun(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmat
         why = "Debian's older kernels are gone from its mirror"
         raise HarnessError(f"{suspect.metric.name} on {suspect.cell} can't be rerun: {why}.")
     metric = suspect.metric.name
-    a, b = (sides.build(lab, cell, version.commit, [metric], sides.DURATION) for version in (before, after))
+    a, b = (sides.build(lab, cell, version.commit, [metric], DURATION) for version in (before, after))
     name = suite.measuring(metric, cell)
 
     def pair(order: tuple[str, str]) -> tuple[float, float]:

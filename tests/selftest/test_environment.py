@@ -10,6 +10,7 @@ from history_records import WHERE
 
 from harness.measure import Metric
 from harness.measure.environment import environment
+from harness.measure.firmware import firmware
 
 
 def test_numbers_are_compared_where_their_fingerprints_are_equal() -> None:
@@ -22,7 +23,7 @@ def test_numbers_are_compared_where_their_fingerprints_are_equal() -> None:
     for other in ({"host": "x"}, {"cpu": "x"}, {"cpus": 5}, {"governor": "x"}, {"host_kernel": "x"}):
         assert not same(noisy, **other)
         assert same(exact, **other)
-    for other in ({"accelerator": "tcg"}, {"emulator": "QEMU 9.0.0"}):
+    for other in ({"accelerator": "tcg"}, {"emulator": "QEMU 9.0.0"}, {"firmware": "SeaBIOS 1.17.0"}):
         assert not same(noisy, **other) and not same(exact, **other)
 
 
@@ -36,7 +37,7 @@ class FakeHost:
         return {"x86_64": "kvm", "aarch64": "tcg"}[arch]
 
     def qemu(self, arch: str) -> Any:
-        return type("Qemu", (), {"version": (8, 1, 2)})
+        return type("Qemu", (), {"version": (8, 1, 2), "path": Path("/no/qemu")})
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,26 @@ def test_the_environment_is_read_from_this_machine(
     (tmp_path / "GOVERNOR").unlink()
     assert environment(host, "aarch64").governor == "none"
     assert environment(host, "aarch64").accelerator == "tcg"
+
+
+def test_the_firmware_is_told_by_its_version_and_content(tmp_path: Path) -> None:
+    """Of any two that differ, in whichever of their files."""
+
+    def qemu(name: str, **files: bytes) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for file, content in files.items():
+            (folder / f"{file.replace('_', '-', 1)}.bin").write_bytes(content)
+        script = f"[ \"$*\" = '-L help' ] && echo {tmp_path}/none && echo {folder}"
+        (folder / "qemu").write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "qemu").chmod(0o755)
+        return folder / "qemu"
+
+    bios = b"SeaBIOS (version %s)\0other 1.2\0" + b"1.16.2-debian-1.16.2-1\0"
+    one = firmware(qemu("one", bios_256k=bios), "x86_64")
+    assert one.startswith("SeaBIOS 1.16.2-debian-1.16.2-1, ")
+    assert firmware(qemu("same", bios_256k=bios), "x86_64") == one
+    assert firmware(qemu("other", bios_256k=bios + b"x"), "x86_64") != one
+    assert firmware(qemu("with", bios_256k=bios, bios_microvm=b"m"), "x86_64") != one
+    assert firmware(qemu("arm", bios_256k=bios), "aarch64") == ""
+    assert firmware(qemu("none"), "x86_64") == firmware(tmp_path / "nowhere", "x86_64") == ""

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.apps import App, app
-from harness.apps.run import image_of, run_app
+from harness.apps.run import build_of, image_of, run_app
 from harness.cell import Cell
 from harness.errors import HarnessError
+from harness.facts import parted
 from harness.hypervisors import hypervisor
 from harness.lab import Lab
 from harness.load import Result
@@ -261,6 +262,14 @@ def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> 
     free = replace(done, loads=tuple(replace(one, generator=Generator()) for one in done.loads))
     taker = Taker(lab, done.image)
     names = [one.metric.name for one in throughput.samples_of(taker, free)]
+    hows = {one.metric.name: parted(one.procedure) for one in throughput.samples_of(taker, free, 1.0)}
+    load = next(name.split(".")[2] for name in names if name.endswith(".throughput"))
+    how = hows[f"app.nginx.{load}.p99"]
+    assert how["duration"] == "1" and how["users"] == str(nginx.loads[load].users)
+    assert how["generator"].split()[0] == nginx.loads[load].tool and how["generator"] != nginx.loads[load].tool
+    own = {one.metric.name: parted(one.procedure) for one in throughput.samples_of(taker, free)}
+    assert own[f"app.nginx.{load}.p99"]["duration"] == f"{nginx.loads[load].duration:g}"
+    assert "1 s" in hows["memory.private"]["loads"] and "duration" not in hows["app.nginx.ready"]
     assert [name for name in names if name.endswith(".throughput")], names
     assert {"app.nginx.ready", "memory.private"} < set(names)
     limited = replace(done, loads=tuple(replace(one, generator=Generator(limited=True)) for one in done.loads))
@@ -310,3 +319,23 @@ def test_measurements_are_listed_the_quickest_first(lab: Lab) -> None:
     names = suite.names(lab.cell(LINUX))
     assert names[:5] == ["boot-cost", "size", "boot-wall", "memory-used", "memory"] and "app-redis" in names
     assert len(set(names)) == len(names)
+
+
+def test_what_a_number_depends_on_is_recorded_with_it(lab: Lab) -> None:
+    """The guest's size, the program's own build, what built the kernel, what boots it."""
+    cell = lab.cell("linux:qemu-rofs")
+    (sample, *_) = suite.prepare(lab, cell, "size").take().samples
+    how = parted(sample.procedure)
+    hello = app("hello", cell)
+    assert (how["memory"], how["cpus"]) == (str(hello.memory), str(hello.cpus))
+    assert how["program"].startswith("hello ")
+    assert parted(sample.version.builder)["packages"].startswith("Debian ")
+    assert sample.environment.firmware.startswith("SeaBIOS ") is (cell.arch == "x86_64")
+    for other in (
+        replace(sample, procedure=""), replace(sample, version=replace(sample.version, builder="")),
+        replace(sample, environment=replace(sample.environment, firmware="")),
+    ):  # fmt: skip
+        assert other.series != sample.series
+    nginx = app("nginx", cell)
+    image = image_of(lab, cell, nginx)
+    assert "nginx" in build_of(lab, image, nginx) and "?" not in build_of(lab, image, nginx)

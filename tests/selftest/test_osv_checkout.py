@@ -111,3 +111,20 @@ def test_looking_at_a_checkout_writes_nothing(checkout: Path) -> None:
     state.state()
     list(state.files())
     assert snapshot(checkout) == before
+
+
+def test_the_lineage_has_each_commit_with_its_parents_the_first_parent_first(checkout: Path) -> None:
+    def commit(name: str) -> str:
+        git(checkout, "commit", "-q", "--allow-empty", "-m", name)
+        return git(checkout, "rev-parse", "HEAD").strip()
+
+    base, start = git(checkout, "rev-parse", "HEAD").strip(), git(checkout, "branch", "--show-current").strip()
+    git(checkout, "checkout", "-q", "-b", "side")
+    side = commit("side")
+    git(checkout, "checkout", "-q", start)
+    main = commit("main")
+    git(checkout, "merge", "-q", "-m", "merged", "side")
+    merge = git(checkout, "rev-parse", "HEAD").strip()
+    lineage = dict(Checkout(checkout).lineage())
+    assert (lineage[merge], lineage[main], lineage[side]) == (f"{main} {side}", base, base)
+    assert "" in lineage.values(), "the root has no parent"

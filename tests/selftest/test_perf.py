@@ -69,7 +69,8 @@ def test_a_measurement_passes_without_a_baseline_and_fails_when_worse(history: P
     assert first.returncode == 0, first.stdout + first.stderr
     taken = _samples(history)
     total = next(one for one in taken if one.metric.name == "boot.instructions")
-    better = replace(total, id="better", version=BEFORE, value=total.value - 1e6, taken=total.taken - 60)
+    before = replace(BEFORE, builder=total.version.builder)
+    better = replace(total, id="better", version=before, value=total.value - 1e6, taken=total.taken - 60)
     with History(history) as kept:
         kept.add([better])
     second = _pytest(history, tmp_path / "runs", "boot-cost")
@@ -155,7 +156,7 @@ def test_mistakes_are_told(history: Path, capsys: pytest.CaptureFixture[str], wo
 def test_a_metric_that_no_run_gives_is_told(lab: Lab, tmp_path: Path) -> None:
     cell, tries = lab.cell(CELL), []
     (kernel := tmp_path / "kernel").touch()
-    facts = {"kernel": "6.1", "linux-image-6.1": "6.1-1"}
+    facts = {"kernel": "6.1", "linux-image-6.1": "6.1-1", "suite": "Debian 12"}
     taker = Taker(lab, Image(cell, kernel, "", "digest", facts=facts))
 
     def side(name: str) -> sides.Side:

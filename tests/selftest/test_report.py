@@ -177,7 +177,7 @@ def test_changes_and_times_are_readable() -> None:
 
 
 def test_versions_stand_in_the_order_of_commits() -> None:
-    """However late an old commit is measured; without dates, in the order of measuring."""
+    """However late an old commit is measured; without dates and git's counts, in the order of measuring."""
     metric = Metric("boot.wall", "s")
     old, new = version(CELLS[0], 1), version(CELLS[0], 2)
     samples = [
@@ -186,6 +186,8 @@ def test_versions_stand_in_the_order_of_commits() -> None:
     ]
     assert [row["commit"] for row in Timeline(Told(samples)).to_json()] == [old.commit, new.commit]
     undated = [replace(one, version=replace(one.version, committed=0)) for one in samples]
+    assert [row["commit"] for row in Timeline(Told(undated)).to_json()] == [old.commit, new.commit]
+    undated = [replace(one, version=replace(one.version, committed=0, described="a kernel")) for one in samples]
     assert [row["commit"] for row in Timeline(Told(undated)).to_json()] == [new.commit, old.commit]
 
 

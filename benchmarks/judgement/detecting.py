@@ -26,8 +26,8 @@ PART = 50
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one series: the greatest surprise anywhere and near the step, what the default raised, the reruns; whether
-    a great step in a series of its own was found; how many nights were told."""
+    """Of one series: the greatest surprise anywhere and near the step, what the default raised, the reruns; if a
+    great step in a series of its own was found; how many nights were told."""
 
     greatest: float
     near: float

@@ -25,8 +25,8 @@ Array = NDArray[np.float64]
 FEWEST = 4 * SEGMENT
 """Points from the version on, below which nothing but steps is told."""
 CERTAIN, GREAT = 5.0, 3.0
-"""Standard errors from which a slope is told that nobody asked for, and how many deviations of one night's noise it
-comes to in all; no quiet series of `docs/judgement.md` has both."""
+"""Standard errors from which a slope is told that nobody asked for, and how many deviations of one night's noise
+it comes to in all; no quiet series of `docs/judgement.md` has both."""
 RELEASE = re.compile(r"v?\d+(\.\d+)*")
 """How a version is described that is a release, and not some commits after one."""
 
@@ -35,8 +35,8 @@ RELEASE = re.compile(r"v?\d+(\.\d+)*")
 class Since:
     """The change of a series from the version `since` to `until`, both as fitted to the nights around them.
 
-    `change` is relative to the old level, with its 95% `interval`; `in_steps` is what the `steps` found between are of
-    it, the rest crept in.
+    `change` is relative to the old level, with its 95% `interval`; `in_steps` is what the `steps` found
+    between are of it, the rest crept in.
     """
 
     metric: Metric

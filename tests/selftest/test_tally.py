@@ -37,6 +37,7 @@ def test_expected_failures_are_not_counted_as_failures(
     words = ["-p", "no:cacheprovider", "-p", "no:xdist", "-c", f"{tmp_path}/pytest.ini", str(tmp_path)]
     assert pytest.main(words, plugins=[Told()]) == pytest.ExitCode.TESTS_FAILED
     lines = [line for line in capsys.readouterr().out.splitlines() if " run: " in line]
+    assert lines[0].endswith("1 passed"), "of one test in nine no time that is left can be told"
     assert lines[-1].startswith(
         "8 of 9 run: 2 failed as expected, 1 passed, 1 hung as expected, 1 flaky, 1 failed, "
         "1 passed unexpectedly, 1 skipped; about "

@@ -33,6 +33,9 @@ def main() -> None:
         "--nights", type=int, nargs="*", default=[30, 90, 365], help="nights: how many a history is of"
     )
     parser.add_argument("--history", default="", help="nights: the URL of an empty database (default: files)")
+    parser.add_argument(
+        "--count", type=int, default=judgement.RUNS, help="judgement: series of each kind, and comparisons"
+    )
     arguments = parser.parse_args()
     if arguments.name == "bisecting":
         bisecting.bisecting(arguments.jobs)
@@ -41,7 +44,7 @@ def main() -> None:
         nights.nights(arguments.nights, arguments.history)
         return
     if arguments.name == "judgement":
-        judgement.judgement(arguments.folder, arguments.jobs)
+        judgement.judgement(arguments.folder, arguments.jobs, arguments.count)
         return
     lab = Lab(arguments.osv_root)
     if arguments.name == "load":

@@ -1,22 +1,22 @@
-"""The command line: `osv-harness COMMAND`. Each command is a module of `harness.commands`."""
+"""The command line: `osv-harness COMMAND`. Each command is a module of `harness.commands`.
+
+What few lines need is imported by those who need it: at every press of a key for completion this starts anew.
+"""
 
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from harness import commands, project
 from harness.commands import COMMANDS, OF_KERNELS
 from harness.commands._command import Chosen, Group, option
 from harness.commands._options import Common
 from harness.errors import HarnessError, of_system
-from harness.kernels.osv_checkout import Checkout
-from harness.matrix import did_you_mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.project:
             project.choose(given.project)
         if given.osv_root and chosen.name in OF_KERNELS and not getattr(given, "kernel_file", None):
+            from harness.kernels.osv_checkout import Checkout
+
             Checkout(given.osv_root)  # which is found wrong before anything is installed, built or fetched
         status = chosen.run()
         sys.stdout.flush()
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell(error: HarnessError) -> None:
+    from rich.console import Console
+
     console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     console.print(error.happened, style="bold red", markup=False)
     if error.cure:
@@ -85,6 +89,8 @@ def _of_usage(error: click.UsageError) -> HarnessError:
     path = error.ctx.command_path if error.ctx else "osv-harness"
     told = f"`{path} --help` tells what it takes."
     if isinstance(error, click.NoSuchCommand) and error.ctx and isinstance(error.ctx.command, click.Group):
+        from harness.matrix import did_you_mean
+
         wanted, known = error.command_name, error.ctx.command.list_commands(error.ctx)
         return HarnessError(f"There is no command {wanted!r}.", did_you_mean(wanted, known))
     if isinstance(error, click.NoSuchOption) and error.possibilities:
@@ -93,6 +99,8 @@ def _of_usage(error: click.UsageError) -> HarnessError:
 
 
 def _version() -> str:
+    from importlib import metadata
+
     try:
         return metadata.version("osv-harness")
     except metadata.PackageNotFoundError:

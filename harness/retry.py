@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.inside import loses_registers
+from harness.inside import in_lab, loses_registers
 from harness.programs import Run
 from harness.verdict import Outcome
 
@@ -26,6 +26,8 @@ def hosts_doing(run: Run) -> str:
         return f"the host {longest.how} for {longest.seconds:.0f} s"
     if outcome is Outcome.FAILED and seen.starved:
         return f"the host kept its guest waiting for {seen.kept_waiting:.0%} of its time"
+    if outcome is Outcome.FAILED and in_lab():
+        return "it was in a lab, where how long the host kept it waiting is not seen"
     return ""
 
 

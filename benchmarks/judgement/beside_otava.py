@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,14 +26,14 @@ def environment(folder: Path) -> Path:
     return python
 
 
-def points(folder: Path, jobs: int, count: int) -> dict[str, dict[str, list[list[list[int]]]]]:
+def points(folder: Path, jobs: int, count: int, nights: bool) -> dict[str, dict[str, list[list[list[int]]]]]:
     """Change points by kind, `quiet` or `shifted`, number of the series, and threshold; kept in the folder."""
     python = environment(folder)
-    tasks = list(_tasks(count))
+    tasks = [(*task, nights) for task in _tasks(count)]
     with ThreadPoolExecutor(jobs) as pool:
         parts = list(pool.map(lambda task: _part(python, folder, *task), tasks))
     found: dict[str, dict[str, list[list[list[int]]]]] = {}
-    for (kind, shifted, _, _), part in zip(tasks, parts, strict=True):
+    for (kind, shifted, *_), part in zip(tasks, parts, strict=True):
         found.setdefault(kind, {}).setdefault("shifted" if shifted else "quiet", []).extend(part)
     return found
 
@@ -45,18 +45,27 @@ def _tasks(count: int) -> Iterator[tuple[str, bool, int, int]]:
                 yield kind, shifted, start, min(count, start + PART)
 
 
-def _part(python: Path, folder: Path, kind: str, shifted: bool, start: int, end: int) -> list[list[list[int]]]:
-    kept = folder / f"otava-{series.SEED}-{list(series.KINDS).index(kind)}-{shifted:d}-{start}-{end}.json"
+def _part(
+    python: Path, folder: Path, kind: str, shifted: bool, start: int, end: int, nights: bool
+) -> list[list[list[int]]]:
+    which = f"{list(series.KINDS).index(kind)}-{shifted:d}-{nights:d}"
+    kept = folder / f"otava-{series.SEED}-{which}-{start}-{end}.json"
     if not kept.exists():
-        asked = {"most": MOST, "series": [series.one(kind, at, shifted).tolist() for at in range(start, end)]}
-        ran = subprocess.run(
-            [python, Path(__file__).with_name("otava_points.py")],
-            input=json.dumps(asked),
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        kept.write_text(ran.stdout)
+        every = [series.one(kind, at, shifted, nights).tolist() for at in range(start, end)]
+        kept.write_text(json.dumps(said_of(python, every, MOST)))
     found: list[list[list[int]]] = json.loads(kept.read_text())
+    return found
+
+
+def said_of(python: Path, every: Sequence[Sequence[float]], most: Sequence[float]) -> list[list[list[int]]]:
+    """Otava's change points of each series at each of these greatest p-values."""
+    ran = subprocess.run(
+        [python, Path(__file__).with_name("otava_points.py")],
+        input=json.dumps({"most": list(most), "series": [list(one) for one in every]}),
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: list[list[list[int]]] = json.loads(ran.stdout)
     return found

@@ -34,14 +34,19 @@ class Compared:
     unchanged: int
 
 
-def compare(number: int, metrics: int, shift: float) -> Compared:
+def compare(number: int, metrics: int, shift: float, nights: bool = False) -> Compared:
     """One comparison over so many metrics, each of its own kind of noise in turn; `shift` moves the first, whose
-    noise is independent and normal."""
+    noise is independent and normal; with bad nights among them, or without."""
     dice = np.random.default_rng([series.SEED, 7, number, metrics, int(shift * 1e4)])
     names = [f"metric.{at}" for at in range(metrics)]
     comparison = Comparison([Metric(name, "s") for name in names])
     kinds = list(KINDS.values())
     noise = [1 + NOISE * kinds[at % len(kinds)](dice, 2 * comparison.most) for at in range(metrics)]
+    if nights:
+        bad = (
+            np.random.default_rng([series.SEED, 13, number]).random((metrics, 2 * comparison.most)) < series.SHARE
+        )
+        noise = [one * np.where(row, series.times_of(number), 1.0) for one, row in zip(noise, bad, strict=True)]
     while not comparison.done:
         at = 2 * comparison.pairs
         a, b = (at, at + 1) if dice.random() < 0.5 else (at + 1, at)
@@ -59,7 +64,7 @@ def compare(number: int, metrics: int, shift: float) -> Compared:
     return Compared(len(alarms), found, first.pairs, truth, comparison.pairs, unchanged)
 
 
-def comparisons(count: int, jobs: int, metrics: int, shift: float) -> list[Compared]:
+def comparisons(count: int, jobs: int, metrics: int, shift: float, nights: bool = False) -> list[Compared]:
     """So many, each with its own dice."""
     with Pool(jobs) as pool:
-        return pool.map(partial(compare, metrics=metrics, shift=shift), range(count), chunksize=20)
+        return pool.map(partial(compare, metrics=metrics, shift=shift, nights=nights), range(count), chunksize=20)

@@ -1,30 +1,38 @@
 """Our detector, alone and with confirming reruns, on the simulated series."""
 
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import repeat
+from dataclasses import asdict, dataclass
+from functools import cache
 from multiprocessing import Pool
+from pathlib import Path
 from random import Random
 
 import numpy as np
 
 from benchmarks.judgement import series
 from harness.measure import Metric
-from harness.regress.changes import LEVEL as LEVEL_ALONE
-from harness.regress.changes import suspects
+from harness.regress import calibrated, comparison, modes, noise, outliers, search
+from harness.regress import changes as changes_of_series
+from harness.regress import confirm as confirming
+from harness.regress.changes import changes, look
 from harness.regress.confirm import confirm
 from harness.regress.search import Search
 
 METRIC = Metric("boot.seconds", "s")
 NEAR, STRADDLING = 2, 5
 """Points: how near the step a change point must be; with reruns, whose versions lie on both sides of it."""
-OFFSET = 100.0
-"""What the noise is added to, so that sigma is one percent."""
+PART = 50
+"""Series that one process looks at in one go."""
+JUDGES = (calibrated, changes_of_series, comparison, confirming, modes, noise, outliers, search, series)
+"""The modules on which the outcomes depend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one series: the greatest surprise anywhere and near the step, what the default raised, and the reruns."""
+    """Of one series: the greatest surprise anywhere and near the step, what the default raised, the reruns; if a
+    great step in a series of its own was found; how many nights were told."""
 
     greatest: float
     near: float
@@ -34,42 +42,68 @@ class Outcome:
     pairs: int
     confirmed: bool
     confirmed_step: bool
+    great_found: bool
+    told: int
 
 
-def outcomes(count: int, jobs: int) -> dict[tuple[str, bool], list[Outcome]]:
-    """By kind of noise and whether there is a step."""
-    tasks = [(kind, shifted, number) for kind, shifted, number in _tasks(count)]
+def outcomes(count: int, jobs: int, nights: bool, folder: Path) -> dict[tuple[str, bool], list[Outcome]]:
+    """By kind of noise and whether there is a step; with bad nights or without. Kept in the folder for as long as
+    the code that judges stays the same."""
+    tasks = list(_tasks(count))
     with Pool(jobs) as pool:
-        done = pool.starmap(outcome, tasks, chunksize=25)
+        done = pool.starmap(_part, [(*task, nights, folder) for task in tasks], chunksize=1)
     found: dict[tuple[str, bool], list[Outcome]] = {}
-    for (kind, shifted, _), one in zip(tasks, done, strict=True):
-        found.setdefault((kind, shifted), []).append(one)
+    for (kind, shifted, _, _), part in zip(tasks, done, strict=True):
+        found.setdefault((kind, shifted), []).extend(part)
     return found
 
 
-def outcome(kind: str, shifted: bool, number: int) -> Outcome:
+def _part(kind: str, shifted: bool, start: int, end: int, nights: bool, folder: Path) -> list[Outcome]:
+    which = f"{list(series.ALL).index(kind)}-{shifted:d}-{nights:d}"
+    kept = folder / f"ours-{_code()}-{which}-{start}-{end}.json"
+    if not kept.exists():
+        every = [asdict(outcome(kind, shifted, number, nights)) for number in range(start, end)]
+        unfinished = kept.with_suffix(".part")
+        unfinished.write_text(json.dumps(every))
+        unfinished.rename(kept)
+    return [Outcome(**one) for one in json.loads(kept.read_text())]
+
+
+@cache
+def _code() -> str:
+    """What the outcomes depend on, in 12 hex digits."""
+    judges = [Path(one.__file__) for one in JUDGES]
+    return hashlib.sha256(b"".join(one.read_bytes() for one in judges)).hexdigest()[:12]
+
+
+def outcome(kind: str, shifted: bool, number: int, nights: bool = False) -> Outcome:
     """One series, looked at in both ways."""
     dice = series.dice_for(kind, number, shifted)
-    values = OFFSET + series.ALL[kind](dice, series.LENGTH)
+    values = series.OFFSET + series.ALL[kind](dice, series.LENGTH)
     levels = series.levels(dice, shifted)
     values = values + levels
+    if nights:
+        values = values * series.bad_nights(kind, number, shifted)
     every = Search(values).rest(-1e9, NEAR)
     near = [one.surprise for one in every if abs(one.index - series.BEGINS) <= NEAR]
-    listed = suspects(values)
-    raised = [one for one in listed if one.probability <= LEVEL_ALONE]
+    seen = look(values)
+    listed, raised = seen.steps, changes(values)
     pairs, confirmed, of_the_step = 0, False, False
     for at, suspect in enumerate(listed):
         before, after = suspect.earliest - 1, suspect.latest
         noise = iter(series.ALL[kind](series.dice_for(kind, number, shifted, at + 1), series.LENGTH))
+        times = iter(series.bad_nights(kind, number, shifted, at + 1) if nights else np.ones(series.LENGTH))
 
         def rerun(
             order: tuple[str, str],
             noise: Iterator[float] = noise,
+            times: Iterator[float] = times,
             low: float = levels[before],
             high: float = levels[after],
         ) -> tuple[float, float]:
-            measured = {name: OFFSET + next(noise) for name in order}
-            return float(measured["a"] + low), float(measured["b"] + high)
+            true = {"a": series.OFFSET + low, "b": series.OFFSET + high}
+            measured = {name: float((true[name] + next(noise)) * next(times)) for name in order}
+            return measured["a"], measured["b"]
 
         said = confirm(METRIC, suspect.change, rerun, Random(number))
         pairs += said.pairs
@@ -85,10 +119,20 @@ def outcome(kind: str, shifted: bool, number: int) -> Outcome:
         pairs,
         confirmed,
         of_the_step,
+        shifted and _great_found(kind, number, nights),
+        len(seen.outliers),
     )
 
 
-def _tasks(count: int) -> Iterator[tuple[str, bool, int]]:
-    for kind in series.ALL:
-        for shifted in (False, True):
-            yield from zip(repeat(kind), repeat(shifted), range(count), strict=False)
+def _great_found(kind: str, number: int, nights: bool) -> bool:
+    """Whether a 12% step is found once, in its place, nothing beside it, with an interval that excludes 0."""
+    values, place = series.great(kind, number, nights)
+    found = changes(values)
+    return [abs(one.index - place) <= NEAR and one.interval[0] * one.interval[1] > 0 for one in found] == [True]
+
+
+def _tasks(count: int) -> Iterator[tuple[str, bool, int, int]]:
+    for start in range(0, count, PART):
+        for kind in series.ALL:
+            for shifted in (False, True):
+                yield kind, shifted, start, min(count, start + PART)

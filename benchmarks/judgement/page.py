@@ -14,6 +14,7 @@ from benchmarks.judgement import series
 from benchmarks.judgement.beside_otava import DEFAULT, MOST
 from benchmarks.judgement.comparing import Compared
 from benchmarks.judgement.detecting import NEAR, Outcome
+from benchmarks.judgement.otava_series import Said
 
 DOCS = Path(__file__).parents[2] / "docs"
 Outcomes = Mapping[tuple[str, bool], Sequence[Outcome]]
@@ -21,15 +22,22 @@ Otava = Mapping[str, Mapping[str, Sequence[Sequence[Sequence[int]]]]]
 
 
 def write(
-    outcomes: Outcomes,
-    otava: Otava,
+    both: Mapping[bool, Outcomes],
+    otavas_both: Mapping[bool, Otava],
     bounded: Mapping[str, tuple[float, float]],
-    compared: Mapping[tuple[int, float], Sequence[Compared]],
+    compared: Mapping[tuple[int, float, bool], Sequence[Compared]],
+    own: Sequence[Said],
 ) -> None:
-    """docs/judgement.md, with a plot for each kind of noise."""
+    """docs/judgement.md, with a plot for each kind of noise. Both are with bad nights and without."""
+    outcomes, otava = both[False], otavas_both[False]
     text = Path(__file__).with_name("page.md").read_text()
     tables = {
         "alone": _alone(outcomes, bounded),
+        "nights": _with_nights(both[True]),
+        "by-times": _by_times(both[True]),
+        "otava-nights": _beside(both[True], otavas_both[True]),
+        "reruns-nights": _reruns(both[True]),
+        "own": _own(own),
         "otava": _beside(outcomes, otava),
         "reruns": _reruns(outcomes),
         "comparisons": _comparisons(compared),
@@ -95,6 +103,58 @@ def _beside(outcomes: Outcomes, otava: Otava) -> str:
     return _table(("noise", "Otava's p", "its false alarms", "it finds", "ours finds, no more alarms"), rows)
 
 
+def _with_nights(outcomes: Outcomes) -> str:
+    rows = []
+    for kind in series.ALL:
+        quiet, stepped = outcomes[kind, False], outcomes[kind, True]
+        told, bad = (
+            sum(one.told for one in quiet),
+            sum(int((series.bad_nights(kind, at, False) != 1).sum()) for at in range(len(quiet))),
+        )
+        rows.append(
+            (
+                kind,
+                _rate(sum(one.raised for one in quiet), len(quiet)),
+                _rate(sum(one.found for one in stepped), len(stepped)),
+                _rate(sum(one.great_found for one in stepped), len(stepped)),
+                f"{told} of {bad}",
+            )
+        )
+    heads = ("noise", "quiet series raised", "2-sigma steps found", "12% steps found once", "nights told, quiet")
+    return _table(heads, rows)
+
+
+def _by_times(outcomes: Outcomes) -> str:
+    """The same, by what the nights multiply by, of all kinds of noise together."""
+    rows = []
+    for times in series.NIGHTS:
+        quiet, stepped = (
+            [
+                one
+                for kind in series.ALL
+                for at, one in enumerate(outcomes[kind, shifted])
+                if series.times_of(at) == times
+            ]
+            for shifted in (False, True)
+        )
+        raised = _rate(sum(one.raised for one in quiet), len(quiet))
+        found, great = (
+            _rate(sum(getattr(one, what) for one in stepped), len(stepped)) for what in ("found", "great_found")
+        )
+        rows.append((f"{times:g}", raised, found, great))
+    return _table(("nights times", "quiet series raised", "2-sigma steps found", "12% steps found once"), rows)
+
+
+def _own(said: Sequence[Said]) -> str:
+    rows = []
+    for one in said:
+        theirs = ", ".join(str(at) for at in one.otava)
+        ours = ", ".join(f"{step.index} ({step.change:+.1%})" for step in one.ours)
+        nights = ", ".join(f"{night.index} ({1 + night.change:.2f} times)" for night in one.nights)
+        rows.append((one.where, str(one.points), theirs or "none", ours or "none", nights or "none"))
+    return _table(("where it stands", "points", "Otava", "steps", "nights"), rows)
+
+
 def _reruns(outcomes: Outcomes) -> str:
     rows = []
     for kind in series.ALL:
@@ -113,13 +173,13 @@ def _reruns(outcomes: Outcomes) -> str:
     return _table(heads, rows)
 
 
-def _comparisons(compared: Mapping[tuple[int, float], Sequence[Compared]]) -> str:
+def _comparisons(compared: Mapping[tuple[int, float, bool], Sequence[Compared]]) -> str:
     rows = []
-    for (metrics, shift), runs in compared.items():
+    for (metrics, shift, nights), runs in compared.items():
         found = _rate(sum(one.found for one in runs), len(runs)) if shift else ""
         pairs = f"{np.mean([one.pairs for one in runs if one.found or not shift]):.0f}"
         held = f"{np.mean([one.held for one in runs]):.1%}"
-        what = f"{shift:.0%} in one" if shift else "A/A"
+        what = (f"{shift:.0%} in one" if shift else "A/A") + (", bad nights" if nights else "")
         rows.append(
             (what, str(metrics), _rate(sum(one.alarms > 0 for one in runs), len(runs)), found, pairs, held)
         )

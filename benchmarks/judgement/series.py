@@ -13,6 +13,12 @@ Array = NDArray[np.float64]
 LENGTH, AFTER, STEP = 200, 5, 2.0
 BEGINS = LENGTH - AFTER
 SEED = 20261121
+OFFSET = 100.0
+"""What the noise is added to, so that sigma is one percent."""
+NIGHTS, SHARE = (1.4, 2.0, 10.0, 0.5), 0.02
+"""A bad night multiplies a point by one of these: each series has its own; so many of its points are bad."""
+GREAT, OF_GREAT = 12.0, 1000
+"""The step of a series that must be found: 12% at 1% noise; and what its bad nights are drawn for."""
 
 
 def independent(dice: np.random.Generator, length: int) -> Array:
@@ -65,10 +71,31 @@ def dice_for(kind: str, number: int, shifted: bool, use: int = 0) -> np.random.G
     return np.random.default_rng([SEED, list(ALL).index(kind), number, shifted, use])
 
 
-def one(kind: str, number: int, shifted: bool) -> Array:
-    """One series, and the sign of its step by the same dice."""
+def one(kind: str, number: int, shifted: bool, nights: bool = False) -> Array:
+    """One series, and the sign of its step by the same dice; with bad nights, if they are wanted."""
     dice = dice_for(kind, number, shifted)
-    return ALL[kind](dice, LENGTH) + levels(dice, shifted)
+    values = OFFSET + ALL[kind](dice, LENGTH) + levels(dice, shifted)
+    return values * bad_nights(kind, number, shifted) if nights else values
+
+
+def bad_nights(kind: str, number: int, shifted: bool, use: int = 0) -> Array:
+    """What each point is multiplied by."""
+    dice = np.random.default_rng([SEED, 11, list(ALL).index(kind), number, shifted, use])
+    return np.where(dice.random(LENGTH) < SHARE, times_of(number), 1.0)
+
+
+def times_of(number: int) -> float:
+    """What the bad nights of this series multiply by."""
+    return NIGHTS[number % len(NIGHTS)]
+
+
+def great(kind: str, number: int, nights: bool) -> tuple[Array, int]:
+    """A series with a step of 12% that has five points or more on each side, and its place."""
+    dice = np.random.default_rng([SEED, 12, list(ALL).index(kind), number])
+    place = int(dice.integers(AFTER, LENGTH - AFTER + 1))
+    step = GREAT * dice.choice([-1.0, 1.0]) * (np.arange(LENGTH) >= place)
+    values = OFFSET + ALL[kind](dice, LENGTH) + step
+    return (values * bad_nights(kind, number, True, OF_GREAT) if nights else values), place
 
 
 def levels(dice: np.random.Generator, shifted: bool) -> Array:

@@ -72,10 +72,14 @@ def decide(state: State, builder: Builder) -> Plan | Drifted | Ended:
 
 
 def _exact(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
+    if plan := exact.again(state, exact.alone(state)):
+        return plan
     left = exact.gaps(state)
     for gap in left:
         if choice := choose(state, builder, gap.mass, SureChannel(np.cumsum(gap.mass))):
             return _affordable(state, choice) or _ended_exactly(said, left, _spent(state))
+    if plan := exact.again(state, [at for gap in left for at in (gap.first, gap.last)]):
+        return plan
     return _ended_exactly(said, left, "")
 
 

@@ -4,14 +4,20 @@ The greatest difference is followed first, and what is left of the whole afterwa
 matters; so several steps, and one that went away again, are found as such.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import mode
 
 import numpy as np
 
+from harness.bisect import Key, Plan
 from harness.bisect.levels import Array
 from harness.bisect.state import State
+from harness.errors import HarnessError
 
+MOST_AGAIN = 5
+"""Boots of a build after which the number that none of them repeats is not exact."""
 MATTERS = 0.1
 """A difference of less than this share of the whole is not followed."""
 
@@ -33,7 +39,7 @@ class Gap:
 
 def gaps(state: State) -> list[Gap]:
     """Those whose difference matters, the greatest first."""
-    values = {one.index: one.values[0] for one in state.readings()}
+    values = {one.index: mode(one.values) for one in state.readings()}
     points = sorted(values)
     whole = abs(values[points[-1]] - values[points[0]])
     suspects = np.array(state.line.suspects(), dtype=float)
@@ -47,3 +53,32 @@ def gaps(state: State) -> list[Gap]:
         if mass.any():
             found.append(Gap(first, last, values[first], values[last], mass / mass.sum()))
     return sorted(found, key=lambda gap: -abs(gap.change))
+
+
+def alone(state: State) -> list[int]:
+    """The measured points whose number is neither of their neighbours': a step on both sides, or a boot that its
+    host spoiled."""
+    rows = [(one.index, mode(one.values)) for one in state.readings()]
+    return [
+        at
+        for (_, before), (at, value), (_, after) in zip(rows, rows[1:], rows[2:], strict=False)
+        if value not in (before, after)
+    ]
+
+
+def again(state: State, points: Iterable[int]) -> Plan | None:
+    """One boot more of each of these points of which no two gave the same number; None where there is none.
+
+    Raises `HarnessError` where even several boots of one did not.
+    """
+    wanted: dict[Key, int] = {}
+    for key in (Key(state.line.first_alike(at)) for at in points):
+        values = state.numbers(key)
+        if values and values.count(mode(values)) < 2:
+            wanted[key] = len(values) + 1
+            if len(values) >= MOST_AGAIN:
+                raise HarnessError(
+                    f"{state.measure.name} is called exact, but {len(values)} boots of one build all differ.",
+                    "Something in the guest or its host is left to chance: bisect it as a noisy number.",
+                )
+    return Plan("again", (), tuple(wanted.items())) if wanted else None

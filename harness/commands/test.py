@@ -1,15 +1,18 @@
 """Run in-guest tests of a cell by name and show each one's verdict and console."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Annotated
 
 from rich.console import Console
 
 from harness.cell import Cell
-from harness.commands._command import declare
+from harness.commands._command import declare, option
 from harness.commands._kernel_files import KernelFiles, lab_of
+from harness.commands._numbers import COUNT
 from harness.commands._options import (
     AsJson,
     CellName,
@@ -20,12 +23,13 @@ from harness.commands._options import (
     TestNames,
     VariantNames,
 )  # fmt: skip
+from harness.commands._parallel import runs
 from harness.commands._screen import screen
 from harness.events import subscribed
 from harness.expectations import is_expected
 from harness.keeping import Verdicts, Writer
 from harness.lab import Lab
-from harness.programs import Program
+from harness.programs import Program, Run
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.verdict import Outcome
@@ -39,6 +43,13 @@ class Arguments(KernelFiles):
     test: TestNames
     variant: VariantNames
     launch: LaunchModes
+    jobs: Annotated[
+        int,
+        option(
+            "--jobs", "-j", type=COUNT, default=1, metavar="N",
+            help="tests that run at once, as far as this host has cpus for their guests",
+        ),
+    ]  # fmt: skip
     runs: RunsFolder
     history: HistoryUrl
     forget: Forget
@@ -52,41 +63,46 @@ def command(arguments: Arguments) -> int:
     cells = lab.launched(lab.varied([lab.cell(arguments.cell)], arguments.variant), arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
-    out = screen()
-    worst = 0
     with subscribed(Progress()):
         asked = [(cell, program) for cell in cells for program in chosen(lab, cell, arguments.test)]
     run_name = evidence.run_name()
     verdicts, writer = Verdicts(lab, run_name), None if arguments.forget else Writer(arguments.history)
-    for cell, program in asked:
-        if writer:
-            writer.start()
-        with subscribed(Progress()):
-            result = lab.run(cell, program)
-        image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
-        verdict = result.verdict
-        for one in (result.first, result) if writer else ():
-            if writer and one:
-                good = is_expected(cell, program.name, accelerator, one.verdict.outcome)
-                writer.add(verdicts.of(image, one, good))
-        if arguments.json:
-            print(json.dumps(evidence.summary(result, image, accelerator)))
-        else:
-            for line in verdict.lines:
-                out.print(f"{line.at:9.3f}  {line.text}", markup=False)
+    worst = 0
+    with closing(runs(lab, asked, arguments.jobs)) as results:
+        for cell, program in asked:
+            if writer:
+                writer.start()
+            result = next(results)
+            image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
+            for one in (result.first, result) if writer else ():
+                if writer and one:
+                    good = is_expected(cell, program.name, accelerator, one.verdict.outcome)
+                    writer.add(verdicts.of(image, one, good))
             where = f"{lab.matrix.short(cell)}: " if len(cells) > 1 else ""
-            out.print(f"{where}{program.name}: {verdict.outcome}: {verdict.reason}", markup=False)
-            for note in result.notes:
-                out.print(f"  {note}", markup=False)
-        if verdict.outcome is not Outcome.PASSED:
-            worst = 1
-            again = reproduce.test_again(lab, cell, program.name, arguments.runs)
-            folder = evidence.write(result, image, accelerator, arguments.runs / run_name, again)
-            out.print(f"  evidence: {folder}", markup=False)
+            _tell(evidence.summary(result, image, accelerator) if arguments.json else None, result, where)
+            if result.verdict.outcome is not Outcome.PASSED:
+                worst = 1
+                again = reproduce.test_again(lab, cell, program.name, arguments.runs)
+                folder = evidence.write(result, image, accelerator, arguments.runs / run_name, again)
+                screen().print(f"  evidence: {folder}", markup=False)
     if writer and (failed := writer.finish()):
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"No verdict was kept: {failed}", markup=False)
         worst = 2 if arguments.history else worst  # who names a place wants them there
     return worst
+
+
+def _tell(summary: Mapping[str, object] | None, result: Run, where: str) -> None:
+    """The verdict for a program, if there is a summary, or else for a person."""
+    if summary is not None:
+        print(json.dumps(summary), flush=True)
+        return
+    out = screen()
+    for line in result.verdict.lines:
+        out.print(f"{line.at:9.3f}  {line.text}", markup=False)
+    verdict = f"{result.verdict.outcome}: {result.verdict.reason}"
+    out.print(f"{where}{result.program.name}: {verdict}", markup=False)
+    for note in result.notes:
+        out.print(f"  {note}", markup=False)
 
 
 def chosen(lab: Lab, cell: Cell, names: Sequence[str]) -> list[Program]:

@@ -6,12 +6,14 @@ an x86_64 host can unpack arm64 packages. The suite is Debian's bookworm on ever
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from harness import fetch_failures
 from harness.cache import Cache
 from harness.errors import BuildError, HostError
 from harness.events import publish
@@ -47,6 +49,13 @@ def fetch(packages: Sequence[str], arch: str, cache: Cache, backports: bool = Fa
     return Tree(data / "root", json.loads((data / "versions.json").read_text()))
 
 
+def _of_apt(words: str) -> str:
+    """The errors of apt among all that mmdebstrap says, or the end of that where apt says none."""
+    lines = [line for line in words.strip().splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E: ") and not re.match(r"E: (apt|mmdebstrap)", line)]
+    return "\n".join(errors[:6] or lines[-12:])
+
+
 def source_parts(packages: Sequence[str], arch: str) -> dict[str, object]:
     """What names a fetch in the cache."""
     return {"packages": sorted(packages), "arch": arch, "suite": SUITE, "mirror": mirror(), "layout": 1}
@@ -75,7 +84,6 @@ def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> 
         # The only mode that neither is root nor wants user namespaces; nothing is run in the tree anyway.
         "--mode=chrootless",
         "--format=directory",
-        "--quiet",
         # No status file is written where nothing is installed: the names of the kept .debs tell the versions.
         "--skip=cleanup/apt/cache",
         f"--architectures={ARCHITECTURES[arch]}",
@@ -89,13 +97,13 @@ def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> 
         *([f"{signed}/debian {SUITE}-backports main"] if backports else []),
     ]
     publish("packages.fetching", " ".join(packages), f"{SUITE} {ARCHITECTURES[arch]} from {mirror()}")
-    done = run_tied(command)
+    done = run_tied(command, os.environ | {"LC_ALL": "C.UTF-8"})
     if done.returncode != 0:
-        words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise BuildError(
-            f"Debian's packages {', '.join(packages)} ({ARCHITECTURES[arch]}) could not be fetched:\n{words}",
-            f"Check that {mirror()} can be reached, or name a mirror in OSV_HARNESS_DEBIAN_MIRROR.",
-        )
+        words = done.stdout + done.stderr
+        what = f"Debian's packages {', '.join(packages)} ({ARCHITECTURES[arch]})"
+        source = f"Debian's {SUITE} at {mirror()}"
+        cure = fetch_failures.cure(words, source, out.parents[2], "OSV_HARNESS_DEBIAN_MIRROR")
+        raise BuildError(f"{what} could not be fetched:\n{_of_apt(words)}", cure)
     debs = (deb.stem.split("_") for deb in (root / "var/cache/apt/archives").glob("*.deb"))
     versions = {name: unquote(version) for name, version, _ in debs}
     (out / "versions.json").write_text(json.dumps(versions, sort_keys=True, indent=1))

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import selectors
+import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,10 @@ SILENCE = 900.0
 """Seconds; one object takes a minute or two on a loaded host, an OSv that never fills its disk for ever."""
 
 DISK_FULL = os.strerror(errno.ENOSPC)
+
+NOT_FOUND = "Could not find any so file matching"
+"""What remains to be read where a module's makefile throws away that lddtree is missing. Source: OSv's
+scripts/manifest_from_host.sh, modules/openssl/Makefile."""
 
 # scripts/build announces a failed step of its own, and then exits with the status of having announced it; a Python
 # step of it that dies (the upload to a zfs disk) may leave no trace in the status at all.
@@ -48,7 +53,8 @@ def run_build(
     `lease` is a descriptor that all processes of the build inherit.
 
     Raises `BuildError` with the first error of the log, `BuildKilled` when `timeout` seconds were not enough or
-    nothing was said for `SILENCE` seconds, `HostError` where the disk is full: no commit is to blame for that.
+    nothing was said for `SILENCE` seconds, `HostError` where the disk is full or lddtree missing: no commit is to
+    blame for that.
     """
     deadline = time.monotonic() + timeout
     with log.open("wb") as file:
@@ -65,6 +71,12 @@ def run_build(
                     raise HostError(
                         f"The disk was full while {about} was built: {full.strip()}",
                         f"Free some space on the filesystem of {sources}, and build again.",
+                    )
+                if any(line.startswith(NOT_FOUND) for line in lines) and not shutil.which("lddtree"):
+                    raise HostError(
+                        f"{about} can't be built here: OSv's manifest_from_host.sh, which takes libraries of this "
+                        "host into an image, wants lddtree.",
+                        f"Install pax-utils. The whole log: {log}",
                     )
                 raise BuildError(f"Building {about} failed: {error}", f"The whole log: {log}", str(log))
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import fetch_failures
 from harness.cache import Cache
 from harness.errors import BuildError, HostError
 from harness.events import publish
@@ -110,5 +111,5 @@ def _install(arch: str, site: Path) -> None:
         words = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
         raise BuildError(
             f"The wheels that a lab of {arch} needs could not be fetched:\n{words}",
-            "Check that Python's package index can be reached from here by pip.",
+            fetch_failures.cure(words, "Python's package index", site, "PIP_INDEX_URL"),
         )

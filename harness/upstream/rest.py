@@ -20,6 +20,9 @@ PYTHON = "/usr/bin/python3"
 MODULES = {"httpserver-api": "httpserver-api.fg", "httpserver-monitoring-api": "httpserver-monitoring-api.fg"}
 """What serves the API, to the module as OSv's `image=` takes it; the second has the part of it that only tells."""
 
+WITH_OPENSSL = "httpserver-api"
+"""The one whose image has openssl, which OSv takes from the host. Source: its module.py."""
+
 FOLDERS = {"httpserver-api": "api", "httpserver-monitoring-api": "monitoring-api"}
 COMMANDS = {
     "httpserver-api": "/libhttpserver-api.so",

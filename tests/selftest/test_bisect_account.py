@@ -71,7 +71,7 @@ def test_an_account_tells_the_commits_that_were_tried(commits: Commits) -> None:
     tried = {row["commit"]: row for row in told["commits"]}
     culprit = tried[commits.commits[6]]
     assert culprit["probability"] == 1.0
-    assert culprit["builds"] == [{"layout": 0, "values": [107.0]}], "builds of checks are told as checks"
+    assert culprit["builds"] == [{"layout": 0, "values": [107.0] * 2}], "builds of checks are told as checks"
     assert culprit["subject"].startswith("number 6")
     assert told["range"] == [commits.good, commits.bad, 10]
     assert len(tried) < 10, "a commit that nothing speaks of is left out"

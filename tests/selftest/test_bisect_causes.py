@@ -1,10 +1,11 @@
 """A test that fails for more than one reason: the bad end's is followed, and no other is taken for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from simulated_commits import TEST, line
+from simulated_commits import EXACT, TEST, Commits, line, step
 
 from harness.bisect import REVERTED, Broken, Built, Effort, Failure, Key
 from harness.bisect.answer import Answer, Outcome, Warn
@@ -66,6 +67,16 @@ def test_what_another_failure_hides_is_a_set_that_says_so() -> None:
     assert {Warn.HIDDEN, Warn.OTHER} <= answer.warned
 
 
+@pytest.mark.parametrize(("culprit", "points"), [(297, [297]), (701, [701]), (500, range(300, 701))])
+def test_a_long_stretch_that_another_failure_hides_is_not_built_commit_by_commit(
+    culprit: int, points: Sequence[int]
+) -> None:
+    world = Failing(((OTHER, range(300, 700), 1.0), (SOUGHT, range(culprit, 1001), 1.0)))
+    answer = Session(line(1000), TEST, world, Memory(), Effort()).run()
+    assert answer.culprits[0].points == tuple(points)
+    assert answer.builds < 60
+
+
 @pytest.mark.parametrize("chance", [0.05, 0.3])
 def test_failures_of_another_cause_everywhere_say_nothing(chance: float) -> None:
     answer = bisected(Failing(((OTHER, range(101), chance), (SOUGHT, range(57, 101), 0.8))))
@@ -99,6 +110,23 @@ def test_a_culprit_whose_revert_changes_nothing_is_refuted() -> None:
 def test_a_failure_that_comes_and_goes_at_the_bad_end_is_told_from_one_that_is_everywhere() -> None:
     answer = bisected(Failing(((OTHER, range(101), 0.4), (SOUGHT, range(33, 101), 0.4))))
     assert (answer.cause, [one.points for one in answer.culprits]) == (SOUGHT, [(33,)])
+
+
+class Spoiled(Commits):
+    """Numbers without noise, but for a boot now and then that its host spoiled."""
+
+    def boot(self, key: Key) -> float | Broken:
+        value = super().boot(key)
+        assert not isinstance(value, Broken)
+        spoiled = key.index in range(1, 100) and np.random.default_rng([5, self.boots]).random() < 0.3
+        return value * 1.4 if spoiled else value
+
+
+def test_a_spoiled_boot_of_an_exact_number_misleads_nobody() -> None:
+    for culprit in (9, 34, 50, 77):
+        answer = Session(line(100), EXACT, Spoiled(step(100, (culprit, 102.0))), Memory(), Effort()).run()
+        assert [one.points for one in answer.culprits] == [(culprit,)]
+        assert answer.boots > answer.builds + 4, "none was spoiled"
 
 
 class Missing(Failing):

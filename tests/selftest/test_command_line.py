@@ -97,7 +97,7 @@ def test_help_fits_a_terminal_of_80_columns(
     [
         (["tset"], "Did you mean test"),
         (["app", "rnu", "nginx"], "Did you mean run?"),
-        (["test", "qemu-rofs", "--jsn"], "Did you mean --json?"),
+        (["test", "qemu-rofs", "--jsn"], "Did you mean --json"),
         (["history", "show", "--metrik", "x"], "Did you mean --metric?"),
         (["boot", "--cpu", "2", "qemu-rofs"], "--cpus"),
         (["perf"], "`osv-harness perf --help`"),

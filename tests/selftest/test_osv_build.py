@@ -16,7 +16,7 @@ from harness.errors import BuildError, HostError
 from harness.events import Event, subscribed
 from harness.kernels import osv_build, osv_host, osv_recipe
 from harness.kernels.osv import Osv
-from harness.kernels.osv_build import first_error
+from harness.kernels.osv_build import first_error, run_build
 from harness.kernels.osv_checkout import Checkout
 from harness.kernels.osv_recipe import Building, Modules
 
@@ -46,6 +46,20 @@ def test_the_first_compiler_error_is_found_among_make_noise() -> None:
     log = ["  LINK loader.elf", "ld.bfd: mmu.o: undefined reference to `f'", "make: *** [x] Error 1"]
     assert first_error(log) == "ld.bfd: mmu.o: undefined reference to `f'"
     assert first_error([]) == "it said nothing"
+
+
+def test_a_host_without_lddtree_is_told_to_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OSv's openssl module throws that away, and blames a library that it has no need of."""
+    (tmp_path / "script").write_text("echo 'Could not find any so file matching libssl.so.1.1'; exit 2\n")
+    words = [["/bin/sh", "script"]]
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HostError) as caught:
+        run_build("osv:qemu-rofs", words, tmp_path, os.environ, tmp_path / "log", 60, 0)
+    assert caught.value.cure.startswith("Install pax-utils.")
+    (tmp_path / "lddtree").touch(0o755)
+    with pytest.raises(BuildError, match="libssl"):
+        run_build("osv:qemu-rofs", words, tmp_path, os.environ, tmp_path / "log", 60, 0)
 
 
 def test_no_process_of_a_build_outlives_a_harness_that_was_killed(tmp_path: Path) -> None:

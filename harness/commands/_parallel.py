@@ -1,0 +1,65 @@
+"""Tests one after the other, or several at once in processes of their own, of which none outlives this one."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections.abc import Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from harness.cell import Cell
+from harness.errors import HostError
+from harness.events import subscribed
+from harness.kernels.prebuilt import Files
+from harness.lab import Lab
+from harness.programs import Program, Run
+from harness.report.progress import Progress
+
+PR_SET_PDEATHSIG = 1
+"""Source: prctl(2)."""
+
+_labs: list[Lab] = []
+"""Of a process of ours: its one lab."""
+
+
+def runs(lab: Lab, asked: Sequence[tuple[Cell, Program]], jobs: int) -> Generator[Run, None, None]:
+    """The run of each test, in their order, as it comes; up to `jobs` run at once, if the host has cpus for them.
+
+    Whoever takes no more of them closes it, which ends the tests that run. Raises what `Lab.run` raises.
+    """
+    if jobs == 1:
+        for cell, program in asked:
+            with subscribed(Progress()):
+                yield lab.run(cell, program)
+        return
+    # Not forked: the history's thread and what it holds stay here.
+    context = multiprocessing.get_context("spawn")
+    words = (os.getpid(), lab.osv_root, lab.files, lab.arch)
+    pool = ProcessPoolExecutor(jobs, context, _begin, words)
+    try:
+        yield from pool.map(_run, asked)
+    except BrokenProcessPool as error:
+        raise HostError(
+            "A process that ran tests was killed; those without a verdict did not end.",
+            "Look for `Out of memory` in this host's log, or run fewer at once: --jobs.",
+        ) from error
+    finally:
+        for child in multiprocessing.active_children():
+            child.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(parent: int, osv_root: Path | None, files: Files | None, arch: str | None) -> None:
+    """Die with the process that started this one, whatever kills it; what Ctrl-C ends is its to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before
+        os._exit(1)
+    _labs.append(Lab(osv_root, files=files, arch=arch))
+
+
+def _run(asked: tuple[Cell, Program]) -> Run:
+    with subscribed(Progress()):
+        return _labs[0].run(*asked)

@@ -72,7 +72,7 @@ def _part(kind: str, shifted: bool, start: int, end: int, nights: bool, folder: 
 @cache
 def _code() -> str:
     """What the outcomes depend on, in 12 hex digits."""
-    judges = [Path(one.__file__) for one in JUDGES]
+    judges = [Path(str(one.__file__)) for one in JUDGES]
     return hashlib.sha256(b"".join(one.read_bytes() for one in judges)).hexdigest()[:12]
 
 

@@ -12,8 +12,10 @@ from random import Random
 import numpy as np
 
 from benchmarks.judgement import series
-from harness import regress
 from harness.measure import Metric
+from harness.regress import calibrated, comparison, modes, noise, outliers, search
+from harness.regress import changes as changes_of_series
+from harness.regress import confirm as confirming
 from harness.regress.changes import changes, look
 from harness.regress.confirm import confirm
 from harness.regress.search import Search
@@ -22,12 +24,15 @@ METRIC = Metric("boot.seconds", "s")
 NEAR, STRADDLING = 2, 5
 """Points: how near the step a change point must be; with reruns, whose versions lie on both sides of it."""
 PART = 50
+"""Series that one process looks at in one go."""
+JUDGES = (calibrated, changes_of_series, comparison, confirming, modes, noise, outliers, search, series)
+"""The modules on which the outcomes depend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one series: the greatest surprise anywhere and near the step, what the default raised, the reruns; whether
-    a great step in a series of its own was found; how many nights were told."""
+    """Of one series: the greatest surprise anywhere and near the step, what the default raised, the reruns; if a
+    great step in a series of its own was found; how many nights were told."""
 
     greatest: float
     near: float
@@ -67,8 +72,8 @@ def _part(kind: str, shifted: bool, start: int, end: int, nights: bool, folder: 
 @cache
 def _code() -> str:
     """What the outcomes depend on, in 12 hex digits."""
-    files = [*sorted(Path(regress.__file__).parent.glob("*.py")), Path(__file__), Path(series.__file__)]
-    return hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()[:12]
+    judges = [Path(one.__file__) for one in JUDGES]
+    return hashlib.sha256(b"".join(one.read_bytes() for one in judges)).hexdigest()[:12]
 
 
 def outcome(kind: str, shifted: bool, number: int, nights: bool = False) -> Outcome:

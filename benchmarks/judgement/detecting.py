@@ -16,7 +16,7 @@ from harness.measure import Metric
 from harness.regress import calibrated, comparison, modes, noise, outliers, search
 from harness.regress import changes as changes_of_series
 from harness.regress import confirm as confirming
-from harness.regress.changes import changes, look
+from harness.regress.changes import LEVEL, Change, changes, look
 from harness.regress.confirm import confirm
 from harness.regress.search import Search
 
@@ -72,7 +72,7 @@ def _part(kind: str, shifted: bool, start: int, end: int, nights: bool, folder: 
 @cache
 def _code() -> str:
     """What the outcomes depend on, in 12 hex digits."""
-    judges = [Path(one.__file__) for one in JUDGES]
+    judges = [Path(str(one.__file__)) for one in JUDGES]
     return hashlib.sha256(b"".join(one.read_bytes() for one in judges)).hexdigest()[:12]
 
 
@@ -87,7 +87,7 @@ def outcome(kind: str, shifted: bool, number: int, nights: bool = False) -> Outc
     every = Search(values).rest(-1e9, NEAR)
     near = [one.surprise for one in every if abs(one.index - series.BEGINS) <= NEAR]
     seen = look(values)
-    listed, raised = seen.steps, changes(values)
+    listed, raised = seen.steps, [one for one in seen.steps if _is_raised(one)]
     pairs, confirmed, of_the_step = 0, False, False
     for at, suspect in enumerate(listed):
         before, after = suspect.earliest - 1, suspect.latest
@@ -119,16 +119,20 @@ def outcome(kind: str, shifted: bool, number: int, nights: bool = False) -> Outc
         pairs,
         confirmed,
         of_the_step,
-        shifted and _great_found(kind, number, nights),
+        shifted and nights and _great_found(kind, number),
         len(seen.outliers),
     )
 
 
-def _great_found(kind: str, number: int, nights: bool) -> bool:
-    """Whether a 12% step is found once, in its place, nothing beside it, with an interval that excludes 0."""
-    values, place = series.great(kind, number, nights)
-    found = changes(values)
-    return [abs(one.index - place) <= NEAR and one.interval[0] * one.interval[1] > 0 for one in found] == [True]
+def _is_raised(one: Change) -> bool:
+    """Whether `changes` has it: what the search gave back may be suspected again."""
+    return one.probability <= LEVEL and one.interval[0] * one.interval[1] > 0
+
+
+def _great_found(kind: str, number: int) -> bool:
+    """Whether a 12% step among bad nights is found once, in its place, nothing beside it, surely not of size 0."""
+    values, place = series.great(kind, number, nights=True)
+    return [abs(one.index - place) <= NEAR and _is_raised(one) for one in changes(values)] == [True]
 
 
 def _tasks(count: int) -> Iterator[tuple[str, bool, int, int]]:

@@ -80,12 +80,9 @@ def since(samples: Iterable[Sample], name: str = "", graph: Graph = NO_GRAPH, br
     """
     every = series_of(samples, graph, branch)
     if name and not any(_is(name, version) for series in every for version in series.versions):
-        known = sorted(
-            {one.described for series in every for one in series.versions if RELEASE.fullmatch(one.described)}
-        )
-        such = (
-            f"It has {', '.join(known[-5:])}." if known else "Name one as `git describe` does, or by its commit."
-        )
+        described = {one.described for series in every for one in series.versions}
+        known = ", ".join(sorted(one for one in described if RELEASE.fullmatch(one))[-5:])
+        such = f"It has {known}." if known else "Name one as `git describe` does, or by its commit."
         raise HarnessError(f"The history has no version {name!r}.", such)
     moments = _moments(every, name) if name else {}
     found = []
@@ -189,7 +186,7 @@ def _may_have_crept(values: Array) -> bool:
 
 def _of_one_night(values: Array) -> float:
     """The deviation of one night's noise, by the differences of neighbours, which no slope bends."""
-    return float(np.median(np.abs(np.diff(values)))) / (0.6745 * np.sqrt(2))
+    return float(np.median(np.abs(np.diff(values)))) / (0.6745 * 2**0.5)
 
 
 def _columns(count: int, steps: Sequence[int]) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.judgement import series
 from harness.measure import Metric
-from harness.regress import calibrated, comparison, modes, noise, outliers, search
+from harness.regress import calibrated, comparison, modes, noise, outliers, search, signs
 from harness.regress import changes as changes_of_series
 from harness.regress import confirm as confirming
 from harness.regress.changes import LEVEL, Change, changes, look
@@ -25,7 +25,7 @@ NEAR, STRADDLING = 2, 5
 """Points: how near the step a change point must be; with reruns, whose versions lie on both sides of it."""
 PART = 50
 """Series that one process looks at in one go."""
-JUDGES = (calibrated, changes_of_series, comparison, confirming, modes, noise, outliers, search, series)
+JUDGES = (calibrated, changes_of_series, comparison, confirming, modes, noise, outliers, search, series, signs)
 """The modules on which the outcomes depend."""
 
 

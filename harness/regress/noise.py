@@ -80,20 +80,19 @@ def evidence(
     freedom = (len(series) - 1 - len(known) - len(missing)) / 2
     # flat priors are taken to be about as wide as one measurement tells, as in BIC
     common = gammaln(freedom) - freedom * np.log(np.pi) - np.log(np.sqrt(32) * np.pi)
-    quiet, stepped = [], []
+    columns, quiet, stepped = _columns(len(series), known, missing), [], []
     for noise in whitenings(len(series), places):
         weighed, squares, constant = noise.both @ series, noise.squares, noise.constant
         along = _from_each(weighed, places)
         size = float(series @ weighed)
         if known or missing:
-            columns = _columns(noise, known, missing)
-            basis, scales = np.linalg.qr(columns)
-            shares = basis.T @ noise.whiten
-            explained = shares @ series
-            steps = _from_each(shares, places)
+            others = noise.both @ columns
+            root = cholesky(columns.T @ others, lower=True)
+            explained = solve_triangular(root, others.T @ series, lower=True)
+            steps = solve_triangular(root, _from_each(others.T, places), lower=True)
             along, squares = along - explained @ steps, squares - (steps**2).sum(axis=0)
             size -= float(explained @ explained)
-            constant -= float(np.log(np.abs(np.diag(scales))).sum())
+            constant -= float(np.log(np.diag(root)).sum())
         size, squares = max(size, 0.0) + 1e-12, np.maximum(squares, 1e-12)
         explained = along**2
         quiet.append(common + constant - freedom * np.log(size))
@@ -112,10 +111,12 @@ def _averaged(explained: Array, squares: Array, size: float, freedom: float) -> 
     return np.asarray(most + np.log(np.exp(logs - most).sum(axis=0)))
 
 
-def _columns(noise: Whitening, steps: tuple[int, ...], missing: tuple[int, ...]) -> Array:
+def _columns(length: int, steps: tuple[int, ...], missing: tuple[int, ...]) -> Array:
     """What is fitted beside the mean: a column for each step, and one for each missing point alone."""
-    begun = [noise.whiten[:, place:].sum(axis=1) for place in steps]
-    return np.column_stack([*begun, noise.whiten[:, list(missing)]])
+    times = np.arange(length)
+    return np.column_stack(
+        [np.empty((length, 0)), *(times >= step for step in steps), *(times == point for point in missing)]
+    )
 
 
 def _from_each(rows: Array, places: tuple[int, int]) -> Array:
@@ -128,16 +129,17 @@ def sizes(
 ) -> tuple[Array, Array]:
     """Each of these steps' size and its standard error, by least squares in the likeliest kinds of noise."""
     logs, means, errors = [], [], []
-    freedom = max(1, len(series) - 1 - len(steps) - len(missing))
+    columns = _columns(len(series), steps, missing)
+    freedom = max(1, len(series) - 1 - columns.shape[1])
     for noise in whitenings(len(series), places):
-        basis, scales = np.linalg.qr(_columns(noise, steps, missing))
-        white = noise.whiten @ series
-        along = basis.T @ white
-        left = max(float(white @ white - along @ along), 0.0) + 1e-12
-        inverse = np.linalg.inv(scales)
-        means.append((inverse @ along)[: len(steps)])
-        errors.append(np.sqrt((inverse**2).sum(axis=1) * left / freedom)[: len(steps)])
-        logs.append(noise.constant - np.log(np.abs(np.diag(scales))).sum() - freedom / 2 * np.log(left))
+        weighed = noise.both @ np.column_stack([series, columns])
+        inverse = np.linalg.inv(columns.T @ weighed[:, 1:])
+        along = columns.T @ weighed[:, 0]
+        mean = inverse @ along
+        left = max(float(series @ weighed[:, 0] - along @ mean), 0.0) + 1e-12
+        means.append(mean[: len(steps)])
+        errors.append(np.sqrt(np.diag(inverse) * left / freedom)[: len(steps)])
+        logs.append(noise.constant + np.linalg.slogdet(inverse)[1] / 2 - freedom / 2 * np.log(left))
     weights = np.exp(np.array(logs) - max(logs))
     weights /= weights.sum()
     mean = weights @ np.array(means)

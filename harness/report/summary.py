@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report.page.news import by_cause, unexpected
-from harness.report.page.outcomes import BAD, EXPECTED, GOOD, Test, by_test, counts
+from harness.report.page.outcomes import BAD, EXPECTED, GOOD, STALE, Test, by_test, counts
 from harness.report.page.timeline import Timeline
 from harness.report.page.told import Told
 
 MOST_ROWS = 30
-STYLES = {BAD: "bold red", GOOD: "green", EXPECTED: "yellow"}
+STYLES = {BAD: "bold red", GOOD: "green", EXPECTED: "yellow", STALE: "bold yellow"}
 
 
 def show(told: Told, out: Console) -> None:

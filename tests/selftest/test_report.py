@@ -263,7 +263,7 @@ def test_the_grid_shows_what_was_not_run_and_why() -> None:
 
 
 def test_verdicts_are_counted_as_a_person_takes_them() -> None:
-    """An expected failure is no alarm; a pass that was to fail is one."""
+    """An expected failure is no alarm; a pass that was to fail has a class of its own."""
     one = history().judged[0]
     judged = [
         replace(one, test="a", outcome="failed", expected=True),
@@ -273,7 +273,7 @@ def test_verdicts_are_counted_as_a_person_takes_them() -> None:
     ]
     found = {count.words: (count.standing, count.symbol) for count in counts(by_test(Told(judged=judged)))}
     assert found == {
-        "passed unexpectedly": ("bad", "✓"), "new kind": ("bad", "?"), "skipped": ("good", "↷"),
+        "passed unexpectedly": ("stale", "✓"), "new kind": ("bad", "?"), "skipped": ("good", "↷"),
         "failed as expected": ("expected", "✗"),
     }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Write a report of the history: one HTML page, Markdown for a pull request, text, or OpenMetrics."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,19 +34,19 @@ from harness.report.summary import show
 PAGE = Path("report.html")
 
 
-def _text(told: Told) -> str:
+def _text(told: Told, commits: Commits) -> str:
     """The summary, in colour where it will be read on a terminal."""
     out = StringIO()
     terminal = sys.stdout.isatty()
-    width = None if terminal else PIPED_WIDTH
-    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width))
+    width = None if terminal or os.environ.get("COLUMNS") else PIPED_WIDTH
+    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width), commits)
     return out.getvalue()
 
 
 FORMATS: dict[str, Callable[[Told, Commits], str]] = {
     "html": lambda told, commits: page(told, commits=commits),
     "markdown": lambda told, commits: markdown(told),
-    "text": lambda told, commits: _text(told),
+    "text": _text,
     "openmetrics": lambda told, commits: openmetrics(told),
 }
 

@@ -76,14 +76,18 @@ class Planted:
             if outcome:
                 yield Judged(
                     "unit", cell, test, outcome, expected, reason, 0.5, about, where, f"night-{night}",
-                    BEGAN + night * DAY + 60 + number, f"{night}{cell}{test}",
+                    BEGAN + night * DAY + 60 + number, _id("j", night, cell, test),
                 )  # fmt: skip
 
     def _samples(self, night: int, cell: str, dice: Random) -> Iterator[Sample]:
         about, where, at = self._version(night, cell), self._where(night, cell), BEGAN + night * DAY
         size = round(9e6 * self.sizes(night, cell))
-        yield Sample(LARGE, size, cell, "", about, where, f"night-{night}", at, 0.0, f"s{night}{cell}")
+        yield Sample(LARGE, size, cell, "", about, where, f"night-{night}", at, 0.0, _id("s", night, cell))
         for number in range(3):
             rate = 18_000 * dice.gauss(1, 0.02)
-            identity = f"r{number}{night}{cell}"
+            identity = _id("r", number, night, cell)
             yield Sample(RATE, rate, cell, "nginx", about, where, f"night-{night}", at + number, 0.0, identity)
+
+
+def _id(*parts: object) -> str:
+    return sha256(repr(parts).encode()).hexdigest()[:32]

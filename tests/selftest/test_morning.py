@@ -2,17 +2,26 @@
 
 import re
 import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from random import Random
 
 import pytest
-from planted_nights import BEGAN, CELLS, DAY, HERE, PASS, Planted, version
+from planted_nights import BEGAN, CELLS, DAY, PASS, Planted, version
+from rich.console import Console
 
+from harness.cli import main
+from harness.history.records import Judged
+from harness.history.store import History
+from harness.report.markdown import markdown
 from harness.report.morning.commits import Commits
 from harness.report.morning.morning import Morning, morning
 from harness.report.page import page
 from harness.report.page.browser import Browser, found
 from harness.report.page.told import Told
+from harness.report.summary import show
 
 ROFS, ZFS, RAMFS, EXT, LINUX = CELLS
 LAST = 39
@@ -190,9 +199,7 @@ def test_suspects_are_named_and_their_words_are_text(tmp_path: Path) -> None:
     assert "1 suspect" in facts
 
 
-def _at(one, known):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
+def _at(one: Judged, known: Mapping[str, str]) -> Judged:
     return replace(one, version=replace(one.version, commit=known[one.version.commit]))
 
 
@@ -205,15 +212,12 @@ def test_a_checkouts_words_are_not_asked_with_anothers_options(tmp_path: Path) -
 
 def test_somebodys_own_run_is_no_night(told: Told) -> None:
     """A run of one cell in the day after does not make all others missing."""
-    from dataclasses import replace
-
     own = [
         replace(one, taken=BEGAN + LAST * DAY + DAY / 2, id=f"{one.id}own", run="mine")
         for one in told.judged if one.cell == ROFS and one.run == f"night-{LAST}"
     ]  # fmt: skip
     found_ = morning(Told([], [*told.judged, *own]).safe)
     assert [one.cell for one in found_.missing] == [RAMFS]
-    assert HERE.host == "runner-1"
 
 
 @pytest.mark.skipif(found() is None, reason="Debian's package chromium is not installed")
@@ -233,3 +237,68 @@ def test_a_browser_shows_the_facts_first(told: Told, tmp_path: Path, width: int,
         for link in links:
             assert browser.evaluate(f"!!document.querySelector({link!r})")
         assert "tst-a.so crashed on 2 cells" in browser.evaluate("document.querySelector('[data-new]').innerText")
+
+
+def test_a_terminal_of_80_columns_gets_a_line_a_fact_newest_last(told: Told) -> None:
+    """No line is wider, the conclusion ends it; a cell without a result shows no older one."""
+    out = StringIO()
+    show(told, Console(file=out, width=80, highlight=False))
+    lines = out.getvalue().rstrip().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[-2].startswith("1 new failure: night of")
+    assert [line for line in lines if line.startswith(RAMFS)] == [f"{RAMFS}  ⚠ no result last night"]
+    wanted = ("tst-c.so", "tst-b.so", "✗ tst-a.so")
+    places = [next(n for n, line in enumerate(lines) if word in line) for word in wanted]
+    assert places == sorted(places)
+
+
+def test_a_tests_history_is_told_by_cell_and_failure(
+    told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`osv-harness history test` says flaky where it is, newest failure last, in 80 columns."""
+    where = str(tmp_path / "h.sqlite")
+    with History(where) as history:
+        history.add([one for one in told.judged if one.test == "tst-b.so"])
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["history", "test", "tst-b", "--history", where]) == 0
+    lines = capsys.readouterr().out.rstrip().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("flaky" in line for line in lines) == 2
+    failures = [line[:10] for line in lines if line.startswith("2026-")]
+    assert failures == sorted(failures)
+    assert failures
+
+
+@pytest.mark.parametrize(
+    ("event", "heading"),
+    [
+        ("nothing", "nothing broke, nothing changed beyond noise"), ("broken", "1 test broke"),
+        ("flaky", "nothing broke"), ("step", "`size.kernel` +0.9%"), ("silent", "1 cell without a result"),
+    ],
+)  # fmt: skip
+def test_a_pull_requests_conclusion_stands_first(event: str, heading: str) -> None:
+    """For each of: nothing, a broken test, a flaky one, an exact step of 0.9%, a cell without a result."""
+    def happens(night: int, cell: str, test: str, _: Random) -> tuple[str, bool, str] | None:
+        bad = (event == "broken" and night == 19) or (event == "flaky" and night % 3 == 1)
+        return ("failed", False, "x") if bad and cell == ROFS and test == "tst-a.so" else None
+
+    told = Planted(
+        20, happens, frozenset({(19, ZFS)} if event == "silent" else ()),
+        lambda night, cell: 1.009 if event == "step" and night == 19 and cell.startswith("osv") else 1.0,
+    ).told()  # fmt: skip
+    text = markdown(told)
+    newer, base = version(ROFS, 19).described, version(ROFS, 18).described
+    assert text.startswith(f"### OSv `{newer}` against base `{base}`: ")
+    assert heading in text.splitlines()[0]
+    assert ("| ≈ flaky | `tst-a.so`" in text) == (event == "flaky")
+    assert "Nothing was compared" not in text
+
+
+def test_nothing_compared_is_told_as_that() -> None:
+    """One version alone, or two with nothing in common: never that nothing changed."""
+    alone = markdown(Planted(1).told())
+    apart = Planted(2).told()
+    half = [one for one in apart.judged if (one.cell == ROFS) == (one.run == "night-0")]
+    for text in (alone, markdown(Told([], half))):
+        assert "othing was compared" in text.splitlines()[0]
+        assert "beyond noise" not in text

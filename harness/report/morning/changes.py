@@ -90,12 +90,12 @@ def changes_of(
     stand = _standing(findings)
     wholes = [one for one in stand if not one.metric.is_part and abs(one.change) >= FLOOR]
     parts = [one for one in stand if one.metric.is_part and abs(one.change) >= PARTS_FLOOR]
-    moved = _folded(wholes, measured)
+    moved = folded(wholes, measured)
     by_commit: dict[tuple[str, str], list[Moved]] = defaultdict(list)
     for one in moved:
         by_commit[_kernel(one.cells[0]), one.after.commit].append(one)
     nested: dict[tuple[str, str], list[Moved]] = defaultdict(list)
-    for one in _folded(parts, measured):
+    for one in folded(parts, measured):
         nested[_kernel(one.cells[0]), one.after.commit].append(one)
     answers = _answers(documents, now)
     versions = {one.after.commit: (one.before, one.after) for one in findings}
@@ -130,7 +130,7 @@ def _is_still(one: Finding, level: float) -> bool:
     return step != 0 and (level - one.old_level) / step > UNDONE
 
 
-def _folded(findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int]) -> list[Moved]:
+def folded(findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int]) -> list[Moved]:
     """The findings of one metric, way and moment as one."""
     alike: dict[tuple[str, str, str, bool], list[Finding]] = defaultdict(list)
     for one in findings:

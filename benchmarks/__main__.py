@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import bisecting, equals, image, judgement, load, short
+from benchmarks import bisecting, equals, image, judgement, load, nights, short
 from harness.lab import Lab
 
 
@@ -12,7 +12,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "name",
-        choices=["image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals", "bisecting"],
+        choices=[
+            "image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals", "bisecting", "nights"
+        ],
     )
     parser.add_argument("--cell", default="qemu-rofs")
     parser.add_argument("--rounds", type=int, default=11)
@@ -28,11 +30,18 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="judgement, bisecting: processes at a time")
     parser.add_argument(
+        "--nights", type=int, nargs="*", default=[30, 90, 365], help="nights: how many a history is of"
+    )
+    parser.add_argument("--history", default="", help="nights: the URL of an empty database (default: files)")
+    parser.add_argument(
         "--count", type=int, default=judgement.RUNS, help="judgement: series of each kind, and comparisons"
     )
     arguments = parser.parse_args()
     if arguments.name == "bisecting":
         bisecting.bisecting(arguments.jobs)
+        return
+    if arguments.name == "nights":
+        nights.nights(arguments.nights, arguments.history)
         return
     if arguments.name == "judgement":
         judgement.judgement(arguments.folder, arguments.jobs, arguments.count)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,17 @@ class Event:
 
 
 Subscriber = Callable[[Event], None]
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A subscriber that does something of its own, which ends with the block that it hears."""
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
 _subscribers: list[Subscriber] = []
 
 
@@ -39,3 +51,5 @@ def subscribed(subscriber: Subscriber) -> Iterator[None]:
         yield
     finally:
         _subscribers.remove(subscriber)
+        if isinstance(subscriber, Closing):
+            subscriber.close()

@@ -19,6 +19,7 @@ _PRINTK = re.compile(r"^.*?(?:<\d>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
 """printk's time and caller, and what a program printed before it in the same line."""
 _PLACE = re.compile(r" \(((?:[\w -]{1,40}, |[\w -]{1,40} at address \w+, |a call of address \w+ )?"
                     r"(?:in|reached from) .*)\)$")  # fmt: skip
+REACHED = "reached from "
 _ASSERTION = re.compile(
     r"Assertion failed: (?P<what>.+) \((?P<file>[^\s:()%?]+): (?P<function>[^%?]+?): (?:\d+|N)\)"
 )
@@ -84,19 +85,19 @@ def title(reason: str) -> str:
     many it was.
     """
     text = _SUFFIX.sub("", _CUT.sub("", reason[:MOST_READ]))
-    text, place = _split(text)
+    text, place, exact = _split(text)
     text = _PRINTK.sub("", _named(text), count=1).strip()
     if (found := _ASSERTION.search(text)) and not _DIRECTIVE.fullmatch(found["what"]):
         # the source's own words, whose numbers are the same in every run
         where = f"in {found['function'].strip()} ({found['file']})"
         return _short(f"Assertion failed: {found['what'].strip()} {where}")
     if _UNREAD.search(text):
-        kind = _DIRECTIVE.sub("", text).partition(":")[0].strip()
-        return _short(f"{kind or 'abort'} ({place})") if place else ""
+        text = _DIRECTIVE.sub("", text).partition(":")[0].strip() or "abort"
+        return f"{_short(text)} ({exact})" if place else ""
     text = _plain(text)
-    if not place:
-        return "" if _NAMELESS.fullmatch(text) else _short(text)
-    return _short(text) + f" ({place[:LONGEST]})"
+    if _NAMELESS.fullmatch(text):
+        return f"{text} ({exact})" if place else ""
+    return _short(text) + (f" ({place[:LONGEST]})" if place else "")
 
 
 def identity(outcome: str, reason: str) -> str:
@@ -105,10 +106,15 @@ def identity(outcome: str, reason: str) -> str:
     return f"{outcome}: {named}" if named else outcome
 
 
-def _split(text: str) -> tuple[str, str]:
-    """The words, and the place where it happened without its line, if it is told."""
+def _split(text: str) -> tuple[str, str, str]:
+    """The words, and the place where it happened, if it is told: without its line, and as exactly as words that
+    name no cause need it. Of an assertion or an abort() whose words are not known, its line says which it is."""
     found = _PLACE.search(text)
-    return (text[: found.start()], _plain(found[1])) if found else (text, "")
+    if not found:
+        return text, "", ""
+    place = _plain(found[1])
+    exact = found[1] if found[1].startswith(REACHED) else place
+    return text[: found.start()], place, exact[:LONGEST]
 
 
 def _named(text: str) -> str:

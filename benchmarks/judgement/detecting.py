@@ -12,9 +12,11 @@ from random import Random
 import numpy as np
 
 from benchmarks.judgement import series
-from harness import regress
 from harness.measure import Metric
-from harness.regress.changes import changes, look
+from harness.regress import calibrated, comparison, modes, noise, outliers, search
+from harness.regress import changes as changes_of_series
+from harness.regress import confirm as confirming
+from harness.regress.changes import LEVEL, Change, changes, look
 from harness.regress.confirm import confirm
 from harness.regress.search import Search
 
@@ -22,12 +24,15 @@ METRIC = Metric("boot.seconds", "s")
 NEAR, STRADDLING = 2, 5
 """Points: how near the step a change point must be; with reruns, whose versions lie on both sides of it."""
 PART = 50
+"""Series that one process looks at in one go."""
+JUDGES = (calibrated, changes_of_series, comparison, confirming, modes, noise, outliers, search, series)
+"""The modules on which the outcomes depend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one series: the greatest surprise anywhere and near the step, what the default raised, the reruns; whether
-    a great step in a series of its own was found; how many nights were told."""
+    """Of one series: the greatest surprise anywhere and near the step, what the default raised, the reruns; if a
+    great step in a series of its own was found; how many nights were told."""
 
     greatest: float
     near: float
@@ -67,8 +72,8 @@ def _part(kind: str, shifted: bool, start: int, end: int, nights: bool, folder: 
 @cache
 def _code() -> str:
     """What the outcomes depend on, in 12 hex digits."""
-    files = [*sorted(Path(regress.__file__).parent.glob("*.py")), Path(__file__), Path(series.__file__)]
-    return hashlib.sha256(b"".join(one.read_bytes() for one in files)).hexdigest()[:12]
+    judges = [Path(str(one.__file__)) for one in JUDGES]
+    return hashlib.sha256(b"".join(one.read_bytes() for one in judges)).hexdigest()[:12]
 
 
 def outcome(kind: str, shifted: bool, number: int, nights: bool = False) -> Outcome:
@@ -82,7 +87,7 @@ def outcome(kind: str, shifted: bool, number: int, nights: bool = False) -> Outc
     every = Search(values).rest(-1e9, NEAR)
     near = [one.surprise for one in every if abs(one.index - series.BEGINS) <= NEAR]
     seen = look(values)
-    listed, raised = seen.steps, changes(values)
+    listed, raised = seen.steps, [one for one in seen.steps if _is_raised(one)]
     pairs, confirmed, of_the_step = 0, False, False
     for at, suspect in enumerate(listed):
         before, after = suspect.earliest - 1, suspect.latest
@@ -114,16 +119,20 @@ def outcome(kind: str, shifted: bool, number: int, nights: bool = False) -> Outc
         pairs,
         confirmed,
         of_the_step,
-        shifted and _great_found(kind, number, nights),
+        shifted and nights and _great_found(kind, number),
         len(seen.outliers),
     )
 
 
-def _great_found(kind: str, number: int, nights: bool) -> bool:
-    """Whether a 12% step is found once, in its place, nothing beside it, with an interval that excludes 0."""
-    values, place = series.great(kind, number, nights)
-    found = changes(values)
-    return [abs(one.index - place) <= NEAR and one.interval[0] * one.interval[1] > 0 for one in found] == [True]
+def _is_raised(one: Change) -> bool:
+    """Whether `changes` has it: what the search gave back may be suspected again."""
+    return one.probability <= LEVEL and one.interval[0] * one.interval[1] > 0
+
+
+def _great_found(kind: str, number: int) -> bool:
+    """Whether a 12% step among bad nights is found once, in its place, nothing beside it, surely not of size 0."""
+    values, place = series.great(kind, number, nights=True)
+    return [abs(one.index - place) <= NEAR and _is_raised(one) for one in changes(values)] == [True]
 
 
 def _tasks(count: int) -> Iterator[tuple[str, bool, int, int]]:

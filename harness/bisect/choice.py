@@ -23,6 +23,9 @@ WORTH = 0.1
 """See `_deserved`."""
 FEWEST_MORE = 0.3
 """More boots of a build are at least this share of those that it has had."""
+BETWEEN, GIVEN_UP = 0.2, 24
+"""The chance that a commit between broken ones builds, divided by how many these are; and after how many without
+one that builds no further is tried."""
 WORTHY = 1e-3
 """The probability from which a stretch between two builds is looked at by itself."""
 
@@ -153,29 +156,50 @@ def _best_cut(after: Array, chance: Array, chosen: Sequence[int]) -> int | None:
 def buildable(state: State) -> Array:
     """For each point how likely its commit builds; 0 where it is built, known as broken, or another's equal.
 
-    Commits that don't build come in stretches: beside one, as long a stretch again is likely broken too.
+    Commits that don't build come in stretches: beside one, as long a stretch again is likely broken too, and what
+    lies between two is so the likelier the more of them there are.
     """
     count = state.line.last + 1
     places = np.arange(count)
+    good, stretches = _stretches(state)
+    chance = np.ones(count)
+    for stretch in stretches:
+        first, last = stretch[0], stretch[-1]
+        left = int(good[good < first].max(initial=-1))
+        right = int(good[good > last].min(initial=count))
+        for place in stretch:
+            near = np.exp(-np.abs(places - place) / (1.0 + last - first))
+            chance = np.where((places > left) & (places < right), np.minimum(chance, 1 - 0.9 * near), chance)
+        between = (places > first) & (places < last)
+        chance[between] = np.minimum(chance[between], BETWEEN / len(stretch))
+        chance[stretch] = 0.0
+    chance[good] = 0.0
+    chance[_given_up(state)] = 0.0
+    if state.line.binaries:
+        named: dict[str, int] = {}
+        for place, name in enumerate(state.line.binaries):
+            if named.setdefault(name, place) != place:
+                chance[place] = 0.0
+    return chance
+
+
+def _stretches(state: State) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """The points that were measured, and the broken ones in groups, as those cut them."""
     good = np.array(
         sorted({key.index for key in state.builds if key.layout == 0 and state.usable(key)}), dtype=int
     )
     bad = np.array(sorted({key.index for key in state.broken if key.layout == 0}), dtype=int)
-    chance = np.ones(count)
-    for place in bad:
-        left = int(good[good < place].max(initial=-1))
-        right = int(good[good > place].min(initial=count))
-        stretch = bad[(bad > left) & (bad < right)]
-        reach = 1 + float(stretch[-1] - stretch[0])
-        near = np.where((places > left) & (places < right), np.exp(-np.abs(places - place) / reach), 0.0)
-        chance = np.minimum(chance, 1 - 0.9 * near)
-    chance[[*good, *bad]] = 0.0
-    if state.line.binaries:
-        first: dict[str, int] = {}
-        for place, name in enumerate(state.line.binaries):
-            if first.setdefault(name, place) != place:
-                chance[place] = 0.0
-    return chance
+    groups = np.split(bad, np.flatnonzero(np.diff(np.searchsorted(good, bad))) + 1)
+    return good, [group for group in groups if len(group)]
+
+
+def _given_up(state: State) -> NDArray[np.bool_]:
+    """For each point whether it lies among so many broken ones that it is held to be broken too."""
+    inside = np.zeros(state.line.last + 1, dtype=bool)
+    for stretch in _stretches(state)[1]:
+        if len(stretch) >= GIVEN_UP:
+            inside[stretch[0] : stretch[-1] + 1] = True
+    return inside
 
 
 def separable(state: State) -> NDArray[np.bool_]:
@@ -183,6 +207,7 @@ def separable(state: State) -> NDArray[np.bool_]:
     inside = np.ones(state.line.last + 1, dtype=bool)
     broken = [key.index for key in state.broken if key.layout == 0]
     inside[broken] = False
+    inside &= ~_given_up(state)
     if state.line.binaries:
         inside &= ~np.isin(np.array(state.line.binaries), [state.line.binaries[index] for index in broken])
     return inside

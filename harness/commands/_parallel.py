@@ -36,7 +36,7 @@ def runs(lab: Lab, asked: Sequence[tuple[Cell, Program]], jobs: int) -> Generato
         return
     # Not forked: the history's thread and what it holds stay here.
     context = multiprocessing.get_context("spawn")
-    words = (os.getpid(), lab.osv_root, lab.files, lab.arch)
+    words = (os.getpid(), Progress.began, lab.osv_root, lab.files, lab.arch)
     pool = ProcessPoolExecutor(jobs, context, _begin, words)
     try:
         yield from pool.map(_run, asked)
@@ -51,12 +51,13 @@ def runs(lab: Lab, asked: Sequence[tuple[Cell, Program]], jobs: int) -> Generato
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(parent: int, osv_root: Path | None, files: Files | None, arch: str | None) -> None:
+def _begin(parent: int, began: float, osv_root: Path | None, files: Files | None, arch: str | None) -> None:
     """Die with the process that started this one, whatever kills it; what Ctrl-C ends is its to say."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was killed before
         os._exit(1)
+    Progress.began = began
     _labs.append(Lab(osv_root, files=files, arch=arch))
 
 

@@ -20,17 +20,17 @@ from harness.bisect.records import Booted, Failed, Finished, Opened, Record, to_
 from harness.bisect.replay import replayed
 from harness.commands import _completion as complete
 from harness.commands._command import argument, declare, option
+from harness.commands._commit_tests import check_test
 from harness.commands._farm import OnFarm, tls
 from harness.commands._numbers import COUNT
-from harness.commands._options import FILE, HistoryUrl, each_load
+from harness.commands._options import FILE, HistoryUrl, LoadSeconds
 from harness.commands._screen import screen, table
 from harness.errors import CheckoutError, HarnessError
 from harness.events import publish, subscribed
 from harness.history.store import History
 from harness.kernels.osv_checkout import Checkout
 from harness.lab import Lab
-from harness.measure import NAME
-from harness.procedure import DURATION
+from harness.measure import NAME, suite
 from harness.regress.standing import KIND, standing
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
@@ -104,7 +104,7 @@ class Arguments(OnFarm):
             "'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
         ),
     ]  # fmt: skip
-    duration: Annotated[float, each_load(DURATION)]
+    duration: LoadSeconds
     state: Annotated[
         Path | None,
         option("--state", type=FILE, metavar="FILE", help="its journal (default: in the cache, by its question)"),
@@ -175,9 +175,14 @@ def _question(lab: Lab, arguments: Arguments) -> Question:
     cell = lab.cell(arguments.cell)
     if cell.kernel != "osv":
         raise HarnessError(f"{cell} has no commits here.", "Name a cell of osv.")
+    commits = Commits(lab.osv_root, arguments.good, arguments.bad)
+    if arguments.metric:
+        suite.measuring(arguments.metric, cell)
+    else:
+        check_test(lab.osv_root, arguments.test or "", (commits.good, commits.bad))
     return Question(
         cell,
-        Commits(lab.osv_root, arguments.good, arguments.bad),
+        commits,
         Effort(confidence=arguments.confidence, jobs=arguments.jobs),
         arguments.metric or "",
         arguments.test or "",

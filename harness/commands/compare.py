@@ -9,7 +9,7 @@ from rich.console import Console
 from harness.commands import _completion as complete
 from harness.commands._command import argument, declare, option
 from harness.commands._farm import OnFarm, tls
-from harness.commands._options import HistoryUrl, each_load
+from harness.commands._options import HistoryUrl, LoadSeconds
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
@@ -17,7 +17,6 @@ from harness.history.store import History
 from harness.lab import Lab
 from harness.measure import Better
 from harness.measure.suite import Measured
-from harness.procedure import DURATION
 from harness.regress import sides
 from harness.regress.comparison import Decision, Judgement
 from harness.regress.trial import Question, Trial, trial
@@ -59,7 +58,7 @@ class Arguments(OnFarm):
             help="stop where a change is surely less than this",
         ),
     ]  # fmt: skip
-    duration: Annotated[float, each_load(DURATION)]
+    duration: LoadSeconds
     history: HistoryUrl
 
 

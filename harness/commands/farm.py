@@ -159,6 +159,9 @@ def _run(arguments: Spreading) -> int:
         raise HarnessError(f"--chunk {arguments.chunk} is no number of tests.", "Give a number from 1.")
     lab = Lab(arguments.osv_root)
     cells = _cells(lab, arguments)
+    for cell in cells:
+        for wanted in arguments.measure:
+            suite.check(cell, wanted)
     name = arguments.name or run_name()
     plan = Plan(
         tuple(arguments.test or ["*"]) if arguments.only != MEASUREMENTS else (),

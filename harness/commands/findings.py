@@ -1,7 +1,7 @@
 """Show the changes in the history that the statistics stand behind; with --confirm, rerun the suspects first."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
@@ -24,6 +24,7 @@ from harness.lab import Lab
 from harness.measure import Sample
 from harness.regress import Finding, Night
 from harness.regress.notes import notes
+from harness.regress.since import Since, since
 from harness.regress.standing import KIND, judged, rerun, unconfirmed
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
@@ -60,6 +61,14 @@ class Arguments(Common):
             help="along the first parents of this branch or commit (default: where most versions lie)",
         ),
     ]  # fmt: skip
+    since: Annotated[
+        str,
+        option(
+            "--since", metavar="VERSION", default="", show_default=False,
+            help="also what each metric changed by since this release or commit, in steps or without "
+            "(default: only what crept in since the last release)",
+        ),
+    ]  # fmt: skip
     parts: Annotated[
         bool, option("--parts", is_flag=True, help="phases, sections and folders too, not wholes alone")
     ]
@@ -85,15 +94,15 @@ def command(arguments: Arguments) -> int:
         told = judged(every_sample, history.documents(KIND), graph, branch)
     every = list(enumerate(told.findings, 1))
     asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
-    found = {number: one for number, one in asked if abs(one.change) >= arguments.least / 100}
-    shown_ones = {number: one for number, one in found.items() if arguments.parts or not one.metric.is_part}
-    nights = [
-        one for one in told.nights if _asked_for(one, arguments) and abs(one.change) >= arguments.least / 100
-    ]
-    nights = [one for one in nights if arguments.parts or not one.metric.is_part]
+    shown_ones = {number: one for number, one in asked if _is_shown(one, arguments)}
+    nights = [one for one in told.nights if _is_shown(one, arguments)]
+    crept = [one for one in since(samples, arguments.since, graph, branch) if _is_shown(one, arguments)]
     if arguments.json:
         for number, one in shown_ones.items():
-            print(json.dumps({"number": number, **one.to_json()}))
+            alone = [night.to_json() for night in nights if _alike(night, one)]
+            print(json.dumps({"number": number, **one.to_json(), "nights": alone}))
+        for total in crept:
+            print(json.dumps(total.to_json()))
     elif not shown_ones:
         out.print(f"No change among {len({one.series for one in samples})} series of {len(samples)} samples.")
     else:
@@ -101,10 +110,11 @@ def command(arguments: Arguments) -> int:
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings
-    _tell(nights, aside)
-    for note in notes(samples, graph, branch):
-        aside.print(printable(note.text.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
-    return int(any(one.worse for one in shown_ones.values()))
+    told_aside = [] if arguments.json else [_words(one) for one in crept]
+    told_aside += [_words(one) for one in nights] + [note.text for note in notes(samples, graph, branch)]
+    for line in told_aside:
+        aside.print(printable(line.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
+    return int(any(one.worse for one in shown_ones.values()) or any(one.worse for one in crept))
 
 
 def named_commit(arguments: Arguments) -> str:
@@ -119,16 +129,32 @@ def named_commit(arguments: Arguments) -> str:
         return name
 
 
-def _asked_for(one: Sample | Finding | Night, arguments: Arguments) -> bool:
+def _asked_for(one: Sample | Finding | Night | Since, arguments: Arguments) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
 
 
-def _tell(nights: Sequence[Night], out: Console) -> None:
-    """A line for each night that is none of the findings."""
-    for one in nights:
-        beside = f"{shown(one.value, one.metric.unit)} beside {shown(one.level, one.metric.unit)}"
-        of = one.version.described or one.version.commit[:12]
-        out.print(f"{one.words}: {one.metric.name} on {one.cell}, {beside}, {of}", markup=False, soft_wrap=True)
+def _is_shown(one: Finding | Night | Since, arguments: Arguments) -> bool:
+    great = abs(one.change) >= arguments.least / 100
+    return great and _asked_for(one, arguments) and (arguments.parts or not one.metric.is_part)
+
+
+def _alike(night: Night, one: Finding) -> bool:
+    """Whether both are of one series, as far as they say."""
+    return (night.metric, night.cell, night.subject) == (one.metric, one.cell, one.subject)
+
+
+def _words(one: Night | Since) -> str:
+    """A line for what is not one of the steps."""
+    values = (one.level, one.value) if isinstance(one, Night) else (one.old_level, one.new_level)
+    usual, other = (shown(value, one.metric.unit) for value in values)
+    if isinstance(one, Since):
+        return f"{one.words}: {one.metric.name} on {one.cell}, {usual} to {other}, {_standing(one)}"
+    of = one.version.described or one.version.commit[:12]
+    return f"{one.words}: {one.metric.name} on {one.cell}, {other} beside {usual}, {of}"
+
+
+def _standing(one: Finding | Since) -> str:
+    return "worse" if one.worse else "better"
 
 
 def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) -> None:
@@ -153,7 +179,7 @@ def _table(found: Mapping[int, Finding]) -> object:
         change = percent(one.change) + ("" if one.metric.exact else f" ({low} to {high})")
         rerun_said = "exact" if one.metric.exact else {True: "confirmed", None: "none yet"}.get(one.confirmed, "")
         rows.add_row(
-            str(number), one.metric.name, one.cell, f"{change} {'worse' if one.worse else 'better'}",
+            str(number), one.metric.name, one.cell, f"{change} {_standing(one)}",
             shown(one.old_level, one.metric.unit), shown(one.new_level, one.metric.unit),
             one.after.described or one.after.commit[:12], rerun_said, str(one.cause),
         )  # fmt: skip

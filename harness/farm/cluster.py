@@ -111,10 +111,10 @@ def _no_listener(where: str, error: Exception) -> HostError:
         cause = cause.__cause__
     words = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else str(cause)
     wrong_host = isinstance(cause, socket.gaierror) or cause.errno == errno.EADDRNOTAVAIL
-    return HostError(
-        f"Nothing can listen at {where}: {words}.",
-        "Give --listen an address of this host." if wrong_host else "Give another --port.",
-    )
+    cure = "Give --listen an address of this host." if wrong_host else "Give another --port."
+    if cause.errno == errno.EACCES:
+        cure = "Give a --port from 1024 on: those below are root's."
+    return HostError(f"Nothing can listen at {where}: {words}.", cure)
 
 
 def serve_worker(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.errors import HostError
 from harness.events import publish
+from harness.host import distribution
 from harness.host.needs import Capability
 
 SERVERS = frozenset({"postgresql", "redis-server", "nginx-light", "nfs-ganesha-vfs", "rpcbind"})
@@ -81,6 +82,9 @@ def _refusal(packages: Sequence[str]) -> str:
 
 def _root_for(packages: Sequence[str]) -> list[str]:
     """What to put before a command of root's. Raises `HostError` with the command to run where nothing helps."""
+    if distribution.has_dnf():
+        cure = f"As root, run: {distribution.command(packages)}"
+        raise HostError("Packages come by dnf on this host: nothing was installed.", cure)
     if shutil.which("apt-get") is None:
         raise HostError("There is no apt on this host.", f"Install what gives: {' '.join(packages)}.")
     become = _become_root()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.host import distribution
 from harness.images.packages import KEYRING, SUITE, mirror
 from harness.matrix import host_arch
 from harness.patience import run_within
@@ -47,7 +48,7 @@ class Capability:
         """What a person without it should do; nothing if it is here."""
         if self.present:
             return ""
-        return self.cure or f"apt-get install {' '.join(self.packages)}"
+        return self.cure or distribution.command(self.packages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,14 +137,14 @@ class Osv:
         }
 
         def make(out: Path) -> None:
-            self._make(out, cell, contents, cache, checkout, state, taken["tools"])
+            self._make(out, cell, contents, cache, checkout, state, taken["tools"], taken["ingredients"])
 
         data = cache.get("osv", parts, make)
         return _image(data, cell, digest_of(parts))
 
     def _make(
         self, out: Path, cell: Cell, contents: Modules, cache: Cache, checkout: Checkout, state: State,
-        tools: Mapping[str, str],
+        tools: Mapping[str, str], ingredients: object,
     ) -> None:  # fmt: skip
         owner = hashlib.sha256(str(checkout.root).encode()).hexdigest()[:8]
         name = f"osv-{owner}-{osv_recipe.tree_name(cell)}{'-fresh' if self.building.fresh else ''}"
@@ -157,6 +157,7 @@ class Osv:
             left_out, adapted = self._sync(tree, cell, checkout, state, environment)
             commands = osv_recipe.commands(cell, contents, self.jobs, checkout.configures())
             with tree.building() as lease:
+                tree.built_by(json.dumps([tools, self.building.through, ingredients], sort_keys=True))
                 osv_host.lay_out_packages(cell, tree.sources, cache)
                 _clear(tree.sources / osv_recipe.outputs(cell), contents)
                 tree.relink(self.building.layout, osv_layout.KERNELS)

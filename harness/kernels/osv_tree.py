@@ -104,6 +104,15 @@ class Tree:
                 path.write_text(text)
                 path.chmod(0o755)
 
+    def built_by(self, builder: str) -> None:
+        """Drop the outputs of another builder: OSv's objects don't depend on their compiler, and a kernel of two
+        would be taken for one of the new. Outputs of before this was recorded are another's, too."""
+        record = self.home / "builder"
+        before = record.read_text() if record.exists() else ""
+        if before != builder:
+            self._drop_outputs("another compiler, linker or Boost")
+            record.write_text(builder)
+
     def relink(self, layout: int, kernels: Iterable[str]) -> None:
         """Drop linked kernels that are of another layout than the one to be built: `make` takes them for new."""
         record = self.home / "layout"

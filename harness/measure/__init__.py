@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self
 from uuid import uuid4
 
@@ -111,11 +112,16 @@ class Environment:
         An exact number depends on the emulator and the firmware alone; others on all but the load, which is
         noise. `others` is what else they depend on.
         """
-        parts = asdict(self)
-        del parts["load"]
-        if metric.exact:
-            parts = {name: parts[name] for name in ("accelerator", "emulator", "firmware")}
-        return hashlib.sha256(json.dumps([parts, *others], sort_keys=True).encode()).hexdigest()[:16]
+        parts: tuple[object, ...] = (self.accelerator, self.emulator, self.firmware)
+        if not metric.exact:
+            parts = (*parts, self.host, self.cpu, self.cpus, self.governor, self.host_kernel)
+        return _digest((*parts, *others))
+
+
+@lru_cache(4096)
+def _digest(parts: tuple[object, ...]) -> str:
+    """16 hex digits of the SHA-256. A history has a million samples, and they share these few."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ WHOLES = (
 )  # fmt: skip
 """What every kernel has."""
 
+HELD = ("memory.resident", "memory.private")
+"""What a hypervisor's process holds while its guest serves."""
+
 BY_KERNEL = ("size.section.*", "size.part.*")
 """What is named after what is found in a kernel's file."""
 
@@ -26,6 +29,7 @@ BY_KERNEL = ("size.section.*", "size.part.*")
 def patterns(cell: Cell) -> Iterator[str]:
     """The names, and patterns of those that only a build or a guest tells."""
     yield from WHOLES
+    yield from HELD
     yield from BY_KERNEL
     yield from (f"boot.instructions.{point.phase}" for point in points(cell.kernel))
     lines = tomllib.loads(POINTS.read_text())[f"{cell.kernel}_line"]

@@ -15,12 +15,16 @@ from harness.launch import launch_of
 from harness.machine import Image
 from harness.matrix import did_you_mean
 from harness.measure import Commit, Document, Sample, boot, memory, printed, size, throughput
+from harness.measure.metrics import HELD
 from harness.measure.metrics import check as check_metric
 from harness.measure.taking import Taker
 from harness.verdict import Outcome
 
 SMALLEST = "hello"
 """The app with which boot, memory and size are measured."""
+
+SERVING = "nginx"
+"""The app of which a metric of memory is measured that is every app's, where it is asked for by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ def measuring(metric: str, cell: Cell) -> str:
     """The name of the measurement that takes a metric. Raises `CellError` with the nearest if none does."""
     check_metric(metric, cell)
     group, _, rest = metric.partition(".")
+    if metric in HELD:
+        return f"app-{SERVING}"
     by_group = {"size": "size", "memory": "memory", "app": f"app-{rest.partition('.')[0]}"}
     if metric == "memory.used":
         return "memory-used"

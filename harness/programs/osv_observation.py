@@ -13,6 +13,7 @@ from harness.machine import Machine
 from harness.observation import Activity, Observation, Visited
 from harness.programs import Program, unprinted
 from harness.programs.osv_command import own_programs, programs_of
+from harness.programs.osv_printed import place_on
 
 TRACED = "the kernel, stopped where it learns the status"
 
@@ -33,7 +34,8 @@ def observe(
 ) -> Observation:  # fmt: skip
     """Everything that was seen; the guest is over, or its time is.
 
-    `abort_message` is what the kernel aborted with, `fault` where it met what it died of.
+    `abort_message` is what the kernel aborted with, `fault` where it met what it died of; the console may tell
+    that too.
     """
     monitor, vm = guest.monitor, guest.vm
     ending = vm.ending() if guest.closed else None
@@ -52,7 +54,7 @@ def observe(
         abort_message=abort_message,
         signalled=bool(tracer and tracer.signalled),
         halted=bool(tracer and tracer.halted),
-        fault=fault,
+        fault=fault or (place_on(bytes(guest.transcript.raw)) if monitor.faults() else ""),
         launch_failed=watched.launch_failed if watched else bool(_load_failed(monitor, program)),
         launch_message=_launch_message(monitor),
         nested_exit=_nested_exit(program, watched),

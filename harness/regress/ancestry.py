@@ -97,7 +97,7 @@ def _named(branch: str, seen: Mapping[Node, Seen], graph: Graph) -> Node | None:
         if node[0].startswith(branch) or one.described == branch:
             return node
     tip = next((commit for commit in graph if commit.startswith(branch)), None)
-    return _measured_before(tip, seen, graph) if tip else None
+    return _measured_before((tip, True), seen, graph) if tip else None
 
 
 def _parents(seen: Mapping[Node, Seen], graph: Graph) -> dict[Node, Node | None]:
@@ -116,24 +116,26 @@ def _parents(seen: Mapping[Node, Seen], graph: Graph) -> dict[Node, Node | None]
         if changed and (commit, False) in seen:
             found[node] = commit, False
         elif key is None:
-            found[node], last = _measured_before(commit, seen, graph) or last, node
+            found[node], last = _measured_before(node, seen, graph) or last, node
         else:
             known = commit in graph
             # Of two commits that are both in the graph, it alone tells.
             earlier = (one for one in reversed(keyed) if not (known and one[1][0] in graph))
-            found[node] = _measured_before(commit, seen, graph) or _nearest(node, key, earlier, seen)
+            found[node] = _measured_before(node, seen, graph) or _nearest(node, key, earlier, seen)
         if key is not None:
             keyed.append((key, node))
     return found
 
 
-def _measured_before(commit: str, seen: Mapping[Node, Seen], graph: Graph) -> Node | None:
-    """The first commit before this along first parents that was measured."""
+def _measured_before(node: Node, seen: Mapping[Node, Seen], graph: Graph) -> Node | None:
+    """The first commit before this along first parents that was measured, as it is; or with uncommitted changes,
+    where this has some."""
     walked: set[str] = set()
-    before = graph.get(commit, ())[:1]
+    before = graph.get(node[0], ())[:1]
     while before and before[0] not in walked:  # a forged graph may have a circle
-        if (before[0], False) in seen:
-            return before[0], False
+        for changed in (False, True)[: 1 + node[1]]:
+            if (before[0], changed) in seen:
+                return before[0], changed
         walked.add(before[0])
         before = graph.get(before[0], ())[:1]
     return None

@@ -27,9 +27,7 @@ class Judged:
     nights: list[Night]
 
 
-def judge(
-    samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = ""
-) -> Judged:
+def judge(samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> Judged:
     """Look at each series once, along the first parents of `branch`.
 
     Benjamini and Hochberg's procedure chooses the series with findings; those few are searched at the level that

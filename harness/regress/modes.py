@@ -1,7 +1,8 @@
 """Noise of two modes, or with outliers: independent draws from two normal distributions, whichever fit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ FURTHEST = 700.0
 """No more than this is the exponent of a ratio: more is no number."""
 SETTLED = 1e-5
 """A fit whose means move by less than this in a round, in the series' standard deviations, is done."""
+LEVELLING = 5
+"""Rounds of levelling segments and fitting modes in turn."""
 NARROWEST = 0.05
 """The least standard deviation of a mode, of the series': equal values must not make a mode infinitely likely."""
 
@@ -92,6 +95,27 @@ def evidence(series: Array, places: tuple[int, int], missing: tuple[int, ...] = 
         stepped = np.maximum(stepped, _over_steps(_profile(series, there, _fitted(left), around, places_of)))
     price = 2.5 * np.log(len(real))
     return Evidence(np.array([float(quiet.logs(real).sum()) - price]), stepped[None, :] - price)
+
+
+def levelled(series: Array, there: NDArray[np.bool_], steps: Sequence[int]) -> Array:
+    """The series, out of which steps were taken by least squares, with each segment where two modes want it.
+
+    The mean of a segment in which one mode came more often by chance is off by part of a mode's distance; the rest
+    of it would look like a further step.
+    """
+    modes, left = _fitted(series[there]), series
+    edges = [0, *sorted(steps), len(series)]
+    for _ in range(LEVELLING):
+        levels = np.zeros(len(series))
+        for start, end in pairwise(edges):
+            segment = left[start:end][there[start:end]]
+            each = modes._each(segment)
+            of = np.exp(each - each.max(axis=0))
+            weights = of / of.sum(axis=0) / modes.deviations[:, None] ** 2
+            levels[start:end] = (weights * (segment - modes.means[:, None])).sum() / weights.sum()
+        left = left - levels * there
+        modes = modes.fitted(left[there], NARROWEST * _width(left[there]), 5)
+    return left
 
 
 def _fitted(series: Array) -> Modes:

@@ -56,10 +56,10 @@ def outliers(series: Array) -> list[Run]:
     far = _far(np.abs(around), most, LEAST * float(np.abs(series).max()))
     kept, found = np.ones(len(series), dtype=bool), list[Run]()
     while (best := max(_candidates(series, kept, np.abs(around), far), key=_rank, default=None)) is not None:
+        if (~kept).sum() + best.end - best.first > most:
+            return [] if best.alone else sorted(found, key=lambda one: one.first)
         found.append(best)
         kept[best.first : best.end] = False
-        if (~kept).sum() > most:
-            return []
     return sorted(found, key=lambda one: one.first)
 
 
@@ -71,9 +71,9 @@ def _far(sizes: Array, most: int, least: float) -> float:
     return max((FAR + FEW / count) * body, least)
 
 
-def _rank(one: Run) -> tuple[int, float]:
-    """Short runs first, which a longer one would only contain; then the farthest."""
-    return one.first - one.end, one.far
+def _rank(one: Run) -> tuple[bool, int, float]:
+    """Those inside first, which are certain; short ones, which a longer one would only contain; the farthest."""
+    return one.alone, one.first - one.end, one.far
 
 
 def _candidates(series: Array, kept: NDArray[np.bool_], sizes: Array, far: float) -> Iterator[Run]:
@@ -101,6 +101,8 @@ def _run(series: Array, kept: NDArray[np.bool_], first: int, end: int, far: floa
     if any(len(side) < min(SIDE, 3) for side in sides[: 1 if at_an_end else 0]) or not sides:
         return None
     levels = [float(np.median(series[side])) for side in sides]
+    if at_an_end:
+        levels.append(_further(series, kept, first, end))
     nearest = [float(series[side[-1 if side is before else 0]]) for side in sides]
     for sign in (1.0, -1.0):
         lowest = float((sign * series[first:end]).min())
@@ -108,6 +110,17 @@ def _run(series: Array, kept: NDArray[np.bool_], first: int, end: int, far: floa
         if out > far and lowest - max(sign * one for one in nearest) > NEIGHBOUR * far:
             return Run(first, end, out / far, not at_an_end)
     return None
+
+
+def _further(series: Array, kept: NDArray[np.bool_], first: int, end: int) -> float:
+    """The level at an end of the series, if it goes on as it came: at the ends of a slope no point sticks out."""
+    inside = np.flatnonzero(kept[:first])[::-1] if first else np.flatnonzero(kept[end:]) + end
+    near, before = inside[:SIDE], inside[SIDE : 2 * SIDE]
+    if not len(before):
+        return float(np.median(series[near]))
+    middle, slope = np.median(series[near]), np.median(series[near]) - np.median(series[before])
+    far = abs((first + end - 1) / 2 - near.mean()) / abs(near.mean() - before.mean())
+    return float(middle + far * slope)
 
 
 def _beside(kept: NDArray[np.bool_], first: int, end: int) -> tuple[Places, Places]:

@@ -119,7 +119,8 @@ class Search:
             self._evidence = np.full(places[1] - places[0], -np.inf)
             return
         left = np.where(self.there, (left - real.mean()) / real.std(), 0.0)  # what a great step leaves is small
-        normal, two = noise.evidence(left, places, steps, missing), modes.evidence(left, places, missing)
+        normal = noise.evidence(left, places, steps, missing)
+        two = modes.evidence(modes.levelled(left, self.there, steps) if steps else left, places, missing)
         quiet = np.append(normal.quiet, two.quiet)
         likelihood = logsumexp(quiet)
         self._usual = float(np.exp(quiet - likelihood) @ np.append(np.ravel(noise.SURPRISE), modes.SURPRISE))

@@ -92,6 +92,7 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "test": run.program.name,
         "outcome": run.verdict.outcome,
         "reason": run.verdict.reason,
+        "identity": run.verdict.identity,
         "status": seen.status,
         "status_from": seen.status_from,
         "ending": seen.ending.detail if seen.ending else None,

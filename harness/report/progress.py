@@ -1,6 +1,7 @@
-"""Shows events of long work: a live line on a terminal, plain lines elsewhere."""
+"""Shows events of long work: a live line on a terminal, plain lines elsewhere, and that what is silent goes on."""
 
 import sys
+import threading
 from time import monotonic
 
 from harness.events import Event
@@ -9,26 +10,56 @@ SHOWN = (
     "bisect.", "build.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "lab.", "packages.",
 )  # fmt: skip
 PLAIN_SECONDS = 10.0
+"""Between two lines of the same work, where there is no terminal."""
 
 
 class Progress:
-    """A subscriber that writes to standard error."""
+    """A subscriber that writes to standard error, until it is closed."""
+
+    began = monotonic()
+    """When the command began: one clock for all of its work, and for its processes."""
 
     def __init__(self) -> None:
-        self._began = monotonic()
         self._live = sys.stderr.isatty()
         self._last_plain = 0.0
+        self._shown = ""
+        self._ended = threading.Event()
+        self._ticker: threading.Thread | None = None
+        self._writing = threading.Lock()
 
     def __call__(self, event: Event) -> None:
         """Show the event if it is one of long work."""
         if not event.kind.startswith(SHOWN):
             return
         passing = event.kind.endswith(".progress")
-        text = f"[{event.at - self._began:6.1f} s] {event.kind} {event.about} {event.detail}".rstrip()
+        with self._writing:
+            self._shown = f"{event.kind} {event.about} {event.detail}".rstrip()
+            self._write(event.at, self._shown, passing)
+        if self._ticker is None:
+            self._ticker = threading.Thread(target=self._tick, daemon=True)
+            self._ticker.start()
+
+    def close(self) -> None:
+        """The work has ended: nothing more is shown of it."""
+        self._ended.set()
+        with self._writing:
+            if self._ticker and self._live:
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
+
+    def _write(self, at: float, words: str, passing: bool) -> None:
+        text = f"[{at - self.began:6.1f} s] {words}"
         if self._live:
             sys.stderr.write(f"\r\x1b[K{text[:150]}" + ("" if passing else "\n"))
             sys.stderr.flush()
-        elif not passing or event.at - self._last_plain > PLAIN_SECONDS:
-            self._last_plain = event.at
+        elif not passing or at - self._last_plain >= PLAIN_SECONDS:
+            self._last_plain = at
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
+
+    def _tick(self) -> None:
+        """Tell what was last told again, while it goes on."""
+        while not self._ended.wait(1.0 if self._live else PLAIN_SECONDS):
+            with self._writing:
+                if not self._ended.is_set():
+                    self._write(monotonic(), f"still: {self._shown}", passing=True)

@@ -10,6 +10,8 @@ from harness.verdict import Outcome
 
 EVERY_SECONDS = 10.0
 SECONDS_OF_UNKNOWN = 1.0
+TOLD_FROM = 0.1
+"""The share of the work, by its known seconds, that must be done before the time left is told."""
 
 
 class Tally:
@@ -22,6 +24,7 @@ class Tally:
         self._left: dict[str, float] = {}
         self._outcomes: Counter[str] = Counter()
         self._work_done = 0.0
+        self._work = 0.0
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """What there is to do, where this process runs the tests itself."""
@@ -44,16 +47,19 @@ class Tally:
 
     def _expect(self, ids: Sequence[str]) -> None:
         self._left = {name: self._known.get(name.partition("[")[2][:-1], SECONDS_OF_UNKNOWN) for name in ids}
+        self._work = sum(self._left.values())
 
     def _show(self) -> None:
         done = sum(self._outcomes.values())
         elapsed = monotonic() - self._began
-        ahead = elapsed * sum(self._left.values()) / self._work_done if self._work_done else 0.0
+        means_something = self._work_done > TOLD_FROM * self._work
+        ahead = elapsed * sum(self._left.values()) / self._work_done if means_something else None
+        left = "" if ahead is None else f"; about {ahead:.0f} s left"
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self._outcomes.most_common())
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter:
             reporter.ensure_newline()
-            reporter.write_line(f"{done} of {done + len(self._left)} run: {counts}; about {ahead:.0f} s left")
+            reporter.write_line(f"{done} of {done + len(self._left)} run: {counts}{left}")
 
 
 def _words(report: pytest.TestReport) -> str:

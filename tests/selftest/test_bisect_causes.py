@@ -1,5 +1,6 @@
 """A test that fails for more than one reason: the bad end's is followed, and no other is taken for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_what_another_failure_hides_is_a_set_that_says_so() -> None:
     answer = bisected(Failing(((OTHER, range(30, 61), 1.0), (SOUGHT, range(40, 101), 1.0))))
     assert answer.culprits[0].points == tuple(range(30, 62))
     assert {Warn.HIDDEN, Warn.OTHER} <= answer.warned
+
+
+@pytest.mark.parametrize(("culprit", "points"), [(297, [297]), (701, [701]), (500, range(300, 701))])
+def test_a_long_stretch_that_another_failure_hides_is_not_built_commit_by_commit(
+    culprit: int, points: Sequence[int]
+) -> None:
+    world = Failing(((OTHER, range(300, 700), 1.0), (SOUGHT, range(culprit, 1001), 1.0)))
+    answer = Session(line(1000), TEST, world, Memory(), Effort()).run()
+    assert answer.culprits[0].points == tuple(points)
+    assert answer.builds < 60
 
 
 @pytest.mark.parametrize("chance", [0.05, 0.3])

@@ -10,7 +10,8 @@ import pytest
 from harness.bisect.commits import Commits
 from harness.cli import main
 from harness.commands import bisect
-from harness.errors import CheckoutError
+from harness.commands._commit_tests import check_test
+from harness.errors import CellError, CheckoutError
 from harness.history.store import History
 from harness.kernels.osv_checkout import LANDMARKS
 from harness.measure import Environment, Metric, Sample, Version
@@ -85,6 +86,29 @@ def test_a_branch_that_had_merged_the_mainline_back_is_another_line_too(checkout
     assert branch is not None and branch.commits == (left, *inside)
     back = commits.inside(inside[1])
     assert back is not None and back.commits == (left, *beside[:2])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--test", "tst-mmpa.so"], "tst-mmap.so"), (["--metric", "memory.resdent"], "memory.resident")],
+)
+def test_names_are_looked_at_before_anything_is_built(
+    words: list[str], said: str, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _commit(checkout, "tests/tst-mmap.cc")
+    assert main(["bisect", *words, "--good", "start", "--osv-root", str(checkout)]) == 2
+    assert f"The nearest are: {said}" in capsys.readouterr().err
+
+
+def test_a_test_is_known_by_its_source_or_its_makefile(checkout: Path) -> None:
+    makefile = checkout / "modules/tests/Makefile"
+    makefile.parent.mkdir(parents=True, exist_ok=True)
+    makefile.write_text("tests := tst-made.so\n")
+    good, bad = _commit(checkout, "core/a.cc"), _commit(checkout, "tests/tst-stdio.cc")
+    for name in ("tst-made.so", "tst-stdio.so", "tst-stdio-rofs.so", "tst-stdio"):
+        check_test(checkout, name, (good, bad))
+    with pytest.raises(CellError, match=r"No end of the bisection has a test tst-stdio\.so"):
+        check_test(checkout, "tst-stdio.so", (good,))
 
 
 def test_ends_that_make_no_sense_are_told(checkout: Path) -> None:

@@ -43,6 +43,15 @@ def taken() -> Iterator[int]:
         ("$HARNESS farm scheduler --port $TAKEN", "Address already in use"),
         ("$HARNESS farm scheduler --listen 192.0.2.1", "an address of this host"),
         ("$HARNESS farm scheduler --listen no.such.host.invalid", "an address of this host"),
+        ("$HARNESS farm run linux:qemu-rofs --measure boot-csot --farm tcp://127.0.0.1:9", "boot-cost"),
+        ("$HARNESS perf linux:qemu-rofs --list > /dev/full", "No space left on device"),
+        ("$HARNESS tests linux:qemu-rofs --json > /dev/full", "No space left on device"),
+        ("$HARNESS history path > /dev/full", "No space left on device"),
+        ("$HARNESS history runs > /dev/full", "No space left on device"),
+        ("$HARNESS report --format text > /dev/full", "No space left on device"),
+        ("$HARNESS doctor --format json > /dev/full", "No space left on device"),
+        ("$HARNESS --version > /dev/full", "No space left on device"),
+        ("$HARNESS test --help > /dev/full", "No space left on device"),
         ("$HARNESS farm worker tcp://127.0.0.1:$TAKEN --listen 192.0.2.1", "an address of this host"),
     ],
 )
@@ -52,6 +61,18 @@ def test_it_is_said_in_words(line: str, said: str, tmp_path: Path, taken: int) -
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_a_port_that_only_root_may_have(tmp_path: Path) -> None:
+    """In a network of its own, where the ports below 1024 are root's, as on a host that nobody has set up."""
+    drop = "setpriv --bounding-set -net_bind_service --inh-caps -net_bind_service"
+    line = f"unshare -n sh -c 'ip link set lo up && exec {drop} $HARNESS farm scheduler --port 80'"
+    if run("unshare -n ip link set lo up", tmp_path).returncode:
+        pytest.skip("this user may make no network")
+    done = run(line, tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Nothing can listen at 127.0.0.1:80: Permission denied." in done.stderr
+    assert "from 1024 on" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_full_disk_under_the_cache_ends_no_green_run_red(tiny_disk: Path, tmp_path: Path) -> None:

@@ -130,3 +130,23 @@ def test_a_build_waits_for_what_a_killed_one_left_running(tree: Tree) -> None:
         orphan = subprocess.Popen(["sleep", "0.5"], pass_fds=(lease,))
     with tree.building():
         assert orphan.poll() is not None or orphan.wait(timeout=0.2) == 0
+
+
+def test_outputs_of_another_builder_are_dropped(checkout: Path, tree: Tree) -> None:
+    """A compiler that was upgraded makes no object old for `make`."""
+    tree.sync(Checkout(checkout), Adaptation())
+    made = tree.sources / "build/release.x64/core.o"
+
+    def build(builder: str) -> bool:
+        """Whether an object was there already."""
+        with tree.building():
+            tree.built_by(builder)
+            there = made.exists()
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.touch()
+        return there
+
+    builders = ("gcc 11", "gcc 11", "gcc 12", "gcc 12", "gcc 11")
+    assert [build(name) for name in builders] == [False, True, False, True, False]
+    (tree.home / "builder").unlink()
+    assert not build("gcc 11"), "nobody knows who built it"

@@ -135,6 +135,22 @@ def test_commits_that_nobody_measured_join_those_that_were() -> None:
     assert findings(shuffled([*nights, merged])) != [one], "the graph was not needed"
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["with a graph", "without"])
+def test_a_checkout_that_is_never_clean_has_a_series(known: bool) -> None:
+    """A submodule at another commit, in every night."""
+    history = [
+        replace(one, version=replace(one.version, described=f"{one.version.described}+changes"))
+        for one in mainline(30, lambda at: 1000.0 if at < 20 else 1010.0)
+    ]
+    graph = {later.version.commit: (earlier.version.commit,) for earlier, later in pairwise(history)}
+    (one,) = findings(shuffled(history), graph=graph if known else {})
+    assert one.after == history[19].version
+    clean = mainline(30)
+    changed = [replace(history[25], value=1500.0)]
+    assert findings([*clean, *changed], graph=graph if known else {}) == []
+    assert kinds(notes([*clean, *changed], graph if known else {})) == ["branch"]
+
+
 def test_a_forged_circle_of_commits_ends() -> None:
     circle = {"a" * 40: ("b" * 40,), "b" * 40: ("a" * 40,)}
     history = [sample(Version(name * 40, name, "", BEGAN), 1.0, day) for day, name in enumerate("ab")]

@@ -1,0 +1,122 @@
+"""What a history of many nights costs: its import, findings, and a report of its last 90 days.
+
+Each night judges 170 tests and takes a number of 40 series, in each of 60 cells: of a year 3.7 million verdicts.
+Every command runs in a process of its own, whose processor time and memory count: another on the machine changes
+neither much.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+
+from harness.history.lines import line_of
+from harness.history.records import Judged
+from harness.matrix import Matrix
+from harness.measure import Commit, Environment, Metric, Sample, Version
+
+CELLS, TESTS = 60, 170
+EXACT = (
+    "boot.instructions", "boot.instructions_to_program", "size.kernel", "size.compressed", "size.image",
+    "size.symbols", "memory.used", *(f"boot.instructions.p{number}" for number in range(9)),
+    *(f"size.section.s{number}" for number in range(12)),
+)  # fmt: skip
+NOISY = (
+    "boot.wall", "boot.wall.end", "memory.resident", "memory.private",
+    *(f"app.a{number}.most.{what}" for number in range(2) for what in ("throughput", "p50", "p99", "ready")),
+)  # fmt: skip
+BEGAN, DAY = 1.75e9, 86400.0
+EVERY = 40
+"""Nights after each of which all exact numbers change a little."""
+
+
+def nights(counts: Sequence[int], url: str) -> None:
+    """Print a table; `url` is that of an empty database for one count, or nothing for files that go away again."""
+    print("| nights | records | what | wall s | cpu s | MiB | size MB |")
+    print("|---|---|---|---|---|---|---|")
+    for count in counts:
+        with tempfile.TemporaryDirectory(prefix="osv-harness-nights-") as name:
+            _one(count, url or f"{name}/history.sqlite", Path(name))
+
+
+def _one(count: int, url: str, folder: Path) -> None:
+    lines = folder / "history.jsonl"
+    records = 0
+    with lines.open("wb") as file:
+        for night in range(count):
+            for record in _night(night):
+                file.write(line_of(record))
+                records += 1
+    since = datetime.fromtimestamp(BEGAN + (count - 90) * DAY, UTC).strftime("%Y-%m-%d")
+    page = folder / "report.html"
+    runs = {
+        "import": ["history", "import", str(lines), "--history", url],
+        "findings": ["findings", "--history", url],
+        "report of 90 days": ["report", "--history", url, "--since", since, "--output", str(page)],
+    }
+    for what, words in runs.items():
+        wall, cpu, memory = _run(words)
+        made = {"import": lines, "report of 90 days": page}.get(what)
+        size = f"{made.stat().st_size / 1e6:.1f}" if made else ""
+        print(f"| {count} | {records:,} | {what} | {wall:.0f} | {cpu:.0f} | {memory:.0f} | {size} |", flush=True)
+        if what == "import":
+            lines.unlink()
+
+
+def _run(words: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds on the wall and of processors, and the most memory in MiB. Findings end with 1."""
+    start = monotonic()
+    command = [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise RuntimeError(f"{json.dumps(words)} ended with {process.returncode}")
+    return monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+@cache
+def cells() -> tuple[str, ...]:
+    """The first cells of OSv on x86_64: a report looks for others' nearest names, which takes its time."""
+    matrix = Matrix.load()
+    every = (str(cell) for cell in matrix.cells("osv") if not matrix.invalid(cell))
+    return tuple(islice((name for name in every if name.startswith("osv:x86_64-")), CELLS))
+
+
+def _night(night: int) -> Iterator[Commit | Sample | Judged]:
+    dice = random.Random(night)
+    commit = f"{night:040x}"
+    yield Commit(commit, f"{night - 1:040x}" if night else "")
+    where = Environment(
+        "runner-1", "a cpu", 4, "performance", "tcg", "QEMU 7.2.22", "6.1.0", dice.random(), "SeaBIOS 1.16.2"
+    )
+    builder = "compiler=gcc (Debian 12.2.0-14+deb12u1) 12.2.0; linker=GNU ld 2.40; boost=1_74"
+    taken, run = BEGAN + night * DAY, f"night-{night}"
+    for number, cell in enumerate(cells()):
+        named = f"v0.57.0-{night}-g{commit[:8]}"
+        version = Version(commit, f"{night * CELLS + number:064x}", named, taken - 3600, builder)
+        for name in EXACT:
+            value = 1e6 + night // EVERY * 1000
+            yield _sample(Metric(name, "x", exact=True), value, cell, version, where, run, taken)
+        for name in NOISY:
+            yield _sample(Metric(name, "x"), dice.gauss(100, 1), cell, version, where, run, taken)
+        for test in range(TESTS):
+            bad = dice.random() < 0.001
+            yield Judged(
+                "unit", cell, f"tst-{test}.so", "crashed" if bad else "passed", not bad, "an assertion" * bad,
+                dice.random(), version, where, run, taken,
+            )  # fmt: skip
+
+
+def _sample(
+    metric: Metric, value: float, cell: str, version: Version, where: Environment, run: str, taken: float
+) -> Sample:
+    return Sample(metric, value, cell, "", version, where, run, taken, procedure="memory=256; cpus=1")

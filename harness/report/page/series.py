@@ -22,6 +22,10 @@ MOST_POINTS = 60_000
 """Points of all series in a report: about 2.5 MB of it. Where there are more series, each shows fewer versions."""
 
 
+FEWEST_POINTS, MANY_VERSIONS = 4, 12
+"""Points of a series that is drawn at least, where there are so many versions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """What was measured at one version: the median, the range, and how many numbers it stands for."""
@@ -69,8 +73,18 @@ def series_of(told: Told, timeline: Timeline) -> list[Series]:
     """All series of the samples, in the order in which their first samples were taken."""
     groups = sorted(grouped(told.samples), key=lambda group: group.samples[0].taken)
     orders = ancestries(groups, told.graph)
+    groups = _long_enough(groups)
     most = max(2, min(MOST_VERSIONS, MOST_POINTS // max(1, len(groups))))
     return [_series(group, orders[kernel_of(group.samples[0].cell)], timeline, most) for group in groups]
+
+
+def _long_enough(groups: Sequence[Group]) -> list[Group]:
+    """Without the groups that are too short to show a trend, where many versions were measured: another host each
+    night makes a series of one point a night."""
+    versions = {node_of(sample.version) for group in groups for sample in group.samples}
+    if len(versions) < MANY_VERSIONS:
+        return list(groups)
+    return [group for group in groups if len({node_of(one.version) for one in group.samples}) >= FEWEST_POINTS]
 
 
 def places(series: Iterable[Series]) -> dict[int, int]:

@@ -302,3 +302,16 @@ def test_nothing_compared_is_told_as_that() -> None:
     for text in (alone, markdown(Told([], half))):
         assert "othing was compared" in text.splitlines()[0]
         assert "beyond noise" not in text
+
+
+@pytest.mark.skipif(found() is None, reason="Debian's package chromium is not installed")
+def test_another_host_each_night_makes_no_endless_page(tmp_path: Path) -> None:
+    """As on GitHub's runners: below 20,000 pixels, what is measured is still drawn, a kind of host is one row."""
+    path = tmp_path / "report.html"
+    path.write_text(page(Planted(60, moving_hosts=True).told()), encoding="utf-8")
+    with Browser() as browser:
+        browser.open(path)
+        assert browser.evaluate("document.documentElement.scrollHeight") < 20_000
+        titles = browser.evaluate("[...document.querySelectorAll('h3')].map((one) => one.textContent)")
+        assert any("app.nginx.steady.throughput" in title for title in titles)
+        assert browser.evaluate("document.querySelectorAll('#environment tbody tr').length") <= 40

@@ -42,6 +42,11 @@ def expected(cell: Cell, test: str, accelerator: str) -> Expectation | None:
     return next((row for row in rows if row.covers(cell, test, accelerator)), None)
 
 
+def entries(file: Path) -> tuple[Expectation, ...]:
+    """The entries of one file, in its order. Raises `HarnessError` where one is wrong."""
+    return _rows(file)
+
+
 def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
     """What is wrong with the expectation, given what came; empty if it was met. Says what to edit."""
     where = f"the entry cells = {', '.join(expectation.cells)!r}, tests = {expectation.tests!r} of {FILE}"

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.ci.results import Case, Night
+from harness.history.records import Judged
 from harness.measure import Sample
 from harness.regress import Finding
 from harness.report.markdown import code
+from harness.report.morning.persistence import persistence
 from harness.report.page.news import in_words, ordered
 from harness.report.page.told import safe_text
 from harness.titles import title as title_of
@@ -47,11 +49,19 @@ class Seen:
     gone: frozenset[str]
 
 
-def causes(night: Night, findings: Sequence[Finding], samples: Sequence[Sample]) -> Seen:
-    """The causes of a night's failures, and of what has become worse and still is."""
+def causes(
+    night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[Judged] = ()
+) -> Seen:
+    """The causes of a night's failures, and of what has become worse and still is.
+
+    With the history's verdicts, tonight's among them, what failed on one night alone is no cause yet, and what
+    may fail again is not gone.
+    """
+    said = persistence(judged)
     broken = [row.cell for row in night.planned if row.runs and _is_broken(night.of(row.cell))]
     silent = [row.cell for row in night.without_result()]
     bad = [case for case in night.cases if case.bad and case.cell not in broken]
+    bad = [case for case in bad if (case.cell, case.test) not in said.fleeting]
     worse = standing_worse(findings)
     found = [
         *_whole_cells("boots or runs next to nothing", broken),
@@ -59,7 +69,8 @@ def causes(night: Night, findings: Sequence[Finding], samples: Sequence[Sample])
         *(_of_tests(list(alike)) for _, alike in groupby(sorted(bad, key=_kind), key=_kind)),
         *(_of_findings(list(alike)) for _, alike in groupby(sorted(worse, key=_step), key=_step)),
     ]
-    well = {key("test", case.cell, case.test) for case in night.cases if not case.bad}
+    passed = [case for case in night.cases if not case.bad and (case.cell, case.test) not in said.lingering]
+    well = {key("test", case.cell, case.test) for case in passed}
     sound = {row.cell for row in night.planned if row.runs} - {*broken, *silent}
     well |= {key("cell", cell) for cell in sound}
     measured = {_series(one) for one in samples} - {_series(one) for one in worse}

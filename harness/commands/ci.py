@@ -207,10 +207,10 @@ def _issues(arguments: Reporting) -> int:
     except (OSError, ValueError) as error:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
-        samples = history.samples()
+        samples, judged = history.samples(), history.judged()
         found = standing(samples, history.documents(), history.graph())
     whole = [one for one in found if not one.metric.is_part and abs(one.change) >= arguments.least / 100]
-    seen = causes.causes(night, whole, samples)
+    seen = causes.causes(night, whole, samples, judged)
     wanted, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in wanted:
         about = f"#{action.number} " if action.number else ""

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Annotated
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,11 +17,12 @@ from harness.commands import _completion as complete
 from harness.commands._command import Group, argument, option
 from harness.commands._options import FILE, Common, HistoryUrl
 from harness.commands._patterns import check_matches
-from harness.commands._screen import screen, table
+from harness.commands._screen import PIPED_WIDTH, screen, table
 from harness.console.transcript import printable
 from harness.errors import HarnessError
 from harness.history.place import place, shown
 from harness.history.store import History, Imported
+from harness.report.morning.history import of_test
 
 
 @dataclass
@@ -49,6 +51,18 @@ class Showing(Place):
         ),
     ]  # fmt: skip
     last: Annotated[int, option("--last", type=int, default=40, metavar="N", help="how many")]
+
+
+@dataclass
+class Testing(Place):
+    """Which test."""
+
+    name: Annotated[str, argument("name", shell_complete=complete.tests, help="tst-mmap.so, or tst-mmap")]
+    cell: Annotated[
+        str | None,
+        option("--cell", metavar="CELL", shell_complete=complete.full_cells, help="on this cell alone"),
+    ]
+    last: Annotated[int, option("--last", type=int, default=20, metavar="N", help="how many failures")]
 
 
 @dataclass
@@ -90,6 +104,21 @@ def _show(arguments: Showing) -> int:
             sample.subject, _figure(sample.value), sample.metric.unit, _moment(sample.taken),
         )  # fmt: skip
     screen().print(rows if rows.row_count else "The history has no such samples.")
+    return 0
+
+
+@command.verb("test", "a test's runs: what it is, a strip a cell, and its failures, newest last")
+def _test(arguments: Testing) -> int:
+    name = arguments.name if "." in arguments.name else f"{arguments.name}.so"
+    with History(arguments.history) as history:
+        everything = history.judged(test=name, cell=arguments.cell) or history.judged(test=arguments.name)
+        known = [] if everything else history.judged()
+    check_matches([arguments.name], (one.test for one in known), "test")
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPED_WIDTH
+    out = Console(highlight=False, emoji=False, width=width)
+    for line in of_test(everything, arguments.last):
+        words = printable(line.encode("utf-8", "backslashreplace"))
+        out.print(Text(words), no_wrap=True, overflow="ellipsis", crop=True)
     return 0
 
 

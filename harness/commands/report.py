@@ -1,5 +1,6 @@
 """Write a report of the history: one HTML page, Markdown for a pull request, text, or OpenMetrics."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from harness.commands._patterns import check_matches
 from harness.commands._screen import PIPED_WIDTH, screen
 from harness.errors import HarnessError
 from harness.history.store import History
+from harness.lab import Lab
 from harness.regress.notes import notes
 from harness.regress.standing import standing
 from harness.report.markdown import markdown
+from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
 from harness.report.page import page
 from harness.report.page.screenshots import take
@@ -31,18 +34,21 @@ from harness.report.summary import show
 PAGE = Path("report.html")
 
 
-def _text(told: Told) -> str:
+def _text(told: Told, commits: Commits) -> str:
     """The summary, in colour where it will be read on a terminal."""
     out = StringIO()
     terminal = sys.stdout.isatty()
-    width = None if terminal else PIPED_WIDTH
-    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width))
+    width = None if terminal or os.environ.get("COLUMNS") else PIPED_WIDTH
+    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width), commits)
     return out.getvalue()
 
 
-FORMATS: dict[str, Callable[[Told], str]] = {
-    "html": page, "markdown": markdown, "text": _text, "openmetrics": openmetrics,
-}  # fmt: skip
+FORMATS: dict[str, Callable[[Told, Commits], str]] = {
+    "html": lambda told, commits: page(told, commits=commits),
+    "markdown": lambda told, commits: markdown(told),
+    "text": _text,
+    "openmetrics": lambda told, commits: openmetrics(told),
+}
 
 
 @dataclass
@@ -79,7 +85,7 @@ def command(arguments: Arguments) -> int:
     """Write it. What it says makes no difference to the status: `osv-harness compare` judges."""
     if arguments.screenshots and arguments.format != "html":
         raise HarnessError(f"There are no screenshots of {arguments.format}.", "Leave --format out.")
-    text = FORMATS[arguments.format](_told(arguments))
+    text = FORMATS[arguments.format](_told(arguments), Commits(Lab(arguments.osv_root).osv_root))
     output: Path | None = arguments.output or (PAGE if arguments.format == "html" else None)
     if output is None:
         sys.stdout.write(text)

@@ -50,6 +50,19 @@ def _check_once(kind: type, given: object) -> None:
     check(kind, given)
 
 
+def _check_part(kind: type, given: Mapping[str, object]) -> None:
+    """As `check`, of a part that many lines of a file share; what is equal and of another type is another."""
+    try:
+        _check_items(kind, tuple((name, type(value), value) for name, value in given.items()))
+    except TypeError:  # something in it has no hash, and so is no part's
+        check(kind, given)
+
+
+@lru_cache(4096)
+def _check_items(kind: type, items: tuple[tuple[str, type, object], ...]) -> None:
+    check(kind, {name: value for name, _, value in items})
+
+
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
@@ -68,7 +81,9 @@ def _wrong_fields(kind: type, given: Mapping[str, object], hints: Mapping[str, o
 
 def _check_field(name: str, hint: Any, value: object) -> None:
     if isinstance(hint, type) and is_dataclass(hint):
-        if isinstance(value, Hashable):
+        if isinstance(value, Mapping):
+            _check_part(hint, value)
+        elif isinstance(value, Hashable):
             _check_once(hint, value)
         else:
             check(hint, value)

@@ -11,11 +11,13 @@ figures by second.
 import re
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from harness.load.latency import empty, encoded, record
+from harness.load.listen_drops import listen_drops, why_limited
 from harness.load.processes import GeneratorProcess, Watch
 from harness.load.result import Generator, Result, Second
 from harness.load.scenario import Load
@@ -47,14 +49,29 @@ def run(
     command += ["--precision", "3", "-e"]  # without -e some of its versions say nothing of error answers
     asked = [str(word) for word in load.requests[0]["command"]]
     count = load.users * 100
+
+    def once(number: int) -> Result:
+        before = listen_drops(port, entering)
+        done = _once(load, [*command, "-n", f"{number}", *asked], stop)
+        return _with_drops(done, listen_drops(port, entering) - before)
+
     while True:
-        result = _once(load, [*command, "-n", f"{count}", *asked], stop)
+        result = once(count)
         if not result.requests or stop.is_set() or result.seconds >= load.duration / 2:
             return result
         if result.seconds >= TRIAL:
             count = int(result.throughput * load.duration)
-            return _once(load, [*command, "-n", f"{count}", *asked], stop)
+            return once(count)
         count = int(count * min(10.0, 1.5 * TRIAL / max(result.seconds, 0.01)))
+
+
+def _with_drops(result: Result, drops: int) -> Result:
+    """The result, limited by the way to the server if that had no room for connections."""
+    why = why_limited(drops)
+    if not why:
+        return result
+    before = result.generator
+    return replace(result, generator=replace(before, limited=True, why="; ".join(filter(None, (why, before.why)))))
 
 
 def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:

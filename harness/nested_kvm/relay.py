@@ -13,6 +13,7 @@ from time import monotonic
 
 from harness.console.transcript import printable
 from harness.errors import HostError
+from harness.events import publish
 from harness.nested_kvm.machine import Vm
 from harness.patience import Patience
 
@@ -134,6 +135,7 @@ class Relay:
         word, _, rest = line.partition(" ")
         if word == "up":
             self.release = rest
+            publish("vm.up", rest)
         elif word == "unsaved":
             self.unsaved = printable(rest.encode())
         elif word == "ended" and rest.isdigit():

@@ -4,6 +4,7 @@ import base64
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from harness.console.kernel_log import KernelLog
 from harness.console.patterns import patterns_of
@@ -31,25 +32,28 @@ class Agent:
 
     def run(self, identifier: str, command: str) -> None:
         """Have the command run; its status will be in `exited`."""
-        self._line.sendall(f"run {identifier} {command}\n".encode())
+        self._say(f"run {identifier} {command}")
 
     def tell(self, command: str, answer: Callable[[Told], None]) -> None:
         """Have the command run beside the program; `answer` is called when it has ended."""
         identifier = secrets.token_hex(8)
         self._asked[identifier] = answer
         self._parts[identifier] = (bytearray(), bytearray())
-        self._line.sendall(f"tell {identifier} {command}\n".encode())
+        self._say(f"tell {identifier} {command}")
 
     def mark(self) -> bytes:
         """Have a record written to the kernel's log; once the log `saw` it, all that came before has come."""
         mark = secrets.token_hex(8)
         self.log.expect(mark.encode())
-        self._line.sendall(f"mark {mark}\n".encode())
+        self._say(f"mark {mark}")
         return mark.encode()
 
     def listen(self) -> bool:
         """Take in what the agent said; called when the line is readable. Always ends the wait."""
-        data = self._line.recv(1 << 16)
+        try:
+            data = self._line.recv(1 << 16)
+        except ConnectionResetError:  # the hypervisor left with words of ours unread
+            data = b""
         self.gone = not data
         *lines, rest = (self._received + data).split(b"\n")
         self._received = rest[:LONGEST_REPORT]
@@ -59,6 +63,11 @@ class Agent:
             else:
                 self._take(line[:LONGEST_REPORT].decode("utf-8", "replace").split())
         return True
+
+    def _say(self, line: str) -> None:
+        """Say it, if anyone hears: a guest may have ended in this very moment, and `listen` finds that out."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._line.sendall(f"{line}\n".encode())
 
     def _take(self, words: list[str]) -> None:
         match words:

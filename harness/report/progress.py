@@ -9,6 +9,8 @@ from harness.events import Event
 SHOWN = (
     "bisect.", "build.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "lab.", "packages.",
 )  # fmt: skip
+GOES_ON = (".building", ".fetching", ".installing", ".progress", ".restarted", ".started", ".waiting")
+"""How the kinds end of events after which there is work, which may be silent; any other ends it."""
 PLAIN_SECONDS = 10.0
 """Between two lines of the same work, where there is no terminal."""
 
@@ -23,12 +25,14 @@ class Progress:
         self._live = sys.stderr.isatty()
         self._last_plain = 0.0
         self._shown = ""
+        self._goes_on = False
         self._ended = threading.Event()
         self._ticker: threading.Thread | None = None
         self._writing = threading.Lock()
 
     def __call__(self, event: Event) -> None:
         """Show the event if it is one of long work."""
+        self._goes_on = event.kind.endswith(GOES_ON)
         if not event.kind.startswith(SHOWN):
             return
         passing = event.kind.endswith(".progress")
@@ -61,5 +65,5 @@ class Progress:
         """Tell what was last told again, while it goes on."""
         while not self._ended.wait(1.0 if self._live else PLAIN_SECONDS):
             with self._writing:
-                if not self._ended.is_set():
+                if self._goes_on and not self._ended.is_set():
                     self._write(monotonic(), f"still: {self._shown}", passing=True)

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from ci_nights import ALSO_OF_OSV, METRIC, OF_OSV, case, good, planned, sample, version
+from ci_nights import ALSO_OF_OSV, HERE, METRIC, OF_OSV, case, good, planned, sample, version
 
 from harness.ci import causes, issues, results
 from harness.ci.issues import LABEL, Action
 from harness.errors import HarnessError
+from harness.history.records import Judged
 from harness.regress import Finding
 
 RUN = "https://ci.example/1"
@@ -155,3 +157,31 @@ def test_actions_reach_gh_as_arguments_and_standard_input(
     (tmp_path / "gh").write_text("#!/bin/sh\necho 'HTTP 403' >&2; exit 1\n")
     with pytest.raises(HarnessError, match="HTTP 403"):
         gh.do(Action("close", 5, "t"))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("kind", "opens", "closes"), [("flaky", 1, 0), ("broken", 1, 1), ("once", 0, 0)])
+def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
+    kind: str, opens: int, closes: int, seed: int
+) -> None:
+    """A test that fails at 17% from night 20 on; one that is broken from 20 to 40; one that fails once."""
+    chance = Random(seed)
+    judged: list[Judged] = []
+    known: list[dict[str, Any]] = []
+    done: list[str] = []
+    for night in range(60):
+        flaky = night >= 20 and chance.random() < 0.17
+        bad = {"flaky": flaky, "broken": 20 <= night < 40, "once": night == 20}[kind]
+        tonight = [case("tst-a.so") if bad else case("tst-a.so", "passed"), *good("b", "c", "d", "e")]
+        judged += [
+            Judged("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"), HERE, "r",
+                   1e9 + night * 86400, f"{night}{one.test}") for one in tonight
+        ]  # fmt: skip
+        now = causes.causes(results.Night(planned(OF_OSV), tonight), [], [], judged)
+        for action in issues.actions(now, issues.ours(known), RUN)[0]:
+            done.append(action.verb)
+            if action.verb == "open":
+                known.append(as_told(action))
+            elif action.verb == "close":
+                known[0] |= {"state": "CLOSED", "stateReason": "COMPLETED"}
+    assert (done.count("open"), done.count("close"), done.count("reopen")) == (opens, closes, 0)

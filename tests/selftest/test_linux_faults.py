@@ -1,6 +1,7 @@
 """What Linux says of its death is told from what programs print: by where it stands, and by the kernel's own
 log."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from harness.console.patterns import patterns_of
 from harness.lab import Lab
 from harness.observation import Observation
 from harness.programs import Program
+from harness.programs.linux_agent import Agent
 from harness.programs.linux_faults import place_of
 from harness.verdict import Outcome, judge
 
@@ -187,3 +189,22 @@ def test_what_a_program_prints_is_told_in_the_evidence(lab: Lab) -> None:
     seen = lab.run(lab.cell("linux:qemu-rofs"), program).verdict.observation
     assert not seen.faults
     assert [fault.text for fault in seen.printed_faults] == [f"{AT}Kernel panic - not syncing: x"]
+
+
+@pytest.mark.parametrize("unread", [b"", b"run a true\n"], ids=["all read", "with words of ours unread"])
+def test_an_agent_that_is_gone_is_told_as_gone(unread: bytes) -> None:
+    """A guest that is reset takes its lines with it, in whatever moment it is spoken to; what it said counts."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        agent = Agent(ours)
+        ours.sendall(unread)
+        theirs.sendall(b"exited a 7\n")
+        theirs.close()
+        agent.mark()
+        agent.run("b", "true")
+        agent.tell("true", lambda told: None)
+        for _ in range(4):
+            if not agent.gone:
+                agent.listen()
+        assert agent.gone
+        assert agent.exited == {"a": 7}

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pexpect
@@ -17,8 +18,6 @@ ALOUD = ROOT / ".ci/aloud"
 
 
 def _work(silent: float) -> None:
-    import time
-
     with subscribed(Progress()):
         publish("build.started", "a kernel")
         time.sleep(silent)
@@ -39,12 +38,25 @@ def test_silent_work_is_told_to_go_on(capsys: pytest.CaptureFixture[str], monkey
 def test_nothing_is_told_of_work_that_has_ended(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import time
-
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.05)
     _work(silent=0.0)
     time.sleep(0.5)
     assert "still:" not in capsys.readouterr().err.partition("build.finished")[2]
+
+
+def test_what_is_not_shown_ends_silent_work_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lab that is up: what its command says is not interrupted by what was fetched before."""
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.05)
+    with subscribed(Progress()):
+        publish("packages.fetching", "a kernel")
+        time.sleep(0.3)
+        publish("vm.up", "6.1")
+        told = capsys.readouterr().err
+        time.sleep(0.5)
+    assert "still: packages.fetching" in told
+    assert capsys.readouterr().err == ""
 
 
 def test_a_command_that_says_nothing_is_told_each_10_s(tmp_path: Path) -> None:

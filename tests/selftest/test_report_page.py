@@ -332,7 +332,7 @@ def test_a_long_history_makes_a_page_of_bounded_size(browser: Browser, tmp_path:
     assert path.stat().st_size < 12e6
     browser.open(path)
     assert "older ones are left out" in browser.evaluate("document.querySelector('footer').innerText")
-    assert "older ones are not shown" in browser.evaluate("document.querySelector('figure').innerText")
+    assert "older ones are not shown" in browser.evaluate("document.querySelector('figure').textContent")
     assert browser.evaluate("document.querySelectorAll('*').length") < 10_000
 
 

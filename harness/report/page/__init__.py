@@ -16,7 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.matrix import Matrix
+from harness.report.morning.commits import Commits
+from harness.report.morning.morning import Morning, morning
 from harness.report.page.environments import places_of
+from harness.report.page.facts import facts
 from harness.report.page.figures import anchor
 from harness.report.page.grid import grid
 from harness.report.page.loads import load_figures
@@ -28,16 +31,20 @@ from harness.report.page.series import series_of
 from harness.report.page.timeline import Timeline
 from harness.report.page.told import Told
 from harness.report.page.trends import stacks, trends
-from harness.report.readable import moment
+from harness.report.readable import moment, version_name
 
 HERE = Path(__file__).parent
 EMPTY_STYLE = ""
 """plotly.js adds an empty style element and fills it by script, which a policy does not forbid."""
 
 
-def page(told: Told, matrix: Matrix | None = None) -> str:
-    """The whole page. Its size is bounded whatever the history's: see `docs/report.md`."""
+def page(told: Told, matrix: Matrix | None = None, commits: Commits | None = None) -> str:
+    """The whole page. Its size is bounded whatever the history's: see `docs/report.md`.
+
+    `commits` tells their subjects, authors and links.
+    """
     told = told.safe
+    today = morning(told, commits)
     matrix = matrix or Matrix.load()
     timeline = Timeline(told)
     series = series_of(told, timeline)
@@ -58,6 +65,7 @@ def page(told: Told, matrix: Matrix | None = None) -> str:
     times = [row.taken for row in told.rows]
     return _filled(
         data,
+        today,
         told=told,
         made=moment(time()),
         begun=moment(min(times, default=0.0)),
@@ -67,7 +75,7 @@ def page(told: Told, matrix: Matrix | None = None) -> str:
         causes_count=len(causes),
         unexpected=bad[:MOST_NEWS],
         unexpected_count=len(bad),
-        grid=grid(tests, matrix),
+        grid=grid(tests, matrix, {one.cell: one.nights for one in today.missing}),
         cells=sorted({test.cell for test in tests}),
         most_runs=histories.most,
         sections=shown,
@@ -79,12 +87,12 @@ def page(told: Told, matrix: Matrix | None = None) -> str:
     )
 
 
-def _filled(data: dict[str, Any], **values: Any) -> str:
+def _filled(data: dict[str, Any], today: Morning, **values: Any) -> str:
     """The template with the values, the data, styles and scripts, and the policy that lets in only these."""
     jinja = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    jinja.globals.update(anchor=anchor, moment=moment)
+    jinja.globals.update(anchor=anchor, moment=moment, version_name=version_name)
     plotly = (files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
     style = (HERE / "page.css").read_text("utf-8")
     scripts = [(HERE / name).read_text("utf-8") for name in ("figures.js", "page.js")]
@@ -105,6 +113,10 @@ def _filled(data: dict[str, Any], **values: Any) -> str:
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
         data=Markup(script_text(data)),
+        morning=today,
+        last=today.nights.last,
+        head=today.commits.one(today.version.commit) if today.version else None,
+        facts=facts(jinja, today),
         **values,
     )
 

@@ -7,6 +7,9 @@ from harness.history.records import Judged
 from harness.measure import Environment, Sample
 from harness.report.page.told import Told
 
+MOST_HOSTS = 40
+"""Rows of a report: of more hosts, those of one kind are one row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -34,4 +37,24 @@ def places_of(told: Told) -> Sequence[Place]:
             (min(old.loads[0], load), max(old.loads[1], load)),
             max(old.latest, row.taken),
         )
-    return sorted(found.values(), key=lambda place: -place.latest)
+    places = sorted(found.values(), key=lambda place: -place.latest)
+    return places if len(places) <= MOST_HOSTS else _folded(places)
+
+
+def _folded(places: Sequence[Place]) -> list[Place]:
+    """Hosts of one kind as one: where every night has another, their names say nothing."""
+    kinds: dict[Environment, list[Place]] = {}
+    for place in places:
+        kinds.setdefault(replace(place.environment, host=""), []).append(place)
+    return [_as_one(alike) for alike in kinds.values()][:MOST_HOSTS]
+
+
+def _as_one(alike: Sequence[Place]) -> Place:
+    first = alike[0]
+    hosts = {place.environment.host for place in alike}
+    name = first.environment.host if len(hosts) == 1 else f"{len(hosts)} hosts, the last {first.environment.host}"
+    return Place(
+        replace(first.environment, host=name), sum(place.samples for place in alike),
+        sum(place.verdicts for place in alike),
+        (min(place.loads[0] for place in alike), max(place.loads[1] for place in alike)), first.latest,
+    )  # fmt: skip

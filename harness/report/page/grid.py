@@ -1,8 +1,9 @@
 """The matrix as a grid of verdicts: kernel, arch, hypervisor and profile down, filesystems across."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from harness.cell import Cell
 from harness.errors import CellError
@@ -16,13 +17,15 @@ ELSEWHERE = "other"
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """One cell's verdicts. Without `counts` it was not run: `why` says whether it could be."""
+    """One cell's verdicts. Without `counts` it was not run: `why` says whether it could be, or that its latest
+    verdicts, of `nights` ago, are not last night's."""
 
     cell: str
     anchor: str
     counts: Sequence[Count]
     standing: str
     why: str = ""
+    nights: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,9 @@ class Grid:
     rows: Sequence[Row]
 
 
-def grid(tests: Sequence[Test], matrix: Matrix) -> Grid:
-    """The grid of all cells that were ever run, and of those beside them."""
+def grid(tests: Sequence[Test], matrix: Matrix, missing: Mapping[str, int] = MappingProxyType({})) -> Grid:
+    """The grid of all cells that were ever run, and of those beside them; `missing` are those that have no result
+    of the last night, and for how many nights."""
     by_cell: dict[str, list[Test]] = defaultdict(list)
     for test in tests:
         by_cell[test.cell].append(test)
@@ -50,7 +54,10 @@ def grid(tests: Sequence[Test], matrix: Matrix) -> Grid:
     examples: dict[str, Cell] = {}
     for name, alike in by_cell.items():
         row, column, cell = _place(name, matrix)
+        old = missing.get(name, 0)
         rows[row][column] = _square(name, alike)
+        if old:
+            rows[row][column] = Square(name, anchor("cell", name), (), "missing", nights=old)
         if cell:
             examples[row] = cell
     columns = [*matrix.axes["fs"].values]

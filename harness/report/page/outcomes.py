@@ -29,7 +29,7 @@ SYMBOLS = {
 """Told apart by shape, for those who can't by colour."""
 UNKNOWN_SYMBOL = "?"
 
-GOOD, EXPECTED, BAD = "good", "expected", "bad"
+GOOD, EXPECTED, STALE, BAD = "good", "expected", "stale", "bad"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,10 @@ def by_test(told: Told) -> list[Test]:
 
 
 def standing(judged: Judged) -> str:
-    """How a person should take the verdict: `good`, `expected` (a failure that is), or `bad`.
-
-    A pass that was expected to fail is `bad`: what was expected is out of date.
-    """
+    """How a person should take the verdict: `good`, `expected` (a failure that is), `bad`, or `stale`: a pass that
+    was expected to fail, so that what is to be mended is the expectation."""
     if not judged.expected and judged.outcome != "skipped":
-        return BAD
+        return STALE if judged.outcome == "passed" else BAD
     return GOOD if judged.outcome in ("passed", "skipped") else EXPECTED
 
 
@@ -91,7 +89,7 @@ class Count:
 def counts(tests: Sequence[Test]) -> list[Count]:
     """The latest outcomes of the tests, counted; those that want a look first, passes always."""
     found = Counter((standing(test.latest), words(test.latest), symbol(test.latest.outcome)) for test in tests)
-    order = {BAD: 0, GOOD: 1, EXPECTED: 2}
+    order = {BAD: 0, STALE: 1, GOOD: 2, EXPECTED: 3}
     return [
         Count(number, told, sign, how)
         for (how, told, sign), number in sorted(found.items(), key=lambda pair: (order[pair[0][0]], -pair[1]))

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from statistics import median
 
@@ -20,6 +20,12 @@ MOST_VERSIONS = 200
 
 MOST_POINTS = 60_000
 """Points of all series in a report: about 2.5 MB of it. Where there are more series, each shows fewer versions."""
+
+
+MANY_HOSTS = 6
+"""Series of one metric and cell, from which those of one class of hosts are drawn as one."""
+FEWEST_POINTS, MANY_VERSIONS = 4, 12
+"""Points of a series that is drawn at least, where there are so many versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,40 @@ def series_of(told: Told, timeline: Timeline) -> list[Series]:
     """All series of the samples, in the order in which their first samples were taken."""
     groups = sorted(grouped(told.samples), key=lambda group: group.samples[0].taken)
     orders = ancestries(groups, told.graph)
+    groups = _long_enough(_of_classes(groups))
     most = max(2, min(MOST_VERSIONS, MOST_POINTS // max(1, len(groups))))
     return [_series(group, orders[kernel_of(group.samples[0].cell)], timeline, most) for group in groups]
+
+
+def _of_classes(groups: Sequence[Group]) -> list[Group]:
+    """To be drawn, noisy series of many hosts that differ in nothing but their names are one: each night's host is
+    another machine of its kind, and no judgement rests on a figure."""
+    named: dict[tuple[str, str, str], list[Group]] = defaultdict(list)
+    for group in groups:
+        first = group.samples[0]
+        named[first.metric.name, first.cell, first.subject].append(group)
+    found: list[Group] = []
+    for alike in named.values():
+        if len(alike) <= MANY_HOSTS or any(group.exact for group in alike):
+            found += alike
+            continue
+        classes: dict[object, list[Group]] = defaultdict(list)
+        for group in alike:
+            first = group.samples[0]
+            kind = replace(first.environment, host="", load=0.0)
+            classes[kind, group.builder, first.procedure].append(group)
+        found += [replace(same[0], samples=[one for group in same for one in group.samples])
+                  for same in classes.values()]  # fmt: skip
+    return found
+
+
+def _long_enough(groups: Sequence[Group]) -> list[Group]:
+    """Without the groups that are too short to show a trend, where many versions were measured: another host each
+    night makes a series of one point a night."""
+    versions = {node_of(sample.version) for group in groups for sample in group.samples}
+    if len(versions) < MANY_VERSIONS:
+        return list(groups)
+    return [group for group in groups if len({node_of(one.version) for one in group.samples}) >= FEWEST_POINTS]
 
 
 def places(series: Iterable[Series]) -> dict[int, int]:

@@ -1,0 +1,1 @@
+"""What a person wants to know each morning: what broke last night, what is flaky, what stands, what is missing."""

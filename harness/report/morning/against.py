@@ -1,0 +1,134 @@
+"""The newest version of a kernel against the one before it: what broke, what changed, what was not compared."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.history.records import Judged
+from harness.measure import Version
+from harness.regress.grouping import kernel_of
+from harness.report.morning.changes import FLOOR, Moved, folded
+from harness.report.morning.rates import Kind, tendency
+from harness.report.morning.tests import NO_WORD, failed
+from harness.report.page.told import Told
+
+EXACT_FLOOR = 0.0001
+"""Relative: a smaller change of an exact number is not told; every commit moves code a little."""
+
+Rows = Mapping[str, tuple[Sequence[str], str]]
+"""By test: the cells, and a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """`b` against `a`, which is None where there is no version before. `compared` is whether anything was measured
+    or judged of both; `why` says why nothing was. `flaky` failed, as they did before now and then; `already`
+    failed before, too; `missing` are cells with results of `a` alone."""
+
+    kernel: str
+    a: Version | None
+    b: Version
+    broke: Rows = field(default_factory=dict)
+    flaky: Rows = field(default_factory=dict)
+    fixed: Rows = field(default_factory=dict)
+    already: Rows = field(default_factory=dict)
+    stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    missing: Sequence[str] = ()
+    moved: Sequence[Moved] = ()
+    verdicts: int = 0
+    series: int = 0
+    why: str = ""
+
+    @property
+    def compared(self) -> bool:
+        """Whether there is anything of both versions."""
+        return self.verdicts + self.series > 0
+
+
+def against(told: Told) -> Against:
+    """The newest version of OSv, or of what else there is, against the one before. `told` is not empty."""
+    kernels = {kernel_of(row.cell) for row in told.rows}
+    kernel = "osv" if "osv" in kernels else min(kernels)
+    a, b = _last_two(told, kernel)
+    judged = [one for one in told.judged if kernel_of(one.cell) == kernel]
+    measured: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+    for one in told.samples:
+        if kernel_of(one.cell) == kernel:
+            measured[one.version.commit].add((one.metric.name, one.cell, one.subject))
+    kinds = _sorted_out(judged, a, b)
+    old = a.commit if a else ""
+    series = measured[b.commit] & measured[old] if a else set()
+    cells = {commit: {one.cell for one in judged if one.version.commit == commit} for commit in (old, b.commit)}
+    for commit, named in measured.items():
+        if commit in cells:
+            cells[commit] |= {cell for _, cell, _ in named}
+    verdicts = kinds.pop("compared")
+    why = "nothing that was run of this version was run of the base" if a else "there is one version alone"
+    return Against(
+        kernel, a, b, kinds["broke"], kinds["flaky"], kinds["fixed"], kinds["already"],
+        {test: found for test, (found, _) in kinds["stale"].items()},
+        sorted(cells[old] - cells[b.commit]) if a else (), _moved(told, kernel, b, measured),
+        sum(len(found) for found, _ in verdicts.values()), len(series), why,
+    )  # fmt: skip
+
+
+def _last_two(told: Told, kernel: str) -> tuple[Version | None, Version]:
+    """The newest version and the one before it: by their commits' dates where all have one, else as they came."""
+    first: dict[str, tuple[float, Version]] = {}
+    for row in told.rows:
+        if kernel_of(row.cell) == kernel:
+            known = first.get(row.version.commit)
+            if known is None or row.taken < known[0]:
+                first[row.version.commit] = row.taken, row.version
+    dated = all(version.committed > 0 for _, version in first.values())
+    ordered = sorted(first.values(), key=lambda pair: (pair[1].committed if dated else 0.0, pair[0]))
+    versions = [version for _, version in ordered]
+    return (versions[-2] if len(versions) > 1 else None), versions[-1]
+
+
+def _sorted_out(judged: Sequence[Judged], a: Version | None, b: Version) -> dict[str, Rows]:
+    """The tests of `b` by what they are against `a`."""
+    runs: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
+    for one in sorted(judged, key=lambda one: one.taken):
+        runs[one.test, one.cell, one.suite].append(one)
+    found: dict[str, dict[str, tuple[list[str], str]]] = {
+        kind: {} for kind in ("broke", "flaky", "fixed", "already", "stale", "compared")
+    }
+    for (test, cell, _), rows in runs.items():
+        for kind, reason in _kinds(rows, a, b):
+            found[kind].setdefault(test, ([], reason))[0].append(cell)
+    return {kind: dict(sorted(rows.items(), key=lambda row: -len(row[1][0]))) for kind, rows in found.items()}
+
+
+def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[str, str]]:
+    telling = [one for one in rows if one.outcome not in NO_WORD]
+    new = [one for one in telling if one.version.commit == b.commit]
+    old = [one for one in telling if a and one.version.commit == a.commit]
+    if not new:
+        return []
+    kinds = [("compared", "")] if old else []
+    last = new[-1]
+    if last.outcome == "passed" and not last.expected:
+        return [*kinds, ("stale", "")]
+    before = [failed(one) for one in telling if one.version.commit != b.commit]
+    flaky = bool(before) and tendency(before).kind is Kind.FLAKY
+    if failed(last):
+        if flaky or any(not failed(one) for one in new):
+            return [*kinds, ("flaky", last.reason)]
+        return [*kinds, ("already" if old and failed(old[-1]) else "broke", last.reason)]
+    return [*kinds, ("fixed", old[-1].reason)] if old and failed(old[-1]) and not flaky else kinds
+
+
+def _moved(
+    told: Told, kernel: str, b: Version, measured: Mapping[str, set[tuple[str, str, str]]]
+) -> list[Moved]:
+    """What moved with `b`: wholes, those for the worse first, each on how many of the cells."""
+    found = [
+        one for one in told.findings
+        if one.after.commit == b.commit and kernel_of(one.cell) == kernel and not one.metric.is_part
+        and abs(one.change) >= (EXACT_FLOOR if one.metric.exact else FLOOR) and one.confirmed is not False
+    ]  # fmt: skip
+    of: dict[tuple[str, str, str], int] = defaultdict(int)
+    for name, _, subject in measured[b.commit]:
+        of[kernel, name, subject] += 1
+    return sorted(folded(found, of), key=lambda one: (not one.worse, -abs(one.change)))

@@ -1,0 +1,203 @@
+"""Changes of speed, memory and size: one row a commit and whole metric, the parts of a whole below it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from harness.measure import Document, Metric, Version
+from harness.regress import Finding
+
+FLOOR = 0.005
+"""Relative: a smaller change of a whole is not shown among the facts of the morning."""
+PARTS_FLOOR = 0.01
+"""The same of a part."""
+UNDONE = 0.25
+"""A step of which no more than this share is left was undone."""
+BISECTED_WITHIN = 14 * 86400.0
+"""Seconds for which a bisection's answer is among the facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A metric of one subject that moved the same way at one commit, on `cells` of `of` that measure it.
+
+    `low` and `high` are the smallest and greatest relative change; `exact` is how many of the cells have numbers
+    without noise; `probability` is the greatest of the others'.
+    """
+
+    metric: Metric
+    subject: str
+    cells: Sequence[str]
+    of: int
+    change: float
+    low: float
+    high: float
+    exact: int
+    probability: float
+    levels: tuple[float, float]
+    before: Version
+    after: Version
+
+    @property
+    def worse(self) -> bool:
+        """Whether it moved against what is better."""
+        return (self.change > 0) == (self.metric.better == "lower")
+
+
+@dataclass(frozen=True, slots=True)
+class Bisected:
+    """What a bisection found: commit, metric, cell, relative change, probability."""
+
+    commit: str
+    metric: str
+    cell: str
+    change: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What moved at one commit: wholes first and their parts; `night` is when it was first measured."""
+
+    before: Version
+    after: Version
+    kernel: str
+    wholes: Sequence[Moved]
+    parts: Sequence[Moved]
+    bisected: Sequence[Bisected] = ()
+
+    @property
+    def worse(self) -> bool:
+        """Whether any whole became worse."""
+        return any(one.worse for one in self.wholes) or any(one.change > 0 for one in self.bisected)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Steps that stand, the newest first; `smaller` findings are below the floor, parts alone, or undone."""
+
+    steps: Sequence[Step] = ()
+    smaller: int = 0
+
+
+def changes_of(
+    findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int], documents: Iterable[Document],
+    now: float,
+) -> Changes:  # fmt: skip
+    """The steps; `measured` is how many cells measure a kernel's metric of a subject."""
+    stand = _standing(findings)
+    wholes = [one for one in stand if not one.metric.is_part and abs(one.change) >= FLOOR]
+    parts = [one for one in stand if one.metric.is_part and abs(one.change) >= PARTS_FLOOR]
+    moved = folded(wholes, measured)
+    by_commit: dict[tuple[str, str], list[Moved]] = defaultdict(list)
+    for one in moved:
+        by_commit[_kernel(one.cells[0]), one.after.commit].append(one)
+    nested: dict[tuple[str, str], list[Moved]] = defaultdict(list)
+    for one in folded(parts, measured):
+        nested[_kernel(one.cells[0]), one.after.commit].append(one)
+    answers = _answers(documents, now)
+    versions = {one.after.commit: (one.before, one.after) for one in findings}
+    for commit, found in answers.items():
+        if commit in versions:
+            by_commit.setdefault((_kernel(found[0].cell), commit), [])
+    steps = []
+    for (kernel, commit), rows in by_commit.items():
+        before, after = (rows[0].before, rows[0].after) if rows else versions[commit]
+        ordered = sorted(rows, key=lambda one: (not one.worse, -len(one.cells), one.metric.name))
+        below = sorted(nested.get((kernel, commit), ()), key=lambda one: -abs(one.change))
+        steps.append(Step(before, after, kernel, ordered, below, answers.get(commit, ())))
+    shown = sum(len(one.cells) for one in moved)
+    return Changes(
+        sorted(steps, key=lambda one: -one.after.committed), len(findings) - shown
+    )
+
+
+def _standing(findings: Sequence[Finding]) -> list[Finding]:
+    """Those, given by time, from which the metric has not come back since, and that no rerun refuted."""
+    by_series: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
+    for one in findings:
+        by_series[one.metric.name, one.cell, one.subject].append(one)
+    return [
+        one for rows in by_series.values() for one in rows
+        if one.confirmed is not False and _is_still(one, rows[-1].new_level)
+    ]  # fmt: skip
+
+
+def _is_still(one: Finding, level: float) -> bool:
+    step = one.new_level - one.old_level
+    return step != 0 and (level - one.old_level) / step > UNDONE
+
+
+def folded(findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int]) -> list[Moved]:
+    """The findings of one metric, way and moment as one."""
+    alike: dict[tuple[str, str, str, bool], list[Finding]] = defaultdict(list)
+    for one in findings:
+        alike[_kernel(one.cell), one.metric.name, one.subject, one.change > 0].append(one)
+    rows = []
+    for (kernel, name, subject, _), found in alike.items():
+        for group in _at_one_moment(found):
+            rows.append(_moved(group, measured.get((kernel, name, subject), 0)))
+    return rows
+
+
+def _at_one_moment(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Groups of findings that one commit can explain, by the sharpest of them: exact ones, then the likeliest."""
+    left = sorted(findings, key=lambda one: (not one.metric.exact, one.probability))
+    groups: list[list[Finding]] = []
+    for one in left:
+        home = next((group for group in groups if _may_be(one, group[0].after)), None)
+        if home is None:
+            groups.append([one])
+        elif all(one.cell != other.cell for other in home):
+            home.append(one)
+        else:
+            groups.append([one])
+    return groups
+
+
+def _may_be(one: Finding, after: Version) -> bool:
+    """Whether the finding's step may have come with this version."""
+    if one.after.commit == after.commit:
+        return True
+    if one.metric.exact or one.span is None or not after.committed:
+        return False
+    return one.span[0].committed < after.committed <= one.span[1].committed
+
+
+def _moved(group: Sequence[Finding], of: int) -> Moved:
+    first = group[0]
+    changes = [one.change for one in group]
+    cells = sorted({one.cell for one in group})
+    noisy = [one.probability for one in group if not one.metric.exact]
+    return Moved(
+        first.metric, first.subject, cells, max(of, len(cells)), median(changes), min(changes), max(changes),
+        len(group) - len(noisy), max(noisy, default=0.0), (first.old_level, first.new_level), first.before,
+        first.after,
+    )  # fmt: skip
+
+
+def _answers(documents: Iterable[Document], now: float) -> dict[str, list[Bisected]]:
+    """By commit, what bisections found lately. A document of another form is passed over."""
+    found: dict[str, list[Bisected]] = defaultdict(list)
+    for document in documents:
+        if document.kind != "bisect" or document.taken < now - BISECTED_WITHIN:
+            continue
+        try:
+            for one in document.body["answer"]["culprits"]:
+                answer = _answer(document, one)
+                found[answer.commit].append(answer)
+        except (KeyError, TypeError, ValueError, IndexError):
+            continue
+    return found
+
+
+def _answer(document: Document, one: Mapping[str, Any]) -> Bisected:
+    old = float(one["old_level"])
+    change = float(one["change"]) / old if old else float(one["change"])
+    return Bisected(str(one["commits"][0]), document.subject, document.cell, change, float(one["probability"]))
+
+
+def _kernel(cell: str) -> str:
+    return cell.partition(":")[0]

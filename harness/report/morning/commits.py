@@ -1,0 +1,79 @@
+"""Commits as people know them: subjects, authors and links, asked of a checkout where there is one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.kernels.osv_checkout import run_git
+from harness.report.page.told import safe_text
+
+HASH = re.compile(r"[0-9a-f]{7,64}")
+GITHUB = re.compile(r"(?:https://|git@|ssh://git@)github\.com[:/]([A-Za-z0-9-]{1,39})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?/?")
+MOST = 50
+SHORT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit; `link` is its address on the web, if it has one that can be told. All of it is safe text."""
+
+    hash: str
+    subject: str = ""
+    author: str = ""
+    link: str = ""
+
+    @property
+    def short(self) -> str:
+        """Its beginning."""
+        return self.hash[:SHORT]
+
+
+@dataclass(frozen=True, slots=True)
+class Commits:
+    """Asks the checkout at `root`; without one, commits have no words."""
+
+    root: Path | None = None
+    _known: dict[tuple[str, str], tuple[Sequence[Commit], int]] = field(default_factory=dict, compare=False)
+    _web: list[str] = field(default_factory=list, compare=False)
+
+    def one(self, name: str) -> Commit:
+        """The commit of that hash."""
+        found, _ = self._asked("one", name, ["-1", name]) if self.root and HASH.fullmatch(name) else ((), 0)
+        return found[0] if found else Commit(name, link=self._link(name))
+
+    def between(self, good: str, bad: str) -> tuple[Sequence[Commit], int]:
+        """The commits after the good one up to the bad one, merges left out, the newest first; and how many."""
+        if not (self.root and HASH.fullmatch(good) and HASH.fullmatch(bad)):
+            return (), 0
+        return self._asked(good, bad, [f"{good}..{bad}"])
+
+    def _asked(self, first: str, second: str, what: Sequence[str]) -> tuple[Sequence[Commit], int]:
+        key = first, second
+        if key not in self._known and self.root:
+            words = ["log", *(["--no-merges"] if first != "one" else []), "--format=%H%x00%an%x00%s", *what, "--"]
+            try:
+                lines = run_git(self.root, *words).decode("utf-8", "replace").splitlines()
+            except HarnessError:
+                lines = []
+            rows = [line.split("\0") for line in lines]
+            found = [
+                Commit(row[0], safe_text(row[2]), safe_text(row[1]), self._link(row[0]))
+                for row in rows[:MOST] if len(row) == 3
+            ]  # fmt: skip
+            self._known[key] = found, len(rows)
+        return self._known.get(key, ((), 0))
+
+    def _link(self, name: str) -> str:
+        """Its page on GitHub, if the checkout came from there."""
+        if not (self.root and HASH.fullmatch(name)):
+            return ""
+        if not self._web:
+            try:
+                url = run_git(self.root, "config", "--get", "remote.origin.url").decode("utf-8", "replace").strip()
+            except HarnessError:
+                url = ""
+            where = GITHUB.fullmatch(url)
+            self._web.append(f"https://github.com/{where[1]}/{where[2]}/commit/" if where else "")
+        return f"{self._web[0]}{name}" if self._web[0] else ""

@@ -1,0 +1,170 @@
+"""Whether a test is broken, flaky or well: a small model of its runs, with known rates of error.
+
+A test is in one of ten states from run to run: well (it fails by accident once in a thousand runs), flaky at one
+of eight rates, or broken. It seldom changes state; how seldom is in `_moves`. The forward algorithm gives the
+chances of the states after the last run, Viterbi's the likeliest way there (Rabiner 1989). What the model gets
+wrong how often is measured by `tests/selftest/test_morning_rates.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import stats
+
+ACCIDENT = 0.001
+"""How often a run of a test that is well fails all the same."""
+RATES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
+"""The rates of a flaky test that the model knows: the true one is near one of them."""
+OFTEN = (0.2, 0.2, 0.2, 0.15, 0.1, 0.08, 0.04, 0.03)
+"""How many of all flaky tests have which rate: those that fail often are soon seen to, and are few."""
+SURE = 0.9
+"""The chance from which a state is said to be so."""
+INTERVAL = 0.95
+LONGEST = 400
+"""Only so many of the newest runs are looked at."""
+
+_BAD = np.array([ACCIDENT, *RATES, 0.995])
+_KINDS = np.array([0, *[1] * len(RATES), 2])
+
+
+class Kind(StrEnum):
+    """What a test is by its runs; `UNDECIDED` failed, and too few runs tell whether it is broken or flaky."""
+
+    WELL = "well"
+    FLAKY = "flaky"
+    BROKEN = "broken"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Tendency:
+    """What the runs say: its kind now, and the kind before that; `began` is the index of the first run of now's
+    state, or 0; `bad` of `runs` failed since then.
+
+    `rate` and `interval` are of its failing since then, with 95% confidence; the first failure, which says when
+    to begin to count, is left out of them. `clean` is whether no run before `began` failed, and all since did.
+    """
+
+    kind: Kind
+    before: Kind
+    began: int
+    bad: int
+    runs: int
+    rate: float
+    interval: tuple[float, float]
+    clean: bool
+
+
+def tendency(failed: Sequence[bool]) -> Tendency:
+    """What the runs of a test, old first, say of it."""
+    runs = np.asarray(failed, dtype=bool)
+    offset = max(0, len(runs) - LONGEST)
+    runs = runs[offset:]
+    if not runs.any():
+        return Tendency(Kind.WELL, Kind.WELL, 0, 0, len(runs), 0.0, interval(0, len(runs)), clean=True)
+    path = _KINDS[_likeliest(runs)]
+    kind = _now(_chances(runs), runs)
+    changes = np.flatnonzero(np.diff(path)) + 1
+    began = int(changes[-1]) if len(changes) else 0
+    if kind is Kind.UNDECIDED:
+        began = _streak(runs)
+    elif kind is Kind.FLAKY and path[-1] != 1:
+        # The likeliest way ends elsewhere: what it has gone through since it was last well is all one.
+        well = np.flatnonzero(path == 0)
+        began = int(well[-1]) + 1 if len(well) and well[-1] + 1 < len(path) else 0
+    began = _first_failure(runs, began, kind)
+    before = list(Kind)[path[began - 1]] if began else Kind.WELL
+    since = runs[began:]
+    counted = since[1:] if kind is not Kind.WELL and began and len(since) > 1 else since
+    rate = float(counted.mean()) if len(counted) else 0.0
+    clean = bool(since.all() and not runs[:began].any())
+    return Tendency(
+        kind, before, began + offset, int(since.sum()), len(since), rate,
+        interval(int(counted.sum()), len(counted)), clean,
+    )  # fmt: skip
+
+
+def interval(bad: int, runs: int) -> tuple[float, float]:
+    """The rates that are not refuted by so many failures, with 95% confidence (Clopper and Pearson 1934)."""
+    rest = (1 - INTERVAL) / 2
+    low = float(stats.beta.ppf(rest, bad, runs - bad + 1)) if bad else 0.0
+    high = float(stats.beta.ppf(1 - rest, bad + 1, runs - bad)) if bad < runs else 1.0
+    return low, high
+
+
+def moved(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    """Whether a rate is another than before, each as failures and runs (Fisher's exact test, 1 error in 1,000)."""
+    table = [[before[0], before[1] - before[0]], [after[0], after[1] - after[0]]]
+    return bool(min(before[1], after[1]) and stats.fisher_exact(table)[1] < 0.001)
+
+
+def _now(chances: np.ndarray, runs: np.ndarray) -> Kind:
+    """The kind that is sure enough. One failure alone is never more than undecided."""
+    well, flaky, broken = (float(chances[kind == _KINDS].sum()) for kind in range(3))
+    if well >= SURE or (not runs[-1] and well > max(flaky, broken)):
+        return Kind.WELL
+    if broken >= SURE:
+        return Kind.BROKEN
+    if flaky >= SURE or (flaky > max(well, broken) and runs.sum() > 1 and not runs[-1]):
+        return Kind.FLAKY
+    return Kind.UNDECIDED if runs[-1] else Kind.WELL
+
+
+def _streak(runs: np.ndarray) -> int:
+    """Where the failures at the end begin."""
+    good = np.flatnonzero(~runs)
+    return int(good[-1]) + 1 if len(good) else 0
+
+
+def _first_failure(runs: np.ndarray, began: int, kind: Kind) -> int:
+    """A state other than well is known by its failures: it is counted from the first."""
+    if kind is Kind.WELL:
+        return began
+    later = np.flatnonzero(runs[began:])
+    return began + int(later[0]) if len(later) else began
+
+
+def _moves() -> np.ndarray:
+    """The chances of a change of state from one run to the next."""
+    size, often = len(_BAD), np.array(OFTEN)
+    to_well, to_flaky, to_broken = 0, slice(1, size - 1), size - 1
+    moves = np.zeros((size, size))
+    moves[0, to_flaky], moves[0, to_broken] = 0.004 * often, 0.005
+    moves[1:-1, to_well], moves[1:-1, to_broken] = 0.004, 0.002
+    moves[1:-1, to_flaky] += 0.002 * often
+    moves[-1, to_well], moves[-1, to_flaky] = 0.01, 0.002 * often
+    np.fill_diagonal(moves, 0)
+    np.fill_diagonal(moves, 1 - moves.sum(axis=1))
+    return moves
+
+
+_MOVES = _moves()
+_FIRST = np.array([0.97, *(0.015 * share for share in OFTEN), 0.015])
+
+
+def _chances(runs: np.ndarray) -> np.ndarray:
+    """The chance of each state after the last run."""
+    chances = _FIRST
+    for number, failed in enumerate(runs):
+        ahead = chances if not number else chances @ _MOVES
+        chances = ahead * (_BAD if failed else 1 - _BAD)
+        chances = chances / chances.sum()
+    return chances
+
+
+def _likeliest(runs: np.ndarray) -> np.ndarray:
+    """The likeliest way through the states."""
+    said = {True: np.log(_BAD), False: np.log(1 - _BAD)}
+    moves = np.log(_MOVES)
+    best = np.log(_FIRST) + said[bool(runs[0])]
+    came = np.zeros((len(runs), len(_BAD)), dtype=int)
+    for number in range(1, len(runs)):
+        ways = best[:, None] + moves
+        came[number] = ways.argmax(axis=0)
+        best = ways.max(axis=0) + said[bool(runs[number])]
+    path = [int(best.argmax())]
+    for number in range(len(runs) - 1, 0, -1):
+        path.append(int(came[number][path[-1]]))
+    return np.array(path[::-1])

@@ -3,10 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isfinite
 from statistics import median
-
-import numpy as np
 
 from harness.measure import Metric, Sample, Version
 from harness.regress import Finding, Night
@@ -119,7 +117,7 @@ def by_version(samples: Iterable[Sample]) -> dict[Node, list[Sample]]:
 
 def value_of(samples: Iterable[Sample]) -> float:
     """Their median, without what is no number."""
-    finite = [sample.value for sample in samples if np.isfinite(sample.value)]
+    finite = [sample.value for sample in samples if isfinite(sample.value)]
     return median(finite) if finite else float("nan")
 
 

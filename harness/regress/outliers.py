@@ -104,10 +104,12 @@ def _run(series: Array, kept: NDArray[np.bool_], first: int, end: int, far: floa
     if at_an_end:
         levels.append(_further(series, kept, first, end))
     nearest = [float(series[side[-1 if side is before else 0]]) for side in sides]
+    # At an end a run is no new level that goes on rising: it sticks out over the last point before it as far.
+    beside = far if at_an_end else NEIGHBOUR * far
     for sign in (1.0, -1.0):
         lowest = float((sign * series[first:end]).min())
         out = lowest - max(sign * level for level in levels)
-        if out > far and lowest - max(sign * one for one in nearest) > NEIGHBOUR * far:
+        if out > far and lowest - max(sign * one for one in nearest) > beside:
             return Run(first, end, out / far, not at_an_end)
     return None
 

@@ -31,7 +31,7 @@ def taken() -> Iterator[int]:
     ("line", "said"),
     [
         ("$HARNESS ci github --output /proc/none/x", "/proc/none"),
-        ("$HARNESS ci github --output file", "file: File exists"),
+        ("$HARNESS ci github --output file", "Directory 'file' is a file"),
         ("echo {} > p.json; $HARNESS ci plan p.json", "is no list of cells"),
         ("$HARNESS ci plan none.json", "none.json is no list of cells"),
         ("$HARNESS matrix > /dev/full", "No space left on device"),

@@ -4,9 +4,10 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.cell import Cell
@@ -39,21 +40,36 @@ def runs(lab: Lab, asked: Sequence[tuple[Cell, Program]], jobs: int) -> Generato
     words = (os.getpid(), Progress.began, lab.osv_root, lab.files, lab.arch)
     pool = ProcessPoolExecutor(jobs, context, _begin, words)
     try:
-        yield from pool.map(_run, asked)
+        with _interrupts_held():
+            waiting = [pool.submit(_run, one) for one in asked]
+        for one in waiting:
+            yield one.result()
     except BrokenProcessPool as error:
         raise HostError(
             "A process that ran tests was killed; those without a verdict did not end.",
             "Look for `Out of memory` in this host's log, or run fewer at once: --jobs.",
         ) from error
     finally:
+        # Nothing is cancelled: until CPython 3.12 a pool whose process dies stumbles over what was.
         for child in multiprocessing.active_children():
             child.kill()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes that are started meanwhile get no Ctrl-C before `_begin` ignores it; this one gets it then."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _begin(parent: int, began: float, osv_root: Path | None, files: Files | None, arch: str | None) -> None:
     """Die with the process that started this one, whatever kills it; what Ctrl-C ends is its to say."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was killed before
         os._exit(1)

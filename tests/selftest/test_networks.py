@@ -38,6 +38,19 @@ GUESTS = 8
 KILLS = 5
 GREETING = "hello from the guest"
 SERVER = f"sh -c 'while :; do echo {GREETING} | nc -l -p {PORT}; done'"
+CALLER = """
+import socket, sys, time
+
+end = time.monotonic() + 20
+while True:
+    try:
+        print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 20).recv(99).decode())
+        break
+    except ConnectionRefusedError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.05)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -197,9 +210,13 @@ def test_qemu_is_told_of_the_card_and_what_it_is_joined_to(devices: Devices, wor
 
 
 def _asked_inside(entering_words: list[str], host: str, port: int) -> str:
-    """What is wrong with what a process hears that is in the guest's network, as generators of load are."""
-    program = f"import socket; print(socket.create_connection(('{host}', {port}), 20).recv(99).decode())"
-    done = subprocess.run([*entering_words, sys.executable, "-c", program], capture_output=True, text=True)
+    """What is wrong with what a process hears that is in the guest's network, as generators of load are.
+
+    Between two callers the guest starts its server anew, so that a call may be refused.
+    """
+    done = subprocess.run(
+        [*entering_words, sys.executable, "-c", CALLER, host, str(port)], capture_output=True, text=True
+    )
     return "" if done.stdout.strip() == GREETING else f"{done.stdout} {done.stderr}"
 
 

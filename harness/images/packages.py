@@ -86,7 +86,7 @@ def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> 
         "--format=directory",
         # No status file is written where nothing is installed: the names of the kept .debs tell the versions.
         "--skip=cleanup/apt/cache",
-        # From 1.5 on it refuses root outside a chroot, for maintainers' scripts would run on the host: none is run.
+        # From 1.5 on it refuses root outside a chroot, lest maintainers' scripts run on the host: none is run.
         "--skip=check/chrootless",
         f"--architectures={ARCHITECTURES[arch]}",
         *preferred,

@@ -7,7 +7,7 @@ from harness.cache import Cache
 from harness.images import packages
 from harness.matrix import host_arch
 
-LOADERS = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}
+LOADERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
 VERSION = "3.11"
 """Debian bookworm's: that of a lab whose system is Debian's."""
 
@@ -23,10 +23,15 @@ class Interpreter:
 
 def by_its_own_loader(root: Path, program: str) -> tuple[str, ...]:
     """The beginning of a command line: a program of an unpacked tree of this host's arch, run by the loader and
-    the libraries that were unpacked with it, for the host's may be too old."""
+    the libraries that were unpacked with it, for the host's may be too old or too new for one another.
+
+    The loader is named beside its libraries: what programs ask for, such as /lib64's, is an absolute link out of
+    the tree.
+    """
     triplet = f"{host_arch()}-linux-gnu"
     libraries = f"{root}/lib/{triplet}:{root}/usr/lib/{triplet}"
-    return (f"{root}/{LOADERS[host_arch()]}", "--library-path", libraries, f"{root}/{program}")
+    loader = f"{root}/lib/{triplet}/{LOADERS[host_arch()]}"
+    return (loader, "--library-path", libraries, f"{root}/{program}")
 
 
 def debians_python(cache: Cache) -> Interpreter:

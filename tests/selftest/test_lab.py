@@ -19,8 +19,10 @@ import pytest
 from harness.errors import HarnessError
 from harness.history.store import History
 from harness.host import Host
+from harness.lab import Lab
 from harness.nested_kvm.machine import Hardware
 from harness.nested_kvm.session import LEAST_MEMORY, MEMORY, check
+from harness.nested_kvm.unpacked import VERSION, debians_python
 
 HARNESS = [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())"]
 TOP = Path(__file__).parents[2]
@@ -240,6 +242,16 @@ Path("found.json").write_text(json.dumps({
 }))
 raise SystemExit(7)
 """
+
+
+def test_programs_of_unpacked_packages_are_run_by_the_loader_among_them() -> None:
+    """The host's own loader with another Debian's libraries ends with `stack smashing detected`."""
+    python = debians_python(Lab().cache)
+    loader = Path(python.command[0])
+    assert loader.resolve() == loader.parent.resolve() / loader.name
+    told = [*python.command, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+    said = subprocess.run(told, env={**os.environ, **python.environment}, capture_output=True, text=True)
+    assert (said.stdout.strip(), said.stderr) == (VERSION, "")
 
 
 def test_aarch64_guests_have_a_kvm_where_there_is_none_of_that_arch(tmp_path: Path) -> None:

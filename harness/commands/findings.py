@@ -26,6 +26,7 @@ from harness.regress import Finding, Night
 from harness.regress.notes import notes
 from harness.regress.since import Since, since
 from harness.regress.standing import KIND, judged, rerun, unconfirmed
+from harness.report.asides import aside_words
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
 
@@ -110,8 +111,8 @@ def command(arguments: Arguments) -> int:
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings
-    told_aside = [] if arguments.json else [_words(one) for one in crept]
-    told_aside += [_words(one) for one in nights] + [note.text for note in notes(samples, graph, branch)]
+    told_aside = [] if arguments.json else [aside_words(one) for one in crept]
+    told_aside += [aside_words(one) for one in nights] + [note.text for note in notes(samples, graph, branch)]
     for line in told_aside:
         aside.print(printable(line.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_ones.values()) or any(one.worse for one in crept))
@@ -143,17 +144,7 @@ def _alike(night: Night, one: Finding) -> bool:
     return (night.metric, night.cell, night.subject) == (one.metric, one.cell, one.subject)
 
 
-def _words(one: Night | Since) -> str:
-    """A line for what is not one of the steps."""
-    values = (one.level, one.value) if isinstance(one, Night) else (one.old_level, one.new_level)
-    usual, other = (shown(value, one.metric.unit) for value in values)
-    if isinstance(one, Since):
-        return f"{one.words}: {one.metric.name} on {one.cell}, {usual} to {other}, {_standing(one)}"
-    of = one.version.described or one.version.commit[:12]
-    return f"{one.words}: {one.metric.name} on {one.cell}, {other} beside {usual}, {of}"
-
-
-def _standing(one: Finding | Since) -> str:
+def _standing(one: Finding) -> str:
     return "worse" if one.worse else "better"
 
 

@@ -22,7 +22,9 @@ from harness.errors import HarnessError
 from harness.history.store import History
 from harness.lab import Lab
 from harness.regress.notes import notes
-from harness.regress.standing import standing
+from harness.regress.since import since as crept
+from harness.regress.standing import judged as seen_in
+from harness.report.asides import asides
 from harness.report.markdown import markdown
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
@@ -116,7 +118,9 @@ def _told(arguments: Arguments) -> Told:
     judged = [one for one in judged if wanted(one.cell)]
     documents = [one for one in documents if wanted(one.cell)]
     said = [note.text for note in notes(samples, graph)]
-    return Told(samples, judged, documents, standing(samples, documents, graph), said, graph)
+    seen = seen_in(samples, documents, graph)
+    beside = asides(seen.nights, crept(samples, graph=graph))
+    return Told(samples, judged, documents, seen.findings, said, graph, beside)
 
 
 def _moment(date: str | None) -> float | None:

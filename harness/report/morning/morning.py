@@ -41,6 +41,7 @@ class Morning:
     commits: Commits
     kernel: str = ""
     firsts: Mapping[str, int] = field(default_factory=dict)
+    asides: Sequence[str] = ()
 
     @property
     def date(self) -> str:
@@ -111,6 +112,7 @@ def morning(told: Told, commits: Commits | None = None) -> Morning:
         entries.expiring(tonight),
         latest[-1] if latest else None, before[-1] if before else None, len(latest), commits or Commits(),
         OSV if any(one.cell.startswith(f"{OSV}:") for one in told.rows) else "", _firsts(told, nights),
+        told.asides,
     )  # fmt: skip
 
 

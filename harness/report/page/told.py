@@ -22,7 +22,8 @@ LONGEST_NOTE = 1000
 class Told:
     """All that a report rests on. Nothing of it need be in any order.
 
-    `notes` are sentences that stand beside the findings; `graph` is how commits follow each other.
+    `notes` are sentences that stand beside the findings, and `asides` lines on nights and creeps, which are none;
+    `graph` is how commits follow each other.
     """
 
     samples: Sequence[Sample] = ()
@@ -31,6 +32,7 @@ class Told:
     findings: Sequence[Finding] = ()
     notes: Sequence[str] = ()
     graph: Graph = field(default_factory=dict)
+    asides: Sequence[str] = ()
 
     @property
     def empty(self) -> bool:
@@ -55,6 +57,7 @@ class Told:
             documents=[_document(document) for document in self.documents],
             findings=[_finding(finding) for finding in self.findings],
             notes=[safe_text(note, LONGEST_NOTE) for note in self.notes],
+            asides=[safe_text(line, LONGEST_NOTE) for line in self.asides],
         )
 
 

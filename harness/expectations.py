@@ -31,9 +31,16 @@ class Expectation:
 
     def covers(self, cell: Cell, test: str, accelerator: str) -> bool:
         """Whether it speaks of this test on this cell, run by this accelerator."""
-        of_cell = any(fnmatchcase(str(cell), pattern) for pattern in self.cells)
-        plain = accelerator.removesuffix(IN_A_LAB)
-        return of_cell and fnmatchcase(test, self.tests) and self.accelerator in ("", accelerator, plain)
+        return self.is_of(cell, accelerator) and self.is_about(test)
+
+    def is_of(self, cell: Cell, accelerator: str) -> bool:
+        """Whether it speaks of some test on this cell, run by this accelerator."""
+        name, plain = str(cell), accelerator.removesuffix(IN_A_LAB)
+        return self.accelerator in ("", accelerator, plain) and any(fnmatchcase(name, one) for one in self.cells)
+
+    def is_about(self, test: str) -> bool:
+        """Whether it speaks of this test, on some cell."""
+        return fnmatchcase(test, self.tests)
 
 
 def expected(cell: Cell, test: str, accelerator: str) -> Expectation | None:

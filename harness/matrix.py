@@ -127,6 +127,18 @@ class Matrix:
             kernel, values["arch"], values["hypervisor"], values["fs"], values["profile"], tuple(options), variant
         )
 
+    def find(self, text: str) -> Cell | None:
+        """The cell of that full name, or None: for names of a history, of which many may be none here, and nobody
+        asks for the nearest."""
+        name = text.partition("/")[0].rpartition(":")[2].partition("+")[0]
+        unread = self._read(name.split("-") if name else [])[1]
+        if any(word not in self.options for word in unread):
+            return None
+        try:
+            return self.parse(text, "")
+        except CellError:
+            return None
+
     def launched(self, cell: Cell, mode: str) -> Cell:
         """The cell with that launch mode in place of its own. Raises `CellError` with the nearest modes."""
         if mode not in self.launches:

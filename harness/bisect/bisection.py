@@ -128,7 +128,8 @@ def bisect(benches: Benches, question: Question, state: Path) -> Done:
         if question.test and not opened:
             measure = replace(measure, cause=question.cause)
         builder.lay_out(measure)
-        session = Session(line, measure, builder, journal, question.effort, builder.host)
+        load = question.duration if question.metric.startswith("app.") else 0.0
+        session = Session(line, measure, builder, journal, question.effort, builder.host, load)
         answer = session.run(checks_of(measure) if question.checked else (), follow)
     differences: Sequence[Difference] = ()
     kept.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)

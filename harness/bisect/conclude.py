@@ -9,6 +9,7 @@ from harness.bisect.answer import Answer, Culprit, Outcome, Warn, Warning
 from harness.bisect.bimodal import bimodal
 from harness.bisect.decide import Ended, Step, block_of, blocks
 from harness.bisect.exact import MATTERS
+from harness.bisect.sought import UNTOLD, tells
 from harness.bisect.state import State
 
 SUSPECTED = 0.1
@@ -136,6 +137,9 @@ def _others(state: State) -> str:
     """Which failures were seen besides the one that was looked for; empty where there were none."""
     if state.measure.kind is not Kind.TEST:
         return ""
-    seen = Counter(one for boots in state.ended.values() for one in boots if one not in (None, state.sought))
-    told = "; ".join(f"{count} times: {one or 'unknown'}" for one, count in seen.most_common(MOST_OTHERS))
-    return f"It failed otherwise too, which says nothing of this cause: {told}." if told else ""
+    seen = Counter(one for boots in state.ended.values() for one in boots if not tells(one, state.sought))
+    untold = seen.pop(UNTOLD, 0)
+    told = "; ".join(f"{count} times: {one}" for one, count in seen.most_common(MOST_OTHERS))
+    said = [f"It failed otherwise too, which says nothing of this cause: {told}."] if told else []
+    said += [f"{untold} failures are of before failures were told apart: they count as nothing."] if untold else []
+    return " ".join(said)

@@ -8,12 +8,15 @@ from harness.bisect import Built, Effort, Key, Kind, Line, Measure, Plan
 from harness.measure import Better
 
 VERSION = 1
+LOAD_BEFORE = 3.0
+"""Seconds of a load where the journal does not say: of all that were written before it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What is bisected, and how: always the first record. `layouts` of each commit can be built; `host` is the one
-    of many whose boots alone may be compared, or nothing."""
+    of many whose boots alone may be compared, or nothing; `load` is the seconds of each load of an app's metric,
+    else 0."""
 
     line: Line
     measure: Measure
@@ -21,6 +24,12 @@ class Opened:
     layouts: int = 1
     version: int = VERSION
     host: str = ""
+    load: float = 0.0
+
+    @property
+    def known_load(self) -> float:
+        """The seconds of loads also of what was recorded before they were."""
+        return self.load or (LOAD_BEFORE if self.measure.name.startswith("app.") else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ def replayed(records: Sequence[Record]) -> Answer:
     assert isinstance(opened, Opened)
     checked = {one.name for one in records if isinstance(one, Checked)}
     again = Memory()
-    session = Session(opened.line, opened.measure, Recorded(records, opened.layouts), again, opened.effort)
+    recorded = Recorded(records, opened.layouts)
+    session = Session(opened.line, opened.measure, recorded, again, opened.effort, load=opened.known_load)
     answer = session.run([(name, check) for name, check in checks_of(opened.measure) if name in checked])
     before = [one.plan for one in records if isinstance(one, Planned)]
     if before != [one.plan for one in again.records if isinstance(one, Planned)]:

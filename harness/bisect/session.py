@@ -53,13 +53,21 @@ class Session:
         journal: Journal,
         effort: Effort = Effort(),  # noqa: B008
         host: str = "",
+        load: float = 0.0,
     ) -> None:
         """Raises `HarnessError` if the journal is of another bisection."""
         self._builder, self._journal = builder, journal
-        opened = Opened(line, measure, effort, builder.layouts, host=host)
+        opened = Opened(line, measure, effort, builder.layouts, host=host, load=load)
         if not journal.records:
             journal.append(opened)
-        if (first := journal.records[0]) != opened:
+        first = journal.records[0]
+        same = isinstance(first, Opened) and replace(first, load=load) == opened
+        if isinstance(first, Opened) and same and first != opened and first.known_load != load:
+            raise HarnessError(
+                f"The journal's loads took {first.known_load:g} s each, and these would take {load:g} s.",
+                f"Go on with --duration {first.known_load:g}, or begin anew with another --state.",
+            )
+        if not same:
             what = first.measure.name if isinstance(first, Opened) else "nothing that is known"
             raise HarnessError(
                 f"The journal is of another bisection, of {what}.",

@@ -16,7 +16,7 @@ from harness.bisect.records import (
     Planned,
     Record,
 )
-from harness.bisect.sought import hidden_by, sought
+from harness.bisect.sought import hidden_by, sought, tells
 
 LAYOUT_SECONDS = 15.0
 """What a layout is expected to take before any was made: OSv's kernel is linked in ten seconds."""
@@ -142,7 +142,7 @@ class State:
         if self.measure.kind is not Kind.TEST:
             return [value for _, value in self.values.get(first, ())]
         wanted = self.sought
-        return [float(one is not None) for one in self.ended.get(first, ()) if one is None or one == wanted]
+        return [float(one is not None) for one in self.ended.get(first, ()) if tells(one, wanted)]
 
     def told(self, key: Key) -> int:
         """How many boots say anything."""

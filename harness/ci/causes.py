@@ -12,7 +12,9 @@ from harness.ci.results import Case, Night
 from harness.history.records import Judged
 from harness.measure import Sample
 from harness.regress import Finding
-from harness.report.markdown import code
+from harness.regress.since import Since
+from harness.report.asides import aside_words
+from harness.report.markdown import LONGEST_ASIDE, code
 from harness.report.morning.persistence import persistence
 from harness.report.page.news import in_words, ordered
 from harness.report.page.told import safe_text
@@ -50,9 +52,10 @@ class Seen:
 
 
 def causes(
-    night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[Judged] = ()
-) -> Seen:
-    """The causes of a night's failures, and of what has become worse and still is.
+    night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[Judged] = (),
+    crept: Sequence[Since] = (),
+) -> Seen:  # fmt: skip
+    """The causes of a night's failures, and of what has become worse and still is, in a step or by creeping.
 
     With the history's verdicts, tonight's among them, what failed on one night alone is no cause yet, and what
     may fail again is not gone.
@@ -63,17 +66,20 @@ def causes(
     bad = [case for case in night.cases if case.bad and case.cell not in broken]
     bad = [case for case in bad if (case.cell, case.test) not in said.fleeting]
     worse = standing_worse(findings)
+    stepped = {_series(one) for one in worse}
+    creeping = [one for one in crept if one.worse and _series(one) not in stepped]
     found = [
         *_whole_cells("boots or runs next to nothing", broken),
         *_whole_cells("has no result", silent),
         *(_of_tests(list(alike)) for _, alike in groupby(sorted(bad, key=_kind), key=_kind)),
         *(_of_findings(list(alike)) for _, alike in groupby(sorted(worse, key=_step), key=_step)),
+        *(_of_creeps(list(alike)) for _, alike in groupby(sorted(creeping, key=_creep), key=_creep)),
     ]
     passed = [case for case in night.cases if not case.bad and (case.cell, case.test) not in said.lingering]
     well = {key("test", case.cell, case.test) for case in passed}
     sound = {row.cell for row in night.planned if row.runs} - {*broken, *silent}
     well |= {key("cell", cell) for cell in sound}
-    measured = {_series(one) for one in samples} - {_series(one) for one in worse}
+    measured = {_series(one) for one in samples} - stepped - {_series(one) for one in creeping}
     return Seen(found, frozenset(well | {key("metric", *one) for one in measured}))
 
 
@@ -111,7 +117,11 @@ def _step(one: Finding) -> tuple[str, str]:
     return one.cell.partition(":")[0], one.after.commit
 
 
-def _series(one: Finding | Sample) -> tuple[str, str, str]:
+def _creep(one: Since) -> tuple[str, str, str]:
+    return one.cell.partition(":")[0], one.metric.name, one.since.commit
+
+
+def _series(one: Finding | Since | Sample) -> tuple[str, str, str]:
     return one.metric.name, one.cell, one.subject
 
 
@@ -152,6 +162,16 @@ def _of_findings(findings: Sequence[Finding]) -> Cause:
     ]
     members = frozenset(key("metric", *_series(one)) for one in findings)
     return Cause(key("step", *_step(findings[0])), _title(title), _limited(lines), members)
+
+
+def _of_creeps(crept: Sequence[Since]) -> Cause:
+    """One metric's: no commit is to be looked at, but what was added since."""
+    ordered_by_size = sorted(crept, key=lambda one: -abs(one.change))
+    worst = ordered_by_size[0]
+    lines = [f"- {code(aside_words(one), LONGEST_ASIDE)}" for one in ordered_by_size]
+    title = f"{worst.metric.name} crept on {worst.cell} {worst.words}"
+    members = frozenset(key("metric", *_series(one)) for one in crept)
+    return Cause(key("creep", *_creep(worst)), _title(title), _limited(lines), members)
 
 
 def _limited(lines: list[str]) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from harness.events import subscribed
 from harness.history.store import History
 from harness.lab import Lab
 from harness.matrix import Matrix, host_arch
+from harness.regress import Finding
+from harness.regress.since import Since, since
 from harness.regress.standing import standing
 from harness.report.progress import Progress
 
@@ -208,9 +210,11 @@ def _issues(arguments: Reporting) -> int:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
         samples, judged = history.samples(), history.judged()
-        found = standing(samples, history.documents(), history.graph())
-    whole = [one for one in found if not one.metric.is_part and abs(one.change) >= arguments.least / 100]
-    seen = causes.causes(night, whole, samples, judged)
+        graph = history.graph()
+        found = standing(samples, history.documents(), graph)
+    whole = [one for one in found if _wants_an_issue(one, arguments)]
+    creeping = [one for one in since(samples, graph=graph) if _wants_an_issue(one, arguments)]
+    seen = causes.causes(night, whole, samples, judged, creeping)
     wanted, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in wanted:
         about = f"#{action.number} " if action.number else ""
@@ -222,6 +226,10 @@ def _issues(arguments: Reporting) -> int:
     if left_out:
         screen().print(f"{left_out} more causes wait: one night opens {issues.MOST_NEW} issues at most.")
     return 0
+
+
+def _wants_an_issue(one: Finding | Since, arguments: Reporting) -> bool:
+    return not one.metric.is_part and abs(one.change) >= arguments.least / 100
 
 
 def _this_night() -> str:

@@ -24,8 +24,10 @@ from harness.lab import Lab
 from harness.measure import Sample
 from harness.regress import Finding, Night
 from harness.regress.notes import notes
+from harness.regress.series import numbers
 from harness.regress.since import Since, since
 from harness.regress.standing import KIND, judged, rerun, unconfirmed
+from harness.report.asides import aside_words
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
 
@@ -82,21 +84,23 @@ def command(arguments: Arguments) -> int:
     """Show them; 1 if any is for the worse."""
     out = screen()
     with History(arguments.history) as history:
-        every_sample = list(history.samples())
-        check_matches([arguments.cell], (one.cell for one in every_sample), "cell")
-        check_matches([arguments.metric], (one.metric.name for one in every_sample), "metric")
-        samples = [one for one in every_sample if _asked_for(one, arguments)]
-        graph, branch = history.graph(), named_commit(arguments)
+        every_sample, graph, branch = history.samples(), history.graph(), named_commit(arguments)
+        check_matches([arguments.cell], {one.cell for one in every_sample}, "cell")
+        check_matches([arguments.metric], {one.metric.name for one in every_sample}, "metric")
+        whole = numbers(every_sample, graph, branch)
+        asked_for = whole
+        if (arguments.cell, arguments.metric) != ("*", "*"):
+            asked_for = numbers([one for one in every_sample if _asked_for(one, arguments)], graph, branch)
         if arguments.confirm:
-            suspects = unconfirmed(samples, history.documents(KIND), graph, branch)
+            suspects = unconfirmed(asked_for, history.documents(KIND))
             _confirm(Lab(arguments.osv_root), history, suspects, out)
         # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
-        told = judged(every_sample, history.documents(KIND), graph, branch)
+        told = judged(whole, history.documents(KIND))
     every = list(enumerate(told.findings, 1))
     asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
     shown_ones = {number: one for number, one in asked if _is_shown(one, arguments)}
     nights = [one for one in told.nights if _is_shown(one, arguments)]
-    crept = [one for one in since(samples, arguments.since, graph, branch) if _is_shown(one, arguments)]
+    crept = [one for one in since(asked_for, arguments.since) if _is_shown(one, arguments)]
     if arguments.json:
         for number, one in shown_ones.items():
             alone = [night.to_json() for night in nights if _alike(night, one)]
@@ -104,14 +108,16 @@ def command(arguments: Arguments) -> int:
         for total in crept:
             print(json.dumps(total.to_json()))
     elif not shown_ones:
-        out.print(f"No change among {len({one.series for one in samples})} series of {len(samples)} samples.")
+        series = {group.samples[0].series for group in asked_for.groups}
+        count = sum(len(group.samples) for group in asked_for.groups)
+        out.print(f"No change among {len(series)} series of {count} samples.")
     else:
         out.print(_table(shown_ones))
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings
-    told_aside = [] if arguments.json else [_words(one) for one in crept]
-    told_aside += [_words(one) for one in nights] + [note.text for note in notes(samples, graph, branch)]
+    told_aside = [] if arguments.json else [aside_words(one) for one in crept]
+    told_aside += [aside_words(one) for one in nights] + [note.text for note in notes(asked_for)]
     for line in told_aside:
         aside.print(printable(line.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_ones.values()) or any(one.worse for one in crept))
@@ -143,17 +149,7 @@ def _alike(night: Night, one: Finding) -> bool:
     return (night.metric, night.cell, night.subject) == (one.metric, one.cell, one.subject)
 
 
-def _words(one: Night | Since) -> str:
-    """A line for what is not one of the steps."""
-    values = (one.level, one.value) if isinstance(one, Night) else (one.old_level, one.new_level)
-    usual, other = (shown(value, one.metric.unit) for value in values)
-    if isinstance(one, Since):
-        return f"{one.words}: {one.metric.name} on {one.cell}, {usual} to {other}, {_standing(one)}"
-    of = one.version.described or one.version.commit[:12]
-    return f"{one.words}: {one.metric.name} on {one.cell}, {other} beside {usual}, {of}"
-
-
-def _standing(one: Finding | Since) -> str:
+def _standing(one: Finding) -> str:
     return "worse" if one.worse else "better"
 
 

@@ -22,7 +22,10 @@ from harness.errors import HarnessError
 from harness.history.store import History
 from harness.lab import Lab
 from harness.regress.notes import notes
-from harness.regress.standing import standing
+from harness.regress.series import numbers
+from harness.regress.since import since as crept
+from harness.regress.standing import judged as seen_in
+from harness.report.asides import asides
 from harness.report.markdown import markdown
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
@@ -104,19 +107,21 @@ def command(arguments: Arguments) -> int:
 def _told(arguments: Arguments) -> Told:
     since = _moment(arguments.since)
 
-    def wanted(cell: str) -> bool:
-        return not arguments.cell or any(fnmatchcase(cell, pattern) for pattern in arguments.cell)
-
     with History(arguments.history) as history:
         samples, judged = history.samples(since=since), history.judged(since=since)
         documents, graph = history.documents(since=since), history.graph()
-    cells = {one.cell for one in samples} | {one.cell for one in judged} | {one.cell for one in documents}
+    cells = {one.cell for rows in (samples, judged, documents) for one in rows}
     check_matches(arguments.cell, cells, f"cell since {arguments.since}" if arguments.since else "cell")
-    samples = [one for one in samples if wanted(one.cell)]
-    judged = [one for one in judged if wanted(one.cell)]
-    documents = [one for one in documents if wanted(one.cell)]
-    said = [note.text for note in notes(samples, graph)]
-    return Told(samples, judged, documents, standing(samples, documents, graph), said, graph)
+    if arguments.cell:
+        chosen = {cell for cell in cells if any(fnmatchcase(cell, pattern) for pattern in arguments.cell)}
+        samples = [one for one in samples if one.cell in chosen]
+        judged = [one for one in judged if one.cell in chosen]
+        documents = [one for one in documents if one.cell in chosen]
+    measured = numbers(samples, graph)
+    said = [note.text for note in notes(measured)]
+    seen = seen_in(measured, documents)
+    beside = asides(seen.nights, crept(measured))
+    return Told(samples, judged, documents, seen.findings, said, graph, beside)
 
 
 def _moment(date: str | None) -> float | None:

@@ -3,10 +3,10 @@
 import json
 import math
 import re
-from collections.abc import Hashable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, get_type_hints
 
 from harness.history.records import Judged
@@ -23,6 +23,8 @@ NAME_SIZE = 500
 
 LONG_SIZE = 1 << 20  # bytes
 BODY_SIZE = 12 << 20  # bytes
+MOST_ESCAPED = 12  # bytes that one character becomes
+MOST_PARTS = 4096
 CPUS = 1 << 20
 
 
@@ -31,17 +33,48 @@ def check(kind: type, given: object) -> None:
 
     `given` is one of its objects, or what `to_json` wrote of one: that has the fields of the kind and no others.
     """
-    hints = _hints(kind)
+    fields_of = _fields(kind)
     if isinstance(given, Mapping):
-        if given.keys() != hints.keys():
-            raise ValueError(_wrong_fields(kind, given, hints))
-        for name, hint in hints.items():
-            _check_field(name, hint, given[name])
+        if given.keys() != fields_of.keys():
+            raise ValueError(_wrong_fields(kind, given, fields_of))
+        for name, checked in fields_of.items():
+            checked(name, given[name])
     elif isinstance(given, kind):
-        for name, hint in hints.items():
-            _check_field(name, hint, getattr(given, name))
+        for name, checked in fields_of.items():
+            checked(name, getattr(given, name))
     else:
         raise ValueError(f"a {kind.__name__.lower()} is no {type(given).__name__}")
+
+
+class Maker:
+    """Makes the records of a file's lines, whose parts (metrics, versions, environments) are checked and made
+    once, however many lines have them. What is equal and of another type is another."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[type, str], Any] = {}
+
+    def made(self, kind: Any, row: Mapping[str, Any]) -> Any:
+        """An object of the kind, of what `to_json` wrote. Raises `ValueError` as `check` does."""
+        fields_of, parts = _fields(kind), _parts_of(kind)
+        if row.keys() != fields_of.keys():
+            raise ValueError(_wrong_fields(kind, row, fields_of))
+        made = {name: self._part(part, row[name]) for name, part in parts.items()}
+        for name, checked in fields_of.items():
+            if name not in made:
+                checked(name, row[name])
+        return kind(**{**row, **made})
+
+    def _part(self, kind: Any, row: object) -> Any:
+        if not isinstance(row, dict):
+            raise ValueError(f"a {kind.__name__.lower()} is no {type(row).__name__}")
+        key = kind, repr(row)
+        if key not in self._parts:
+            if len(self._parts) >= MOST_PARTS:
+                self._parts.clear()
+            part = self.made(kind, row)
+            words = {name: hint(row[name]) for name, hint in _hints(kind).items() if _is_enum(hint)}
+            self._parts[key] = replace(part, **words)
+        return self._parts[key]
 
 
 @lru_cache(1024)
@@ -50,23 +83,29 @@ def _check_once(kind: type, given: object) -> None:
     check(kind, given)
 
 
-def _check_part(kind: type, given: Mapping[str, object]) -> None:
-    """As `check`, of a part that many lines of a file share; what is equal and of another type is another."""
-    try:
-        _check_items(kind, tuple((name, type(value), value) for name, value in given.items()))
-    except TypeError:  # something in it has no hash, and so is no part's
-        check(kind, given)
-
-
-@lru_cache(4096)
-def _check_items(kind: type, items: tuple[tuple[str, type, object], ...]) -> None:
-    check(kind, {name: value for name, _, value in items})
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
+def _fields(kind: Any) -> dict[str, Callable[[str, object], None]]:
+    """What checks each field."""
+    return {name: _checker(hint) for name, hint in _hints(kind).items()}
+
+
+@cache
+def _parts_of(kind: Any) -> dict[str, type]:
+    return {name: hint for name, hint in _hints(kind).items() if _is_part(hint)}
+
+
+def _is_part(hint: Any) -> bool:
+    return isinstance(hint, type) and is_dataclass(hint)
+
+
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, StrEnum)
 
 
 def _wrong_fields(kind: type, given: Mapping[str, object], hints: Mapping[str, object]) -> str:
@@ -79,36 +118,42 @@ def _wrong_fields(kind: type, given: Mapping[str, object], hints: Mapping[str, o
     return f"the fields of a {kind.__name__.lower()} are others ({'; '.join(said)})"
 
 
-def _check_field(name: str, hint: Any, value: object) -> None:
-    if isinstance(hint, type) and is_dataclass(hint):
-        if isinstance(value, Mapping):
-            _check_part(hint, value)
-        elif isinstance(value, Hashable):
-            _check_once(hint, value)
-        else:
-            check(hint, value)
-    elif hint is str:
-        _check_text(name, value)
-    elif hint is float:
-        _check_number(name, value)
-    elif hint is int:
-        if type(value) is not int or not 0 <= value <= CPUS:
-            raise ValueError(f"{name} is no number from 0 to {CPUS}")
-    elif hint is bool:
-        if type(value) is not bool:
-            raise ValueError(f"{name} is neither true nor false")
-    elif isinstance(hint, type) and issubclass(hint, StrEnum):
-        if not isinstance(value, str) or value not in set(hint):
-            raise ValueError(f"{name} is none of {', '.join(hint)}")
+def _checker(hint: Any) -> Callable[[str, object], None]:
+    plain = {str: _check_text, float: _check_number, int: _check_count, bool: _check_flag}
+    if hint in plain:
+        return plain[hint]
+    if _is_part(hint):
+        return partial(_check_part, hint)
+    return partial(_check_word, hint) if _is_enum(hint) else _check_body
+
+
+def _check_part(hint: type, _name: str, value: object) -> None:
+    if isinstance(value, Hashable):
+        _check_once(hint, value)
     else:
-        _check_body(name, value)
+        check(hint, value)
+
+
+def _check_count(name: str, value: object) -> None:
+    if type(value) is not int or not 0 <= value <= CPUS:
+        raise ValueError(f"{name} is no number from 0 to {CPUS}")
+
+
+def _check_flag(name: str, value: object) -> None:
+    if type(value) is not bool:
+        raise ValueError(f"{name} is neither true nor false")
+
+
+def _check_word(hint: type[StrEnum], name: str, value: object) -> None:
+    if not isinstance(value, str) or value not in set(hint):
+        raise ValueError(f"{name} is none of {', '.join(hint)}")
 
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise ValueError(f"{name} is no string")
     limit = LONG_SIZE if name in LONG else NAME_SIZE
-    if len(value) > limit or len(escaped(value)) > limit:
+    if len(value) * MOST_ESCAPED > limit and (len(value) > limit or len(escaped(value)) > limit):
         raise ValueError(f"{name} has more than {limit} bytes")
     if name == "id" and not ID.fullmatch(value):
         raise ValueError("id is not 1 to 64 letters, digits, _ and -")

@@ -22,6 +22,9 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK_SECONDS = 900
 """How long a writer waits for another, which may be importing a million samples."""
 
+CACHE_KIB = 128 << 10
+"""Of SQLite's, at most: what is imported goes anywhere into the indexes of ids."""
+
 CONNECT_SECONDS = 10
 WRITERS = 0x4F5376  # "OSv": the key of PostgreSQL's lock of all who write to one database's history
 
@@ -68,7 +71,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are ours: Python's sqlite3 would begin some late
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
+    cache = f"cache_size = -{CACHE_KIB}"
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON", cache):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -1,12 +1,12 @@
 """Reads records of a history."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, func, select, type_coerce
 
 from harness.history.checks import Identified
 from harness.history.records import Judged
@@ -19,11 +19,16 @@ from harness.history.schema import (
     PROCEDURES,
     SAMPLES,
     VERSIONS,
+    AnyText,
+    unescaped,
 )
 from harness.measure import Better, Commit, Document, Environment, Metric, Sample, Version
 
 ROWS = 5000
 """Rows that are fetched at once: a history may be larger than the memory."""
+MOST_SHARED, LONGEST_SHARED = 100_000, 500
+"""Different texts, and characters of each, that are remembered to be given again."""
+_PARTS = {f"{table.name[:-1]}_id": table for table in (METRICS, VERSIONS, ENVIRONMENTS, PROCEDURES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Reader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._parts: dict[Table, dict[int, Any]] = {METRICS: {}, VERSIONS: {}, ENVIRONMENTS: {}, PROCEDURES: {}}
+        self._texts, self._environments = _Texts(), _Environments(self._parts[ENVIRONMENTS])
 
     def series(
         self, table: Table, wanted: Mapping[str, object], since: float | None, last: int | None
@@ -54,9 +60,9 @@ class Reader:
 
         `wanted` gives columns' values; that of `metric` may be a pattern. None is any.
         """
-        conditions = list(self._conditions(table, wanted, since))
         order = [VERSIONS.c.committed, table.c.taken, table.c.id]
-        query = select(table).join(VERSIONS, table.c.version_id == VERSIONS.c.id).where(*conditions)
+        query = _kept(table).join(VERSIONS, table.c.version_id == VERSIONS.c.id)
+        query = query.where(*self._conditions(table, wanted, since))
         if last is None:
             return list(self._records(table, query.order_by(*order)))
         query = query.order_by(*(column.desc() for column in order)).limit(last)
@@ -64,7 +70,7 @@ class Reader:
 
     def everything(self, table: Table, since: float | None) -> Iterator[Identified]:
         """Records in the order in which the history got them, a few in memory at a time."""
-        return self._records(table, select(table).where(*self._conditions(table, {}, since)).order_by(table.c.seq))
+        return self._records(table, _kept(table).where(*self._conditions(table, {}, since)).order_by(table.c.seq))
 
     def commits(self) -> Iterator[Commit]:
         """All commits, in the order in which the history got them."""
@@ -74,7 +80,7 @@ class Reader:
 
     def by_id(self, table: Table, ids: Collection[str]) -> list[Identified]:
         """Those of the ids that are there."""
-        return list(self._records(table, select(table).where(table.c.id.in_(ids))))
+        return list(self._records(table, _kept(table).where(type_coerce(table.c.id, Text).in_(ids))))
 
     def runs(self) -> list[RunRow]:
         """Every run, the oldest first."""
@@ -118,13 +124,13 @@ class Reader:
         return [key for key, name in rows if (name.startswith(beginning) if star else name == pattern)]
 
     def _records(self, table: Table, query: Select[Any]) -> Iterator[Any]:
+        """The records that a query of `_kept` finds."""
         make = {SAMPLES: self._sample, JUDGED: self._judged, DOCUMENTS: self._document}[table]
-        needed = [part for part in self._parts if f"{part.name[:-1]}_id" in table.c]
+        needed = {place: _PARTS[name] for place, name in enumerate(table.c.keys()) if name in _PARTS}
         result = self._connection.execute(query, execution_options={"yield_per": ROWS})
         for rows in result.partitions():
-            for part in needed:
-                keys = {getattr(row, f"{part.name[:-1]}_id") for row in rows}
-                self._read_parts(part, keys - {None})
+            for place, part in needed.items():
+                self._read_parts(part, {row[place] for row in rows} - {None})
             yield from map(make, rows)
 
     def _read_parts(self, table: Table, keys: Iterable[int]) -> None:
@@ -143,23 +149,53 @@ class Reader:
                     kind = Version if table is VERSIONS else Environment
                     known[key] = kind(**dict(zip(query.selected_columns.keys()[1:], values, strict=True)))
 
-    def _sample(self, row: Row[Any]) -> Sample:
+    def _sample(self, row: Sequence[Any]) -> Sample:
+        _, name, metric, value, cell, subject, version, where, load, run, taken, spread, procedure = row
+        texts, parts = self._texts, self._parts
         return Sample(
-            self._parts[METRICS][row.metric_id], row.value, row.cell, row.subject,
-            self._parts[VERSIONS][row.version_id], self._environment(row), row.run, row.taken, row.spread, row.id,
-            self._parts[PROCEDURES].get(row.procedure_id, ""),
+            parts[METRICS][metric], value, texts[cell], texts[subject], parts[VERSIONS][version],
+            self._environments[where, load], texts[run], taken, spread, name, parts[PROCEDURES].get(procedure, ""),
         )  # fmt: skip
 
-    def _judged(self, row: Row[Any]) -> Judged:
+    def _judged(self, row: Sequence[Any]) -> Judged:
+        _, name, suite, cell, test, outcome, expected, reason, seconds, version, where, load, run, taken = row
+        texts = self._texts
         return Judged(
-            row.suite, row.cell, row.test, row.outcome, row.expected, row.reason, row.seconds,
-            self._parts[VERSIONS][row.version_id], self._environment(row), row.run, row.taken, row.id,
+            texts[suite], texts[cell], texts[test], texts[outcome], expected,
+            texts[reason] if len(reason) <= LONGEST_SHARED else unescaped(reason), seconds,
+            self._parts[VERSIONS][version], self._environments[where, load], texts[run], taken, name,
         )  # fmt: skip
 
-    def _document(self, row: Row[Any]) -> Document:
-        version = self._parts[VERSIONS][row.version_id]
-        return Document(row.kind, row.cell, row.subject, json.loads(row.body), version, row.run, row.taken, row.id)
+    def _document(self, row: Sequence[Any]) -> Document:
+        _, name, kind, cell, subject, body, version, run, taken = row
+        texts = self._texts
+        about = texts[kind], texts[cell], texts[subject]
+        return Document(*about, json.loads(body), self._parts[VERSIONS][version], texts[run], taken, name)
 
-    def _environment(self, row: Row[Any]) -> Environment:
-        where: Environment = self._parts[ENVIRONMENTS][row.environment_id]
-        return replace(where, load=row.load)
+
+class _Texts(dict[str, str]):
+    """Texts by how they are kept: each once, however many records have it."""
+
+    def __missing__(self, kept: str) -> str:
+        if len(self) >= MOST_SHARED:
+            self.clear()
+        text = self[kept] = unescaped(kept)
+        return text
+
+
+class _Environments(dict[tuple[int, float], Environment]):
+    """Environments by their key and the host's load: a load has two digits, and comes again."""
+
+    def __init__(self, parts: Mapping[int, Environment]) -> None:
+        self._parts = parts
+
+    def __missing__(self, named: tuple[int, float]) -> Environment:
+        if len(self) >= MOST_SHARED:
+            self.clear()
+        where = self[named] = replace(self._parts[named[0]], load=named[1])
+        return where
+
+
+def _kept(table: Table) -> Select[Any]:
+    """All columns as they are kept: to unescape each value by itself would be most of the work."""
+    return select(*(type_coerce(one, Text) if isinstance(one.type, AnyText) else one for one in table.c))

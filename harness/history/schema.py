@@ -52,15 +52,20 @@ class AnyText(TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         """As it was given."""
-        if value is None or "\\" not in value:
-            return value
-        text: str = json.loads(f'"{value}"')
-        return text
+        return unescaped(value) if value is not None else None
 
 
 def escaped(text: str) -> str:
     """The text as it is kept; a text that has no backslash then has been plain."""
     return str(text) if _PLAIN.fullmatch(text) else json.dumps(text)[1:-1]
+
+
+def unescaped(kept: str) -> str:
+    """The text that is kept so."""
+    if "\\" not in kept:
+        return kept
+    text: str = json.loads(f'"{kept}"')
+    return text
 
 
 TABLES = MetaData()

@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Insert, Table, Text, bindparam, insert, select
 
 from harness.errors import HarnessError
 from harness.history.checks import Identified, Record, body_text, check
@@ -22,11 +23,16 @@ from harness.history.schema import (
     PROCEDURES,
     SAMPLES,
     VERSIONS,
+    AnyText,
+    escaped,
 )
 from harness.measure import Commit, Document, Environment, Metric, Sample, Version
 
 BATCH = 1000
 """Records that are looked up and inserted by one statement each."""
+
+MOST_MET = 100_000
+"""Parts that are remembered by what they are in memory."""
 
 TABLE_OF: Mapping[type[Identified], Table] = {Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS}
 
@@ -41,6 +47,7 @@ class Writer:
         self._connection = connection
         self._reader = Reader(connection)
         self._parts: dict[tuple[Table, Metric | Version | Environment | str], int] = {}
+        self._met: dict[int, tuple[object, int]] = {}
 
     def add(self, records: Iterable[Record]) -> tuple[int, int]:
         """How many were new, and how many known already. Raises `HarnessError` for one that is unsound, and for
@@ -80,30 +87,45 @@ class Writer:
                 )
         rows = [self._row(record) for record in fresh.values()]
         if rows:
-            self._connection.execute(insert(table), rows)
+            self._connection.execute(_into(table), rows)
         return len(rows)
 
     def _row(self, record: Identified) -> dict[str, Any]:
-        version = self._part(VERSIONS, record.version)
-        shared = {"id": record.id, "cell": record.cell, "run": record.run, "taken": float(record.taken)}
-        row = {**shared, "version_id": version}
+        """Its columns as they are kept."""
+        row = {
+            "id": record.id, "cell": escaped(record.cell), "run": escaped(record.run),
+            "taken": float(record.taken), "version_id": self._met_part(VERSIONS, record.version),
+        }  # fmt: skip
         match record:
             case Sample():
-                row |= self._where(record.environment)
-                row["metric_id"] = self._part(METRICS, record.metric)
-                row |= {"value": float(record.value), "spread": float(record.spread), "subject": record.subject}
+                self._put_where(row, record.environment)
+                row["metric_id"] = self._met_part(METRICS, record.metric)
+                row["value"], row["spread"] = float(record.value), float(record.spread)
+                row["subject"] = escaped(record.subject)
                 row["procedure_id"] = self._part(PROCEDURES, record.procedure) if record.procedure else None
             case Judged():
-                row |= self._where(record.environment)
-                row |= {"suite": record.suite, "test": record.test, "outcome": str(record.outcome)}
-                row |= {"expected": record.expected, "reason": record.reason, "seconds": float(record.seconds)}
+                self._put_where(row, record.environment)
+                row["suite"], row["test"] = escaped(record.suite), escaped(record.test)
+                row["outcome"], row["reason"] = escaped(record.outcome), escaped(record.reason)
+                row["expected"], row["seconds"] = record.expected, float(record.seconds)
             case Document():
-                row |= {"kind": record.kind, "subject": record.subject, "body": body_text(record.body)}
+                row["kind"], row["subject"] = escaped(record.kind), escaped(record.subject)
+                row["body"] = body_text(record.body)
         return row
 
-    def _where(self, environment: Environment) -> dict[str, Any]:
-        key = self._part(ENVIRONMENTS, replace(environment, load=0.0))
-        return {"environment_id": key, "load": float(environment.load)}
+    def _put_where(self, row: dict[str, Any], environment: Environment) -> None:
+        row["environment_id"] = self._met_part(ENVIRONMENTS, environment)
+        row["load"] = float(environment.load)
+
+    def _met_part(self, table: Table, part: Metric | Version | Environment) -> int:
+        """As `_part`, known by the object itself: records that come together share it, and its hash costs more."""
+        known = self._met.get(id(part))
+        if known is None:
+            if len(self._met) >= MOST_MET:
+                self._met.clear()
+            key = self._part(table, replace(part, load=0.0) if isinstance(part, Environment) else part)
+            known = self._met[id(part)] = part, key  # which keeps the object, and so its id
+        return known[1]
 
     def _part(self, table: Table, part: Metric | Version | Environment | str) -> int:
         """The key of the row with this content, which is added if it is new."""
@@ -121,6 +143,15 @@ class Writer:
                 key = self._connection.scalar(known)
             self._parts[table, part] = int(key or 0)
         return self._parts[table, part]
+
+
+@cache
+def _into(table: Table) -> Insert:
+    """A statement for rows as they are kept: `escaped` has been called where texts differ from that."""
+    own = table.autoincrement_column
+    columns = [one for one in table.c if one is not own]
+    kept = {one.name: Text() if isinstance(one.type, AnyText) else one.type for one in columns}
+    return insert(table).values({name: bindparam(name, type_=kind) for name, kind in kept.items()})
 
 
 def sound(record: Record) -> Record:

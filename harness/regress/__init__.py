@@ -69,10 +69,19 @@ class Night:
     @property
     def words(self) -> str:
         """`night of 2026-11-20: 1.4 times, alone`."""
+        return f"{self.day}: {self._much}, {self.standing}"
+
+    @property
+    def day(self) -> str:
+        """`night of 2026-11-20`."""
         day = strftime("%Y-%m-%d", gmtime(self.taken))
-        when = f"night of {day}" if self.nights == 1 else f"{self.nights} nights from {day}"
+        return f"night of {day}" if self.nights == 1 else f"{self.nights} nights from {day}"
+
+    @property
+    def standing(self) -> str:
+        """`alone`, and what a rerun said."""
         rerun = {None: "", True: "; so is its rerun", False: "; its rerun is not"}[self.confirmed]
-        return f"{when}: {self._much}, {'alone' if self.alone else 'alone so far'}{rerun}"
+        return f"{'alone' if self.alone else 'alone so far'}{rerun}"
 
     @property
     def suspect(self) -> Finding:

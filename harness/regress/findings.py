@@ -1,17 +1,16 @@
 """Findings of a whole history: steps in all series, held to one false-discovery rate, one number for one cause."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from harness.measure import Sample
 from harness.regress import Finding, Night
 from harness.regress.ancestry import Graph
 from harness.regress.changes import LEVEL, Change, changes
 from harness.regress.grouping import kernel_of
-from harness.regress.series import NO_GRAPH, Series, series_of
+from harness.regress.series import NO_GRAPH, Samples, Series, numbers
 
 RATE = LEVEL
 """The share of series with a finding, but no change, among all series with a finding, on average; for one series,
@@ -27,14 +26,14 @@ class Judged:
     nights: list[Night]
 
 
-def judge(samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> Judged:
+def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> Judged:
     """Look at each series once, along the first parents of `branch`.
 
     Benjamini and Hochberg's procedure chooses the series with findings; those few are searched at the level that
     it leaves them (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same
     runs have (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
     """
-    looked = [(series, series.look()) for series in series_of(samples, graph, branch)]
+    looked = numbers(samples, graph, branch).looked
     exact = [(series, step) for series, seen in looked if series.exact for step in seen.steps]
     best = [(series, seen.best.probability) for series, seen in looked if seen.best]
     found = list(exact)
@@ -50,13 +49,13 @@ def judge(samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH
 
 
 def findings(
-    samples: Iterable[Sample], rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = ""
+    samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
     """The changes of all series that the statistics stand behind, by time, then by cause."""
     return judge(samples, rate, graph, branch).findings
 
 
-def suspicions(samples: Iterable[Sample], graph: Graph = NO_GRAPH, branch: str = "") -> list[Finding]:
+def suspicions(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> list[Finding]:
     """What is worth a rerun of its `span`'s two versions, and not to be shown before one confirms it."""
     return judge(samples, graph=graph, branch=branch).suspicions
 

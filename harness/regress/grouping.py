@@ -47,11 +47,16 @@ def kernel_of(cell: str) -> str:
     return cell.partition(":")[0] if ":" in cell else ""
 
 
-def grouped(samples: Iterable[Sample]) -> list[Group]:
+def grouped(samples: Sequence[Sample]) -> list[Group]:
     """The samples in groups, by metric, cell, subject and fingerprint; each group in the order of measuring."""
     by_series: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
+    prints: dict[tuple[int, int, str, str], str] = {}
     for sample in samples:
-        by_series[sample.series].append(sample)
+        # What makes the series is looked up by the parts themselves, which many samples of a history share.
+        parts = id(sample.metric), id(sample.environment), sample.version.builder, sample.procedure
+        if (print_ := prints.get(parts)) is None:
+            print_ = prints[parts] = sample.series[-1]
+        by_series[sample.metric.name, sample.cell, sample.subject, print_].append(sample)
     of_the_moment = _hosts_of_the_moment(by_series.values())
     groups = []
     for _, alike in sorted(by_series.items()):

@@ -11,8 +11,8 @@ from harness import facts
 from harness.measure import Metric, Sample, Version
 from harness.regress.ancestry import Graph, Node, node_of
 from harness.regress.changes import LEVEL
-from harness.regress.grouping import UNRECORDED, Group, grouped, kernel_of
-from harness.regress.series import NO_GRAPH, ancestries, by_version, value_of
+from harness.regress.grouping import UNRECORDED, Group, kernel_of
+from harness.regress.series import NO_GRAPH, Numbers, Samples, by_version, numbers, value_of
 
 MOST = 5
 """Notes of one kind that are told; how many more there are is told, too."""
@@ -55,13 +55,13 @@ class _Effects:
         return f"{told} and {len(ordered) - METRICS} others" if len(ordered) > METRICS else told
 
 
-def notes(samples: Iterable[Sample], graph: Graph = NO_GRAPH, branch: str = "") -> list[Note]:
+def notes(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> list[Note]:
     """Everything that is to be told beside the findings of these samples, the newest of each kind first."""
-    groups = grouped(samples)
+    every = numbers(samples, graph, branch)
     return [
-        *_limited("builder", _builders(groups)),
-        *_limited("branch", _branches(groups, graph, branch)),
-        *_limited("exactness", _doubts(groups)),
+        *_limited("builder", _builders(every.groups)),
+        *_limited("branch", _branches(every)),
+        *_limited("exactness", _doubts(every.groups)),
     ]
 
 
@@ -138,16 +138,16 @@ def _effect(before: Sequence[Sample], after: Sequence[Sample]) -> tuple[float, b
     return changes[len(changes) // 2], bool(common)
 
 
-def _branches(groups: Sequence[Group], graph: Graph, branch: str) -> list[str]:
+def _branches(every: Numbers) -> list[str]:
     """One sentence for all versions that left the line at one of its versions."""
-    orders = ancestries(groups, graph, branch)
+    groups = [group for group in every.groups if every.orders[kernel_of(group.samples[0].cell)].left]
     effects: dict[tuple[str, Node | None], _Effects] = defaultdict(_Effects)
     versions: dict[tuple[str, Node | None], dict[Node, Version]] = defaultdict(dict)
     bases: dict[tuple[str, Node | None], Version] = {}
     for group in groups:
         kernel = kernel_of(group.samples[0].cell)
         found = by_version(group.samples)
-        order = orders[kernel].of(found)
+        order = every.orders[kernel].of(found)
         line = [node for node in order.line if node in found]
         for left, ones in _leaving(found, order.left).items():
             key = kernel, left

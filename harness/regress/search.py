@@ -60,7 +60,7 @@ class Search:
         if self.judgeable:
             self.middle, self.unit = float(np.median(real)), float(real.std())
             self._series = np.where(self.there, (series - self.middle) / self.unit, 0.0)
-            self._weigh()
+        self._weighed: Array | None = None
 
     def take(self, level: float) -> None:
         """Take steps one by one, the likeliest first, while each has at most this probability; then give back,
@@ -70,13 +70,13 @@ class Search:
             if best.probability > level:
                 break
             self.taken.append(best)
-            self._weigh()
+            self._weighed = None
         while doubtful := {at: abs(size / error) for at, (size, error) in self.sizes().items() if error > 0}:
             least = min(doubtful, key=doubtful.__getitem__)
             if doubtful[least] > WIDE:
                 break
             self.taken = [one for one in self.taken if one.index != least]
-            self._weigh()
+            self._weighed = None
 
     def best(self) -> Candidate | None:
         """The likeliest step that is not taken, or nothing."""
@@ -107,7 +107,14 @@ class Search:
             for step, a, b in zip(steps, size, error, strict=True)
         }
 
-    def _weigh(self) -> None:
+    @property
+    def _evidence(self) -> Array:
+        """The evidence at each place, beside the steps taken; weighed when somebody asks."""
+        if self._weighed is None:
+            self._weighed = self._weigh()
+        return self._weighed
+
+    def _weigh(self) -> Array:
         """The evidence at each place: normal noise and two modes, each as likely as it makes the series."""
         steps = tuple(one.index for one in self.taken)
         left, places, missing = self._series, self._places, self._missing
@@ -116,8 +123,8 @@ class Search:
                 left = left - size * (np.arange(len(left)) >= step)
         real = left[self.there]
         if real.std() < NOTHING:
-            self._evidence = np.full(places[1] - places[0], -np.inf)
-            return
+            self._usual = 0.0
+            return np.full(places[1] - places[0], -np.inf)
         left = np.where(self.there, (left - real.mean()) / real.std(), 0.0)  # what a great step leaves is small
         normal = noise.evidence(left, places, steps, missing)
         two = modes.evidence(modes.levelled(left, self.there, steps) if steps else left, places, missing)
@@ -125,13 +132,14 @@ class Search:
         likelihood = logsumexp(quiet)
         self._usual = float(np.exp(quiet - likelihood) @ np.append(np.ravel(noise.SURPRISE), modes.SURPRISE))
         stepped = np.vstack([normal.stepped, two.stepped])
-        self._evidence = np.asarray(logsumexp(stepped, axis=0) - likelihood)
+        found = np.asarray(logsumexp(stepped, axis=0) - likelihood)
         counts = np.cumsum(self.there)
         before = counts[np.arange(*places) - 1]
-        self._evidence[(before < REAL) | (counts[-1] - before < REAL)] = -np.inf
+        found[(before < REAL) | (counts[-1] - before < REAL)] = -np.inf
         for step in steps:
-            self._evidence[np.abs(np.arange(*places) - step) < SEGMENT] = -np.inf
-            self._evidence[np.abs(before - counts[step - 1]) < REAL] = -np.inf
+            found[np.abs(np.arange(*places) - step) < SEGMENT] = -np.inf
+            found[np.abs(before - counts[step - 1]) < REAL] = -np.inf
+        return found
 
     def _candidate(self, place: int) -> Candidate:
         """The step at this place; the points beside its span are no outliers, which belong to neither level."""

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf, isfinite
 from statistics import median
 
@@ -84,15 +85,49 @@ class Series:
         return self.times[change.earliest - 1], self.times[change.latest]
 
 
-def series_of(samples: Iterable[Sample], graph: Graph = NO_GRAPH, branch: str = "") -> list[Series]:
+@dataclass(frozen=True)
+class Numbers:
+    """The samples of a history in groups, for all who judge them: each looks at what another has made already."""
+
+    groups: Sequence[Group]
+    graph: Graph = field(default_factory=dict)
+    branch: str = ""
+
+    @cached_property
+    def orders(self) -> dict[str, Ancestry]:
+        """The order of each kernel's versions."""
+        return ancestries(self.groups, self.graph, self.branch)
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """As of `series_of`."""
+        return [_series(group, self.orders[kernel_of(group.samples[0].cell)]) for group in self.groups]
+
+    @cached_property
+    def looked(self) -> list[tuple[Series, Looked]]:
+        """What there is to see in each."""
+        # Those of one length in a row: what is made for a length serves all of them.
+        ordered = sorted(self.series, key=lambda one: (one.exact, len(one.values)))
+        found = {id(one): one.look() for one in ordered}
+        return [(one, found[id(one)]) for one in self.series]
+
+
+Samples = Iterable[Sample] | Numbers
+"""What is judged, grouped already or not."""
+
+
+def numbers(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> Numbers:
+    """The samples in groups; what is grouped has its graph and its branch."""
+    return samples if isinstance(samples, Numbers) else Numbers(grouped(list(samples)), graph, branch)
+
+
+def series_of(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> list[Series]:
     """The samples by series, each along the first parents of `branch`, or of the one that most versions are of.
 
     Samples of different fingerprints, or builders, are never in one series. Samples of one commit are replicates,
     wherever they stand in the history; those of other branches are beside the series.
     """
-    groups = grouped(samples)
-    orders = ancestries(groups, graph, branch)
-    return [_series(group, orders[kernel_of(group.samples[0].cell)]) for group in groups]
+    return numbers(samples, graph, branch).series
 
 
 def ancestries(groups: Iterable[Group], graph: Graph, branch: str = "") -> dict[str, Ancestry]:
@@ -101,7 +136,8 @@ def ancestries(groups: Iterable[Group], graph: Graph, branch: str = "") -> dict[
     for group in groups:
         of_kernel = seen[kernel_of(group.samples[0].cell)]
         for one in group.samples:
-            node, known = node_of(one.version), of_kernel.get(node_of(one.version))
+            node = node_of(one.version)
+            known = of_kernel.get(node)
             if known is None or one.taken < known.taken:
                 of_kernel[node] = Seen(one.version.described, one.version.committed, one.taken)
     return {kernel: ancestry(versions, graph, branch) for kernel, versions in seen.items()}
@@ -117,7 +153,10 @@ def by_version(samples: Iterable[Sample]) -> dict[Node, list[Sample]]:
 
 def value_of(samples: Iterable[Sample]) -> float:
     """Their median, without what is no number."""
-    finite = [sample.value for sample in samples if isfinite(sample.value)]
+    ones = list(samples)
+    if len(ones) == 1:
+        return ones[0].value if isfinite(ones[0].value) else float("nan")
+    finite = [sample.value for sample in ones if isfinite(sample.value)]
     return median(finite) if finite else float("nan")
 
 

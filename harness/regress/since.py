@@ -5,7 +5,7 @@ slope over many nights is told all the same.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.measure import Metric, Sample, Version
+from harness.measure import Metric, Version
 from harness.regress import noise
 from harness.regress.ancestry import Graph
 from harness.regress.changes import LEVEL, LONGEST
 from harness.regress.search import SEGMENT, WIDE, Search
-from harness.regress.series import NO_GRAPH, Series, series_of
+from harness.regress.series import NO_GRAPH, Samples, Series, series_of
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Since:
         return {"since": self.words, "from": row.pop("since"), **row, "worse": self.worse}
 
 
-def since(samples: Iterable[Sample], name: str = "", graph: Graph = NO_GRAPH, branch: str = "") -> list[Since]:
+def since(samples: Samples, name: str = "", graph: Graph = NO_GRAPH, branch: str = "") -> list[Since]:
     """The changes since the version of this name (as described, or its commit's first digits), of every series in
     which one is certain; without a name, of those series that crept since the last release that is in them, or
     since they began, certainly and by much.

@@ -1,20 +1,20 @@
 """The findings of a history that may be shown: what is exact, what a rerun confirmed, what is beyond doubt."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.lab import Lab
-from harness.measure import Document, Sample, suite
+from harness.measure import Document, suite
 from harness.procedure import DURATION
 from harness.regress import Finding, Night, sides
 from harness.regress.ancestry import Graph
 from harness.regress.confirm import Confirmation, confirm
 from harness.regress.findings import judge
-from harness.regress.series import NO_GRAPH
+from harness.regress.series import NO_GRAPH, Samples
 
 KIND = "confirmation"
 
@@ -28,7 +28,7 @@ class Standing:
 
 
 def judged(
-    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+    samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> Standing:
     """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
     enough without one; what a rerun did not confirm is not among them.
@@ -54,14 +54,14 @@ def judged(
 
 
 def standing(
-    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+    samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
     """The findings of `judged`."""
     return judged(samples, documents, graph, branch).findings
 
 
 def unconfirmed(
-    samples: Sequence[Sample], documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+    samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
     """What is worth a rerun, and has had none: steps, then nights."""
     said = {document.subject for document in documents if document.kind == KIND}

@@ -17,7 +17,7 @@ MOST_ROWS = 10
 MOST_CELLS = 100
 MOST_OUTCOMES = 10
 MOST_NAMED = 3
-LONGEST_CODE = 120
+LONGEST_CODE, LONGEST_ASIDE = 120, 300
 
 
 def markdown(told: Told) -> str:
@@ -28,18 +28,18 @@ def markdown(told: Told) -> str:
         return "### OSv harness: nothing was run\n\nThe history has nothing to report yet.\n"
     found = against(told)
     tests = by_test(told)
-    lines = [f"### {_heading(found)}", "", *_body(found), *_cells(tests, found.missing)]
+    lines = [f"### {_heading(found)}", "", *_body(found, told.asides), *_cells(tests, found.missing)]
     return "\n".join(lines) + "\n"
 
 
-def code(text: str) -> str:
+def code(text: str, longest: int = LONGEST_CODE) -> str:
     """Text as a code span, in which nothing is markup, a link, an @mention or an issue's number.
 
     A pipe would still end a table's square, and a backtick the span: each becomes the sign that is most like it.
     """
     shown = re.sub(r"\s+", " ", text).replace("|", "¦").replace("`", "\u02cb").strip()
-    more = "…" if len(shown) > LONGEST_CODE else ""
-    return f"`{shown[:LONGEST_CODE]}{more}`" if shown else ""
+    more = "…" if len(shown) > longest else ""
+    return f"`{shown[:longest]}{more}`" if shown else ""
 
 
 def _heading(found: Against) -> str:
@@ -58,7 +58,7 @@ def _heading(found: Against) -> str:
     return f"{about} against base {code(version_name(found.a))}: {', '.join(said)}"
 
 
-def _body(found: Against) -> list[str]:
+def _body(found: Against, asides: Sequence[str]) -> list[str]:
     rows = [
         *(_test("✗ broke", test, cells, reason) for test, (cells, reason) in found.broke.items()),
         *(f"| ⚠ no result | | {code(cell)} | it has one of the base |" for cell in found.missing),
@@ -77,6 +77,8 @@ def _body(found: Against) -> list[str]:
         lines += ["", f"And {len(rows) - MOST_ROWS} more: see the whole report."] if len(rows) > MOST_ROWS else []
     if found.already:
         lines += ["", f"{number(len(found.already), 'test')} that failed before too: not shown."]
+    if asides:
+        lines += ["", *(f"- {code(line, LONGEST_ASIDE)}" for line in asides)]
     if found.broke:
         test, (cells, _) = next(iter(found.broke.items()))
         lines += ["", f"To see it again: {code(f'osv-harness test {cells[0]} {test}')}"]

@@ -46,7 +46,7 @@ def openmetrics(told: Told) -> str:
         family, factor = _family(one.metric)
         _put(families, family, _named(one), one.points[-1].value * factor)
     latest: dict[str, tuple[int, Version]] = {}
-    for row in told.rows:
+    for row in told.seen:
         number = timeline.number(row.cell, row.version) or 0
         if row.cell not in latest or number > latest[row.cell][0]:
             latest[row.cell] = number, row.version

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.bisect import Broken, Built, Effort, Key, Kind, Line, Measure, Plan
+from harness.bisect import Broken, Built, Effort, Failure, Key, Kind, Line, Measure, Plan
 from harness.bisect.answer import Answer, Check
 from harness.bisect.journal import File, Memory, read
 from harness.bisect.records import (
@@ -32,12 +32,14 @@ from harness.bisect.records import (
     from_json,
     to_json,
 )
+from harness.bisect.replay import replayed
 from harness.bisect.session import Session
 from harness.bisect.state import State
 from harness.errors import HarnessError, HostError
 
 NOISY = Measure("boot.wall", "s", layout=0.0)
 EXACT = Measure("boot.instructions", "", Kind.EXACT, layout=0.0)
+JOURNALS = Path(__file__).with_name("journals")
 COUNT, CULPRIT, BROKEN = 60, 23, (22, 45)
 
 
@@ -314,3 +316,59 @@ def test_the_state_is_that_of_its_records() -> None:
     one.run()
     again = State.of(journal.records)
     assert vars(again) == vars(one.state)
+
+
+@dataclass
+class Later:
+    """The commits of the journals of e4b2d9a (40, of which the 23rd changed it), as today's harness boots them:
+    `boots` were recorded."""
+
+    measure: Measure
+    boots: int
+    layouts = 1
+    cached: tuple[Key, ...] = ()
+
+    def build(self, key: Key) -> Built | Broken:
+        return Built(f"{key.index}-{key.layout}", 180.0)
+
+    def boot(self, key: Key) -> float | Failure | Broken:
+        self.boots += 1
+        dice, bad = np.random.default_rng([5, self.boots]), key.index >= 23
+        if self.measure.kind is Kind.TEST:
+            return Failure("crashed: X") if bad and dice.random() < 0.8 else 0.0
+        return 100.0 + 5 * bad if self.measure.kind is Kind.EXACT else (100 + 8 * bad) * (1 + 0.02 * dice.normal())
+
+
+@pytest.mark.parametrize(
+    ("name", "measure"),
+    [("test", Measure.test("tst-mmap.so")), ("exact", EXACT), ("noisy", NOISY)],
+)
+def test_a_journal_of_older_code_is_gone_on_with(name: str, measure: Measure, tmp_path: Path) -> None:
+    """None of its builds is made again; a failure that it could not tell apart hides none, and is called none."""
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes((JOURNALS / f"{name}-of-e4b2d9a.jsonl").read_bytes())
+    before = read(path)
+    boots = sum(isinstance(one, Booted) for one in before)
+    world = Later(measure, boots)
+    with File(path) as journal:
+        answer = Session(Line(tuple(f"{at:040x}" for at in range(41))), measure, world, journal, Effort()).run()
+    assert [one.points for one in answer.culprits] == [(23,)] and answer.warnings == ()
+    built = Counter(one.key for one in read(path) if isinstance(one, Finished))
+    assert set(built.values()) == {1} and built.keys() >= {one.key for one in before if isinstance(one, Finished)}
+    assert world.boots - boots < 4 * boots, "what was measured counts for nothing"
+    assert replayed(read(path)) == answer
+
+
+def test_a_journal_of_other_loads_is_another_series(tmp_path: Path) -> None:
+    """Journals of before it was recorded are of 3 s each."""
+    app, path = Measure("app.redis.most.throughput", "requests/s", layout=0.0), tmp_path / "journal.jsonl"
+    old = {**to_json(Opened(line(), app, Effort()))}
+    del old["load"]
+    path.write_text(json.dumps(old) + "\n")
+    world = Later(app, 0)
+    with File(path) as journal:
+        with pytest.raises(HarnessError, match="loads took 3 s each"):
+            Session(line(), app, world, journal, Effort(), load=5.0)
+        Session(line(), app, world, journal, Effort(), load=3.0)
+        with pytest.raises(HarnessError, match="another bisection"):
+            Session(line(), NOISY, world, journal, Effort())

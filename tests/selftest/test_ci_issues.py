@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +14,9 @@ from harness.ci import causes, issues, results
 from harness.ci.issues import LABEL, Action
 from harness.errors import HarnessError
 from harness.history.records import Judged
+from harness.measure import Metric
 from harness.regress import Finding
+from harness.regress.since import Since
 
 RUN = "https://ci.example/1"
 
@@ -57,6 +60,19 @@ def test_an_issue_lives_as_long_as_its_cause() -> None:
     assert verbs(seen(good("a")), closed) == []
     accepted = as_told(action, state="CLOSED", stateReason="NOT_PLANNED")
     assert verbs(failing, accepted) == []
+
+
+def test_a_creep_is_an_issue_until_it_is_undone() -> None:
+    metric, old, new = Metric("app.nginx.most.p50", "ms"), version("a"), version("b")
+    night = results.Night(planned(OF_OSV), good("a"))
+    crept = Since(metric, OF_OSV, "nginx", old, new, 1.0, 1.2, 0.2, (0.15, 0.25), 0, 0.0)
+    samples = [replace(sample(metric, OF_OSV), subject="nginx")]
+    now = causes.causes(night, [], samples, (), [crept, replace(crept, change=-0.2)])
+    action = opened(now)
+    assert action.title.startswith(f"app.nginx.most.p50 crept on {OF_OSV} since")
+    assert "no single step" in action.body
+    assert verbs(now, as_told(action)) == []
+    assert verbs(causes.causes(night, [], samples), as_told(action)) == [("close", 7)]
 
 
 def test_failures_of_one_cause_share_an_issue() -> None:

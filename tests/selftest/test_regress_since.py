@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,21 @@ def test_findings_tell_nights(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["findings", "--history", quiet, "--json"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "" and "1.4 times, alone" in captured.err
+
+
+def test_reports_tell_nights_and_creeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line each, in every format for people; several numbers of one night are one line."""
+    url, page = str(tmp_path / "h.sqlite"), tmp_path / "report.html"
+    values = creeping(7)
+    bad = 1 + 0.01 * np.random.default_rng(4).normal(size=80)
+    bad[38] *= 1.4
+    with History(url) as history:
+        history.add(samples(values, releases=False))
+        for cell, times in (("osv:b", 1.0), ("osv:c", 1.1), ("osv:d", 1.2)):
+            history.add(replace(one, cell=cell, value=one.value * times) for one in samples(bad))
+    assert main(["report", "--history", url, "--output", str(page)]) == 0
+    for form in ("text", "markdown"):
+        assert main(["report", "--history", url, "--format", form]) == 0
+    lines = [*page.read_text().splitlines(), *capsys.readouterr().out.splitlines()]
+    for told in (": 1.4 times, alone: boot.seconds on 3 cells", "no single step: boot.seconds on osv:a"):
+        assert sum(told in line for line in lines) == 3, told

@@ -47,7 +47,7 @@ class Against:
 
 def against(told: Told) -> Against:
     """The newest version of OSv, or of what else there is, against the one before. `told` is not empty."""
-    kernels = {kernel_of(row.cell) for row in told.rows}
+    kernels = {kernel_of(one.cell) for one in told.seen}
     kernel = "osv" if "osv" in kernels else min(kernels)
     a, b = _last_two(told, kernel)
     judged = [one for one in told.judged if kernel_of(one.cell) == kernel]
@@ -75,11 +75,11 @@ def against(told: Told) -> Against:
 def _last_two(told: Told, kernel: str) -> tuple[Version | None, Version]:
     """The newest version and the one before it: by their commits' dates where all have one, else as they came."""
     first: dict[str, tuple[float, Version]] = {}
-    for row in told.rows:
-        if kernel_of(row.cell) == kernel:
-            known = first.get(row.version.commit)
-            if known is None or row.taken < known[0]:
-                first[row.version.commit] = row.taken, row.version
+    for one in told.seen:
+        if kernel_of(one.cell) == kernel:
+            known = first.get(one.version.commit)
+            if known is None or one.first < known[0]:
+                first[one.version.commit] = one.first, one.version
     dated = all(version.committed > 0 for _, version in first.values())
     ordered = sorted(first.values(), key=lambda pair: (pair[1].committed if dated else 0.0, pair[0]))
     versions = [version for _, version in ordered]

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness import project
-from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.expectations import FILE, Expectation, entries
 from harness.history.records import Judged
@@ -38,7 +37,7 @@ class Entries:
             self.places: Sequence[Place] = [one for path in project.files(FILE) for one in _places(path)]
         except HarnessError:  # a report is written all the same
             self.places = ()
-        self._cell = lru_cache(maxsize=4096)(self._parsed)
+        self._of_cell = lru_cache(maxsize=4096)(self._of)
         self._found = lru_cache(maxsize=65536)(self._covering)
 
     def of(self, judged: Judged) -> Place | None:
@@ -60,16 +59,12 @@ class Entries:
         return sorted(found.values(), key=lambda place: (place.entry.expires, place.file, place.line))
 
     def _covering(self, name: str, test: str, accelerator: str) -> Place | None:
-        cell = self._cell(name)
-        if cell is None:
-            return None
-        return next((one for one in self.places if one.entry.covers(cell, test, accelerator)), None)
+        return next((one for one in self._of_cell(name, accelerator) if one.entry.is_about(test)), None)
 
-    def _parsed(self, name: str) -> Cell | None:
-        try:
-            return self._matrix.parse(name, "")
-        except HarnessError:
-            return None
+    def _of(self, name: str, accelerator: str) -> Sequence[Place]:
+        """The entries that speak of some test on the cell of that name."""
+        cell = self._matrix.find(name)
+        return [one for one in self.places if one.entry.is_of(cell, accelerator)] if cell else ()
 
 
 def _places(path: Path) -> list[Place]:

@@ -41,6 +41,7 @@ class Morning:
     commits: Commits
     kernel: str = ""
     firsts: Mapping[str, int] = field(default_factory=dict)
+    asides: Sequence[str] = ()
 
     @property
     def date(self) -> str:
@@ -103,14 +104,16 @@ def morning(told: Told, commits: Commits | None = None) -> Morning:
     heads = _heads(told, nights)
     latest = heads.get(nights.last, [])
     before = next((heads[number] for number in range(nights.last - 1, -1, -1) if heads.get(number)), [])
-    tonight = [one for one in told.judged if nights.last >= 0 and nights.number(one.taken) == nights.last]
+    numbered = zip(told.judged, nights.numbers(told.judged), strict=True)
+    tonight = [one for one, number in numbered if number == nights.last >= 0]
     return Morning(
         nights, tests, nights.missing(),
         changes_of(told.findings, _measured(told, nights), told.documents, _now(nights)),
         [Edit(one, entries.of(one.judged)) for one in tests.stale],
         entries.expiring(tonight),
         latest[-1] if latest else None, before[-1] if before else None, len(latest), commits or Commits(),
-        OSV if any(one.cell.startswith(f"{OSV}:") for one in told.rows) else "", _firsts(told, nights),
+        OSV if any(one.cell.startswith(f"{OSV}:") for one in told.seen) else "", _firsts(told, nights),
+        told.asides,
     )  # fmt: skip
 
 
@@ -124,13 +127,16 @@ def _now(nights: Nights) -> float:
 
 def _heads(told: Told, nights: Nights) -> dict[int, list[Version]]:
     """The versions of OSv, or of what else there is, of each night, by their dates; one of each commit."""
-    rows: list[tuple[str, Version, float]] = [(one.cell, one.version, one.taken) for one in told.rows]
-    kernel = OSV if any(cell.startswith(f"{OSV}:") for cell, _, _ in rows) else ""
+    kernel = OSV if any(one.cell.startswith(f"{OSV}:") for one in told.seen) else ""
     found: dict[int, dict[str, tuple[float, float, Version]]] = {}
-    for cell, version, taken in rows:
-        if not kernel or cell.startswith(f"{kernel}:"):
-            of_night = found.setdefault(nights.number(taken), {})
-            of_night.setdefault(version.commit, (version.committed, taken, version))
+    met: set[tuple[int, str, int]] = set()
+    for row, number in zip(told.rows, nights.numbers(told.rows), strict=True):
+        version = row.version
+        if (key := (number, row.cell, id(version))) in met:
+            continue
+        met.add(key)
+        if not kernel or row.cell.startswith(f"{kernel}:"):
+            found.setdefault(number, {}).setdefault(version.commit, (version.committed, row.taken, version))
     return {
         number: [version for *_, version in sorted(some.values(), key=lambda row: row[:2])]
         for number, some in found.items()
@@ -140,8 +146,8 @@ def _heads(told: Told, nights: Nights) -> dict[int, list[Version]]:
 def _firsts(told: Told, nights: Nights) -> dict[str, int]:
     """The night in which each commit was first seen."""
     found: dict[str, float] = {}
-    for one in told.rows:
-        found[one.version.commit] = min(one.taken, found.get(one.version.commit, one.taken))
+    for one in told.seen:
+        found[one.version.commit] = min(one.first, found.get(one.version.commit, one.first))
     return {commit: nights.number(taken) for commit, taken in found.items()}
 
 

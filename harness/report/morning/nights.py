@@ -1,10 +1,12 @@
 """Nights of a history: what was run together, and which cells were to run and did not."""
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
+
+import numpy as np
 
 from harness.history.records import Judged
 from harness.measure import Document, Sample
@@ -40,7 +42,7 @@ class Nights:
     """The nights of a history, old first; none where nothing was recorded."""
 
     def __init__(self, rows: Iterable[Sample | Judged | Document]) -> None:
-        spans = _spans([(row.taken, row.cell) for row in rows if not isinstance(row, Document)])
+        spans = _spans([row for row in rows if not isinstance(row, Document)])
         usual = median(len(one.cells) for one in spans[-RETIRED:]) if spans else 0
         least = max(2, usual * SMALL) if usual > 2 else 1
         self.every: Sequence[Night] = [one for one in spans if len(one.cells) >= least]
@@ -50,6 +52,12 @@ class Nights:
         """The night in which, or after which, something was recorded; -1 before the first."""
         # What belongs to a night may bear the moment at which its run began.
         return bisect_right(self._begins, taken + GAP / 2) - 1
+
+    def numbers(self, rows: Iterable[Sample | Judged | Document]) -> list[int]:
+        """The number of the night of each row: `number` of when it was taken."""
+        moments = np.array([row.taken for row in rows], dtype=float) + GAP / 2
+        found: list[int] = (np.searchsorted(self._begins, moments, side="right") - 1).tolist()
+        return found
 
     @property
     def last(self) -> int:
@@ -71,19 +79,21 @@ class Nights:
         return sorted((Missing(cell, self.last - seen[cell]) for cell in wanted), key=lambda one: one.cell)
 
 
-def _spans(rows: Sequence[tuple[float, str]]) -> list[Night]:
+def _spans(rows: Sequence[Sample | Judged]) -> list[Night]:
     """What was recorded with no long gap in between."""
+    moments = np.array([row.taken for row in rows], dtype=float)
+    order = np.argsort(moments, kind="stable")
+    moments = moments[order]
+    names = {cell: number for number, cell in enumerate(dict.fromkeys(row.cell for row in rows))}
+    cells, of = list(names), np.array([names[row.cell] for row in rows], dtype=np.int64)[order]
+    gaps = np.flatnonzero(np.diff(moments) > GAP) + 1
     found: list[Night] = []
-    cells: dict[int, set[str]] = defaultdict(set)
-    began = ended = float("-inf")
-    bounds: list[tuple[float, float]] = []
-    for taken, cell in sorted(rows):
-        if taken - ended > GAP or taken - began > LONGEST:
-            began = taken
-            bounds.append((taken, taken))
-        ended = taken
-        bounds[-1] = (began, ended)
-        cells[len(bounds) - 1].add(cell)
-    for number, (first, last) in enumerate(bounds):
-        found.append(Night(first, last, frozenset(cells[number])))
+    start = 0
+    while start < len(moments):
+        gap = int(np.searchsorted(gaps, start, side="right"))
+        end = int(gaps[gap]) if gap < len(gaps) else len(moments)
+        end = start + int(np.searchsorted(moments[start:end] - moments[start], LONGEST, side="right"))
+        inside = frozenset(cells[number] for number in np.unique(of[start:end]))
+        found.append(Night(float(moments[start]), float(moments[end - 1]), inside))
+        start = end
     return found

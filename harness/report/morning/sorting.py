@@ -1,7 +1,7 @@
 """Sorts the tests of a history into what is said of them in the morning."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
 
@@ -26,11 +26,13 @@ Key = tuple[str, str, str]
 
 
 def tests_of(
-    judged: Iterable[Judged], nights: Nights, expired: Callable[[Judged], bool] = lambda one: False
+    judged: Sequence[Judged], nights: Nights, expired: Callable[[Judged], bool] = lambda one: False
 ) -> Tests:
     """All of them, by the nights of the history; `expired` says whether a verdict was expected until of late."""
-    rows = [(nights.number(one.taken), one if one.expected else _as_expected(one, expired)) for one in judged]
+    ones = [one if one.expected else _as_expected(one, expired) for one in judged]
+    rows = list(zip(nights.numbers(ones), ones, strict=True))
     broken = _broken(rows)
+    rows.sort(key=lambda row: row[1].taken)
     runs, tonight = _runs(rows, broken, nights.last)
     on_cells = [
         OnCell(test, cell, ran, tendency([run.bad for run in ran]))
@@ -87,14 +89,16 @@ def _broken(rows: Sequence[tuple[int, Judged]]) -> dict[tuple[str, int], str]:
 def _runs(
     rows: Sequence[tuple[int, Judged]], broken: Mapping[tuple[str, int], str], last: int
 ) -> tuple[dict[Key, list[Run]], dict[Key, Judged]]:
-    """Every run that says something of a test, old first; and the last verdict of each test last night."""
+    """Every run that says something of a test that ever failed, old first; and the last verdict of each test last
+    night. Nearly all tests of a history never failed, and nobody asks for their runs."""
+    wanted = {(one.suite, one.test, one.cell) for _, one in rows if one.outcome == "flaky" or failed(one)}
     runs: dict[Key, list[Run]] = defaultdict(list)
     tonight: dict[Key, Judged] = {}
-    for night, one in sorted(rows, key=lambda row: row[1].taken):
+    for night, one in rows:
         key = one.suite, one.test, one.cell
         if night == last:
             tonight[key] = one
-        if one.outcome in NO_WORD or (one.cell, night) in broken:
+        if key not in wanted or one.outcome in NO_WORD or (one.cell, night) in broken:
             continue
         ran = runs[key]
         if one.outcome == "flaky" and not (ran and ran[-1].bad and ran[-1].judged.run == one.run):
@@ -234,10 +238,13 @@ def _range(cells: Sequence[OnCell]) -> tuple[Version, Version] | None:
 
 def _stale(rows: Sequence[tuple[int, Judged]], last: int) -> list[Stale]:
     """The tests whose last verdict was a pass that nobody expected, by test."""
+    wanted = {(one.suite, one.test, one.cell) for _, one in rows if not one.expected and one.outcome == "passed"}
     latest: dict[Key, tuple[int, Judged]] = {}
     since: dict[Key, int] = {}
-    for night, one in sorted(rows, key=lambda row: row[1].taken):
+    for night, one in rows if wanted else ():
         key = one.suite, one.test, one.cell
+        if key not in wanted:
+            continue
         if one.outcome == "passed" and not one.expected:
             since.setdefault(key, night)
         elif one.outcome not in NO_WORD:

@@ -62,14 +62,13 @@ def page(told: Told, matrix: Matrix | None = None, commits: Commits | None = Non
         "figures": [one.figure.to_json() for section in shown for one in section.figures],
         **histories.to_json(),
     }
-    times = [row.taken for row in told.rows]
     return _filled(
         data,
         today,
         told=told,
         made=moment(time()),
-        begun=moment(min(times, default=0.0)),
-        ended=moment(max(times, default=0.0)),
+        begun=moment(min((one.first for one in told.seen), default=0.0)),
+        ended=moment(max((one.last for one in told.seen), default=0.0)),
         kernels=timeline.kernels(),
         causes=causes[:MOST_NEWS],
         causes_count=len(causes),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harness.history.records import Judged
 from harness.measure import Environment, Sample
@@ -25,20 +26,30 @@ class Place:
 def places_of(told: Told) -> Sequence[Place]:
     """All environments, the one last used first."""
     found: dict[Environment, Place] = {}
-    rows: list[Sample | Judged] = [*told.samples, *told.judged]
-    for row in rows:
-        load = row.environment.load
-        key = replace(row.environment, load=0.0)
-        old = found.get(key) or Place(key, 0, 0, (load, load), 0.0)
-        found[key] = Place(
-            key,
-            old.samples + isinstance(row, Sample),
-            old.verdicts + isinstance(row, Judged),
-            (min(old.loads[0], load), max(old.loads[1], load)),
-            max(old.latest, row.taken),
-        )
+    for samples, verdicts in ((1, 0), (0, 1)):
+        rows: Sequence[Sample | Judged] = told.samples if samples else told.judged
+        for environment, number, latest in _counted(rows):
+            load, key = environment.load, replace(environment, load=0.0)
+            old = found.get(key) or Place(key, 0, 0, (load, load), 0.0)
+            found[key] = Place(
+                key, old.samples + samples * number, old.verdicts + verdicts * number,
+                (min(old.loads[0], load), max(old.loads[1], load)), max(old.latest, latest),
+            )  # fmt: skip
     places = sorted(found.values(), key=lambda place: -place.latest)
     return places if len(places) <= MOST_HOSTS else _folded(places)
+
+
+def _counted(rows: Sequence[Sample | Judged]) -> list[tuple[Environment, int, float]]:
+    """Each environment as it is recorded, how many rows have it, and when the last did; many rows share one."""
+    found: dict[int, list[Any]] = {}
+    for row in rows:
+        known = found.get(id(row.environment))
+        if known is None:
+            found[id(row.environment)] = [row.environment, 1, row.taken]
+        else:
+            known[1] += 1
+            known[2] = max(known[2], row.taken)
+    return [(environment, number, latest) for environment, number, latest in found.values()]
 
 
 def _folded(places: Sequence[Place]) -> list[Place]:

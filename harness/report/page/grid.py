@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from harness.cell import Cell
-from harness.errors import CellError
 from harness.matrix import Matrix
 from harness.report.page.figures import anchor
 from harness.report.page.outcomes import BAD, GOOD, Count, Test, counts
@@ -74,9 +73,8 @@ def grid(tests: Sequence[Test], matrix: Matrix, missing: Mapping[str, int] = Map
 
 def _place(name: str, matrix: Matrix) -> tuple[str, str, Cell | None]:
     """The row and column of a cell, and the cell, if its name is one of this matrix."""
-    try:
-        cell = matrix.parse(name, "")
-    except CellError:
+    cell = matrix.find(name)
+    if cell is None:
         return name, ELSEWHERE, None
     options = "".join(f" +{option}" for option in cell.options)
     return f"{cell.kernel} {cell.arch} {cell.hypervisor} {cell.profile}{options}", cell.fs, cell

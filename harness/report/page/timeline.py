@@ -21,8 +21,8 @@ class Timeline:
         self._taken: dict[Key, float] = {}
         self._committed: dict[Key, float] = {}
         self._nodes: dict[Key, Node] = {}
-        for row in told.rows:
-            self._note(row.cell, row.version, row.taken)
+        for one in told.seen:
+            self._note(one.cell, one.version, one.first)
         places: dict[tuple[str, Node], int] = {}
         for kernel in {key[0] for key in self._taken}:
             ones = {self._nodes[key]: key for key in self._taken if key[0] == kernel}

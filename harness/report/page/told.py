@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Self
+from functools import cached_property, lru_cache
+from typing import Any, Self, TypeVar
 
 from harness.console.transcript import printable
 from harness.history.records import Judged
@@ -19,10 +19,21 @@ LONGEST_NOTE = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A version on a cell, and the first and the last time at which anything of it was recorded."""
+
+    cell: str
+    version: Version
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
 class Told:
     """All that a report rests on. Nothing of it need be in any order.
 
-    `notes` are sentences that stand beside the findings; `graph` is how commits follow each other.
+    `notes` are sentences that stand beside the findings, and `asides` lines on nights and creeps, which are none;
+    `graph` is how commits follow each other.
     """
 
     samples: Sequence[Sample] = ()
@@ -31,16 +42,31 @@ class Told:
     findings: Sequence[Finding] = ()
     notes: Sequence[str] = ()
     graph: Graph = field(default_factory=dict)
+    asides: Sequence[str] = ()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to report on."""
         return not (self.samples or self.judged or self.documents)
 
-    @property
+    @cached_property
     def rows(self) -> list[Sample | Judged | Document]:
         """Everything that was recorded, which all has a cell, a version and a time."""
         return [*self.samples, *self.judged, *self.documents]
+
+    @cached_property
+    def seen(self) -> list[Seen]:
+        """What versions there are on which cells: a million rows are of a few thousand."""
+        found: dict[tuple[str, int], list[Any]] = {}
+        for row in self.rows:
+            known = found.get(key := (row.cell, id(row.version)))
+            if known is None:
+                found[key] = [row.cell, row.version, row.taken, row.taken]
+            elif row.taken < known[2]:
+                known[2] = row.taken
+            elif row.taken > known[3]:
+                known[3] = row.taken
+        return [Seen(*one) for one in found.values()]
 
     @property
     def safe(self) -> Self:
@@ -48,13 +74,15 @@ class Told:
 
         Where the text is put may need more: HTML, Markdown and OpenMetrics each have an escaping of their own.
         """
+        safe = _Safe()
         return replace(
             self,
-            samples=[_sample(sample) for sample in self.samples],
-            judged=[_judged(judged) for judged in self.judged],
-            documents=[_document(document) for document in self.documents],
-            findings=[_finding(finding) for finding in self.findings],
+            samples=[safe.sample(sample) for sample in self.samples],
+            judged=[safe.judged(judged) for judged in self.judged],
+            documents=[safe.document(document) for document in self.documents],
+            findings=[safe.finding(finding) for finding in self.findings],
             notes=[safe_text(note, LONGEST_NOTE) for note in self.notes],
+            asides=[safe_text(line, LONGEST_NOTE) for line in self.asides],
         )
 
 
@@ -67,61 +95,70 @@ def safe_text(text: str, longest: int = LONGEST_TEXT) -> str:
     return f"{shown[:longest]} … {more} more" if more > 0 else shown
 
 
-@lru_cache(maxsize=4096)
-def _version(version: Version) -> Version:
-    return replace(
-        version,
-        commit=safe_text(version.commit), digest=safe_text(version.digest), described=safe_text(version.described),
-        builder=safe_text(version.builder),
-    )  # fmt: skip
+Part = TypeVar("Part", Metric, Version, Environment)
 
 
-@lru_cache(maxsize=4096)
-def _environment(found: Environment) -> Environment:
-    texts = {name: safe_text(getattr(found, name)) for name in found.__slots__ if name not in ("cpus", "load")}
-    return replace(found, **texts)  # type: ignore[arg-type]
+class _Safe:
+    """Makes records safe: what is safe already, which is nearly all, stays the same object; what many records
+    share is looked at once."""
 
+    def __init__(self) -> None:
+        self._parts: dict[int, tuple[Any, Any]] = {}
 
-@lru_cache(maxsize=4096)
-def _metric(metric: Metric) -> Metric:
-    # Its name can't be anything but letters, digits and a few signs.
-    return replace(metric, unit=safe_text(metric.unit))
+    def sample(self, one: Sample) -> Sample:
+        """The sample."""
+        texts = one.cell, one.subject, one.run
+        shown = safe_text(texts[0]), safe_text(texts[1]), safe_text(texts[2])
+        metric, version, where = self.part(one.metric), self.part(one.version), self.part(one.environment)
+        if shown == texts and metric is one.metric and version is one.version and where is one.environment:
+            return one
+        return replace(
+            one, metric=metric, cell=shown[0], subject=shown[1], run=shown[2], version=version, environment=where
+        )
 
+    def judged(self, one: Judged) -> Judged:
+        """The verdict."""
+        texts = one.suite, one.cell, one.test, one.outcome, one.reason, one.run
+        shown = tuple(map(safe_text, texts))
+        version, where = self.part(one.version), self.part(one.environment)
+        if shown == texts and version is one.version and where is one.environment:
+            return one
+        suite, cell, test, outcome, reason, run = shown
+        return replace(
+            one, suite=suite, cell=cell, test=test, outcome=outcome, reason=reason, run=run, version=version,
+            environment=where,
+        )  # fmt: skip
 
-def _sample(sample: Sample) -> Sample:
-    return replace(
-        sample,
-        metric=_metric(sample.metric),
-        cell=safe_text(sample.cell), subject=safe_text(sample.subject), run=safe_text(sample.run),
-        version=_version(sample.version), environment=_environment(sample.environment),
-    )  # fmt: skip
+    def document(self, one: Document) -> Document:
+        """The document."""
+        return replace(
+            one,
+            kind=safe_text(one.kind), cell=safe_text(one.cell), subject=safe_text(one.subject),
+            run=safe_text(one.run), body=one.body if one.kind == "load" else _safe_json(one.body),
+            version=self.part(one.version),
+        )  # fmt: skip
 
+    def finding(self, one: Finding) -> Finding:
+        """The finding."""
+        return replace(
+            one,
+            cell=safe_text(one.cell), subject=safe_text(one.subject),
+            before=self.part(one.before), after=self.part(one.after),
+            span=one.span and (self.part(one.span[0]), self.part(one.span[1])),
+        )  # fmt: skip
 
-def _judged(judged: Judged) -> Judged:
-    return replace(
-        judged,
-        suite=safe_text(judged.suite), cell=safe_text(judged.cell), test=safe_text(judged.test),
-        outcome=safe_text(judged.outcome), reason=safe_text(judged.reason), run=safe_text(judged.run),
-        version=_version(judged.version), environment=_environment(judged.environment),
-    )  # fmt: skip
-
-
-def _document(document: Document) -> Document:
-    return replace(
-        document,
-        kind=safe_text(document.kind), cell=safe_text(document.cell), subject=safe_text(document.subject),
-        run=safe_text(document.run), body=document.body if document.kind == "load" else _safe_json(document.body),
-        version=_version(document.version),
-    )  # fmt: skip
-
-
-def _finding(finding: Finding) -> Finding:
-    return replace(
-        finding,
-        cell=safe_text(finding.cell), subject=safe_text(finding.subject),
-        before=_version(finding.before), after=_version(finding.after),
-        span=finding.span and (_version(finding.span[0]), _version(finding.span[1])),
-    )  # fmt: skip
+    def part(self, part: Part) -> Part:
+        """A metric, a version or an environment. A metric's name can't be but letters, digits and a few signs."""
+        known = self._parts.get(id(part))
+        if known is None:
+            texts = {name: value for name in part.__slots__ if type(value := getattr(part, name)) is str}
+            if isinstance(part, Metric):
+                del texts["name"]
+            shown = {name: text for name, value in texts.items() if (text := safe_text(value)) != value}
+            changed: Any = shown
+            known = self._parts[id(part)] = part, replace(part, **changed) if shown else part  # and keeps its id
+        safe: Part = known[1]
+        return safe
 
 
 def _safe_json(value: Any) -> Any:

@@ -1,0 +1,76 @@
+"""What stands beside the steps, in a line each: nights that stick out, and what crept in without a step."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import floor, log10
+
+from harness.measure import Metric
+from harness.regress import Night
+from harness.regress.since import Since
+from harness.report.readable import shown, version_name
+
+FLOOR = 0.005
+"""Relative: less than this is not told among the facts of a report, as of steps."""
+MOST = 5
+"""Lines of one kind in a report; how many more there are is told, too."""
+
+
+def aside_words(one: Night | Since) -> str:
+    """`night of 2026-11-20: 1.4 times, alone: boot.wall on osv:…, 0.7 s beside 0.5 s, v0.57.0-3`."""
+    values = (one.level, one.value) if isinstance(one, Night) else (one.old_level, one.new_level)
+    usual, other = (shown(value, one.metric.unit) for value in values)
+    if isinstance(one, Since):
+        way = "worse" if one.worse else "better"
+        return f"{one.words}: {one.metric.name} on {one.cell}, {usual} to {other}, {way}"
+    return f"{one.words}: {one.metric.name} on {one.cell}, {other} beside {usual}, {version_name(one.version)}"
+
+
+def asides(nights: Iterable[Night], crept: Iterable[Since]) -> list[str]:
+    """The lines of a report: the newest nights, then the greatest creeps, several numbers of one night or of one
+    creeping metric as one line; parts of a whole are left out."""
+    by_night: dict[tuple[str, str], list[Night]] = defaultdict(list)
+    for night in sorted(filter(_is_told, nights), key=lambda one: -one.taken):
+        by_night[night.day, night.standing].append(night)
+    by_metric: dict[tuple[str, str, str], list[Since]] = defaultdict(list)
+    for one in sorted(filter(_is_told, crept), key=lambda one: -abs(one.change)):
+        by_metric[one.cell.partition(":")[0], one.metric.name, version_name(one.since)].append(one)
+    return [
+        *_limited([_of_night(alike) for alike in by_night.values()], "nights that stick out, of earlier"),
+        *_limited([_of_metric(alike) for alike in by_metric.values()], "metrics crept by less"),
+    ]
+
+
+def _is_told(one: Night | Since) -> bool:
+    return abs(one.change) >= FLOOR and not one.metric.is_part
+
+
+def _limited(lines: Sequence[str], what: str) -> list[str]:
+    more = len(lines) - MOST
+    return [*lines[:MOST], *([f"{more} more {what}"] if more > 0 else [])]
+
+
+def _of_night(alike: Sequence[Night]) -> str:
+    """One number as `findings` tells it; of several how far they stick out and which they are."""
+    if len(alike) == 1:
+        return aside_words(alike[0])
+    times = sorted(one.value / one.level for one in alike if one.level)
+    ends = dict.fromkeys(map(_times, (times[0], times[-1]) if times else ()))
+    much = f": {' to '.join(ends)} times" if ends else ""
+    return f"{alike[0].day}{much}, {alike[0].standing}: {_which(alike)}, {version_name(alike[0].version)}"
+
+
+def _of_metric(alike: Sequence[Since]) -> str:
+    more = len({one.cell for one in alike}) - 1
+    return aside_words(alike[0]) + (f"; and on {more} more cell{'s' * (more > 1)}" if more else "")
+
+
+def _which(alike: Sequence[Night]) -> str:
+    metrics: list[Metric] = list({one.metric.name: one.metric for one in alike}.values())
+    cells = list(dict.fromkeys(one.cell for one in alike))
+    more = f" and {len(metrics) - 1} more" if len(metrics) > 1 else ""
+    return f"{metrics[0].name}{more} on {cells[0] if len(cells) == 1 else f'{len(cells)} cells'}"
+
+
+def _times(value: float) -> str:
+    """With as many digits as tell it from 1."""
+    return f"{round(value, max(0, -floor(log10(abs(value - 1) or 1)))):.12g}"

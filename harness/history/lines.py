@@ -6,7 +6,7 @@ from typing import IO, Any, NoReturn
 
 from harness.errors import HarnessError
 from harness.history.checks import Record, check
-from harness.history.records import Judged
+from harness.history.records import Judged, Triage
 from harness.measure import Commit, Document, Sample
 
 SCHEMA = 2
@@ -19,7 +19,7 @@ SINCE_2: Mapping[str, Mapping[str, str]] = {
 
 LINE_SIZE = 16 << 20  # bytes
 KINDS: Mapping[str, type[Record]] = {
-    "sample": Sample, "judged": Judged, "document": Document, "commit": Commit
+    "sample": Sample, "judged": Judged, "document": Document, "commit": Commit, "triage": Triage
 }  # fmt: skip
 CURE = "Nothing of it was imported. Ask for a new export, or remove the line."
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func, select
 
 from harness.history.checks import Identified
-from harness.history.records import Judged
+from harness.history.records import Action, Judged, Triage
 from harness.history.schema import (
     COMMITS,
     DOCUMENTS,
@@ -18,6 +18,7 @@ from harness.history.schema import (
     METRICS,
     PROCEDURES,
     SAMPLES,
+    TRIAGE,
     VERSIONS,
 )
 from harness.measure import Better, Commit, Document, Environment, Metric, Sample, Version
@@ -38,6 +39,29 @@ class RunRow:
     samples: int
     judged: int
     documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a history has come: the number of the last row of each kind, which tells whether any was added."""
+
+    samples: int = 0
+    judged: int = 0
+    documents: int = 0
+    commits: int = 0
+    triage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The verdicts of one run on one cell: how many, how many were expected, and when the first and last came."""
+
+    run: str
+    cell: str
+    verdicts: int
+    expected: int
+    first: float
+    last: float
 
 
 class Reader:
@@ -71,6 +95,38 @@ class Reader:
         query = select(COMMITS.c.commit, COMMITS.c.parents).order_by(COMMITS.c.seq)
         for row in self._connection.execute(query, execution_options={"yield_per": ROWS}):
             yield Commit(*row)
+
+    def state(self) -> State:
+        """How far the history has come."""
+        tables = (SAMPLES, JUDGED, DOCUMENTS, COMMITS, TRIAGE)
+        last = [select(func.coalesce(func.max(table.c.seq), 0)).scalar_subquery() for table in tables]
+        return State(*self._connection.execute(select(*last)).one())
+
+    def tallies(self, since: float) -> list[Tally]:
+        """The verdicts taken since then by run and cell, the run that began last first."""
+        kept, good = func.count(), func.sum(case((JUDGED.c.expected, 1), else_=0))
+        about = [JUDGED.c.run, JUDGED.c.cell]
+        first, last = func.min(JUDGED.c.taken), func.max(JUDGED.c.taken)
+        query = select(*about, kept, good, first, last).where(JUDGED.c.taken >= since).group_by(*about)
+        rows = self._connection.execute(query)
+        found = [Tally(run, cell, all_, int(good), *times) for run, cell, all_, good, *times in rows]
+        return sorted(found, key=lambda one: (-one.first, one.run, one.cell))
+
+    def before(self, wanted: Mapping[str, object], seq: int | None, most: int) -> list[tuple[int, Judged]]:
+        """Verdicts with the numbers of their rows, those that came last first, older than the row `seq`."""
+        conditions = [JUDGED.c[name] == value for name, value in wanted.items() if value is not None]
+        conditions += [JUDGED.c.seq < seq] if seq is not None else []
+        return self._numbered(select(JUDGED).where(*conditions).order_by(JUDGED.c.seq.desc()).limit(most))
+
+    def after(self, seq: int, most: int) -> list[tuple[int, Judged]]:
+        """Verdicts with the numbers of their rows, those that came first first, newer than the row `seq`."""
+        return self._numbered(select(JUDGED).where(JUDGED.c.seq > seq).order_by(JUDGED.c.seq).limit(most))
+
+    def _numbered(self, query: Select[Any]) -> list[tuple[int, Judged]]:
+        rows = list(self._connection.execute(query))
+        for part in (VERSIONS, ENVIRONMENTS):
+            self._read_parts(part, {getattr(row, f"{part.name[:-1]}_id") for row in rows})
+        return [(row.seq, self._judged(row)) for row in rows]
 
     def by_id(self, table: Table, ids: Collection[str]) -> list[Identified]:
         """Those of the ids that are there."""
@@ -118,7 +174,9 @@ class Reader:
         return [key for key, name in rows if (name.startswith(beginning) if star else name == pattern)]
 
     def _records(self, table: Table, query: Select[Any]) -> Iterator[Any]:
-        make = {SAMPLES: self._sample, JUDGED: self._judged, DOCUMENTS: self._document}[table]
+        make = {
+            SAMPLES: self._sample, JUDGED: self._judged, DOCUMENTS: self._document, TRIAGE: self._triage
+        }[table]  # fmt: skip
         needed = [part for part in self._parts if f"{part.name[:-1]}_id" in table.c]
         result = self._connection.execute(query, execution_options={"yield_per": ROWS})
         for rows in result.partitions():
@@ -159,6 +217,10 @@ class Reader:
     def _document(self, row: Row[Any]) -> Document:
         version = self._parts[VERSIONS][row.version_id]
         return Document(row.kind, row.cell, row.subject, json.loads(row.body), version, row.run, row.taken, row.id)
+
+    def _triage(self, row: Row[Any]) -> Triage:
+        about = row.subject, row.identity, row.author, row.note
+        return Triage(Action(row.action), *about, json.loads(row.body), row.taken, row.id)
 
     def _environment(self, row: Row[Any]) -> Environment:
         where: Environment = self._parts[ENVIRONMENTS][row.environment_id]

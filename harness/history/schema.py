@@ -142,3 +142,9 @@ DOCUMENTS = Table(
     Index("documents_run", "run"),
     Index("documents_taken", "taken"),
 )  # fmt: skip
+
+TRIAGE = Table(
+    "triage", TABLES, _own("seq"), _record_id(), _text("action"), _text("subject"), _text("identity"),
+    _text("author"), _text("note"), Column("body", Text, nullable=False), _real("taken"),
+    Index("triage_subject", "subject"),
+)  # fmt: skip

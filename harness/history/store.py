@@ -14,9 +14,9 @@ from harness.history.faults import explained
 from harness.history.lines import line_of, records_in
 from harness.history.opening import opened, writing
 from harness.history.place import place, shown
-from harness.history.reading import Reader, RunRow
-from harness.history.records import Judged
-from harness.history.schema import DOCUMENTS, JUDGED, SAMPLES
+from harness.history.reading import Reader, RunRow, State, Tally
+from harness.history.records import Judged, Triage
+from harness.history.schema import DOCUMENTS, JUDGED, SAMPLES, TRIAGE
 from harness.history.writing import Writer, sound
 from harness.measure import Commit, Document, Sample
 
@@ -60,7 +60,7 @@ class History:
         """Let go of the database."""
         self._engine.dispose()
 
-    def add(self, records: Iterable[Sample | Judged | Document | Commit]) -> int:
+    def add(self, records: Iterable[Sample | Judged | Document | Commit | Triage]) -> int:
         """Add all, or nothing if an error comes; on return they are on the disk. Returns how many were new.
 
         One that is there already, with the same id and content, is passed over. Raises `HarnessError` for one with
@@ -94,6 +94,38 @@ class History:
         """Documents, in the same order."""
         return self._series(DOCUMENTS, {"kind": kind, "cell": cell, "subject": subject, "run": run}, since, last)
 
+    def triage(self, since: float | None = None) -> list[Triage]:
+        """What people decided, in the order in which the history got it."""
+        with self._reading() as reader:
+            return [one for one in reader.everything(TRIAGE, since) if isinstance(one, Triage)]
+
+    def state(self) -> State:
+        """How far it has come: another one when a record was added."""
+        with self._reading() as reader:
+            return reader.state()
+
+    def tallies(self, since: float) -> list[Tally]:
+        """The verdicts taken since then (seconds since 1970) by run and cell, the run that began last first."""
+        with self._reading() as reader:
+            return reader.tallies(since)
+
+    def verdicts_before(
+        self, seq: int | None = None, *, suite: str | None = None, cell: str | None = None,
+        test: str | None = None, run: str | None = None, outcome: str | None = None,
+        expected: bool | None = None, most: int = 100,
+    ) -> list[tuple[int, Judged]]:  # fmt: skip
+        """Verdicts, each with the number of its row, those that came last first; only rows before `seq`."""
+        wanted = {
+            "suite": suite, "cell": cell, "test": test, "run": run, "outcome": outcome, "expected": expected
+        }  # fmt: skip
+        with self._reading() as reader:
+            return reader.before(wanted, seq, most)
+
+    def verdicts_after(self, seq: int, most: int = 1000) -> list[tuple[int, Judged]]:
+        """Verdicts that came after the row `seq`, likewise, in the order in which they came."""
+        with self._reading() as reader:
+            return reader.after(seq, most)
+
     def graph(self) -> dict[str, tuple[str, ...]]:
         """Each commit that is known with its parents, the first parent first."""
         with self._reading() as reader:
@@ -112,7 +144,7 @@ class History:
             for commit in reader.commits():
                 stream.write(line_of(commit))
                 count += 1
-            for table in (SAMPLES, JUDGED, DOCUMENTS):
+            for table in (SAMPLES, JUDGED, DOCUMENTS, TRIAGE):
                 for record in reader.everything(table, since):
                     stream.write(line_of(record))
                     count += 1

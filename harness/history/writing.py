@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, insert, select
 from harness.errors import HarnessError
 from harness.history.checks import Identified, Record, body_text, check
 from harness.history.reading import Reader
-from harness.history.records import Judged
+from harness.history.records import Judged, Triage
 from harness.history.schema import (
     COMMITS,
     DOCUMENTS,
@@ -21,6 +21,7 @@ from harness.history.schema import (
     METRICS,
     PROCEDURES,
     SAMPLES,
+    TRIAGE,
     VERSIONS,
 )
 from harness.measure import Commit, Document, Environment, Metric, Sample, Version
@@ -28,7 +29,9 @@ from harness.measure import Commit, Document, Environment, Metric, Sample, Versi
 BATCH = 1000
 """Records that are looked up and inserted by one statement each."""
 
-TABLE_OF: Mapping[type[Identified], Table] = {Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS}
+TABLE_OF: Mapping[type[Identified], Table] = {
+    Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS, Triage: TRIAGE
+}  # fmt: skip
 
 SINCE_STEP_2 = ("builder", "firmware")
 """Columns that parts kept before lack: where they are empty, the part is known by the content it had then."""
@@ -84,6 +87,9 @@ class Writer:
         return len(rows)
 
     def _row(self, record: Identified) -> dict[str, Any]:
+        if isinstance(record, Triage):
+            kept = {"action": str(record.action), "body": body_text(record.body), "taken": float(record.taken)}
+            return record.to_json() | kept
         version = self._part(VERSIONS, record.version)
         shared = {"id": record.id, "cell": record.cell, "run": record.run, "taken": float(record.taken)}
         row = {**shared, "version_id": version}
@@ -141,7 +147,7 @@ def _as_kept(record: Identified) -> Identified:
     match record:
         case Sample():
             return replace(record, value=float(record.value))
-        case Document():
+        case Document() | Triage():
             return replace(record, body=json.loads(body_text(record.body)))
         case Judged():
             return record

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func, literal, select
 
 from harness.history.checks import Identified
 from harness.history.records import Action, Judged, Triage
@@ -54,12 +54,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The verdicts of one run on one cell: how many, how many were expected, and when the first and last came."""
+    """What one run has of one cell: verdicts, how many of them were expected, samples; when the first and the last
+    were taken, in seconds since 1970."""
 
     run: str
     cell: str
     verdicts: int
     expected: int
+    samples: int
     first: float
     last: float
 
@@ -103,14 +105,19 @@ class Reader:
         return State(*self._connection.execute(select(*last)).one())
 
     def tallies(self, since: float) -> list[Tally]:
-        """The verdicts taken since then by run and cell, the run that began last first."""
-        kept, good = func.count(), func.sum(case((JUDGED.c.expected, 1), else_=0))
-        about = [JUDGED.c.run, JUDGED.c.cell]
-        first, last = func.min(JUDGED.c.taken), func.max(JUDGED.c.taken)
-        query = select(*about, kept, good, first, last).where(JUDGED.c.taken >= since).group_by(*about)
-        rows = self._connection.execute(query)
-        found = [Tally(run, cell, all_, int(good), *times) for run, cell, all_, good, *times in rows]
-        return sorted(found, key=lambda one: (-one.first, one.run, one.cell))
+        """What was taken since then by run and cell, what began last first."""
+        found: dict[tuple[str, str], Tally] = {}
+        for table in (JUDGED, SAMPLES):
+            good = func.sum(case((JUDGED.c.expected, 1), else_=0)) if table is JUDGED else literal(0)
+            about, taken = [table.c.run, table.c.cell], table.c.taken
+            query = select(*about, func.count(), good, func.min(taken), func.max(taken))
+            rows = self._connection.execute(query.where(taken >= since).group_by(*about))
+            for run, cell, count, wanted, first, last in map(tuple, rows):
+                now = (count, int(wanted), 0) if table is JUDGED else (0, 0, count)
+                old = found.get((run, cell), Tally(run, cell, 0, 0, 0, first, last))
+                counts = (old.verdicts + now[0], old.expected + now[1], old.samples + now[2])
+                found[run, cell] = Tally(run, cell, *counts, min(old.first, first), max(old.last, last))
+        return sorted(found.values(), key=lambda one: (-one.first, one.run, one.cell))
 
     def before(self, wanted: Mapping[str, object], seq: int | None, most: int) -> list[tuple[int, Judged]]:
         """Verdicts with the numbers of their rows, those that came last first, older than the row `seq`."""

@@ -133,6 +133,7 @@ JUDGED = Table(
     Index("judged_test", "suite", "cell", "test"),
     Index("judged_run", "run"),
     Index("judged_taken", "taken"),
+    Index("judged_name", "test", "seq"),
 )  # fmt: skip
 
 DOCUMENTS = Table(

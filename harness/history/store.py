@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from harness.history.checks import Record
 from harness.history.faults import explained
 from harness.history.lines import line_of, records_in
-from harness.history.opening import opened, writing
+from harness.history.opening import LOCK_SECONDS, opened, writing
 from harness.history.place import place, shown
 from harness.history.reading import Reader, RunRow, State, Tally
 from harness.history.records import Judged, Triage
@@ -38,10 +38,12 @@ class History:
     with a cure, if the database can't do what it should.
     """
 
-    def __init__(self, url: str | Path | None = None) -> None:
+    def __init__(self, url: str | Path | None = None, lock_seconds: int = LOCK_SECONDS) -> None:
+        """`lock_seconds` is how long `add` waits for another writer, which may be importing a million samples."""
         self._url = place(url)
+        self._lock_seconds = lock_seconds
         with explained(self._url):
-            self._engine = opened(self._url)
+            self._engine = opened(self._url, lock_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +107,7 @@ class History:
             return reader.state()
 
     def tallies(self, since: float) -> list[Tally]:
-        """The verdicts taken since then (seconds since 1970) by run and cell, the run that began last first."""
+        """What was taken since then (seconds since 1970) by run and cell, what began last first."""
         with self._reading() as reader:
             return reader.tallies(since)
 
@@ -158,7 +160,7 @@ class History:
         return self._add(records_in(stream))
 
     def _add(self, records: Iterable[Record]) -> Imported:
-        with explained(self._url), writing(self._engine) as connection:
+        with explained(self._url), writing(self._engine, self._lock_seconds) as connection:
             return Imported(*Writer(connection).add(records))
 
     def _series(

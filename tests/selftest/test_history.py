@@ -33,6 +33,7 @@ from sqlalchemy.exc import DatabaseError
 
 from harness.errors import HarnessError
 from harness.history.place import place
+from harness.history.reading import Tally
 from harness.history.records import Judged, Triage
 from harness.history.schema import REVISIONS, TABLES
 from harness.history.store import History, Imported
@@ -128,7 +129,7 @@ def test_what_python_calls_equal_is_the_same_record(empty: History) -> None:
 def test_verdicts_are_told_by_the_order_in_which_they_came(empty: History) -> None:
     """Whatever their times say: what is new is what came after."""
     many = [judged(taken=float(100 - i), test=f"t{i}", run=f"r{i % 2}", expected=i % 3 > 0) for i in range(9)]
-    empty.add(many)
+    empty.add([*many, sample(run="r1", cell="c", taken=92.5)])
     seen = empty.verdicts_after(0, most=4)
     assert [one for _, one in seen] == many[:4]
     assert [one for _, one in empty.verdicts_after(seen[-1][0])] == many[4:]
@@ -136,8 +137,10 @@ def test_verdicts_are_told_by_the_order_in_which_they_came(empty: History) -> No
     assert [one for _, one in last] == many[:-3:-1]
     assert [one for _, one in empty.verdicts_before(last[-1][0], run="r0")] == many[6::-2]
     assert [one for _, one in empty.verdicts_before(expected=False)] == many[6::-3]
-    told = [(one.run, one.cell, one.verdicts, one.expected, one.first, one.last) for one in empty.tallies(93.0)]
-    assert told == [("r0", "c", 4, 2, 94.0, 100.0), ("r1", "c", 4, 3, 93.0, 99.0)]
+    assert empty.tallies(92.5) == [
+        Tally("r0", "c", verdicts=4, expected=2, samples=0, first=94.0, last=100.0),
+        Tally("r1", "c", verdicts=4, expected=3, samples=1, first=92.5, last=99.0),
+    ]
 
 
 def test_a_name_of_another_kind_may_be_the_same(empty: History) -> None:

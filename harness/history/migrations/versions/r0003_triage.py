@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id"),
     )  # fmt: skip
     op.create_index("triage_subject", "triage", ["subject"])
+    op.create_index("judged_name", "judged", ["test", "seq"])
     _keep("triage")
     if _is_postgresql():
         body = f"$$ BEGIN PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL; END $$"

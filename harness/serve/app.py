@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 from harness.serve import api, problems, views
 from harness.serve.answers import SCHEMA, Problem
+from harness.serve.decorating import STATIC
 from harness.serve.guard import Guard
 from harness.serve.house import House
 
@@ -45,7 +45,7 @@ def app_of(house: House) -> FastAPI:
     problems.install(app)
     app.include_router(api.routes(house))
     app.include_router(views.routes(house))
-    app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
+    app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Guard, rules=house.rules)
     app.openapi = lambda: _documented(app)  # type: ignore[method-assign]
     return app

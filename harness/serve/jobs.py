@@ -15,7 +15,7 @@ import re
 import secrets
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time
@@ -143,7 +143,8 @@ class Jobs:
         if self._hands is None:
             raise Refused(409, "No farm is named here.", "osv-harness serve --farm tcp://HOST:8786 has one.")
         done = kept(self._history, replace(one, body={**one.body, "mark": self._hands.mark(one.id)}))
-        self._waiting.append(done)
+        if done.id not in _ended(self._history.triage()):
+            self._waiting.append(done)
         return done
 
     async def run(self) -> None:
@@ -176,7 +177,7 @@ class Jobs:
             except HarnessError:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
-            ended = {one.body.get("job") for one in every if one.action is Action.ENDED}
+            ended = _ended(every)
             return [one for one in every if one.action in WORK and one.id not in ended and self._is_marked(one)]
 
     def _is_marked(self, job: Triage) -> bool:
@@ -201,15 +202,23 @@ class Jobs:
         self._watch.tell()
 
 
+def _ended(decisions: Iterable[Triage]) -> set[str]:
+    """The ids of the jobs that are over."""
+    return {str(one.body.get("job")) for one in decisions if one.action is Action.ENDED}
+
+
 async def _outcome(job: Triage, hands: Hands) -> tuple[int, str]:
     try:
         words = command(job, hands)
     except (KeyError, ValueError) as error:
         return 2, f"The request is not whole: {error}."
-    process = await asyncio.create_subprocess_exec(
-        *tied(words), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT, env={**os.environ, **hands.environment},
-    )  # fmt: skip
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *tied(words), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, env={**os.environ, **hands.environment},
+        )  # fmt: skip
+    except OSError as error:
+        return 2, f"It can't be started: {error.strerror}."
     try:
         return await _words_and_status(process)
     except asyncio.CancelledError:

@@ -77,8 +77,11 @@ class Pages:
         while True:
             seen, began = self._watch.number, monotonic()
             if await self._is_old():
-                await self._make()
-                self._watch.tell()  # there is another page
+                try:
+                    await self._make()
+                except (OSError, ValueError) as error:  # a full disk; facts that are none
+                    self.trouble = safe_text(f"{type(error).__name__}: {error}")
+                self._watch.tell()  # there is another page, or a reason why there is none
             rest = max(LEAST_REST, REST * (monotonic() - began))
             await self._watch.changed(seen)
             await asyncio.sleep(max(0.0, began + rest - monotonic()))

@@ -12,10 +12,9 @@ from fastapi.staticfiles import StaticFiles
 from harness.serve import api, problems, views
 from harness.serve.answers import SCHEMA, Problem
 from harness.serve.decorating import STATIC
-from harness.serve.guard import Guard
+from harness.serve.guard import LARGEST_BODY, Guard
 from harness.serve.house import House
 
-LARGEST_BODY = 1 << 16  # bytes
 DESCRIPTION = (
     "What the morning page shows, and more of it. Whatever a guest printed is text in here: escape it where you "
     "show it. A request that changes something needs the header X-CSRF-Token with what /api/session gives."

@@ -23,6 +23,7 @@ from harness.serve.problems import answered
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 LONGEST_NAME = 100
+LARGEST_BODY = 1 << 16  # bytes
 HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 TOKEN = "X-CSRF-Token"
 
@@ -103,7 +104,7 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        problem = self._about_host(headers) or self._about_user(headers)
+        problem = self._about_host(headers) or self._about_user(headers) or _about_size(headers)
         if problem is None:
             user = headers.get(self._rules.user_header, "").strip() if self._rules.user_header else ""
             scope.setdefault("state", {})["user"] = user
@@ -149,3 +150,12 @@ class Guard:
             said = f"Send what api/session gives as token in the header {TOKEN}."
             return Problem(title="The request has no token of this server's.", status=403, detail=said)
         return None
+
+
+def _about_size(headers: Headers) -> Problem | None:
+    """Of a body whose length is told; what has no length is cut off by FastAPI, in its own words."""
+    length = headers.get("content-length", "0")
+    if length.isdecimal() and int(length[:20]) > LARGEST_BODY:
+        said = f"{LARGEST_BODY >> 10} KiB are enough for any."
+        return Problem(title="The request's body is too large.", status=413, detail=said)
+    return None

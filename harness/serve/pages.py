@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from time import monotonic
@@ -21,10 +22,10 @@ from harness.serve.watching import Watch
 from harness.tied import tied
 
 PAGE, POLICY, FACTS = "page.html.gz", "policy.txt", "facts.json"
-REST = 4.0
-"""Times of the making after which it is made anew at the earliest, while a night writes."""
+REST = 3.0
+"""Times of the making that it is left alone, while a night writes: a quarter of one core at most."""
 
-LEAST_REST = 5.0  # seconds
+LEAST_REST, MOST_REST = 5.0, 60.0  # seconds
 
 
 def state_text(state: State) -> str:
@@ -74,17 +75,21 @@ class Pages:
 
     async def run(self) -> None:
         """Make it, and anew when there is something new, until cancelled."""
-        while True:
-            seen, began = self._watch.number, monotonic()
-            if await self._is_old():
-                try:
-                    await self._make()
-                except (OSError, ValueError) as error:  # a full disk; facts that are none
-                    self.trouble = safe_text(f"{type(error).__name__}: {error}")
-                self._watch.tell()  # there is another page, or a reason why there is none
-            rest = max(LEAST_REST, REST * (monotonic() - began))
-            await self._watch.changed(seen)
-            await asyncio.sleep(max(0.0, began + rest - monotonic()))
+        with ExitStack() as stack:
+            folder = scratch_folder("osv-harness-serve-")
+            there = await anyio.to_thread.run_sync(stack.enter_context, folder)  # it starts a process
+            while True:
+                seen, began = self._watch.number, monotonic()
+                if await self._is_old():
+                    try:
+                        await self._make(there)
+                    except (OSError, ValueError) as error:  # a full disk; facts that are none
+                        self.trouble = safe_text(f"{type(error).__name__}: {error}")
+                    self._watch.tell()  # there is another page, or a reason why there is none
+                ended = monotonic()
+                rest = min(MOST_REST, max(LEAST_REST, REST * (ended - began)))
+                await self._watch.changed(seen)
+                await asyncio.sleep(max(0.0, ended + rest - monotonic()))
 
     async def _is_old(self) -> bool:
         try:
@@ -94,23 +99,22 @@ class Pages:
             return False
         return self.made is None or without_triage(self.made.facts.state) != without_triage(state)
 
-    async def _make(self) -> None:
-        with scratch_folder("osv-harness-serve-") as folder:
-            command = [sys.executable, "-P", "-m", "harness.serve.render", str(folder)]
-            process = await asyncio.create_subprocess_exec(
-                *tied(command), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE, env={**os.environ, **self._environment},
-            )  # fmt: skip
-            try:
-                _, errors = await process.communicate()
-            except asyncio.CancelledError:
-                process.kill()
-                raise
-            if process.returncode:
-                words = errors.decode("utf-8", "replace").strip().splitlines()
-                self.trouble = safe_text(words[-1] if words else f"it ended with {process.returncode}")
-                return
-            self.made = await anyio.to_thread.run_sync(_read, folder)
+    async def _make(self, folder: Path) -> None:
+        command = [sys.executable, "-P", "-m", "harness.serve.render", str(folder)]
+        process = await asyncio.create_subprocess_exec(
+            *tied(command), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE, env={**os.environ, **self._environment},
+        )  # fmt: skip
+        try:
+            _, errors = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+        if process.returncode:
+            words = errors.decode("utf-8", "replace").strip().splitlines()
+            self.trouble = safe_text(words[-1] if words else f"it ended with {process.returncode}")
+            return
+        self.made = await anyio.to_thread.run_sync(_read, folder)
         self.trouble = ""
         self._there.set()
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from harness.events import publish
 from harness.farm import Answer, Named
+from harness.history.checks import Record
 from harness.history.lines import records_in
 from harness.history.records import Judged
 from harness.history.store import History
-from harness.measure import Commit, Document, Sample
+from harness.measure import Document, Sample
 from harness.report.evidence import UNSAFE
 
 
@@ -43,7 +44,7 @@ class Landing:
         for (cell, test), files in answer.evidence.items():
             _keep(self._runs / _safe(cell.replace(":", "-")) / _safe(test), files)
 
-    def _count(self, record: Sample | Judged | Document | Commit) -> None:
+    def _count(self, record: Record) -> None:
         if isinstance(record, Judged):
             self.outcomes[record.cell, record.outcome] += 1
             if not record.expected:

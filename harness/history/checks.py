@@ -9,15 +9,15 @@ from enum import StrEnum
 from functools import cache, lru_cache, partial
 from typing import Any, get_type_hints
 
-from harness.history.records import Judged
+from harness.history.records import Judged, Triage
 from harness.history.schema import escaped
 from harness.measure import NAME, Commit, Document, Sample
 
-Identified = Sample | Judged | Document
+Identified = Sample | Judged | Document | Triage
 Record = Identified | Commit
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-LONG = frozenset({"reason", "described", "parents"})
+LONG = frozenset({"reason", "described", "parents", "identity", "note"})
 NAME_SIZE = 500
 """Bytes of a string as it is kept: three of them fit into one row of an index of PostgreSQL."""
 

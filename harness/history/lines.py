@@ -8,7 +8,7 @@ from typing import IO, Any, NoReturn
 
 from harness.errors import HarnessError
 from harness.history.checks import Maker, Record
-from harness.history.records import Judged
+from harness.history.records import Judged, Triage
 from harness.measure import Commit, Document, Environment, Metric, Sample, Version
 
 SCHEMA = 2
@@ -21,7 +21,7 @@ SINCE_2: Mapping[str, Mapping[str, str]] = {
 
 LINE_SIZE = 16 << 20  # bytes
 KINDS: Mapping[str, type[Record]] = {
-    "sample": Sample, "judged": Judged, "document": Document, "commit": Commit
+    "sample": Sample, "judged": Judged, "document": Document, "commit": Commit, "triage": Triage
 }  # fmt: skip
 PARTS = (Metric, Version, Environment)
 CURE = "Nothing of it was imported. Ask for a new export, or remove the line."

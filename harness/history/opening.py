@@ -29,7 +29,7 @@ CONNECT_SECONDS = 10
 WRITERS = 0x4F5376  # "OSv": the key of PostgreSQL's lock of all who write to one database's history
 
 
-def opened(url: URL) -> Engine:
+def opened(url: URL, lock_seconds: int = LOCK_SECONDS) -> Engine:
     """The engine of an up-to-date history, which is made if there is none.
 
     No connection outlives its use, so that a fork shares none with its parent. Raises `HarnessError` for a
@@ -41,7 +41,7 @@ def opened(url: URL) -> Engine:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise HarnessError(f"The folder {folder} can't be made: {error.strerror}.", ELSEWHERE) from error
-        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": LOCK_SECONDS})
+        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": lock_seconds})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
@@ -57,13 +57,13 @@ def opened(url: URL) -> Engine:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine, lock_seconds: int = LOCK_SECONDS) -> Iterator[Connection]:
     """A transaction of the one writer, whose commit is on the disk when this returns; undone if an error comes."""
     with engine.connect() as bare:
         connection = bare.execution_options(writing=True)
         with connection.begin():
             if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_seconds}s'")
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
             yield connection

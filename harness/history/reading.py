@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, Text, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
 from harness.history.checks import Identified
-from harness.history.records import Judged
+from harness.history.records import Action, Judged, Triage
 from harness.history.schema import (
     COMMITS,
     DOCUMENTS,
@@ -18,6 +18,7 @@ from harness.history.schema import (
     METRICS,
     PROCEDURES,
     SAMPLES,
+    TRIAGE,
     VERSIONS,
     AnyText,
     unescaped,
@@ -43,6 +44,31 @@ class RunRow:
     samples: int
     judged: int
     documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a history has come: the number of the last row of each kind, which tells whether any was added."""
+
+    samples: int = 0
+    judged: int = 0
+    documents: int = 0
+    commits: int = 0
+    triage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one run has of one cell: verdicts, how many of them were expected, samples; when the first and the last
+    were taken, in seconds since 1970."""
+
+    run: str
+    cell: str
+    verdicts: int
+    expected: int
+    samples: int
+    first: float
+    last: float
 
 
 class Reader:
@@ -77,6 +103,42 @@ class Reader:
         query = select(COMMITS.c.commit, COMMITS.c.parents).order_by(COMMITS.c.seq)
         for row in self._connection.execute(query, execution_options={"yield_per": ROWS}):
             yield Commit(*row)
+
+    def state(self) -> State:
+        """How far the history has come."""
+        tables = (SAMPLES, JUDGED, DOCUMENTS, COMMITS, TRIAGE)
+        last = [select(func.coalesce(func.max(table.c.seq), 0)).scalar_subquery() for table in tables]
+        return State(*self._connection.execute(select(*last)).one())
+
+    def tallies(self, since: float) -> list[Tally]:
+        """What was taken since then by run and cell, what began last first."""
+        found: dict[tuple[str, str], Tally] = {}
+        for table in (JUDGED, SAMPLES):
+            good = func.sum(case((JUDGED.c.expected, 1), else_=0)) if table is JUDGED else literal(0)
+            about, taken = [table.c.run, table.c.cell], table.c.taken
+            query = select(*about, func.count(), good, func.min(taken), func.max(taken))
+            rows = self._connection.execute(query.where(taken >= since).group_by(*about))
+            for run, cell, count, wanted, first, last in map(tuple, rows):
+                now = (count, int(wanted), 0) if table is JUDGED else (0, 0, count)
+                old = found.get((run, cell), Tally(run, cell, 0, 0, 0, first, last))
+                counts = (old.verdicts + now[0], old.expected + now[1], old.samples + now[2])
+                found[run, cell] = Tally(run, cell, *counts, min(old.first, first), max(old.last, last))
+        return sorted(found.values(), key=lambda one: (-one.first, one.run, one.cell))
+
+    def before(self, wanted: Mapping[str, object], seq: int | None, most: int) -> list[tuple[int, Judged]]:
+        """Verdicts with the numbers of their rows, those that came last first, older than the row `seq`."""
+        conditions = [JUDGED.c[name] == value for name, value in wanted.items() if value is not None]
+        conditions += [JUDGED.c.seq < seq] if seq is not None else []
+        return self._numbered(_kept(JUDGED).where(*conditions).order_by(JUDGED.c.seq.desc()).limit(most))
+
+    def after(self, seq: int, most: int) -> list[tuple[int, Judged]]:
+        """Verdicts with the numbers of their rows, those that came first first, newer than the row `seq`."""
+        return self._numbered(_kept(JUDGED).where(JUDGED.c.seq > seq).order_by(JUDGED.c.seq).limit(most))
+
+    def _numbered(self, query: Select[Any]) -> list[tuple[int, Judged]]:
+        rows = self._connection.execute(query).all()
+        numbers = [row[0] for row in rows]
+        return list(zip(numbers, self._made(JUDGED, rows), strict=True))
 
     def by_id(self, table: Table, ids: Collection[str]) -> list[Identified]:
         """Those of the ids that are there."""
@@ -125,13 +187,18 @@ class Reader:
 
     def _records(self, table: Table, query: Select[Any]) -> Iterator[Any]:
         """The records that a query of `_kept` finds."""
-        make = {SAMPLES: self._sample, JUDGED: self._judged, DOCUMENTS: self._document}[table]
-        needed = {place: _PARTS[name] for place, name in enumerate(table.c.keys()) if name in _PARTS}
         result = self._connection.execute(query, execution_options={"yield_per": ROWS})
         for rows in result.partitions():
-            for place, part in needed.items():
-                self._read_parts(part, {row[place] for row in rows} - {None})
-            yield from map(make, rows)
+            yield from self._made(table, rows)
+
+    def _made(self, table: Table, rows: Sequence[Sequence[Any]]) -> Iterator[Any]:
+        make = {
+            SAMPLES: self._sample, JUDGED: self._judged, DOCUMENTS: self._document, TRIAGE: self._triage
+        }[table]  # fmt: skip
+        for place, name in enumerate(table.c.keys()):
+            if name in _PARTS:
+                self._read_parts(_PARTS[name], {row[place] for row in rows} - {None})
+        return map(make, rows)
 
     def _read_parts(self, table: Table, keys: Iterable[int]) -> None:
         known = self._parts[table]
@@ -171,6 +238,11 @@ class Reader:
         texts = self._texts
         about = texts[kind], texts[cell], texts[subject]
         return Document(*about, json.loads(body), self._parts[VERSIONS][version], texts[run], taken, name)
+
+    def _triage(self, row: Sequence[Any]) -> Triage:
+        _, name, action, subject, identity, author, note, body, taken = row
+        about = unescaped(subject), unescaped(identity), unescaped(author), unescaped(note)
+        return Triage(Action(action), *about, json.loads(body), taken, name)
 
 
 class _Texts(dict[str, str]):

@@ -1,7 +1,8 @@
-"""What the history keeps of tests: their verdicts."""
+"""What the history keeps of tests, their verdicts, and of people, what they decided about failures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 from uuid import uuid4
 
@@ -36,3 +37,41 @@ class Judged:
         return cls(
             **{**row, "version": Version(**row["version"]), "environment": Environment(**row["environment"])}
         )
+
+
+class Action(StrEnum):
+    """What a person decided, or what became of it."""
+
+    ACKNOWLEDGE = "acknowledge"
+    REOPEN = "reopen"
+    ASSIGN = "assign"
+    RERUN = "rerun"
+    BISECT = "bisect"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Triage:
+    """One decision about `subject`, as `harness.serve.subjects` names it. `identity` is what failed then; `author`
+    who decided, where that is known; `body` what belongs to the action: an assignee, a cell, two commits.
+
+    A decision is never changed: a later one takes its place.
+    """
+
+    action: Action
+    subject: str
+    identity: str
+    author: str
+    note: str
+    body: Mapping[str, Any]
+    taken: float
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """The decision that `to_json` wrote."""
+        return cls(**{**row, "action": Action(row["action"])})

@@ -138,6 +138,7 @@ JUDGED = Table(
     Index("judged_test", "suite", "cell", "test"),
     Index("judged_run", "run"),
     Index("judged_taken", "taken"),
+    Index("judged_name", "test", "seq"),
 )  # fmt: skip
 
 DOCUMENTS = Table(
@@ -146,4 +147,10 @@ DOCUMENTS = Table(
     Index("documents_about", "kind", "cell", "subject"),
     Index("documents_run", "run"),
     Index("documents_taken", "taken"),
+)  # fmt: skip
+
+TRIAGE = Table(
+    "triage", TABLES, _own("seq"), _record_id(), _text("action"), _text("subject"), _text("identity"),
+    _text("author"), _text("note"), Column("body", Text, nullable=False), _real("taken"),
+    Index("triage_subject", "subject"),
 )  # fmt: skip

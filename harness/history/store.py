@@ -12,11 +12,11 @@ from sqlalchemy import Table
 from harness.history.checks import Record
 from harness.history.faults import explained
 from harness.history.lines import line_of, records_in
-from harness.history.opening import opened, writing
+from harness.history.opening import LOCK_SECONDS, opened, writing
 from harness.history.place import place, shown
-from harness.history.reading import Reader, RunRow
-from harness.history.records import Judged
-from harness.history.schema import DOCUMENTS, JUDGED, SAMPLES
+from harness.history.reading import Reader, RunRow, State, Tally
+from harness.history.records import Judged, Triage
+from harness.history.schema import DOCUMENTS, JUDGED, SAMPLES, TRIAGE
 from harness.history.writing import Writer, sound
 from harness.measure import Commit, Document, Sample
 
@@ -38,10 +38,12 @@ class History:
     with a cure, if the database can't do what it should.
     """
 
-    def __init__(self, url: str | Path | None = None) -> None:
+    def __init__(self, url: str | Path | None = None, lock_seconds: int = LOCK_SECONDS) -> None:
+        """`lock_seconds` is how long `add` waits for another writer, which may be importing a million samples."""
         self._url = place(url)
+        self._lock_seconds = lock_seconds
         with explained(self._url):
-            self._engine = opened(self._url)
+            self._engine = opened(self._url, lock_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +62,7 @@ class History:
         """Let go of the database."""
         self._engine.dispose()
 
-    def add(self, records: Iterable[Sample | Judged | Document | Commit]) -> int:
+    def add(self, records: Iterable[Sample | Judged | Document | Commit | Triage]) -> int:
         """Add all, or nothing if an error comes; on return they are on the disk. Returns how many were new.
 
         One that is there already, with the same id and content, is passed over. Raises `HarnessError` for one with
@@ -94,6 +96,38 @@ class History:
         """Documents, in the same order."""
         return self._series(DOCUMENTS, {"kind": kind, "cell": cell, "subject": subject, "run": run}, since, last)
 
+    def triage(self, since: float | None = None) -> list[Triage]:
+        """What people decided, in the order in which the history got it."""
+        with self._reading() as reader:
+            return [one for one in reader.everything(TRIAGE, since) if isinstance(one, Triage)]
+
+    def state(self) -> State:
+        """How far it has come: another one when a record was added."""
+        with self._reading() as reader:
+            return reader.state()
+
+    def tallies(self, since: float) -> list[Tally]:
+        """What was taken since then (seconds since 1970) by run and cell, what began last first."""
+        with self._reading() as reader:
+            return reader.tallies(since)
+
+    def verdicts_before(
+        self, seq: int | None = None, *, suite: str | None = None, cell: str | None = None,
+        test: str | None = None, run: str | None = None, outcome: str | None = None,
+        expected: bool | None = None, most: int = 100,
+    ) -> list[tuple[int, Judged]]:  # fmt: skip
+        """Verdicts, each with the number of its row, those that came last first; only rows before `seq`."""
+        wanted = {
+            "suite": suite, "cell": cell, "test": test, "run": run, "outcome": outcome, "expected": expected
+        }  # fmt: skip
+        with self._reading() as reader:
+            return reader.before(wanted, seq, most)
+
+    def verdicts_after(self, seq: int, most: int = 1000) -> list[tuple[int, Judged]]:
+        """Verdicts that came after the row `seq`, likewise, in the order in which they came."""
+        with self._reading() as reader:
+            return reader.after(seq, most)
+
     def graph(self) -> dict[str, tuple[str, ...]]:
         """Each commit that is known with its parents, the first parent first."""
         with self._reading() as reader:
@@ -112,7 +146,7 @@ class History:
             for commit in reader.commits():
                 stream.write(line_of(commit))
                 count += 1
-            for table in (SAMPLES, JUDGED, DOCUMENTS):
+            for table in (SAMPLES, JUDGED, DOCUMENTS, TRIAGE):
                 for record in reader.everything(table, since):
                     stream.write(line_of(record))
                     count += 1
@@ -126,7 +160,7 @@ class History:
         return self._add(records_in(stream))
 
     def _add(self, records: Iterable[Record]) -> Imported:
-        with explained(self._url), writing(self._engine) as connection:
+        with explained(self._url), writing(self._engine, self._lock_seconds) as connection:
             return Imported(*Writer(connection).add(records))
 
     def _series(

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Insert, Table, Text, bindparam, insert, selec
 from harness.errors import HarnessError
 from harness.history.checks import Identified, Record, body_text, check
 from harness.history.reading import Reader
-from harness.history.records import Judged
+from harness.history.records import Judged, Triage
 from harness.history.schema import (
     COMMITS,
     DOCUMENTS,
@@ -22,6 +22,7 @@ from harness.history.schema import (
     METRICS,
     PROCEDURES,
     SAMPLES,
+    TRIAGE,
     VERSIONS,
     AnyText,
     escaped,
@@ -34,7 +35,10 @@ BATCH = 1000
 MOST_MET = 100_000
 """Parts that are remembered by what they are in memory."""
 
-TABLE_OF: Mapping[type[Identified], Table] = {Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS}
+TABLE_OF: Mapping[type[Identified], Table] = {
+    Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS, Triage: TRIAGE
+}  # fmt: skip
+TEXTS_OF_TRIAGE = ("action", "subject", "identity", "author", "note")
 
 SINCE_STEP_2 = ("builder", "firmware")
 """Columns that parts kept before lack: where they are empty, the part is known by the content it had then."""
@@ -92,6 +96,9 @@ class Writer:
 
     def _row(self, record: Identified) -> dict[str, Any]:
         """Its columns as they are kept."""
+        if isinstance(record, Triage):
+            texts = {name: escaped(getattr(record, name)) for name in TEXTS_OF_TRIAGE}
+            return {**texts, "id": record.id, "body": body_text(record.body), "taken": float(record.taken)}
         row = {
             "id": record.id, "cell": escaped(record.cell), "run": escaped(record.run),
             "taken": float(record.taken), "version_id": self._met_part(VERSIONS, record.version),
@@ -172,7 +179,7 @@ def _as_kept(record: Identified) -> Identified:
     match record:
         case Sample():
             return replace(record, value=float(record.value))
-        case Document():
+        case Document() | Triage():
             return replace(record, body=json.loads(body_text(record.body)))
         case Judged():
             return record

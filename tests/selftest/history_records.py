@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from harness.history.records import Judged
+from harness.history.records import Action, Judged, Triage
 from harness.measure import Better, Document, Environment, Metric, Sample, Version
 
 WHERE = Environment("runner", "a cpu", 4, "performance", "kvm", "QEMU 7.2.22", "6.1.0", load=0.25)
@@ -36,6 +36,14 @@ def document(**others: Any) -> Document:
     return Document(**given | others)
 
 
+def triage(**others: Any) -> Triage:
+    given: dict[str, Any] = {
+        "action": Action.ACKNOWLEDGE, "subject": "test/osv/tst-a.so", "identity": "failed: status N",
+        "author": "ann", "note": "known", "body": {"assignee": "bob"}, "taken": 5.0,
+    }  # fmt: skip
+    return Triage(**given | others)
+
+
 reals = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(st.characters() | st.sampled_from("\0\x1b\\\"'\ud800\udfff\u202e[]%"), max_size=30)
 names = st.from_regex(r"[A-Za-z0-9_+/-]{1,8}(\.[A-Za-z0-9_+/-]{1,8}){0,3}", fullmatch=True)
@@ -54,3 +62,6 @@ verdicts = st.builds(
     Judged, words, words, words, words, st.booleans(), words, reals, versions, places, words, reals
 )
 documents = st.builds(Document, words, words, words, st.dictionaries(words, values), versions, words, reals)
+decisions = st.builds(
+    Triage, st.sampled_from(Action), words, words, words, words, st.dictionaries(words, values), reals
+)

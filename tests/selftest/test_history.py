@@ -15,14 +15,26 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from history_places import Postgresql, private_postgresql
-from history_records import VERSION, WHERE, document, documents, judged, sample, samples, verdicts
+from history_records import (
+    VERSION,
+    WHERE,
+    decisions,
+    document,
+    documents,
+    judged,
+    sample,
+    samples,
+    triage,
+    verdicts,
+)
 from hypothesis import given, settings
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DatabaseError
 
 from harness.errors import HarnessError
 from harness.history.place import place
-from harness.history.records import Judged
+from harness.history.reading import Tally
+from harness.history.records import Judged, Triage
 from harness.history.schema import REVISIONS, TABLES
 from harness.history.store import History, Imported
 from harness.measure import Commit, Document, Metric, Sample
@@ -62,28 +74,34 @@ def file(tmp_path: Path) -> str:
 
 
 @settings(max_examples=40, deadline=None)
-@given(a=samples, b=verdicts, c=documents)
-def test_records_come_back_as_they_went_in(shared: History, a: Sample, b: Judged, c: Document) -> None:
-    run = uuid4().hex
+@given(a=samples, b=verdicts, c=documents, d=decisions)
+def test_records_come_back_as_they_went_in(
+    shared: History, a: Sample, b: Judged, c: Document, d: Triage
+) -> None:
+    run, d = uuid4().hex, replace(d, id=uuid4().hex)
     a, b, c = (replace(record, run=run, id=uuid4().hex) for record in (a, b, c))
-    assert shared.add([a, b, c]) == 3
+    before = shared.state()
+    assert shared.add([a, b, c, d]) == 4
+    assert shared.state() != before
+    assert shared.triage()[-1] == d
     assert shared.samples(run=run, metric=a.metric.name, cell=a.cell, subject=a.subject) == [a]
     assert shared.judged(run=run, suite=b.suite, test=b.test) == [b]
     assert shared.documents(c.kind, run=run, subject=c.subject) == [c]
-    assert shared.add([a, b, c, a]) == 0
+    assert shared.add([a, b, c, d, a]) == 0
 
 
 def test_an_export_makes_the_same_history_elsewhere(new: Callable[[], str], file: str) -> None:
     there, again = io.BytesIO(), io.BytesIO()
     with History(new()) as one, History(file) as other:
-        one.add([sample(taken=float(i)) for i in range(50)] + [judged(), document()])
-        assert one.export(there) == 52
-        assert other.import_(io.BytesIO(there.getvalue())) == Imported(52, 0)
-        assert other.import_(io.BytesIO(there.getvalue())) == Imported(0, 52)
+        one.add([sample(taken=float(i)) for i in range(50)] + [judged(), document(), triage()])
+        assert one.export(there) == 53
+        assert other.import_(io.BytesIO(there.getvalue())) == Imported(53, 0)
+        assert other.import_(io.BytesIO(there.getvalue())) == Imported(0, 53)
+        assert other.triage() == one.triage() != []
         other.add([sample(run="another")])
-        assert other.export(again) == 53
+        assert other.export(again) == 54
         assert again.getvalue().startswith(there.getvalue().splitlines(keepends=True)[0])
-        assert one.import_(io.BytesIO(again.getvalue())) == Imported(1, 52)
+        assert one.import_(io.BytesIO(again.getvalue())) == Imported(1, 53)
         assert one.samples() == other.samples()
         assert one.export(io.BytesIO(), since=49.0) == 1
 
@@ -106,6 +124,23 @@ def test_what_python_calls_equal_is_the_same_record(empty: History) -> None:
     assert empty.add([great, pair]) == 2
     assert empty.add([great, pair, replace(great, value=float(2**60))]) == 0
     assert empty.documents()[0].body == {"pair": [1, 2], "3": 4}
+
+
+def test_verdicts_are_told_by_the_order_in_which_they_came(empty: History) -> None:
+    """Whatever their times say: what is new is what came after."""
+    many = [judged(taken=float(100 - i), test=f"t{i}", run=f"r{i % 2}", expected=i % 3 > 0) for i in range(9)]
+    empty.add([*many, sample(run="r1", cell="c", taken=92.5)])
+    seen = empty.verdicts_after(0, most=4)
+    assert [one for _, one in seen] == many[:4]
+    assert [one for _, one in empty.verdicts_after(seen[-1][0])] == many[4:]
+    last = empty.verdicts_before(most=2)
+    assert [one for _, one in last] == many[:-3:-1]
+    assert [one for _, one in empty.verdicts_before(last[-1][0], run="r0")] == many[6::-2]
+    assert [one for _, one in empty.verdicts_before(expected=False)] == many[6::-3]
+    assert empty.tallies(92.5) == [
+        Tally("r0", "c", verdicts=4, expected=2, samples=0, first=94.0, last=100.0),
+        Tally("r1", "c", verdicts=4, expected=3, samples=1, first=92.5, last=99.0),
+    ]
 
 
 def test_a_name_of_another_kind_may_be_the_same(empty: History) -> None:
@@ -156,7 +191,8 @@ def test_runs_are_counted(empty: History) -> None:
 def test_nobody_changes_or_removes_a_row(shared: History, table: str) -> None:
     """By whatever program, for the database itself refuses."""
     one = sample(run="kept", id="kept", procedure="memory=1024")
-    shared.add([one, judged(run="kept", id="kept"), document(run="kept", id="kept"), Commit("a" * 40, "b" * 40)])
+    about = {"run": "kept", "id": "kept"}
+    shared.add([one, judged(**about), document(**about), Commit("a" * 40, "b" * 40), triage(id="kept")])
     url = shared._url
     key = next(iter(TABLES.tables[table].primary_key)).name
     words = [f"DELETE FROM {table}", f"UPDATE {table} SET {key} = {key} + 1"]
@@ -185,7 +221,7 @@ def test_a_history_of_a_newer_harness_is_left_alone(new: Callable[[], str]) -> N
     History(url).close()
     with create_engine(place(url), poolclass=NullPool).begin() as connection:
         connection.execute(text(f"UPDATE {REVISIONS} SET version_num = '9999'"))
-    with pytest.raises(HarnessError, match=r"made by a newer harness: its tables are of step 9999.*up to 0002"):
+    with pytest.raises(HarnessError, match=r"made by a newer harness: its tables are of step 9999.*up to 0003"):
         History(url)
 
 

@@ -7,14 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from history_records import METRIC, WHERE, document, documents, judged, sample, samples, values, verdicts, words
+from history_records import (
+    METRIC,
+    WHERE,
+    decisions,
+    document,
+    documents,
+    judged,
+    sample,
+    samples,
+    values,
+    verdicts,
+    words,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
 from harness.history import lines
 from harness.history.lines import line_of, records_in
-from harness.history.records import Judged
+from harness.history.records import Judged, Triage
 from harness.history.store import History
 from harness.measure import Document, Sample, Version
 
@@ -25,8 +37,8 @@ def file(tmp_path: Path) -> str:
 
 
 @settings(max_examples=100, deadline=None)
-@given(record=samples | verdicts | documents)
-def test_records_go_through_a_line_of_plain_ascii(record: Sample | Judged | Document) -> None:
+@given(record=samples | verdicts | documents | decisions)
+def test_records_go_through_a_line_of_plain_ascii(record: Sample | Judged | Document | Triage) -> None:
     line = line_of(record)
     assert all(32 <= byte < 127 for byte in line[:-1]) and line[-1:] == b"\n"
     assert list(records_in(io.BytesIO(line))) == [record]
@@ -110,7 +122,7 @@ def test_a_line_without_an_end_is_not_read_into_memory(file: str, monkeypatch: p
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_whatever_a_line_says_it_is_a_record_or_is_named(data: st.DataObject) -> None:
-    row = json.loads(line_of(data.draw(samples | verdicts | documents)))
+    row = json.loads(line_of(data.draw(samples | verdicts | documents | decisions)))
     target = data.draw(st.sampled_from([row, *(value for value in row.values() if isinstance(value, dict))]))
     name = data.draw(st.sampled_from(sorted(target)) if target else words)
     target[name] = data.draw(values)

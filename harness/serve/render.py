@@ -1,0 +1,56 @@
+"""Makes the page and its facts once, in a process of its own: statistics take seconds in which nobody shall wait.
+
+`python -m harness.serve.render FOLDER` reads the history that OSV_HARNESS_HISTORY names and leaves the page,
+gzipped, its policy and its facts in the folder; who started it reads them if it ended well.
+"""
+
+import gzip
+import os
+import sys
+from pathlib import Path
+
+import harness.report.page  # first: the facts of the morning use parts of it, which it uses
+from harness.errors import HarnessError
+from harness.history.store import History
+from harness.lab import Lab
+from harness.regress.notes import notes
+from harness.regress.standing import standing
+from harness.report.morning.commits import Commits
+from harness.report.morning.morning import morning
+from harness.report.page.told import Told
+from harness.serve.decorating import decorated
+from harness.serve.facts import facts
+from harness.serve.pages import FACTS, PAGE, POLICY, state_text
+
+NICE = 10
+
+
+def told_of(history: History) -> Told:
+    """All that a report rests on."""
+    samples, documents, graph = history.samples(), history.documents(), history.graph()
+    said = [note.text for note in notes(samples, graph)]
+    return Told(samples, history.judged(), documents, standing(samples, documents, graph), said, graph)
+
+
+def main(folder: Path) -> int:
+    """Make both. 2 where the history can't be read; its words are on standard error."""
+    os.nice(NICE)
+    root = os.environ.get("OSV_ROOT")
+    commits = Commits(Lab(Path(root)).osv_root if root else None)
+    try:
+        with History() as history:
+            state = state_text(history.state())  # first: what comes meanwhile is new
+            told = told_of(history)
+        html, policy = decorated(harness.report.page.page(told, commits=commits))
+        known = facts(morning(told.safe, commits), state)
+    except HarnessError as error:
+        print(error.happened, file=sys.stderr)
+        return 2
+    (folder / PAGE).write_bytes(gzip.compress(html.encode(), mtime=0))
+    (folder / POLICY).write_text(policy, encoding="utf-8")
+    (folder / FACTS).write_text(known.model_dump_json(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -21,11 +21,6 @@ from harness.commands._screen import PIPED_WIDTH, screen
 from harness.errors import HarnessError
 from harness.history.store import History
 from harness.lab import Lab
-from harness.regress.notes import notes
-from harness.regress.series import numbers
-from harness.regress.since import since as crept
-from harness.regress.standing import judged as seen_in
-from harness.report.asides import asides
 from harness.report.markdown import markdown
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
@@ -33,6 +28,7 @@ from harness.report.page import page
 from harness.report.page.screenshots import take
 from harness.report.page.told import Told
 from harness.report.summary import show
+from harness.report.telling import telling
 
 PAGE = Path("report.html")
 
@@ -117,11 +113,7 @@ def _told(arguments: Arguments) -> Told:
         samples = [one for one in samples if one.cell in chosen]
         judged = [one for one in judged if one.cell in chosen]
         documents = [one for one in documents if one.cell in chosen]
-    measured = numbers(samples, graph)
-    said = [note.text for note in notes(measured)]
-    seen = seen_in(measured, documents)
-    beside = asides(seen.nights, crept(measured))
-    return Told(samples, judged, documents, seen.findings, said, graph, beside)
+    return telling(samples, judged, documents, graph)
 
 
 def _moment(date: str | None) -> float | None:

@@ -13,11 +13,10 @@ import harness.report.page  # first: the facts of the morning use parts of it, w
 from harness.errors import HarnessError
 from harness.history.store import History
 from harness.lab import Lab
-from harness.regress.notes import notes
-from harness.regress.standing import standing
 from harness.report.morning.commits import Commits
 from harness.report.morning.morning import morning
 from harness.report.page.told import Told
+from harness.report.telling import telling
 from harness.serve.decorating import decorated
 from harness.serve.facts import facts
 from harness.serve.pages import FACTS, PAGE, POLICY, state_text
@@ -27,9 +26,7 @@ NICE = 10
 
 def told_of(history: History) -> Told:
     """All that a report rests on."""
-    samples, documents, graph = history.samples(), history.documents(), history.graph()
-    said = [note.text for note in notes(samples, graph)]
-    return Told(samples, history.judged(), documents, standing(samples, documents, graph), said, graph)
+    return telling(history.samples(), history.judged(), history.documents(), history.graph())
 
 
 def main(folder: Path) -> int:

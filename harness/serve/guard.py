@@ -106,7 +106,7 @@ class Guard:
         headers = Headers(scope=scope)
         problem = self._about_host(headers) or self._about_user(headers) or _about_size(headers)
         if problem is None:
-            user = headers.get(self._rules.user_header, "").strip() if self._rules.user_header else ""
+            user = _name(headers.get(self._rules.user_header, "")) if self._rules.user_header else ""
             scope.setdefault("state", {})["user"] = user
             problem = None if scope["method"] in SAFE else self._about_change(headers, user)
         if problem:
@@ -127,7 +127,7 @@ class Guard:
 
     def _about_user(self, headers: Headers) -> Problem | None:
         names = headers.getlist(self._rules.user_header) if self._rules.user_header else []
-        name = names[0] if names else ""
+        name = _name(names[0]) if names else ""
         if len(names) > 1 or len(name) > LONGEST_NAME or not name.isprintable():
             said = f"The proxy has to set {self._rules.user_header} once, and take away what clients send."
             return Problem(title="The user's name can't be told.", status=400, detail=said)
@@ -150,6 +150,11 @@ class Guard:
             said = f"Send what api/session gives as token in the header {TOKEN}."
             return Problem(title="The request has no token of this server's.", status=403, detail=said)
         return None
+
+
+def _name(value: str) -> str:
+    """A header's value as the name that it is: in UTF-8, where it is not ASCII."""
+    return value.encode("latin-1", "replace").decode("utf-8", "replace").strip()
 
 
 def _about_size(headers: Headers) -> Problem | None:

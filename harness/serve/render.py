@@ -31,7 +31,7 @@ def told_of(history: History) -> Told:
 
 def main(folder: Path) -> int:
     """Make both. 2 where the history can't be read; its words are on standard error."""
-    os.nice(NICE)
+    os.nice(max(0, NICE - os.nice(0)))
     root = os.environ.get("OSV_ROOT")
     commits = Commits(Lab(Path(root)).osv_root if root else None)
     try:

@@ -52,7 +52,6 @@ class Server:
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**os.environ, **settings},
             )  # fmt: skip
         self.url = self._said(r" is at (http://127.0.0.1:\d+/)")
-        self._token = ""
 
     @property
     def port(self) -> int:
@@ -64,9 +63,7 @@ class Server:
         """What it has said."""
         return self._words.read_text()
 
-    def ask(
-        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
-    ) -> Answer:
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
         """One request on a connection of its own; `_` in a header's name is `-`, an empty one is not sent."""
         given = {"Host": f"127.0.0.1:{self.port}"} | {name.replace("_", "-"): to for name, to in headers.items()}
         connection = HTTPConnection("127.0.0.1", self.port, timeout=LONG)
@@ -90,12 +87,11 @@ class Server:
         return answer.json
 
     def post(self, path: str, body: object, **headers: str) -> Answer:
-        """A request with a body and the server's token."""
-        user = {name: value for name, value in headers.items() if name == "X_User"}
-        token = headers.pop("X_CSRF_Token", None)
-        given = token if token is not None else self.get("/api/session", **user)["token"]
-        rest = {"Content_Type": "application/json", "X_CSRF_Token": given, **headers}
-        return self.ask(path, "POST", json.dumps(body).encode(), **rest)
+        """A request with a body and, unless another is given, the server's token."""
+        if "X_CSRF_Token" not in headers:
+            headers["X_CSRF_Token"] = self.get("/api/session")["token"]
+        headers.setdefault("Content_Type", "application/json")
+        return self.ask(path, "POST", json.dumps(body).encode(), **headers)
 
     def facts(self) -> Any:
         """The facts, as soon as they are made."""

@@ -295,8 +295,8 @@ def test_the_proxys_user_is_named(server: Server, folder: Path, runs: Path) -> N
             token = one.get("/api/session", X_Forwarded_User=token_of)["token"]
             return one.post("/api/triage", body, X_Forwarded_User=user, X_CSRF_Token=token, **theirs)
 
-        done = sent("ann", "ann")
-        assert (done.status, done.json["author"]) == (201, "ann")
+        done = sent("Jürgen".encode().decode("latin-1"), "Jürgen".encode().decode("latin-1"))
+        assert (done.status, done.json["author"]) == (201, "Jürgen")
         assert (sent("bob", "ann").status, sent("", "").status) == (403, 403)
         assert "Nobody's name" in sent("", "").json["title"]
         assert one.ask("/api/session", X_Forwarded_User="x" * 101).status == 400

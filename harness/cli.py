@@ -16,13 +16,20 @@ from harness import commands, project
 from harness.commands import COMMANDS, OF_KERNELS
 from harness.commands._command import Chosen, Group, option
 from harness.commands._options import Common
-from harness.errors import HarnessError, of_system
+from harness.commands._streams import Unkept, complain, give_up, of_output, own_streams
+from harness.errors import HarnessError
+from harness.events import subscribed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 1 where its answer is no, or 2 where it could not be answered."""
+    with own_streams():
+        return _answered(sys.argv[1:] if arguments is None else arguments)
+
+
+def _answered(words: Sequence[str]) -> int:
     try:
-        chosen = parsed(sys.argv[1:] if arguments is None else arguments)
+        chosen = parsed(words)
         given: Common = chosen.arguments
         if given.project:
             project.choose(given.project)
@@ -30,34 +37,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from harness.kernels.osv_checkout import Checkout
 
             Checkout(given.osv_root)  # which is found wrong before anything is installed, built or fetched
-        status = chosen.run()
+        with subscribed(Unkept()):
+            status = chosen.run()
         sys.stdout.flush()
     except HarnessError as error:
-        _tell(error)
+        complain(error)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output wants no more of it; nor may Python try to flush the rest at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up(sys.stdout)  # whoever read it wants no more of it
         return 141
     except OSError as error:
         if os.environ.get("OSV_HARNESS_DEBUG"):
             raise
-        # Nor may Python try to flush the rest at exit, where standard output is what failed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _tell(of_system(error))
+        told = of_output(error)
+        give_up(sys.stdout)
+        complain(told)
         return 2
     return status
-
-
-def _tell(error: HarnessError) -> None:
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
-    console.print(error.happened, style="bold red", markup=False)
-    if error.cure:
-        console.print(error.cure, markup=False)
 
 
 def parsed(words: Sequence[str]) -> Chosen[Any]:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 
 from harness.cache import Cache
 from harness.cell import Cell
 from harness.errors import HostError
+from harness.events import UNKEPT, publish
+from harness.whole_files import write_whole
 
 KEPT = 10
 
@@ -25,16 +26,16 @@ class Durations:
     def record(self, cell: Cell, accelerator: str, seconds: Mapping[str, float]) -> None:
         """Add one run's durations; runs that end at once do not lose each other's.
 
-        Where they can't be written, on a full disk for instance, they are lost.
+        Where they can't be written, on a full disk for instance, they are lost, and an event says so.
         """
-        with suppress(OSError, HostError), self._cache.locked("durations"):
-            rows = self._read(cell, accelerator)
-            for test, value in seconds.items():
-                rows[test] = [*rows.get(test, []), round(value, 3)][-KEPT:]
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{cell.slug}.{accelerator}.json"
-            path.with_suffix(".new").write_text(json.dumps(rows, indent=0))
-            path.with_suffix(".new").rename(path)
+        try:
+            with self._cache.locked("durations"):
+                rows = self._read(cell, accelerator)
+                for test, value in seconds.items():
+                    rows[test] = [*rows.get(test, []), round(value, 3)][-KEPT:]
+                write_whole(self._folder / f"{cell.slug}.{accelerator}.json", json.dumps(rows, indent=0))
+        except HostError as error:
+            publish(UNKEPT, "how long each test took, by which the longest begin first", error.happened)
 
     def _read(self, cell: Cell, accelerator: str) -> dict[str, list[float]]:
         try:

@@ -60,10 +60,15 @@ _CURES = {
 }
 """What a person may do, by the system's number of the error."""
 
+_OF_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a copy that are its target's."""
+
 
 def of_system(error: OSError) -> HostError:
     """The system's error for its reader: where, what, and what to do; a file's name is shown safely."""
-    where = ascii(str(error.filename))[1:-1] if error.filename else "What was read or written"
+    # Of a copy whose target's disk is full Python names the source first.
+    named = error.filename2 if error.errno in _OF_TARGET and error.filename2 else error.filename
+    where = ascii(str(named))[1:-1] if named else "What was read or written"
     why = error.strerror or str(error) or type(error).__name__
     return HostError(f"{where}: {why}.", _CURES.get(error.errno or 0, "See to it on this host, and try again."))
 

@@ -21,6 +21,9 @@ class Event:
     at: float = field(default_factory=monotonic)
 
 
+UNKEPT = "cache.unkept"
+"""Of what would have made a later run faster and could not be written: `about` is what it is, `detail` why."""
+
 Subscriber = Callable[[Event], None]
 
 

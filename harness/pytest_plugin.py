@@ -1,6 +1,7 @@
 """The harness in pytest: options, the lab as fixtures, and each in-guest test as an item of its own."""
 
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from harness import apps, project
 from harness.cell import Cell
 from harness.commands._kernel_files import files_of
 from harness.errors import HarnessError, explained
-from harness.events import subscribed
+from harness.events import UNKEPT as UNKEPT_EVENT
+from harness.events import Event, subscribed
 from harness.history.records import Judged
 from harness.keeping import Verdicts, Writer
 from harness.kernels.osv_checkout import Checkout
@@ -18,8 +20,9 @@ from harness.machine import Image
 from harness.measure.suite import names as measurements
 from harness.procedure import DURATION
 from harness.programs import Run
+from harness.pytest_junit import JunitFile
 from harness.pytest_verdicts import AppTest, GuestRun, Keeper
-from harness.report import evidence, junit
+from harness.report import evidence
 from harness.report.progress import Progress
 from harness.report.reproduce import item_again
 from harness.report.tally import Tally
@@ -29,7 +32,7 @@ LAB = pytest.StashKey[Lab]()
 CELLS = pytest.StashKey[list[Cell]]()
 RUNS = pytest.StashKey[Path]()
 VERDICTS = pytest.StashKey[Verdicts]()
-UNKEPT = pytest.StashKey[str]()
+UNKEPT = pytest.StashKey[list[str]]()
 BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
 
 
@@ -53,11 +56,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[UNKEPT] = []
     try:
         if named_project := config.getoption("--project"):
             project.choose(named_project)
         named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
         lab = Lab(config.getoption("--osv-root"), files=files_of(*named))
+        if (path := config.getoption("xmlpath", None)) and not hasattr(config, "workerinput"):
+            config.pluginmanager.register(JunitFile(Path(path), config.stash[UNKEPT]))
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[LAB] = lab
@@ -236,36 +242,38 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the flaky tests, with what each did at first and where both consoles are; and what was not kept."""
-    if failed := terminalreporter.config.stash.get(UNKEPT, ""):
-        terminalreporter.section("verdicts are not in the history", red=True)
-        terminalreporter.write_line(failed)
+    if unkept := terminalreporter.config.stash[UNKEPT]:
+        terminalreporter.section("what could not be kept", red=True)
+        for why in unkept:
+            terminalreporter.write_line(why)
     if flaky := terminalreporter.stats.get("flaky"):
         terminalreporter.section("flaky: failed while the host was busy, passed alone", yellow=True)
         for report in flaky:
             terminalreporter.write_line(f"{report.nodeid}: {getattr(report, 'wasxfail', '')}".removesuffix(": "))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workerinput"):
         return
+    unkept = config.stash[UNKEPT]
     if _writer and (failed := _writer.pop().finish()):
-        config.stash[UNKEPT] = failed
+        unkept.append(f"verdicts are not in the history: {failed}")
         if config.getoption("--history"):  # who names a place wants them there
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     lab = config.stash[LAB]
     for cell in {name for name, _ in _durations}:
         parsed = lab.matrix.parse(cell, lab.default_kernel)
         seconds = {test: value for (name, test), value in _durations.items() if name == cell}
-        lab.durations.record(parsed, lab.recorded_accelerator(parsed), seconds)
+        with subscribed(partial(_note_unkept, unkept)):
+            lab.durations.record(parsed, lab.recorded_accelerator(parsed), seconds)
     _durations.clear()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config: pytest.Config) -> None:
-    path = config.getoption("xmlpath", None)
-    if path and not hasattr(config, "workerinput") and Path(path).exists():
-        junit.split_by_cell(Path(path))
+def _note_unkept(unkept: list[str], event: Event) -> None:
+    if event.kind == UNKEPT_EVENT:
+        unkept.append(f"{event.about}: {event.detail}")
 
 
 _durations: dict[tuple[str, str], float] = {}

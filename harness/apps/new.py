@@ -10,6 +10,7 @@ from harness.cache import Cache
 from harness.errors import HarnessError
 from harness.images import packages
 from harness.matrix import host_arch
+from harness.whole_files import write_whole
 
 SHOWN = 8
 BINARIES = ("usr/sbin", "usr/bin", "bin", "sbin", "usr/libexec", "usr/games")
@@ -18,7 +19,7 @@ BINARIES = ("usr/sbin", "usr/bin", "bin", "sbin", "usr/libexec", "usr/games")
 def write_new(name: str, package: str, cache: Cache) -> Path:
     """Write the project's `apps/NAME.toml` for the package's programs.
 
-    Raises `HarnessError` if there is such an app already, `OSError` if the file can't be written.
+    Raises `HarnessError` if there is such an app already, or if the file can't be written.
     """
     path = project.folder() / "apps" / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
@@ -28,8 +29,8 @@ def write_new(name: str, package: str, cache: Cache) -> Path:
     tree = packages.fetch((package,), host_arch(), cache)
     programs = _programs(tree.root)
     programs.sort(key=lambda program: -SequenceMatcher(None, Path(program).name, package).ratio())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
+    write_whole(
+        path,
         f"summary = {json.dumps(f'{name}, of Debian {packages.SUITE}')}\n"
         f"packages = {json.dumps([package])}\n"
         f"# Other programs of it, or of what it depends on: {', '.join(programs[1:SHOWN]) or 'none'}\n"

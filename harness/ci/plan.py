@@ -12,6 +12,7 @@ from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.kernels import osv_recipe
 from harness.matrix import Matrix
+from harness.whole_files import write_whole
 
 JOBS_LIMIT = 256
 """Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
@@ -66,7 +67,7 @@ def cells(planned: Sequence[Planned]) -> list[dict[str, str]]:
 def write(planned: Sequence[Planned], path: Path) -> None:
     """Keep the plan, for the summary of what came of it."""
     rows = [{name: getattr(row, name) for name in Planned.__slots__} for row in planned]
-    path.write_text(json.dumps(rows, indent=1))
+    write_whole(path, json.dumps(rows, indent=1))
 
 
 def read(path: Path) -> list[Planned]:

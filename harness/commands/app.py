@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -161,16 +162,17 @@ class _Live:
             f"{load.name} {self._second} s: {second.requests} answers/s, {failed} failed, "
             f"p50 {second.p50 / 1000:.2f} ms, p99 {second.p99 / 1000:.2f} ms"
         )
-        if self._console.is_terminal:
-            self._console.file.write(f"\r\x1b[K{text}")
-        else:
-            self._console.file.write(f"{text}\n")
-        self._console.file.flush()
+        self._show(f"\r\x1b[K{text}" if self._console.is_terminal else f"{text}\n")
 
     def end(self) -> None:
         """Leave the line."""
         if self._console.is_terminal and self._second:
-            self._console.file.write("\n")
+            self._show("\n")
+
+    def _show(self, text: str) -> None:
+        with suppress(OSError):  # the load goes on, whether or not this is seen
+            self._console.file.write(text)
+            self._console.file.flush()
 
 
 @command.verb("ls", "every app, and what it is")

@@ -23,6 +23,7 @@ from harness.regress import Finding
 from harness.regress.since import Since, since
 from harness.regress.standing import standing
 from harness.report.progress import Progress
+from harness.whole_files import write_whole
 
 LEAST = 1.0
 """Percent: a smaller change for the worse is in the report, and wants no issue."""
@@ -137,10 +138,9 @@ def _github(arguments: Github) -> int:
     if arguments.home == "osv" and not arguments.other:
         raise HarnessError("The workflows of OSv's repository check the harness out.", "Give --other OWNER/NAME.")
     home = workflow.Home(arguments.home, arguments.other or workflow.Home().other)
-    arguments.output.mkdir(parents=True, exist_ok=True)
     for name in workflow.NAMES:
         path = arguments.output / name
-        path.write_text(workflow.workflow(name, arguments.kernel, home, _command(arguments, home)))
+        write_whole(path, workflow.workflow(name, arguments.kernel, home, _command(arguments, home)))
         screen().print(str(path), markup=False)
     return 0
 

@@ -107,7 +107,9 @@ def _show(found: list[Capability], lacking: list[Capability], kernels: tuple[str
     screen().print(rows)
     cells = f"Cells of {' and '.join(kernels)}"
     if lacking:
-        screen().print(f"\n{cells} lack {', '.join(row.name for row in lacking)}: `osv-harness doctor --install`.")
+        here = any(row.packages for row in lacking)
+        how = "`osv-harness doctor --install`" if here else "the last column says how to get it"
+        screen().print(f"\n{cells} lack {', '.join(row.name for row in lacking)}: {how}.")
     else:
         screen().print(f"\n{cells} have all they need.")
 

@@ -1,7 +1,7 @@
 """Show the changes in the history that the statistics stand behind; with --confirm, rerun the suspects first."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
@@ -21,12 +21,12 @@ from harness.events import subscribed
 from harness.history.store import History
 from harness.kernels.osv_checkout import run_git
 from harness.lab import Lab
-from harness.measure import Sample
+from harness.measure import Sample, Version
 from harness.regress import Finding, Night
-from harness.regress.notes import notes
-from harness.regress.series import numbers
+from harness.regress.notes import notes, unbridged
+from harness.regress.series import Numbers, numbers
 from harness.regress.since import Since, since
-from harness.regress.standing import KIND, judged, rerun, unconfirmed
+from harness.regress.standing import KIND, judged, measure_again, rerun, unconfirmed
 from harness.report.asides import aside_words
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
@@ -74,7 +74,13 @@ class Arguments(Common):
     parts: Annotated[
         bool, option("--parts", is_flag=True, help="phases, sections and folders too, not wholes alone")
     ]
-    confirm: Annotated[bool, option("--confirm", is_flag=True, help="rerun what is suspect and was never rerun")]
+    confirm: Annotated[
+        bool,
+        option(
+            "--confirm", is_flag=True,
+            help="rerun what is suspect and was never rerun; of another builder's, measure a commit again",
+        ),
+    ]  # fmt: skip
     history: HistoryUrl
     json: AsJson
 
@@ -84,16 +90,12 @@ def command(arguments: Arguments) -> int:
     """Show them; 1 if any is for the worse."""
     out = screen()
     with History(arguments.history) as history:
-        every_sample, graph, branch = history.samples(), history.graph(), named_commit(arguments)
-        check_matches([arguments.cell], {one.cell for one in every_sample}, "cell")
-        check_matches([arguments.metric], {one.metric.name for one in every_sample}, "metric")
-        whole = numbers(every_sample, graph, branch)
-        asked_for = whole
-        if (arguments.cell, arguments.metric) != ("*", "*"):
-            asked_for = numbers([one for one in every_sample if _asked_for(one, arguments)], graph, branch)
+        whole, asked_for = _numbers(history, arguments)
         if arguments.confirm:
-            suspects = unconfirmed(asked_for, history.documents(KIND))
-            _confirm(Lab(arguments.osv_root), history, suspects, out)
+            lab = Lab(arguments.osv_root)
+            _confirm(lab, history, unconfirmed(asked_for, history.documents(KIND)), out)
+            if _measure_again(lab, history, unbridged(asked_for), out):
+                whole, asked_for = _numbers(history, arguments)
         # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
         told = judged(whole, history.documents(KIND))
     every = list(enumerate(told.findings, 1))
@@ -121,6 +123,17 @@ def command(arguments: Arguments) -> int:
     for line in told_aside:
         aside.print(printable(line.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_ones.values()) or any(one.worse for one in crept))
+
+
+def _numbers(history: History, arguments: Arguments) -> tuple[Numbers, Numbers]:
+    """All of the history, and what is asked for of it. Raises `HarnessError` where nothing is."""
+    every, graph, branch = history.samples(), history.graph(), named_commit(arguments)
+    check_matches([arguments.cell], {one.cell for one in every}, "cell")
+    check_matches([arguments.metric], {one.metric.name for one in every}, "metric")
+    whole = numbers(every, graph, branch)
+    if (arguments.cell, arguments.metric) == ("*", "*"):
+        return whole, whole
+    return whole, numbers([one for one in every if _asked_for(one, arguments)], graph, branch)
 
 
 def named_commit(arguments: Arguments) -> str:
@@ -166,6 +179,25 @@ def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) 
         history.add([document])
         said = "confirmed" if done.confirmed else "dropped"
         out.print(f"{said} after {done.pairs} pairs of reruns: {about}", markup=False, soft_wrap=True)
+
+
+def _measure_again(
+    lab: Lab, history: History, wanted: Mapping[tuple[str, Version], Iterable[str]], out: Console
+) -> bool:
+    """Build once more what another builder built; whether anything was measured."""
+    measured = False
+    for (cell, version), metrics in wanted.items():
+        about = f"{version.described or version.commit[:12]} on {cell} with what builds now"
+        try:
+            with subscribed(Progress()):
+                records = measure_again(lab, cell, version, metrics)
+        except HarnessError as error:
+            out.print(f"not measured again: {about}: {error.happened}", markup=False, soft_wrap=True)
+            continue
+        history.add(records)
+        measured = True
+        out.print(f"measured again: {about}", markup=False, soft_wrap=True)
+    return measured
 
 
 def _table(found: Mapping[int, Finding]) -> object:

@@ -2,8 +2,6 @@
 
 import os
 import sys
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +21,7 @@ from harness.errors import HarnessError
 from harness.history.place import place, shown
 from harness.history.store import History, Imported
 from harness.report.morning.history import of_test
+from harness.whole_files import written_whole
 
 
 @dataclass
@@ -148,24 +147,9 @@ def _export(arguments: Exporting) -> int:
 
 
 def _write_whole(history: History, path: Path) -> int:
-    """The file appears by one rename: an export that was killed leaves none that looks like one."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise HarnessError(f"{path} can't be written: {error.strerror}.", "Name another file.") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            count = history.export(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).rename(path)
-    except OSError as error:
-        raise HarnessError(f"{path} can't be written: {error.strerror}.", "Name another file.") from error
-    finally:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-    return count
+    """An export that was killed leaves none that looks like one."""
+    with written_whole(path, "Free space there, or name another file.") as file:
+        return history.export(file)
 
 
 @command.verb("import", "add what others have exported")

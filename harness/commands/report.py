@@ -29,6 +29,7 @@ from harness.report.page.screenshots import take
 from harness.report.page.told import Told
 from harness.report.summary import show
 from harness.report.telling import telling
+from harness.whole_files import write_whole
 
 PAGE = Path("report.html")
 
@@ -89,10 +90,7 @@ def command(arguments: Arguments) -> int:
     if output is None:
         sys.stdout.write(text)
         return 0
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HarnessError(f"{output} can't be written: {error.strerror}.", "Give another --output.") from error
+    write_whole(output, text, "Free space there, or give another --output.")
     screen().print(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", markup=False)
     if arguments.screenshots:
         for path in take(output, arguments.screenshots):

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated
-
-from rich.console import Console
 
 from harness.cell import Cell
 from harness.commands._command import declare, option
@@ -25,10 +24,13 @@ from harness.commands._options import (
 )  # fmt: skip
 from harness.commands._parallel import runs
 from harness.commands._screen import screen
+from harness.commands._streams import complain
+from harness.errors import HarnessError
 from harness.events import subscribed
 from harness.expectations import is_expected
 from harness.keeping import Verdicts, Writer
 from harness.lab import Lab
+from harness.machine import Image
 from harness.programs import Program, Run
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
@@ -67,7 +69,7 @@ def command(arguments: Arguments) -> int:
         asked = [(cell, program) for cell in cells for program in chosen(lab, cell, arguments.test)]
     run_name = evidence.run_name()
     verdicts, writer = Verdicts(lab, run_name), None if arguments.forget else Writer(arguments.history)
-    worst = 0
+    worst, unkept = 0, False
     with closing(runs(lab, asked, arguments.jobs)) as results:
         for cell, program in asked:
             if writer:
@@ -83,12 +85,22 @@ def command(arguments: Arguments) -> int:
             if result.verdict.outcome is not Outcome.PASSED:
                 worst = 1
                 again = reproduce.test_again(lab, cell, program.name, arguments.runs)
-                folder = evidence.write(result, image, accelerator, arguments.runs / run_name, again)
-                screen().print(f"  evidence: {folder}", markup=False)
+                unkept |= not _kept(result, image, accelerator, arguments.runs / run_name, again)
     if writer and (failed := writer.finish()):
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"No verdict was kept: {failed}", markup=False)
-        worst = 2 if arguments.history else worst  # who names a place wants them there
-    return worst
+        complain(HarnessError(f"No verdict was kept: {failed}"))
+        unkept |= bool(arguments.history)  # who names a place wants them there
+    return 2 if unkept else worst
+
+
+def _kept(result: Run, image: Image, accelerator: str, runs: Path, again: str) -> bool:
+    """Keep the evidence and say where; where that can't be, say why: the others' verdicts are not lost with it."""
+    try:
+        folder = evidence.write(result, image, accelerator, runs, again)
+    except HarnessError as error:
+        complain(error)
+        return False
+    screen().print(f"  evidence: {folder}", markup=False)
+    return True
 
 
 def _tell(summary: Mapping[str, object] | None, result: Run, where: str) -> None:

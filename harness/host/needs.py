@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,17 +175,30 @@ def surroundings(cpus: int, folder: Path) -> list[Capability]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     room = shutil.disk_usage(there).free / 2**30
+    refused = _refused(there)
     measured = (
         ("cpus", "as many guests at once", f"{cpus}", cpus >= 1, ""),
         ("memory", "guests of 0.5 to 2 GiB each", f"{memory:.1f} GiB", memory >= 2, "2 GiB are the least."),
-        ("cache", "images, packages, build trees", f"{room:.1f} GiB free for {folder}", room >= 4,
-         "4 GiB are the least; set OSV_HARNESS_CACHE to a folder with more room."),
+        ("cache", "images, packages, build trees",
+         f"{folder} can't be written to: {refused}" if refused else f"{room:.1f} GiB free for {folder}",
+         room >= 4 and not refused,
+         "4 GiB are the least; set OSV_HARNESS_CACHE to a folder with more room that this user can write to."),
     )  # fmt: skip
     rows = [
         Capability(name, name, good_for, found, present, cure=cure, required_for=EVERY)
         for name, good_for, found, present, cure in measured
     ]
     return [*rows, _mirror()]
+
+
+def _refused(folder: Path) -> str:
+    """Why nothing can be written there, found by doing it; nothing if it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _mirror() -> Capability:

@@ -10,17 +10,22 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.cache import Cache, digest_of
 from harness.errors import HostError
+from harness.events import UNKEPT, publish
 from harness.patience import run_within
 from harness.tied import tied
+from harness.whole_files import write_whole
 
 KVM = Path("/dev/kvm")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+WHAT = "the proof of what this host runs, which is found anew each time"
+"""What a full disk does not keep."""
 
 LIMITS = {"kvm": 2.0, "tcg": 10.0}
 """How long a tiny guest may be silent, in seconds. Both answer within 0.2 s; only a busy host makes TCG slower."""
@@ -129,15 +134,19 @@ def proved(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool 
     path = cache.root / "host" / f"{digest_of(_circumstances(binary, arch, accelerator))}.json"
     if not again and (kept := _read(path)):
         return kept
-    with cache.locked("host-proof"):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(cache.locked("host-proof"))
+        except HostError as error:
+            publish(UNKEPT, WHAT, error.happened)
+            return prove(binary, arch, accelerator)
         if not again and (kept := _read(path)):
             return kept
         proof = prove(binary, arch, accelerator)
-        with suppress(OSError):  # what a full disk does not keep is proved again
-            path.parent.mkdir(exist_ok=True)
-            new = path.with_suffix(".new")
-            new.write_text(json.dumps(asdict(proof)))
-            new.replace(path)
+        try:
+            write_whole(path, json.dumps(asdict(proof)))
+        except HostError as error:  # what a full disk does not keep is proved again
+            publish(UNKEPT, WHAT, error.happened)
     return proof
 
 

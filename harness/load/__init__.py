@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from harness.load.listen_drops import watched
 from harness.load.locust_processes import run as run_locust
 from harness.load.redis_benchmark import run as run_redis_benchmark
 from harness.load.result import Generator, Result, Second
@@ -34,5 +35,8 @@ def run(
     """
     if duration is not None:
         load = replace(load, duration=duration)
-    run_with = {"locust": run_locust, "wrk": run_wrk, "redis-benchmark": run_redis_benchmark}[load.tool]
-    return run_with(load, host, port, seed, on_second or (lambda _: None), stop or threading.Event(), entering)
+    told, stopped = on_second or (lambda _: None), stop or threading.Event()
+    if load.tool == "redis-benchmark":  # which is run more than once, and the last counts
+        return run_redis_benchmark(load, host, port, seed, told, stopped, entering)
+    run_with = {"locust": run_locust, "wrk": run_wrk}[load.tool]
+    return watched(lambda: run_with(load, host, port, seed, told, stopped, entering), port, entering)

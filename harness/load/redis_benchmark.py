@@ -11,13 +11,12 @@ figures by second.
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from harness.load.latency import empty, encoded, record
-from harness.load.listen_drops import listen_drops, why_limited
+from harness.load.listen_drops import watched
 from harness.load.processes import GeneratorProcess, Watch
 from harness.load.result import Generator, Result, Second
 from harness.load.scenario import Load
@@ -51,9 +50,7 @@ def run(
     count = load.users * 100
 
     def once(number: int) -> Result:
-        before = listen_drops(port, entering)
-        done = _once(load, [*command, "-n", f"{number}", *asked], stop)
-        return _with_drops(done, listen_drops(port, entering) - before)
+        return watched(lambda: _once(load, [*command, "-n", f"{number}", *asked], stop), port, entering)
 
     while True:
         result = once(count)
@@ -63,15 +60,6 @@ def run(
             count = int(result.throughput * load.duration)
             return once(count)
         count = int(count * min(10.0, 1.5 * TRIAL / max(result.seconds, 0.01)))
-
-
-def _with_drops(result: Result, drops: int) -> Result:
-    """The result, limited by the way to the server if that had no room for connections."""
-    why = why_limited(drops)
-    if not why:
-        return result
-    before = result.generator
-    return replace(result, generator=replace(before, limited=True, why="; ".join(filter(None, (why, before.why)))))
 
 
 def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 
 from scipy.stats import mannwhitneyu
 
@@ -80,23 +81,48 @@ def _doubts(groups: Iterable[Group]) -> Iterator[str]:
 
 def _builders(groups: Iterable[Group]) -> list[str]:
     """One sentence for each pair of builders that follow each other, or build beside each other."""
-    alike: dict[tuple[str, ...], list[Group]] = defaultdict(list)
-    for group in groups:
-        one = group.samples[0]
-        about = one.cell.partition("-")[0]
-        key = about, one.metric.name, one.cell, one.subject, one.environment.accelerator
-        alike[key].append(group)
     pairs: dict[tuple[str, str, str], list[tuple[Group, Group]]] = defaultdict(list)
-    for (about, *_), several in alike.items():
-        for before, after in pairwise(sorted(several, key=lambda group: group.samples[0].taken)):
-            if (old := _label(before)) != (new := _label(after)):
-                pairs[about, old, new].append((before, after))
+    for before, after in successions(groups):
+        pairs[_about(before), _label(before), _label(after)].append((before, after))
     told = [
         (min(after.samples[0].taken for _, after in met), text)
         for (about, old, new), met in pairs.items()
         if (text := _builder_words(about, old, new, met))
     ]
     return [text for _, text in sorted(told, reverse=True)]
+
+
+def successions(groups: Iterable[Group]) -> Iterator[tuple[Group, Group]]:
+    """What one builder built and what the next one did, or one beside it, of each number; the oldest first."""
+    alike: dict[tuple[str, ...], list[Group]] = defaultdict(list)
+    for group in groups:
+        one = group.samples[0]
+        alike[one.metric.name, one.cell, one.subject, one.environment.accelerator].append(group)
+    for several in alike.values():
+        for before, after in pairwise(sorted(several, key=lambda group: group.samples[0].taken)):
+            if _label(before) != _label(after):
+                yield before, after
+
+
+def unbridged(every: Numbers) -> dict[tuple[str, Version], set[str]]:
+    """Of each cell the last version that its builder of before built, where the builder of now has built none of
+    the same commits, and the exact metrics of which that is so: what the builder changed is not known."""
+    latest = {
+        (before.metric.name, before.samples[0].cell, before.samples[0].subject): (before, after)
+        for before, after in successions(every.groups)
+    }
+    found: dict[tuple[str, Version], set[str]] = defaultdict(set)
+    for (metric, cell, _), (before, after) in latest.items():
+        recorded = before.samples[-1].version.builder and after.samples[-1].version.builder
+        if before.metric.exact and recorded and not _effect(before.samples, after.samples)[1]:
+            times = every.orders[kernel_of(cell)].of(by_version(before.samples)).line
+            last = max(before.samples, key=lambda one: (times.get(node_of(one.version), -inf), one.taken))
+            found[cell, last.version].add(metric)
+    return found
+
+
+def _about(group: Group) -> str:
+    return group.samples[0].cell.partition("-")[0]
 
 
 def _label(group: Group) -> str:

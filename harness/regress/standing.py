@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.lab import Lab
-from harness.measure import Document, suite
+from harness.measure import Commit, Document, Sample, Version, suite
 from harness.procedure import DURATION
 from harness.regress import Finding, Night, sides
 from harness.regress.ancestry import Graph
@@ -106,6 +106,14 @@ def rerun(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmat
     done = confirm(suspect.metric, suspect.change, pair, dice)
     body = {"confirmed": done.confirmed, "pairs": done.pairs, "judgement": done.judgement.to_json()}
     return done, Document(KIND, suspect.cell, _about(suspect), body, suspect.after, run, time.time())
+
+
+def measure_again(
+    lab: Lab, cell: str, version: Version, metrics: Iterable[str]
+) -> list[Sample | Document | Commit]:
+    """Build an old version with what builds now, and take these metrics of it. Raises `HarnessError`."""
+    side = sides.build(lab, lab.cell(cell), version.commit, sorted(metrics), DURATION)
+    return [record for one in side.measurements.values() for record in one.take().records]
 
 
 def _about(one: Finding) -> str:

@@ -3,11 +3,16 @@
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from harness.whole_files import write_whole
+
 SUITE_PROPERTIES = ("cell", "kernel", "accelerator", "qemu")
 
 
 def split_by_cell(path: Path) -> None:
-    """Move each guest's test case to a suite of its cell, with the cell's properties; others stay together."""
+    """Move each guest's test case to a suite of its cell, with the cell's properties; others stay together.
+
+    Raises `HostError` where the file can't be written.
+    """
     tree = ET.parse(path)
     root = tree.getroot()
     for suite in list(root.findall("testsuite")):
@@ -21,7 +26,7 @@ def split_by_cell(path: Path) -> None:
             root.remove(suite)
     for suite in root.findall("testsuite"):
         _count(suite)
-    tree.write(path, encoding="utf-8", xml_declaration=True)
+    write_whole(path, ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
 def _suite_of(root: ET.Element, pattern: ET.Element, properties: dict[str, str]) -> ET.Element:

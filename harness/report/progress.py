@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from contextlib import suppress
 from time import monotonic
 
 from harness.events import Event
@@ -48,18 +49,15 @@ class Progress:
         self._ended.set()
         with self._writing:
             if self._ticker and self._live:
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
+                _show("\r\x1b[K")
 
     def _write(self, at: float, words: str, passing: bool) -> None:
         text = f"[{at - self.began:6.1f} s] {words}"
         if self._live:
-            sys.stderr.write(f"\r\x1b[K{text[:150]}" + ("" if passing else "\n"))
-            sys.stderr.flush()
+            _show(f"\r\x1b[K{text[:150]}" + ("" if passing else "\n"))
         elif not passing or at - self._last_plain >= PLAIN_SECONDS:
             self._last_plain = at
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            _show(text + "\n")
 
     def _tick(self) -> None:
         """Tell what was last told again, while it goes on."""
@@ -67,3 +65,10 @@ class Progress:
             with self._writing:
                 if self._goes_on and not self._ended.is_set():
                     self._write(monotonic(), f"still: {self._shown}", passing=True)
+
+
+def _show(text: str) -> None:
+    """Write it, as far as standard error takes it: the work does not end with its display."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -1,7 +1,8 @@
-"""A server that answers well or in each of the ways in which a guest may not: `python load_server.py PROTOCOL`.
+"""A server that answers well or in each of the ways in which a guest may not: `load_server.py PROTOCOL ROOM`.
 
-It prints its port, serves http, redis (RESP) or tcp (echo) on loopback, and ends with its parent. HTTP: the path
-says what becomes of a request; any other path is its own answer.
+ROOM is how many connections may wait at its port until it takes them. It prints its port, serves http, redis
+(RESP) or tcp (echo) on loopback, and ends with its parent. HTTP: the path says what becomes of a request; any
+other path is its own answer.
 """
 
 import asyncio
@@ -17,10 +18,9 @@ from time import sleep
 class Running:
     """This program as a process of its own, with the port that it answers on."""
 
-    def __init__(self, protocol: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, protocol], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, protocol: str, room: int = 500) -> None:
+        command = [sys.executable, __file__, protocol, f"{room}"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
@@ -97,14 +97,14 @@ class Echo(Server):
         self.transport.write(data)
 
 
-async def main(protocol: str) -> None:
+async def main(protocol: str, room: int) -> None:
     loop = asyncio.get_running_loop()
     made = {"http": Http, "redis": Redis, "tcp": Echo}[protocol]
-    server = await loop.create_server(made, "127.0.0.1", 0, backlog=500)
+    server = await loop.create_server(made, "127.0.0.1", 0, backlog=room)
     print(server.sockets[0].getsockname()[1], flush=True)
     # The other end of standard input closes when the test is over, however it ends.
     await loop.run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

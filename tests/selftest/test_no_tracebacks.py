@@ -73,32 +73,3 @@ def test_a_port_that_only_root_may_have(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Nothing can listen at 127.0.0.1:80: Permission denied." in done.stderr
     assert "from 1024 on" in done.stderr and "Traceback" not in done.stderr
-
-
-def test_a_full_disk_under_the_cache_ends_no_green_run_red(tiny_disk: Path, tmp_path: Path) -> None:
-    """What a run keeps beside its verdicts, durations and the host's proofs, it does without."""
-    asked = f"""
-import os
-from pathlib import Path
-from harness.cache import Cache
-from harness.durations import Durations
-from harness.host import Host
-from harness.matrix import Matrix
-cache, cell = Cache(Path({str(tiny_disk)!r})), Matrix.load().parse("qemu-rofs", "linux")
-with cache.locked("durations"), cache.locked("host-proof"):
-    pass
-try:
-    with open({str(tiny_disk / "filling")!r}, "wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-except OSError:
-    pass
-Durations(cache).record(cell, "tcg", {{str(number): 1.0 for number in range(1000)}})
-assert Durations(cache).longest(cell, "tcg") == {{}}, "there was room"
-assert Host(cache).proof("x86_64", "tcg").answered
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", asked], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr

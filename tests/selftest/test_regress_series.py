@@ -12,8 +12,8 @@ from harness.history.lines import line_of, records_in
 from harness.measure import Commit, Environment, Metric, Sample, Version
 from harness.regress import Finding
 from harness.regress.findings import findings
-from harness.regress.notes import Note, notes
-from harness.regress.series import series_of
+from harness.regress.notes import Note, notes, unbridged
+from harness.regress.series import numbers, series_of
 
 DAY = 86400.0
 BEGAN = 1.78e9
@@ -195,6 +195,14 @@ def upgraded(
     if both:
         history.append(sample(version(at, build="a", builder=builders[0]), 1000.0, at - 0.02))
     return history
+
+
+def test_what_another_builder_built_last_is_to_be_measured_again_once() -> None:
+    """Until the builder of now has built it too: then what the builders differ by is known."""
+    two = (GCC_12, GCC_13)
+    apart, together = (numbers(shuffled(upgraded(16, builders=two, both=both))) for both in (False, True))
+    assert unbridged(apart) == {(CELL, version(15, build="a", builder=GCC_12)): {"boot.instructions"}}
+    assert unbridged(together) == unbridged(numbers(upgraded(16))) == {}
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,11 @@ class Told:
                 known[2] = row.taken
             elif row.taken > known[3]:
                 known[3] = row.taken
-        return [Seen(*one) for one in found.values()]
+        merged: dict[tuple[str, Version], Seen] = {}
+        for cell, version, first, last in found.values():  # one version may be several objects
+            old = merged.get((cell, version)) or Seen(cell, version, first, last)
+            merged[cell, version] = Seen(cell, old.version, min(first, old.first), max(last, old.last))
+        return list(merged.values())
 
     @property
     def safe(self) -> Self:

@@ -140,7 +140,8 @@ def _github(arguments: Github) -> int:
     home = workflow.Home(arguments.home, arguments.other or workflow.Home().other)
     for name in workflow.NAMES:
         path = arguments.output / name
-        write_whole(path, workflow.workflow(name, arguments.kernel, home, _command(arguments, home)))
+        text = workflow.workflow(name, arguments.kernel, home, _command(arguments, home))
+        write_whole(path, text, make_folder=True)
         screen().print(str(path), markup=False)
     return 0
 

@@ -1,8 +1,9 @@
 """The facts of a morning: what is new last night first, then what is flaky, what stands, what is to be edited."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from time import gmtime, strftime
 
 from harness.measure import Version
@@ -13,6 +14,7 @@ from harness.report.morning.nights import Missing, Nights
 from harness.report.morning.sorting import tests_of
 from harness.report.morning.tests import Stale, Tests
 from harness.report.page.told import Told
+from harness.report.spans import Span, spans_of
 
 OSV = "osv"
 
@@ -41,6 +43,7 @@ class Morning:
     commits: Commits
     kernel: str = ""
     firsts: Mapping[str, int] = field(default_factory=dict)
+    heads_by_night: Mapping[int, Span] = field(default_factory=dict)
 
     @property
     def date(self) -> str:
@@ -95,22 +98,26 @@ class Morning:
         return len(self.nights.every[-1].cells) if self.nights.every else 0
 
 
-def morning(told: Told, commits: Commits | None = None) -> Morning:
-    """The facts of a history whose texts are safe already (`Told.safe`)."""
-    nights = Nights(told.rows)
+def morning(told: Told, commits: Commits | None = None, spans: Sequence[Span] | None = None) -> Morning:
+    """The facts of a history whose texts are safe already (`Told.safe`). `spans` are those of its samples and
+    verdicts, if they are known."""
+    spans = spans_of(chain(told.samples, told.judged)) if spans is None else spans
+    nights = Nights.of(spans)
     entries = Entries()
     tests = tests_of(told.judged, nights, entries.is_expired)
-    heads = _heads(told, nights)
-    latest = heads.get(nights.last, [])
+    every = [*spans, *spans_of(told.documents)]
+    heads = _heads(every, nights)
+    latest = [one.version for one in heads.get(nights.last, ())]
     before = next((heads[number] for number in range(nights.last - 1, -1, -1) if heads.get(number)), [])
-    tonight = [one for one in told.judged if nights.last >= 0 and nights.number(one.taken) == nights.last]
+    since, _ = nights.within(nights.last)
     return Morning(
         nights, tests, nights.missing(),
-        changes_of(told.findings, _measured(told, nights), told.documents, _now(nights)),
+        changes_of(told.findings, _measured(told), told.documents, _now(nights)),
         [Edit(one, entries.of(one.judged)) for one in tests.stale],
-        entries.expiring(tonight),
-        latest[-1] if latest else None, before[-1] if before else None, len(latest), commits or Commits(),
-        OSV if any(one.cell.startswith(f"{OSV}:") for one in told.rows) else "", _firsts(told, nights),
+        entries.expiring(one for one in told.judged if one.taken >= since),
+        latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
+        OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),
+        {number: found[-1] for number, found in heads.items() if found},
     )  # fmt: skip
 
 
@@ -122,33 +129,31 @@ def _now(nights: Nights) -> float:
     return nights.every[-1].ended if nights.every else 0.0
 
 
-def _heads(told: Told, nights: Nights) -> dict[int, list[Version]]:
+def _heads(spans: Iterable[Span], nights: Nights) -> dict[int, list[Span]]:
     """The versions of OSv, or of what else there is, of each night, by their dates; one of each commit."""
-    rows: list[tuple[str, Version, float]] = [(one.cell, one.version, one.taken) for one in told.rows]
-    kernel = OSV if any(cell.startswith(f"{OSV}:") for cell, _, _ in rows) else ""
-    found: dict[int, dict[str, tuple[float, float, Version]]] = {}
-    for cell, version, taken in rows:
-        if not kernel or cell.startswith(f"{kernel}:"):
-            of_night = found.setdefault(nights.number(taken), {})
-            of_night.setdefault(version.commit, (version.committed, taken, version))
+    rows = sorted(spans, key=lambda one: one.first)
+    kernel = OSV if any(one.cell.startswith(f"{OSV}:") for one in rows) else ""
+    found: dict[int, dict[str, Span]] = {}
+    for one in rows:
+        if not kernel or one.cell.startswith(f"{kernel}:"):
+            found.setdefault(nights.number(one.first), {}).setdefault(one.version.commit, one)
     return {
-        number: [version for *_, version in sorted(some.values(), key=lambda row: row[:2])]
+        number: sorted(some.values(), key=lambda one: (one.version.committed, one.first))
         for number, some in found.items()
     }
 
 
-def _firsts(told: Told, nights: Nights) -> dict[str, int]:
+def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
     """The night in which each commit was first seen."""
     found: dict[str, float] = {}
-    for one in told.rows:
-        found[one.version.commit] = min(one.taken, found.get(one.version.commit, one.taken))
+    for one in spans:
+        found[one.version.commit] = min(one.first, found.get(one.version.commit, one.first))
     return {commit: nights.number(taken) for commit, taken in found.items()}
 
 
-def _measured(told: Told, nights: Nights) -> dict[tuple[str, str, str], int]:
-    """How many cells measure a kernel's metric of a subject lately."""
+def _measured(told: Told) -> dict[tuple[str, str, str], int]:
+    """How many cells measure a kernel's metric of a subject."""
     found: dict[tuple[str, str, str], set[str]] = {}
-    for one in told.samples:
-        key = one.cell.partition(":")[0], one.metric.name, one.subject
-        found.setdefault(key, set()).add(one.cell)
+    for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in told.samples}:
+        found.setdefault((cell.partition(":")[0], name, subject), set()).add(cell)
     return {key: len(cells) for key, cells in found.items()}

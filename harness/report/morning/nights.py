@@ -1,13 +1,15 @@
 """Nights of a history: what was run together, and which cells were to run and did not."""
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Self
 
 from harness.history.records import Judged
 from harness.measure import Document, Sample
+from harness.report.spans import Span, spans_of
 
 GAP = 3 * 3600.0
 """Seconds without a record, after which another night begins."""
@@ -40,7 +42,17 @@ class Nights:
     """The nights of a history, old first; none where nothing was recorded."""
 
     def __init__(self, rows: Iterable[Sample | Judged | Document]) -> None:
-        spans = _spans([(row.taken, row.cell) for row in rows if not isinstance(row, Document)])
+        self._find(spans_of(row for row in rows if not isinstance(row, Document)))
+
+    @classmethod
+    def of(cls, spans: Iterable[Span]) -> Self:
+        """The nights of what was measured and judged in these spans."""
+        made = cls(())
+        made._find(spans)
+        return made
+
+    def _find(self, recorded: Iterable[Span]) -> None:
+        spans = _spans(recorded)
         usual = median(len(one.cells) for one in spans[-RETIRED:]) if spans else 0
         least = max(2, usual * SMALL) if usual > 2 else 1
         self.every: Sequence[Night] = [one for one in spans if len(one.cells) >= least]
@@ -50,6 +62,13 @@ class Nights:
         """The night in which, or after which, something was recorded; -1 before the first."""
         # What belongs to a night may bear the moment at which its run began.
         return bisect_right(self._begins, taken + GAP / 2) - 1
+
+    def within(self, number: int) -> tuple[float, float]:
+        """From when until before when what is recorded is of that night: seconds since 1970."""
+        if not 0 <= number <= self.last:
+            return float("inf"), float("inf")
+        until = self._begins[number + 1] - GAP / 2 if number < self.last else float("inf")
+        return self._begins[number] - GAP / 2, until
 
     @property
     def last(self) -> int:
@@ -71,19 +90,17 @@ class Nights:
         return sorted((Missing(cell, self.last - seen[cell]) for cell in wanted), key=lambda one: one.cell)
 
 
-def _spans(rows: Sequence[tuple[float, str]]) -> list[Night]:
+def _spans(recorded: Iterable[Span]) -> list[Night]:
     """What was recorded with no long gap in between."""
-    found: list[Night] = []
-    cells: dict[int, set[str]] = defaultdict(set)
+    cells: list[set[str]] = []
     began = ended = float("-inf")
     bounds: list[tuple[float, float]] = []
-    for taken, cell in sorted(rows):
-        if taken - ended > GAP or taken - began > LONGEST:
-            began = taken
-            bounds.append((taken, taken))
-        ended = taken
+    for one in sorted(recorded, key=lambda span: (span.first, span.last, span.cell)):
+        if one.first - ended > GAP or one.last - began > LONGEST:
+            began, ended = one.first, one.last
+            bounds.append((began, ended))
+            cells.append(set())
+        ended = max(ended, one.last)
         bounds[-1] = (began, ended)
-        cells[len(bounds) - 1].add(cell)
-    for number, (first, last) in enumerate(bounds):
-        found.append(Night(first, last, frozenset(cells[number])))
-    return found
+        cells[-1].add(one.cell)
+    return [Night(first, last, frozenset(found)) for (first, last), found in zip(bounds, cells, strict=True)]

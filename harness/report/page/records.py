@@ -33,6 +33,7 @@ class Record:
 
     title: str
     about: str
+    cell: str
     judgements: Sequence[Compared] = ()
     bisected: Bisected | None = None
     text: str = ""
@@ -49,11 +50,13 @@ def _record(document: Document) -> Record:
     about = f"{document.cell}, {moment(document.taken)}"
     try:
         if document.kind == "bisect":
-            return Record(title, about, bisected=bisected(document.body))
-        return Record(title, about, [_compared(Judgement.from_json(row)) for row in document.body["judgements"]])
+            return Record(title, about, document.cell, bisected=bisected(document.body))
+        judgements = [_compared(Judgement.from_json(row)) for row in document.body["judgements"]]
+        return Record(title, about, document.cell, judgements)
     # Another kind of document, or one of another version of this harness, can lack anything.
     except Exception:
-        return Record(title, about, text=json.dumps(document.body, indent=1, ensure_ascii=False)[:LONGEST_TEXT])
+        text = json.dumps(document.body, indent=1, ensure_ascii=False)
+        return Record(title, about, document.cell, text=text[:LONGEST_TEXT])
 
 
 def _compared(one: Judgement) -> Compared:

@@ -17,6 +17,8 @@ LONGEST_TEXT = 300
 
 LONGEST_NOTE = 1000
 
+ENVIRONMENT_TEXTS = [name for name in Environment.__slots__ if name not in ("cpus", "load")]
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -47,15 +49,43 @@ class Told:
         """The same, each text of it one line that shows as what it is: no controls, no escapes, not too long.
 
         Where the text is put may need more: HTML, Markdown and OpenMetrics each have an escaping of their own.
+        Records of which no text has to change are the same objects: of a year there are a million.
         """
+        samples, judged = self.samples, self.judged
         return replace(
             self,
-            samples=[_sample(sample) for sample in self.samples],
-            judged=[_judged(judged) for judged in self.judged],
+            samples=samples if _all_safe(_texts_of_samples(samples)) else list(map(_sample, samples)),
+            judged=judged if _all_safe(_texts_of_judged(judged)) else list(map(_judged, judged)),
             documents=[_document(document) for document in self.documents],
             findings=[_finding(finding) for finding in self.findings],
             notes=[safe_text(note, LONGEST_NOTE) for note in self.notes],
         )
+
+
+def _all_safe(texts: Iterable[str]) -> bool:
+    return all(safe_text(text) == text for text in texts)
+
+
+def _texts_of_samples(samples: Sequence[Sample]) -> set[str]:
+    """Every text of the samples, once."""
+    found = {one.cell for one in samples} | {one.subject for one in samples} | {one.run for one in samples}
+    found |= {one.unit for one in {one.metric for one in samples}}
+    return found | _texts_of_places(samples)
+
+
+def _texts_of_judged(judged: Sequence[Judged]) -> set[str]:
+    """Every text of the verdicts, once."""
+    found = {one.cell for one in judged} | {one.suite for one in judged} | {one.run for one in judged}
+    found |= {one.test for one in judged} | {one.outcome for one in judged} | {one.reason for one in judged}
+    return found | _texts_of_places(judged)
+
+
+def _texts_of_places(rows: Sequence[Sample | Judged]) -> set[str]:
+    """The texts of their versions and environments."""
+    versions = list({id(one.version): one.version for one in rows}.values())
+    found = {text for one in versions for text in (one.commit, one.digest, one.described, one.builder)}
+    places = list({id(one.environment): one.environment for one in rows}.values())
+    return found | {getattr(one, name) for name in ENVIRONMENT_TEXTS for one in places}
 
 
 @lru_cache(maxsize=65536)
@@ -78,7 +108,7 @@ def _version(version: Version) -> Version:
 
 @lru_cache(maxsize=4096)
 def _environment(found: Environment) -> Environment:
-    texts = {name: safe_text(getattr(found, name)) for name in found.__slots__ if name not in ("cpus", "load")}
+    texts = {name: safe_text(getattr(found, name)) for name in ENVIRONMENT_TEXTS}
     return replace(found, **texts)  # type: ignore[arg-type]
 
 

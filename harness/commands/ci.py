@@ -9,7 +9,7 @@ from typing import Annotated
 
 import click
 
-from harness.ci import causes, gh, issues, pack, plan, results, same, summary, workflow
+from harness.ci import causes, comment, gh, issues, pack, plan, results, same, summary, workflow
 from harness.commands import _completion as complete
 from harness.commands._command import Group, argument, option
 from harness.commands._options import DIR, FILE, CellName, Common
@@ -20,6 +20,7 @@ from harness.history.store import History
 from harness.lab import Lab
 from harness.matrix import Matrix, host_arch
 from harness.regress.standing import standing
+from harness.report.morning.commits import Commits
 from harness.report.progress import Progress
 
 LEAST = 1.0
@@ -120,6 +121,15 @@ class Reporting(Gathered):
 
 
 @dataclass
+class Commenting(Gathered):
+    """A pull request's run, and what is known beside it."""
+
+    history: Annotated[str, option("--history", required=True, metavar="URL", help="the history of nights")]
+    head: Annotated[str, option("--head", required=True, metavar="SHA", help="the pull request's commit")]
+    link: Annotated[str | None, option("--link", metavar="URL", help="where the run can be seen")]
+
+
+@dataclass
 class Both(Common):
     """Two histories."""
 
@@ -210,7 +220,9 @@ def _issues(arguments: Reporting) -> int:
         samples, judged = history.samples(), history.judged()
         found = standing(samples, history.documents(), history.graph())
     whole = [one for one in found if not one.metric.is_part and abs(one.change) >= arguments.least / 100]
-    seen = causes.causes(night, whole, samples, judged)
+    parts = [one for one in found if one.metric.is_part]
+    commits = Commits(Lab(arguments.osv_root).osv_root)
+    seen = causes.causes(night, whole, samples, judged, parts=parts, commits=commits)
     wanted, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in wanted:
         about = f"#{action.number} " if action.number else ""
@@ -229,6 +241,15 @@ def _this_night() -> str:
         os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")
     )
     return f"{server}/{repository}/actions/runs/{number}" if server and repository and number else "a night"
+
+
+@command.verb("comment", "print what is to be said below a pull request, as Markdown")
+def _comment(arguments: Commenting) -> int:
+    night = results.night(arguments.folder)
+    with History(arguments.history) as history:
+        known = history.judged()
+    print(comment.comment(arguments.folder, night, known, arguments.head, arguments.link or ""), end="")
+    return 0
 
 
 @command.verb("same", "compare the exact numbers of two histories; 1 if any is worse in the second")

@@ -5,6 +5,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 from typing import Annotated
 
 import click
@@ -16,6 +17,7 @@ from harness.commands._options import DIR, FILE, CellName, Common
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
+from harness.history.lines import line_of
 from harness.history.store import History
 from harness.lab import Lab
 from harness.matrix import Matrix, host_arch
@@ -74,7 +76,7 @@ class Planning(Common):
     ]
     write: Annotated[
         Path | None,
-        option("--write", type=FILE, metavar="FILE", help="keep the plan there, for the summary"),
+        option("--write", type=FILE, metavar="FILE", help="keep the plan there, and beside it for the history"),
     ]
     lines: Annotated[
         str | None,
@@ -181,6 +183,9 @@ def _plan(arguments: Planning) -> int:
         raise HarnessError(f"{arguments.matrix} is no list of cells: {error!r}.", cure) from error
     if arguments.write:
         plan.write(planned, arguments.write)
+        run = os.environ.get("GITHUB_RUN_ID", "plan")
+        kept = plan.record(planned, host_arch(), run, time())
+        arguments.write.with_suffix(".jsonl").write_bytes(line_of(kept))
     builds, cells = plan.builds(planned), plan.cells(planned)
     if arguments.lines == "builds":
         print("".join(f"{row['name']} {row['cells']}\n" for row in builds), end="")

@@ -8,6 +8,9 @@ from harness.measure import Document, Sample, Version
 
 HOUR = 3600.0
 
+PLAN = "plan"
+"""The kind of documents that say what was to run in a night: of no cell and no version."""
+
 
 @dataclass(slots=True)
 class Span:

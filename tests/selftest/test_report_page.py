@@ -286,8 +286,9 @@ def test_both_schemes_can_be_read(browser: Browser, report: Path) -> None:
 SETTLED = """
 new Promise((done) => {
   const view = document.getElementById("view");
-  const look = () => (view.getAttribute("aria-busy") === "false" ? done(1) : setTimeout(look, 50));
-  setTimeout(look, 50);
+  const there = () => view.getAttribute("aria-busy") === "false" && view.dataset.address === Filter.parsed().place;
+  const look = () => (there() ? done(1) : setTimeout(look, 50));
+  look();
 })
 """
 

@@ -10,11 +10,11 @@ from harness.measure import Version
 from harness.report.morning.changes import Changes, Step, changes_of
 from harness.report.morning.commits import Commits
 from harness.report.morning.edit import Entries, Place
-from harness.report.morning.nights import Missing, Nights
+from harness.report.morning.nights import Missing, Nights, plans_of
 from harness.report.morning.sorting import tests_of
 from harness.report.morning.tests import Stale, Tests
 from harness.report.page.told import Told
-from harness.report.spans import Span, spans_of
+from harness.report.spans import PLAN, Span, spans_of
 
 OSV = "osv"
 
@@ -80,6 +80,8 @@ class Morning:
     @property
     def headline(self) -> str:
         """The conclusion in a few words."""
+        if self.missing and not self.ran:
+            return "No result"
         worse = sum(one.worse for one in self.new_steps)
         said = [_number(self.failures, "new failure")] if self.failures or not worse else []
         said += [_number(worse, "new change for the worse", "new changes for the worse")] if worse else []
@@ -102,10 +104,10 @@ def morning(told: Told, commits: Commits | None = None, spans: Sequence[Span] | 
     """The facts of a history whose texts are safe already (`Told.safe`). `spans` are those of its samples and
     verdicts, if they are known."""
     spans = spans_of(chain(told.samples, told.judged)) if spans is None else spans
-    nights = Nights.of(spans)
+    nights = Nights.of(spans, plans_of(told.documents))
     entries = Entries()
     tests = tests_of(told.judged, nights, entries.is_expired)
-    every = [*spans, *spans_of(told.documents)]
+    every = [*spans, *spans_of(one for one in told.documents if one.kind != PLAN)]
     heads = _heads(every, nights)
     latest = [one.version for one in heads.get(nights.last, ())]
     before = next((heads[number] for number in range(nights.last - 1, -1, -1) if heads.get(number)), [])

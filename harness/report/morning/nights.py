@@ -3,13 +3,14 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
 from harness.history.records import Judged
 from harness.measure import Document, Sample
-from harness.report.spans import Span, spans_of
+from harness.report.spans import PLAN, Span, spans_of
 
 GAP = 3 * 3600.0
 """Seconds without a record, after which another night begins."""
@@ -32,10 +33,31 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A cell without a result last night, and for so many nights now."""
+    """A cell without a result last night, and for so many nights now; `never` is whether it was planned, and never
+    had one."""
 
     cell: str
     nights: int
+    never: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was to run on the cells of one arch, as of a moment in seconds since 1970."""
+
+    taken: float
+    arch: str
+    cells: frozenset[str]
+
+
+def plans_of(documents: Iterable[Document]) -> list[Plan]:
+    """The plans among the documents, whose texts are safe; one of another form is passed over."""
+    found = []
+    for one in documents:
+        if one.kind == PLAN:
+            with suppress(KeyError, TypeError):
+                found.append(Plan(one.taken, one.subject, frozenset(map(str, one.body["cells"]))))
+    return found
 
 
 class Nights:
@@ -45,17 +67,23 @@ class Nights:
         self._find(spans_of(row for row in rows if not isinstance(row, Document)))
 
     @classmethod
-    def of(cls, spans: Iterable[Span]) -> Self:
-        """The nights of what was measured and judged in these spans."""
+    def of(cls, spans: Iterable[Span], plans: Sequence[Plan] = ()) -> Self:
+        """The nights of what was measured and judged in these spans; one that was planned and of which nothing
+        came is a night, too."""
         made = cls(())
-        made._find(spans)
+        made._find(spans, plans)
         return made
 
-    def _find(self, recorded: Iterable[Span]) -> None:
+    def _find(self, recorded: Iterable[Span], plans: Sequence[Plan] = ()) -> None:
         spans = _spans(recorded)
         usual = median(len(one.cells) for one in spans[-RETIRED:]) if spans else 0
         least = max(2, usual * SMALL) if usual > 2 else 1
-        self.every: Sequence[Night] = [one for one in spans if len(one.cells) >= least]
+        self.every: list[Night] = [one for one in spans if len(one.cells) >= least]
+        ended = self.every[-1].ended if self.every else float("-inf")
+        if late := [one.taken for one in plans if one.taken > ended]:
+            self.every.append(Night(min(late), max(late), frozenset()))
+        before = self.every[-2].ended if len(self.every) > 1 else float("-inf")
+        self._plans = [one for one in plans if one.taken > before]
         self._begins = [one.began for one in self.every]
 
     def number(self, taken: float) -> int:
@@ -76,8 +104,9 @@ class Nights:
         return len(self.every) - 1
 
     def missing(self) -> list[Missing]:
-        """The cells that had results in the nights before the last one, and none in that."""
-        if self.last < 1:
+        """The cells that were planned and have no result of the last night; where no plan is known, those that had
+        results in the nights before it."""
+        if self.last < 1 and not self._plans:
             return []
         seen: dict[str, int] = {}
         for number in range(max(0, self.last - RETIRED), self.last):
@@ -85,9 +114,18 @@ class Nights:
         often = Counter(cell for one in self.every[max(0, self.last - RETIRED) : self.last] for cell in one.cells)
         tonight = self.every[-1].cells
         # Once may be somebody's own run; whatever ran in the very night before was meant to.
-        silent = [cell for cell in seen if cell not in tonight]
-        wanted = [cell for cell in silent if often[cell] > 1 or seen[cell] == self.last - 1]
-        return sorted((Missing(cell, self.last - seen[cell]) for cell in wanted), key=lambda one: one.cell)
+        silent = [cell for cell in seen if cell not in tonight and not self._is_planned_for(cell)]
+        wanted = {cell for cell in silent if often[cell] > 1 or seen[cell] == self.last - 1}
+        wanted |= {cell for plan in self._plans for cell in plan.cells} - tonight
+        return [
+            Missing(cell, self.last - seen.get(cell, self.last - 1), never=cell not in seen)
+            for cell in sorted(wanted)
+        ]
+
+    def _is_planned_for(self, cell: str) -> bool:
+        """Whether a plan of last night says of the cell's arch what was to run."""
+        arch = cell.partition(":")[2].partition("-")[0]
+        return any(plan.arch == arch for plan in self._plans)
 
 
 def _spans(recorded: Iterable[Span]) -> list[Night]:

@@ -19,7 +19,7 @@ def standing(findings: Sequence[Finding]) -> list[Finding]:
     """Those, given by time, that were not undone since, and that no rerun refuted.
 
     A step was undone where a later one is as great and goes the other way, or where the level came back to what it
-    was. One that is greater, or smaller, is another change: what made the kernel slow is still there. And where the
+    was. One that is greater, or smaller, is another change: what made the kernel slow is still there. Where the
     parts of a whole moved with it (phases, sections), theirs is the word: an equally great gain in another part
     undoes nothing.
     """

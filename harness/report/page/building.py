@@ -29,7 +29,7 @@ from harness.report.page.told import Told
 from harness.report.page.trends import stacks, trends
 from harness.report.page.verdicts import AtVersions, test_shards
 from harness.report.readable import moment
-from harness.report.spans import Span, spans_of
+from harness.report.spans import PLAN, Span, spans_of
 
 MOST_VERSIONS = 1000
 """Versions that can be compared: the latest."""
@@ -50,7 +50,7 @@ def build(told: Told, matrix: Matrix | None = None, commits: Commits | None = No
     told = told.safe
     spans = spans_of(chain(told.samples, told.judged))
     today = morning(told, commits, spans)
-    timeline = Timeline(told, [*spans, *spans_of(told.documents)])
+    timeline = Timeline(told, [*spans, *spans_of(one for one in told.documents if one.kind != PLAN)])
     every = every_series(told, timeline)
     drawn = merged(every)
     figures, where = trends(thin(drawn, told, timeline), told.findings, timeline)

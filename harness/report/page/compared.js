@@ -140,7 +140,7 @@ const Compared = (() => {
   async function view(name) {
     const found = await Compare.result(name);
     const [a, b] = found.versions;
-    const lies = found.commits === null || found.commits === undefined ? "" : found.commits ? `${count(Math.abs(found.commits), "commit")} ${found.commits < 0 ? "back" : "lie between"}` : "The same commit count";
+    const lies = found.commits === null || found.commits === undefined ? "" : found.commits ? `${count(Math.abs(found.commits), "commit")} ${found.commits < 0 ? "back" : found.commits === 1 ? "lies between" : "lie between"}` : "The same commit count";
     return [
       Views.heading(`Compare ${a?.name ?? "?"} with ${b?.name ?? "?"}`),
       element("p", { class: "conclusion" }, element("strong", {}, sentence(found))),

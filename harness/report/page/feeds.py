@@ -36,7 +36,7 @@ def latest(morning: Morning) -> str:
             "as_expected": tests.good, "verdicts": tests.tonight, "cells": morning.ran,
             "new": [_group(one, morning) for one in tests.new],
             "broken_cells": dict(tests.broken),
-            "missing": [{"cell": one.cell, "nights": one.nights} for one in morning.missing],
+            "missing": [{"cell": one.cell, "nights": one.nights, "never": one.never} for one in morning.missing],
             "not_run": [{"test": test, "cells": list(cells)} for test, cells in tests.unrun],
             "faults": [
                 {"test": one.test, "cell": one.cell, "reason": one.reason} for one in tests.faults

@@ -5,6 +5,7 @@ const Plots = (() => {
   const darkPreferred = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (document.documentElement.dataset.scheme ?? (darkPreferred.matches ? "dark" : "light")) === "dark";
   const figures = new WeakMap();
+  const [NARROW, PHONE_HEIGHT, NAME_HEIGHT] = [560, 320, 20];
 
   /** The page's colours as they are now: plotly knows no variables. */
   function palette() {
@@ -31,6 +32,8 @@ const Plots = (() => {
     const [{ figure, versions }] = await Promise.all([numbersOf(plot.closest("figure")), Shards.plotly()]);
     const { traces, layout } = Figures.drawing(figure, versions, palette());
     plot.classList.add("drawn");
+    // On a phone each line's name has a line of its own below the plot, which must not take it from the plot.
+    plot.style.height = plot.clientWidth < NARROW ? `${PHONE_HEIGHT + NAME_HEIGHT * traces.length}px` : "";
     return Plotly.react(plot, traces, layout, { displayModeBar: false, responsive: true, typesetMath: false });
   }
 
@@ -116,11 +119,11 @@ const Plots = (() => {
     return element("p", { class: worse ? "bad" : "good" }, `${worse ? "▲" : "▽"} ${line}: ${words}`);
   }
 
-  function numbers(holder, title) {
+  function numbers(holder, name) {
     const details = element("details", { class: "numbers" }, element("summary", {}, "Numbers"));
     const fill = async () => {
       const { figure, versions } = await numbersOf(holder);
-      details.append(table(Figures.rows(figure, versions), `Numbers of ${title}`));
+      details.append(table(Figures.rows(figure, versions), `Numbers of ${name}`));
     };
     details.addEventListener("toggle", fill, { once: true });
     return details;
@@ -135,7 +138,7 @@ const Plots = (() => {
     const more = head.marked > head.marks.length ? [element("p", { class: "quiet" }, `${head.marked - head.marks.length} more findings are marked.`)] : [];
     const note = head.note ? [element("p", { class: "quiet" }, head.note)] : [];
     holder.append(title, element("p", { class: "quiet" }, head.words + better), ...head.marks.map(markWords), ...more, plot);
-    holder.append(element("p", { class: "reading", role: "status" }), ...note, savings(holder, plot, head.title), numbers(holder, head.title));
+    holder.append(element("p", { class: "reading", role: "status" }), ...note, savings(holder, plot, head.title), numbers(holder, `${head.title}, ${head.about}`));
     readWithKeys(plot);
     seen.observe(plot);
     return holder;

@@ -9,6 +9,7 @@ from harness.regress.comparison import Decision, Judgement
 from harness.report.page.bisections import Bisected, bisected
 from harness.report.page.told import Told
 from harness.report.readable import moment, percent, shown
+from harness.report.spans import PLAN
 
 MOST_RECORDS = 100
 LONGEST_TEXT = 20_000
@@ -41,7 +42,7 @@ class Record:
 
 def records(told: Told) -> list[Record]:
     """The latest documents that are no loads, the last first."""
-    others = sorted((one for one in told.documents if one.kind != "load"), key=lambda one: -one.taken)
+    others = sorted((one for one in told.documents if one.kind not in ("load", PLAN)), key=lambda one: -one.taken)
     return [_record(document) for document in others[:MOST_RECORDS]]
 
 

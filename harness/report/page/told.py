@@ -10,6 +10,7 @@ from harness.history.records import Judged
 from harness.measure import Document, Environment, Metric, Sample, Version
 from harness.regress import Finding
 from harness.regress.ancestry import Graph
+from harness.report.spans import PLAN
 
 LONGEST_TEXT = 300
 """Characters of one text in a report; the whole of it stays in the history."""
@@ -42,7 +43,7 @@ class Told:
     @property
     def rows(self) -> list[Sample | Judged | Document]:
         """Everything that was recorded, which all has a cell, a version and a time."""
-        return [*self.samples, *self.judged, *self.documents]
+        return [*self.samples, *self.judged, *(one for one in self.documents if one.kind != PLAN)]
 
     @property
     def safe(self) -> Self:

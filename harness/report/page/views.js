@@ -166,6 +166,7 @@ const Views = (() => {
     const back = element("nav", { "aria-label": "Back" }, element("a", { href: "#morning" }, "← the last night"));
     view.replaceChildren(back, ...parts);
     view.setAttribute("aria-busy", "false");
+    view.dataset.address = place;
     document.title = `${view.querySelector("h2").textContent} · ${title}`;
     Filter.apply();
     scrollTo(0, 0);

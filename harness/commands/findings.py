@@ -9,6 +9,7 @@ from typing import Annotated
 from uuid import uuid4
 
 from rich.console import Console
+from rich.text import Text
 
 from harness.commands import _completion as complete
 from harness.commands._command import declare, option
@@ -26,6 +27,7 @@ from harness.regress import Finding, Night
 from harness.regress.notes import notes
 from harness.regress.since import Since, since
 from harness.regress.standing import KIND, judged, rerun, unconfirmed
+from harness.report.findings_lines import WIDE, columns, lines_of
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
 
@@ -106,7 +108,11 @@ def command(arguments: Arguments) -> int:
     elif not shown_ones:
         out.print(f"No change among {len({one.series for one in samples})} series of {len(samples)} samples.")
     else:
-        out.print(_table(shown_ones))
+        if (width := columns(out)) >= WIDE:
+            out.print(_table(shown_ones))
+        else:
+            for line in lines_of(shown_ones, width):
+                out.print(Text(line), no_wrap=True, crop=False, overflow="ignore")
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings

@@ -16,6 +16,8 @@ from planted_nights import BEGAN, CELLS, DAY, Planted, version
 from test_report_page import DRAWN, HOSTILE, OPEN_ALL, SETTLED, _complaints, _until, _with_texts
 
 from harness.ci.plan import plan, record
+from harness.cli import main
+from harness.history.store import History
 from harness.matrix import Matrix
 from harness.regress.standing import standing
 from harness.report.morning.morning import morning
@@ -141,7 +143,7 @@ def test_the_last_two_nights_are_compared_by_default(browser: Browser, report: P
     assert "| new failure | `tst-a.so` |" in markdown
 
 
-AXE = (os.environ.get("OSV_HARNESS_AXE"), "node_modules/axe-core/axe.min.js")
+AXE = (os.environ.get("OSV_HARNESS_AXE"), Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js")
 
 
 @needs_browser
@@ -263,3 +265,19 @@ def test_the_scripts_have_no_fault_of_syntax(tmp_path: Path) -> None:
     path.write_text("\n".join((HERE / name).read_text() for name in SCRIPTS))
     done = subprocess.run(["node", "--check", str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_findings_have_a_line_each_at_80_columns(
+    told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line is folded or wider; each says which way, how much, where and since when."""
+    where = str(tmp_path / "h.sqlite")
+    with History(where) as kept:
+        kept.add([one for one in told.samples if one.metric.exact])
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["findings", "--history", where])
+    lines = capsys.readouterr().out.splitlines()
+    steps = [line for line in lines if "size.kernel" in line and "▲" in line]
+    assert len(steps) == 3
+    assert max(map(len, steps)) <= 80
+    assert all("+2%" in line and "v0.57.0-325" in line for line in steps)

@@ -183,7 +183,8 @@ def _plan(arguments: Planning) -> int:
         planned = plan.plan(Matrix.load(), rows, host_arch())
     except (OSError, ValueError, KeyError, TypeError) as error:
         cure = "Write it with `osv-harness matrix --format json`."
-        raise HarnessError(f"{arguments.matrix} is no list of cells: {error!r}.", cure) from error
+        why = (error.strerror or error) if isinstance(error, OSError) else repr(error)
+        raise HarnessError(f"{arguments.matrix} is no list of cells: {why}.", cure) from error
     if arguments.write:
         plan.write(planned, arguments.write)
         run = os.environ.get("GITHUB_RUN_ID", "plan")

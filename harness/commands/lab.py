@@ -12,6 +12,7 @@ import click
 
 from harness.commands import COMMANDS
 from harness.commands._command import Rest, declare, option
+from harness.commands._numbers import COUNT
 from harness.commands._options import Common
 from harness.commands._prepared import asked_by
 from harness.errors import HarnessError
@@ -42,16 +43,16 @@ class Arguments(Common):
         ),
     ]  # fmt: skip
     cpus: Annotated[
-        int,
+        int | None,
         option(
-            "--cpus", type=int, default=0, metavar="N", show_default=False,
+            "--cpus", type=COUNT, metavar="N",
             help=f"(default: as this host has, at most {_MOST_CPUS})",
         ),
     ]  # fmt: skip
     memory: Annotated[
-        int,
+        int | None,
         option(
-            "--memory", type=int, default=0, metavar="MIB", show_default=False,
+            "--memory", type=COUNT, metavar="MIB",
             help=f"(default: {MEMORY}, or what is free)",
         ),
     ]  # fmt: skip
@@ -72,7 +73,7 @@ def command(arguments: Arguments) -> int:
     if not command and not at_terminal:
         raise HarnessError("No command is named, and a shell wants a terminal.", "osv-harness lab -- COMMAND")
     terminal = at_terminal and (not command or command[0] not in HEARD)
-    hardware = Hardware(arguments.cpus, arguments.memory or fitting_memory(), arguments.gic)
+    hardware = Hardware(arguments.cpus or 0, arguments.memory or fitting_memory(), arguments.gic)
     return _run(command, arguments.arch, hardware, arguments.osv_root, terminal)
 
 

@@ -23,6 +23,9 @@ BOOT = 120.0
 STALL = "kthread timer wakeup didn't happen"
 """What Linux says where a cpu gets no timer interrupts any more: seen in 2 of 30 boots, at load 14 on 2 cores."""
 
+PANIC = "Kernel panic - not syncing"
+"""Why its Linux ended; the trace that follows may be longer than what is kept."""
+
 FAREWELL = 20.0
 """Seconds that a command may take to end after Ctrl-C."""
 
@@ -50,6 +53,7 @@ class Relay:
         self._open = dict(vm.lines)
         self._rest = dict.fromkeys(vm.lines, b"")
         self._console: deque[str] = deque(maxlen=CONSOLE_LINES)
+        self._panic = ""
         self._status: int | None = None
         self._stalled = False
 
@@ -128,6 +132,8 @@ class Relay:
             if name == "console":
                 self._console.append(printable(line))
                 self._stalled = self._stalled or STALL.encode() in line
+                if PANIC.encode() in line and not self._panic:
+                    self._panic = self._console[-1]
             else:
                 self._obey(line.decode("utf-8", "replace"))
 
@@ -162,7 +168,8 @@ class Relay:
 
     def _failure(self, what: str) -> HostError:
         words = self._vm.words()
-        said = "".join(f"\n  {line}" for line in self._console)
+        first = [self._panic] if self._panic and self._panic not in self._console else []
+        said = "".join(f"\n  {line}" for line in (*first, *self._console))
         return HostError(
             f"{what}{f' ({words})' if words else ''}. The last that its Linux said:{said or ' nothing.'}",
             "If it tells of a want of memory, or of SIGKILL, give more with --memory, or end what else runs.",

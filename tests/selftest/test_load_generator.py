@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import sleep
 
 import psutil
@@ -25,7 +25,12 @@ def serve() -> Iterator[Callable[..., Running]]:
 
 def locusts() -> list[psutil.Process]:
     """The generators below this process."""
-    return [child for child in psutil.Process().children(recursive=True) if "locust" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a helper of theirs may end meanwhile
+            if "locust" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 @contextmanager

@@ -173,6 +173,7 @@ def test_vhost_is_found_by_trying(lab: Lab) -> None:
         assert (found.present, found.found) == (False, f"there is no {VHOST}")
     if found.present:
         pytest.skip("this host has vhost-net, on which a guest is booted by another test")
+    _skip_without("tap")  # which is told first
     with pytest.raises(CellError) as caught:
         lab.check_runs(lab.cell("linux:x86_64-qemu-rofs/vhost"))
     assert f"vhost-net is lacking: {found.found}" in caught.value.cure

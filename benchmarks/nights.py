@@ -85,7 +85,7 @@ def _run(words: Sequence[str]) -> tuple[float, float, float]:
 
 @cache
 def cells() -> tuple[str, ...]:
-    """The first cells of OSv on x86_64: a report looks for others' nearest names, which takes its time."""
+    """The first cells of OSv on x86_64."""
     matrix = Matrix.load()
     every = (str(cell) for cell in matrix.cells("osv") if not matrix.invalid(cell))
     return tuple(islice((name for name in every if name.startswith("osv:x86_64-")), CELLS))

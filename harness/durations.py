@@ -33,7 +33,8 @@ class Durations:
                 rows = self._read(cell, accelerator)
                 for test, value in seconds.items():
                     rows[test] = [*rows.get(test, []), round(value, 3)][-KEPT:]
-                write_whole(self._folder / f"{cell.slug}.{accelerator}.json", json.dumps(rows, indent=0))
+                path = self._folder / f"{cell.slug}.{accelerator}.json"
+                write_whole(path, json.dumps(rows, indent=0), make_folder=True)
         except HostError as error:
             publish(UNKEPT, "how long each test took, by which the longest begin first", error.happened)
 

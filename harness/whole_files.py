@@ -13,9 +13,17 @@ MODE = 0o666
 """Less the process's umask, as of any file that is opened for writing."""
 
 
-def write_whole(path: Path, content: str | bytes, cure: str = "") -> None:
-    """Write the file, and the folders that it wants; see `written_whole`."""
+def write_whole(path: Path, content: str | bytes, cure: str = "", make_folder: bool = False) -> None:
+    """Write the file, and the folders that it wants only if it is said so: a name may be mistyped.
+
+    Raises what `written_whole` raises.
+    """
     data = content.encode() if isinstance(content, str) else content
+    try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(path, error, cure) from error
     with written_whole(path, cure) as file:
         file.write(data)
 
@@ -28,7 +36,6 @@ def written_whole(path: Path, cure: str = "") -> Iterator[IO[bytes]]:
     `cure` in place of the usual one, where it can't be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with _in_place(path) if path.exists() and not path.is_file() else _beside(path) as file:
             yield file
     except OSError as error:
@@ -36,7 +43,7 @@ def written_whole(path: Path, cure: str = "") -> Iterator[IO[bytes]]:
 
 
 def check_writable(path: Path, cure: str = "") -> None:
-    """Find out before long work whether there may be such a file. Raises `HostError` where there may not."""
+    """Find out before long work whether there may be such a file, whose folders are made; raises `HostError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():

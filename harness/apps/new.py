@@ -46,7 +46,8 @@ def write_new(name: str, package: str, cache: Cache) -> Path:
         '# tool = "locust"\n'
         '# user = "http"\n'
         "# rate = 100\n"
-        '# requests = [{ path = "/" }]\n'
+        '# requests = [{ path = "/" }]\n',
+        make_folder=True,
     )
     return path
 

@@ -3,19 +3,21 @@ whether they are gone."""
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from harness.ci.results import Case, Night
+from harness.ci.telling import about_step, about_test
 from harness.history.records import Judged
 from harness.measure import Sample
 from harness.regress import Finding
 from harness.regress.since import Since
 from harness.report.asides import aside_words
 from harness.report.markdown import LONGEST_ASIDE, code
+from harness.report.morning.commits import Commits
 from harness.report.morning.persistence import persistence
+from harness.report.morning.undone import standing
 from harness.report.page.news import in_words, ordered
 from harness.report.page.told import safe_text
 from harness.titles import title as title_of
@@ -24,9 +26,6 @@ from harness.verdict import Outcome
 MOST_OF_A_CELL = 0.5
 FEWEST_OF_A_CELL = 4
 """A cell with so great a share, and so many, of its tests bad is broken itself: its tests are not the cause."""
-
-STILL = 0.5
-"""A metric whose level has come back by more than this share of the step is no longer worse."""
 
 MOST_LINES = 40
 TITLE = re.compile(r"[^A-Za-z0-9 .,:;+/_()%<>=-]")
@@ -53,26 +52,28 @@ class Seen:
 
 def causes(
     night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[Judged] = (),
-    crept: Sequence[Since] = (),
+    crept: Sequence[Since] = (), *, parts: Sequence[Finding] = (), commits: Commits | None = None,
 ) -> Seen:  # fmt: skip
     """The causes of a night's failures, and of what has become worse and still is, in a step or by creeping.
 
     With the history's verdicts, tonight's among them, what failed on one night alone is no cause yet, and what
-    may fail again is not gone.
+    may fail again is not gone. `parts` are the findings of phases and sections, which tell whether a step of their
+    whole still stands; `commits` have words and authors.
     """
+    commits = commits or Commits()
     said = persistence(judged)
     broken = [row.cell for row in night.planned if row.runs and _is_broken(night.of(row.cell))]
     silent = [row.cell for row in night.without_result()]
     bad = [case for case in night.cases if case.bad and case.cell not in broken]
     bad = [case for case in bad if (case.cell, case.test) not in said.fleeting]
-    worse = standing_worse(findings)
+    worse = standing_worse(findings, parts)
     stepped = {_series(one) for one in worse}
     creeping = [one for one in crept if one.worse and _series(one) not in stepped]
     found = [
         *_whole_cells("boots or runs next to nothing", broken),
         *_whole_cells("has no result", silent),
-        *(_of_tests(list(alike)) for _, alike in groupby(sorted(bad, key=_kind), key=_kind)),
-        *(_of_findings(list(alike)) for _, alike in groupby(sorted(worse, key=_step), key=_step)),
+        *(_of_tests(list(alike), judged, commits) for _, alike in groupby(sorted(bad, key=_kind), key=_kind)),
+        *(_of_findings(list(alike), commits) for _, alike in groupby(sorted(worse, key=_step), key=_step)),
         *(_of_creeps(list(alike)) for _, alike in groupby(sorted(creeping, key=_creep), key=_creep)),
     ]
     passed = [case for case in night.cases if not case.bad and (case.cell, case.test) not in said.lingering]
@@ -88,17 +89,10 @@ def key(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
-def standing_worse(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings for the worse, of those given by time, from which the metric has not come back since."""
-    by_series: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
-    for one in findings:
-        by_series[_series(one)].append(one)
-    return [one for rows in by_series.values() for one in rows if one.worse and _is_still(one, rows[-1].new_level)]
-
-
-def _is_still(one: Finding, level: float) -> bool:
-    step = one.new_level - one.old_level
-    return step != 0 and (level - one.old_level) / step > STILL
+def standing_worse(findings: Sequence[Finding], parts: Sequence[Finding] = ()) -> list[Finding]:
+    """The findings for the worse, of those given by time, that nothing undid since."""
+    asked = {id(one) for one in findings}
+    return [one for one in standing([*findings, *parts]) if one.worse and id(one) in asked]
 
 
 def _is_broken(cases: Sequence[Case]) -> bool:
@@ -135,7 +129,7 @@ def _whole_cells(what: str, cells: Sequence[str]) -> list[Cause]:
     return [Cause(key("cells", what), _title(title), lines, frozenset(key("cell", cell) for cell in cells))]
 
 
-def _of_tests(cases: Sequence[Case]) -> Cause:
+def _of_tests(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> Cause:
     first = cases[0]
     kind, word = _kind(first)
     tests = sorted({case.test for case in cases})
@@ -147,10 +141,10 @@ def _of_tests(cases: Sequence[Case]) -> Cause:
         f"- {code(case.test)} on {code(case.cell)}: {code(case.outcome)}: {code(case.reason)}" for case in cases
     ]
     members = frozenset(key("test", case.cell, case.test) for case in cases)
-    return Cause(key(kind, word), _title(title), _limited(lines), members)
+    return Cause(key(kind, word), _title(title), (*_limited(lines), *about_test(cases, judged, commits)), members)
 
 
-def _of_findings(findings: Sequence[Finding]) -> Cause:
+def _of_findings(findings: Sequence[Finding], commits: Commits) -> Cause:
     told = [in_words(one, {}) for one in ordered(findings)]
     first = told[0]
     title = f"{first.metric} {first.change} on {first.cell} since {first.after}"
@@ -161,7 +155,8 @@ def _of_findings(findings: Sequence[Finding]) -> Cause:
         for one in told
     ]
     members = frozenset(key("metric", *_series(one)) for one in findings)
-    return Cause(key("step", *_step(findings[0])), _title(title), _limited(lines), members)
+    lines_ = (*_limited(lines), *about_step(ordered(findings), commits))
+    return Cause(key("step", *_step(findings[0])), _title(title), lines_, members)
 
 
 def _of_creeps(crept: Sequence[Since]) -> Cause:

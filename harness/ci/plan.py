@@ -12,6 +12,8 @@ from harness.cell import Cell
 from harness.errors import HarnessError
 from harness.kernels import osv_recipe
 from harness.matrix import Matrix
+from harness.measure import Document, Version
+from harness.report.spans import PLAN
 from harness.whole_files import write_whole
 
 JOBS_LIMIT = 256
@@ -68,6 +70,16 @@ def write(planned: Sequence[Planned], path: Path) -> None:
     """Keep the plan, for the summary of what came of it."""
     rows = [{name: getattr(row, name) for name in Planned.__slots__} for row in planned]
     write_whole(path, json.dumps(rows, indent=1))
+
+
+def record(planned: Sequence[Planned], arch: str, run: str, now: float) -> Document:
+    """The plan for the history, so that a report tells of cells that were to run and have no result. `now` is in
+    seconds since 1970."""
+    body = {
+        "cells": sorted(row.cell for row in planned if row.runs),
+        "others": {row.cell: f"{row.standing}: {row.reason}" for row in planned if not row.runs},
+    }
+    return Document(PLAN, "", arch, body, Version("", ""), run, now)
 
 
 def read(path: Path) -> list[Planned]:

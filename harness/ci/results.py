@@ -11,18 +11,21 @@ from harness.report.page.told import safe_text
 from harness.verdict import Outcome
 
 BAD = ("failure", "error")
+MOST_LINES = 8
+"""Lines of a console that are told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test of one cell: `bad` is whether it did not end as expected. All of it is text that is safe to show,
-    though not as markup."""
+    """One test of one cell: `bad` is whether it did not end as expected; `console` are the last lines, told beside
+    the reason. All of it is text that is safe to show, though not as markup."""
 
     cell: str
     test: str
     outcome: str
     reason: str
     bad: bool
+    console: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,14 @@ def _case(element: ET.Element) -> Case:
     named = f"{element.get('classname', '')}::{element.get('name', '')}"
     reason = told.get("reason") or (safe_text(_first_line(faults[0])) if faults else "")
     outcome = told.get("outcome", "harness_error" if faults else "passed")
-    return Case(told.get("cell", ""), told.get("test") or safe_text(named), outcome, reason, bool(faults))
+    console = _console(faults[0]) if faults else ()
+    return Case(told.get("cell", ""), told.get("test") or safe_text(named), outcome, reason, bool(faults), console)
+
+
+def _console(fault: ET.Element) -> tuple[str, ...]:
+    """What stands below the reason: the end of the console."""
+    lines = (fault.text or fault.get("message") or "").strip().splitlines()
+    return tuple(safe_text(line) for line in lines[1:][-MOST_LINES:])
 
 
 def _first_line(fault: ET.Element) -> str:

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.host import LAB_QEMU
 
 FOLDER = Path(__file__).parent
-NAMES = ("nightly.yml", "pull-request.yml")
+NAMES = ("nightly.yml", "pull-request.yml", "comment.yml")
 RUNNERS = (("x86_64", "ubuntu-24.04"), ("aarch64", "ubuntu-24.04-arm"))
 """GitHub's own, each of the arch's hardware. Source: docs.github.com, GitHub-hosted runners."""
 

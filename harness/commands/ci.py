@@ -5,23 +5,26 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 from typing import Annotated
 
 import click
 
-from harness.ci import causes, gh, issues, pack, plan, results, same, summary, workflow
+from harness.ci import causes, comment, gh, issues, pack, plan, results, same, summary, workflow
 from harness.commands import _completion as complete
 from harness.commands._command import Group, argument, option
 from harness.commands._options import DIR, FILE, CellName, Common
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
+from harness.history.lines import line_of
 from harness.history.store import History
 from harness.lab import Lab
 from harness.matrix import Matrix, host_arch
 from harness.regress import Finding
 from harness.regress.since import Since, since
 from harness.regress.standing import standing
+from harness.report.morning.commits import Commits
 from harness.report.progress import Progress
 from harness.whole_files import write_whole
 
@@ -76,7 +79,7 @@ class Planning(Common):
     ]
     write: Annotated[
         Path | None,
-        option("--write", type=FILE, metavar="FILE", help="keep the plan there, for the summary"),
+        option("--write", type=FILE, metavar="FILE", help="keep the plan there, and beside it for the history"),
     ]
     lines: Annotated[
         str | None,
@@ -123,6 +126,15 @@ class Reporting(Gathered):
 
 
 @dataclass
+class Commenting(Gathered):
+    """A pull request's run, and what is known beside it."""
+
+    history: Annotated[str, option("--history", required=True, metavar="URL", help="the history of nights")]
+    head: Annotated[str, option("--head", required=True, metavar="SHA", help="the pull request's commit")]
+    link: Annotated[str | None, option("--link", metavar="URL", help="where the run can be seen")]
+
+
+@dataclass
 class Both(Common):
     """Two histories."""
 
@@ -140,7 +152,8 @@ def _github(arguments: Github) -> int:
     home = workflow.Home(arguments.home, arguments.other or workflow.Home().other)
     for name in workflow.NAMES:
         path = arguments.output / name
-        write_whole(path, workflow.workflow(name, arguments.kernel, home, _command(arguments, home)))
+        text = workflow.workflow(name, arguments.kernel, home, _command(arguments, home))
+        write_whole(path, text, make_folder=True)
         screen().print(str(path), markup=False)
     return 0
 
@@ -173,6 +186,9 @@ def _plan(arguments: Planning) -> int:
         raise HarnessError(f"{arguments.matrix} is no list of cells: {error!r}.", cure) from error
     if arguments.write:
         plan.write(planned, arguments.write)
+        run = os.environ.get("GITHUB_RUN_ID", "plan")
+        kept = plan.record(planned, host_arch(), run, time())
+        arguments.write.with_suffix(".jsonl").write_bytes(line_of(kept))
     builds, cells = plan.builds(planned), plan.cells(planned)
     if arguments.lines == "builds":
         print("".join(f"{row['name']} {row['cells']}\n" for row in builds), end="")
@@ -213,8 +229,10 @@ def _issues(arguments: Reporting) -> int:
         graph = history.graph()
         found = standing(samples, history.documents(), graph)
     whole = [one for one in found if _wants_an_issue(one, arguments)]
+    parts = [one for one in found if one.metric.is_part]
     creeping = [one for one in since(samples, graph=graph) if _wants_an_issue(one, arguments)]
-    seen = causes.causes(night, whole, samples, judged, creeping)
+    commits = Commits(Lab(arguments.osv_root).osv_root)
+    seen = causes.causes(night, whole, samples, judged, creeping, parts=parts, commits=commits)
     wanted, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in wanted:
         about = f"#{action.number} " if action.number else ""
@@ -237,6 +255,15 @@ def _this_night() -> str:
         os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")
     )
     return f"{server}/{repository}/actions/runs/{number}" if server and repository and number else "a night"
+
+
+@command.verb("comment", "print what is to be said below a pull request, as Markdown")
+def _comment(arguments: Commenting) -> int:
+    night = results.night(arguments.folder)
+    with History(arguments.history) as history:
+        known = history.judged()
+    print(comment.comment(arguments.folder, night, known, arguments.head, arguments.link or ""), end="")
+    return 0
 
 
 @command.verb("same", "compare the exact numbers of two histories; 1 if any is worse in the second")

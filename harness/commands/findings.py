@@ -9,6 +9,7 @@ from typing import Annotated
 from uuid import uuid4
 
 from rich.console import Console
+from rich.text import Text
 
 from harness.commands import _completion as complete
 from harness.commands._command import declare, option
@@ -28,6 +29,7 @@ from harness.regress.series import Numbers, numbers
 from harness.regress.since import Since, since
 from harness.regress.standing import KIND, judged, measure_again, rerun, unconfirmed
 from harness.report.asides import aside_words
+from harness.report.findings_lines import WIDE, columns, lines_of
 from harness.report.progress import Progress
 from harness.report.readable import percent, shown
 
@@ -114,7 +116,11 @@ def command(arguments: Arguments) -> int:
         count = sum(len(group.samples) for group in asked_for.groups)
         out.print(f"No change among {len(series)} series of {count} samples.")
     else:
-        out.print(_table(shown_ones))
+        if (width := columns(out)) >= WIDE:
+            out.print(_table(shown_ones))
+        else:
+            for line in lines_of(shown_ones, width):
+                out.print(Text(line), no_wrap=True, crop=False, overflow="ignore")
         if left_out := len(asked) - len(shown_ones):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings

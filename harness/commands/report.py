@@ -24,7 +24,7 @@ from harness.lab import Lab
 from harness.report.markdown import markdown
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
-from harness.report.page import page
+from harness.report.page import write
 from harness.report.page.screenshots import take
 from harness.report.page.told import Told
 from harness.report.summary import show
@@ -43,8 +43,8 @@ def _text(told: Told, commits: Commits) -> str:
     return out.getvalue()
 
 
+HTML = "html"
 FORMATS: dict[str, Callable[[Told, Commits], str]] = {
-    "html": lambda told, commits: page(told, commits=commits),
     "markdown": lambda told, commits: markdown(told),
     "text": _text,
     "openmetrics": lambda told, commits: openmetrics(told),
@@ -57,7 +57,7 @@ class Arguments(Common):
 
     history: HistoryUrl
     format: Annotated[
-        str, option("--format", type=click.Choice(list(FORMATS)), default="html", help="of what is written")
+        str, option("--format", type=click.Choice([HTML, *FORMATS]), default=HTML, help="of what is written")
     ]
     output: Annotated[
         Path | None,
@@ -74,6 +74,9 @@ class Arguments(Common):
             help="only these cells (repeatable): 'osv:*-rofs-*'",
         ),
     ]  # fmt: skip
+    single: Annotated[
+        bool, option("--single", is_flag=True, help="one large page, without a folder of data beside it")
+    ]
     screenshots: Annotated[
         Path | None,
         option("--screenshots", type=DIR, metavar="DIR", help="pictures of the page (wants Chromium)"),
@@ -83,19 +86,35 @@ class Arguments(Common):
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
     """Write it. What it says makes no difference to the status: `osv-harness compare` judges."""
-    if arguments.screenshots and arguments.format != "html":
-        raise HarnessError(f"There are no screenshots of {arguments.format}.", "Leave --format out.")
-    text = FORMATS[arguments.format](_told(arguments), Commits(Lab(arguments.osv_root).osv_root))
-    output: Path | None = arguments.output or (PAGE if arguments.format == "html" else None)
-    if output is None:
+    for name, given in (("screenshots", arguments.screenshots), ("single page", arguments.single)):
+        if given and arguments.format != HTML:
+            raise HarnessError(f"There is no {name} of {arguments.format}.", "Leave --format out.")
+    told, commits = _told(arguments), Commits(Lab(arguments.osv_root).osv_root)
+    if arguments.format == HTML:
+        return _html(told, commits, arguments)
+    text = FORMATS[arguments.format](told, commits)
+    if arguments.output is None:
         sys.stdout.write(text)
         return 0
-    write_whole(output, text, "Free space there, or give another --output.")
-    screen().print(f"{output}: {output.stat().st_size / 2**20:.1f} MiB", markup=False)
+    write_whole(arguments.output, text, "Free space there, or give another --output.")
+    _told_size(arguments.output)
+    return 0
+
+
+def _html(told: Told, commits: Commits, arguments: Arguments) -> int:
+    output = arguments.output or PAGE
+    for path in write(told, output, commits=commits, single=arguments.single):
+        _told_size(path)
     if arguments.screenshots:
         for path in take(output, arguments.screenshots):
             screen().print(str(path), markup=False)
     return 0
+
+
+def _told_size(path: Path) -> None:
+    size = path.stat().st_size
+    shown = f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
+    screen().print(f"{path}: {shown}", markup=False)
 
 
 def _told(arguments: Arguments) -> Told:

@@ -25,6 +25,9 @@ LOCK_SECONDS = 900
 CACHE_KIB = 128 << 10
 """Of SQLite's, at most: what is imported goes anywhere into the indexes of ids."""
 
+SORT_MIB = 64
+"""For each sort of PostgreSQL's, beyond which it goes to the server's disk."""
+
 CONNECT_SECONDS = 10
 WRITERS = 0x4F5376  # "OSv": the key of PostgreSQL's lock of all who write to one database's history
 
@@ -67,6 +70,17 @@ def writing(engine: Engine, lock_seconds: int = LOCK_SECONDS) -> Iterator[Connec
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
             yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection of one that reads whatever it asks for to the end."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            # Rows are fetched a few at a time, which the planner takes for a wish to see only the first.
+            connection.exec_driver_sql("SET LOCAL cursor_tuple_fraction = 1")
+            connection.exec_driver_sql(f"SET LOCAL work_mem = '{SORT_MIB}MB'")
+        yield connection
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:

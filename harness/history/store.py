@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from harness.history.checks import Record
 from harness.history.faults import explained
 from harness.history.lines import line_of, records_in
-from harness.history.opening import LOCK_SECONDS, opened, writing
+from harness.history.opening import LOCK_SECONDS, opened, reading, writing
 from harness.history.place import place, shown
 from harness.history.reading import Reader, RunRow, State, Tally
 from harness.history.records import Judged, Triage
@@ -171,5 +171,5 @@ class History:
 
     @contextmanager
     def _reading(self) -> Iterator[Reader]:
-        with explained(self._url), self._engine.connect() as connection:
+        with explained(self._url), reading(self._engine) as connection:
             yield Reader(connection)

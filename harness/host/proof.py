@@ -144,7 +144,7 @@ def proved(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool 
             return kept
         proof = prove(binary, arch, accelerator)
         try:
-            write_whole(path, json.dumps(asdict(proof)))
+            write_whole(path, json.dumps(asdict(proof)), make_folder=True)
         except HostError as error:  # what a full disk does not keep is proved again
             publish(UNKEPT, WHAT, error.happened)
     return proof

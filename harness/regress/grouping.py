@@ -87,14 +87,17 @@ def _hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:
     runs: dict[str, set[str]] = defaultdict(set)
     for samples in groups:
         kernel = kernel_of(samples[0].cell)
-        hosts[kernel] |= {one.environment.host for one in samples if samples[0].metric.exact}
-        runs[kernel] |= {one.run for one in samples if samples[0].metric.exact}
+        exact = samples if samples[0].metric.exact else ()
+        hosts[kernel] |= {one.environment.host for one in exact}
+        runs[kernel] |= {one.run for one in exact}
     return {kernel: len(found) > max(FEW, len(runs[kernel]) / 2) for kernel, found in hosts.items()}
 
 
 def _by_time(samples: Sequence[Sample], builder: str) -> list[Group]:
     """Exact samples of one builder as far as is recorded: parted where two builds of one commit say that it became
     another, or taken for noise where what they say can't be."""
+    if len({node_of(one.version) for one in samples}) == len(samples) and not any(one.spread for one in samples):
+        return [Group(samples, builder, exact=True)]  # nothing was measured twice, so nothing differs
     moments = _moments(samples)
     parts: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:

@@ -165,13 +165,14 @@ def _series(group: Group, order: Ancestry) -> Series:
     line: Mapping[Node, float] = order.of(found).line
     points = sorted((node for node in found if node in line), key=lambda node: line.get(node, -inf))
     beside: Sequence[Sample] = [one for node, ones in found.items() if node not in line for one in ones]
+    measured = [found[node] for node in points]
     return Series(
-        tuple(one for node in points for one in found[node]),
-        tuple(found[node][0].version for node in points),
+        tuple(one for ones in measured for one in ones),
+        tuple(ones[0].version for ones in measured),
         tuple(line[node] for node in points),
-        tuple(value_of(found[node]) for node in points),
-        tuple(len(found[node]) for node in points),
+        tuple(value_of(ones) for ones in measured),
+        tuple(len(ones) for ones in measured),
         group.exact,
-        tuple(min(one.taken for one in found[node]) for node in points),
+        tuple(ones[0].taken for ones in measured),  # the first, for a group is in the order of measuring
         tuple(beside),
     )

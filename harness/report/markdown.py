@@ -3,16 +3,21 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
+from harness.measure import Better
+from harness.regress.comparison import Decision, Judgement
 from harness.report.morning.against import Against, against
 from harness.report.morning.changes import Moved
 from harness.report.morning.words import change_words, number
 from harness.report.page.outcomes import Test, by_test, counts
 from harness.report.page.told import Told
-from harness.report.readable import version_name
+from harness.report.readable import percent, shown, version_name
 
 MOST_ROWS = 10
 """Facts that are listed: a comment that nobody reads to its end says nothing."""
+
+LINK = re.compile(r"https://[A-Za-z0-9._/-]+")
 
 MOST_CELLS = 100
 MOST_OUTCOMES = 10
@@ -20,16 +25,23 @@ MOST_NAMED = 3
 LONGEST_CODE, LONGEST_ASIDE = 120, 300
 
 
-def markdown(told: Told) -> str:
-    """The newest version against the one before it, ended by a newline; at most some 30,000 characters, of the
-    65,536 that a comment may have."""
+def markdown(told: Told, commit: str = "", silent: Sequence[str] | None = None, link: str = "") -> str:
+    """The commit's version, or the newest one, against the one before it, ended by a newline; at most some 30,000
+    characters, of the 65,536 that a comment may have.
+
+    `silent` are cells that were to run and told nothing, where that is known; `link` is where all of it is seen.
+    """
     told = told.safe
     if told.empty:
         return "### OSv harness: nothing was run\n\nThe history has nothing to report yet.\n"
-    found = against(told)
-    tests = by_test(told)
+    found = against(told, commit)
+    if silent is not None:
+        found = replace(found, missing=sorted(silent))
+    tests = by_test(replace(told, judged=[one for one in told.judged if commit in ("", one.version.commit)]))
     lines = [f"### {_heading(found)}", "", *_body(found, told.asides), *_cells(tests, found.missing)]
-    return "\n".join(lines) + "\n"
+    if LINK.fullmatch(link):
+        lines += ["", f"[Everything of this run]({link})"]
+    return re.sub("\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
 def code(text: str, longest: int = LONGEST_CODE) -> str:
@@ -51,6 +63,8 @@ def _heading(found: Against) -> str:
     said += [f"{number(len(found.missing), 'cell')} without a result"] if found.missing else []
     said += [f"{code(one.metric.name)} {_change(one)}" for one in found.moved[:2]]
     said += [f"{len(found.moved) - 2} more metrics changed"] if len(found.moved) > 2 else []
+    said += [f"{code(one.metric.name)} {_pairs_change(one)}" for _, one in _changed(found)[:2]]
+    said += [f"{len(_changed(found)) - 2} more compared metrics changed"] if len(_changed(found)) > 2 else []
     if not found.compared:
         said.append("nothing was compared")
     elif not said:
@@ -61,8 +75,9 @@ def _heading(found: Against) -> str:
 def _body(found: Against, asides: Sequence[str]) -> list[str]:
     rows = [
         *(_test("✗ broke", test, cells, reason) for test, (cells, reason) in found.broke.items()),
-        *(f"| ⚠ no result | | {code(cell)} | it has one of the base |" for cell in found.missing),
+        *(f"| ⚠ no result | | {code(cell)} | it was to have one |" for cell in found.missing),
         *(_moved(one) for one in found.moved),
+        *(_of_pairs(cell, one) for cell, one in _changed(found)),
         *(_test("≈ flaky", test, cells, reason) for test, (cells, reason) in found.flaky.items()),
         *(_test("✓ fixed", test, cells, reason) for test, (cells, reason) in found.fixed.items()),
         *(_test("✎ passes unexpectedly", test, cells, "") for test, cells in found.stale.items()),
@@ -71,7 +86,8 @@ def _body(found: Against, asides: Sequence[str]) -> list[str]:
     if found.a is None or not found.compared:
         lines += [f"**Nothing was compared**: {found.why}. So nothing is said of what this version changed.", ""]
     else:
-        lines += [f"Compared: {found.verdicts:,} verdicts and {found.series:,} series of numbers.", ""]
+        pairs = f"; {number(len(found.judgements), 'metric')} in pairs" if found.judgements else ""
+        lines += [f"Compared: {found.verdicts:,} verdicts and {found.series:,} series of numbers{pairs}.", ""]
     if rows:
         lines += ["| | what | cells | |", "| --- | --- | --- | --- |", *rows[:MOST_ROWS]]
         lines += ["", f"And {len(rows) - MOST_ROWS} more: see the whole report."] if len(rows) > MOST_ROWS else []
@@ -94,6 +110,35 @@ def _moved(one: Moved) -> str:
     how = "exact" if one.exact == len(one.cells) else f"p ≤ {one.probability:.0e}"
     subject = f" of {code(one.subject)}" if one.subject else ""
     return f"| {sign} | **{_change(one)}** {code(one.metric.name)}{subject} | {_named(one.cells)} | {how} |"
+
+
+def _changed(found: Against) -> list[tuple[str, Judgement]]:
+    """What a comparison of pairs found changed, and no finding tells already; worse before better."""
+    told = {one.metric.name for one in found.moved}
+    changed = [
+        (cell, one) for cell, one in found.judgements
+        if one.decision is Decision.CHANGED and one.change is not None and one.metric.name not in told
+    ]  # fmt: skip
+    return sorted(changed, key=lambda row: (not _is_worse(row[1]), -abs(row[1].change or 0.0)))
+
+
+def _is_worse(one: Judgement) -> bool:
+    return ((one.change or 0.0) > 0) == (one.metric.better == Better.LOWER)
+
+
+def _of_pairs(cell: str, one: Judgement) -> str:
+    sign = "🔺 worse" if _is_worse(one) else "▽ better"
+    ends = " … ".join(_share(end, one) for end in one.interval) if one.interval else ""
+    how = "exact" if one.metric.exact else f"95%: {ends}, {one.pairs} pairs"
+    return f"| {sign} | **{_pairs_change(one)}** {code(one.metric.name)} | {code(cell)} | {how} |"
+
+
+def _pairs_change(one: Judgement) -> str:
+    return _share(one.change or 0.0, one)
+
+
+def _share(value: float, one: Judgement) -> str:
+    return percent(value) if one.relative else code(shown(value, one.metric.unit))
 
 
 def _change(one: Moved) -> str:

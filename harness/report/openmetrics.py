@@ -14,6 +14,7 @@ from harness.report.page.series import Series, series_of
 from harness.report.page.timeline import Timeline
 from harness.report.page.told import Told, safe_text
 from harness.report.readable import version_name
+from harness.report.spans import spans_of
 
 BASE_UNITS = {
     "B": ("bytes", 1.0), "KiB": ("bytes", 2.0**10), "MiB": ("bytes", 2.0**20), "GiB": ("bytes", 2.0**30),
@@ -46,7 +47,7 @@ def openmetrics(told: Told) -> str:
         family, factor = _family(one.metric)
         _put(families, family, _named(one), one.points[-1].value * factor)
     latest: dict[str, tuple[int, Version]] = {}
-    for row in told.seen:
+    for row in spans_of(told.rows):
         number = timeline.number(row.cell, row.version) or 0
         if row.cell not in latest or number > latest[row.cell][0]:
             latest[row.cell] = number, row.version

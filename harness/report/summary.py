@@ -81,7 +81,8 @@ def _rate(one: Group) -> str:
 
 def _missing(today: Morning) -> Iterator[Line]:
     for one in today.missing:
-        yield EXPECTED, f"⚠ {short(one.cell)}: its last result is {number(one.nights, 'night')} old"
+        old = f"its last result is {number(one.nights, 'night')} old"
+        yield EXPECTED, f"⚠ {short(one.cell)}: {'planned, and never had one' if one.never else old}"
     for test, cells in today.tests.unrun:
         yield EXPECTED, f"⚠ {test} did not run on {number(len(cells), 'cell')}"
     for fault in today.tests.faults:

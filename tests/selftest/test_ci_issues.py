@@ -1,7 +1,8 @@
 """Issues of nights: one for one cause, as long as it is there; what a guest wrote is no markup in it."""
 
 import os
-from collections.abc import Iterable
+import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,22 +10,27 @@ from typing import Any
 
 import pytest
 from ci_nights import ALSO_OF_OSV, HERE, METRIC, OF_OSV, case, good, planned, sample, version
+from markdown_it import MarkdownIt
 
 from harness.ci import causes, issues, results
 from harness.ci.issues import LABEL, Action
 from harness.errors import HarnessError
 from harness.history.records import Judged
-from harness.measure import Metric
+from harness.measure import Metric, Version
 from harness.regress import Finding
 from harness.regress.since import Since
+from harness.report.morning.commits import Commits
 
 RUN = "https://ci.example/1"
 
 
-def seen(cases: Iterable[results.Case], *cells: str, worse: Iterable[Finding] = ()) -> causes.Seen:
+def seen(
+    cases: Iterable[results.Case], *cells: str, worse: Iterable[Finding] = (), parts: Sequence[Finding] = ()
+) -> causes.Seen:
     findings = list(worse)
     samples = [sample(one.metric, one.cell) for one in findings]
-    return causes.causes(results.Night(planned(*(cells or (OF_OSV,))), list(cases)), findings, samples)
+    night = results.Night(planned(*(cells or (OF_OSV,))), list(cases))
+    return causes.causes(night, findings, samples, parts=parts)
 
 
 def as_told(action: Action, number: int = 7, **more: Any) -> dict[str, Any]:
@@ -145,6 +151,73 @@ def test_what_became_worse_is_one_issue_a_commit_until_it_came_back() -> None:
     assert verbs(seen(good("a")), there) == []  # nothing was measured: nothing is known
     assert len(seen(good("a"), worse=[step(100, 110), step(110, 130, after="c")]).causes) == 2
     assert seen(good("a"), worse=[step(100, 90)]).causes == []
+
+
+PART = Metric("boot.instructions.drivers", "instructions", exact=True)
+
+
+def test_an_unrelated_improvement_closes_nothing() -> None:
+    """Another change that makes up for a regression, of another size or in another phase, leaves its issue open;
+    what brings the level back closes it."""
+    worse = [step(100, 110)]
+    there = as_told(opened(seen(good("a"), worse=worse)))
+    assert verbs(seen(good("a"), worse=[*worse, step(110, 80, after="c")]), there) == []
+    assert verbs(seen(good("a"), worse=[*worse, step(110, 106, after="c")]), there) == []
+    same_size = [*worse, step(110, 100, after="c")]
+    assert verbs(seen(good("a"), worse=same_size), there) == [("close", 7)]
+    slow = replace(step(20, 30), metric=PART)
+    other = replace(step(50, 40, after="c"), metric=Metric("boot.instructions.mount", "instructions", exact=True))
+    assert verbs(seen(good("a"), worse=same_size, parts=[slow, other]), there) == []
+    undone = replace(step(30, 20, after="c"), metric=PART)
+    assert verbs(seen(good("a"), worse=same_size, parts=[slow, undone]), there) == [("close", 7)]
+
+
+def test_an_issue_says_commit_range_command_and_console(tmp_path: Path) -> None:
+    """Between which versions, by whom, how to see it again, the last lines; all of it is code."""
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=@everyone", "-c", "user.email=a@example.org"]
+        command = ["git", "-C", str(tmp_path), *who, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    commits = []
+    for number in range(3):
+        git("commit", "-q", "--allow-empty", "-m", f"subject {number} <b>`@x`")
+        commits.append(git("rev-parse", "HEAD"))
+    versions = [Version(commits[min(night, 2)], "", f"v{night}", 1.0 + night) for night in range(4)]
+    judged = [
+        Judged("unit", OF_OSV, "a", "failed" if night > 1 else "passed", night < 2, "x", 1.0, about, HERE, "r",
+               1e9 + night * 86400, f"{night}") for night, about in enumerate(versions)
+    ]  # fmt: skip
+    bad = replace(case("a"), console=("[backtrace]", "```", "0x40 <main+4>", HOSTILE))
+    night = results.Night(planned(OF_OSV), [bad, *good("b", "c")])
+    (cause,) = causes.causes(night, [], [], judged, commits=Commits(tmp_path)).causes
+    text = "\n".join(cause.lines)
+    assert "Good at `v1`, bad at `v2`." in text
+    assert "`subject 2" in text and "subject 1" not in text
+    assert f"osv-harness bisect --cell {OF_OSV} --test a --good {commits[1][:12]} --bad {commits[2][:12]}" in text
+    assert "0x40 <main+4>" in text
+    html = MarkdownIt("commonmark").render(text)
+    outside = "".join(part.partition("</code>")[2] for part in html.split("<code"))
+    assert "everyone" not in outside
+    assert "<b>" not in html and "<img" not in html
+
+
+def test_over_sixty_nights_a_regression_is_one_issue_until_it_is_undone() -> None:
+    """A step at 20, an improvement elsewhere at 30, its revert at 50: one opens, none closes while it stands."""
+    steps = [(20, step(100, 110)), (30, step(110, 90, after="c")), (50, step(90, 84, after="d"))]
+    undo = (55, step(84, 74, after="e"))
+    for last, closes in ((60, 0), (54, 0)):
+        known: list[dict[str, Any]] = []
+        done: list[str] = []
+        for night in range(last):
+            rows = [one for at, one in steps if at <= night]
+            for action in issues.actions(seen(good("a"), worse=rows), issues.ours(known), RUN)[0]:
+                done.append(action.verb)
+                known += [as_told(action)] if action.verb == "open" else []
+        assert (done.count("open"), done.count("close")) == (1, closes)
+    rows = [one for _, one in (*steps, undo)]
+    assert ("close", 7) in verbs(seen(good("a"), worse=rows), *known)
 
 
 GH = """#!/bin/sh

@@ -72,12 +72,16 @@ def test_no_text_of_others_gets_into_a_shell_and_tokens_can_do_no_more_than_they
     assert not [step for step in run_steps(document) if "${{" in step["run"]]
     writing = {job: row.get("permissions", {}) for job, row in document["jobs"].items()}
     writing = {job: {one for one, may in granted.items() if may == "write"} for job, granted in writing.items()}
-    pages = {"issues": {"issues"}, "publish": {"pages", "id-token"}}
-    assert {job: may for job, may in writing.items() if may} == (pages if name == "nightly.yml" else {})
+    may_write = {
+        "nightly.yml": {"issues": {"issues"}, "publish": {"pages", "id-token"}},
+        "comment.yml": {"comment": {"pull-requests"}},
+    }
+    assert {job: may for job, may in writing.items() if may} == may_write.get(name, {})
     assert document["permissions"] == {"contents": "read"}
     assert "secrets." not in yaml.safe_dump(document)
     triggers = document[True]  # YAML reads `on` as a truth
-    assert set(triggers) == ({"schedule", "workflow_dispatch"} if name == "nightly.yml" else {"pull_request"})
+    wanted = {"nightly.yml": {"schedule", "workflow_dispatch"}, "comment.yml": {"workflow_run"}}
+    assert set(triggers) == wanted.get(name, {"pull_request"})
     checkouts = [
         step for row in document["jobs"].values() for step in row["steps"] if "checkout" in step.get("uses", "")
     ]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from shutil import which
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -203,25 +204,50 @@ def test_a_broken_matrix_ends_no_line_that_is_being_written(tmp_path: Path) -> N
     assert offered("bash", "osv-harness test q", 2, {"OSV_HARNESS_PROJECT": str(tmp_path)}) == []
 
 
-def test_bash_completes_a_cells_name_over_its_colon_and_a_commit(tmp_path: Path, checkout: Path) -> None:
+SHELLS = {
+    "bash": ("--norc", "--noprofile", "-i"),
+    "zsh": ("-f", "-i"),
+    "fish": ("--no-config", "-i"),
+}
+"""Shells, and the words by which none of its user's own files are read."""
+
+
+@pytest.mark.parametrize("shell", list(SHELLS))
+def test_a_shell_completes_a_cells_name_over_its_colon_and_a_commit(
+    shell: str, tmp_path: Path, checkout: Path
+) -> None:
     """At a terminal, as README says it is switched on, by pressing the key."""
+    if which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
     (program := tmp_path / "bin/osv-harness").parent.mkdir()
     program.write_text(f'#!/bin/sh\nPYTHONPATH={TOP_FOLDER} exec {sys.executable} -m harness "$@"\n')
     program.chmod(0o755)
-    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "PS1": "$ ", "TERM": "dumb",
-                                "OSV_ROOT": str(checkout)}  # fmt: skip
-    line = next(
-        line for line in (TOP_FOLDER / "README.md").read_text().splitlines() if "COMPLETE=bash_source" in line
+    environment = os.environ | {
+        "PATH": f"{program.parent}:{os.environ['PATH']}", "PS1": "$ ", "TERM": "dumb", "OSV_ROOT": str(checkout),
+        "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path),
+    }  # fmt: skip
+    environment.pop("XDG_CONFIG_HOME", None)
+    at = pexpect.spawn(
+        shell, list(SHELLS[shell]), env=environment, encoding="utf-8", timeout=120, dimensions=(40, 200)
     )
-    words = ["--norc", "--noprofile", "-i"]
-    shell = pexpect.spawn("bash", words, env=environment, encoding="utf-8", timeout=120, dimensions=(40, 200))
-    shell.sendline(line)
-    shell.sendline("bind 'set enable-bracketed-paste off'; echo re''ady")
-    shell.expect("ready")
-    shell.send("osv-harness test linux:qemu-ra\t")
-    shell.expect_exact("linux:qemu-ramfs")
-    shell.send("\x15osv-harness bisect --bad v9\t")
-    shell.expect_exact("--bad v9.9")
-    shell.sendline("\x15exit")
-    shell.expect(pexpect.EOF)
-    shell.close()
+    for line in _switched_on(shell):
+        at.sendline(line)
+    at.sendline("bind 'set enable-bracketed-paste off'; echo re''ady" if shell == "bash" else "echo re''ady")
+    at.expect(r"ready\r?\n")
+    leave = "\x03" if shell == "fish" else "\x15"
+    for typed, completed in (("test linux:qemu-ra", "linux:qemu-ramfs"), ("bisect --bad v9", "--bad v9.9")):
+        at.send(f"osv-harness {typed}\t")
+        at.expect_exact(completed)
+        at.send(leave)
+    at.sendline("exit")
+    at.expect(pexpect.EOF)
+    at.close()
+
+
+def _switched_on(shell: str) -> list[str]:
+    """The lines of README that do it."""
+    readme = (TOP_FOLDER / "README.md").read_text()
+    found = [word for word in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", readme) if f"{shell}_source" in word]
+    found += [line for line in readme.splitlines() if line.startswith("eval") and f"{shell}_source" in line]
+    assert found, f"README does not say how {shell} completes"
+    return found

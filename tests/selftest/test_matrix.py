@@ -98,6 +98,22 @@ def test_every_full_and_every_short_name_reads_back(matrix: Matrix) -> None:
             assert matrix.parse(matrix.short(cell), kernel) == cell
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "osv:x86_64-qemu-rofs-all", "linux:qemu-rofs+hide_symbols", "osv:qemu-rofs-hide_symbols",
+        "osv:qemu-rofs/nvme", "osv:", "osv:qemu-rofs-elsewhere", "osv:rofs-qemu", "qemu-rofs",
+        "osv:qemu-rofs+nothing", "osv:qemu-rofs/none", "minix:qemu-rofs", "osv:qemu-rofs-none-hide_symbols", "",
+    ],
+)  # fmt: skip
+def test_a_historys_name_is_a_cell_or_nothing(matrix: Matrix, name: str) -> None:
+    try:
+        cell = matrix.parse(name, "")
+    except CellError:
+        cell = None
+    assert matrix.find(name) == cell
+
+
 def test_a_short_name_drops_this_hosts_arch_and_the_default_profile(matrix: Matrix) -> None:
     assert matrix.short(matrix.parse("x86_64-qemu-rofs-all", "osv")) == "qemu-rofs"
     assert matrix.short(matrix.parse("aarch64-qemu-rofs-all+debug", "osv")) == "aarch64-qemu-rofs+debug"

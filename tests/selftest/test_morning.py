@@ -15,9 +15,11 @@ from rich.console import Console
 from harness.cli import main
 from harness.history.records import Judged
 from harness.history.store import History
+from harness.measure import Better
 from harness.report.markdown import markdown
 from harness.report.morning.commits import Commits
 from harness.report.morning.morning import Morning, morning
+from harness.report.morning.nights import GAP, LONGEST, Nights
 from harness.report.page import page
 from harness.report.page.browser import Browser, found
 from harness.report.page.told import Told
@@ -312,6 +314,48 @@ def test_another_host_each_night_makes_no_endless_page(tmp_path: Path) -> None:
     with Browser() as browser:
         browser.open(path)
         assert browser.evaluate("document.documentElement.scrollHeight") < 20_000
-        titles = browser.evaluate("[...document.querySelectorAll('h3')].map((one) => one.textContent)")
-        assert any("app.nginx.steady.throughput" in title for title in titles)
-        assert browser.evaluate("document.querySelectorAll('#environment tbody tr').length") <= 40
+        figures = "document.querySelectorAll('#view figure').length"
+        browser.evaluate("location.hash = '#metric/app.nginx.steady.throughput'")
+        browser.evaluate(
+            "new Promise((done) => { const look = () => document.querySelector('#view h2') ? done(1) :"
+            " setTimeout(look, 50); look(); })"
+        )
+        assert browser.evaluate(figures) > 0
+        rows = "Shards.load('part-environment').then(({ html }) => html.match(/<tr>/g).length)"
+        assert 1 < browser.evaluate(rows) <= 41
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nights_are_parted_by_gaps_and_cut_where_they_do_not_end(seed: int) -> None:
+    """Row by row, as they are defined."""
+    dice = Random(seed)
+    row = Planted(1).told().judged[0]
+    taken, moments = BEGAN, []
+    for _ in range(300):
+        taken += dice.choice([0.0, 60.0, 3600.0, 2 * 3600.0, GAP, GAP + 1, 9 * 3600.0])
+        moments.append(taken)
+    rows = [replace(row, taken=one, cell=dice.choice(CELLS)) for one in moments]
+    spans: list[list[Judged]] = []
+    for one in rows:
+        if not spans or one.taken - spans[-1][-1].taken > GAP or one.taken - spans[-1][0].taken > LONGEST:
+            spans.append([])
+        spans[-1].append(one)
+    dice.shuffle(rows)
+    expected = [(span[0].taken, span[-1].taken, {one.cell for one in span}) for span in spans]
+    nights = Nights(rows)
+    assert len(expected) > 20 and any(len(span) > 3 for span in spans)
+    found = [(one.began, one.ended, one.cells) for one in nights.every]
+    assert found == [one for one in expected if one in found], "of all nights, those"
+    assert all(len(one[2]) < 2 for one in expected if one not in found), "that are somebody's own run"
+
+
+def test_what_is_safe_stays_and_what_is_not_is_changed_wherever_it_stands(told: Told) -> None:
+    built = replace(told.judged[0].version, described="v\x07")
+    evil = replace(told.judged[0], reason="\x1b[31mred", version=built)
+    unit = replace(told.samples[0], metric=replace(told.samples[0].metric, unit="s\x1b"))
+    safe = Told([*told.samples, unit], [*told.judged, evil]).safe
+    assert all(one is other for one, other in zip(safe.judged, told.judged, strict=False))
+    assert all(one is other for one, other in zip(safe.samples, told.samples, strict=False))
+    shown = [safe.judged[-1].reason, safe.judged[-1].version.described, safe.samples[-1].metric.unit]
+    assert not any(char in "".join(shown) for char in "\x1b\x07") and "red" in shown[0]
+    assert safe.samples[-1].metric.better is Better.LOWER

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as arrays
 from harness.measure import Environment, Metric, Sample, Version
 from harness.regress.calibrated import probability
 from harness.regress.changes import LEVEL, changes, exact_changes, strongest, suspects
-from harness.regress.findings import findings, series_of, suspicions
+from harness.regress.findings import findings, suspicions
+from harness.regress.series import series_of
 
 HERE = Environment("here", "cpu", 2, "", "tcg", "qemu 7", "6.1")
 TIME = Metric("boot.seconds", "s")

@@ -14,6 +14,7 @@ from harness.regress import Finding
 from harness.regress.findings import findings
 from harness.regress.notes import Note, notes, unbridged
 from harness.regress.series import numbers, series_of
+from harness.regress.since import since
 
 DAY = 86400.0
 BEGAN = 1.78e9
@@ -311,3 +312,12 @@ def test_records_of_all_this_go_through_a_line(tmp_path: Path) -> None:
     path.write_bytes(line_of(one) + line_of(Commit("a" * 40, "b" * 40)))
     with path.open("rb") as file:
         assert list(records_in(file)) == [one, Commit("a" * 40, "b" * 40)]
+
+
+def test_what_is_grouped_once_says_the_same() -> None:
+    """Findings, notes and creeps of one grouping, and each of its own."""
+    history = [*mainline(30, lambda at: 1000.0 + 5 * (at > 12)), *two_hosts(lambda at, second: 700.0 + 3 * second)]
+    once = numbers(history)
+    assert findings(once) == findings(history) != []
+    assert notes(once) == notes(history) and since(once) == since(history)
+    assert once.series == series_of(history) and numbers(once) is once

@@ -150,8 +150,11 @@ def test_findings_tell_nights(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert captured.out == "" and "1.4 times, alone" in captured.err
 
 
-def test_reports_tell_nights_and_creeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_tell_nights_and_creeps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A line each, in every format for people; several numbers of one night are one line."""
+    monkeypatch.setenv("COLUMNS", "200")
     url, page = str(tmp_path / "h.sqlite"), tmp_path / "report.html"
     values = creeping(7)
     bad = 1 + 0.01 * np.random.default_rng(4).normal(size=80)

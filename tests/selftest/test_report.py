@@ -18,13 +18,14 @@ from harness.measure import Metric, Sample, Version
 from harness.regress.comparison import Decision, Judgement
 from harness.report.markdown import code, markdown
 from harness.report.openmetrics import openmetrics
-from harness.report.page import page, script_text
+from harness.report.page import page
 from harness.report.page.figures import Kind
 from harness.report.page.grid import grid
 from harness.report.page.loads import load_figures
 from harness.report.page.news import by_cause, unexpected
 from harness.report.page.outcomes import by_test, counts
 from harness.report.page.records import Compared, records
+from harness.report.page.rendering import script_text
 from harness.report.page.series import series_of
 from harness.report.page.timeline import Timeline
 from harness.report.page.told import LONGEST_TEXT, Told, safe_text

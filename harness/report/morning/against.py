@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.errors import HarnessError
 from harness.history.records import Judged
-from harness.measure import Version
+from harness.measure import Document, Version
+from harness.regress.comparison import Judgement
 from harness.regress.grouping import kernel_of
 from harness.report.morning.changes import FLOOR, Moved, folded
 from harness.report.morning.rates import Kind, tendency
@@ -23,7 +25,8 @@ Rows = Mapping[str, tuple[Sequence[str], str]]
 class Against:
     """`b` against `a`, which is None where there is no version before. `compared` is whether anything was measured
     or judged of both; `why` says why nothing was. `flaky` failed, as they did before now and then; `already`
-    failed before, too; `missing` are cells with results of `a` alone."""
+    failed before, too; `missing` are cells with results of `a` alone; `judgements` are what pairs of measurements
+    said of cells."""
 
     kernel: str
     a: Version | None
@@ -35,6 +38,7 @@ class Against:
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
     moved: Sequence[Moved] = ()
+    judgements: Sequence[tuple[str, Judgement]] = ()
     verdicts: int = 0
     series: int = 0
     why: str = ""
@@ -42,14 +46,15 @@ class Against:
     @property
     def compared(self) -> bool:
         """Whether there is anything of both versions."""
-        return self.verdicts + self.series > 0
+        return self.verdicts + self.series + len(self.judgements) > 0
 
 
-def against(told: Told) -> Against:
-    """The newest version of OSv, or of what else there is, against the one before. `told` is not empty."""
-    kernels = {kernel_of(one.cell) for one in told.seen}
-    kernel = "osv" if "osv" in kernels else min(kernels)
-    a, b = _last_two(told, kernel)
+def against(told: Told, commit: str = "") -> Against:
+    """The version of that commit, or the newest one, of OSv, or of what else there is, against the newest of the
+    others. `told` is not empty."""
+    kernels = {kernel_of(row.cell) for row in told.rows if commit in ("", row.version.commit)}
+    kernel = "osv" if "osv" in kernels or not kernels else min(kernels)
+    a, b = _last_two(told, kernel, commit)
     judged = [one for one in told.judged if kernel_of(one.cell) == kernel]
     measured: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
     for one in told.samples:
@@ -63,26 +68,32 @@ def against(told: Told) -> Against:
         if commit in cells:
             cells[commit] |= {cell for _, cell, _ in named}
     verdicts = kinds.pop("compared")
+    compared = [document for document in told.documents if document.version.commit == b.commit]
+    pairs = [one for document in compared for one in _of_pairs(document)]
     why = "nothing that was run of this version was run of the base" if a else "there is one version alone"
     return Against(
         kernel, a, b, kinds["broke"], kinds["flaky"], kinds["fixed"], kinds["already"],
         {test: found for test, (found, _) in kinds["stale"].items()},
-        sorted(cells[old] - cells[b.commit]) if a else (), _moved(told, kernel, b, measured),
+        sorted(cells[old] - cells[b.commit]) if a else (), _moved(told, kernel, b, measured), pairs,
         sum(len(found) for found, _ in verdicts.values()), len(series), why,
     )  # fmt: skip
 
 
-def _last_two(told: Told, kernel: str) -> tuple[Version | None, Version]:
-    """The newest version and the one before it: by their commits' dates where all have one, else as they came."""
+def _last_two(told: Told, kernel: str, commit: str) -> tuple[Version | None, Version]:
+    """The newest version, or the commit's, and the newest of the others: by their commits' dates where all have
+    one, else as they came."""
     first: dict[str, tuple[float, Version]] = {}
-    for one in told.seen:
-        if kernel_of(one.cell) == kernel:
-            known = first.get(one.version.commit)
-            if known is None or one.first < known[0]:
-                first[one.version.commit] = one.first, one.version
+    for row in told.rows:
+        if kernel_of(row.cell) == kernel:
+            known = first.get(row.version.commit)
+            if known is None or row.taken < known[0]:
+                first[row.version.commit] = row.taken, row.version
+    own = first.pop(commit, None) if commit else None
+    if own and not first:
+        return None, own[1]
     dated = all(version.committed > 0 for _, version in first.values())
     ordered = sorted(first.values(), key=lambda pair: (pair[1].committed if dated else 0.0, pair[0]))
-    versions = [version for _, version in ordered]
+    versions = [version for _, version in ordered] + ([own[1]] if own else [])
     return (versions[-2] if len(versions) > 1 else None), versions[-1]
 
 
@@ -132,3 +143,11 @@ def _moved(
     for name, _, subject in measured[b.commit]:
         of[kernel, name, subject] += 1
     return sorted(folded(found, of), key=lambda one: (not one.worse, -abs(one.change)))
+
+
+def _of_pairs(document: Document) -> list[tuple[str, Judgement]]:
+    """What a comparison said of a cell's metrics; nothing, of a document of another kind or form."""
+    try:
+        return [(document.cell, Judgement.from_json(row)) for row in document.body["judgements"]]
+    except (KeyError, TypeError, ValueError, HarnessError):
+        return []

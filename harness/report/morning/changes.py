@@ -8,13 +8,12 @@ from typing import Any
 
 from harness.measure import Document, Metric, Version
 from harness.regress import Finding
+from harness.report.morning.undone import standing
 
 FLOOR = 0.005
 """Relative: a smaller change of a whole is not shown among the facts of the morning."""
 PARTS_FLOOR = 0.01
 """The same of a part."""
-UNDONE = 0.25
-"""A step of which no more than this share is left was undone."""
 BISECTED_WITHIN = 14 * 86400.0
 """Seconds for which a bisection's answer is among the facts."""
 
@@ -87,7 +86,7 @@ def changes_of(
     now: float,
 ) -> Changes:  # fmt: skip
     """The steps; `measured` is how many cells measure a kernel's metric of a subject."""
-    stand = _standing(findings)
+    stand = standing(findings)
     wholes = [one for one in stand if not one.metric.is_part and abs(one.change) >= FLOOR]
     parts = [one for one in stand if one.metric.is_part and abs(one.change) >= PARTS_FLOOR]
     moved = folded(wholes, measured)
@@ -112,22 +111,6 @@ def changes_of(
     return Changes(
         sorted(steps, key=lambda one: -one.after.committed), len(findings) - shown
     )
-
-
-def _standing(findings: Sequence[Finding]) -> list[Finding]:
-    """Those, given by time, from which the metric has not come back since, and that no rerun refuted."""
-    by_series: dict[tuple[str, str, str], list[Finding]] = defaultdict(list)
-    for one in findings:
-        by_series[one.metric.name, one.cell, one.subject].append(one)
-    return [
-        one for rows in by_series.values() for one in rows
-        if one.confirmed is not False and _is_still(one, rows[-1].new_level)
-    ]  # fmt: skip
-
-
-def _is_still(one: Finding, level: float) -> bool:
-    step = one.new_level - one.old_level
-    return step != 0 and (level - one.old_level) / step > UNDONE
 
 
 def folded(findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int]) -> list[Moved]:

@@ -1,7 +1,7 @@
 """Commits as people know them: subjects, authors and links, asked of a checkout where there is one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from harness.report.page.told import safe_text
 HASH = re.compile(r"[0-9a-f]{7,64}")
 GITHUB = re.compile(r"(?:https://|git@|ssh://git@)github\.com[:/]([A-Za-z0-9-]{1,39})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?/?")
 MOST = 50
+ASKED = 500
+"""Commits that git is asked about at once: they are arguments."""
 SHORT = 8
 
 
@@ -43,6 +45,15 @@ class Commits:
         found, _ = self._asked("one", name, ["-1", name]) if self.root and HASH.fullmatch(name) else ((), 0)
         return found[0] if found else Commit(name, link=self._link(name))
 
+    def many(self, names: Iterable[str]) -> dict[str, Commit]:
+        """Those of the commits that the checkout has, asked all at once."""
+        wanted = [name for name in names if HASH.fullmatch(name)]
+        found = {}
+        for start in range(0, len(wanted) if self.root else 0, ASKED):
+            what = ["--no-walk=unsorted", "--ignore-missing", *wanted[start : start + ASKED]]
+            found.update({one.hash: one for one in self._log(what)[0]})
+        return found
+
     def between(self, good: str, bad: str) -> tuple[Sequence[Commit], int]:
         """The commits after the good one up to the bad one, merges left out, the newest first; and how many."""
         if not (self.root and HASH.fullmatch(good) and HASH.fullmatch(bad)):
@@ -52,18 +63,23 @@ class Commits:
     def _asked(self, first: str, second: str, what: Sequence[str]) -> tuple[Sequence[Commit], int]:
         key = first, second
         if key not in self._known and self.root:
-            words = ["log", *(["--no-merges"] if first != "one" else []), "--format=%H%x00%an%x00%s", *what, "--"]
-            try:
-                lines = run_git(self.root, *words).decode("utf-8", "replace").splitlines()
-            except HarnessError:
-                lines = []
-            rows = [line.split("\0") for line in lines]
-            found = [
-                Commit(row[0], safe_text(row[2]), safe_text(row[1]), self._link(row[0]))
-                for row in rows[:MOST] if len(row) == 3
-            ]  # fmt: skip
-            self._known[key] = found, len(rows)
+            found, count = self._log([*(["--no-merges"] if first != "one" else []), *what])
+            self._known[key] = found[:MOST], count
         return self._known.get(key, ((), 0))
+
+    def _log(self, what: Sequence[str]) -> tuple[list[Commit], int]:
+        """The commits that git tells of, and how many they are; none where it refuses."""
+        try:
+            lines = run_git(self.root or Path(), "log", "--format=%H%x00%an%x00%s", *what, "--")
+        except HarnessError:
+            return [], 0
+        rows = [line.split("\0") for line in lines.decode("utf-8", "replace").split("\n") if line]
+        found = [
+            Commit(row[0], safe_text(row[2]), safe_text(row[1]), self._link(row[0]))
+            for row in rows
+            if len(row) == 3
+        ]
+        return found, len(rows)
 
     def _link(self, name: str) -> str:
         """Its page on GitHub, if the checkout came from there."""

@@ -1,18 +1,20 @@
 """The facts of a morning: what is new last night first, then what is flaky, what stands, what is to be edited."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from time import gmtime, strftime
 
 from harness.measure import Version
 from harness.report.morning.changes import Changes, Step, changes_of
 from harness.report.morning.commits import Commits
 from harness.report.morning.edit import Entries, Place
-from harness.report.morning.nights import Missing, Nights
+from harness.report.morning.nights import Missing, Nights, plans_of
 from harness.report.morning.sorting import tests_of
 from harness.report.morning.tests import Stale, Tests
 from harness.report.page.told import Told
+from harness.report.spans import PLAN, Span, spans_of
 
 OSV = "osv"
 
@@ -41,6 +43,7 @@ class Morning:
     commits: Commits
     kernel: str = ""
     firsts: Mapping[str, int] = field(default_factory=dict)
+    heads_by_night: Mapping[int, Span] = field(default_factory=dict)
     asides: Sequence[str] = ()
 
     @property
@@ -78,6 +81,8 @@ class Morning:
     @property
     def headline(self) -> str:
         """The conclusion in a few words."""
+        if self.missing and not self.ran:
+            return "No result"
         worse = sum(one.worse for one in self.new_steps)
         said = [_number(self.failures, "new failure")] if self.failures or not worse else []
         said += [_number(worse, "new change for the worse", "new changes for the worse")] if worse else []
@@ -96,24 +101,26 @@ class Morning:
         return len(self.nights.every[-1].cells) if self.nights.every else 0
 
 
-def morning(told: Told, commits: Commits | None = None) -> Morning:
-    """The facts of a history whose texts are safe already (`Told.safe`)."""
-    nights = Nights(told.rows)
+def morning(told: Told, commits: Commits | None = None, spans: Sequence[Span] | None = None) -> Morning:
+    """The facts of a history whose texts are safe already (`Told.safe`). `spans` are those of its samples and
+    verdicts, if they are known."""
+    spans = spans_of(chain(told.samples, told.judged)) if spans is None else spans
+    nights = Nights.of(spans, plans_of(told.documents))
     entries = Entries()
     tests = tests_of(told.judged, nights, entries.is_expired)
-    heads = _heads(told, nights)
-    latest = heads.get(nights.last, [])
+    every = [*spans, *spans_of(one for one in told.documents if one.kind != PLAN)]
+    heads = _heads(every, nights)
+    latest = [one.version for one in heads.get(nights.last, ())]
     before = next((heads[number] for number in range(nights.last - 1, -1, -1) if heads.get(number)), [])
-    numbered = zip(told.judged, nights.numbers(told.judged), strict=True)
-    tonight = [one for one, number in numbered if number == nights.last >= 0]
+    since, _ = nights.within(nights.last)
     return Morning(
         nights, tests, nights.missing(),
-        changes_of(told.findings, _measured(told, nights), told.documents, _now(nights)),
+        changes_of(told.findings, _measured(told), told.documents, _now(nights)),
         [Edit(one, entries.of(one.judged)) for one in tests.stale],
-        entries.expiring(tonight),
-        latest[-1] if latest else None, before[-1] if before else None, len(latest), commits or Commits(),
-        OSV if any(one.cell.startswith(f"{OSV}:") for one in told.seen) else "", _firsts(told, nights),
-        told.asides,
+        entries.expiring(one for one in told.judged if one.taken >= since),
+        latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
+        OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),
+        {number: found[-1] for number, found in heads.items() if found}, told.asides,
     )  # fmt: skip
 
 
@@ -125,36 +132,31 @@ def _now(nights: Nights) -> float:
     return nights.every[-1].ended if nights.every else 0.0
 
 
-def _heads(told: Told, nights: Nights) -> dict[int, list[Version]]:
+def _heads(spans: Iterable[Span], nights: Nights) -> dict[int, list[Span]]:
     """The versions of OSv, or of what else there is, of each night, by their dates; one of each commit."""
-    kernel = OSV if any(one.cell.startswith(f"{OSV}:") for one in told.seen) else ""
-    found: dict[int, dict[str, tuple[float, float, Version]]] = {}
-    met: set[tuple[int, str, int]] = set()
-    for row, number in zip(told.rows, nights.numbers(told.rows), strict=True):
-        version = row.version
-        if (key := (number, row.cell, id(version))) in met:
-            continue
-        met.add(key)
-        if not kernel or row.cell.startswith(f"{kernel}:"):
-            found.setdefault(number, {}).setdefault(version.commit, (version.committed, row.taken, version))
+    rows = sorted(spans, key=lambda one: one.first)
+    kernel = OSV if any(one.cell.startswith(f"{OSV}:") for one in rows) else ""
+    found: dict[int, dict[str, Span]] = {}
+    for one in rows:
+        if not kernel or one.cell.startswith(f"{kernel}:"):
+            found.setdefault(nights.number(one.first), {}).setdefault(one.version.commit, one)
     return {
-        number: [version for *_, version in sorted(some.values(), key=lambda row: row[:2])]
+        number: sorted(some.values(), key=lambda one: (one.version.committed, one.first))
         for number, some in found.items()
     }
 
 
-def _firsts(told: Told, nights: Nights) -> dict[str, int]:
+def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
     """The night in which each commit was first seen."""
     found: dict[str, float] = {}
-    for one in told.seen:
+    for one in spans:
         found[one.version.commit] = min(one.first, found.get(one.version.commit, one.first))
     return {commit: nights.number(taken) for commit, taken in found.items()}
 
 
-def _measured(told: Told, nights: Nights) -> dict[tuple[str, str, str], int]:
-    """How many cells measure a kernel's metric of a subject lately."""
+def _measured(told: Told) -> dict[tuple[str, str, str], int]:
+    """How many cells measure a kernel's metric of a subject."""
     found: dict[tuple[str, str, str], set[str]] = {}
-    for one in told.samples:
-        key = one.cell.partition(":")[0], one.metric.name, one.subject
-        found.setdefault(key, set()).add(one.cell)
+    for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in told.samples}:
+        found.setdefault((cell.partition(":")[0], name, subject), set()).add(cell)
     return {key: len(cells) for key, cells in found.items()}

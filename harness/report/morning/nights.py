@@ -3,13 +3,14 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
-
-import numpy as np
+from typing import Self
 
 from harness.history.records import Judged
 from harness.measure import Document, Sample
+from harness.report.spans import PLAN, Span, spans_of
 
 GAP = 3 * 3600.0
 """Seconds without a record, after which another night begins."""
@@ -32,20 +33,57 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A cell without a result last night, and for so many nights now."""
+    """A cell without a result last night, and for so many nights now; `never` is whether it was planned, and never
+    had one."""
 
     cell: str
     nights: int
+    never: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was to run on the cells of one arch, as of a moment in seconds since 1970."""
+
+    taken: float
+    arch: str
+    cells: frozenset[str]
+
+
+def plans_of(documents: Iterable[Document]) -> list[Plan]:
+    """The plans among the documents, whose texts are safe; one of another form is passed over."""
+    found = []
+    for one in documents:
+        if one.kind == PLAN:
+            with suppress(KeyError, TypeError):
+                found.append(Plan(one.taken, one.subject, frozenset(map(str, one.body["cells"]))))
+    return found
 
 
 class Nights:
     """The nights of a history, old first; none where nothing was recorded."""
 
     def __init__(self, rows: Iterable[Sample | Judged | Document]) -> None:
-        spans = _spans([row for row in rows if not isinstance(row, Document)])
+        self._find(spans_of(row for row in rows if not isinstance(row, Document)))
+
+    @classmethod
+    def of(cls, spans: Iterable[Span], plans: Sequence[Plan] = ()) -> Self:
+        """The nights of what was measured and judged in these spans; one that was planned and of which nothing
+        came is a night, too."""
+        made = cls(())
+        made._find(spans, plans)
+        return made
+
+    def _find(self, recorded: Iterable[Span], plans: Sequence[Plan] = ()) -> None:
+        spans = _spans(recorded)
         usual = median(len(one.cells) for one in spans[-RETIRED:]) if spans else 0
         least = max(2, usual * SMALL) if usual > 2 else 1
-        self.every: Sequence[Night] = [one for one in spans if len(one.cells) >= least]
+        self.every: list[Night] = [one for one in spans if len(one.cells) >= least]
+        ended = self.every[-1].ended if self.every else float("-inf")
+        if late := [one.taken for one in plans if one.taken > ended]:
+            self.every.append(Night(min(late), max(late), frozenset()))
+        before = self.every[-2].ended if len(self.every) > 1 else float("-inf")
+        self._plans = [one for one in plans if one.taken > before]
         self._begins = [one.began for one in self.every]
 
     def number(self, taken: float) -> int:
@@ -53,11 +91,12 @@ class Nights:
         # What belongs to a night may bear the moment at which its run began.
         return bisect_right(self._begins, taken + GAP / 2) - 1
 
-    def numbers(self, rows: Iterable[Sample | Judged | Document]) -> list[int]:
-        """The number of the night of each row: `number` of when it was taken."""
-        moments = np.array([row.taken for row in rows], dtype=float) + GAP / 2
-        found: list[int] = (np.searchsorted(self._begins, moments, side="right") - 1).tolist()
-        return found
+    def within(self, number: int) -> tuple[float, float]:
+        """From when until before when what is recorded is of that night: seconds since 1970."""
+        if not 0 <= number <= self.last:
+            return float("inf"), float("inf")
+        until = self._begins[number + 1] - GAP / 2 if number < self.last else float("inf")
+        return self._begins[number] - GAP / 2, until
 
     @property
     def last(self) -> int:
@@ -65,8 +104,9 @@ class Nights:
         return len(self.every) - 1
 
     def missing(self) -> list[Missing]:
-        """The cells that had results in the nights before the last one, and none in that."""
-        if self.last < 1:
+        """The cells that were planned and have no result of the last night; where no plan is known, those that had
+        results in the nights before it."""
+        if self.last < 1 and not self._plans:
             return []
         seen: dict[str, int] = {}
         for number in range(max(0, self.last - RETIRED), self.last):
@@ -74,26 +114,31 @@ class Nights:
         often = Counter(cell for one in self.every[max(0, self.last - RETIRED) : self.last] for cell in one.cells)
         tonight = self.every[-1].cells
         # Once may be somebody's own run; whatever ran in the very night before was meant to.
-        silent = [cell for cell in seen if cell not in tonight]
-        wanted = [cell for cell in silent if often[cell] > 1 or seen[cell] == self.last - 1]
-        return sorted((Missing(cell, self.last - seen[cell]) for cell in wanted), key=lambda one: one.cell)
+        silent = [cell for cell in seen if cell not in tonight and not self._is_planned_for(cell)]
+        wanted = {cell for cell in silent if often[cell] > 1 or seen[cell] == self.last - 1}
+        wanted |= {cell for plan in self._plans for cell in plan.cells} - tonight
+        return [
+            Missing(cell, self.last - seen.get(cell, self.last - 1), never=cell not in seen)
+            for cell in sorted(wanted)
+        ]
+
+    def _is_planned_for(self, cell: str) -> bool:
+        """Whether a plan of last night says of the cell's arch what was to run."""
+        arch = cell.partition(":")[2].partition("-")[0]
+        return any(plan.arch == arch for plan in self._plans)
 
 
-def _spans(rows: Sequence[Sample | Judged]) -> list[Night]:
+def _spans(recorded: Iterable[Span]) -> list[Night]:
     """What was recorded with no long gap in between."""
-    moments = np.array([row.taken for row in rows], dtype=float)
-    order = np.argsort(moments, kind="stable")
-    moments = moments[order]
-    names = {cell: number for number, cell in enumerate(dict.fromkeys(row.cell for row in rows))}
-    cells, of = list(names), np.array([names[row.cell] for row in rows], dtype=np.int64)[order]
-    gaps = np.flatnonzero(np.diff(moments) > GAP) + 1
-    found: list[Night] = []
-    start = 0
-    while start < len(moments):
-        gap = int(np.searchsorted(gaps, start, side="right"))
-        end = int(gaps[gap]) if gap < len(gaps) else len(moments)
-        end = start + int(np.searchsorted(moments[start:end] - moments[start], LONGEST, side="right"))
-        inside = frozenset(cells[number] for number in np.unique(of[start:end]))
-        found.append(Night(float(moments[start]), float(moments[end - 1]), inside))
-        start = end
-    return found
+    cells: list[set[str]] = []
+    began = ended = float("-inf")
+    bounds: list[tuple[float, float]] = []
+    for one in sorted(recorded, key=lambda span: (span.first, span.last, span.cell)):
+        if one.first - ended > GAP or one.last - began > LONGEST:
+            began, ended = one.first, one.last
+            bounds.append((began, ended))
+            cells.append(set())
+        ended = max(ended, one.last)
+        bounds[-1] = (began, ended)
+        cells[-1].add(one.cell)
+    return [Night(first, last, frozenset(found)) for (first, last), found in zip(bounds, cells, strict=True)]

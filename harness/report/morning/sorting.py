@@ -1,9 +1,10 @@
 """Sorts the tests of a history into what is said of them in the morning."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
+from operator import attrgetter
 
 from harness.history.records import Judged
 from harness.measure import Version
@@ -29,11 +30,12 @@ def tests_of(
     judged: Sequence[Judged], nights: Nights, expired: Callable[[Judged], bool] = lambda one: False
 ) -> Tests:
     """All of them, by the nights of the history; `expired` says whether a verdict was expected until of late."""
-    ones = [one if one.expected else _as_expected(one, expired) for one in judged]
-    rows = list(zip(nights.numbers(ones), ones, strict=True))
-    broken = _broken(rows)
-    rows.sort(key=lambda row: row[1].taken)
-    runs, tonight = _runs(rows, broken, nights.last)
+    rows = [one if one.expected else _as_expected(one, expired) for one in judged]
+    # Of a year there are a million, and nearly all are passes of tests that never did anything else.
+    odd = [(nights.number(one.taken), one) for one in rows if not one.expected or one.outcome == "flaky"]
+    broken = _broken(odd, rows, nights)
+    runs = _runs(odd, rows, nights, broken)
+    tonight = _of_night(rows, nights, nights.last)
     on_cells = [
         OnCell(test, cell, ran, tendency([run.bad for run in ran]))
         for (_, test, cell), ran in runs.items()
@@ -45,16 +47,15 @@ def tests_of(
     well = Counter((cell.partition(":")[0], test) for (_, test, cell), one in tonight.items() if _good(one))
     sorted_out = [_of_test(found, nights.last, well[key]) for key, found in sorted(by_test.items())]
     new, flaky, still, fixed = (list(chain.from_iterable(one[kind] for one in sorted_out)) for kind in range(4))
-    stale = _stale(rows, nights.last)
     cells_broken = {cell: reason for (cell, night), reason in broken.items() if night == nights.last}
     return Tests(
         sorted(new, key=lambda one: (-len(one.cells), one.test)),
         sorted(flaky, key=lambda one: (-one.bad, one.test)),
         sorted(still, key=lambda one: (-one.began, one.test)),
         sorted(fixed, key=lambda one: (-one.began, one.test)),
-        stale,
+        _stale(odd, rows, nights),
         cells_broken,
-        _unrun(rows, nights),
+        _unrun(tonight, rows, nights),
         [one for one in tonight.values() if one.outcome == "harness_error"],
         len(tonight),
         sum(map(_good, tonight.values())),
@@ -70,41 +71,50 @@ def _good(judged: Judged) -> bool:
     return judged.expected or judged.outcome == "skipped"
 
 
-def _broken(rows: Sequence[tuple[int, Judged]]) -> dict[tuple[str, int], str]:
+def _broken(
+    odd: Sequence[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights
+) -> dict[tuple[str, int], str]:
     """The cells and nights in which most of a cell's tests failed, with the reason that most of them have."""
-    ran: Counter[tuple[str, int]] = Counter()
     bad: dict[tuple[str, int], list[Judged]] = defaultdict(list)
-    for night, one in rows:
-        if one.outcome != "skipped":
-            ran[one.cell, night] += 1
+    for night, one in odd:
         if not one.expected and one.outcome not in ("skipped", "passed", "flaky"):
             bad[one.cell, night].append(one)
+    many = {where: found for where, found in bad.items() if len(found) >= FEWEST_OF_A_CELL}
+    cells = {cell for cell, _ in many}
+    ran = Counter(
+        (one.cell, nights.number(one.taken)) for one in rows if one.cell in cells and one.outcome != "skipped"
+    )
     return {
         where: Counter(f"{one.outcome}: {one.reason}" for one in found).most_common(1)[0][0]
-        for where, found in bad.items()
-        if len(found) >= FEWEST_OF_A_CELL and len(found) >= MOST_OF_A_CELL * ran[where]
+        for where, found in many.items()
+        if len(found) >= MOST_OF_A_CELL * ran[where]
     }
 
 
 def _runs(
-    rows: Sequence[tuple[int, Judged]], broken: Mapping[tuple[str, int], str], last: int
-) -> tuple[dict[Key, list[Run]], dict[Key, Judged]]:
-    """Every run that says something of a test that ever failed, old first; and the last verdict of each test last
-    night. Nearly all tests of a history never failed, and nobody asks for their runs."""
-    wanted = {(one.suite, one.test, one.cell) for _, one in rows if one.outcome == "flaky" or failed(one)}
+    odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights,
+    broken: Mapping[tuple[str, int], str],
+) -> dict[Key, list[Run]]:  # fmt: skip
+    """Every run that says something of a test that was ever bad, old first."""
+    keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome not in (*NO_WORD, "passed")}
+    wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
     runs: dict[Key, list[Run]] = defaultdict(list)
-    tonight: dict[Key, Judged] = {}
-    for night, one in rows:
-        key = one.suite, one.test, one.cell
-        if night == last:
-            tonight[key] = one
-        if key not in wanted or one.outcome in NO_WORD or (one.cell, night) in broken:
+    for one in sorted(wanted, key=attrgetter("taken")):
+        night = nights.number(one.taken)
+        if one.outcome in NO_WORD or (one.cell, night) in broken:
             continue
-        ran = runs[key]
+        ran = runs[one.suite, one.test, one.cell]
         if one.outcome == "flaky" and not (ran and ran[-1].bad and ran[-1].judged.run == one.run):
             ran.append(Run(night, True, one))  # its first run failed, and was not recorded by itself
         ran.append(Run(night, failed(one), one))
-    return runs, tonight
+    return runs
+
+
+def _of_night(rows: Iterable[Judged], nights: Nights, night: int) -> dict[Key, Judged]:
+    """The last verdict of each test of a night."""
+    from_, until = nights.within(night)
+    found = [one for one in rows if from_ <= one.taken < until]
+    return {(one.suite, one.test, one.cell): one for one in sorted(found, key=attrgetter("taken"))}
 
 
 def _of_test(
@@ -236,15 +246,14 @@ def _range(cells: Sequence[OnCell]) -> tuple[Version, Version] | None:
     return last_good.judged.version, first.judged.version
 
 
-def _stale(rows: Sequence[tuple[int, Judged]], last: int) -> list[Stale]:
+def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights) -> list[Stale]:
     """The tests whose last verdict was a pass that nobody expected, by test."""
-    wanted = {(one.suite, one.test, one.cell) for _, one in rows if not one.expected and one.outcome == "passed"}
+    keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome == "passed"}
     latest: dict[Key, tuple[int, Judged]] = {}
     since: dict[Key, int] = {}
-    for night, one in rows if wanted else ():
-        key = one.suite, one.test, one.cell
-        if key not in wanted:
-            continue
+    wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
+    for one in sorted(wanted, key=attrgetter("taken")):
+        key, night = (one.suite, one.test, one.cell), nights.number(one.taken)
         if one.outcome == "passed" and not one.expected:
             since.setdefault(key, night)
         elif one.outcome not in NO_WORD:
@@ -252,25 +261,26 @@ def _stale(rows: Sequence[tuple[int, Judged]], last: int) -> list[Stale]:
         latest[key] = night, one
     by_test: dict[tuple[str, str], list[Key]] = defaultdict(list)
     for key in since:
-        if latest[key][0] == last and latest[key][1].outcome == "passed":
+        if latest[key][0] == nights.last and latest[key][1].outcome == "passed":
             by_test[key[2].partition(":")[0], key[1]].append(key)
     return [
-        Stale(test, sorted(key[2] for key in keys), last - min(since[key] for key in keys) + 1, latest[keys[0]][1])
-        for (_, test), keys in sorted(by_test.items())
-    ]
+        Stale(
+            test, sorted(key[2] for key in keys_), nights.last - min(since[key] for key in keys_) + 1,
+            latest[keys_[0]][1],
+        )
+        for (_, test), keys_ in sorted(by_test.items())
+    ]  # fmt: skip
 
 
-def _unrun(rows: Sequence[tuple[int, Judged]], nights: Nights) -> list[tuple[str, Sequence[str]]]:
+def _unrun(
+    tonight: Iterable[Key], rows: Iterable[Judged], nights: Nights
+) -> list[tuple[str, Sequence[str]]]:
     """The tests that ran the night before on a cell that has results last night too, and not themselves."""
-    last = nights.last
-    if last < 1:
+    if nights.last < 1:
         return []
-    cells = nights.every[last].cells
-    ran: dict[int, set[tuple[str, str]]] = {last - 1: set(), last: set()}
-    for night, one in rows:
-        if night in ran and one.cell in cells:
-            ran[night].add((one.test, one.cell))
+    cells = nights.every[nights.last].cells
+    before = {(test, cell) for _, test, cell in _of_night(rows, nights, nights.last - 1) if cell in cells}
     gone: dict[str, list[str]] = defaultdict(list)
-    for test, cell in ran[last - 1] - ran[last]:
+    for test, cell in before - {(test, cell) for _, test, cell in tonight}:
         gone[test].append(cell)
     return [(test, sorted(found)) for test, found in sorted(gone.items())]

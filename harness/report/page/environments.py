@@ -26,30 +26,38 @@ class Place:
 def places_of(told: Told) -> Sequence[Place]:
     """All environments, the one last used first."""
     found: dict[Environment, Place] = {}
-    for samples, verdicts in ((1, 0), (0, 1)):
-        rows: Sequence[Sample | Judged] = told.samples if samples else told.judged
-        for environment, number, latest in _counted(rows):
-            load, key = environment.load, replace(environment, load=0.0)
+    for is_sample, rows in ((True, told.samples), (False, told.judged)):
+        for environment, (count, latest) in _used(rows).items():
+            load = environment.load
+            key = replace(environment, load=0.0)
             old = found.get(key) or Place(key, 0, 0, (load, load), 0.0)
             found[key] = Place(
-                key, old.samples + samples * number, old.verdicts + verdicts * number,
-                (min(old.loads[0], load), max(old.loads[1], load)), max(old.latest, latest),
-            )  # fmt: skip
+                key,
+                old.samples + count * is_sample,
+                old.verdicts + count * (not is_sample),
+                (min(old.loads[0], load), max(old.loads[1], load)),
+                max(old.latest, latest),
+            )
     places = sorted(found.values(), key=lambda place: -place.latest)
     return places if len(places) <= MOST_HOSTS else _folded(places)
 
 
-def _counted(rows: Sequence[Sample | Judged]) -> list[tuple[Environment, int, float]]:
-    """Each environment as it is recorded, how many rows have it, and when the last did; many rows share one."""
+def _used(rows: Sequence[Sample] | Sequence[Judged]) -> dict[Environment, tuple[int, float]]:
+    """How many records each environment has, and when the last was taken."""
     found: dict[int, list[Any]] = {}
     for row in rows:
+        # By identity, for to compare them by all their words takes much longer; those that are equal meet below.
         known = found.get(id(row.environment))
         if known is None:
             found[id(row.environment)] = [row.environment, 1, row.taken]
         else:
             known[1] += 1
             known[2] = max(known[2], row.taken)
-    return [(environment, number, latest) for environment, number, latest in found.values()]
+    alike: dict[Environment, tuple[int, float]] = {}
+    for environment, count, latest in found.values():
+        before = alike.get(environment, (0, 0.0))
+        alike[environment] = before[0] + count, max(before[1], latest)
+    return alike
 
 
 def _folded(places: Sequence[Place]) -> list[Place]:

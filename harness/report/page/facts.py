@@ -1,12 +1,13 @@
 """The facts of the morning as HTML: they stand before all else, and need no script."""
 
+from math import isfinite
 from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
 from harness.report.morning import words
-from harness.report.morning.changes import FLOOR
+from harness.report.morning.changes import FLOOR, Step
 from harness.report.morning.morning import Morning
 from harness.report.morning.tests import Group, OnCell
 from harness.report.readable import percent, version_name
@@ -29,6 +30,7 @@ def facts(jinja: Environment, morning: Morning) -> Markup:
             bad_tonight=lambda group: _bad_tonight(group, last), bad_nights=_bad_nights,
             new_cells=len({one.cell for group in morning.tests.new for one in group.cells}),
             broken=list(morning.tests.broken.items())[:MOST_BROKEN],
+            step_cells=_step_cells, step_metrics=_step_metrics, step_size=_step_size,
         )
     )  # fmt: skip
 
@@ -51,3 +53,19 @@ def _bad_nights(one: OnCell) -> str:
     """What the strip shows, for who can't see it."""
     nights = {run.night for run in one.runs if run.bad}
     return words.number(len(nights), "night") + " with a failure in all"
+
+
+def _step_cells(step: Step) -> list[str]:
+    return sorted({cell for one in step.wholes for cell in one.cells} | {one.cell for one in step.bisected})
+
+
+def _step_metrics(step: Step) -> str:
+    return " ".join(
+        dict.fromkeys([one.metric.name for one in step.wholes] + [one.metric for one in step.bisected])
+    )
+
+
+def _step_size(step: Step) -> float:
+    """The greatest change of a whole, in percent."""
+    changes = [one.change for one in step.wholes] + [one.change for one in step.bisected]
+    return 100 * max(map(abs, filter(isfinite, changes)), default=0.0)

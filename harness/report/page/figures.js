@@ -10,6 +10,7 @@ const Figures = (() => {
   const X_TITLES = { trend: "version", stack: "version", curve: "percentile", seconds: "second of the load" };
   const MOST_LABELS = 8;
   const LONGEST_LABEL = 14;
+  const LEAST_SHARE = 0.0025;
 
   /** Text for plotly, which reads some tags and entities in whatever it shows. */
   const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
@@ -17,6 +18,9 @@ const Figures = (() => {
 
   /** Versions that are neighbours begin alike and end differently. */
   const ending = (text) => (text.length > LONGEST_LABEL ? "…" + text.slice(1 - LONGEST_LABEL) : text);
+
+  /** A version below an axis: of what git describes, the tag and the count; the commit is told beside the point. */
+  const labelOf = ({ name }) => name.replace(/-g[0-9a-f]{7,}/, "").replace(/\+changes$/, "*");
 
   function formatted(value, figure) {
     if (value === null) {
@@ -44,7 +48,7 @@ const Figures = (() => {
     if (!line.low.length || line.low[i] === line.high[i]) {
       return line.counts.length && line.counts[i] > 1 ? `the same ${line.counts[i]} times` : "";
     }
-    return `${formatted(line.low[i], figure)} … ${formatted(line.high[i], figure)}, ${line.counts[i]} measured`;
+    return `${formatted(line.low[i], figure)} … ${formatted(line.high[i], figure)}, ${line.counts[i] ?? 1} measured`;
   }
 
   /** One point in words, as a list of lines: whose, where, how much, and from how many. */
@@ -61,15 +65,15 @@ const Figures = (() => {
     ].filter(Boolean);
   }
 
-  const style = (n, colours) => ({
-    color: colours[n % colours.length],
+  const style = (n, colours, own = -1) => ({
+    color: colours[(own < 0 ? n : own) % colours.length],
     symbol: SYMBOLS[n % SYMBOLS.length],
     dash: DASHES[n % DASHES.length],
     pattern: PATTERNS[n % PATTERNS.length],
   });
 
   function trace(figure, line, n, colours, versions) {
-    const look = style(n, colours);
+    const look = style(n, colours, line.colour);
     const y = line.y.map((value) => (value === null ? null : value / figure.divisor));
     const drawn = {
       name: escaped(short(line.name, 60)),
@@ -121,6 +125,19 @@ const Figures = (() => {
     };
   }
 
+  /** Where the numbers lie, so that a few wide ranges don't make a line of them all; never less than a share of
+      the level, so that next to nothing does not look like a step. */
+  function yRange(figure) {
+    const values = figure.lines.flatMap((line) => line.y).filter((value) => value !== null);
+    if (figure.kind !== "trend" || !values.length) {
+      return {};
+    }
+    const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+    const half = Math.max((high - low) * 0.6, Math.max(Math.abs(low), Math.abs(high)) * LEAST_SHARE, Number.MIN_VALUE);
+    const middle = (low + high) / 2;
+    return { range: [(middle - half) / figure.divisor, (middle + half) / figure.divisor] };
+  }
+
   function xAxis(figure, versions) {
     if (figure.kind === "curve") {
       const nines = [0, 1, 2, 3, 4, 5, 6];
@@ -131,7 +148,7 @@ const Figures = (() => {
     }
     const step = Math.ceil(figure.versions.length / MOST_LABELS);
     const places = figure.versions.map((_, place) => place).filter((place) => place % step === 0);
-    const labels = places.map((place) => escaped(ending(versionAt(figure, place, versions).name)));
+    const labels = places.map((place) => escaped(ending(labelOf(versionAt(figure, place, versions)))));
     return { tickvals: places, ticktext: labels, range: [-0.6, figure.versions.length - 0.4] };
   }
 
@@ -161,6 +178,7 @@ const Figures = (() => {
         ...axis,
         title: title(figure.shown),
         exponentformat: "none",
+        ...yRange(figure),
         ...(figure.kind === "curve" ? { type: "log", dtick: 1 } : {}),
         ...(figure.kind === "seconds" ? { rangemode: "tozero" } : {}),
       },

@@ -24,7 +24,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Equally long x and y, with the range of each y where its number stands for several, and how many."""
+    """Equally long x and y, with the range of each y where its number stands for several, and how many. `colour`
+    is the number of the line's own one, the same in every figure, or -1."""
 
     name: str
     x: Sequence[float]
@@ -32,6 +33,7 @@ class Line:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     counts: Sequence[int] = ()
+    colour: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Mark:
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A figure: `about` says of what (a cell, a load); `better` which way is good; `unit` is that of every y;
-    `versions` are the numbers of a timeline that x counts, in order; `note` says what was left out."""
+    `versions` are the numbers of a timeline that x counts, in order; `note` says what was left out; `metric` is
+    the one that is drawn, if it is one, and `cells` are those that it was measured on."""
 
     kind: Kind
     group: str
@@ -59,6 +62,8 @@ class Figure:
     marks: Sequence[Mark] = ()
     better: str = ""
     note: str = ""
+    metric: str = ""
+    cells: Sequence[str] = ()
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,11 +82,13 @@ class Figure:
         shown = self.scale
         return {
             "id": self.id, "kind": self.kind, "title": self.title, "about": self.about, "unit": self.unit,
-            "divisor": shown.divisor, "shown": shown.unit, "versions": list(self.versions),
+            "divisor": shown.divisor, "shown": shown.unit, "versions": list(self.versions), "better": self.better,
+            "note": self.note, "metric": self.metric,
             "lines": [
                 {
                     "name": line.name, "x": list(line.x), "y": _numbers(line.y),
                     "low": _numbers(line.low), "high": _numbers(line.high), "counts": list(line.counts),
+                    "colour": line.colour,
                 }
                 for line in self.lines
             ],

@@ -30,7 +30,8 @@ def load_figures(told: Told, timeline: Timeline) -> tuple[list[Figure], int]:
             continue
         try:
             result = Result.from_json(document.body)
-            _percentiles(result)
+            if result.histogram:
+                decoded(result.histogram)
         # What a document of another version of this harness lacks, or a histogram that was cut off, can raise
         # anything; the rest of the report is worth having.
         except Exception:
@@ -66,6 +67,7 @@ def _figures(loaded: Sequence[Loaded], group: str, title: str, about: str) -> li
         for one in loaded if one[1].generator.limited
     ]  # fmt: skip
     note = "; ".join(limited)
+    cells = sorted({document.cell for document, _ in loaded})
     made = [
         (Kind.CURVE, "latency by percentile", "us", curves, "lower"),
         (Kind.SECONDS, "answers by second", "requests/s", answers, "higher"),
@@ -73,7 +75,7 @@ def _figures(loaded: Sequence[Loaded], group: str, title: str, about: str) -> li
         (Kind.SECONDS, "failures by second", "failures/s", failures, "lower"),
     ]
     return [
-        Figure(kind, group, f"{title}: {what}", about, unit, drawn, better=better, note=note)
+        Figure(kind, group, f"{title}: {what}", about, unit, drawn, better=better, note=note, cells=cells)
         for kind, what, unit, lines, better in made
         if (drawn := [line for line in lines if line.x])
     ]
@@ -96,14 +98,10 @@ def _percentiles(result: Result) -> list[tuple[float, float]]:
     count = histogram.get_total_count()
     if not count:
         return []
-    steps = int(math.log10(count) / NINES_STEP)
-    return [
-        (
-            round(step * NINES_STEP, 1),
-            float(histogram.get_value_at_percentile(100 * (1 - 10 ** (-step * NINES_STEP)))),
-        )
-        for step in range(steps + 1)
-    ]
+    steps = [round(step * NINES_STEP, 1) for step in range(int(math.log10(count) / NINES_STEP) + 1)]
+    wanted = {100 * (1 - 10**-nines): nines for nines in steps}
+    found = histogram.get_percentile_to_value_dict(list(wanted))
+    return [(nines, float(found.get(percent, 0))) for percent, nines in wanted.items()]
 
 
 def _seconds(one: Loaded, what: str) -> Line:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from types import MappingProxyType
 
 from harness.history.records import Judged
@@ -20,7 +21,7 @@ MOST_NEWS = 200
 @dataclass(frozen=True, slots=True)
 class FindingWords:
     """A finding in words. `commits` are those of `before` and `after`; `figure` is the id of the one where it is
-    marked, if there is one."""
+    marked, if there is one; `relative` the change in percent."""
 
     worse: bool
     metric: str
@@ -37,6 +38,7 @@ class FindingWords:
     confidence: str
     confirmed: str
     figure: str = ""
+    relative: float = 0.0
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
@@ -94,6 +96,7 @@ def in_words(finding: Finding, figures: Mapping[Named, str]) -> FindingWords:
         _confidence(finding),
         "exact" if finding.metric.exact and finding.confirmed is None else RERUN[finding.confirmed],
         figures.get((finding.metric.name, finding.cell, finding.subject), ""),
+        round(100 * finding.change, 4) if isfinite(finding.change) else 0.0,
     )
 
 
@@ -103,6 +106,21 @@ class Cause:
 
     first: FindingWords
     others: Sequence[FindingWords]
+
+    @property
+    def cells(self) -> list[str]:
+        """All cells where it is seen."""
+        return list(dict.fromkeys(one.cell for one in (self.first, *self.others)))
+
+    @property
+    def metrics(self) -> list[str]:
+        """All metrics that it moved."""
+        return list(dict.fromkeys(one.metric for one in (self.first, *self.others)))
+
+    @property
+    def relative(self) -> float:
+        """The greatest change, in percent."""
+        return max(abs(one.relative) for one in (self.first, *self.others))
 
 
 def by_cause(findings: Sequence[Finding], figures: Mapping[Named, str] = MappingProxyType({})) -> list[Cause]:

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from harness.history.records import Judged
@@ -50,7 +51,7 @@ class Test:
 def by_test(told: Told) -> list[Test]:
     """Every test that was ever judged, by cell, suite and name."""
     groups: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
-    for judged in sorted(told.judged, key=lambda judged: judged.taken):
+    for judged in sorted(told.judged, key=attrgetter("taken")):
         groups[judged.cell, judged.suite, judged.test].append(judged)
     return [Test(*key, runs) for key, runs in sorted(groups.items())]
 
@@ -97,29 +98,37 @@ def counts(tests: Sequence[Test]) -> list[Count]:
 
 
 class Histories:
-    """The tests of each cell for the page's script, with each reason written once."""
+    """The tests of each cell for the page's script, with each reason of a cell written once."""
 
     def __init__(self, tests: Sequence[Test], timeline: Timeline) -> None:
         self._timeline = timeline
-        self._reasons: dict[str, int] = {"": 0}
-        self._outcomes: dict[tuple[str, str, str], int] = {}
         self.most = max(1, min(MOST_RUNS, MOST_VERDICTS // max(1, len(tests))))
-        self.cells: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._cells: dict[str, list[Test]] = defaultdict(list)
         for test in tests:
-            runs = [self._run(judged) for judged in test.runs[-self.most :]]
-            row = {"name": test.name, "suite": test.suite, "runs": runs, "of": len(test.runs)}
-            self.cells[anchor("cell", test.cell)].append(row)
+            self._cells[test.cell].append(test)
 
-    def to_json(self) -> dict[str, Any]:
-        """Tests by the cell's anchor. A run is version, outcome, seconds, reason, when (seconds since 1970);
+    def shards(self) -> dict[str, Any]:
+        """By the cell's anchor its tests. A run is version, outcome, seconds, reason, when (seconds since 1970);
         an outcome its words, symbol and standing. Past `MOST_REASONS`, runs have no reason."""
-        return {"cells": self.cells, "outcomes": list(self._outcomes), "reasons": list(self._reasons)}
+        return {anchor("cell", cell): self._of_cell(cell, tests) for cell, tests in self._cells.items()}
 
-    def _run(self, judged: Judged) -> list[Any]:
+    def _of_cell(self, cell: str, tests: Sequence[Test]) -> dict[str, Any]:
+        reasons: dict[str, int] = {"": 0}
+        outcomes: dict[tuple[str, str, str], int] = {}
+        most = MOST_REASONS // len(self._cells)
+        rows = []
+        for test in tests:
+            runs = [self._run(judged, outcomes, reasons, most) for judged in test.runs[-self.most :]]
+            rows.append({"name": test.name, "suite": test.suite, "runs": runs, "of": len(test.runs)})
+        return {"cell": cell, "tests": rows, "outcomes": list(outcomes), "reasons": list(reasons)}
+
+    def _run(
+        self, judged: Judged, outcomes: dict[tuple[str, str, str], int], reasons: dict[str, int], most: int
+    ) -> list[Any]:
         told = words(judged), symbol(judged.outcome), standing(judged)
-        outcome = self._outcomes.setdefault(told, len(self._outcomes))
-        if judged.reason not in self._reasons and len(self._reasons) < MOST_REASONS:
-            self._reasons[judged.reason] = len(self._reasons)
+        outcome = outcomes.setdefault(told, len(outcomes))
+        if judged.reason not in reasons and len(reasons) < most:
+            reasons[judged.reason] = len(reasons)
         number = self._timeline.number(judged.cell, judged.version)
         when = round(min(max(judged.taken, 0.0), LATEST_MOMENT))
-        return [number, outcome, round(judged.seconds, 3), self._reasons.get(judged.reason, 0), when]
+        return [number, outcome, round(judged.seconds, 3), reasons.get(judged.reason, 0), when]

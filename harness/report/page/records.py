@@ -9,6 +9,7 @@ from harness.regress.comparison import Decision, Judgement
 from harness.report.page.bisections import Bisected, bisected
 from harness.report.page.told import Told
 from harness.report.readable import moment, percent, shown
+from harness.report.spans import PLAN
 
 MOST_RECORDS = 100
 LONGEST_TEXT = 20_000
@@ -33,6 +34,7 @@ class Record:
 
     title: str
     about: str
+    cell: str
     judgements: Sequence[Compared] = ()
     bisected: Bisected | None = None
     text: str = ""
@@ -40,7 +42,7 @@ class Record:
 
 def records(told: Told) -> list[Record]:
     """The latest documents that are no loads, the last first."""
-    others = sorted((one for one in told.documents if one.kind != "load"), key=lambda one: -one.taken)
+    others = sorted((one for one in told.documents if one.kind not in ("load", PLAN)), key=lambda one: -one.taken)
     return [_record(document) for document in others[:MOST_RECORDS]]
 
 
@@ -49,11 +51,13 @@ def _record(document: Document) -> Record:
     about = f"{document.cell}, {moment(document.taken)}"
     try:
         if document.kind == "bisect":
-            return Record(title, about, bisected=bisected(document.body))
-        return Record(title, about, [_compared(Judgement.from_json(row)) for row in document.body["judgements"]])
+            return Record(title, about, document.cell, bisected=bisected(document.body))
+        judgements = [_compared(Judgement.from_json(row)) for row in document.body["judgements"]]
+        return Record(title, about, document.cell, judgements)
     # Another kind of document, or one of another version of this harness, can lack anything.
     except Exception:
-        return Record(title, about, text=json.dumps(document.body, indent=1, ensure_ascii=False)[:LONGEST_TEXT])
+        text = json.dumps(document.body, indent=1, ensure_ascii=False)
+        return Record(title, about, document.cell, text=text[:LONGEST_TEXT])
 
 
 def _compared(one: Judgement) -> Compared:

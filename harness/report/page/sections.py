@@ -3,12 +3,15 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.report.page.figures import Figure, Kind, anchor
 from harness.report.readable import percent
 
 TITLES = {"boot": "Boot", "memory": "Memory", "size": "Size"}
 GUEST = {"guest": "Benchmarks in the guest"}
+MOST_MARKS = 3
+"""Findings of a figure in words."""
 MOST_FIGURES = 1000
 """Figures of a page; what findings are about is drawn first."""
 
@@ -49,6 +52,22 @@ def sections(figures: Sequence[Figure]) -> tuple[list[Section], int]:
         if name in groups
     ]
     return made, len(figures) - len(ids)
+
+
+def heads(section: Section) -> list[dict[str, Any]]:
+    """What the page says of each figure before its numbers are there; the marks are the first of `marked`."""
+    return [
+        {
+            "id": one.figure.id, "kind": one.figure.kind, "title": one.figure.title, "about": one.figure.about,
+            "words": one.words, "better": one.figure.better, "note": one.figure.note, "metric": one.figure.metric,
+            "cells": one.figure.cells, "marked": len(one.figure.marks),
+            "marks": [
+                {"line": one.figure.lines[mark.line].name, "words": mark.words, "worse": mark.worse}
+                for mark in one.figure.marks[:MOST_MARKS]
+            ],
+        }
+        for one in section.figures
+    ]  # fmt: skip
 
 
 def _ordered(figures: Sequence[Figure]) -> list[Figure]:

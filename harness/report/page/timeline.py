@@ -1,5 +1,6 @@
 """The versions of each kernel, in the order of their history, each with a number that figures refer to."""
 
+from collections.abc import Iterable, Set
 from typing import Any
 
 from harness.measure import Version
@@ -7,6 +8,7 @@ from harness.regress.ancestry import Node, Seen, ancestry, node_of
 from harness.regress.grouping import kernel_of
 from harness.report.page.told import Told
 from harness.report.readable import moment, version_name
+from harness.report.spans import Span, spans_of
 
 Key = tuple[str, str, str]
 
@@ -17,12 +19,13 @@ class Timeline:
     The order is that of `harness.regress.ancestry`: along one branch, with what left it there behind each version.
     """
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: Told, spans: Iterable[Span] | None = None) -> None:
         self._taken: dict[Key, float] = {}
         self._committed: dict[Key, float] = {}
         self._nodes: dict[Key, Node] = {}
-        for one in told.seen:
-            self._note(one.cell, one.version, one.first)
+        self._cells: dict[Key, set[str]] = {}
+        for span in spans_of(told.rows) if spans is None else spans:
+            self._note(span)
         places: dict[tuple[str, Node], int] = {}
         for kernel in {key[0] for key in self._taken}:
             ones = {self._nodes[key]: key for key in self._taken if key[0] == kernel}
@@ -55,11 +58,21 @@ class Timeline:
             for kernel, commit, described in self._numbers
         ]  # fmt: skip
 
-    def _note(self, cell: str, version: Version, taken: float) -> None:
-        key = _key(cell, version)
-        self._taken[key] = min(taken, self._taken.get(key, taken))
-        self._committed[key] = max(version.committed, self._committed.get(key, 0.0))
-        self._nodes[key] = node_of(version)
+    def cells_of(self, kernel: str, commit: str, described: str) -> Set[str]:
+        """The cells of which anything was recorded of that version."""
+        return self._cells.get((kernel, commit, described), frozenset())
+
+    @property
+    def versions(self) -> list[Key]:
+        """Kernel, commit and description of each version, by its number."""
+        return list(self._numbers)
+
+    def _note(self, span: Span) -> None:
+        key = _key(span.cell, span.version)
+        self._taken[key] = min(span.first, self._taken.get(key, span.first))
+        self._committed[key] = max(span.version.committed, self._committed.get(key, 0.0))
+        self._nodes[key] = node_of(span.version)
+        self._cells.setdefault(key, set()).add(span.cell)
 
 
 def _key(cell: str, version: Version) -> Key:

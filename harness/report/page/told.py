@@ -10,22 +10,13 @@ from harness.history.records import Judged
 from harness.measure import Document, Environment, Metric, Sample, Version
 from harness.regress import Finding
 from harness.regress.ancestry import Graph
+from harness.report.spans import PLAN
 
 LONGEST_TEXT = 300
 """Characters of one text in a report; the whole of it stays in the history."""
 
 
 LONGEST_NOTE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A version on a cell, and the first and the last time at which anything of it was recorded."""
-
-    cell: str
-    version: Version
-    first: float
-    last: float
 
 
 @dataclass(frozen=True)
@@ -52,27 +43,14 @@ class Told:
     @cached_property
     def rows(self) -> list[Sample | Judged | Document]:
         """Everything that was recorded, which all has a cell, a version and a time."""
-        return [*self.samples, *self.judged, *self.documents]
-
-    @cached_property
-    def seen(self) -> list[Seen]:
-        """What versions there are on which cells: a million rows are of a few thousand."""
-        found: dict[tuple[str, int], list[Any]] = {}
-        for row in self.rows:
-            known = found.get(key := (row.cell, id(row.version)))
-            if known is None:
-                found[key] = [row.cell, row.version, row.taken, row.taken]
-            elif row.taken < known[2]:
-                known[2] = row.taken
-            elif row.taken > known[3]:
-                known[3] = row.taken
-        return [Seen(*one) for one in found.values()]
+        return [*self.samples, *self.judged, *(one for one in self.documents if one.kind != PLAN)]
 
     @property
     def safe(self) -> Self:
         """The same, each text of it one line that shows as what it is: no controls, no escapes, not too long.
 
         Where the text is put may need more: HTML, Markdown and OpenMetrics each have an escaping of their own.
+        Records of which no text has to change are the same objects: of a year there are a million.
         """
         safe = _Safe()
         return replace(

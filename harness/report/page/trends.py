@@ -19,7 +19,8 @@ MOST_BARS = 40
 def trends(
     series: Sequence[Series], findings: Sequence[Finding], timeline: Timeline
 ) -> tuple[list[Figure], dict[Named, str]]:
-    """A figure for each metric, subject and kernel, a line for each cell and environment; and where each is drawn.
+    """A figure for each metric, subject, kernel and arch, a line for each cell and environment; and where each is
+    drawn.
 
     Parts of a stack are in its figure, and have one of their own only where a finding is about them.
     """
@@ -29,14 +30,15 @@ def trends(
     groups: dict[tuple[str, str, str], list[Series]] = defaultdict(list)
     for one in series:
         if whole(one.metric.name) is None or _named(one) in told_of:
-            groups[one.metric.name, one.subject, one.kernel].append(one)
+            groups[one.metric.name, one.subject, arch_of(one.cell)].append(one)
     figures: list[Figure] = []
     drawn: dict[Named, str] = {}
+    colours = {name: number for number, name in enumerate(sorted({_beside_arch(one.cell) for one in series}))}
     for alike in groups.values():
         for first in range(0, len(alike), MOST_LINES):
             chosen = alike[first : first + MOST_LINES]
             more = f", part {first // MOST_LINES + 1}" if len(alike) > MOST_LINES else ""
-            figures.append(_trend(chosen, alike, told_of, timeline, more))
+            figures.append(_trend(chosen, alike, told_of, timeline, more, colours))
             drawn |= {_named(one): figures[-1].id for one in chosen}
     return figures, drawn
 
@@ -63,6 +65,7 @@ def _trend(
     told_of: Mapping[Named, Sequence[Finding]],
     timeline: Timeline,
     more: str,
+    colours: Mapping[str, int],
 ) -> Figure:
     where = places(chosen)
     names = dict.fromkeys(_named(one) for one in chosen)
@@ -79,13 +82,18 @@ def _trend(
         Kind.TREND,
         group_of(first.metric.name),
         _title(first),
-        f"{first.kernel} by version{more}",
+        f"{arch_of(first.cell)} by version{more}",
         first.metric.unit,
-        [one.line(where, _short(one) + environment_words(one, alike)) for one in chosen],
+        [
+            one.line(where, _short(one) + environment_words(one, alike), colours[_beside_arch(one.cell)])
+            for one in chosen
+        ],
         tuple(where),
         marks,
         first.metric.better,
-        _hidden(chosen),
+        _thinner(chosen),
+        first.metric.name,
+        sorted({one.cell for one in chosen}),
     )
 
 
@@ -98,7 +106,8 @@ def finding_words(finding: Finding) -> str:
 def _stack(stem: str, parts: list[Series], groups: Iterable[tuple[str, str, str, str]]) -> Figure:
     # Phases stand in the order in which the last boot's were taken; sections and libraries by size.
     ordered = sorted(parts, key=lambda one: one.latest if stem.startswith("boot.") else -one.points[-1].value)
-    versions = sorted(places(ordered))[-MOST_BARS:]
+    every = sorted(places(ordered))
+    versions = _spread(every)
     where = {number: place for place, number in enumerate(versions)}
     shown, rest = ordered[:MOST_PARTS], ordered[MOST_PARTS:]
     lines = [_bars(one.metric.name[len(stem) + 1 :], [one], where) for one in shown]
@@ -107,11 +116,18 @@ def _stack(stem: str, parts: list[Series], groups: Iterable[tuple[str, str, str,
     first = parts[0]
     twins = sum(key[:3] == (stem, first.cell, first.subject) for key in groups)
     about = " · ".join(filter(None, (first.cell, first.subject, _place(first) if twins > 1 else "")))
-    left = len(places(ordered)) - len(versions)
-    note = f"The latest {MOST_BARS} versions; {left} older ones are not shown." if left else ""
+    note = f"{len(versions)} of {len(every)} versions, from the first to the last." if versions != every else ""
     return Figure(
-        Kind.STACK, group_of(stem), STACKS[stem], about, first.metric.unit, lines, tuple(versions), note=note
-    )
+        Kind.STACK, group_of(stem), STACKS[stem], about, first.metric.unit, lines, tuple(versions), note=note,
+        cells=[first.cell],
+    )  # fmt: skip
+
+
+def _spread(versions: Sequence[int]) -> list[int]:
+    """So many of them as there are bars, at equal distances, the first and the last among them."""
+    if len(versions) <= MOST_BARS:
+        return list(versions)
+    return [versions[round(place * (len(versions) - 1) / (MOST_BARS - 1))] for place in range(MOST_BARS)]
 
 
 def _bars(name: str, parts: Sequence[Series], where: dict[int, int]) -> Line:
@@ -141,6 +157,21 @@ def _short(one: Series) -> str:
     return one.cell.partition(":")[2] or one.cell
 
 
-def _hidden(chosen: Sequence[Series]) -> str:
-    hidden = max(one.hidden for one in chosen)
-    return f"The latest versions; {hidden} older ones are not shown." if hidden else ""
+def _thinner(chosen: Sequence[Series]) -> str:
+    """What is to be said of points that stand for several versions."""
+    longest = max(chosen, key=lambda one: one.versions)
+    if longest.versions <= len(longest.points):
+        return ""
+    return f"{longest.versions} versions; a point may stand for several, and never for both sides of a step."
+
+
+def _beside_arch(cell: str) -> str:
+    """What tells a cell from the others of its arch: it has the same colour as its like of the other one."""
+    kernel, _, rest = cell.partition(":")
+    return f"{kernel}:{rest.partition('-')[2] or rest}"
+
+
+def arch_of(cell: str) -> str:
+    """Kernel and arch of a cell: `osv x86_64`."""
+    kernel, _, rest = cell.partition(":")
+    return f"{kernel} {rest.partition('-')[0]}" if "-" in rest else kernel

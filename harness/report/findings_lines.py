@@ -1,0 +1,38 @@
+"""Findings for a narrow terminal: one line each, the newest last."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+
+from rich.console import Console
+
+from harness.regress import Finding
+from harness.report.morning.words import short
+from harness.report.page.told import safe_text
+from harness.report.readable import percent, version_name
+
+WIDE = 120
+"""Columns from which a table has room for all that is to be said."""
+CHANGE, CELL, VERSION = 9, 25, 13
+COMMIT = re.compile(r"-g[0-9a-f]{7,}")
+
+
+def columns(out: Console) -> int:
+    """How wide what is printed may be: the terminal's columns, or what COLUMNS says where there is none."""
+    said = os.environ.get("COLUMNS", "")
+    return int(said) if said.isdecimal() and not out.is_terminal else out.width
+
+
+def lines_of(found: Mapping[int, Finding], width: int) -> Iterator[str]:
+    """A line for each finding: number, which way, how much, metric, cell, version; none is wider than `width`."""
+    digits = len(str(max(found, default=0)))
+    for number, one in found.items():
+        head = f"{number:>{digits}} {'▲' if one.worse else '▽'} {percent(one.change):>{CHANGE}} "
+        version = COMMIT.sub("", safe_text(version_name(one.after)))
+        tail = f" {_cut(short(safe_text(one.cell)), CELL):<{CELL}} {_cut(version, VERSION)}"
+        room = max(8, width - len(head) - CELL - VERSION - 2)
+        yield f"{head}{_cut(one.metric.name, room):<{room}}{tail}"[:width].rstrip()
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

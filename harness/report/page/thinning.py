@@ -1,0 +1,57 @@
+"""A long series with fewer points, in which every step stays where it is and as sharp as it was."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What was measured at one version, or at several from it on: the median, the range, and how many numbers it
+    stands for."""
+
+    version: int
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+def thinned(points: Sequence[Point], most: int, steps: Collection[int] = ()) -> list[Point]:
+    """At most about so many points, old first, from the first version to the last.
+
+    A point that stands for several has their median and their whole range. No point stands for versions on both
+    sides of a step (its first version is one of `steps`), and the ends of what stays the same are kept.
+    """
+    if len(points) <= most:
+        return list(points)
+    flat = _without_middles(points)
+    if len(flat) <= most:
+        return flat
+    size = -(-len(points) // max(1, most - 1))
+    parts: list[list[Point]] = [[]]
+    for point in points[:-1]:
+        if len(parts[-1]) >= size or (point.version in steps and parts[-1]):
+            parts.append([])
+        parts[-1].append(point)
+    return [*map(joined, parts), points[-1]]
+
+
+def _without_middles(points: Sequence[Point]) -> list[Point]:
+    """Without the points whose neighbours on both sides are alike."""
+    alike = [(one.value, one.low, one.high) for one in points]
+    last = len(points) - 1
+    return [
+        point for place, point in enumerate(points)
+        if place in (0, last) or not alike[place - 1] == alike[place] == alike[place + 1]
+    ]  # fmt: skip
+
+
+def joined(points: Sequence[Point]) -> Point:
+    """One point for several of neighbouring versions, or of one; the first version's."""
+    if len(points) == 1:
+        return points[0]
+    return Point(
+        points[0].version, median(one.value for one in points), min(one.low for one in points),
+        max(one.high for one in points), sum(one.count for one in points),
+    )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from harness.serve import api, problems, views
 from harness.serve.answers import SCHEMA, Problem
@@ -21,7 +22,7 @@ DESCRIPTION = (
 )
 
 
-def app_of(house: House) -> FastAPI:
+def app_of(house: House) -> ASGIApp:
     """The app; while it runs, the history is watched, pages are made and the farm's work is done."""
 
     @asynccontextmanager
@@ -45,9 +46,8 @@ def app_of(house: House) -> FastAPI:
     app.include_router(api.routes(house))
     app.include_router(views.routes(house))
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.add_middleware(Guard, rules=house.rules)
     app.openapi = lambda: _documented(app)  # type: ignore[method-assign]
-    return app
+    return Guard(app, house.rules)  # outside of all that FastAPI puts around an app
 
 
 def _documented(app: FastAPI) -> dict[str, Any]:

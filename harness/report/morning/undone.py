@@ -49,9 +49,11 @@ def _is_undone(one: Finding, later: Iterable[Finding]) -> bool:
     step = one.new_level - one.old_level
     if not step:
         return True
-    back = [(other.new_level - other.old_level) / step for other in later]
-    levels = [(other.new_level - one.old_level) / step for other in later]
-    return any(abs(share + 1) <= LEFT for share in back) or any(-BEYOND <= share <= LEFT for share in levels)
+    return any(
+        -BEYOND <= (other.new_level - one.old_level) / step <= LEFT
+        or abs((other.new_level - other.old_level) / step + 1) <= LEFT
+        for other in later
+    )
 
 
 def _after(one: Finding, rows: Sequence[Finding]) -> Sequence[Finding]:

@@ -17,7 +17,7 @@ from harness.report.page.environments import places_of
 from harness.report.page.figures import anchor
 from harness.report.page.grid import grid
 from harness.report.page.loads import load_figures
-from harness.report.page.news import MOST_NEWS, by_cause, unexpected
+from harness.report.page.news import MOST_NEWS, cause_words, causes_of, unexpected
 from harness.report.page.numbers import Numbers
 from harness.report.page.outcomes import Histories, Test, by_test
 from harness.report.page.records import records
@@ -58,11 +58,12 @@ def build(told: Told, matrix: Matrix | None = None, commits: Commits | None = No
     shown, left_out = sections([*stacks(drawn), *loads, *figures])
     tests = by_test(told)
     histories = Histories(tests, timeline)
-    causes, bad, found = by_cause(told.findings, where), unexpected(tests), records(told)
+    causes, bad, found = causes_of(told.findings), unexpected(tests), records(told)
     places = places_of(told)
     parts = Parts()
     shards: dict[str, Any] = {
-        "part-findings": parts.findings(causes[:MOST_NEWS]), "part-unexpected": parts.unexpected(bad[:MOST_NEWS]),
+        "part-findings": parts.findings([cause_words(one, where) for one in causes[:MOST_NEWS]]),
+        "part-unexpected": parts.unexpected(bad[:MOST_NEWS]),
         "part-environment": parts.environment(places),
         **{f"part-record-{number}": parts.record(one) for number, one in enumerate(found)},
         **{section.id: heads(section) for section in shown},

@@ -125,12 +125,23 @@ class Cause:
 
 def by_cause(findings: Sequence[Finding], figures: Mapping[Named, str] = MappingProxyType({})) -> list[Cause]:
     """All findings in words, together where they share a cause; what matters most first."""
-    groups: dict[tuple[str, int], list[FindingWords]] = {}
+    return [cause_words(one, figures) for one in causes_of(findings)]
+
+
+def causes_of(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """The findings of each cause, what matters most first."""
+    groups: dict[tuple[str, int], list[Finding]] = {}
     for number, finding in enumerate(ordered(findings)):
         # Cause 0 is that of findings whose cause is not known: each stands alone.
         key = ("known", finding.cause) if finding.cause else ("unknown", number)
-        groups.setdefault(key, []).append(in_words(finding, figures))
-    return [Cause(first, others) for first, *others in groups.values()]
+        groups.setdefault(key, []).append(finding)
+    return list(groups.values())
+
+
+def cause_words(alike: Sequence[Finding], figures: Mapping[Named, str] = MappingProxyType({})) -> Cause:
+    """One cause's findings in words."""
+    first, *others = (in_words(finding, figures) for finding in alike)
+    return Cause(first, others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,11 +70,12 @@ def _trend(
     where = places(chosen)
     names = dict.fromkeys(_named(one) for one in chosen)
     marks = []
+    drawn = [{point.version for point in one.points} for one in chosen]
     for finding in ordered([finding for name in names for finding in told_of.get(name, ())]):
         named = finding.metric.name, finding.cell, finding.subject
         began = timeline.number(finding.cell, finding.after)
         for number, one in enumerate(chosen):
-            if began is not None and _named(one) == named and any(point.version == began for point in one.points):
+            if began is not None and _named(one) == named and began in drawn[number]:
                 marks.append(Mark(number, where[began], finding_words(finding), finding.worse))
                 break
     first = chosen[0]

@@ -15,6 +15,8 @@ from harness.report.page.figures import anchor
 from harness.report.page.outcomes import Test
 from harness.report.page.timeline import Timeline
 
+EXPECTED = frozenset("pfchtgbesx" + NONE)
+"""Letters of what was expected, or was not run."""
 MOST_REASONS = 30
 """Reasons of one test that its view lists, the latest first."""
 MOST_NIGHTS = 800
@@ -44,7 +46,7 @@ def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
     signs = [NONE] * max(0, nights.last + 1 - first)
     for one in test.runs:
         night = nights.number(one.taken) - first
-        if night >= 0 and not signs[night].isupper():
+        if night >= 0 and signs[night] in EXPECTED:
             signs[night] = CODES.get((one.outcome, one.expected)) or code_of(one)
     bad = [failed(one) for one in test.runs if one.outcome not in NO_WORD]
     said = tendency(bad) if any(bad) else None
@@ -78,7 +80,7 @@ class AtVersions:
         self.names = sorted({test.name for test in tests})
         self._places = {name: place for place, name in enumerate(self.names)}
         self._cells = {cell: number for number, cell in enumerate(cells)}
-        self._signs: dict[tuple[int, int], list[str]] = {}
+        self._signs: dict[int, dict[int, list[str]]] = defaultdict(dict)
         self._reasons: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
         self._mixed: dict[int, set[tuple[int, int]]] = defaultdict(set)
         for test in tests:
@@ -95,15 +97,17 @@ class AtVersions:
             number = numbers[key]
             if number is None:
                 continue
-            signs = self._signs.get((number, cell))
+            of_version = self._signs[number]
+            signs = of_version.get(cell)
             if signs is None:
-                signs = self._signs[number, cell] = [NONE] * len(self.names)
+                signs = of_version[cell] = [NONE] * len(self.names)
             sign = CODES.get((one.outcome, one.expected)) or code_of(one)
             if signs[place] not in (NONE, sign):
                 self._mixed[number].add((cell, place))
             signs[place] = sign
-            odd.pop(number, None)
-            if sign.isupper():
+            if odd:
+                odd.pop(number, None)
+            if sign not in EXPECTED:
                 odd[number] = one
         for number, one in odd.items():
             self._reasons[number].setdefault(one.reason, []).append((cell, place))
@@ -111,7 +115,7 @@ class AtVersions:
     def at(self, number: int) -> dict[str, Any]:
         """Of one version: signs by cell, reasons with cells and tests, those that went both ways."""
         return {
-            "tests": {cell: "".join(signs) for (of, cell), signs in self._signs.items() if of == number},
+            "tests": {cell: "".join(signs) for cell, signs in self._signs.get(number, {}).items()},
             "reasons": [[reason, found] for reason, found in self._reasons.get(number, {}).items()],
             "mixed": sorted(self._mixed.get(number, ())),
         }

@@ -52,8 +52,8 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Triage:
-    """One decision about `subject`, as `harness.serve.subjects` names it. `identity` is what failed then; `author`
-    who decided, where that is known; `body` what belongs to the action: an assignee, a cell, two commits.
+    """One decision about `subject`, as the facts of `harness.serve` name it. `identity` is what failed then;
+    `author` who decided, where that is known; `body` what belongs to the action: an assignee, a cell, two commits.
 
     A decision is never changed: a later one takes its place.
     """

@@ -9,12 +9,12 @@ import os
 import sys
 from pathlib import Path
 
-import harness.report.page  # first: the facts of the morning use parts of it, which it uses
 from harness.errors import HarnessError
 from harness.history.store import History
 from harness.lab import Lab
 from harness.report.morning.commits import Commits
 from harness.report.morning.morning import morning
+from harness.report.page import page
 from harness.report.page.told import Told
 from harness.report.telling import telling
 from harness.serve.decorating import decorated
@@ -38,7 +38,7 @@ def main(folder: Path) -> int:
         with History() as history:
             state = state_text(history.state())  # first: what comes meanwhile is new
             told = told_of(history)
-        html, policy = decorated(harness.report.page.page(told, commits=commits))
+        html, policy = decorated(page(told, commits=commits))
         known = facts(morning(told.safe, commits), state)
     except HarnessError as error:
         print(error.happened, file=sys.stderr)

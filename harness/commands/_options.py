@@ -97,3 +97,5 @@ KernelName = Annotated[
         help="linux or osv (default: osv where a checkout is named)",
     ),
 ]  # fmt: skip
+
+LISTEN = option("--listen", default="127.0.0.1", metavar="ADDRESS", help="where others reach it")

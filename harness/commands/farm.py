@@ -12,7 +12,7 @@ from harness.cell import Cell
 from harness.commands import _completion as complete
 from harness.commands._command import Group, argument, option
 from harness.commands._farm import TlsFiles, plain, run_name, show_unrun, tls
-from harness.commands._options import Common, HistoryUrl, KernelName, LoadSeconds, RunsFolder, SetName
+from harness.commands._options import LISTEN, Common, HistoryUrl, KernelName, LoadSeconds, RunsFolder, SetName
 from harness.commands._screen import screen, table
 from harness.errors import HarnessError
 from harness.events import subscribed
@@ -31,7 +31,6 @@ TESTS = "test"
 MEASUREMENTS = "perf"
 
 
-_LISTEN = option("--listen", default="127.0.0.1", metavar="ADDRESS", help="where others reach it")
 _AT = "the scheduler's: tcp://HOST:PORT"
 
 
@@ -39,7 +38,7 @@ _AT = "the scheduler's: tcp://HOST:PORT"
 class Scheduling(TlsFiles):
     """Where it listens, and how long tasks wait."""
 
-    listen: Annotated[str, _LISTEN]
+    listen: Annotated[str, LISTEN]
     port: Annotated[int, option("--port", type=int, default=PORT, metavar="PORT", help="0: a free one")]
     patience: Annotated[
         float,
@@ -55,7 +54,7 @@ class Working(TlsFiles):
     """For which scheduler, and what."""
 
     farm: Annotated[str, argument("farm", metavar="ADDRESS", help=_AT)]
-    listen: Annotated[str, _LISTEN]
+    listen: Annotated[str, LISTEN]
     name: Annotated[
         str,
         option(
@@ -82,9 +81,7 @@ class Spreading(TlsFiles):
     ]
     set: SetName
     kernel: KernelName
-    only: Annotated[
-        str | None, option("--only", type=click.Choice([TESTS, MEASUREMENTS]), help="(default: both)")
-    ]
+    only: Annotated[str | None, option("--only", type=click.Choice([TESTS, MEASUREMENTS]), help="(default: both)")]
     test: Annotated[
         tuple[str, ...],
         option(
@@ -105,9 +102,7 @@ class Spreading(TlsFiles):
     ]
     accelerator: Annotated[
         str | None,
-        option(
-            "--accelerator", type=click.Choice(["kvm", "tcg"]), help="only on workers whose guests it runs"
-        ),
+        option("--accelerator", type=click.Choice(["kvm", "tcg"]), help="only on workers whose guests it runs"),
     ]
     chunk: Annotated[int, option("--chunk", type=int, default=20, metavar="N", help="tests a task")]
     name: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from harness.commands._command import declare, option
 from harness.commands._farm import OnFarm, tls
-from harness.commands._options import HistoryUrl, RunsFolder
+from harness.commands._options import LISTEN, HistoryUrl, RunsFolder
 from harness.commands._screen import screen
 from harness.errors import HarnessError, HostError
 from harness.history.place import is_file, place, shown
@@ -23,9 +23,7 @@ class Arguments(OnFarm):
 
     history: HistoryUrl
     runs: RunsFolder
-    listen: Annotated[
-        str, option("--listen", default="127.0.0.1", metavar="ADDRESS", help="where others reach it")
-    ]
+    listen: Annotated[str, LISTEN]
     port: Annotated[int, option("--port", type=int, default=PORT, metavar="PORT", help="0: a free one")]
     url: Annotated[
         tuple[str, ...],

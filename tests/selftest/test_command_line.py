@@ -54,7 +54,7 @@ def test_an_option_of_one_meaning_is_one_object() -> None:
             if isinstance(one, click.Option):
                 objects.setdefault((one.opts[0], one.help), set()).add(id(one))
     several = {name for (name, _), ids in objects.items() if len(ids) > 1}
-    assert several <= {"--duration", "--farm"}, "with another default, or none"
+    assert several <= {"--duration", "--farm", "--port"}, "with another default, or none"
     (history,) = (meta for meta in get_args(HistoryUrl) if isinstance(meta, click.Option))
     assert sum(history in command.params for _, command in EVERY) > 8
 

@@ -168,8 +168,9 @@ def test_streams_that_are_closed_or_full(streams: str, line: str, status: int, s
 def test_work_does_not_end_with_its_display(tmp_path: Path) -> None:
     """A log on a full disk takes no more lines of what is going on; the run goes on."""
     asked = (
+        "from harness.commands._streams import own_streams\n"
         "from harness.events import publish, subscribed; from harness.report.progress import Progress\n"
-        "with subscribed(Progress()): publish('build.started', 'a kernel')\n"
+        "with own_streams(), subscribed(Progress()): publish('build.started', 'a kernel')\n"
         "print('done')"
     )
     for streams, said in (("2> /dev/full", ""), ("", "build.started a kernel")):

@@ -35,6 +35,7 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's numbers are kept."""
     path = tmp_path / "history.sqlite"
     monkeypatch.setenv("OSV_HARNESS_HISTORY", str(path))
+    monkeypatch.setenv("COLUMNS", "200")
     return path
 
 

@@ -15,7 +15,7 @@ class JunitFile:
 
     def __init__(self, path: Path, unkept: list[str]) -> None:
         """`unkept` is told what could not be written. Raises `HostError` where it is plain already."""
-        check_writable(path, "Free space there, or give --junitxml another file.")
+        check_writable(path, "Free space there, or give --junitxml another file.", make_folder=True)
         self._path = path
         self._unkept = unkept
 

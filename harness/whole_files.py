@@ -42,10 +42,11 @@ def written_whole(path: Path, cure: str = "") -> Iterator[IO[bytes]]:
         raise _refused(path, error, cure) from error
 
 
-def check_writable(path: Path, cure: str = "") -> None:
-    """Find out before long work whether there may be such a file, whose folders are made; raises `HostError`."""
+def check_writable(path: Path, cure: str = "", make_folder: bool = False) -> None:
+    """Find out before long work whether there may be such a file; raises `HostError`."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             path.open("wb").close()
         else:

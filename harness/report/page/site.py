@@ -14,7 +14,9 @@ from harness.report.page.building import Built, build
 from harness.report.page.feeds import badge, feed, latest
 from harness.report.page.rendering import rendered, shard_text
 from harness.report.page.told import Told
+from harness.whole_files import check_writable, write_whole
 
+CURE = "Free space there, or give another --output."
 MOST_INLINED = 60
 """Versions that can be compared in a page without a folder: the latest."""
 OURS = pattern(r"(versions|index|plotly|(at|part|test|cell|figure|section)-[0-9a-z-]+)\.js")
@@ -33,15 +35,15 @@ def write(
 
     Raises `HarnessError` where they can't be written.
     """
+    check_writable(path, CURE)
     built = build(told, matrix, commits)
+    if single:
+        write_whole(path, _single(built), CURE)
+        return [path]
     try:
-        if single:
-            path.write_text(_single(built), encoding="utf-8")
-            return [path]
         return _write(built, path)
     except OSError as error:
-        what = f"{error.filename or path} can't be written: {error.strerror}."
-        raise HarnessError(what, "Give another --output.") from error
+        raise HarnessError(f"{error.filename or path} can't be written: {error.strerror}.", CURE) from error
 
 
 def _single(built: Built) -> str:
@@ -76,7 +78,7 @@ def _write(built: Built, path: Path) -> list[Path]:
         path.parent / "badge.svg": badge(built.morning),
     }
     for file, text in made.items():
-        file.write_text(text, encoding="utf-8")
+        write_whole(file, text, CURE)
     return list(made)
 
 

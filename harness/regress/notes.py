@@ -106,7 +106,8 @@ def successions(groups: Iterable[Group]) -> Iterator[tuple[Group, Group]]:
 
 def unbridged(every: Numbers) -> dict[tuple[str, Version], set[str]]:
     """Of each cell the last version that its builder of before built, where the builder of now has built none of
-    the same commits, and the exact metrics of which that is so: what the builder changed is not known."""
+    the same commits, and the exact metrics of which that is so: what the builder changed is not known. Debian's
+    older kernels can't be had again."""
     latest = {
         (before.metric.name, before.samples[0].cell, before.samples[0].subject): (before, after)
         for before, after in successions(every.groups)
@@ -114,7 +115,8 @@ def unbridged(every: Numbers) -> dict[tuple[str, Version], set[str]]:
     found: dict[tuple[str, Version], set[str]] = defaultdict(set)
     for (metric, cell, _), (before, after) in latest.items():
         recorded = before.samples[-1].version.builder and after.samples[-1].version.builder
-        if before.metric.exact and recorded and not _effect(before.samples, after.samples)[1]:
+        bridged = _effect(before.samples, after.samples)[1]
+        if kernel_of(cell) == "osv" and before.metric.exact and recorded and not bridged:
             times = every.orders[kernel_of(cell)].of(by_version(before.samples)).line
             last = max(before.samples, key=lambda one: (times.get(node_of(one.version), -inf), one.taken))
             found[cell, last.version].add(metric)

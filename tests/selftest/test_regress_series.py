@@ -204,6 +204,8 @@ def test_what_another_builder_built_last_is_to_be_measured_again_once() -> None:
     apart, together = (numbers(shuffled(upgraded(16, builders=two, both=both))) for both in (False, True))
     assert unbridged(apart) == {(CELL, version(15, build="a", builder=GCC_12)): {"boot.instructions"}}
     assert unbridged(together) == unbridged(numbers(upgraded(16))) == {}
+    debians = [replace(one, cell=CELL.replace("osv", "linux")) for one in upgraded(16, builders=two)]
+    assert unbridged(numbers(debians)) == {}, "which can't be built again"
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,3 @@
 """Loads the harness's pytest plugin."""
 
-pytest_plugins = ["harness.pytest_plugin"]
+pytest_plugins = ["harness.integrations.pytest_plugin.plugin"]

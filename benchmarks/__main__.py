@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import bisecting, equals, image, judgement, load, nights, short
-from harness.lab import Lab
+from harness.runner.session import Lab
 
 
 def main() -> None:

@@ -20,14 +20,14 @@ import numpy as np
 from scipy.stats import beta
 
 from benchmarks import merges
-from harness.bisect import Broken, Built, Effort, Failure, Key, Kind, Line, Measure
-from harness.bisect.answer import Outcome
-from harness.bisect.conclude import conclude
-from harness.bisect.decide import blocks
-from harness.bisect.journal import Memory
-from harness.bisect.posterior import measured, posterior
-from harness.bisect.session import Session
-from harness.errors import HarnessError
+from harness.analysis.bisect.answer import Outcome
+from harness.analysis.bisect.conclusion import conclude
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.model import Broken, Built, Effort, Failure, Key, Kind, Line, Measure
+from harness.analysis.bisect.policy import blocks
+from harness.analysis.bisect.posterior import measured, posterior
+from harness.analysis.bisect.session import Session
+from harness.core.errors import HarnessError
 
 COMMITS, TRIALS, SEED = 1000, 1000, 20261121
 DOCS = Path(__file__).parents[1] / "docs"

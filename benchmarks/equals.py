@@ -3,8 +3,8 @@
 from random import Random
 from statistics import median
 
-from harness.lab import Lab
-from harness.regress import sides
+from harness.analysis.ab import sides
+from harness.runner.session import Lab
 
 COMPARISONS = {"boot.wall": 50, "app.nginx.most.throughput": 8}
 """What is compared, and how many comparisons of it there are."""

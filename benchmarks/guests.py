@@ -3,15 +3,15 @@
 import subprocess
 from dataclasses import replace
 
-from harness.cell import Cell
-from harness.hypervisors import Hypervisor, Vm, hypervisor
-from harness.hypervisors._qemu_command import Wires, board_for, command_line
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.programs import Program, Run, Runner
-from harness.programs.linux import LinuxRunner
-from harness.programs.osv import OsvRunner
-from harness.verdict import Outcome
+from harness.core.cell import Cell
+from harness.core.machine import Machine
+from harness.runner.base import Program, Run, Runner
+from harness.runner.linux.runner import LinuxRunner
+from harness.runner.osv.runner import OsvRunner
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Hypervisor, Vm, hypervisor
+from harness.vm.qemu.command_line import Wires, board_for, command_line
 
 HELLO = {"osv": "/tests/tst-hello.so", "linux": "echo Hello"}
 BOARDS = {"x86_64": "q35", "aarch64": "virt"}

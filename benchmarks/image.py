@@ -11,10 +11,10 @@ from pathlib import Path
 from time import monotonic
 
 from benchmarks import guests
-from harness.errors import HarnessError
-from harness.lab import Lab
-from harness.programs import Program
-from harness.vcpus import room_for
+from harness.core.errors import HarnessError
+from harness.host.cpu_slots import room_for
+from harness.runner.base import Program
+from harness.runner.session import Lab
 
 UPSTREAM_LIMIT = 600.0  # seconds; longer than any test takes under software emulation
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from time import sleep
 
-from harness.load import Load, Result, load_from, run
+from harness.workloads.load.run import Load, Result, load_from, run
 
 NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log stderr warn;

@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness.bisect import Broken, Built, Effort, Failure, Key, Line, Measure
-from harness.bisect.account import Difference
-from harness.bisect.answer import Answer, Outcome
-from harness.bisect.bisection import Question, bisect
-from harness.bisect.commits import Commits
-from harness.bisect.records import Opened
-from harness.matrix import Matrix
-from harness.measure import Sample
+from harness.analysis.bisect.answer import Answer, Outcome
+from harness.analysis.bisect.commit_range import Commits
+from harness.analysis.bisect.history_document import Difference
+from harness.analysis.bisect.journal_records import Opened
+from harness.analysis.bisect.model import Broken, Built, Effort, Failure, Key, Line, Measure
+from harness.analysis.bisect.run import Question, bisect
+from harness.core.matrix import Matrix
+from harness.metrics.records import Sample
 
 BRANCHES, LENGTH, APART, BACK = 12, 9, 25, (3, 6)
 """Branches, the commits of each, those of the mainline between two of them, and where each merges that back."""

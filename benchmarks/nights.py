@@ -18,10 +18,10 @@ from itertools import islice
 from pathlib import Path
 from time import monotonic
 
-from harness.history.lines import line_of
-from harness.history.records import Judged
-from harness.matrix import Matrix
-from harness.measure import Commit, Environment, Metric, Sample, Version
+from harness.core.matrix import Matrix
+from harness.metrics.history.jsonl import line_of
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Commit, Environment, Metric, Sample, Version
 
 CELLS, TESTS = 60, 170
 EXACT = (

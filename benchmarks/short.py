@@ -13,12 +13,12 @@ from pexpect import EOF
 
 from benchmarks import guests
 from benchmarks.timing import cost, in_turns, print_table
-from harness.console.monitor import Monitor
-from harness.console.patterns import patterns_of
-from harness.console.transcript import Transcript
-from harness.console.transport import SerialConsole
-from harness.lab import Lab
-from harness.programs import Runner
+from harness.runner.base import Runner
+from harness.runner.console.matcher import Monitor
+from harness.runner.console.patterns import patterns_of
+from harness.runner.console.serial import SerialConsole
+from harness.runner.console.transcript import Transcript
+from harness.runner.session import Lab
 
 
 def overhead(lab: Lab, cell_name: str, rounds: int) -> None:

@@ -7,8 +7,8 @@ from multiprocessing import Pool
 import numpy as np
 
 from benchmarks.judgement import series
-from harness.measure import Metric
-from harness.regress.comparison import Comparison, Decision
+from harness.analysis.ab.sequential_test import Comparison, Decision
+from harness.metrics.records import Metric
 
 NOISE, SHIFT = 0.02, 0.02
 

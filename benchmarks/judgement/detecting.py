@@ -12,20 +12,33 @@ from random import Random
 import numpy as np
 
 from benchmarks.judgement import series
-from harness.measure import Metric
-from harness.regress import calibrated, comparison, modes, noise, outliers, search, signs
-from harness.regress import changes as changes_of_series
-from harness.regress import confirm as confirming
-from harness.regress.changes import LEVEL, Change, changes, look
-from harness.regress.confirm import confirm
-from harness.regress.search import Search
+from harness.analysis.ab import sequential_test, sign_flip_test
+from harness.analysis.regression import ar1_noise as noise
+from harness.analysis.regression import calibration, mixture_noise, outliers, step_search
+from harness.analysis.regression import change_points as changes_of_series
+from harness.analysis.regression import confirmation as confirming
+from harness.analysis.regression.change_points import LEVEL, Change, changes, look
+from harness.analysis.regression.confirmation import confirm
+from harness.analysis.regression.step_search import Search
+from harness.metrics.records import Metric
 
 METRIC = Metric("boot.seconds", "s")
 NEAR, STRADDLING = 2, 5
 """Points: how near the step a change point must be; with reruns, whose versions lie on both sides of it."""
 PART = 50
 """Series that one process looks at in one go."""
-JUDGES = (calibrated, changes_of_series, comparison, confirming, modes, noise, outliers, search, series, signs)
+JUDGES = (
+    calibration,
+    changes_of_series,
+    sequential_test,
+    confirming,
+    mixture_noise,
+    noise,
+    outliers,
+    step_search,
+    series,
+    sign_flip_test,
+)
 """The modules on which the outcomes depend."""
 
 

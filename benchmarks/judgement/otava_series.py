@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.judgement.beside_otava import DEFAULT, PACKAGE, environment, said_of
-from harness.regress.changes import Change, Outlier, changes, look
+from harness.analysis.regression.change_points import Change, Outlier, changes, look
 
 FEWEST = 10
 """Shorter lists in its tests are no series, and have no finding of ours."""

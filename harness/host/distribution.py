@@ -4,7 +4,7 @@ import platform
 import shutil
 from collections.abc import Iterable
 
-from harness import project
+from harness.core import project
 
 FEDORA = "fedora.toml"
 

@@ -5,10 +5,10 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 
-from harness.errors import HostError
-from harness.events import publish
+from harness.core.errors import HostError
+from harness.core.events import publish
 from harness.host import distribution
-from harness.host.needs import Capability
+from harness.host.requirements import Capability
 
 SERVERS = frozenset({"postgresql", "redis-server", "nginx-light", "nfs-ganesha-vfs", "rpcbind"})
 """Packages that start a server when they are installed, and at each boot from then on."""

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from math import floor, log10
 
-from harness.measure import Metric
-from harness.regress import Night
-from harness.regress.since import Since
-from harness.report.readable import shown, version_name
+from harness.analysis.regression.drift_since import Since
+from harness.analysis.regression.finding import Night
+from harness.metrics.records import Metric
+from harness.report.model.formatting import shown, version_name
 
 FLOOR = 0.005
 """Relative: less than this is not told among the facts of a report, as of steps."""

@@ -2,7 +2,7 @@
 
 import re
 
-from harness.source_lines import SourceLines
+from harness.kernels.source_lines import SourceLines
 
 FRAME = re.compile(rb"^\s*0x([0-9a-f]{8,16}) <", re.MULTILINE)
 INSTRUCTION = re.compile(rb"^\s*(?:RIP|PC): 0x([0-9a-f]{8,16}) <", re.MULTILINE)

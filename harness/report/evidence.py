@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from time import strftime
 
-from harness.errors import HostError
-from harness.machine import Image
-from harness.programs import Run
+from harness.core.errors import HostError
+from harness.core.machine import Image
+from harness.kernels.source_lines import SourceLines
 from harness.report.backtrace import symbolised
-from harness.source_lines import SourceLines
+from harness.runner.base import Run
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 
-from harness.regress import Finding
-from harness.report.morning.words import short
-from harness.report.page.told import safe_text
-from harness.report.readable import percent, version_name
+from harness.analysis.regression.finding import Finding
+from harness.report.model.data import safe_text
+from harness.report.model.formatting import percent, version_name
+from harness.report.morning.text import short
 
 WIDE = 120
 """Columns from which a table has room for all that is to be said."""

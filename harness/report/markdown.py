@@ -5,14 +5,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.measure import Better
-from harness.regress.comparison import Decision, Judgement
+from harness.analysis.ab.sequential_test import Decision, Judgement
+from harness.metrics.records import Better
+from harness.report.model.data import Told
+from harness.report.model.formatting import percent, shown, version_name
+from harness.report.model.outcomes import Test, by_test, counts
 from harness.report.morning.against import Against, against
 from harness.report.morning.changes import Moved
-from harness.report.morning.words import change_words, number
-from harness.report.page.outcomes import Test, by_test, counts
-from harness.report.page.told import Told
-from harness.report.readable import percent, shown, version_name
+from harness.report.morning.text import change_words, number
 
 MOST_ROWS = 10
 """Facts that are listed: a comment that nobody reads to its end says nothing."""

@@ -8,13 +8,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from harness.measure import Metric, Version
-from harness.report.page.outcomes import BAD, by_test, counts, standing
-from harness.report.page.series import Series, series_of
-from harness.report.page.timeline import Timeline
-from harness.report.page.told import Told, safe_text
-from harness.report.readable import version_name
-from harness.report.spans import spans_of
+from harness.metrics.records import Metric, Version
+from harness.report.model.data import Told, safe_text
+from harness.report.model.formatting import version_name
+from harness.report.model.outcomes import BAD, by_test, counts, standing
+from harness.report.model.series import Series, series_of
+from harness.report.model.spans import spans_of
+from harness.report.model.timeline import Timeline
 
 BASE_UNITS = {
     "B": ("bytes", 1.0), "KiB": ("bytes", 2.0**10), "MiB": ("bytes", 2.0**20), "GiB": ("bytes", 2.0**30),

@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 from time import monotonic
 
-from harness.events import Event
+from harness.core.events import Event
 
 SHOWN = (
     "bisect.", "build.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "lab.", "packages.",

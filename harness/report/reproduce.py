@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import harness
-from harness import inside, project
-from harness.cell import Cell
-from harness.kernels.prebuilt import options_of
-from harness.lab import Lab
+from harness.core import project
+from harness.core.cell import Cell
+from harness.host import in_lab
+from harness.kernels.prebuilt.kernel import options_of
+from harness.runner.session import Lab
 
 PROGRAM = "osv-harness"
 HEEDED = (
@@ -88,15 +89,15 @@ def _environment(lab: Lab, cell: Cell) -> dict[str, str]:
 
 def _tools() -> dict[str, str]:
     """The folders of programs that not every shell looks into, less those that a lab alone has."""
-    own = inside.python_outside().parent
+    own = in_lab.python_outside().parent
     folders = [Path(name).absolute() for name in os.environ.get("PATH", "").split(os.pathsep) if name]
-    hosts = [path for path in folders if path != own and not path.is_relative_to(inside.HANDED.parent)]
+    hosts = [path for path in folders if path != own and not path.is_relative_to(in_lab.HANDED.parent)]
     unusual = [str(path) for path in hosts if str(path) not in USUAL_PATH and path.is_dir()]
     return {"PATH": os.pathsep.join(dict.fromkeys(unusual))} if unusual else {}
 
 
 def _lab_words() -> list[str]:
-    arch = os.environ.get(inside.VARIABLE)
+    arch = os.environ.get(in_lab.VARIABLE)
     return ["lab", "--arch", arch, "--"] if arch else []
 
 
@@ -110,9 +111,9 @@ def _files(lab: Lab) -> list[str]:
 
 def _program() -> list[str]:
     """The harness's own program, wherever it is: beside its Python if it was installed there."""
-    python = inside.python_outside()
+    python = in_lab.python_outside()
     program = python.with_name(PROGRAM)
-    return [str(program)] if program.is_file() else [str(python), "-m", harness.__name__]
+    return [str(program)] if program.is_file() else [str(python), "-m", f"{harness.__name__}.cli"]
 
 
 def _home() -> Path:
@@ -125,7 +126,7 @@ def _installed() -> bool:
     """Whether this Python finds this very harness by itself, wherever it is started."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     words = [sys.executable, "-c", f"import {harness.__name__} as it; print(it.__file__)"]
-    limit = inside.stretched(60)
+    limit = in_lab.stretched(60)
     asked = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=limit)
     return asked.stdout.strip() == harness.__file__
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from harness.history.records import Judged
-from harness.measure import Document, Sample
-from harness.regress.ancestry import Graph
-from harness.regress.notes import notes
-from harness.regress.series import numbers
-from harness.regress.since import since
-from harness.regress.standing import judged as seen_in
+from harness.analysis.regression.ancestry import Graph
+from harness.analysis.regression.drift_since import since
+from harness.analysis.regression.notes import notes
+from harness.analysis.regression.series import numbers
+from harness.analysis.regression.triage import judged as seen_in
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Document, Sample
 from harness.report.asides import asides
-from harness.report.page.told import Told
+from harness.report.model.data import Told
 
 
 def telling(

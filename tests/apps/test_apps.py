@@ -1,7 +1,7 @@
 """Every app of the asked cells, each in a guest of its own: checked, loaded, checked again, ended."""
 
-from harness.cell import Cell
-from harness.pytest_verdicts import AppTest
+from harness.core.cell import Cell
+from harness.integrations.pytest_plugin.outcomes import AppTest
 
 
 def test_app(run_app: AppTest, cell: Cell, app_name: str) -> None:

@@ -10,15 +10,15 @@ from contextlib import closing
 
 import pytest
 
-from harness.cell import Cell
-from harness.errors import HarnessError
-from harness.guest import Guest
-from harness.hypervisors import Cause, hypervisor
-from harness.inside import in_lab
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.programs import Program, Run
-from harness.verdict import Outcome
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError
+from harness.core.machine import Machine
+from harness.host.in_lab import in_lab
+from harness.runner.base import Program, Run
+from harness.runner.guest import Guest
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Cause, hypervisor
 
 pytestmark = pytest.mark.skipif(not in_lab(), reason="this is no lab: `tox -e lab`, or pytest with --lab")
 

@@ -1,7 +1,7 @@
 """Everything that is measured of the asked cells: taken, kept in the history, compared with what is there."""
 
-from harness.cell import Cell
-from harness.pytest_history import Measurer
+from harness.core.cell import Cell
+from harness.integrations.pytest_plugin.history import Measurer
 
 
 def test_measurement(measure: Measurer, cell: Cell, measurement: str) -> None:

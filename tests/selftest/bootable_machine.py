@@ -4,8 +4,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.cell import Cell
-from harness.machine import Disk, Image, Machine
+from harness.core.cell import Cell
+from harness.core.machine import Disk, Image, Machine
 
 
 def maker(folder: Path) -> Callable[[str], Machine]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.cell import Cell
-from harness.errors import CellError
-from harness.lab import Lab
+from harness.core.cell import Cell
+from harness.core.errors import CellError
+from harness.runner.session import Lab
 
 
 def runnable(lab: Lab, name: str) -> Cell:

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from harness.ci import plan, results, workflow
-from harness.matrix import Matrix
-from harness.measure import Environment, Metric, Sample, Version
+from harness.core.matrix import Matrix
+from harness.integrations.ci import plan, results, workflow
+from harness.metrics.records import Environment, Metric, Sample, Version
 
 ROOT = Path(__file__).parents[2]
 HOMES = (workflow.Home(), workflow.Home("osv", "me/osv-harness"))

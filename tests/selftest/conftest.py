@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from recording import Recorder
 
-from harness.cache import Cache
-from harness.cell import Cell
-from harness.errors import HarnessError, HostError
-from harness.hypervisors import hypervisor
-from harness.kernels.osv_host import taken_from_host
-from harness.lab import Lab
-from harness.machine import Disk, Image
-from harness.source_lines import PROGRAMS as UNSTRIPPED
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError, HostError
+from harness.core.machine import Disk, Image
+from harness.host.cache import Cache
+from harness.kernels.osv.toolchain import taken_from_host
+from harness.kernels.source_lines import PROGRAMS as UNSTRIPPED
+from harness.runner.session import Lab
+from harness.vm.base import hypervisor
 
 # Helpers that assert: what failed is told as it is of a test.
 pytest.register_assert_rewrite("farm_processes", "network_guests", "rest_machines", "tap_run")

@@ -4,8 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from harness.history.records import Action, Judged, Triage
-from harness.measure import Better, Document, Environment, Metric, Sample, Version
+from harness.metrics.history.records import Action, Judged, Triage
+from harness.metrics.records import Better, Document, Environment, Metric, Sample, Version
 
 WHERE = Environment("runner", "a cpu", 4, "performance", "kvm", "QEMU 7.2.22", "6.1.0", load=0.25)
 VERSION = Version("c" * 40, "d" * 64, "v0.57.0-398", committed=1000.0)

@@ -11,16 +11,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from harness.apps import Source
-from harness.apps.compiled import compiled
-from harness.cell import Cell
-from harness.fitting import fitted
-from harness.hypervisors import hypervisor
-from harness.images.contents import Contents
-from harness.lab import Lab
-from harness.machine import Image, Machine
-from harness.programs import Program
-from harness.verdict import Outcome
+from harness.core.cell import Cell
+from harness.core.machine import Image, Machine
+from harness.kernels.rootfs.contents import Contents
+from harness.runner.base import Program
+from harness.runner.machine_setup import fitted
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import hypervisor
+from harness.workloads.apps.app import Source
+from harness.workloads.apps.compile import compiled
 
 PORT = 7000
 OUTSIDE = "198.51.100.1"  # an address for documentation: RFC 5737

@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonschema import Draft4Validator
 
-from harness.hypervisors._rest import Request
+from harness.vm.common.rest_client import Request
 
 FOLDER = Path(__file__).with_name("schemas")
 

@@ -4,8 +4,8 @@ import platform
 import subprocess
 from pathlib import Path
 
-from harness.cell import Cell
-from harness.kernels.osv_tree import Tree
+from harness.core.cell import Cell
+from harness.kernels.osv.build_tree import Tree
 
 ROFS = Cell("osv", platform.machine(), "qemu", "rofs", "all")
 

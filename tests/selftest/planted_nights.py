@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
 
-from harness.history.records import Judged
-from harness.measure import Better, Environment, Metric, Sample, Version
-from harness.regress.standing import standing
-from harness.report.page.told import Told
+from harness.analysis.regression.triage import standing
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Better, Environment, Metric, Sample, Version
+from harness.report.model.data import Told
 
 CELLS = (
     "osv:x86_64-qemu-rofs-all", "osv:x86_64-qemu-zfs-all", "osv:x86_64-qemu-ramfs-all", "osv:x86_64-qemu-ext-all",

@@ -13,16 +13,16 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from harness.cache import Cache
-from harness.cell import Cell
-from harness.exit_tracer import Checkpoint, ExitCaller, ExitTracer, TracedProgram
-from harness.hypervisors import Cause, Ending, Vcpu, Vm
-from harness.machine import Image, Machine
-from harness.matrix import Matrix
-from harness.observation import Activity
-from harness.programs import Program, Run
-from harness.programs.osv import OsvRunner
-from harness.programs.osv_command import programs_of
+from harness.core.cell import Cell
+from harness.core.machine import Image, Machine
+from harness.core.matrix import Matrix
+from harness.host.cache import Cache
+from harness.runner.base import Program, Run
+from harness.runner.observation import Activity
+from harness.runner.osv.command_line import programs_of
+from harness.runner.osv.exit_tracer import Checkpoint, ExitCaller, ExitTracer, TracedProgram
+from harness.runner.osv.runner import OsvRunner
+from harness.vm.base import Cause, Ending, Vcpu, Vm
 
 FOLDER = Path(__file__).with_name("consoles")
 INDEX = FOLDER / "index.toml"

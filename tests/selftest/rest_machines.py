@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from rest_standin import ECHO_PORT
 
-from harness.cell import Cell
-from harness.hypervisors import Vm, hypervisor
-from harness.hypervisors._rest import Request
-from harness.machine import Disk, Image, Machine
+from harness.core.cell import Cell
+from harness.core.machine import Disk, Image, Machine
+from harness.vm.base import Vm, hypervisor
+from harness.vm.common.rest_client import Request
 
 STANDIN = Path(__file__).with_name("rest_standin.py")
 BINARIES = {"firecracker": "firecracker", "cloud_hypervisor": "cloud-hypervisor"}

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from openapi import OpenApi
 
-from harness.hypervisors._rest import Request
-from harness.networks import GUEST_ADDRESS
+from harness.host.netns import GUEST_ADDRESS
+from harness.vm.common.rest_client import Request
 
 STARTS = {"/actions", "/vm.boot"}
 SAID = "the stand-in was told to start"

@@ -7,7 +7,7 @@ from shutil import which
 import pytest
 from load_server import Running
 
-from harness.load import Load, Result, load_from, run
+from harness.workloads.load.run import Load, Result, load_from, run
 
 GOOD = {"path": "/", "body": "hello\n"}
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.bisect import FRESH, REVERTED, Broken, Built, Effort, Key, Kind, Line, Measure
-from harness.bisect.answer import Answer
-from harness.bisect.journal import Memory
-from harness.bisect.session import Session
+from harness.analysis.bisect.answer import Answer
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Built, Effort, Key, Kind, Line, Measure
+from harness.analysis.bisect.session import Session
 
 EXACT = Measure("boot.instructions", "", Kind.EXACT, layout=0.0)
 NOISY = Measure("boot.wall", "s", layout=0.0)

@@ -11,17 +11,17 @@ from contextlib import suppress
 
 from networks_here import network_of
 
-from harness import catalog
-from harness.apps import app
-from harness.apps.answers import complaint
-from harness.apps.run import image_of
-from harness.cell import Cell
-from harness.hypervisors import hypervisor
-from harness.lab import Lab
-from harness.programs import Program
-from harness.programs.linux import LinuxRunner
-from harness.programs.osv import OsvRunner
-from harness.programs.visit import Visit, Visitor
+from harness.core.cell import Cell
+from harness.runner import catalog
+from harness.runner.base import Program
+from harness.runner.interaction import Visit, Visitor
+from harness.runner.linux.runner import LinuxRunner
+from harness.runner.osv.runner import OsvRunner
+from harness.runner.session import Lab
+from harness.vm.base import hypervisor
+from harness.workloads.apps.app import app
+from harness.workloads.apps.checks import complaint
+from harness.workloads.apps.run import image_of
 
 NAME = "redis"
 LONG = 600.0  # seconds

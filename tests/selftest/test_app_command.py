@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import apps
 from harness.cli import main
-from harness.report.loads import PERCENTILES
+from harness.report.load_results import PERCENTILES
+from harness.workloads.apps import app as apps
 
 
 def test_a_run_leaves_its_figures_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,19 +14,20 @@ from typing import Any
 
 import pytest
 
-from harness import apps, project
-from harness.apps import App, Source, app
-from harness.apps import run as run_module
-from harness.apps.run import AppRun, OnSecond, run_app
-from harness.cell import Cell
-from harness.errors import HarnessError, HostError
-from harness.images.contents import Contents
-from harness.lab import Lab
-from harness.load import load_from
-from harness.programs import Program
-from harness.programs.linux_agent import Agent
-from harness.report.loads import measured, write_loads
-from harness.verdict import Outcome
+from harness.core import project
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError, HostError
+from harness.kernels.rootfs.contents import Contents
+from harness.report.load_results import measured, write_loads
+from harness.runner.base import Program
+from harness.runner.linux.agent import Agent
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.workloads.apps import app as apps
+from harness.workloads.apps import run as run_module
+from harness.workloads.apps.app import App, Source, app
+from harness.workloads.apps.run import AppRun, OnSecond, run_app
+from harness.workloads.load.run import load_from
 
 SERVER = Path(__file__).with_name("guest_programs") / "server.c"
 RIGHT = {"get": "/", "body": "right\n"}

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_commits import EXACT, MOVED, NOISY, TEST, Commits, bisected, line, step
 
-from harness.bisect import Line, Measure
-from harness.bisect.answer import Answer, Check, Outcome, Warn
-from harness.bisect.journal import Memory
-from harness.bisect.session import Session
-from harness.errors import HarnessError
-from harness.measure import Better
+from harness.analysis.bisect.answer import Answer, Check, Outcome, Warn
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.model import Line, Measure
+from harness.analysis.bisect.session import Session
+from harness.core.errors import HarnessError
+from harness.metrics.records import Better
 
 
 @given(st.integers(1, 300), st.data())

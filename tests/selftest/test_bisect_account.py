@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from harness.bisect import REVERTED, Broken, Built, Key, Kind, Measure
-from harness.bisect.account import Difference, account, of_kernels, phases, readable
-from harness.bisect.commits import Commits
-from harness.bisect.journal import Memory
-from harness.bisect.session import Session
-from harness.bisect.verification import CHECKS
-from harness.cache import Cache
-from harness.cell import Cell
-from harness.kernels.osv_checkout import LANDMARKS
-from harness.machine import Image
-from harness.measure import Document, Environment, Metric, Sample, Version
-from harness.report.page import page
-from harness.report.page.told import Told
-from harness.symbols import Symbols
+from harness.analysis.bisect.commit_range import Commits
+from harness.analysis.bisect.history_document import Difference, account, of_kernels, phases, readable
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.model import REVERTED, Broken, Built, Key, Kind, Measure
+from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.verification import CHECKS
+from harness.core.cell import Cell
+from harness.core.machine import Image
+from harness.host.cache import Cache
+from harness.kernels.osv.checkout import LANDMARKS
+from harness.kernels.symbols import Symbols
+from harness.metrics.records import Document, Environment, Metric, Sample, Version
+from harness.report.html.page import page
+from harness.report.model.data import Told
 
 VERSION = Version("a" * 40, "", "v1", 0.0)
 HERE = Environment("host", "cpu", 2, "", "tcg", "qemu 7.2", "6.1")

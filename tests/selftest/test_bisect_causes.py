@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from simulated_commits import EXACT, TEST, Commits, line, step
 
-from harness.bisect import REVERTED, Broken, Built, Effort, Failure, Key
-from harness.bisect.answer import Answer, Outcome, Warn
-from harness.bisect.journal import Memory
-from harness.bisect.records import Failed, from_json, to_json
-from harness.bisect.replay import replayed
-from harness.bisect.session import Session
-from harness.bisect.verification import checks_of
-from harness.errors import HarnessError
+from harness.analysis.bisect.answer import Answer, Outcome, Warn
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.journal_records import Failed, from_json, to_json
+from harness.analysis.bisect.model import REVERTED, Broken, Built, Effort, Failure, Key
+from harness.analysis.bisect.replay import replayed
+from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.verification import checks_of
+from harness.core.errors import HarnessError
 
 SOUGHT, OTHER = "crashed: Assertion failed: a in f (a.cc)", "hung: nothing ran any more"
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from simulated_commits import EXACT, MOVED, TEST, Commits, line, step
 
-from harness.bisect import FRESH, REVERTED, Key, Measure
-from harness.bisect.answer import Outcome
-from harness.bisect.journal import Memory
-from harness.bisect.records import Began, Booted, Checked, Concluded
-from harness.bisect.replay import replayed
-from harness.bisect.session import Session
-from harness.bisect.verification import CHECKS, checks_of, rebuilt
-from harness.errors import HarnessError
+from harness.analysis.bisect.answer import Outcome
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.journal_records import Began, Booted, Checked, Concluded
+from harness.analysis.bisect.model import FRESH, REVERTED, Key, Measure
+from harness.analysis.bisect.replay import replayed
+from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.verification import CHECKS, checks_of, rebuilt
+from harness.core.errors import HarnessError
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from unittest.mock import patch
 
 import pytest
 
-from harness.bisect.commits import Commits
+from harness.analysis.bisect.commit_range import Commits
 from harness.cli import main
-from harness.commands import bisect
-from harness.commands._commit_tests import check_test
-from harness.errors import CellError, CheckoutError
-from harness.history.store import History
-from harness.kernels.osv_checkout import LANDMARKS
-from harness.measure import Environment, Metric, Sample, Version
+from harness.cli.commands import bisect
+from harness.cli.commit_tests import check_test
+from harness.core.errors import CellError, CheckoutError
+from harness.kernels.osv.checkout import LANDMARKS
+from harness.metrics.history.store import History
+from harness.metrics.records import Environment, Metric, Sample, Version
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from simulated_commits import EXACT, MOVED, NOISY, Commits, bisected, line, step
 
-from harness.bisect import Built, Effort, Key, Measure, Plan
-from harness.bisect.answer import Outcome
-from harness.bisect.decide import decide
-from harness.bisect.journal import Memory
-from harness.bisect.outlook import outlook
-from harness.bisect.records import Began, Booted, Finished, Opened
-from harness.bisect.session import Session
-from harness.bisect.state import State
+from harness.analysis.bisect.answer import Outcome
+from harness.analysis.bisect.forecast import outlook
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.journal_records import Began, Booted, Finished, Opened
+from harness.analysis.bisect.model import Built, Effort, Key, Measure, Plan
+from harness.analysis.bisect.policy import decide
+from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.state import State
 
 
 def test_ends_are_checked_before_anything_else() -> None:

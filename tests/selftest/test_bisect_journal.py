@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.bisect import Broken, Built, Effort, Failure, Key, Kind, Line, Measure, Plan
-from harness.bisect.answer import Answer, Check
-from harness.bisect.journal import File, Memory, read
-from harness.bisect.records import (
+from harness.analysis.bisect.answer import Answer, Check
+from harness.analysis.bisect.journal import File, Memory, read
+from harness.analysis.bisect.journal_records import (
     Answered,
     Began,
     Booted,
@@ -32,10 +31,11 @@ from harness.bisect.records import (
     from_json,
     to_json,
 )
-from harness.bisect.replay import replayed
-from harness.bisect.session import Session
-from harness.bisect.state import State
-from harness.errors import HarnessError, HostError
+from harness.analysis.bisect.model import Broken, Built, Effort, Failure, Key, Kind, Line, Measure, Plan
+from harness.analysis.bisect.replay import replayed
+from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.state import State
+from harness.core.errors import HarnessError, HostError
 
 NOISY = Measure("boot.wall", "s", layout=0.0)
 EXACT = Measure("boot.instructions", "", Kind.EXACT, layout=0.0)
@@ -139,7 +139,7 @@ def test_a_kill_loses_no_build(tmp_path: Path) -> None:
         from pathlib import Path
         sys.path.insert(0, sys.argv[2])
         from test_bisect_journal import session
-        from harness.bisect.journal import File
+        from harness.analysis.bisect.journal import File
         journal = File(Path(sys.argv[1]))
         one, commits = session(journal)
         build, boot = commits.build, commits.boot

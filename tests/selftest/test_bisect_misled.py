@@ -3,13 +3,13 @@
 import pytest
 from simulated_commits import EXACT, MOVED, NOISY, Commits, bisected, line, step
 
-from harness.bisect import Effort, Measure
-from harness.bisect.answer import Outcome, Warn
-from harness.bisect.journal import Memory
-from harness.bisect.session import Session
-from harness.bisect.verification import relaid
-from harness.errors import HarnessError
-from harness.measure import Metric
+from harness.analysis.bisect.answer import Outcome, Warn
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.model import Effort, Measure
+from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.verification import relaid
+from harness.core.errors import HarnessError
+from harness.metrics.records import Metric
 
 
 def test_layout_offsets_are_told_from_the_culprit_by_other_layouts() -> None:

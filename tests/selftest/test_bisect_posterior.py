@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, multivariate_normal
 
-from harness.bisect import Measure, Reading
-from harness.bisect.bimodal import bimodal
-from harness.bisect.channel import FailureChannel, NormalChannel, entropy
-from harness.bisect.choice import apart
-from harness.bisect.levels import Failures, Normal, Summary, summary
-from harness.bisect.posterior import measured, posterior
-from harness.bisect.runs import runs
+from harness.analysis.bisect.bimodality import bimodal
+from harness.analysis.bisect.information_gain import FailureChannel, NormalChannel, entropy
+from harness.analysis.bisect.likelihood import Failures, Normal, Summary, summary
+from harness.analysis.bisect.model import Measure, Reading
+from harness.analysis.bisect.posterior import measured, posterior
+from harness.analysis.bisect.probe_selection import apart
+from harness.analysis.bisect.segmentation import runs
 
 NOISY = Measure("boot.wall", "s")
 TEST = Measure.test("tst-mmap.so")

@@ -11,17 +11,17 @@ import pexpect
 import pytest
 from recording import Recorder
 
-from harness.commands.boot import _conclusion
-from harness.console.monitor import Monitor
-from harness.console.patterns import patterns_of
-from harness.errors import HarnessError
-from harness.hypervisors import Cause, Ending
-from harness.lab import Lab
-from harness.machine import PROFILES_WITHOUT_ACPI, Image, Machine
-from harness.matrix import Matrix
-from harness.programs import Program
-from harness.programs.osv_command import command_of, programs_of
-from harness.programs.osv_observation import _ended_cleanly
+from harness.cli.commands.boot import _conclusion
+from harness.core.errors import HarnessError
+from harness.core.machine import PROFILES_WITHOUT_ACPI, Image, Machine
+from harness.core.matrix import Matrix
+from harness.runner.base import Program
+from harness.runner.console.matcher import Monitor
+from harness.runner.console.patterns import patterns_of
+from harness.runner.osv.command_line import command_of, programs_of
+from harness.runner.osv.observed_run import _ended_cleanly
+from harness.runner.session import Lab
+from harness.vm.base import Cause, Ending
 
 RESET = Ending(Cause.RESET, "guest-reset")
 OFF_OR_HALTED = Ending(Cause.OFF_OR_HALTED, "the domain's reason was 0")
@@ -106,7 +106,7 @@ LINUX, OSV = "linux:qemu-rofs", "osv:x86_64-qemu-rofs"
 
 def boot(cell: str, *words: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     """What `boot CELL -- WORDS` does without a terminal; nothing is on standard input, or what is `given`."""
-    command = [sys.executable, "-m", "harness", "boot", cell, *(["--", *words] if words else [])]
+    command = [sys.executable, "-m", "harness.cli", "boot", cell, *(["--", *words] if words else [])]
     options: dict[str, object] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
     return subprocess.run(command, capture_output=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
 
@@ -142,7 +142,7 @@ def test_without_a_terminal_a_shell_runs_what_is_on_standard_input(given: bytes 
 
 
 def test_a_shell_of_linux_is_typed_to() -> None:
-    child = pexpect.spawn(sys.executable, ["-m", "harness", "boot", LINUX], timeout=200, encoding="utf-8")
+    child = pexpect.spawn(sys.executable, ["-m", "harness.cli", "boot", LINUX], timeout=200, encoding="utf-8")
     try:
         child.expect("# ")
         child.send("echo $((6 * 7)) times\r")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from bootable_machine import maker
 
-from harness.errors import HypervisorError
-from harness.hypervisors._bootable_disk import COMMAND_LINE_AT, LONGEST_COMMAND_LINE, write_bootable
-from harness.lab import Lab
-from harness.machine import Machine
+from harness.core.errors import HypervisorError
+from harness.core.machine import Machine
+from harness.runner.session import Lab
+from harness.vm.disks.bootable import COMMAND_LINE_AT, LONGEST_COMMAND_LINE, write_bootable
 
 
 @pytest.fixture

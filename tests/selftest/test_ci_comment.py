@@ -11,14 +11,14 @@ from ci_nights import HERE, HOMES, loaded, planned, run_steps
 from markdown_it import MarkdownIt
 from planted_nights import CELLS, Planted, version
 
-from harness.ci import results, workflow
-from harness.ci.comment import MARK, comment
-from harness.ci.results import Case
-from harness.history.lines import line_of
-from harness.history.records import Judged
-from harness.history.store import History
-from harness.measure import Better, Document, Metric, Sample
-from harness.regress.comparison import Decision, Judgement
+from harness.analysis.ab.sequential_test import Decision, Judgement
+from harness.integrations.ci import results, workflow
+from harness.integrations.ci.comment import MARK, comment
+from harness.integrations.ci.results import Case
+from harness.metrics.history.jsonl import line_of
+from harness.metrics.history.records import Judged
+from harness.metrics.history.store import History
+from harness.metrics.records import Better, Document, Metric, Sample
 
 DOCS = Path(__file__).parents[2] / "docs/pull-request-comments.md"
 ROFS, ZFS, RAMFS, EXT, _ = CELLS

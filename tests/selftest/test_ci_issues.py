@@ -12,13 +12,13 @@ import pytest
 from ci_nights import ALSO_OF_OSV, HERE, METRIC, OF_OSV, case, good, planned, sample, version
 from markdown_it import MarkdownIt
 
-from harness.ci import causes, issues, results
-from harness.ci.issues import LABEL, Action
-from harness.errors import HarnessError
-from harness.history.records import Judged
-from harness.measure import Metric, Version
-from harness.regress import Finding
-from harness.regress.since import Since
+from harness.analysis.regression.drift_since import Since
+from harness.analysis.regression.finding import Finding
+from harness.core.errors import HarnessError
+from harness.integrations.ci import failure_groups, issues, results
+from harness.integrations.ci.issues import LABEL, Action
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Metric, Version
 from harness.report.morning.commits import Commits
 
 RUN = "https://ci.example/1"
@@ -26,11 +26,11 @@ RUN = "https://ci.example/1"
 
 def seen(
     cases: Iterable[results.Case], *cells: str, worse: Iterable[Finding] = (), parts: Sequence[Finding] = ()
-) -> causes.Seen:
+) -> failure_groups.Seen:
     findings = list(worse)
     samples = [sample(one.metric, one.cell) for one in findings]
     night = results.Night(planned(*(cells or (OF_OSV,))), list(cases))
-    return causes.causes(night, findings, samples, parts=parts)
+    return failure_groups.causes(night, findings, samples, parts=parts)
 
 
 def as_told(action: Action, number: int = 7, **more: Any) -> dict[str, Any]:
@@ -39,12 +39,12 @@ def as_told(action: Action, number: int = 7, **more: Any) -> dict[str, Any]:
     return {**told, "state": "OPEN", "stateReason": "", **more}
 
 
-def verbs(now: causes.Seen, *rows: dict[str, Any]) -> list[tuple[str, int]]:
+def verbs(now: failure_groups.Seen, *rows: dict[str, Any]) -> list[tuple[str, int]]:
     wanted, _ = issues.actions(now, issues.ours(rows), RUN)
     return [(action.verb, action.number) for action in wanted]
 
 
-def opened(now: causes.Seen) -> Action:
+def opened(now: failure_groups.Seen) -> Action:
     (action,), _ = issues.actions(now, [], RUN)
     return action
 
@@ -73,12 +73,12 @@ def test_a_creep_is_an_issue_until_it_is_undone() -> None:
     night = results.Night(planned(OF_OSV), good("a"))
     crept = Since(metric, OF_OSV, "nginx", old, new, 1.0, 1.2, 0.2, (0.15, 0.25), 0, 0.0)
     samples = [replace(sample(metric, OF_OSV), subject="nginx")]
-    now = causes.causes(night, [], samples, (), [crept, replace(crept, change=-0.2)])
+    now = failure_groups.causes(night, [], samples, (), [crept, replace(crept, change=-0.2)])
     action = opened(now)
     assert action.title.startswith(f"app.nginx.most.p50 crept on {OF_OSV} since")
     assert "no single step" in action.body
     assert verbs(now, as_told(action)) == []
-    assert verbs(causes.causes(night, [], samples), as_told(action)) == [("close", 7)]
+    assert verbs(failure_groups.causes(night, [], samples), as_told(action)) == [("close", 7)]
 
 
 def test_failures_of_one_cause_share_an_issue() -> None:
@@ -95,7 +95,7 @@ def test_failures_of_one_cause_share_an_issue() -> None:
     assert len(seen([case("a", "crashed", torn), case("b", "crashed", torn), *rest]).causes) == 2
     assert len(seen([case("a", "crashed", torn), case("a", "crashed", torn, ALSO_OF_OSV), *rest]).causes) == 1
     broken = seen([case(test, "boot_failed") for test in "abcdef"])
-    assert [one.members for one in broken.causes] == [frozenset({causes.key("cell", OF_OSV)})]
+    assert [one.members for one in broken.causes] == [frozenset({failure_groups.key("cell", OF_OSV)})]
     silent = seen(good("a"), OF_OSV, ALSO_OF_OSV)
     assert ["no result" in one.title for one in silent.causes] == [True]
     assert verbs(seen(good("a")), as_told(opened(broken))) == [("close", 7)]
@@ -191,7 +191,7 @@ def test_an_issue_says_commit_range_command_and_console(tmp_path: Path) -> None:
     ]  # fmt: skip
     bad = replace(case("a"), console=("[backtrace]", "```", "0x40 <main+4>", HOSTILE))
     night = results.Night(planned(OF_OSV), [bad, *good("b", "c")])
-    (cause,) = causes.causes(night, [], [], judged, commits=Commits(tmp_path)).causes
+    (cause,) = failure_groups.causes(night, [], [], judged, commits=Commits(tmp_path)).causes
     text = "\n".join(cause.lines)
     assert "Good at `v1`, bad at `v2`." in text
     assert "`subject 2" in text and "subject 1" not in text
@@ -229,7 +229,7 @@ cat >> "$GH_LOG"
 def test_actions_reach_gh_as_arguments_and_standard_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harness.ci import gh
+    from harness.integrations.ci import gh_cli
 
     (tmp_path / "gh").write_text(GH)
     (tmp_path / "gh").chmod(0o755)
@@ -238,14 +238,14 @@ def test_actions_reach_gh_as_arguments_and_standard_input(
     monkeypatch.setenv("GH_LOG", str(log))
     for verb, calls in (("open", 1), ("update", 1), ("reopen", 3), ("close", 2)):
         log.write_text("")
-        gh.do(Action(verb, 5, "$(touch /tmp/x) `y`", "the body\n", "the comment\n"))
+        gh_cli.do(Action(verb, 5, "$(touch /tmp/x) `y`", "the body\n", "the comment\n"))
         said = log.read_text()
         assert said.count("issue\n") == calls
         assert ("$(touch /tmp/x) `y`\n" in said) == (verb != "close")
         assert ("the body\n" in said) == (verb != "close")
     (tmp_path / "gh").write_text("#!/bin/sh\necho 'HTTP 403' >&2; exit 1\n")
     with pytest.raises(HarnessError, match="HTTP 403"):
-        gh.do(Action("close", 5, "t"))
+        gh_cli.do(Action("close", 5, "t"))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -266,7 +266,7 @@ def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
             Judged("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"), HERE, "r",
                    1e9 + night * 86400, f"{night}{one.test}") for one in tonight
         ]  # fmt: skip
-        now = causes.causes(results.Night(planned(OF_OSV), tonight), [], [], judged)
+        now = failure_groups.causes(results.Night(planned(OF_OSV), tonight), [], [], judged)
         for action in issues.actions(now, issues.ours(known), RUN)[0]:
             done.append(action.verb)
             if action.verb == "open":

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from ci_nights import HERE, METRIC, ROOT, loaded, run_steps, version
 
-from harness.history.store import History
-from harness.lab import Lab
-from harness.matrix import host_arch
-from harness.measure import Sample
+from harness.core.matrix import host_arch
+from harness.metrics.history.store import History
+from harness.metrics.records import Sample
+from harness.runner.session import Lab
 
 
 class Runner:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from ci_nights import ALSO_OF_OSV, METRIC, OF_OSV, case, good, planned, row, sample
 
-from harness.ci import plan, results, same, summary
 from harness.cli import main
-from harness.errors import HarnessError
-from harness.history.store import History
-from harness.matrix import Matrix
+from harness.core.errors import HarnessError
+from harness.core.matrix import Matrix
+from harness.integrations.ci import cross_check, plan, results, summary
+from harness.metrics.history.store import History
 
 
 def test_a_plan_builds_each_kernel_once_and_runs_what_runs_here() -> None:
@@ -82,12 +82,12 @@ def test_junit_is_read_with_its_errors_and_whatever_a_guest_wrote(tmp_path: Path
 
 def test_two_harnesses_must_take_the_same_exact_numbers(tmp_path: Path) -> None:
     a, b = [sample(METRIC, OF_OSV, 100.0)], [sample(METRIC, OF_OSV, 101.0)]
-    assert same.differences(a, a) == (1, [])
-    count, (found,) = same.differences(a, b)
+    assert cross_check.differences(a, a) == (1, [])
+    count, (found,) = cross_check.differences(a, b)
     assert (count, found.worse) == (1, True)
-    assert not same.differences(b, a)[1][0].worse
+    assert not cross_check.differences(b, a)[1][0].worse
     with pytest.raises(HarnessError, match="no exact number"):
-        same.differences(a, [])
+        cross_check.differences(a, [])
     for name, samples in (("a", a), ("b", b)):
         with History(tmp_path / name) as history:
             history.add(samples)

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from ci_nights import HOMES, ROOT, loaded, run_steps
 
-from harness.ci import workflow
 from harness.cli import main
+from harness.integrations.ci import workflow
 
 WORKFLOWS = ROOT / ".github/workflows"
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
 from harness.cli import main
-from harness.commands.cache import shown, size
-from harness.commands.test import chosen
-from harness.errors import HarnessError
-from harness.host import Host
-from harness.kernels.osv_checkout import LANDMARKS
-from harness.lab import Lab
+from harness.cli.commands.cache import shown, size
+from harness.cli.commands.test import chosen
+from harness.core.errors import HarnessError
+from harness.host.cache import Cache
+from harness.host.host import Host
+from harness.kernels.osv.checkout import LANDMARKS
+from harness.runner.session import Lab
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_json_gives_each_cells_standing_and_reason(
 def test_a_cell_that_needs_kvm_says_so_on_a_host_without_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("harness.host.proof.KVM", tmp_path / "none")
+    monkeypatch.setattr("harness.host.accelerator_probe.KVM", tmp_path / "none")
     for name in (*LANDMARKS, ".git/HEAD"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.cell import Cell
-from harness.guest import Guest
-from harness.hypervisors import Cause
-from harness.hypervisors.cloud_hypervisor import CloudHypervisor
-from harness.inside import stretched
-from harness.lab import Lab
-from harness.machine import Image, Machine
-from harness.programs import Program
-from harness.programs.osv import OsvRunner
-from harness.verdict import Outcome
+from harness.core.cell import Cell
+from harness.core.machine import Image, Machine
+from harness.host.in_lab import stretched
+from harness.runner.base import Program
+from harness.runner.guest import Guest
+from harness.runner.osv.runner import OsvRunner
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Cause
+from harness.vm.cloud_hypervisor.driver import CloudHypervisor
 
 BOOT_SECONDS = 60.0
 

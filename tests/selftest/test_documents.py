@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import apps, cli
-from harness.cell import Cell
-from harness.errors import HarnessError
-from harness.host.needs import NEEDS, TESTS
-from harness.lab import Lab
-from harness.matrix import Matrix
-from harness.measure.suite import names as measurements
+from harness.cli import command_line as cli
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError
+from harness.core.matrix import Matrix
+from harness.host.requirements import NEEDS, TESTS
+from harness.metrics.suite import names as measurements
+from harness.runner.session import Lab
+from harness.workloads.apps import app as apps
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

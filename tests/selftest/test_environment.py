@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from history_records import WHERE
 
-from harness.measure import Metric
-from harness.measure.environment import environment
-from harness.measure.firmware import firmware
+from harness.metrics.environment import environment
+from harness.metrics.firmware import firmware
+from harness.metrics.records import Metric
 
 
 def test_numbers_are_compared_where_their_fingerprints_are_equal() -> None:
@@ -53,7 +53,7 @@ def test_the_environment_is_read_from_this_machine(
 ) -> None:
     for name, words in (("CPUINFO", cpuinfo), ("GOVERNOR", "powersave\n")):
         (tmp_path / name).write_text(words)
-        monkeypatch.setattr(f"harness.measure.environment.{name}", tmp_path / name)
+        monkeypatch.setattr(f"harness.metrics.environment.{name}", tmp_path / name)
     host: Any = FakeHost()
     found = environment(host, "x86_64")
     assert (found.cpu, found.cpus, found.governor) == (cpu, 3, "powersave")

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 from recording import Recorder
 
-from harness.hypervisors import Vm, hypervisor
-from harness.kernels.prebuilt import ALREADY_BUILT
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.programs import Program, Run, osv_threads
-from harness.programs.linux import LinuxRunner
+from harness.core.machine import Machine
+from harness.kernels.prebuilt.kernel import ALREADY_BUILT
 from harness.report import evidence
-from harness.verdict import Outcome
+from harness.runner.base import Program, Run
+from harness.runner.linux.runner import LinuxRunner
+from harness.runner.osv import threads as osv_threads
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Vm, hypervisor
 
 FAULTS = "/tmp/faults/fault.so"
 SOURCE = Path(__file__).with_name("guest_programs") / "fault.c"

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harness.cache import Cache
-from harness.exit_tracer import FUNCTIONS, Checkpoint, ExitTracer
-from harness.hypervisors._gdb import GdbRemote
-from harness.symbols import Symbols
+from harness.host.cache import Cache
+from harness.kernels.symbols import Symbols
+from harness.runner.osv.exit_tracer import FUNCTIONS, Checkpoint, ExitTracer
+from harness.vm.gdb_remote import GdbRemote
 
 STACK, VECTOR, PATHS, APPLICATION = 0x80000, 0x1000, 0x2000, 0x3000
 NAMES = {point: name + ("v" if point is Checkpoint.CREATED else "") for point, name in FUNCTIONS.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.facts import LONGEST, difference, joined, parted
+from harness.core.facts import LONGEST, difference, joined, parted
 from harness.kernels.compilers import compilers
 
 

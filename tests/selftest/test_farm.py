@@ -17,13 +17,13 @@ from farm_processes import LONG, Process, farm, is_hypervisor, until
 
 pytest.importorskip("distributed")
 
-from harness.errors import HarnessError
-from harness.farm.abilities import abilities, lacking, needs
-from harness.farm.cluster import Tls, check_address, security, serve_worker
-from harness.history.records import Judged
-from harness.history.store import History
-from harness.host import ARCHES
-from harness.lab import Lab
+from harness.core.errors import HarnessError
+from harness.host.host import ARCHES
+from harness.integrations.farm.capabilities import abilities, lacking, needs
+from harness.integrations.farm.dask_cluster import Tls, check_address, security, serve_worker
+from harness.metrics.history.records import Judged
+from harness.metrics.history.store import History
+from harness.runner.session import Lab
 
 CELL = "linux:qemu-ramfs"
 PATTERN = "stress-ng-c[ahl]*"

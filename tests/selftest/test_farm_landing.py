@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.farm import Answer, Order, judged_id, measured_id
-from harness.farm.landing import Landing
-from harness.history.lines import line_of
-from harness.history.records import Judged
-from harness.history.store import History
-from harness.measure import Environment, Version
+from harness.integrations.farm.messages import Answer, Order, judged_id, measured_id
+from harness.integrations.farm.result_sink import Landing
+from harness.metrics.history.jsonl import line_of
+from harness.metrics.history.records import Judged
+from harness.metrics.history.store import History
+from harness.metrics.records import Environment, Version
 
 ORDER = Order("night", "linux:x86_64-qemu-ramfs-all", ())
 

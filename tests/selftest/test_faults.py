@@ -20,14 +20,14 @@ from typing import Any
 import pytest
 from recording import Recorder, Recording, record, recordings, replay
 
-from harness.cache import Cache
-from harness.cell import Cell
-from harness.hypervisors import Template, Vm, forking, hypervisor
-from harness.hypervisors._gdb import GdbRemote
-from harness.lab import Lab
-from harness.programs import Program, Run
-from harness.programs.linux import LinuxRunner
+from harness.core.cell import Cell
+from harness.host.cache import Cache
 from harness.report import evidence
+from harness.runner.base import Program, Run
+from harness.runner.linux.runner import LinuxRunner
+from harness.runner.session import Lab
+from harness.vm.base import Template, Vm, forking, hypervisor
+from harness.vm.gdb_remote import GdbRemote
 
 ARCH = platform.machine()
 ENOUGH = 120.0  # seconds: what no row but those of hanging guests is to need

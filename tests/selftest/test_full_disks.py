@@ -9,12 +9,12 @@ from pathlib import Path
 import history_records
 import pytest
 
-from harness.cache import default_root
-from harness.commands.test import _kept
-from harness.errors import of_system
-from harness.history.store import History
-from harness.lab import Lab
-from harness.programs import Program
+from harness.cli.commands.test import _kept
+from harness.core.errors import of_system
+from harness.host.cache import default_root
+from harness.metrics.history.store import History
+from harness.runner.base import Program
+from harness.runner.session import Lab
 
 ROOT = Path(__file__).parents[2]
 FILLED = "cat /dev/zero > $ROOM/filling 2>/dev/null"
@@ -113,7 +113,7 @@ def test_a_report_for_ci_that_can_not_be_written(kind: str, status: int, tmp_pat
     (tmp_path / "test_many.py").write_text(
         'import pytest\n@pytest.mark.parametrize("n", range(300))\ndef test_one(n): pass\n'
     )
-    line = "$PYTHON -m pytest -p harness.pytest_plugin test_many.py -q --junitxml $ROOM/junit.xml --forget"
+    line = "$PYTHON -m pytest -p harness.integrations.pytest_plugin.plugin test_many.py -q --junitxml $ROOM/junit.xml --forget"  # noqa: E501
     done = run(f"{line} --rootdir $WORK -p no:cacheprovider", tmp_path, kind)
     said = done.stdout + done.stderr
     assert done.returncode == status, said
@@ -168,8 +168,8 @@ def test_streams_that_are_closed_or_full(streams: str, line: str, status: int, s
 def test_work_does_not_end_with_its_display(tmp_path: Path) -> None:
     """A log on a full disk takes no more lines of what is going on; the run goes on."""
     asked = (
-        "from harness.commands._streams import own_streams\n"
-        "from harness.events import publish, subscribed; from harness.report.progress import Progress\n"
+        "from harness.cli.streams import own_streams\n"
+        "from harness.core.events import publish, subscribed; from harness.report.progress import Progress\n"
         "with own_streams(), subscribed(Progress()): publish('build.started', 'a kernel')\n"
         "print('done')"
     )

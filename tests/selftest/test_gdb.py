@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from harness.errors import HypervisorError
-from harness.hypervisors._gdb import GdbRemote
-from harness.hypervisors._gdb_socket import gdb_socket
+from harness.core.errors import HypervisorError
+from harness.vm.gdb_remote import GdbRemote
+from harness.vm.gdb_socket import gdb_socket
 
 
 def test_an_end_that_crosses_a_question_is_the_guests_end() -> None:

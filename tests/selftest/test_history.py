@@ -31,13 +31,13 @@ from hypothesis import given, settings
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DatabaseError
 
-from harness.errors import HarnessError
-from harness.history.place import place
-from harness.history.reading import Tally
-from harness.history.records import Judged, Triage
-from harness.history.schema import REVISIONS, TABLES
-from harness.history.store import History, Imported
-from harness.measure import Commit, Document, Metric, Sample
+from harness.core.errors import HarnessError
+from harness.metrics.history.reader import Tally
+from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.schema import REVISIONS, TABLES
+from harness.metrics.history.store import History, Imported
+from harness.metrics.history.url import place
+from harness.metrics.records import Commit, Document, Metric, Sample
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def test_a_history_of_a_newer_harness_is_left_alone(new: Callable[[], str]) -> N
 
 def test_a_new_history_may_be_opened_by_several_at_once(new: Callable[[], str]) -> None:
     url = new()
-    words = "import sys; from harness.history.store import History; sys.stdin.read(); History(sys.argv[1])"
+    words = "import sys; from harness.metrics.history.store import History; sys.stdin.read(); History(sys.argv[1])"
     openers = [
         subprocess.Popen([sys.executable, "-c", words, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(4)

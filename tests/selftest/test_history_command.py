@@ -7,7 +7,7 @@ import pytest
 from history_records import VERSION, document, judged, sample
 
 from harness.cli import main
-from harness.history.store import History
+from harness.metrics.history.store import History
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from uuid import uuid4
 import pytest
 from history_places import Postgresql, private_postgresql
 
-from harness.history.records import Judged
-from harness.history.store import History
-from harness.measure import Document, Environment, Metric, Sample, Version
+from harness.metrics.history.records import Judged
+from harness.metrics.history.store import History
+from harness.metrics.records import Document, Environment, Metric, Sample, Version
 
 KILLS = int(os.environ.get("OSV_HARNESS_KILLS", "15"))
 SAMPLES = 40

@@ -23,12 +23,12 @@ from history_records import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import HarnessError
-from harness.history import lines
-from harness.history.lines import line_of, records_in
-from harness.history.records import Judged, Triage
-from harness.history.store import History
-from harness.measure import Document, Sample, Version
+from harness.core.errors import HarnessError
+from harness.metrics.history import jsonl
+from harness.metrics.history.jsonl import line_of, records_in
+from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.store import History
+from harness.metrics.records import Document, Sample, Version
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_an_unsound_line_is_named_and_nothing_is_imported(file: str, line: bytes
 
 
 def test_a_line_without_an_end_is_not_read_into_memory(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "LINE_SIZE", 1 << 20)
+    monkeypatch.setattr(jsonl, "LINE_SIZE", 1 << 20)
     with History(file) as history, pytest.raises(HarnessError, match=r"Line 1 has more than 1 MiB\."):
         history.import_(io.BytesIO(b" " * (3 << 20)))
 

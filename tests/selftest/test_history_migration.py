@@ -11,11 +11,11 @@ from history_places import Postgresql, private_postgresql
 from history_records import sample
 from sqlalchemy import NullPool, create_engine, inspect, text
 
-from harness.history.opening import MIGRATIONS
-from harness.history.place import place
-from harness.history.schema import REVISIONS
-from harness.history.store import History, Imported
-from harness.measure import Commit
+from harness.metrics.history.engine import MIGRATIONS
+from harness.metrics.history.schema import REVISIONS
+from harness.metrics.history.store import History, Imported
+from harness.metrics.history.url import place
+from harness.metrics.records import Commit
 
 HISTORIES = Path(__file__).with_name("histories")
 OLD = HISTORIES / "step-0001.sql"

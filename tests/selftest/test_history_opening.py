@@ -13,8 +13,8 @@ from history_places import Postgresql, private_postgresql
 from history_records import sample
 
 from harness.cli import main
-from harness.errors import HarnessError
-from harness.history.store import History
+from harness.core.errors import HarnessError
+from harness.metrics.history.store import History
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,8 @@ def test_a_folder_of_another_user_is_an_error(tmp_path: Path) -> None:
     History(tmp_path / "history.sqlite").close()
     tmp_path.chmod(0o700)
     words = (
-        "import os, sys; from harness.history.store import History; from harness.errors import HarnessError\n"
+        "import os, sys; from harness.core.errors import HarnessError\n"
+        "from harness.metrics.history.store import History\n"
         "os.setuid(65534)\n"
         "for name in ('history.sqlite', 'new.sqlite', 'new/history.sqlite'):\n"
         "    try: History(sys.argv[1] + '/' + name)\n"

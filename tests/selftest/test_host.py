@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from harness.cache import Cache
 from harness.cli import main
-from harness.errors import HostError
-from harness.events import Event, subscribed
-from harness.host import Host
-from harness.host import proof as proofs
+from harness.core.errors import HostError
+from harness.core.events import Event, subscribed
+from harness.core.matrix import host_arch
+from harness.host import accelerator_probe as proofs
+from harness.host.accelerator_probe import GUESTS, proved
+from harness.host.cache import Cache
+from harness.host.host import Host
 from harness.host.install import install, install_what_can_be, missing_packages
-from harness.host.needs import NEEDS, Capability, Need, tried
-from harness.host.proof import GUESTS, proved
-from harness.matrix import host_arch
+from harness.host.requirements import NEEDS, Capability, Need, tried
 
 HALT = {"x86_64": bytes(65536 - 16) + bytes.fromhex("faf4ebfd").ljust(16, b"\0"),
         "aarch64": bytes.fromhex("7f2003d5 ffffff17")}  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_firmware_that_only_resets_is_no_answer(monkeypatch: pytest.MonkeyPatc
 
 def test_a_killed_probe_takes_its_qemu_along(tmp_path: Path) -> None:
     script = (
-        "from harness.host import proof as p; from harness.host import Host\n"
+        "from harness.host import accelerator_probe as p; from harness.host.host import Host\n"
         f"p.GUESTS['x86_64'] = bytes(65520) + {HALT['x86_64'][-16:]!r}; p.LIMITS['tcg'] = 60\n"
         "p.prove(Host().qemu('x86_64').path, 'x86_64', 'tcg')\n"
     )
@@ -153,9 +153,9 @@ def test_kvm_that_does_not_answer_is_not_used_and_says_why(
 ASKS = """
 import sys
 from pathlib import Path
-from harness.cache import Cache
-from harness.host import Host
-from harness.matrix import host_arch
+from harness.host.cache import Cache
+from harness.host.host import Host
+from harness.core.matrix import host_arch
 host = Host(Cache(Path(sys.argv[1])))
 print(host.accelerator(host_arch()))
 print(host.capability(f"kvm-{host_arch()}").found)
@@ -292,7 +292,7 @@ def test_a_program_counts_only_if_it_runs(folder: Path) -> None:
 def test_what_is_required_depends_on_the_kernels_asked_about(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.host.surroundings", lambda cpus, folder: [])
+    monkeypatch.setattr("harness.host.host.surroundings", lambda cpus, folder: [])
 
     def required(*kernels: str) -> set[str]:
         return {row.name for row in Host(cache).capabilities(kernels) if row.required}
@@ -303,7 +303,7 @@ def test_what_is_required_depends_on_the_kernels_asked_about(
 
 
 def test_every_need_of_the_matrix_is_a_capability(cache: Cache) -> None:
-    from harness.matrix import Matrix
+    from harness.core.matrix import Matrix
 
     host = Host(cache)
     for rule in Matrix.load().host_rules:
@@ -405,8 +405,8 @@ def test_xens_hypervisor_is_installed_for_its_name_alone(
 ) -> None:
     asked: list[Capability] = []
     rows = [Capability("xen", "", "", packages=("xen",)), Capability("wrk", "", "", packages=("wrk",))]
-    monkeypatch.setattr("harness.commands.doctor.Host.capabilities", lambda host, kernels: rows)
-    monkeypatch.setattr("harness.commands.doctor.install_what_can_be", lambda rows: asked.extend(rows) or {})
+    monkeypatch.setattr("harness.cli.commands.doctor.Host.capabilities", lambda host, kernels: rows)
+    monkeypatch.setattr("harness.cli.commands.doctor.install_what_can_be", lambda rows: asked.extend(rows) or {})
     assert main(["doctor", "--install", which]) == (0 if installed else 2)
     shown = capsys.readouterr()
     assert [row.name for row in asked] == installed.split()

@@ -12,20 +12,20 @@ from contextlib import contextmanager
 import pytest
 from test_faults import Meddled
 
-from harness.host_effects import HostEffects, Pause
-from harness.hypervisors import Vm
-from harness.lab import Lab
-from harness.patience import age, kept_waiting
-from harness.programs import Program
-from harness.programs.linux import LinuxRunner
-from harness.verdict import Outcome
+from harness.host.interference import HostEffects, Pause
+from harness.host.process.timeout import age, kept_waiting
+from harness.runner.base import Program
+from harness.runner.linux.runner import LinuxRunner
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Vm
 
 PAUSE_SECONDS = 45.0
 BUSY = "for i in 1 2; do while :; do sha256sum /bin/busybox; done > /dev/null & done; sleep 4; kill %1 %2; true"
 SPINS = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 LOOKS = """
 import os, sys, time
-from harness.host_effects import HostEffects
+from harness.host.interference import HostEffects
 effects = HostEffects(os.getpid(), time.monotonic())
 print("looks", flush=True)
 while not effects.pauses:

@@ -13,12 +13,12 @@ from uuid import uuid4
 
 import pytest
 
-from harness.lab import Lab
-from harness.programs import Program
+from harness.runner.base import Program
+from harness.runner.session import Lab
 
 MARK = "OSV_HARNESS_SELFTEST_RUN"
 HANGS = """
-from harness.programs import Program
+from harness.runner.base import Program
 
 def test_hang(lab):
     lab.run(lab.cell("{cell}"), Program("hang", "echo hanging; sleep 1000", 1000))
@@ -40,7 +40,7 @@ class Session:
         self._mark = f"{MARK}={uuid4().hex}"
         name, value = self._mark.split("=")
         where = [str(folder / "test_guest.py"), "--rootdir", str(folder)]
-        options = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "-c", os.devnull]
+        options = ["-p", "harness.integrations.pytest_plugin.plugin", "-p", "no:cacheprovider", "-c", os.devnull]
         self.process = subprocess.Popen(
             # Whoever runs these tests in the background may have had them ignore Ctrl-C.
             ["env", "--default-signal=INT", sys.executable, "-m", "pytest", *where, *options, *arguments],

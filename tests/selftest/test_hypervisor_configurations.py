@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from bootable_machine import maker
 
-from harness.errors import HypervisorError
-from harness.hypervisors import _aws_commands as aws
-from harness.hypervisors._virtualbox_commands import creation
-from harness.hypervisors._vmx import read_vmx, vmx
-from harness.hypervisors._xen_config import configuration
-from harness.hypervisors.hyperkit import command_line
-from harness.images import packages
-from harness.lab import Lab
-from harness.machine import Devices, Machine
+from harness.core.errors import HypervisorError
+from harness.core.machine import Devices, Machine
+from harness.host import debian_packages
+from harness.runner.session import Lab
+from harness.vm.aws import commands as aws
+from harness.vm.hyperkit.driver import command_line
+from harness.vm.virtualbox.commands import creation
+from harness.vm.vmware.vmx import read_vmx, vmx
+from harness.vm.xen.config import configuration
 
 XEN_PACKAGES = ("xen-utils-4.17",)
 SHIM = Path(__file__).with_name("xl_shim.c")
@@ -36,7 +36,7 @@ def xl(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], su
     """Gives a configuration to the parser of Debian's xl; returns what that said."""
     if shutil.which("gcc") is None or os.uname().machine != "x86_64":
         pytest.skip("xl's parser is tried on x86_64, with a C compiler")
-    root = packages.fetch(XEN_PACKAGES, "x86_64", lab.cache).root
+    root = debian_packages.fetch(XEN_PACKAGES, "x86_64", lab.cache).root
     program = next(root.glob("usr/lib/xen-*/bin/xl"))
     libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"
     # The host's may be of another release than these libraries, and ends xl in its first call then.

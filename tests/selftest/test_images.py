@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache, digest_of
-from harness.cell import Cell
-from harness.errors import BuildError
-from harness.images.boot_modules import boot_modules, depends
-from harness.images.closure import closure, files_under, read_elf, resolve
-from harness.images.contents import Contents
-from harness.images.filesystems import (
+from harness.core.cell import Cell
+from harness.core.errors import BuildError
+from harness.host.cache import Cache, digest_of
+from harness.host.debian_packages import source_parts
+from harness.kernels.linux.kernel import Linux
+from harness.kernels.linux.modules import boot_modules, depends
+from harness.kernels.linux.tsc import clock_parameter
+from harness.kernels.linux.vmlinux import lz4_block, unpack_vmlinux
+from harness.kernels.osv.app_image import source_parts as osv_parts
+from harness.kernels.rootfs.contents import Contents
+from harness.kernels.rootfs.elf_dependencies import closure, files_under, read_elf, resolve
+from harness.kernels.rootfs.filesystems import (
     TIME,
     File,
     Files,
@@ -27,11 +32,6 @@ from harness.images.filesystems import (
     write_initramfs,
     write_squashfs,
 )
-from harness.images.packages import source_parts
-from harness.images.vmlinux import lz4_block, unpack_vmlinux
-from harness.kernels.linux import Linux
-from harness.kernels.linux_clock import clock_parameter
-from harness.kernels.osv_files import source_parts as osv_parts
 
 FILES: Files = {
     "/init": File(b"#!/bin/sh\necho hello\n", 0o755),

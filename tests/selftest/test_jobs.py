@@ -57,7 +57,17 @@ def running(tmp_path: Path) -> "Iterator[tuple[subprocess.Popen[bytes], str]]":
     mark = uuid4().hex
     environment = os.environ | {MARK: mark, "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("OSV_ROOT", None)
-    words = [sys.executable, "-m", "harness", "test", "linux:qemu-rofs", "stress-ng-*", "--jobs", "2", "--forget"]
+    words = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "test",
+        "linux:qemu-rofs",
+        "stress-ng-*",
+        "--jobs",
+        "2",
+        "--forget",
+    ]
     process = subprocess.Popen(
         words, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, start_new_session=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.history.store import History
+from harness.metrics.history.store import History
 
 ROOT = Path(__file__).parents[2]
 CELL, TEST = "linux:qemu-rofs", "stress-ng-nop"

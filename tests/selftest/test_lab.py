@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.history.store import History
-from harness.host import Host
-from harness.lab import Lab
-from harness.nested_kvm.machine import Hardware
-from harness.nested_kvm.session import LEAST_MEMORY, MEMORY, check
-from harness.nested_kvm.unpacked import VERSION, debians_python
+from harness.core.errors import HarnessError
+from harness.host.host import Host
+from harness.integrations.nested_kvm.machine import Hardware
+from harness.integrations.nested_kvm.session import LEAST_MEMORY, MEMORY, check
+from harness.integrations.nested_kvm.unpacked import VERSION, debians_python
+from harness.metrics.history.store import History
+from harness.runner.session import Lab
 
 HARNESS = [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())"]
 TOP = Path(__file__).parents[2]
@@ -31,10 +31,10 @@ ENOUGH = 600.0  # seconds
 ASKED = """
 import json, os, subprocess, sys
 from pathlib import Path
-from harness.host import Host
-from harness.history.records import Judged
-from harness.history.store import History
-from harness.inside import recorded
+from harness.host.host import Host
+from harness.metrics.history.records import Judged
+from harness.metrics.history.store import History
+from harness.host.in_lab import recorded
 sys.path.insert(0, sys.argv[5])
 from history_records import judged
 
@@ -226,8 +226,8 @@ ASKED_OF_AARCH64 = """
 import json, os, platform, sys
 from pathlib import Path
 import pexpect, pytest, xdist
-from harness.host import Host
-from harness.inside import recorded
+from harness.host.host import Host
+from harness.host.in_lab import recorded
 
 kvm = Host().proof("aarch64", "kvm")
 specs = [spec for module in sys.modules.values() if (spec := getattr(module, "__spec__", None))]

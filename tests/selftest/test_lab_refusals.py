@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from history_records import judged
 
-from harness.availability import Standing, Survey
 from harness.cli import main
-from harness.commands._prepared import asked_by
-from harness.errors import HarnessError
-from harness.history.store import History
-from harness.host import Host
-from harness.host.needs import Capability
-from harness.hypervisors import driven
-from harness.images.filesystems import File, Link
-from harness.inside import VARIABLE
-from harness.matrix import Matrix
-from harness.nested_kvm.bringing import bring
-from harness.nested_kvm.view import view
+from harness.cli.lab_preparation import asked_by
+from harness.core.errors import HarnessError
+from harness.core.matrix import Matrix
+from harness.host.availability import Standing, Survey
+from harness.host.host import Host
+from harness.host.in_lab import VARIABLE
+from harness.host.requirements import Capability
+from harness.integrations.nested_kvm.host_view import view
+from harness.integrations.nested_kvm.results import bring
+from harness.kernels.rootfs.filesystems import File, Link
+from harness.metrics.history.store import History
+from harness.vm.base import driven
 
 TOP = Path(__file__).parents[2]
 

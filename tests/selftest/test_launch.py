@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from harness import apps
-from harness.apps.compiled import compiled
-from harness.apps.run import image_of, run_app
-from harness.errors import BuildError, CellError, HostError, LaunchError
-from harness.images import packages
-from harness.images.closure import locate
-from harness.kernels import osv_host, osv_launch, osv_recipe
-from harness.lab import Lab
-from harness.launch import FITTING, Launch, Linkage, check_launch, launch_of, linkage
-from harness.matrix import Matrix, host_arch
-from harness.programs.osv import words_of
-from harness.verdict import Outcome
+from harness.core.errors import BuildError, CellError, HostError, LaunchError
+from harness.core.link_mode import FITTING, Launch, Linkage, check_launch, launch_of, linkage
+from harness.core.matrix import Matrix, host_arch
+from harness.host import debian_packages
+from harness.kernels.osv import build_config, test_modules, toolchain
+from harness.kernels.rootfs.elf_dependencies import locate
+from harness.runner.osv.runner import words_of
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.workloads.apps import app as apps
+from harness.workloads.apps.compile import compiled
+from harness.workloads.apps.run import image_of, run_app
 
 LINUX = "linux:qemu-rofs"
 ON_LINUX = [mode for mode in Launch if mode is not Launch.LINUX_LD]
@@ -78,7 +78,7 @@ def test_a_prebuilt_program_is_launched_as_it_is_linked(lab: Lab) -> None:
     """Debian's nginx is a PIE; OSv's kernel would start it by ld.so too."""
     cell = lab.cell(f"{LINUX}+pie")
     program = apps.app("nginx", cell).contents.programs[0]
-    tree = packages.fetch(apps.app("nginx", cell).contents.packages, cell.arch, lab.cache)
+    tree = debian_packages.fetch(apps.app("nginx", cell).contents.packages, cell.arch, lab.cache)
     found = locate(tree.root, program, "nginx")
     check_launch(cell, "nginx", found)
     check_launch(lab.cell("osv:qemu-rofs+linux_ld"), "nginx", found)
@@ -110,15 +110,15 @@ def test_linux_runs_every_mode(lab: Lab, mode: Launch, name: str) -> None:
 )
 def test_each_mode_has_its_module_of_tests(lab: Lab, mode: str, module: str, steps: int) -> None:
     cell = lab.cell(f"osv:x86_64-qemu-rofs{mode}")
-    contents = osv_recipe.tests_of(cell)
+    contents = build_config.tests_of(cell)
     assert (contents.modules, contents.manifest) == (module, f"modules/{module}/usr.manifest")
-    commands = osv_recipe.commands(cell, contents, 1)
+    commands = build_config.commands(cell, contents, 1)
     assert len(commands) == steps + 1 and f"image={module}" in commands[-1]
     assert ("dl=linux" in commands[-1]) == (mode == "+linux_ld")
     assert ("ld-linux-x86-64.so.2" in contents.append_manifest) == (mode == "+linux_ld")
 
 
-@pytest.mark.parametrize("mode", osv_launch.COPIES)
+@pytest.mark.parametrize("mode", test_modules.COPIES)
 def test_a_copied_module_is_edited_inside_the_tree(tmp_path: Path, mode: Launch) -> None:
     """The very steps, on a Makefile with the lines that they are about."""
     folder = tmp_path / "modules/tests-with-linux-ld"
@@ -132,8 +132,8 @@ def test_a_copied_module_is_edited_inside_the_tree(tmp_path: Path, mode: Launch)
     )
     (folder / "Makefile").write_text(makefile)
     (folder / "create_static.sh").write_text("rm -rf ${OUT}/tests-with-linux-ld/static\n")
-    module = osv_launch.COPIES[mode].module
-    for step in osv_launch.steps_of(module):
+    module = test_modules.COPIES[mode].module
+    for step in test_modules.steps_of(module):
         subprocess.run(step, cwd=tmp_path, check=True)
     text = (tmp_path / "modules" / module / "Makefile").read_text()
     assert (folder / "Makefile").read_text() == makefile
@@ -147,6 +147,6 @@ def test_a_copied_module_is_edited_inside_the_tree(tmp_path: Path, mode: Launch)
 
 def test_tests_of_a_mode_are_not_cross_built(lab: Lab) -> None:
     other = {"x86_64": "aarch64", "aarch64": "x86_64"}[host_arch()]
-    osv_host.check_tests(lab.cell(f"osv:{other}-qemu-rofs"))
+    toolchain.check_tests(lab.cell(f"osv:{other}-qemu-rofs"))
     with pytest.raises(HostError, match=r"manifest_from_host\.sh"):
-        osv_host.check_tests(lab.cell(f"osv:{other}-qemu-rofs+static"))
+        toolchain.check_tests(lab.cell(f"osv:{other}-qemu-rofs+static"))

@@ -21,16 +21,16 @@ from uuid import uuid4
 
 import pytest
 
-from harness.cell import Cell
-from harness.errors import HarnessError, HypervisorError
-from harness.guest import Guest
-from harness.hypervisors import Cause, hypervisor
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.programs import Program, Run
-from harness.programs.linux import LinuxRunner
-from harness.programs.osv import OsvRunner
-from harness.verdict import Outcome
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError, HypervisorError
+from harness.core.machine import Machine
+from harness.runner.base import Program, Run
+from harness.runner.guest import Guest
+from harness.runner.linux.runner import LinuxRunner
+from harness.runner.osv.runner import OsvRunner
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Cause, hypervisor
 
 BOOTS, FORKS = (int(count) for count in os.environ.get("OSV_HARNESS_SOAK", "12/20").split("/"))
 MARK = "OSV_HARNESS_SELFTEST_MARK"

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from recording import FOLDER
 
-from harness.console.kernel_log import MOST, KernelLog
-from harness.console.monitor import Monitor
-from harness.console.patterns import patterns_of
-from harness.lab import Lab
-from harness.observation import Observation
-from harness.programs import Program
-from harness.programs.linux_agent import Agent
-from harness.programs.linux_faults import place_of
-from harness.verdict import Outcome, judge
+from harness.runner.base import Program
+from harness.runner.console.kernel_log import MOST, KernelLog
+from harness.runner.console.matcher import Monitor
+from harness.runner.console.patterns import patterns_of
+from harness.runner.linux.agent import Agent
+from harness.runner.linux.faults import place_of
+from harness.runner.observation import Observation
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome, judge
 
 LINUX = patterns_of("linux")
 AT = "[   12.345678] "
 
-# Forms of Linux 6.1 to 6.18. Sources: the files that console/linux.toml names.
+# Forms of Linux 6.1 to 6.18. Sources: the files that runner/console/linux.toml names.
 FAULTS = [
     ("panic", "Kernel panic - not syncing: Fatal exception in interrupt"),
     ("oops", "BUG: kernel NULL pointer dereference, address: 0000000000000008"),

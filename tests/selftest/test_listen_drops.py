@@ -10,10 +10,10 @@ import pytest
 from load_server import Running
 from short_loads import http, needs
 
-from harness.load import run
-from harness.load.latency import empty, encoded, record
-from harness.load.listen_drops import listen_drops, why_limited, with_drops
-from harness.load.result import Generator, Result
+from harness.workloads.load.histogram import empty, encoded, record
+from harness.workloads.load.listen_drops import listen_drops, why_limited, with_drops
+from harness.workloads.load.result import Generator, Result
+from harness.workloads.load.run import run
 
 pytestmark = pytest.mark.skipif(shutil.which("ss") is None, reason="ss is not installed")
 

@@ -7,8 +7,9 @@ import pytest
 from load_server import Running
 from short_loads import GOOD, asked_of, http, serving
 
-from harness.errors import HarnessError
-from harness.load import Result, Second, load_from, locust_processes, run
+from harness.core.errors import HarnessError
+from harness.workloads.load.locust_load import driver as locust_processes
+from harness.workloads.load.run import Result, Second, load_from, run
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from load_server import Running
 from short_loads import GOOD, asked_of, needs, serving
 
-from harness.load import Load, load_from, run
-from harness.load.latency import decoded
+from harness.workloads.load.histogram import decoded
+from harness.workloads.load.run import Load, load_from, run
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from load_server import Running
 from short_loads import GOOD, asked_of, http, needs, serving
 
-from harness.load import Second, run
+from harness.workloads.load.run import Second, run
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_generator_that_can_not_start_says_why(
 
 CALLER = """
 import sys
-from harness.load import load_from, run
+from harness.workloads.load.run import load_from, run
 requests = [{"path": "/"}]
 load = load_from("x", {"tool": sys.argv[2], "user": "http", "users": 2, "duration": 60.0, "requests": requests})
 run(load, "127.0.0.1", int(sys.argv[1]), on_second=lambda second: print("going", flush=True))

@@ -11,10 +11,10 @@ from time import monotonic, sleep
 import pytest
 from load_server import Running
 
-from harness.images import packages
-from harness.lab import Lab
-from harness.load import Result, Second, load_from, run
-from harness.matrix import host_arch
+from harness.core.matrix import host_arch
+from harness.host import debian_packages
+from harness.runner.session import Lab
+from harness.workloads.load.run import Result, Second, load_from, run
 
 Row = dict[str, object]
 
@@ -65,7 +65,7 @@ ROWS: dict[str, tuple[list[Row], list[tuple[Row, str]]]] = {
 
 def _not_installed(package: str, command: list[str], lab: Lab) -> list[str]:
     """The command with Debian's program out of its unpacked package: installing one would start its service."""
-    root = packages.fetch((package,), host_arch(), lab.cache).root
+    root = debian_packages.fetch((package,), host_arch(), lab.cache).root
     program = next(path for folder in FOLDERS if (path := root / folder / command[0]).exists())
     loader = next((root / "lib").glob("*-linux-gnu/ld-linux-*.so.*"))
     libraries = [*(root / "lib").glob("*-linux-gnu"), *(root / "usr/lib").glob("*-linux-gnu")]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import project
-from harness.cell import Cell
-from harness.errors import CellError
-from harness.matrix import NAME_AXES, Matrix
+from harness.core import project
+from harness.core.cell import Cell
+from harness.core.errors import CellError
+from harness.core.matrix import NAME_AXES, Matrix
 
 PROFILES = {
     "x86_64": "all aws base cloud_hypervisor hyperv microvm nvme vbox virtio-mmio virtio-pci vmware xen",

@@ -13,22 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.apps import App, app
-from harness.apps.run import build_of, image_of, run_app
-from harness.cell import Cell
-from harness.errors import HarnessError
-from harness.facts import parted
-from harness.hypervisors import hypervisor
-from harness.lab import Lab
-from harness.load import Result
-from harness.load.result import Generator
-from harness.machine import Image
-from harness.measure import Metric, Sample, boot, memory, printed, size, suite, throughput
-from harness.measure.counting import Counted, CountError, Point, count, points
-from harness.measure.places import addresses
-from harness.measure.taking import Taker
-from harness.programs import Program
-from harness.programs.osv import OsvRunner
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError
+from harness.core.facts import parted
+from harness.core.machine import Image
+from harness.metrics import app_load, boot, guest_benchmarks, memory, size, suite
+from harness.metrics.checkpoints import addresses
+from harness.metrics.instruction_count import Counted, CountError, Point, count, points
+from harness.metrics.records import Metric, Sample
+from harness.metrics.sampler import Taker
+from harness.runner.base import Program
+from harness.runner.osv.runner import OsvRunner
+from harness.runner.session import Lab
+from harness.vm.base import hypervisor
+from harness.workloads.apps.app import App, app
+from harness.workloads.apps.run import build_of, image_of, run_app
+from harness.workloads.load.result import Generator
+from harness.workloads.load.run import Result
 
 MANY = int(os.environ.get("OSV_HARNESS_COUNTS", "4"))
 """Counted boots of a cell, half of them beside busy processes; 100 is what the docs tell of."""
@@ -225,7 +226,7 @@ def test_exported_symbols_are_those_that_others_may_use(tmp_path: Path) -> None:
     assert size.sections(source) == {} and size.exported_symbols(source) == 0 and size.parts(source) == {}
 
 
-BENCHMARK = printed.Benchmark(
+BENCHMARK = guest_benchmarks.Benchmark(
     Program("b", "/b", 1.0),
     ({"line": r"^(?P<what>\w+)=(?P<value>[\d.e+]+|nan|inf) ns$", "metric": "guest.b.{what}", "unit": "ns"},),
 )
@@ -233,7 +234,7 @@ BENCHMARK = printed.Benchmark(
 
 def test_printed_numbers_become_metrics_once_each() -> None:
     lines = ["one=1.5 ns", "one=9 ns", "noise", "two=2e3 ns", "inf=inf ns", "nan=nan ns", "2=3 ns\x1b[31m"]
-    found = {metric.name: value for metric, value in printed.numbers(BENCHMARK, lines)}
+    found = {metric.name: value for metric, value in guest_benchmarks.numbers(BENCHMARK, lines)}
     assert found == {"guest.b.one": 1.5, "guest.b.two": 2000.0}
 
 
@@ -241,7 +242,7 @@ def test_printed_numbers_become_metrics_once_each() -> None:
 def test_no_text_of_a_guest_breaks_the_numbers(lines: list[str]) -> None:
     loose = replace(BENCHMARK, numbers=({"line": "^(?P<what>.*)(?P<value>[0-9])", "metric": "guest.b.{what}_",
                                          "unit": "ns"},))  # fmt: skip
-    for metric, value in printed.numbers(loose, [*lines, *(f"<b>{line}&9" for line in lines)]):
+    for metric, value in guest_benchmarks.numbers(loose, [*lines, *(f"<b>{line}&9" for line in lines)]):
         assert math.isfinite(value) and "<" not in metric.name
 
 
@@ -250,9 +251,11 @@ def test_a_benchmark_without_its_numbers_is_an_error(lab: Lab) -> None:
     taker = Taker(lab, lab.image(cell))
     silent = replace(BENCHMARK, program=Program("silent", "true", 30.0))
     with pytest.raises(HarnessError, match="printed no number"):
-        printed.run_benchmark(taker, silent)
+        guest_benchmarks.run_benchmark(taker, silent)
     talks = replace(BENCHMARK, program=Program("talks", "echo 'one=4.5 ns'", 30.0))
-    assert [(one.metric.name, one.value) for one in printed.run_benchmark(taker, talks)] == [("guest.b.one", 4.5)]
+    assert [(one.metric.name, one.value) for one in guest_benchmarks.run_benchmark(taker, talks)] == [
+        ("guest.b.one", 4.5)
+    ]
 
 
 def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> None:
@@ -261,20 +264,20 @@ def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> 
     done = run_app(lab, cell, nginx, duration=1.0)
     free = replace(done, loads=tuple(replace(one, generator=Generator()) for one in done.loads))
     taker = Taker(lab, done.image)
-    names = [one.metric.name for one in throughput.samples_of(taker, free)]
-    hows = {one.metric.name: parted(one.procedure) for one in throughput.samples_of(taker, free, 1.0)}
+    names = [one.metric.name for one in app_load.samples_of(taker, free)]
+    hows = {one.metric.name: parted(one.procedure) for one in app_load.samples_of(taker, free, 1.0)}
     load = next(name.split(".")[2] for name in names if name.endswith(".throughput"))
     how = hows[f"app.nginx.{load}.p99"]
     assert how["duration"] == "1" and how["users"] == str(nginx.loads[load].users)
     assert how["generator"].split()[0] == nginx.loads[load].tool and how["generator"] != nginx.loads[load].tool
-    own = {one.metric.name: parted(one.procedure) for one in throughput.samples_of(taker, free)}
+    own = {one.metric.name: parted(one.procedure) for one in app_load.samples_of(taker, free)}
     assert own[f"app.nginx.{load}.p99"]["duration"] == f"{nginx.loads[load].duration:g}"
     assert "1 s" in hows["memory.private"]["loads"] and "duration" not in hows["app.nginx.ready"]
     assert [name for name in names if name.endswith(".throughput")], names
     assert {"app.nginx.ready", "memory.private"} < set(names)
     limited = replace(done, loads=tuple(replace(one, generator=Generator(limited=True)) for one in done.loads))
-    assert not [one for one in throughput.samples_of(taker, limited) if "throughput" in one.metric.name]
-    kept = throughput.documents_of(taker, done)
+    assert not [one for one in app_load.samples_of(taker, limited) if "throughput" in one.metric.name]
+    kept = app_load.documents_of(taker, done)
     assert [Result.from_json(one.body) for one in kept] == list(done.loads)
 
 

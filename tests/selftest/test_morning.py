@@ -13,17 +13,17 @@ from planted_nights import BEGAN, CELLS, DAY, PASS, Planted, version
 from rich.console import Console
 
 from harness.cli import main
-from harness.history.records import Judged
-from harness.history.store import History
-from harness.measure import Better
+from harness.metrics.history.records import Judged
+from harness.metrics.history.store import History
+from harness.metrics.records import Better
+from harness.report.html.chromium import Browser, found
+from harness.report.html.page import page
 from harness.report.markdown import markdown
+from harness.report.model.data import Told
 from harness.report.morning.commits import Commits
-from harness.report.morning.morning import Morning, morning
 from harness.report.morning.nights import GAP, LONGEST, Nights
-from harness.report.page import page
-from harness.report.page.browser import Browser, found
-from harness.report.page.told import Told
-from harness.report.summary import show
+from harness.report.morning.report import Morning, morning
+from harness.report.terminal import show
 
 ROFS, ZFS, RAMFS, EXT, LINUX = CELLS
 LAST = 39

@@ -21,18 +21,18 @@ from network_guests import PORT, booting, image_that_asks, in_a_network_of_its_o
 from networks_here import MARK, marked, network_of, network_state, networks, soon
 from tap_run import Running
 
-from harness.apps.answers import complaint
-from harness.cell import Cell
-from harness.errors import CellError, HypervisorError
-from harness.host.networks import VHOST, tried_network
-from harness.hypervisors import hypervisor
-from harness.hypervisors._qemu_devices import network
-from harness.lab import Lab
-from harness.machine import Devices, Image, Machine
-from harness.networks import GUEST_ADDRESS, HOST_ADDRESS, Wiring, isolated
-from harness.programs import Program
-from harness.programs.visit import Visit, Visitor
-from harness.verdict import Outcome
+from harness.core.cell import Cell
+from harness.core.errors import CellError, HypervisorError
+from harness.core.machine import Devices, Image, Machine
+from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, Wiring, isolated
+from harness.host.network_probe import VHOST, tried_network
+from harness.runner.base import Program
+from harness.runner.interaction import Visit, Visitor
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import hypervisor
+from harness.vm.qemu.devices import network
+from harness.workloads.apps.checks import complaint
 
 GUESTS = 8
 KILLS = 5

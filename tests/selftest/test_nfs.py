@@ -3,14 +3,14 @@
 import pytest
 from cells_here import runnable
 
-from harness.images import packages
-from harness.images.boot_modules import boot_modules
-from harness.images.contents import Contents
-from harness.kernels.linux import kernel_packages
-from harness.lab import Lab
-from harness.networks import HOST_ADDRESS, NFS_EXPORT
-from harness.programs import Program
-from harness.verdict import Outcome
+from harness.host import debian_packages
+from harness.host.netns import HOST_ADDRESS, NFS_EXPORT
+from harness.kernels.linux.kernel import kernel_packages
+from harness.kernels.linux.modules import boot_modules
+from harness.kernels.rootfs.contents import Contents
+from harness.runner.base import Program
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
 
 SCRIPT = f"""set -e
 while read -r module; do insmod "/boot-modules/$module.ko"; done < /boot-modules/nfsv{{version}}
@@ -29,7 +29,7 @@ cat /mnt/file
 )
 def test_a_guest_writes_to_its_own_server(lab: Lab, version: int, kind: str, options: str) -> None:
     cell = runnable(lab, "linux:x86_64-qemu-rofs/nfs")
-    tree = packages.fetch(kernel_packages(cell.arch), cell.arch, lab.cache)
+    tree = debian_packages.fetch(kernel_packages(cell.arch), cell.arch, lab.cache)
     [release] = (tree.root / "lib/modules").iterdir()
     needed = boot_modules(release, [f"nfsv{version}"])
     script = SCRIPT.format(version=version, kind=kind, options=options)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from osv_standin import ROFS, edit, empty_tree, looks_like_osv, snapshot
 
-from harness.cache import Cache
-from harness.errors import BuildError, HostError
-from harness.events import Event, subscribed
-from harness.kernels import osv_build, osv_host, osv_recipe
-from harness.kernels.osv import Osv
-from harness.kernels.osv_build import first_error, run_build
-from harness.kernels.osv_checkout import Checkout
-from harness.kernels.osv_recipe import Building, Modules
+from harness.core.errors import BuildError, HostError
+from harness.core.events import Event, subscribed
+from harness.host.cache import Cache
+from harness.kernels.osv import build, build_config, toolchain
+from harness.kernels.osv.build import first_error, run_build
+from harness.kernels.osv.build_config import Building, Modules
+from harness.kernels.osv.checkout import Checkout
+from harness.kernels.osv.kernel import Osv
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def no_tools_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in compiles nothing, so the host need not have a compiler."""
-    monkeypatch.setattr(osv_host, "toolchain", lambda cell: {"gcc": "gcc 0"})
-    monkeypatch.setattr(osv_host, "java_tools", lambda: "mvn missing")
+    monkeypatch.setattr(toolchain, "toolchain", lambda cell: {"gcc": "gcc 0"})
+    monkeypatch.setattr(toolchain, "java_tools", lambda: "mvn missing")
 
 
 def test_the_first_compiler_error_is_found_among_make_noise() -> None:
@@ -68,7 +68,7 @@ def test_no_process_of_a_build_outlives_a_harness_that_was_killed(tmp_path: Path
     (tmp_path / "script").write_text(f"sleep 600 & sh -c '{deep}'\n")
     lease = tmp_path / "lease"
     harness = (
-        "import fcntl, os; from pathlib import Path; from harness.kernels.osv_build import run_build; "
+        "import fcntl, os; from pathlib import Path; from harness.kernels.osv.build import run_build; "
         f"at = Path({str(tmp_path)!r}); lease = open(at / 'lease', 'w'); fcntl.flock(lease, fcntl.LOCK_EX); "
         "run_build('x', [['sh', 'script']], at, os.environ, at / 'log', 600, lease.fileno())"
     )
@@ -186,8 +186,8 @@ def test_a_build_that_hangs_is_ended_with_all_that_it_started(checkout: Path, tm
 def test_a_build_that_falls_silent_is_ended(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(osv_build, "SILENCE", 1.0)
-    monkeypatch.setattr(osv_build, "PROGRESS_EVERY", 0.1)
+    monkeypatch.setattr(build, "SILENCE", 1.0)
+    monkeypatch.setattr(build, "PROGRESS_EVERY", 0.1)
     (checkout / "scripts/build").write_text("#!/bin/sh\necho 'ConnectionError: reset'\nsleep 1000\n")
     with pytest.raises(BuildError, match="said nothing for 1 s: ConnectionError: reset"):
         Osv(checkout).build(ROFS, Cache(tmp_path / "cache"))
@@ -216,7 +216,7 @@ def test_real_checkout_builds_and_is_not_built_again(real: Path) -> None:
 
 def test_real_checkout_is_synced_whole(real: Path, tmp_path: Path) -> None:
     tree = empty_tree(tmp_path)
-    tree.sync(Checkout(real), osv_recipe.adaptation(ROFS, "v1", java=True))
+    tree.sync(Checkout(real), build_config.adaptation(ROFS, "v1", java=True))
     for name in ("kbuild/Makefile.osv", "musl/include/stdio.h", "external/x64/acpica/source"):
         assert (tree.sources / name).exists()
-    assert tree.sync(Checkout(real), osv_recipe.adaptation(ROFS, "v1", java=True)) == 0
+    assert tree.sync(Checkout(real), build_config.adaptation(ROFS, "v1", java=True)) == 0

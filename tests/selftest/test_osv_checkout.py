@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from osv_standin import add, add_to_submodule, delete, edit, edit_submodule, git, looks_like_osv, snapshot
 
-from harness.errors import CheckoutError
-from harness.kernels.osv_checkout import Checkout
+from harness.core.errors import CheckoutError
+from harness.kernels.osv.checkout import Checkout
 
 
 @pytest.fixture

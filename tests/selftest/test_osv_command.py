@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.exit_tracer import TracedProgram
-from harness.programs.osv_command import environment_option, own_programs, programs_of
+from harness.core.errors import HarnessError
+from harness.runner.osv.command_line import environment_option, own_programs, programs_of
+from harness.runner.osv.exit_tracer import TracedProgram
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernels import osv_layout
-from harness.kernels.osv_recipe import Building
-from harness.lab import Lab
-from harness.measure import suite
-from harness.symbols import Symbols
+from harness.kernels.osv import ld_wrapper
+from harness.kernels.osv.build_config import Building
+from harness.kernels.symbols import Symbols
+from harness.metrics import suite
+from harness.runner.session import Lab
 
 
 def test_a_layout_puts_pads_after_the_objects_of_a_kernel_alone(tmp_path: Path) -> None:
@@ -24,14 +24,14 @@ def test_a_layout_puts_pads_after_the_objects_of_a_kernel_alone(tmp_path: Path) 
         *(f"{n}.o" for n in range(40)),
         "-lx",
     ]
-    first, second = (osv_layout.relaid(words, seed, tmp_path) for seed in (1, 2))
+    first, second = (ld_wrapper.relaid(words, seed, tmp_path) for seed in (1, 2))
     pads = [word for word in first if word not in words]
     assert [word for word in first if word in words] == words, "nothing else moves"
     assert len(pads) > 20 and all(Path(pad).parent == tmp_path for pad in pads)
-    assert first != second and first == osv_layout.relaid(words, 1, tmp_path)
-    with_another = osv_layout.relaid([*words, "new.o"], 1, tmp_path)
+    assert first != second and first == ld_wrapper.relaid(words, 1, tmp_path)
+    with_another = ld_wrapper.relaid([*words, "new.o"], 1, tmp_path)
     assert with_another[: len(first)] == first, "an object's pad is the same whatever is linked beside it"
-    assert osv_layout.relaid(["-o", "libother.so", "a.o"], 1, tmp_path) == ["-o", "libother.so", "a.o"]
+    assert ld_wrapper.relaid(["-o", "libother.so", "a.o"], 1, tmp_path) == ["-o", "libother.so", "a.o"]
 
 
 def test_a_relaid_program_is_the_same_but_for_its_addresses(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_relaid_program_is_the_same_but_for_its_addresses(tmp_path: Path) -> N
         (tmp_path / f"{name}.c").write_text(f"int {name}(void) {{ return 1; }}\n")
         subprocess.run(["gcc", "-c", "-o", tmp_path / f"{name}.o", tmp_path / f"{name}.c"], check=True)
         objects.append(str(tmp_path / f"{name}.o"))
-    osv_layout.make_pads("as", tmp_path / "pads")
+    ld_wrapper.make_pads("as", tmp_path / "pads")
 
     def linked(words: list[str]) -> dict[str, int]:
         subprocess.run(["ld.bfd", "-shared", *words], check=True)
@@ -49,7 +49,7 @@ def test_a_relaid_program_is_the_same_but_for_its_addresses(tmp_path: Path) -> N
         return {row.split()[2]: int(row.split()[0], 16) for row in rows.splitlines() if " T " in row}
 
     words = ["-o", str(tmp_path / "loader.elf"), *objects]
-    usual, other = linked(words), linked(osv_layout.relaid(words, 3, tmp_path / "pads"))
+    usual, other = linked(words), linked(ld_wrapper.relaid(words, 3, tmp_path / "pads"))
     assert sorted(usual, key=lambda name: usual[name]) == sorted(other, key=lambda name: other[name])
     assert usual.keys() == other.keys() and usual != other
 

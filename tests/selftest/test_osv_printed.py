@@ -3,7 +3,7 @@
 import pytest
 from recording import FOLDER
 
-from harness.programs.osv_printed import place_on
+from harness.runner.osv.console_backtrace import place_on
 
 
 @pytest.mark.parametrize(("name", "place"), [

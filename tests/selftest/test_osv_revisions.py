@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import Cache
-from harness.errors import CheckoutError, HostError
-from harness.kernels.osv_checkout import LANDMARKS, Checkout
-from harness.kernels.osv_revisions import Revisions
+from harness.core.errors import CheckoutError, HostError
+from harness.host.cache import Cache
+from harness.kernels.osv.checkout import LANDMARKS, Checkout
+from harness.kernels.osv.clones import Revisions
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from recording import Recorder
 
-from harness.hypervisors import hypervisor
-from harness.images.contents import Contents
-from harness.lab import Lab
-from harness.programs import Program
-from harness.programs.osv import OsvRunner
-from harness.verdict import Outcome
+from harness.kernels.rootfs.contents import Contents
+from harness.runner.base import Program
+from harness.runner.osv.runner import OsvRunner
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import hypervisor
 
 FAULT = "/tmp/faults/fault.so"
 

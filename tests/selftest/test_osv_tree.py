@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from osv_standin import add, add_to_submodule, delete, edit, edit_submodule, empty_tree, looks_like_osv
 
-from harness.errors import BuildError
-from harness.kernels.osv_checkout import Checkout
-from harness.kernels.osv_tree import Adaptation, Tree
+from harness.core.errors import BuildError
+from harness.kernels.osv.build_tree import Adaptation, Tree
+from harness.kernels.osv.checkout import Checkout
 
 
 @pytest.fixture

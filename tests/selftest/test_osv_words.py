@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.programs.osv_words import formed
+from harness.runner.osv.abort_message import formed
 
 MEMORY = {
     0x1000: b"Assertion failed: %s (%s: %s: %d)\n\0",

@@ -20,16 +20,16 @@ import pytest
 from bootable_machine import maker
 from tool_standin import SAID
 
-from harness.availability import Standing, Survey
-from harness.errors import HostError, HypervisorError
-from harness.guest import Guest
-from harness.host.needs import NEEDS
-from harness.hypervisors import Cause, Vm, driven, hypervisor
-from harness.hypervisors._remote import unheard
-from harness.hypervisors._serial_socket import SerialSocket
-from harness.lab import Lab
-from harness.machine import Machine
-from harness.matrix import Matrix
+from harness.core.errors import HostError, HypervisorError
+from harness.core.machine import Machine
+from harness.core.matrix import Matrix
+from harness.host.availability import Standing, Survey
+from harness.host.requirements import NEEDS
+from harness.runner.guest import Guest
+from harness.runner.session import Lab
+from harness.vm.base import Cause, Vm, driven, hypervisor
+from harness.vm.common.cloud_vm import unheard
+from harness.vm.common.serial_socket import SerialSocket
 
 HERE = Path(__file__).parent
 TOOLS = {"xen": ("xl",), "vmware": ("vmrun",), "virtualbox": ("VBoxManage", "VBoxHeadless"), "gce": ("gcloud",)}
@@ -80,8 +80,8 @@ def standin(
     monkeypatch.setenv("OSV_HARNESS_GCE_BUCKET", "bucket")
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr("harness.hypervisors._remote.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("harness.hypervisors.gce.GIB", 1 << 20)
+    monkeypatch.setattr("harness.vm.common.cloud_vm.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("harness.vm.gce.driver.GIB", 1 << 20)
     yield StandIn(name, machine(name), folder)
     assert _soon(lambda: not (folder / "runs").exists()), "a machine is left"
     assert _soon(lambda: not list(temporary.iterdir())), "a file is left"
@@ -143,7 +143,7 @@ def test_a_xen_domain_that_has_only_its_name_is_not_there(
     standin: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its console has no pty yet, and it would be unpaused while it is built."""
-    monkeypatch.setattr("harness.hypervisors.xen.CREATE_SECONDS", 5.0)
+    monkeypatch.setattr("harness.vm.xen.driver.CREATE_SECONDS", 5.0)
     (standin.folder / "unbuilt").touch()
     with pytest.raises(HypervisorError, match="built no domain"):
         standin.start()
@@ -202,10 +202,10 @@ def test_a_killed_harness_leaves_no_machine(standin: StandIn, tmp_path: Path) ->
     source = f"""
 import sys, time
 sys.path[:0] = [{str(HERE.parents[1])!r}]
-from harness.machine import *
-from harness.cell import Cell
+from harness.core.machine import *
+from harness.core.cell import Cell
 from pathlib import Path
-from harness.hypervisors import hypervisor
+from harness.vm.base import hypervisor
 disk = Disk(Path({str(machine.image.disks[0].path)!r}), "qcow2")
 cell = Cell("osv", "x86_64", {standin.name!r}, "rofs", "all")
 machine = Machine(Image(cell, Path({str(machine.image.kernel)!r}), "", "digest", (disk,)), "/hello")

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from harness.patience import Patience, run_within
+from harness.host.process.timeout import Patience, run_within
 
 LIMIT = 0.1
 LONG = 60.0  # seconds; only a process that is not starved needs them

@@ -13,16 +13,17 @@ import pytest
 from history_records import sample as record
 from rich.console import Console
 
+from harness.analysis.ab import sides
+from harness.analysis.regression.triage import KIND, standing, unconfirmed
 from harness.cli import main
-from harness.commands.perf import _table
-from harness.errors import HarnessError
-from harness.history.store import History
-from harness.lab import Lab
-from harness.machine import Image
-from harness.measure import Better, Document, Metric, Sample, Version, suite
-from harness.measure.taking import Taker
-from harness.regress import sides
-from harness.regress.standing import KIND, standing, unconfirmed
+from harness.cli.commands.perf import _table
+from harness.core.errors import HarnessError
+from harness.core.machine import Image
+from harness.metrics import suite
+from harness.metrics.history.store import History
+from harness.metrics.records import Better, Document, Metric, Sample, Version
+from harness.metrics.sampler import Taker
+from harness.runner.session import Lab
 
 ROOT = Path(__file__).parents[2]
 CELL = "linux:aarch64-qemu-ramfs"

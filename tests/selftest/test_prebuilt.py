@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.ci.pack import pack
 from harness.cli import main
-from harness.commands._kernel_files import files_of
-from harness.errors import CellError, HarnessError
-from harness.kernels import prebuilt
-from harness.kernels.boot_file import boot_file
-from harness.kernels.prebuilt import Files, Prebuilt
-from harness.lab import Lab
-from harness.machine import Image
-from harness.programs import Program
-from harness.verdict import Outcome
+from harness.cli.kernel_files import files_of
+from harness.core.errors import CellError, HarnessError
+from harness.core.machine import Image
+from harness.integrations.ci.image_bundle import pack
+from harness.kernels.prebuilt import kernel as prebuilt
+from harness.kernels.prebuilt.boot_file import boot_file
+from harness.kernels.prebuilt.kernel import Files, Prebuilt
+from harness.runner.base import Program
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
 
 ROOT = Path(__file__).parents[2]
 ROFS, RAMFS = "linux:qemu-rofs", "linux:qemu-ramfs"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from harness.events import publish, subscribed
+from harness.core.events import publish, subscribed
 from harness.report import progress
 from harness.report.progress import Progress
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.hypervisors import Hypervisor, forking, hypervisor
-from harness.hypervisors._qemu_command import Wires, board_for, command_line
-from harness.machine import Devices, Image, Machine
-from harness.matrix import Matrix
+from harness.core.machine import Devices, Image, Machine
+from harness.core.matrix import Matrix
+from harness.vm.base import Hypervisor, forking, hypervisor
+from harness.vm.qemu.command_line import Wires, board_for, command_line
 
 BOARDS = {"qemu": {"x86_64": "q35", "aarch64": "virt"}, "qemu_microvm": {"x86_64": "microvm"}}
 

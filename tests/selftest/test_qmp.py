@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.errors import HypervisorError
-from harness.hypervisors._qmp import Qmp
+from harness.core.errors import HypervisorError
+from harness.vm.qemu.qmp import Qmp
 
 GREETING = {"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}
 

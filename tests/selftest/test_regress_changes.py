@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from harness.measure import Environment, Metric, Sample, Version
-from harness.regress.calibrated import probability
-from harness.regress.changes import LEVEL, changes, exact_changes, strongest, suspects
-from harness.regress.findings import findings, suspicions
-from harness.regress.series import series_of
+from harness.analysis.regression.calibration import probability
+from harness.analysis.regression.change_points import LEVEL, changes, exact_changes, strongest, suspects
+from harness.analysis.regression.findings import findings, suspicions
+from harness.analysis.regression.series import series_of
+from harness.metrics.records import Environment, Metric, Sample, Version
 
 HERE = Environment("here", "cpu", 2, "", "tcg", "qemu 7", "6.1")
 TIME = Metric("boot.seconds", "s")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.measure import Better, Metric
-from harness.regress import signs
-from harness.regress.comparison import Comparison, Decision, Judgement, looks
-from harness.regress.confirm import confirm
+from harness.analysis.ab import sign_flip_test
+from harness.analysis.ab.sequential_test import Comparison, Decision, Judgement, looks
+from harness.analysis.regression.confirmation import confirm
+from harness.metrics.records import Better, Metric
 
 TIME = Metric("boot.seconds", "s")
 COUNT = Metric("boot.instructions", "", exact=True)
@@ -38,14 +38,16 @@ def boots(seed: int, shift: float = 0.0, noise: float = 0.02) -> Iterator[tuple[
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=10))
 def test_the_chance_is_that_of_all_signs(differences: list[int]) -> None:
     """Small integers lie on the grid: the probability is the share of all sign patterns that reach as far."""
-    drawn = signs.clipped(differences)
+    drawn = sign_flip_test.clipped(differences)
     sums = [abs(sum(sign * abs(one) for sign, one in zip(pattern, drawn, strict=True)))
             for pattern in product((-1, 1), repeat=len(drawn))]  # fmt: skip
     total = abs(sum(drawn))
     if total == 0 or np.any(drawn != np.asarray(differences)):
         return
     cells = int(np.abs(drawn).sum())
-    assert signs.probability(differences, cells) == pytest.approx(np.mean([one >= total - 1e-9 for one in sums]))
+    assert sign_flip_test.probability(differences, cells) == pytest.approx(
+        np.mean([one >= total - 1e-9 for one in sums])
+    )
 
 
 @pytest.mark.parametrize("noise", ["normal", "modes", "heavy", "walk"])
@@ -154,8 +156,8 @@ def test_the_looks_share_the_level(most: int) -> None:
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.floats(0.001, 0.5))
 @settings(max_examples=50)
 def test_the_interval_holds_the_centre(differences: list[float], level: float) -> None:
-    low, high = signs.interval(differences, level)
-    assert low <= signs.centre(differences) <= high
+    low, high = sign_flip_test.interval(differences, level)
+    assert low <= sign_flip_test.centre(differences) <= high
 
 
 def test_a_judgement_survives_json() -> None:

@@ -7,12 +7,12 @@ from random import Random
 import numpy as np
 import pytest
 
-from harness.measure import Document, Environment, Metric, Sample, Version
-from harness.regress.changes import changes, exact_changes, exact_outliers, look, suspects
-from harness.regress.confirm import confirm
-from harness.regress.findings import findings, judge
-from harness.regress.outliers import outliers
-from harness.regress.standing import KIND, judged, unconfirmed
+from harness.analysis.regression.change_points import changes, exact_changes, exact_outliers, look, suspects
+from harness.analysis.regression.confirmation import confirm
+from harness.analysis.regression.findings import findings, judge
+from harness.analysis.regression.outliers import outliers
+from harness.analysis.regression.triage import KIND, judged, unconfirmed
+from harness.metrics.records import Document, Environment, Metric, Sample, Version
 
 HERE = Environment("here", "cpu", 2, "", "tcg", "qemu 7", "6.1")
 TIME, COUNT = Metric("boot.seconds", "s"), Metric("boot.instructions", "", exact=True)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.history.lines import line_of, records_in
-from harness.measure import Commit, Environment, Metric, Sample, Version
-from harness.regress import Finding
-from harness.regress.findings import findings
-from harness.regress.notes import Note, notes, unbridged
-from harness.regress.series import numbers, series_of
-from harness.regress.since import since
+from harness.analysis.regression.drift_since import since
+from harness.analysis.regression.finding import Finding
+from harness.analysis.regression.findings import findings
+from harness.analysis.regression.notes import Note, notes, unbridged
+from harness.analysis.regression.series import numbers, series_of
+from harness.metrics.history.jsonl import line_of, records_in
+from harness.metrics.records import Commit, Environment, Metric, Sample, Version
 
 DAY = 86400.0
 BEGAN = 1.78e9

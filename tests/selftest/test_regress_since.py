@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.analysis.regression.drift_since import since
+from harness.analysis.regression.findings import findings
 from harness.cli import main
-from harness.errors import HarnessError
-from harness.history.store import History
-from harness.measure import Environment, Metric, Sample, Version
-from harness.regress.findings import findings
-from harness.regress.since import since
+from harness.core.errors import HarnessError
+from harness.metrics.history.store import History
+from harness.metrics.records import Environment, Metric, Sample, Version
 
 HERE = Environment("here", "cpu", 2, "", "tcg", "qemu 7", "6.1")
 TIME, COUNT = Metric("boot.seconds", "s"), Metric("boot.instructions", "", exact=True)

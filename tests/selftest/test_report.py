@@ -10,28 +10,28 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from test_report_history import BEGAN, CELLS, DAY, HERE, STEP, history, version
 
+from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.cli import main
-from harness.history.records import Judged
-from harness.history.store import History
-from harness.matrix import Matrix
-from harness.measure import Metric, Sample, Version
-from harness.regress.comparison import Decision, Judgement
+from harness.core.matrix import Matrix
+from harness.metrics.history.records import Judged
+from harness.metrics.history.store import History
+from harness.metrics.records import Metric, Sample, Version
+from harness.report.html.documents import Compared, records
+from harness.report.html.load_figures import load_figures
+from harness.report.html.matrix_grid import grid
+from harness.report.html.page import page
+from harness.report.html.rendering import script_text
+from harness.report.html.trends import stacks, trends
 from harness.report.markdown import code, markdown
+from harness.report.model.data import LONGEST_TEXT, Told, safe_text
+from harness.report.model.figures import Kind
+from harness.report.model.formatting import moment, percent, shown
+from harness.report.model.highlights import by_cause, unexpected
+from harness.report.model.outcomes import by_test, counts
+from harness.report.model.series import series_of
+from harness.report.model.timeline import Timeline
 from harness.report.openmetrics import openmetrics
-from harness.report.page import page
-from harness.report.page.figures import Kind
-from harness.report.page.grid import grid
-from harness.report.page.loads import load_figures
-from harness.report.page.news import by_cause, unexpected
-from harness.report.page.outcomes import by_test, counts
-from harness.report.page.records import Compared, records
-from harness.report.page.rendering import script_text
-from harness.report.page.series import series_of
-from harness.report.page.timeline import Timeline
-from harness.report.page.told import LONGEST_TEXT, Told, safe_text
-from harness.report.page.trends import stacks, trends
-from harness.report.readable import moment, percent, shown
-from harness.report.summary import show
+from harness.report.terminal import show
 
 HOSTILE = (
     "<script>alert(1)</script>", "<img src=x>", "</details><h1>x", "[a](http://x)", "![a](http://x)",

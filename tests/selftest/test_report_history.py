@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from hashlib import sha256
 from itertools import count
 
-from harness.history.records import Judged
-from harness.load import latency
-from harness.load.result import Generator, Result, Second
-from harness.measure import Better, Document, Environment, Metric, Sample, Version
-from harness.regress import Finding
-from harness.report.page.told import Told
+from harness.analysis.regression.finding import Finding
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Better, Document, Environment, Metric, Sample, Version
+from harness.report.model.data import Told
+from harness.workloads.load import histogram as latency
+from harness.workloads.load.result import Generator, Result, Second
 
 COMMITS = 10
 CELLS = (

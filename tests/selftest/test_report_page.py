@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from test_report_history import BEGAN, CELLS, DAY, HERE, history
 
-from harness.measure import Metric, Sample, Version
-from harness.report.page import page, write
-from harness.report.page.browser import Browser, found
-from harness.report.page.screenshots import VIEWS, take
-from harness.report.page.told import Told
+from harness.metrics.records import Metric, Sample, Version
+from harness.report.html.chromium import Browser, found
+from harness.report.html.page import page, write
+from harness.report.html.screenshots import VIEWS, take
+from harness.report.model.data import Told
 
 pytestmark = pytest.mark.skipif(found() is None, reason="Debian's package chromium is not installed")
 

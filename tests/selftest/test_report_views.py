@@ -15,17 +15,17 @@ import pytest
 from planted_nights import BEGAN, CELLS, DAY, Planted, version
 from test_report_page import DRAWN, HOSTILE, OPEN_ALL, SETTLED, _complaints, _until, _with_texts
 
-from harness.ci.plan import plan, record
+from harness.analysis.regression.triage import standing
 from harness.cli import main
-from harness.history.store import History
-from harness.matrix import Matrix
-from harness.regress.standing import standing
-from harness.report.morning.morning import morning
-from harness.report.page import page, write
-from harness.report.page.browser import Browser, found
-from harness.report.page.feeds import badge, feed, latest
-from harness.report.page.thinning import Point, thinned
-from harness.report.page.told import Told
+from harness.core.matrix import Matrix
+from harness.integrations.ci.plan import plan, record
+from harness.metrics.history.store import History
+from harness.report.feeds import badge, feed, latest
+from harness.report.html.chromium import Browser, found
+from harness.report.html.page import page, write
+from harness.report.model.data import Told
+from harness.report.model.thinning import Point, thinned
+from harness.report.morning.report import morning
 
 ROFS, ZFS, RAMFS, EXT, LINUX = CELLS
 NIGHTS, STEP, BUILDER, CRASH = 40, 25, 33, 39
@@ -259,7 +259,7 @@ def test_programs_get_the_last_night_as_json_feed_and_badge(told: Told) -> None:
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not here")
 def test_the_scripts_have_no_fault_of_syntax(tmp_path: Path) -> None:
     """All of them as one script, as the page has them."""
-    from harness.report.page.rendering import HERE, SCRIPTS
+    from harness.report.html.rendering import HERE, SCRIPTS
 
     path = tmp_path / "page.js"
     path.write_text("\n".join((HERE / name).read_text() for name in SCRIPTS))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.ci.pack import pack
-from harness.commands._kernel_files import files_of
-from harness.lab import Lab
+from harness.cli.kernel_files import files_of
+from harness.integrations.ci.image_bundle import pack
 from harness.report import reproduce
+from harness.runner.session import Lab
 
 BARE = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin"}
 """What a new shell has, and no more."""
@@ -43,7 +43,7 @@ def run_and_paste(words: Sequence[str], folder: Path, status: int, osv_root: Pat
     (elsewhere := folder / "elsewhere").mkdir()
     known = {name: os.environ[name] for name in ("PYTHONPATH", "OSV_HARNESS_CACHE") if name in os.environ}
     environment = BARE | known | ({"OSV_ROOT": str(osv_root)} if osv_root else {})
-    command = [sys.executable, "-m", "harness", *words, "--runs", "kept"]
+    command = [sys.executable, "-m", "harness.cli", *words, "--runs", "kept"]
     environment["PYTHONPATH"] = str(Path(harness.__file__).parents[1])
     first = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
     assert first.returncode == status, first.stdout + first.stderr

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from rest_machines import BINARIES, CREATES, MARK, StandIn, processes, standing_in
 
-from harness.errors import HostError, HypervisorError
-from harness.hypervisors import Cause, hypervisor
-from harness.hypervisors import _rest as rest
+from harness.core.errors import HostError, HypervisorError
+from harness.vm.base import Cause, hypervisor
+from harness.vm.common import rest_client as rest
 
 
 @pytest.fixture(params=["firecracker", "cloud_hypervisor"])
@@ -100,8 +100,8 @@ def test_one_that_is_killed_while_it_starts_is_told(standin: StandIn, monkeypatc
 
 def test_a_guest_that_resets_under_cloud_hypervisor_is_ended_and_not_booted_again() -> None:
     """The events as Cloud Hypervisor writes them, in two pieces; a broken one changes nothing."""
-    from harness.hypervisors._child import Child
-    from harness.hypervisors.cloud_hypervisor import Events
+    from harness.vm.cloud_hypervisor.driver import Events
+    from harness.vm.common.process import Child
 
     heard, told = os.pipe()
     with closing(Child("sleep", ["sleep", "600"])) as child:

@@ -19,10 +19,10 @@ from openapi import OpenApi
 from rest_machines import CREATES, SCHEMAS, StandIn, gone, standing_in
 from rest_standin import ECHO_PORT, SAID
 
-from harness.guest import Guest
-from harness.host.needs import ELSEWHERE
-from harness.hypervisors import Cause, Template, forking, hypervisor
-from harness.machine import Devices
+from harness.core.machine import Devices
+from harness.host.requirements import ELSEWHERE
+from harness.runner.guest import Guest
+from harness.vm.base import Cause, Template, forking, hypervisor
 
 HERE = Path(__file__).parent
 
@@ -105,7 +105,7 @@ def test_a_killed_harness_takes_everything_along(standin: StandIn) -> None:
 import sys, time
 sys.path[:0] = [{str(HERE)!r}, {str(HERE.parents[1])!r}]
 from rest_machines import plain_machine
-from harness.hypervisors import hypervisor
+from harness.vm.base import hypervisor
 machine = plain_machine({folder!r}, {name!r})
 print("starting", flush=True)
 vm = hypervisor({name!r}).start(machine)

@@ -8,11 +8,11 @@ import pytest
 from openapi import OpenApi
 from rest_machines import maker
 
-from harness.cell import Cell
-from harness.hypervisors import _cloud_hypervisor_requests as cloud_hypervisor
-from harness.hypervisors import _firecracker_requests as firecracker
-from harness.hypervisors._rest import Request
-from harness.machine import Machine
+from harness.core.cell import Cell
+from harness.core.machine import Machine
+from harness.vm.cloud_hypervisor import api as cloud_hypervisor
+from harness.vm.common.rest_client import Request
+from harness.vm.firecracker import api as firecracker
 
 
 @pytest.fixture

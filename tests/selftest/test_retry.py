@@ -11,21 +11,21 @@ from xml.etree import ElementTree as ET
 import pytest
 from test_starved import crowd
 
-from harness.commands._screen import screen, table
-from harness.console.monitor import Match
-from harness.console.transcript import Transcript
-from harness.history.store import History
-from harness.host_effects import Pause
-from harness.hypervisors import Cause, Ending
-from harness.inside import VARIABLE
-from harness.lab import Lab
-from harness.observation import Observation
-from harness.patience import kept_waiting
-from harness.programs import Program, Run, conclude
-from harness.programs.visit import Visit, Visitor
+from harness.cli.output import screen, table
+from harness.host.in_lab import VARIABLE
+from harness.host.interference import Pause
+from harness.host.process.timeout import kept_waiting
+from harness.metrics.history.store import History
 from harness.report import evidence
-from harness.retry import taken_again
-from harness.verdict import Outcome
+from harness.runner.base import Program, Run, conclude
+from harness.runner.console.matcher import Match
+from harness.runner.console.transcript import Transcript
+from harness.runner.interaction import Visit, Visitor
+from harness.runner.observation import Observation
+from harness.runner.retry import taken_again
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Cause, Ending
 
 PASSED = Observation(booted=True, status=0, clean_end=True)
 FAILED = replace(PASSED, status=1)
@@ -139,7 +139,16 @@ def test_pytest_shows_a_flaky_test_as_no_pass(lab: Lab, tmp_path: Path, workers:
     lab.image(cell)
     (tmp_path / "test_item.py").write_text(ITEM.format(cell=cell))
     here, history = Path(__file__).parent, tmp_path / "history.sqlite"
-    command = [sys.executable, "-m", "pytest", "test_item.py", "-p", "harness.pytest_plugin", "-c", os.devnull]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "test_item.py",
+        "-p",
+        "harness.integrations.pytest_plugin.plugin",
+        "-c",
+        os.devnull,
+    ]
     command += ["--rootdir", str(tmp_path), "-p", "no:cacheprovider", "--history", str(history), *workers]
     command += ["--junitxml", "told.xml"]
     path = os.pathsep.join([str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")])

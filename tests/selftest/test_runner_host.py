@@ -10,10 +10,10 @@ import shlex
 import pytest
 from testinfra.host import Host
 
-from harness.host import ARCHES, MINIMUM_QEMU, QEMU_PACKAGES
-from harness.host.needs import ELSEWHERE, LINUX, NEEDS
-from harness.host.proof import ANSWERS, GUESTS, LIMITS, command
-from harness.images.packages import SUITE, mirror
+from harness.host.accelerator_probe import ANSWERS, GUESTS, LIMITS, command
+from harness.host.debian_packages import SUITE, mirror
+from harness.host.host import ARCHES, MINIMUM_QEMU, QEMU_PACKAGES
+from harness.host.requirements import ELSEWHERE, LINUX, NEEDS
 
 REQUIRED = [need for need in NEEDS.values() if need.required_for & LINUX]
 PATH = ":".join(ELSEWHERE)

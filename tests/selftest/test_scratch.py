@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.scratch import scratch_folder
+from harness.host.temp_dir import scratch_folder
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness.scratch import scratch_folder
+from harness.host.temp_dir import scratch_folder
 with scratch_folder("mine-", Path(sys.argv[1])) as folder:
     (folder / "deep").mkdir()
     (folder / "deep" / "file").write_text("x")

@@ -16,12 +16,12 @@ from planted_nights import BEGAN, CELLS, DAY, Planted
 from schemathesis.specs.openapi.checks import ignored_auth
 from served import Answer, Server, served
 
-from harness.history.records import Action
-from harness.history.store import History
-from harness.report.morning.morning import morning
-from harness.report.page.told import Told
-from harness.serve.answers import Facts
-from harness.serve.triage import standings
+from harness.integrations.server.answers import Facts
+from harness.integrations.server.triage import standings
+from harness.metrics.history.records import Action
+from harness.metrics.history.store import History
+from harness.report.model.data import Told
+from harness.report.morning.report import morning
 
 NIGHTS = 12
 HOSTILE = "<script>alert(1)</script>\x1b]0;x\x07 \udcff \u202e"

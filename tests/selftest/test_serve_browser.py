@@ -16,9 +16,9 @@ from planted_nights import CELLS, HERE, PASS, TESTS, Planted, version
 from served import Server, served
 from test_report_page import _complaints
 
-from harness.history.records import Action, Judged
-from harness.history.store import History
-from harness.report.page.browser import Browser, found
+from harness.metrics.history.records import Action, Judged
+from harness.metrics.history.store import History
+from harness.report.html.chromium import Browser, found
 
 pytestmark = pytest.mark.skipif(found() is None, reason="Debian's package chromium is not installed")
 

@@ -15,7 +15,7 @@ import pytest
 from history_records import judged
 from served import HARNESS, served
 
-from harness.history.store import History
+from harness.metrics.history.store import History
 
 FIRST_OF_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 

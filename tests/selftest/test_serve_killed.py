@@ -21,8 +21,8 @@ from history_places import Postgresql, private_postgresql
 from planted_nights import CELLS, Planted
 from served import Server, served
 
-from harness.history.records import Action, Triage
-from harness.history.store import History
+from harness.metrics.history.records import Action, Triage
+from harness.metrics.history.store import History
 
 KILLS = int(os.environ.get("OSV_HARNESS_KILLS", "3"))
 CLIENTS = 4

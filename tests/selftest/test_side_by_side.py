@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from harness.lab import Lab
+from harness.runner.session import Lab
 
 TESTS = ("stress-ng-zero", "stress-ng-tee", "stress-ng-sockpair", "stress-ng-timer")
 NAME = "from harness.report.evidence import run_name; print(run_name())"

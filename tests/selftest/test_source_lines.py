@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.kernels.source_lines import PROGRAMS, LoadedObject, SourceLines, build_id_of, files_of
 from harness.report.backtrace import symbolised
-from harness.source_lines import PROGRAMS, LoadedObject, SourceLines, build_id_of, files_of
 
 BASE = 0x100000000000
 SOURCE = "int inner(int x) { return x * 3; }\n\nint outer(int x)\n{\n    return inner(x) + 1;\n}\n"

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.events import Event, subscribed
-from harness.lab import Lab
-from harness.observation import Observation
-from harness.patience import kept_waiting
-from harness.programs import Program
-from harness.verdict import Outcome
+from harness.core.events import Event, subscribed
+from harness.host.process.timeout import kept_waiting
+from harness.runner.base import Program
+from harness.runner.observation import Observation
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
 
 COUNTS = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"
 FAILS = f"sh -c '{COUNTS}; exit 1'"

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from history_records import VERSION, judged
 
-from harness.cli import main, parsed
-from harness.errors import HarnessError
-from harness.history.store import History
-from harness.lab import Lab
+from harness.cli import main
+from harness.cli.command_line import parsed
+from harness.core.errors import HarnessError
+from harness.metrics.history.store import History
+from harness.runner.session import Lab
 
 CELL = "linux:x86_64-qemu-rofs-all"
 EXPECTED = """

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from harness.titles import identity, title
+from harness.runner.failure_titles import identity, title
 
 OUTSIDE = "page fault: page fault outside application, addr: {address} (page fault at address {hex}, in "
 OSV = (

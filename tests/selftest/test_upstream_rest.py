@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.lab import Lab
-from harness.upstream import rest
+from harness.runner.session import Lab
+from harness.workloads.upstream import rest_api
 
 BASETEST = """
 import unittest
@@ -55,9 +55,9 @@ def checkout(tmp_path: Path) -> Path:
 def ask(checkout: Path, cell: str) -> subprocess.CompletedProcess[str]:
     asked = {
         "checkout": str(checkout), "listings": "httpserver-api", "folder": "api", "port": 8123,
-        "left out": rest.left_out(Lab().cell(cell)),
+        "left out": rest_api.left_out(Lab().cell(cell)),
     }  # fmt: skip
-    command = [sys.executable, "-I", "-B", str(rest.SCRIPT), json.dumps(asked)]
+    command = [sys.executable, "-I", "-B", str(rest_api.SCRIPT), json.dumps(asked)]
     return subprocess.run(command, capture_output=True, text=True)
 
 

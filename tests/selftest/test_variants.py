@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from cells_here import runnable
 
-from harness import variants
-from harness.errors import CellError
-from harness.fitting import GREETING
-from harness.lab import Lab
-from harness.matrix import Matrix
-from harness.programs import Program
-from harness.programs.visit import Visit
-from harness.verdict import Outcome
+from harness.core import variants
+from harness.core.errors import CellError
+from harness.core.matrix import Matrix
+from harness.runner.base import Program
+from harness.runner.interaction import Visit
+from harness.runner.machine_setup import GREETING
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
 
 ROOT_IS = "grep -q '^/dev/{0} / ' /proc/mounts"
 SCSI = ROOT_IS.format("sda") + " && grep -qx {0} /sys/class/scsi_host/*/proc_name"

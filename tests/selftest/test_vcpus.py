@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
-from harness.vcpus import ALL_CPUS, room_for
+from harness.host.cpu_slots import ALL_CPUS, room_for
 
 
 def test_one_who_wants_all_is_not_passed_for_ever(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_one_who_wants_all_is_not_passed_for_ever(tmp_path: Path) -> None:
 
 def test_a_killed_holder_gives_its_cpus_back(tmp_path: Path) -> None:
     holds = (
-        "import sys, time; from pathlib import Path; from harness.vcpus import ALL_CPUS, room_for\n"
+        "import sys, time; from pathlib import Path; from harness.host.cpu_slots import ALL_CPUS, room_for\n"
         "with room_for(ALL_CPUS, Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", holds, tmp_path], stdout=subprocess.PIPE) as holder:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.console.monitor import Match
-from harness.console.transcript import Transcript
-from harness.hypervisors import Cause, Ending
-from harness.observation import Activity, Observation, Visited
-from harness.programs import Program, unprinted
-from harness.verdict import PRECEDENCE, Outcome, judge
+from harness.runner.base import Program, unprinted
+from harness.runner.console.matcher import Match
+from harness.runner.console.transcript import Transcript
+from harness.runner.observation import Activity, Observation, Visited
+from harness.runner.verdict import PRECEDENCE, Outcome, judge
+from harness.vm.base import Cause, Ending
 
 POWERED_OFF = Ending(Cause.POWERED_OFF, "guest-shutdown")
 RESET = Ending(Cause.RESET, "guest-reset")

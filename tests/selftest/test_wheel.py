@@ -90,7 +90,7 @@ def project(tmp_path: Path) -> Path:
     (folder / "apps").mkdir(parents=True)
     (folder / "apps/redis.toml").write_text(OWN_APP)
     (folder / "expectations.toml").write_text(EXPECTED)
-    matrix = (ROOT / "harness/data/matrix.toml").read_text()
+    matrix = (ROOT / "harness/core/data/matrix.toml").read_text()
     (folder / "matrix.toml").write_text(f"{matrix}\n[[set.mine]]\nfs = ['ramfs']\n")
     return folder
 
@@ -102,7 +102,7 @@ def test_a_projects_own_files_come_first(program: Path, project: Path, tmp_path:
     assert "mine" in next(line for line in listed.splitlines() if line.startswith("redis"))
     assert "nginx" in listed, "what ships is there too"
     assert run(program, folder, "matrix", "--set", "mine", *more).stdout.count("ramfs") >= 1
-    asked = "from harness import expectations; from harness.matrix import Matrix\n"
+    asked = "from harness.runner import expectations; from harness.core.matrix import Matrix\n"
     asked += "row = expectations.expected(Matrix.load().parse('qemu-rofs', 'linux'), 'stress-ng-nop', 'tcg')\n"
     asked += "print(row and row.reason)"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

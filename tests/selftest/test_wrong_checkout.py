@@ -19,7 +19,7 @@ def run(words: list[str], folder: Path, osv_root: str) -> subprocess.CompletedPr
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
 
-HARNESS = [sys.executable, "-m", "harness"]
+HARNESS = [sys.executable, "-m", "harness.cli"]
 
 
 @pytest.mark.parametrize("typed", ["/no/osv", "~/osv", "osv-of-nobody"])
@@ -30,7 +30,7 @@ HARNESS = [sys.executable, "-m", "harness"]
         [*HARNESS, "lab", "--", "test", "qemu-rofs", "tst-hello.so"],
         [sys.executable, "-m", "pytest", "tests/unit", "--cell", "qemu-rofs", "-p", "no:cacheprovider"],
     ],
-    ids=lambda words: words[2] + words[3] if "harness" in words else words[2],
+    ids=lambda words: words[2] + words[3] if "harness.cli" in words else words[2],
 )  # fmt: skip
 def test_a_mistyped_checkout_is_said_at_once(words: list[str], typed: str, tmp_path: Path) -> None:
     done = run(words, tmp_path, typed)

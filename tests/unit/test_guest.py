@@ -1,8 +1,8 @@
 """Every in-guest test of the asked cells, each in a guest of its own."""
 
-from harness.cell import Cell
-from harness.programs import Program
-from harness.pytest_verdicts import GuestRun
+from harness.core.cell import Cell
+from harness.integrations.pytest_plugin.outcomes import GuestRun
+from harness.runner.base import Program
 
 
 def test_guest(run_guest: GuestRun, cell: Cell, guest_program: Program) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.cell import Cell
-from harness.kernels.osv_recipe import is_cross
-from harness.lab import Lab
-from harness.launch import launch_of
-from harness.networks import HOST_ADDRESS, NFS_EXPORT
-from harness.programs import Program
-from harness.programs.visit import Visit, Visitor
-from harness.pytest_verdicts import GuestRun
-from harness.upstream import rest, trace
+from harness.core.cell import Cell
+from harness.core.link_mode import launch_of
+from harness.host.netns import HOST_ADDRESS, NFS_EXPORT
+from harness.integrations.pytest_plugin.outcomes import GuestRun
+from harness.kernels.osv.build_config import is_cross
+from harness.runner.base import Program
+from harness.runner.interaction import Visit, Visitor
+from harness.runner.session import Lab
+from harness.workloads.upstream import rest_api, tracing
 
 PORT = 7777
 
@@ -50,21 +50,21 @@ def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
     run_guest(cell, program, Visit(act=take_and_give_back, line="balloon: t=2 ", serves=False))
 
 
-@pytest.mark.parametrize("name", rest.MODULES)
+@pytest.mark.parametrize("name", rest_api.MODULES)
 def test_rest_api(run_guest: GuestRun, lab: Lab, cell: Cell, name: str) -> None:
     """OSv's own tests of its REST API, asked of a guest that serves it."""
     checkout = checkout_with_the_api(lab, cell, name)
-    visit = rest.visit(checkout, name, cell)
-    run_guest(cell, rest.program(name), visit, rest.MODULES[name])
+    visit = rest_api.visit(checkout, name, cell)
+    run_guest(cell, rest_api.program(name), visit, rest_api.MODULES[name])
 
 
 def test_tracing(run_guest: GuestRun, lab: Lab, cell: Cell) -> None:
     """A guest traces itself, and OSv's own trace.py shows what it did."""
-    checkout = checkout_with_the_api(lab, cell, trace.SERVER)
-    modules = rest.MODULES[trace.SERVER]
+    checkout = checkout_with_the_api(lab, cell, tracing.SERVER)
+    modules = rest_api.MODULES[tracing.SERVER]
     symbols = lab.image_of_modules(cell, modules).symbols
     assert symbols
-    run_guest(cell, trace.program(), trace.visit(checkout, symbols), modules)
+    run_guest(cell, tracing.program(), tracing.visit(checkout, symbols), modules)
 
 
 def test_nfs(run_guest: GuestRun, cell: Cell) -> None:
@@ -73,7 +73,7 @@ def test_nfs(run_guest: GuestRun, cell: Cell) -> None:
         pytest.skip("the program is one of OSv's own, and its server is in a network of QEMU's guests")
     if mode := launch_of(cell):
         pytest.skip(f"its program is a shared object, not {mode}")
-    if cell.fs in rest.READ_ONLY:
+    if cell.fs in rest_api.READ_ONLY:
         pytest.skip(f"it makes its mount points in the root, and {cell.fs} is read-only")
     command = f"/tst-nfs.so --server {HOST_ADDRESS} --share {NFS_EXPORT}"
     program = Program("tst-nfs.so", command, limit=900, network=True, variant="nfs")
@@ -88,7 +88,7 @@ def checkout_with_the_api(lab: Lab, cell: Cell, server: str) -> Path:
         pytest.skip(f"what serves the API is a shared object, not {mode}")
     if lab.osv_root is None:
         pytest.skip("what serves the API is built from an OSv checkout, and none is named")
-    if server == rest.WITH_OPENSSL and is_cross(cell):
+    if server == rest_api.WITH_OPENSSL and is_cross(cell):
         pytest.skip(f"{server} has this host's own openssl in it, which is none of {cell.arch}")
     return lab.osv_root
 

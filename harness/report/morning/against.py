@@ -4,15 +4,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.errors import HarnessError
-from harness.history.records import Judged
-from harness.measure import Document, Version
-from harness.regress.comparison import Judgement
-from harness.regress.grouping import kernel_of
+from harness.analysis.ab.sequential_test import Judgement
+from harness.analysis.regression.grouping import kernel_of
+from harness.core.errors import HarnessError
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Document, Version
+from harness.report.model.data import Told
 from harness.report.morning.changes import FLOOR, Moved, folded
 from harness.report.morning.rates import Kind, tendency
 from harness.report.morning.tests import NO_WORD, failed
-from harness.report.page.told import Told
 
 EXACT_FLOOR = 0.0001
 """Relative: a smaller change of an exact number is not told; every commit moves code a little."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from harness.measure import Document, Metric, Version
-from harness.regress import Finding
+from harness.analysis.regression.finding import Finding
+from harness.metrics.records import Document, Metric, Version
 from harness.report.morning.undone import standing
 
 FLOOR = 0.005

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import HarnessError
-from harness.kernels.osv_checkout import run_git
-from harness.report.page.told import safe_text
+from harness.core.errors import HarnessError
+from harness.kernels.osv.checkout import run_git
+from harness.report.model.data import safe_text
 
 HASH = re.compile(r"[0-9a-f]{7,64}")
 GITHUB = re.compile(r"(?:https://|git@|ssh://git@)github\.com[:/]([A-Za-z0-9-]{1,39})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?/?")

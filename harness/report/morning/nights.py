@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
-from harness.history.records import Judged
-from harness.measure import Document, Sample
-from harness.report.spans import PLAN, Span, spans_of
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Document, Sample
+from harness.report.model.spans import PLAN, Span, spans_of
 
 GAP = 3 * 3600.0
 """Seconds without a record, after which another night begins."""

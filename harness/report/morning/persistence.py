@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.history.records import Judged
+from harness.metrics.history.records import Judged
 from harness.report.morning.nights import Nights
 from harness.report.morning.rates import Kind, tendency
 from harness.report.morning.tests import NO_WORD, failed

@@ -4,8 +4,8 @@ out of date."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.history.records import Judged
-from harness.measure import Version
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Version
 from harness.report.morning.rates import Kind, Tendency
 
 NO_WORD = ("skipped", "harness_error")

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.regress import Finding
+from harness.analysis.regression.finding import Finding
 
 LEFT = 0.25
 """A step of which no more than this share is left was undone."""

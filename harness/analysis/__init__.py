@@ -1,0 +1,1 @@
+"""Numbers judged: steps in series, A against B, and bisections."""

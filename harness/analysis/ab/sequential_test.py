@@ -1,0 +1,215 @@
+"""A against B: pairs of measurements in random order, judged at planned looks whose errors add up to the level."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from math import exp, isfinite, log
+from random import Random
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from harness.analysis.ab import sign_flip_test
+from harness.metrics.records import Better, Metric
+
+LEVEL = 1e-4
+"""The chance of a false alarm in a whole comparison, over all its metrics and looks."""
+INTERVAL = 0.95
+"""The confidence of an interval, for one metric, whenever the comparison stops."""
+POWER = 0.90
+"""How surely the smallest visible change would have been seen."""
+LAST = 0.7
+"""The share of the level that the last look has; the others have the rest."""
+
+
+class Decision(StrEnum):
+    """What a comparison says of a metric."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What so many pairs say of a metric of B against A.
+
+    `change`, `interval` and `smallest` are relative to A (0.02 is 2% more), or in the metric's own unit where
+    `relative` is false because a value was not above 0. `interval` holds the change with 95% confidence whenever
+    the comparison stops, and `smallest` is the change that so many pairs would have found in 90% of cases; None
+    where there are too few pairs to say. `probability` is anytime-valid: at most p in a share p of comparisons of
+    equals. UNCHANGED means that the interval lies inside what interests, or that exact numbers are equal.
+    """
+
+    metric: Metric
+    decision: Decision
+    change: float | None
+    interval: tuple[float, float] | None
+    probability: float
+    pairs: int
+    smallest: float | None
+    relative: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "Judgement":
+        """The judgement that `to_json` wrote."""
+        span = row["interval"]
+        metric = Metric(**{**row["metric"], "better": Better(row["metric"]["better"])})
+        decision, ends = Decision(row["decision"]), None if span is None else (span[0], span[1])
+        return cls(**{**row, "metric": metric, "decision": decision, "interval": ends})
+
+
+def looks(most: int) -> dict[int, float]:
+    """The pairs after which a comparison of at most so many looks at them, each with its share of the level.
+
+    Each look is a valid test of its own share, so all errors together stay below the level however the comparison
+    ends (the union bound; alpha spending as of Lan and DeMets 1983, with most kept for the last look).
+    """
+    planned = [most]
+    while planned[-1] * 0.8 >= 8:
+        planned.append(round(planned[-1] * 0.8))
+    early = sum(planned[1:])
+    shares = {count: (1 - LAST) * count / early for count in reversed(planned[1:])}
+    return {**shares, most: LAST if early else 1.0}
+
+
+class Comparison:
+    """A comparison of A and B by at most `most` pairs, which the caller measures and adds.
+
+    `level` is the chance of any false alarm, shared by the metrics that are not exact; exact ones are decided by
+    one pair. It stops early where every metric is decided: changed, or its change surely less than `interesting`.
+    """
+
+    def __init__(
+        self, metrics: Iterable[Metric], level: float = LEVEL, most: int = 100, interesting: float = 0.01
+    ) -> None:
+        self.metrics = {metric.name: metric for metric in metrics}
+        if not self.metrics or not 0 < level < 1 or most < 1 or interesting < 0:
+            raise ValueError("A comparison wants a metric, a level between 0 and 1, and at least one pair.")
+        self.level, self.most, self.interesting = level, most, interesting
+        self.pairs = 0
+        noisy = sum(not metric.exact for metric in self.metrics.values())
+        self._shared = level / max(1, noisy)
+        self._tracks = {name: _Track(metric) for name, metric in self.metrics.items()}
+        self._looks = looks(most)
+
+    @staticmethod
+    def order(dice: Random) -> tuple[str, str]:
+        """Which of a pair is measured first: ("a", "b") or ("b", "a"), by a fair coin; the test rests on it."""
+        return ("a", "b") if dice.random() < 0.5 else ("b", "a")
+
+    def add(self, values: Mapping[str, tuple[float | None, float | None]]) -> None:
+        """One more pair of every metric, each (A's, B's); a missing one is None, and its pair is left out.
+
+        Raises ValueError for a number that is not finite, a metric that is not compared, a pair too many.
+        """
+        if self.done:
+            raise ValueError("This comparison is over.")
+        for name, pair in values.items():
+            if name not in self.metrics:
+                raise ValueError(f"{name} is not compared here.")
+            if any(value is not None and not isfinite(value) for value in pair):
+                raise ValueError(f"A value of {name} is not a finite number: {pair}.")
+        self.pairs += 1
+        for name, track in self._tracks.items():
+            a, b = values.get(name, (None, None))
+            if a is not None and b is not None:
+                track.values.append((float(a), float(b)))
+            if track.decision is Decision.UNDECIDED:
+                track.look(self._looks.get(self.pairs, 0.0), self._shared, self.interesting)
+
+    @property
+    def done(self) -> bool:
+        """Whether every metric is decided, or all pairs are used."""
+        settled = all(track.decision is not Decision.UNDECIDED for track in self._tracks.values())
+        return settled or self.pairs >= self.most
+
+    def judgements(self) -> dict[str, Judgement]:
+        """What is known by now, by metric; while the comparison runs, of its latest look."""
+        return {name: track.judgement(self._shared) for name, track in self._tracks.items()}
+
+
+class _Track:
+    """One metric's pairs, and what its latest look said."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self.values: list[tuple[float, float]] = []
+        self.decision = Decision.UNDECIDED
+        self.probability = 1.0
+        self._seen, self._share = 0, 0.0
+
+    def look(self, share: float, level: float, interesting: float) -> None:
+        """Judge by what is there; a share of 0 is no look, but an exact metric needs none."""
+        if self.metric.exact and self.values:
+            (a, b), self._seen = self.values[0], 1
+            self.decision = Decision.UNCHANGED if a == b else Decision.CHANGED
+            self.probability = 1.0 if a == b else 0.0
+        elif share > 0 and self.values:
+            self._seen, self._share = len(self.values), share
+            self.probability = min(self.probability, sign_flip_test.probability(self._differences()) / share)
+            if self.probability <= level:
+                self.decision = Decision.CHANGED
+            elif self._may_be_inside(interesting) and (span := self._interval()) is not None:
+                inside = -interesting < span[0] and span[1] < interesting
+                self.decision = Decision.UNCHANGED if inside else Decision.UNDECIDED
+
+    def judgement(self, level: float) -> Judgement:
+        if self.metric.exact:
+            return self._exactly()
+        differences = self._differences()
+        change = self._as_change(sign_flip_test.centre(differences)) if self._seen else None
+        return Judgement(
+            self.metric, self.decision, change, self._interval(), self.probability, self._seen,
+            self._smallest(level), self._relative,
+        )  # fmt: skip
+
+    def _exactly(self) -> Judgement:
+        change = None
+        if self._seen:
+            a, b = self.values[0]
+            change = b / a - 1 if self._relative else b - a
+        span = None if change is None else (change, change)
+        smallest = None if change is None else 0.0
+        return Judgement(
+            self.metric, self.decision, change, span, self.probability, self._seen, smallest, self._relative
+        )
+
+    @property
+    def _relative(self) -> bool:
+        return all(a > 0 and b > 0 for a, b in self.values)
+
+    def _differences(self) -> list[float]:
+        """Of all pairs at the latest look: of logarithms where every value has one."""
+        if self._relative:
+            return [log(b / a) for a, b in self.values[: self._seen]]
+        return [b - a for a, b in self.values[: self._seen]]
+
+    def _as_change(self, difference: float) -> float:
+        return exp(difference) - 1 if self._relative else difference
+
+    def _interval(self) -> tuple[float, float] | None:
+        if not self._seen:
+            return None
+        low, high = sign_flip_test.interval(self._differences(), (1 - INTERVAL) * self._share)
+        return (self._as_change(low), self._as_change(high)) if isfinite(low) else None
+
+    def _may_be_inside(self, interesting: float) -> bool:
+        """Whether the interval is worth its cost: it is never much narrower than this."""
+        differences = sign_flip_test.clipped(self._differences())
+        return bool(abs(differences.mean()) + 2 * differences.std() / np.sqrt(len(differences)) < interesting)
+
+    def _smallest(self, level: float) -> float | None:
+        """By the t test, which the sign-flip test equals in power on normal noise of the size seen."""
+        count = self._seen
+        if not count or 2.0 ** (1 - count) > level * self._share:
+            return None
+        differences = np.asarray(self._differences())
+        spread = sign_flip_test.clipped(differences - sign_flip_test.centre(differences)).std(ddof=1)
+        critical = stats.t.isf(level * self._share / 2, count - 1) + stats.t.ppf(POWER, count - 1)
+        return abs(self._as_change(float(critical * spread / np.sqrt(count))))

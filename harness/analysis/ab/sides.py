@@ -1,0 +1,154 @@
+"""The two sides of a comparison, as a person names them: commits, options, cells, checkouts; and their trial."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+from harness.analysis.ab.sequential_test import LEVEL, Comparison, Judgement
+from harness.core.cell import Cell
+from harness.core.errors import CellError, HarnessError
+from harness.core.events import publish
+from harness.kernels.osv.checkout import LANDMARKS
+from harness.kernels.osv.clones import Revisions
+from harness.metrics import suite
+from harness.metrics.records import Metric, Sample
+from harness.metrics.suite import Measured, Measurement
+from harness.runner.session import Lab
+
+TRIES = 3
+"""How often something is measured that gives no number at first."""
+
+DEFAULT = ("boot.instructions", "size.kernel", "boot.wall")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side, built: its name as it was given, its cell, and what is measured of it, by measurement."""
+
+    name: str
+    cell: Cell
+    measurements: Mapping[str, Measurement]
+
+
+def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: float) -> Side:
+    """The side that `name` means, with all built that the metrics need.
+
+    It is a cell (`linux:qemu-rofs`), an option more (`+hide_symbols`) or none (`+`), a folder with an OSv
+    checkout, or a commit of the lab's. Raises `HarnessError` where it is none of these, or can't be built.
+    """
+    metrics = list(metrics)
+    its = cell_of(lab, cell, name)
+    if is_checkout(name):
+        return _built(Lab(Path(name), lab.cache), name, its, metrics, duration)
+    if not is_commit(lab, cell, name):
+        return _built(lab, name, its, metrics, duration)
+    assert lab.osv_root
+    revisions = Revisions(lab.osv_root, lab.cache)
+    with revisions.at(revisions.resolve(name)) as root:
+        return _built(Lab(root, lab.cache), name, its, metrics, duration)
+
+
+def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
+    """The cell of the side that `name` means. Raises `CellError` where it means none."""
+    if name.startswith("+"):
+        options = (*cell.options, *(option for option in name.split("+") if option))
+        return lab.cell(str(replace(cell, options=options)))
+    if ":" in name:
+        return lab.cell(name)
+    if not is_checkout(name) and not is_commit(lab, cell, name):
+        raise CellError(
+            f"{name} is no side of a comparison on {cell}.",
+            "Name a cell (linux:qemu-rofs), +OPTION, an OSv checkout's folder, or, with OSV_ROOT, a commit.",
+        )
+    return cell
+
+
+def is_checkout(name: str) -> bool:
+    """Whether it is the folder of an OSv checkout."""
+    return (Path(name) / LANDMARKS[0]).is_file()
+
+
+def is_commit(lab: Lab, cell: Cell, name: str) -> bool:
+    """Whether it can be nothing but a commit of the lab's checkout."""
+    other = name.startswith("+") or ":" in name or is_checkout(name)
+    return not other and cell.kernel == "osv" and lab.osv_root is not None
+
+
+def _built(lab: Lab, name: str, cell: Cell, metrics: Sequence[str], duration: float) -> Side:
+    lab.check_runs(cell)
+    wanted = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
+    made = {one: suite.prepare(lab, cell, one, duration, boots=1, metrics=metrics) for one in wanted}
+    return Side(name, cell, made)
+
+
+def compare(
+    a: Side, b: Side, metrics: Iterable[str], most: int, interesting: float,
+    keep: Callable[[Measured], None], dice: Random, level: float = LEVEL,
+) -> dict[str, Judgement]:  # fmt: skip
+    """Measure the sides in pairs, in random order, until each metric is decided or `most` pairs are used.
+
+    `keep` is given everything that was measured. Raises `HarnessError` if what is measured does not pass on a
+    side, or if neither measures a metric.
+    """
+    metrics = list(metrics)
+    tried: list[_Pair] = []
+    while (kinds := _kinds(tried, metrics)) is None:
+        tried.append(_pair(a, b, list(a.measurements), keep, dice))
+    comparison = Comparison(kinds.values(), level, most, interesting)
+    comparison.add(_values(tried[-1], metrics))
+    while not comparison.done:
+        open_ = {name for name, one in comparison.judgements().items() if one.decision == "undecided"}
+        needed = dict.fromkeys(suite.measuring(name, a.cell) for name in metrics if name in open_)
+        comparison.add(_values(_pair(a, b, needed, keep, dice), metrics))
+        publish("comparison.pair", f"{a.name} and {b.name}", f"{comparison.pairs} of at most {most} pairs")
+    return comparison.judgements()
+
+
+def once(side: Side, measurement: str, metric: str) -> float:
+    """One value of a metric. Raises `HarnessError` if it can't be had."""
+    for _ in range(TRIES):
+        for sample in side.measurements[measurement].take().samples:
+            if sample.metric.name == metric:
+                return sample.value
+    raise HarnessError(f"Nothing measured {metric} of {side.name} in {TRIES} runs.", "Is the host busy?")
+
+
+_Pair = tuple[dict[str, Sample], dict[str, Sample]]
+
+
+def _pair(a: Side, b: Side, needed: Iterable[str], keep: Callable[[Measured], None], dice: Random) -> _Pair:
+    """Every needed measurement of both sides, once."""
+    found: dict[str, dict[str, Sample]] = {"a": {}, "b": {}}
+    for name in needed:
+        for side in Comparison.order(dice):
+            measured = {"a": a, "b": b}[side].measurements[name].take()
+            keep(measured)
+            found[side] |= {sample.metric.name: sample for sample in measured.samples}
+    return found["a"], found["b"]
+
+
+def _values(pair: _Pair, metrics: Iterable[str]) -> dict[str, tuple[float | None, float | None]]:
+    a, b = pair
+    return {
+        name: (a[name].value if name in a else None, b[name].value if name in b else None)
+        for name in metrics
+        if name in a or name in b
+    }
+
+
+def _kinds(tried: Sequence[_Pair], metrics: Iterable[str]) -> dict[str, Metric] | None:
+    """What is compared, by the last pair, or None if another has to be tried; exact is what is so on both sides.
+
+    Raises `HarnessError` if so many pairs lacked a metric that no other is worth trying.
+    """
+    if not tried:
+        return None
+    a, b = tried[-1]
+    if missing := [name for name in metrics if name not in a or name not in b]:
+        if len(tried) < TRIES:
+            return None
+        why = "A load that its generator limits gives no number: is the host busy?"
+        near = ", ".join(sorted({**a, **b})[:8])
+        raise HarnessError(f"Nothing measured {missing[0]} in {TRIES} pairs.", f"{why} Measured were: {near}, …")
+    return {name: replace(a[name].metric, exact=a[name].metric.exact and b[name].metric.exact) for name in metrics}

@@ -1,0 +1,1 @@
+"""Which commit changed a measure, and how sure that is."""

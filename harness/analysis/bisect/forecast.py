@@ -1,0 +1,66 @@
+"""How far a bisection is: which commits it can still be, and what that will still take."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.analysis.bisect.exact_search import gaps
+from harness.analysis.bisect.likelihood import Array
+from harness.analysis.bisect.model import Kind
+from harness.analysis.bisect.policy import blocks
+from harness.analysis.bisect.posterior import measured, posterior
+from harness.analysis.bisect.probe_selection import bits_missing
+from harness.analysis.bisect.state import State
+
+BARS = " ▁▂▃▄▅▆▇█"
+COLUMNS = 40
+LEAST = 0.001
+"""What has less of the probability is no part of the range that is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """`mass` (points) is the probability that each commit is the culprit; `first` to `last` are the points that
+    are left, `likeliest` the probability of the likeliest set of commits that can be told apart; about so many
+    more `builds` and `seconds`."""
+
+    mass: Array
+    first: int
+    last: int
+    likeliest: float
+    builds: int
+    seconds: float
+
+    def sparkline(self, columns: int = COLUMNS) -> str:
+        """The probability over the whole line: a column is a stretch of commits, its height their share."""
+        shares = np.array([part.sum() for part in np.array_split(self.mass, min(columns, len(self.mass)))])
+        heights = np.ceil(shares / max(shares.max(), 1e-12) * (len(BARS) - 1)).astype(int)
+        return "".join(BARS[height] for height in heights)
+
+    def __str__(self) -> str:
+        left = self.last - self.first + 1
+        return (
+            f"{left} of {len(self.mass) - 1} commits left |{self.sparkline()}| likeliest {self.likeliest:.0%}, "
+            f"about {self.builds} more builds, {self.seconds / 60:.0f} min"
+        )
+
+
+def outlook(state: State) -> Outlook | None:
+    """None before both ends are measured, and where they do not differ."""
+    if not all(state.told(key) for key in (state.good, state.bad)):
+        return None
+    if (mass := _mass(state)) is None:
+        return None
+    left = np.flatnonzero(mass >= LEAST * mass.max())
+    builds = int(np.ceil(bits_missing(blocks(state, mass)) - 0.5))
+    each = state.build_seconds() + state.boot_seconds() * state.boots / len(state.builds)
+    return Outlook(mass, int(left[0]), int(left[-1]), float(blocks(state, mass).max()), builds, builds * each)
+
+
+def _mass(state: State) -> Array | None:
+    if state.measure.kind is Kind.EXACT:
+        every = gaps(state)
+        return every[0].mass if every else None
+    suspects = np.array(state.line.suspects(), dtype=float)
+    found = posterior(measured(state.measure, state.readings()), suspects / suspects.sum(), None)
+    return found.mass if found else None

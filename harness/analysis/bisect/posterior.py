@@ -1,0 +1,131 @@
+"""How likely each commit is the first of the new level, given what was measured of some.
+
+Only the order of the measured points tells: all culprits between the same two measured points are as likely as
+each other was beforehand. So the likelihood is of gaps between measured points, a dozen or two, not of commits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr, logsumexp
+
+from harness.analysis.bisect.likelihood import Array, Levels, levels_of, summary
+from harness.analysis.bisect.model import Measure, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured, by point: distinct points in order (P), their sums (P, G, sums), which binaries lie at
+    each, and the family that judges them. Boots of a binary that lies at several points are shared out to them."""
+
+    points: NDArray[np.int64]
+    sums: Array
+    groups: tuple[frozenset[int], ...]
+    levels: Levels
+
+    def within(self, first: int, last: int) -> "Measured":
+        """Only the measured points from the first to the last, which are indices into `points`."""
+        span = slice(first, last + 1)
+        return Measured(self.points[span], self.sums[span], self.groups[span], self.levels)
+
+    def runs_on(self) -> NDArray[np.bool_]:
+        """For each gap (P - 1) whether the same binary lies before and after it: no single step can be there."""
+        inside = np.zeros(len(self.points) - 1, dtype=bool)
+        for group in frozenset().union(*self.groups):
+            at = [place for place, groups in enumerate(self.groups) if group in groups]
+            inside[at[0] : at[-1]] = True
+        return inside
+
+
+def measured(measure: Measure, readings: Sequence[Reading]) -> Measured:
+    """What the readings say; the least and the greatest point of them are the ends."""
+    summaries = [summary(one.values) for one in readings]
+    points = np.unique([one.index for one in readings])
+    of_group = {one.group: said for one, said in zip(readings, summaries, strict=True)}
+    ends = tuple(
+        float(np.mean([said.mean for one, said in zip(readings, summaries, strict=True) if one.index == end]))
+        for end in (points[0], points[-1])
+    )
+    levels = levels_of(measure, list(of_group.values()), (ends[0], ends[1]))
+    times = {group: sum(one.group == group for one in readings) for group in of_group}
+    each = levels.sums(summaries)
+    sums = np.zeros((len(points), *each.shape[1:]))
+    for at, one in enumerate(readings):
+        sums[np.searchsorted(points, one.index)] += each[at] / times[one.group]
+    groups = tuple(frozenset(one.group for one in readings if one.index == point) for point in points)
+    return Measured(points, sums, groups, levels)
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """`mass` (every point of the line) is the probability that each is the culprit.
+
+    `points` (P) were measured; `by_gap` (P - 1, G) is the probability that the culprit lies between two of them,
+    at each point of the grid; `old` and `new` are the levels if it does, as mean and variance, each (P - 1, G).
+    """
+
+    mass: Array
+    points: NDArray[np.int64]
+    by_gap: Array
+    old: tuple[Array, Array]
+    new: tuple[Array, Array]
+
+    @property
+    def gaps(self) -> Array:
+        """The probability of each gap."""
+        return np.asarray(self.by_gap.sum(axis=1))
+
+    @property
+    def noise(self) -> Array:
+        """The probability of each point of the grid."""
+        return np.asarray(self.by_gap.sum(axis=0))
+
+    def change(self) -> tuple[float, float]:
+        """New level less old level: mean and standard deviation, over gaps and grid."""
+        sizes, variances = self.new[0] - self.old[0], self.new[1] + self.old[1]
+        mean = float((self.by_gap * sizes).sum())
+        return mean, float(np.sqrt((self.by_gap * (variances + (sizes - mean) ** 2)).sum()))
+
+    def levels(self) -> tuple[float, float]:
+        """The old level and the new one."""
+        return float((self.by_gap * self.old[0]).sum()), float((self.by_gap * self.new[0]).sum())
+
+
+def posterior(found: Measured, prior: Array, upwards: bool | None, noise: Array | None = None) -> Posterior | None:
+    """For one step somewhere between the first and the last measured point; None where none can be.
+
+    `prior` (points) is what each culprit was likely beforehand, 0 where it can't be; a step is `upwards`,
+    downwards or, None, either; `noise` weighs the grid by more than these points tell, in logarithms.
+    """
+    gaps = gap_masses(found, prior)
+    gaps[found.runs_on()] = 0.0
+    if not gaps.any():
+        return None
+    before = np.cumsum(found.sums, axis=0)[:-1]
+    after = found.sums.sum(axis=0) - before
+    levels = found.levels
+    old, new = levels.level(before), levels.level(after)
+    joint = levels.evidence(before) + levels.evidence(after) + levels.grid
+    if noise is not None:
+        joint = joint + noise
+    if upwards is not None:
+        # of a level that could be anything, the part on the side where the new one lies
+        distance = (new[0] - old[0]) / np.sqrt(np.maximum(new[1] + old[1], 1e-300))
+        joint = joint + log_ndtr(distance if upwards else -distance)
+    with np.errstate(divide="ignore"):
+        joint = joint + np.log(gaps)[:, None]
+    share = np.exp(joint - logsumexp(joint))
+    by_gap = share.sum(axis=1)
+    mass = np.zeros_like(prior)
+    for at in np.flatnonzero(gaps):
+        span = slice(found.points[at] + 1, found.points[at + 1] + 1)
+        mass[span] = prior[span] / gaps[at] * by_gap[at]
+    return Posterior(mass, found.points, share, old, new)
+
+
+def gap_masses(found: Measured, prior: Array) -> Array:
+    """What each gap between measured points was likely beforehand (P - 1)."""
+    reached = np.cumsum(prior)[found.points]
+    return np.asarray(np.diff(reached))

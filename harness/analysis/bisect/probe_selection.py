@@ -1,0 +1,255 @@
+"""What to build or boot next: what is expected to tell most about the culprit for its cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.bisect.information_gain import Channel, entropy
+from harness.analysis.bisect.likelihood import Array
+from harness.analysis.bisect.model import Builder, Key
+from harness.analysis.bisect.state import State
+
+LADDER = np.array([1, 2, 3, 5, 8, 13, 20, 30, 45, 67, 100, 150, 200], dtype=float)
+"""The numbers of boots that are tried at a time."""
+NOTHING = 0.01
+"""Where the best that can be done tells less than this share of what is not known, or of a bit, it is over."""
+ROUGHLY = LADDER[[2, 6, 10]]
+"""Those by which the options are chosen that are looked at closely; so many of them."""
+FINALISTS = 5
+WORTH = 0.1
+"""See `_deserved`."""
+FEWEST_MORE = 0.3
+"""More boots of a build are at least this share of those that it has had."""
+BETWEEN, GIVEN_UP = 0.2, 24
+"""The chance that a commit between broken ones builds, divided by how many these are; and after how many without
+one that builds no further is tried."""
+WORTHY = 1e-3
+"""The probability from which a stretch between two builds is looked at by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The best thing to do: boots in all of a build, or of several new ones."""
+
+    builds: tuple[Key, ...]
+    boots: tuple[tuple[Key, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """What could be measured: the point, the boots that tell something and their mean; what it costs but for
+    boots; and how many boots it had in all."""
+
+    key: Key
+    measured: tuple[int, int, float]
+    seconds: float
+    boots: int = 0
+
+
+def choose(state: State, builder: Builder, mass: Array, channel: Channel) -> Choice | None:
+    """The best by expected bits a second; None where nothing would tell anything worth telling.
+
+    `mass` (points) is the probability that each is the culprit.
+    """
+    options = [*_rebooted(state), *_laid_out(state, builder, mass), *_new(state, builder, mass)]
+    some = _told(state, channel, options, ROUGHLY)
+    if some.max() <= max(NOTHING * min(1.0, bits_missing(mass)), 1e-9):
+        return None
+    rate = (some / _seconds(state, options, ROUGHLY)).max(axis=1)
+    options = [options[at] for at in np.argsort(-rate, kind="stable")[:FINALISTS]]
+    bits = _told(state, channel, options, LADDER)
+    seconds = _seconds(state, options, LADDER)
+    best = int((bits / seconds).max(axis=1).argmax())
+    option, more = options[best], _deserved(bits[best], seconds[best])
+    if option.key in state.builds:
+        return Choice((), ((option.key, option.boots + more),))
+    keys = [option.key]
+    if state.effort.jobs > 1 and option.key.layout == 0:
+        keys = [Key(index) for index in apart(mass, buildable(state), state.effort.jobs)]
+    return Choice(tuple(keys), tuple((key, more) for key in keys))
+
+
+def enough_boots(state: State, mass: Array, channel: Channel) -> int:
+    """The boots that a new build in the middle of what is not known deserves; one where all is known."""
+    middle = np.array([entropy(np.clip(np.cumsum(mass), 0.0, 1.0)).argmax()], dtype=float)
+    ladder = LADDER[state.effort.most_boots >= LADDER]
+    bits = channel.bits(middle, np.zeros(1), np.zeros(1), ladder)[0]
+    if bits.max() <= NOTHING:
+        return 1
+    return _deserved(bits, state.build_seconds() + ladder * state.boot_seconds())
+
+
+def _deserved(bits: Array, seconds: Array) -> int:
+    """The number of boots (of the ladder's) beyond which more are not worth their time.
+
+    Not where bits a second are most: what a build leaves in doubt costs others later, so boots go on as long as
+    they tell a `WORTH` of what the build does, second for second.
+    """
+    rate = float((bits / seconds).max())
+    best = int((bits / seconds).argmax())
+    for at in range(best + 1, len(bits)):
+        if bits[at] - bits[best] < WORTH * rate * (seconds[at] - seconds[best]):
+            break
+        best = at
+    return int(LADDER[best])
+
+
+def _told(state: State, channel: Channel, options: Sequence[_Option], ladder: Array) -> Array:
+    """Bits (options, ladder) that are expected; 0 where it is not to be done."""
+    index, before, mean = (
+        np.array(column, dtype=float) for column in zip(*(one.measured for one in options), strict=True)
+    )
+    bits = channel.bits(index, before, mean, ladder)
+    bits[np.array([[one.boots] for one in options]) + ladder > state.effort.most_boots] = 0.0
+    # a few boots more of what had many tell too little for a step of their own
+    bits[before[:, None] * FEWEST_MORE > ladder] = 0.0
+    return bits
+
+
+def _seconds(state: State, options: Sequence[_Option], ladder: Array) -> Array:
+    return np.array([one.seconds for one in options])[:, None] + ladder * state.boot_seconds()
+
+
+def bits_missing(mass: Array) -> float:
+    """What is not known of the culprit."""
+    some = mass[mass > 0]
+    return float(-(some * np.log2(some)).sum())
+
+
+def apart(mass: Array, chance: Array, count: int) -> list[int]:
+    """At most so many points that together tell most of where the mass lies, if each told old from new surely.
+
+    What they tell is the entropy of the mass in the parts into which they cut it; each part that a point cuts adds
+    its own, so points are added greedily and then each placed again beside the others. `chance` (points) is how
+    likely each can be built; 0 leaves it out.
+    """
+    after = np.clip(np.cumsum(mass), 0.0, 1.0)
+    chosen: list[int] = []
+    for _ in range(min(count, int((chance > 0).sum()))):
+        if (point := _best_cut(after, chance, chosen)) is None:
+            break
+        chosen.append(point)
+    if len(chosen) > 1:
+        for _ in range(2):
+            for point in list(chosen):
+                others = [one for one in chosen if one != point]
+                again = _best_cut(after, chance, others)
+                chosen = [*others, point if again is None else again]
+    return sorted(chosen)
+
+
+def _best_cut(after: Array, chance: Array, chosen: Sequence[int]) -> int | None:
+    edges = np.array(sorted(chosen), dtype=int)
+    part = np.searchsorted(edges, np.arange(len(after)), side="left")
+    low = np.append(0.0, after[edges])[part]
+    whole = np.append(after[edges], 1.0)[part] - low
+    share = np.divide(after - low, whole, out=np.zeros_like(after), where=whole > 1e-12)
+    told = whole * entropy(np.clip(share, 0.0, 1.0)) * chance
+    told[edges] = 0.0
+    best = int(told.argmax())
+    return best if told[best] > 1e-9 else None
+
+
+def buildable(state: State) -> Array:
+    """For each point how likely its commit builds; 0 where it is built, known as broken, or another's equal.
+
+    Commits that don't build come in stretches: beside one, as long a stretch again is likely broken too, and what
+    lies between two is so the likelier the more of them there are.
+    """
+    count = state.line.last + 1
+    places = np.arange(count)
+    good, stretches = _stretches(state)
+    chance = np.ones(count)
+    for stretch in stretches:
+        first, last = stretch[0], stretch[-1]
+        left = int(good[good < first].max(initial=-1))
+        right = int(good[good > last].min(initial=count))
+        for place in stretch:
+            near = np.exp(-np.abs(places - place) / (1.0 + last - first))
+            chance = np.where((places > left) & (places < right), np.minimum(chance, 1 - 0.9 * near), chance)
+        between = (places > first) & (places < last)
+        chance[between] = np.minimum(chance[between], BETWEEN / len(stretch))
+        chance[stretch] = 0.0
+    chance[good] = 0.0
+    chance[_given_up(state)] = 0.0
+    if state.line.binaries:
+        named: dict[str, int] = {}
+        for place, name in enumerate(state.line.binaries):
+            if named.setdefault(name, place) != place:
+                chance[place] = 0.0
+    return chance
+
+
+def _stretches(state: State) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """The points that were measured, and the broken ones in groups, as those cut them."""
+    good = np.array(
+        sorted({key.index for key in state.builds if key.layout == 0 and state.usable(key)}), dtype=int
+    )
+    bad = np.array(sorted({key.index for key in state.broken if key.layout == 0}), dtype=int)
+    groups = np.split(bad, np.flatnonzero(np.diff(np.searchsorted(good, bad))) + 1)
+    return good, [group for group in groups if len(group)]
+
+
+def _given_up(state: State) -> NDArray[np.bool_]:
+    """For each point whether it lies among so many broken ones that it is held to be broken too."""
+    inside = np.zeros(state.line.last + 1, dtype=bool)
+    for stretch in _stretches(state)[1]:
+        if len(stretch) >= GIVEN_UP:
+            inside[stretch[0] : stretch[-1] + 1] = True
+    return inside
+
+
+def separable(state: State) -> NDArray[np.bool_]:
+    """For each point whether measuring it can tell the culprits up to it from those after it."""
+    inside = np.ones(state.line.last + 1, dtype=bool)
+    broken = [key.index for key in state.broken if key.layout == 0]
+    inside[broken] = False
+    inside &= ~_given_up(state)
+    if state.line.binaries:
+        inside &= ~np.isin(np.array(state.line.binaries), [state.line.binaries[index] for index in broken])
+    return inside
+
+
+def _rebooted(state: State) -> list[_Option]:
+    """More boots of what is built."""
+    keys = {state.same_as(key) for key in state.builds if state.usable(key)}
+    return [
+        _Option(key, (key.index, state.told(key), state.mean(key)), 0.0, state.count(key)) for key in sorted(keys)
+    ]
+
+
+def _laid_out(state: State, builder: Builder, mass: Array) -> list[_Option]:
+    """Another layout of a commit that is built: its offset is another."""
+    tried: dict[int, int] = {}
+    for key in (*state.builds, *state.broken):
+        tried[key.index] = max(key.layout, tried.get(key.index, 0))
+    options = []
+    for index in sorted({key.index for key in state.builds if state.usable(key)}):
+        key = Key(index, tried[index] + 1)
+        if key.layout < builder.layouts:
+            seconds = 0.0 if key in builder.cached else state.layout_seconds()
+            options.append(_Option(key, (index, 0, 0.0), seconds))
+    return options
+
+
+def _new(state: State, builder: Builder, mass: Array) -> list[_Option]:
+    """Commits that are not built: the best between all, and the best of each stretch between two that are; and
+    the same of those that are cached."""
+    chance = buildable(state)
+    cached = np.zeros(len(chance), dtype=bool)
+    cached[[key.index for key in builder.cached if key.layout == 0]] = True
+    edges = [0, *sorted({key.index for key in state.builds}), len(chance)]
+    options = []
+    for kept, seconds in ((cached, 0.0), (~cached, state.build_seconds())):
+        usable = np.where(kept, chance, 0.0)
+        points = [best for best in [_best_cut(np.cumsum(mass), usable, [])] if best is not None]
+        for low, high in pairwise(edges):
+            if (part := mass[low : high + 1]).sum() > WORTHY:
+                best = _best_cut(np.cumsum(part) / part.sum(), usable[low : high + 1], [])
+                points.extend([] if best is None else [low + best])
+        # a build that fails tells nothing: its cost is spread over the chance that it does not
+        options += [_Option(Key(at), (at, 0, 0.0), seconds / float(chance[at])) for at in dict.fromkeys(points)]
+    return options

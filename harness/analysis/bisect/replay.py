@@ -1,0 +1,71 @@
+"""A bisection decided again from its journal, with nothing built or booted: is the answer what the numbers say?"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+
+from harness.analysis.bisect.answer import Answer
+from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.journal_records import Booted, Checked, Failed, Finished, Opened, Planned, Record
+from harness.analysis.bisect.model import Broken, Built, Failure, Key
+from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.verification import checks_of
+from harness.core.errors import HarnessError
+
+
+class Recorded:
+    """The `Builder` that gives what a journal says was built and booted, in its order."""
+
+    cached: Collection[Key] = ()
+
+    def __init__(self, records: Sequence[Record], layouts: int) -> None:
+        self.layouts = layouts
+        self._outcomes: dict[Key, Built | Broken] = {}
+        boots: dict[Key, list[float | Failure]] = defaultdict(list)
+        for record in records:
+            if isinstance(record, Finished):
+                self._outcomes[record.key] = record.built
+            elif isinstance(record, Failed) and record.key not in self._outcomes:
+                self._outcomes[record.key] = Broken(record.why)
+            elif isinstance(record, Booted):
+                boots[record.key].append(Failure(record.cause) if record.cause else record.value)
+        self._boots: dict[Key, Iterator[float | Failure]] = {key: iter(values) for key, values in boots.items()}
+        self._unbootable = {one.key: one.why for one in records if isinstance(one, Failed)}
+
+    def build(self, key: Key) -> Built | Broken:
+        """What became of it. Raises `HarnessError` where the journal ends before it."""
+        if key not in self._outcomes:
+            raise _ended(f"commit {key.index} of the line, layout {key.layout}, was not built")
+        return self._outcomes[key]
+
+    def boot(self, key: Key) -> float | Failure | Broken:
+        """The next of its boots."""
+        value = next(self._boots.get(key, iter(())), None)
+        if value is None and key in self._unbootable:
+            return Broken(self._unbootable[key])
+        if value is None:
+            raise _ended(f"commit {key.index} of the line was not booted as often as it would be now")
+        return value
+
+
+def replayed(records: Sequence[Record]) -> Answer:
+    """The answer that follows from the numbers of a journal, decided again by today's rules.
+
+    Raises `HarnessError` where they are not enough: the bisection has not ended, or would have gone on otherwise.
+    """
+    opened = records[0]
+    assert isinstance(opened, Opened)
+    checked = {one.name for one in records if isinstance(one, Checked)}
+    again = Memory()
+    recorded = Recorded(records, opened.layouts)
+    session = Session(opened.line, opened.measure, recorded, again, opened.effort, load=opened.known_load)
+    answer = session.run([(name, check) for name, check in checks_of(opened.measure) if name in checked])
+    before = [one.plan for one in records if isinstance(one, Planned)]
+    if before != [one.plan for one in again.records if isinstance(one, Planned)]:
+        raise HarnessError(
+            "Decided again, other builds would have been made.", "Its numbers are as they are: bisect anew."
+        )
+    return answer
+
+
+def _ended(what: str) -> HarnessError:
+    return HarnessError(f"The journal can't be replayed: {what}.", "Go on with it: --resume.")

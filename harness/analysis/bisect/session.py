@@ -1,0 +1,202 @@
+"""A bisection from its first build to its answer: plans are made, carried out and recorded, one after another."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from math import isfinite
+from time import monotonic
+
+from harness.analysis.bisect.answer import Answer, Check, Outcome
+from harness.analysis.bisect.conclusion import conclude
+from harness.analysis.bisect.forecast import outlook
+from harness.analysis.bisect.journal import Journal
+from harness.analysis.bisect.journal_records import (
+    Answered,
+    Began,
+    Booted,
+    Checked,
+    Concluded,
+    Drifted,
+    Failed,
+    Finished,
+    Opened,
+    Planned,
+    Record,
+)
+from harness.analysis.bisect.model import Broken, Builder, Built, Effort, Failure, Key, Line, Measure, Plan
+from harness.analysis.bisect.policy import Ended, decide
+from harness.analysis.bisect.state import State
+from harness.core.errors import HarnessError
+from harness.core.events import publish
+
+REFUTES = {"reverted": Outcome.REFUTED, "relaid": Outcome.LAYOUT, "rebuilt": Outcome.REFUTED}
+"""What an answer becomes that a check refutes; of several the last."""
+
+TRIES = 3
+"""Boots one after another that give nothing before their build is called broken: one can fail by chance."""
+
+
+class Session:
+    """One bisection. Everything it does follows from its journal, so that a new session on the journal of a killed
+    one goes on where that was: no build that ended is made again.
+
+    `checks`, by name, verify an answer, each once: they build and boot with `measure_also`. `follow` is given the
+    answer and says what is inside its culprit (of a merge: the answer of a session in the branch).
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        measure: Measure,
+        builder: Builder,
+        journal: Journal,
+        effort: Effort = Effort(),  # noqa: B008
+        host: str = "",
+        load: float = 0.0,
+    ) -> None:
+        """Raises `HarnessError` if the journal is of another bisection."""
+        self._builder, self._journal = builder, journal
+        opened = Opened(line, measure, effort, builder.layouts, host=host, load=load)
+        if not journal.records:
+            journal.append(opened)
+        first = journal.records[0]
+        same = isinstance(first, Opened) and replace(first, load=load) == opened
+        if isinstance(first, Opened) and same and first != opened and first.known_load != load:
+            raise HarnessError(
+                f"The journal's loads took {first.known_load:g} s each, and these would take {load:g} s.",
+                f"Go on with --duration {first.known_load:g}, or begin anew with another --state.",
+            )
+        if not same:
+            what = first.measure.name if isinstance(first, Opened) else "nothing that is known"
+            raise HarnessError(
+                f"The journal is of another bisection, of {what}.",
+                "Give the same ends, measure and options as before, or another --state.",
+            )
+        self.state = State.of(journal.records)
+
+    def run(
+        self,
+        checks: Sequence[tuple[str, "Checker"]] = (),
+        follow: Callable[[Answer], Answer | None] | None = None,
+    ) -> Answer:
+        """The answer. Raises `HarnessError` where an end can't be measured, and what the builder raises."""
+        if self.state.answer:
+            return Answer.from_json(self.state.answer.answer)
+        self._carry_out()
+        if self.state.concluded:
+            answer = Answer.from_json(self.state.concluded.answer)
+        else:
+            while (ended := self.advance()) is None:
+                pass
+            answer = conclude(self.state, ended)
+            self._record(Concluded(answer.to_json()))
+        for name, check in checks if answer.culprits else ():
+            self._check(name, check, answer)
+        done = tuple(Check(one.name, one.passed, one.detail) for one in self.state.checks)
+        failed = {one.name for one in done if one.passed is False}
+        for name, outcome in REFUTES.items():
+            if name in failed:
+                answer = replace(answer, outcome=outcome, why=next(one.detail for one in done if one.name == name))
+        inside = follow(answer) if follow and answer.outcome is Outcome.FOUND else None
+        answer = replace(answer, checks=done, inside=inside)
+        self._record(Answered(answer.to_json()))
+        publish("bisect.answered", self.state.measure.name, answer.outcome)
+        return answer
+
+    def advance(self) -> Ended | None:
+        """Decide what is next and do it; what it ended in where nothing is left to do."""
+        step = decide(self.state, self._builder)
+        if isinstance(step, Ended):
+            return step
+        if isinstance(step, Drifted):
+            publish("bisect.drifted", self.state.measure.name, f"{step.change:+.1%}")
+            self._record(step)
+        else:
+            self.measure_also(step)
+            if step.builds and (ahead := outlook(self.state)):
+                publish("bisect.told", f"{len(self.state.builds)} builds", str(ahead))
+        return None
+
+    @property
+    def layouts(self) -> int:
+        """How many layouts of a commit can be built."""
+        return self._builder.layouts
+
+    def measure_also(self, plan: Plan) -> None:
+        """Build and boot what a plan says, all of it on record before it returns."""
+        self._record(Planned(plan))
+        self._carry_out()
+
+    def _check(self, name: str, check: "Checker", answer: Answer) -> None:
+        if name not in {one.name for one in self.state.checks}:
+            said = check(self, answer)
+            self._record(Checked(name, said.passed, said.detail))
+
+    def _carry_out(self) -> None:
+        """What the last plan wants and has not had."""
+        if builds := self.state.open_builds():
+            self._build(builds)
+        if boots := self.state.open_boots():
+            self._boot(boots)
+
+    def _build(self, keys: Sequence[Key]) -> None:
+        """All builds of a plan; a fault of the host is raised when the others have ended."""
+        fault: BaseException | None = None
+        with ThreadPoolExecutor(self.state.effort.jobs) as pool:
+            running: dict[Future[Built | Broken], Key] = {}
+            for key in keys:
+                if key not in self.state.began:
+                    self._record(Began(key))
+                publish("bisect.building", self.state.line.commits[key.index], f"layout {key.layout}")
+                running[pool.submit(self._builder.build, key)] = key
+            for future in as_completed(running):
+                key = running[future]
+                try:
+                    ended = future.result()
+                except BaseException as error:  # whatever it is, the other builds are paid for: keep them
+                    fault = fault or error
+                    continue
+                commit = self.state.line.commits[key.index]
+                if isinstance(ended, Broken):
+                    publish("bisect.broken", commit, ended.why)
+                    self._record(Failed(key, ended.why))
+                else:
+                    publish("bisect.built", commit, f"{ended.seconds:.0f} s")
+                    self._record(Finished(key, ended))
+        if fault:
+            raise fault
+
+    def _boot(self, boots: Sequence[tuple[Key, int]]) -> None:
+        """All boots of a plan, in turns, so that whatever else the host does is shared by what is compared."""
+        left, missed = dict(boots), Counter[Key]()
+        while left:
+            # whoever wants most, so that a resumed session goes on in the same order
+            key = max(left, key=lambda one: left[one])
+            began = monotonic()
+            value = self._builder.boot(key)
+            if isinstance(value, Broken):
+                missed[key] += 1
+                if missed[key] == TRIES:
+                    publish("bisect.broken", self.state.line.commits[key.index], value.why)
+                    self._record(Failed(key, value.why))
+                    del left[key]
+                continue
+            missed[key] = 0
+            cause = value.cause if isinstance(value, Failure) else ""
+            number = 1.0 if isinstance(value, Failure) else float(value)
+            if not isfinite(number):
+                raise HarnessError(f"A boot gave {number} as {self.state.measure.name}.")
+            self._record(Booted(key, number, round(monotonic() - began), cause))
+            left[key] -= 1
+            # what hides in all of its boots does so in the others too
+            if not left[key] or not self.state.usable(key):
+                del left[key]
+
+    def _record(self, record: Record) -> None:
+        self._journal.append(record)
+        self.state.apply(record)
+
+
+Checker = Callable[[Session, Answer], Check]
+"""Verifies an answer: may measure more by the session's `measure_also`, and reads its `state`."""

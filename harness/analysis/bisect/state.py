@@ -1,0 +1,218 @@
+"""All that is known in the middle of a bisection, rebuilt from its journal's records."""
+
+from collections.abc import Iterable
+
+from harness.analysis.bisect.failure_cause import hidden_by, sought, tells
+from harness.analysis.bisect.journal_records import (
+    Answered,
+    Began,
+    Booted,
+    Checked,
+    Concluded,
+    Drifted,
+    Failed,
+    Finished,
+    Opened,
+    Planned,
+    Record,
+)
+from harness.analysis.bisect.model import Broken, Built, Effort, Key, Kind, Line, Measure, Plan, Reading
+
+LAYOUT_SECONDS = 15.0
+"""What a layout is expected to take before any was made: OSv's kernel is linked in ten seconds."""
+
+
+class State:
+    """Builds, boots, what was planned last and whether that is done.
+
+    `values` has the boots since the host's speed last changed, each with the number of the plan that wanted it,
+    by the first key that was built of that binary: builds with equal digests share their boots. `ended` has, the
+    same way, what became of a test in each: None where it passed, else its failure.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.line: Line = opened.line
+        self.measure: Measure = opened.measure
+        self.effort: Effort = opened.effort
+        self.builds: dict[Key, Built] = {}
+        self.failed: dict[Key, str] = {}
+        self.values: dict[Key, list[tuple[int, float]]] = {}
+        self.ended: dict[Key, list[str | None]] = {}
+        self.plans: list[Plan] = []
+        self.began: list[Key] = []
+        self.boots = 0
+        self.booted_seconds = 0
+        self.drifts: list[float] = []
+        self.drift_plans: list[int] = []
+        self.checks: list[Checked] = []
+        self.concluded: Concluded | None = None
+        self.answer: Answered | None = None
+        self._first: dict[str, Key] = {}
+        self._hidden: dict[Key, str] | None = None
+        self._sought: str | None = None
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> "State":
+        """From all records, the first of which says what is bisected."""
+        rest = iter(records)
+        opened = next(rest)
+        assert isinstance(opened, Opened)
+        state = cls(opened)
+        for record in rest:
+            state.apply(record)
+        return state
+
+    def apply(self, record: Record) -> None:
+        """One thing more happened."""
+        self._hidden = self._sought = None
+        match record:
+            case Planned(plan):
+                self.plans.append(plan)
+            case Began(key):
+                self.began.append(key)
+            case Finished(key, built):
+                self.builds[key] = built
+                self._first.setdefault(built.digest, key)
+            case Failed(key, why):
+                self.failed[key] = why
+                self.values.pop(self.same_as(key), None)
+                self.ended.pop(self.same_as(key), None)
+            case Booted(key, value, seconds, cause):
+                self.boots += 1
+                self.booted_seconds += seconds
+                self.values.setdefault(self.same_as(key), []).append((len(self.plans), value))
+                self.ended.setdefault(self.same_as(key), []).append(cause if value else None)
+            case Drifted(change):
+                self.drifts.append(change)
+                self.drift_plans.append(len(self.plans))
+                self.values.clear()
+                self.ended.clear()
+            case Concluded():
+                self.concluded = record
+            case Checked():
+                self.checks.append(record)
+            case Answered():
+                self.answer = record
+            case Opened():
+                raise ValueError("A journal is opened once.")
+
+    @property
+    def good(self) -> Key:
+        """The build of the good end."""
+        return Key(0)
+
+    @property
+    def bad(self) -> Key:
+        """The build of the bad end: of the first commit with its binary."""
+        return Key(self.line.first_alike(self.line.last))
+
+    def same_as(self, key: Key) -> Key:
+        """The first key that was built of the same binary; the key itself where none was."""
+        built = self.builds.get(key)
+        return self._first[built.digest] if built else key
+
+    @property
+    def sought(self) -> str:
+        """The failure of a test that is looked for, as far as the ends tell by now."""
+        if self._sought is None:
+            ends = (self.ended.get(self.same_as(end), ()) for end in (self.good, self.bad))
+            self._sought = self.measure.cause or sought(*ends)
+        return self._sought
+
+    @property
+    def broken(self) -> dict[Key, str]:
+        """What can't be measured, and why: it does not build or boot, or another failure hides the one sought."""
+        if self.measure.kind is not Kind.TEST:
+            return self.failed
+        if self._hidden is None:
+            wanted = self.sought
+            why = {first: hidden_by(seen, wanted) for first, seen in self.ended.items()}
+            hidden = {key: why.get(self.same_as(key), "") for key in self.builds}
+            self._hidden = {key: said for key, said in hidden.items() if said} | self.failed
+        return self._hidden
+
+    def count(self, key: Key) -> int:
+        """How many boots this key's binary has had since the host's speed last changed."""
+        return len(self.values.get(self.same_as(key), ()))
+
+    def numbers(self, key: Key) -> list[float]:
+        """Their values; of a test, of those that passed or failed as is looked for: no other failure says
+        anything of it."""
+        first = self.same_as(key)
+        if self.measure.kind is not Kind.TEST:
+            return [value for _, value in self.values.get(first, ())]
+        wanted = self.sought
+        return [float(one is not None) for one in self.ended.get(first, ()) if tells(one, wanted)]
+
+    def told(self, key: Key) -> int:
+        """How many boots say anything."""
+        return len(self.numbers(key))
+
+    def mean(self, key: Key) -> float:
+        """Their mean; 0 where there are none."""
+        values = self.numbers(key)
+        return sum(values) / len(values) if values else 0.0
+
+    def usable(self, key: Key) -> bool:
+        """Whether it is built and boots."""
+        return key in self.builds and key not in self.broken
+
+    def outcome(self, key: Key) -> Built | Broken | None:
+        """What became of a build; None before it ended."""
+        if key in self.broken:
+            return Broken(self.broken[key])
+        return self.builds.get(key)
+
+    def open_builds(self) -> list[Key]:
+        """The builds of the last plan that have not ended."""
+        return [key for key in self.plans[-1].builds if self.outcome(key) is None] if self.plans else []
+
+    def open_boots(self) -> list[tuple[Key, int]]:
+        """The keys of the last plan that can be booted and want more boots: key and how many more."""
+        wanted: dict[Key, int] = {}
+        for key, count in self.plans[-1].boots if self.plans else ():
+            if self.usable(key):
+                first = self.same_as(key)
+                wanted[first] = max(wanted.get(first, 0), count)
+        return [(key, count - self.count(key)) for key, count in wanted.items() if count > self.count(key)]
+
+    def readings(self) -> list[Reading]:
+        """What was booted, at each point where its binary is known to lie; of a run of equals, at the first."""
+        same = self.line.binaries or self.line.commits
+        groups = {key: number for number, key in enumerate(sorted(self.values)) if self.told(key)}
+        places: dict[tuple[int, int], Reading] = {}
+        for key in self.builds:
+            first = self.same_as(key)
+            if first not in groups or key in self.broken or key.for_check:
+                continue
+            for index in self._points(key, same):
+                place = (index, groups[first])
+                places[place] = Reading(index, groups[first], self.numbers(first))
+        return [places[place] for place in sorted(places)]
+
+    def _points(self, key: Key, same: tuple[str, ...]) -> list[int]:
+        if not self.line.binaries:
+            return [key.index]
+        name = same[key.index]
+        return [at for at, one in enumerate(same) if one == name and (at == 0 or same[at - 1] != name)]
+
+    def build_seconds(self) -> float:
+        """What a build is expected to take: the mean of those that were made here, or else what was said."""
+        return self._taken(False) or self.effort.build_seconds
+
+    def layout_seconds(self) -> float:
+        """What another layout of a commit that is built is expected to take: a link, not a build."""
+        return self._taken(True) or min(LAYOUT_SECONDS, self.effort.build_seconds)
+
+    def _taken(self, other_layout: bool) -> float:
+        """The mean of what was built here, of commits themselves or of their other layouts; 0 if none was."""
+        taken = [
+            built.seconds
+            for key, built in self.builds.items()
+            if not built.cached and built.seconds > 0 and (key.layout > 0) is other_layout
+        ]
+        return sum(taken) / len(taken) if taken else 0.0
+
+    def boot_seconds(self) -> float:
+        """What a boot is expected to take: the mean of those so far, and at least what was said."""
+        return max(self.effort.boot_seconds, self.booted_seconds / max(1, self.boots))

@@ -1,0 +1,121 @@
+"""Is the answer still true of other builds? Checks that a session makes of the greatest culprit that it found.
+
+Each cannot say for a set of commits, nor where what it wants can't be built.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.analysis.bisect.answer import Answer, Check, Culprit
+from harness.analysis.bisect.model import FRESH, REVERTED, Key, Kind, Line, Measure, Plan
+from harness.analysis.bisect.session import Checker, Session
+
+LAYOUTS = 2
+"""The fresh layouts of the culprit and of its parent that are compared."""
+FEWEST, MOST = 8, 100
+"""The boots of each build: as many as the culprit or its parent had, within these bounds."""
+KEPT, GONE, SURELY = 0.5, 0.25, 2.0
+"""The share of the change that confirms it; with less than which it is not there; and how many standard errors
+the whole of it must be away then."""
+NOT_ASKED = "Not asked of this answer."
+
+
+def rebuilt(session: Session, answer: Answer) -> Check:
+    """The culprit against its parent, both built again from scratch: builds on top of others may be stale."""
+    name, pair = rebuilt.__name__, _pair(session, answer)
+    if pair is None:
+        return Check(name, None, NOT_ASKED)
+    parent, culprit = (Key(index, FRESH) for index in pair)
+    share = _share(session, answer, name, [(parent, culprit)])
+    if share is None:
+        return Check(name, None, "One of them can't be built from scratch.")
+    return Check(name, share.passed, f"Built from scratch, {share} of the change is there.")
+
+
+def relaid(session: Session, answer: Answer) -> Check:
+    """The culprit against its parent in layouts that neither was built in before: a change of the code's layout
+    alone is not there again."""
+    name, state, pair = relaid.__name__, session.state, _pair(session, answer)
+    if pair is None:
+        return Check(name, None, NOT_ASKED)
+    ours = {key for plan in state.plans if plan.why == name for key in plan.builds}
+    tried = [key.layout for key in (*state.builds, *state.broken) if key.index in pair and key not in ours]
+    first = max(tried, default=0) + 1
+    layouts = range(first, min(first + LAYOUTS, session.layouts))
+    pairs = [(Key(pair[0], layout), Key(pair[1], layout)) for layout in layouts]
+    share = _share(session, answer, name, pairs) if pairs else None
+    if share is None:
+        return Check(name, None, "No further layout of the culprit can be built.")
+    return Check(name, share.passed, f"{share} of the change is there in {len(pairs)} other layouts.")
+
+
+def reverted(session: Session, answer: Answer) -> Check:
+    """The bad end against itself without the culprit, where that reverts cleanly."""
+    name, pair = reverted.__name__, _pair(session, answer)
+    if pair is None:
+        return Check(name, None, NOT_ASKED)
+    without = Key(pair[1], REVERTED)
+    share = _share(session, answer, name, [(without, session.state.bad)])
+    if share is None:
+        return Check(name, None, session.state.broken.get(without, "It can't be built."))
+    return Check(name, share.passed, f"Reverting it on the bad end takes {share} of the change away.")
+
+
+CHECKS: tuple[tuple[str, Checker], ...] = tuple((one.__name__, one) for one in (rebuilt, relaid, reverted))
+
+
+def checks_of(measure: Measure) -> list[tuple[str, Checker]]:
+    """Those that say anything of the measure: layouts move no exact number and no test."""
+    return [(name, check) for name, check in CHECKS if check is not relaid or measure.layout]
+
+
+def parent_and_culprit(line: Line, culprit: Culprit) -> tuple[int, int]:
+    """The points that are built for a culprit's parent and for itself."""
+    place = culprit.points[0]
+    return line.first_alike(place - 1), line.first_alike(place)
+
+
+def _pair(session: Session, answer: Answer) -> tuple[int, int] | None:
+    """The same; None where the culprit is a set."""
+    greatest = answer.culprits[0]
+    return parent_and_culprit(session.state.line, greatest) if len(greatest.points) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Which share of the culprit's change was seen again, with its standard error."""
+
+    mean: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.0%}"
+
+    @property
+    def passed(self) -> bool | None:
+        if self.mean >= KEPT:
+            return True
+        return False if self.mean < GONE and self.mean + SURELY * self.error < 1 else None
+
+
+def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Key, Key]]) -> _Share | None:
+    """What lies between the two builds of each pair, on average; None where none of them can be measured."""
+    state = session.state
+    keys = [key for pair in pairs for key in pair]
+    had = max((state.count(Key(index)) for index in _pair(session, answer) or ()), default=0)
+    boots = 1 if state.measure.kind is Kind.EXACT else min(max(FEWEST, had), MOST)
+    plan = Plan(
+        name,
+        tuple(key for key in keys if key not in state.builds and key not in state.broken),
+        tuple((key, boots) for key in keys),
+    )
+    if not any(one.why == name for one in state.plans):
+        session.measure_also(plan)
+    both = [(state.numbers(old), state.numbers(new)) for old, new in pairs if state.told(old) and state.told(new)]
+    if not both:
+        return None
+    change = answer.culprits[0].change
+    mean = float(np.mean([np.mean(new) - np.mean(old) for old, new in both]))
+    variance = sum(np.var(side) / len(side) for pair in both for side in pair)
+    return _Share(mean / change, float(np.sqrt(variance)) / len(both) / abs(change))

@@ -1,0 +1,1 @@
+"""Steps in the series of a history."""

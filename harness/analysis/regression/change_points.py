@@ -1,0 +1,196 @@
+"""Steps in one series of measurements in the order of their commits, and the single points that are none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.analysis.regression.step_search import WIDE, Candidate, Search
+
+Array = NDArray[np.float64]
+
+LONGEST = 400
+"""Only so many of the newest points are looked at; older steps were found when they were new."""
+LEVEL = 0.006
+"""The probability up to which a step is raised without a rerun; 1% of quiet series or fewer raise one."""
+FRESH = 20
+"""A step with more points after it than this needs no sensitive look: they make even a small one plain."""
+SUSPICION, PLAIN = -1.5, 2.0
+"""The evidence (a log likelihood ratio) from which a fresh step, and an older one, is worth a rerun."""
+
+
+LEVELS = 30
+"""Points whose median is a level: so many of a segment's, those next to the step or the outlier."""
+MODE, OFTEN, ALIKE = 3, 0.03, 0.25
+"""So many outliers, and more than this share of the points, are a second mode and not nights, where they differ by
+less than a quarter of their distance from the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A step: `index` is the first point of the new level, surely not before `earliest` nor after `latest`; `last`
+    is the last point of the old level. Isolated outliers are of neither.
+
+    `change` and its 95% `interval` are relative to the old level, or absolute where that is 0. `evidence` is the
+    log likelihood ratio of the step; `probability` the chance of so much in a quiet series.
+    """
+
+    index: int
+    earliest: int
+    latest: int
+    old_level: float
+    new_level: float
+    change: float
+    interval: tuple[float, float]
+    evidence: float
+    probability: float
+    last: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """The point at `index`, or `length` points from there, beside the `level` around; `value` is their median.
+    `alone` is whether points on both sides show that it went away; else it is so only so far. `beside` is the
+    nearest point before it that is none; after it, where there is none before."""
+
+    index: int
+    length: int
+    value: float
+    level: float
+    alone: bool
+    beside: int
+
+    @property
+    def change(self) -> float:
+        """Against the level, relative to it, or absolute where that is 0."""
+        return (self.value - self.level) / (abs(self.level) or 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One series, looked at once: `best` is the likeliest step or nothing; `steps` are those of `suspects`."""
+
+    best: Candidate | None
+    steps: list[Change]
+    outliers: list[Outlier]
+
+
+def look(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
+    """The likeliest step, the suspects, likeliest first, and the outliers of noisy values."""
+    kept, series = _recent(values)
+    search = Search(series)
+    best = search.best()
+    search.take(level)
+    others = search.rest(min(suspicion, PLAIN))
+    worth = [one for one in others if one.evidence >= PLAIN or len(series) - one.index <= FRESH]
+    steps = [_described(one, search, series, kept) for one in (*search.taken, *worth)]
+    return Looked(best, steps, _outliers(search, series, kept))
+
+
+def changes(values: ArrayLike, level: float = LEVEL) -> list[Change]:
+    """The steps in noisy values, by index, each with a probability of at most `level`.
+
+    Steps are taken one by one, the likeliest first, each judged beside those taken (forward selection); a change
+    that went away again is two. Values that are not finite are passed over; a series too short or constant has no
+    step.
+    """
+    kept, series = _recent(values)
+    search = Search(series)
+    search.take(level)
+    found = [_described(one, search, series, kept) for one in search.taken]
+    return sorted(found, key=lambda one: one.index)
+
+
+def suspects(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> list[Change]:
+    """What is worth a rerun, likeliest first: the steps of `changes`, and others whose evidence is at least
+    `suspicion` if at most `FRESH` points are after them, or else `PLAIN`."""
+    return look(values, level, suspicion).steps
+
+
+def exact_changes(values: ArrayLike, counts: Sequence[int] = ()) -> list[Change]:
+    """Every change of a number without noise: each is one at once, with one point on each side.
+
+    But a single sample (`counts` are the samples of each value) between equal ones is an outlier: an exact number
+    that a commit changed and the next changed back is measured again before either is blamed.
+    """
+    kept, series = _finite(values)
+    odd = {one.index for one in exact_outliers(values, counts)}
+    real = [at for at in range(len(series)) if int(kept[at]) not in odd]
+    found = []
+    for last, at in pairwise(real):
+        old, new = float(series[last]), float(series[at])
+        if old != new:
+            change = (new - old) / abs(old) if old else new - old
+            index, before = int(kept[at]), int(kept[last])
+            sure = (change, change)
+            found.append(Change(index, before + 1, index, old, new, change, sure, np.inf, 0.0, before))
+    return found
+
+
+def exact_outliers(values: ArrayLike, counts: Sequence[int] = ()) -> list[Outlier]:
+    """Single samples of a number without noise between equal ones: two before, and one after."""
+    kept, series = _finite(values)
+    found = []
+    for at in range(2, len(series) - 1):
+        before, odd, after = series[at - 2 : at], series[at], series[at + 1]
+        once = not counts or counts[int(kept[at])] == 1
+        if once and odd != after and (before == after).all():
+            found.append(Outlier(int(kept[at]), 1, float(odd), float(after), True, int(kept[at - 1])))
+    return found
+
+
+def strongest(values: ArrayLike) -> Candidate | None:
+    """The likeliest step of a series, however unlikely it is: what error rates are measured on."""
+    return Search(_recent(values)[1]).best()
+
+
+def _finite(values: ArrayLike) -> tuple[NDArray[np.int64], Array]:
+    """The finite values, with their indices among all."""
+    everything = np.asarray(values, dtype=float)
+    kept = np.flatnonzero(np.isfinite(everything))
+    return kept, everything[kept]
+
+
+def _recent(values: ArrayLike) -> tuple[NDArray[np.int64], Array]:
+    kept, series = _finite(values)
+    return kept[-LONGEST:], series[-LONGEST:]
+
+
+def _described(one: Candidate, search: Search, series: Array, kept: NDArray[np.int64]) -> Change:
+    """The candidate with its levels, among all values."""
+    size, error = search.sizes(one)[one.index]
+    start = max((other.index for other in search.taken if other.index < one.index), default=0)
+    real = np.flatnonzero(search.there)
+    before = real[(real >= start) & (real < one.index)]
+    old = float(np.median(series[before[-LEVELS:]]))
+    whole = abs(old) or 1.0
+    first = int(real[real >= one.index][0])
+    index, earliest, latest, last = (int(kept[at]) for at in (first, one.earliest, one.latest, before[-1]))
+    change, about = size / whole, WIDE * error / whole
+    span, new = (change - about, change + about), old + size
+    return Change(index, earliest, latest, old, new, change, span, one.evidence, one.probability, last)
+
+
+def _outliers(search: Search, series: Array, kept: NDArray[np.int64]) -> list[Outlier]:
+    """Those that are rare, beside the level of the segment in which they are."""
+    edges = np.array(sorted({0, *(one.index for one in search.taken), len(series)}))
+    real = np.flatnonzero(search.there)
+    found = []
+    for run in search.outliers:
+        segment = int(np.searchsorted(edges, run.first, side="right"))
+        inside = real[(real >= edges[segment - 1]) & (real < edges[segment])]
+        near = inside[np.argsort(np.abs(inside - run.first), kind="stable")[:LEVELS]]
+        value, level = (float(np.median(series[at])) for at in (slice(run.first, run.end), near))
+        beside = real[max(0, int(np.searchsorted(real, run.first)) - 1)]
+        first, length = int(kept[run.first]), run.end - run.first
+        found.append(Outlier(first, length, value, level, run.alone, int(kept[beside])))
+    return [one for one in found if not _is_a_mode(one, found, len(series))]
+
+
+def _is_a_mode(one: Outlier, every: Sequence[Outlier], points: int) -> bool:
+    """Whether many others are as far from their level."""
+    far = one.value - one.level
+    alike = [other for other in every if abs(other.value - other.level - far) < ALIKE * abs(far)]
+    return len(alike) >= MODE and len(alike) > OFTEN * points

@@ -1,0 +1,220 @@
+"""What changed since a named version, or since the last release: steps and what crept in without one.
+
+A change of 0.3% a commit is no step anywhere. Against the noise of one night, and against noise that wanders, a
+slope over many nights is told all the same.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.regression import ar1_noise
+from harness.analysis.regression.ancestry import Graph
+from harness.analysis.regression.change_points import LEVEL, LONGEST
+from harness.analysis.regression.series import NO_GRAPH, Samples, Series, series_of
+from harness.analysis.regression.step_search import SEGMENT, WIDE, Search
+from harness.core.errors import HarnessError
+from harness.metrics.records import Metric, Version
+
+Array = NDArray[np.float64]
+
+FEWEST = 4 * SEGMENT
+"""Points from the version on, below which nothing but steps is told."""
+CERTAIN, GREAT = 5.0, 3.0
+"""Standard errors from which a slope is told that nobody asked for, and how many deviations of one night's noise
+it comes to in all; no quiet series of `docs/judgement.md` has both."""
+RELEASE = re.compile(r"v?\d+(\.\d+)*")
+"""How a version is described that is a release, and not some commits after one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """The change of a series from the version `since` to `until`, both as fitted to the nights around them.
+
+    `change` is relative to the old level, with its 95% `interval`; `in_steps` is what the `steps` found
+    between are of it, the rest crept in.
+    """
+
+    metric: Metric
+    cell: str
+    subject: str
+    since: Version
+    until: Version
+    old_level: float
+    new_level: float
+    change: float
+    interval: tuple[float, float]
+    steps: int
+    in_steps: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether the metric moved against what is better."""
+        return (self.change > 0) == (self.metric.better == "lower")
+
+    @property
+    def words(self) -> str:
+        """`since v0.57.0: +20%, no single step`."""
+        of = f"{self.in_steps:+.3g}% of it in {self.steps} step{'s' * (self.steps > 1)}" if self.steps else ""
+        low, high = (100 * end for end in self.interval)
+        between = "" if low == high else f" ({low:+.3g}% to {high:+.3g}%)"
+        name = self.since.described or self.since.commit[:12]
+        return f"since {name}: {100 * self.change:+.3g}%{between}, {of or 'no single step'}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; the words first."""
+        row = asdict(self)
+        return {"since": self.words, "from": row.pop("since"), **row, "worse": self.worse}
+
+
+def since(samples: Samples, name: str = "", graph: Graph = NO_GRAPH, branch: str = "") -> list[Since]:
+    """The changes since the version of this name (as described, or its commit's first digits), of every series in
+    which one is certain; without a name, of those series that crept since the last release that is in them, or
+    since they began, certainly and by much.
+
+    Raises `HarnessError` if there is no such version.
+    """
+    every = series_of(samples, graph, branch)
+    if name and not any(_is(name, version) for series in every for version in series.versions):
+        described = {one.described for series in every for one in series.versions}
+        known = ", ".join(sorted(one for one in described if RELEASE.fullmatch(one))[-5:])
+        such = f"It has {known}." if known else "Name one as `git describe` does, or by its commit."
+        raise HarnessError(f"The history has no version {name!r}.", such)
+    moments = _moments(every, name) if name else {}
+    found = []
+    for series in every:
+        at = _begins(series, name, moments)
+        if at is not None and (one := _crept(series, at, bool(name))):
+            found.append(one)
+    return sorted(found, key=lambda one: -abs(one.change))
+
+
+def _is(name: str, version: Version) -> bool:
+    """Whether it is meant: by its whole description, a release's first commits, or seven digits of its commit."""
+    of_release = version.described == name or version.described.startswith(f"{name}-")
+    return of_release or (len(name) >= 7 and version.commit.startswith(name))
+
+
+def _moments(every: Sequence[Series], name: str) -> dict[str, float]:
+    """For each kernel where the version stands: the version itself, or the first that was measured after it."""
+    found: dict[str, float] = {}
+    for series in every:
+        kernel = series.samples[0].cell.partition(":")[0]
+        exactly = [t for t, one in zip(series.times, series.versions, strict=True) if one.described == name]
+        near = [t for t, one in zip(series.times, series.versions, strict=True) if _is(name, one)]
+        for times in (exactly or near)[:1]:
+            found[kernel] = min(times, found.get(kernel, times))
+    return found
+
+
+def _begins(series: Series, name: str, moments: dict[str, float]) -> int | None:
+    """The point from which on a series is looked at: the named version's, or the last release's with enough points
+    after it, or the first that is looked at."""
+    count, oldest = len(series.values), max(0, len(series.values) - LONGEST)
+    if name:
+        moment = moments.get(series.samples[0].cell.partition(":")[0])
+        after = [at for at, one in enumerate(series.times) if moment is not None and one >= moment]
+        return max(after[0], oldest) if after else None
+    releases = [at for at, one in enumerate(series.versions) if RELEASE.fullmatch(one.described)]
+    return max([oldest, *(at for at in releases if oldest <= at <= count - FEWEST)])
+
+
+def _crept(series: Series, at: int, asked: bool) -> Since | None:
+    kept = at + np.flatnonzero(np.isfinite(series.values[at:]))
+    values = np.asarray(series.values, dtype=float)[kept]
+    if series.exact:
+        return _exactly(series, kept, values) if asked else None
+    if len(values) < (2 * SEGMENT if asked else FEWEST):
+        return None
+    search = Search(values)
+    if not search.judgeable or not (asked or _may_have_crept(values[search.there])):
+        return None
+    search.take(LEVEL)
+    steps = sorted(one.index for one in search.taken)
+    scaled = np.where(search.there, (values - search.middle) / search.unit, 0.0)
+    missing = tuple(int(one) for one in np.flatnonzero(~search.there))
+    means, covariance = _fitted(scaled, steps, missing)
+    ramp, error = float(means[-1]), float(np.sqrt(covariance[-1, -1]))
+    night = _of_one_night(scaled[search.there])
+    crept = abs(ramp) > CERTAIN * error and abs(ramp) > GREAT * night
+    total, about = float(means.sum()), WIDE * float(np.sqrt(covariance.sum()))
+    if not (abs(total) > about if asked else crept):
+        return None
+    columns = _columns(len(values), steps)
+    old = float(np.median((scaled - columns @ means)[search.there])) * search.unit + search.middle
+    whole, change = abs(old) or 1.0, total * search.unit
+    interval = ((change - about * search.unit) / whole, (change + about * search.unit) / whole)
+    in_steps = 100 * float(means[:-1].sum()) * search.unit / whole
+    return _told(series, kept, (old, old + change), interval, len(steps), in_steps)
+
+
+def _exactly(series: Series, kept: NDArray[np.int64], values: Array) -> Since | None:
+    """An exact number's change is its steps'."""
+    if len(values) < 2 or values[0] == values[-1]:
+        return None
+    change = float(values[-1] - values[0]) / (abs(float(values[0])) or 1.0)
+    steps = int((np.diff(values) != 0).sum())
+    return _told(series, kept, (float(values[0]), float(values[-1])), (change, change), steps, 100 * change)
+
+
+def _told(
+    series: Series,
+    kept: NDArray[np.int64],
+    levels: tuple[float, float],
+    interval: tuple[float, float],
+    steps: int,
+    in_steps: float,
+) -> Since:
+    first, (old, new) = series.samples[0], levels
+    versions = series.versions[int(kept[0])], series.versions[int(kept[-1])]
+    change = (new - old) / (abs(old) or 1.0)
+    return Since(
+        series.metric, first.cell, first.subject, *versions, old, new, change, interval, steps, in_steps
+    )  # fmt: skip
+
+
+def _may_have_crept(values: Array) -> bool:
+    """A glance, which costs nothing: whether the ends are further apart than a slope that is told."""
+    few = max(SEGMENT, len(values) // 8)
+    apart = abs(float(np.median(values[-few:]) - np.median(values[:few])))
+    return apart > GREAT / 2 * _of_one_night(values)
+
+
+def _of_one_night(values: Array) -> float:
+    """The deviation of one night's noise, by the differences of neighbours, which no slope bends."""
+    return float(np.median(np.abs(np.diff(values)))) / (0.6745 * 2**0.5)
+
+
+def _columns(count: int, steps: Sequence[int]) -> Array:
+    """The steps, and last a slope over all points."""
+    times = np.arange(count)
+    return np.column_stack([*(times >= step for step in steps), times / (count - 1)]).astype(float)
+
+
+def _fitted(series: Array, steps: Sequence[int], missing: tuple[int, ...]) -> tuple[Array, Array]:
+    """Sizes of the steps and of the slope, and their covariance, by least squares in the likeliest kinds of noise:
+    what may be noise that wanders makes the slope's error great."""
+    count = len(series)
+    alone = np.eye(count)[:, list(missing)]
+    columns = np.column_stack([_columns(count, steps), alone])
+    own = columns.shape[1] - len(missing)
+    freedom = max(1, count - 1 - columns.shape[1])
+    logs, means, covariances = [], [], []
+    for kind in ar1_noise.whitenings(count, (SEGMENT, count - SEGMENT + 1)):
+        basis, scales = np.linalg.qr(kind.whiten @ columns)
+        white = kind.whiten @ series
+        along = basis.T @ white
+        left = max(float(white @ white - along @ along), 0.0) + 1e-12
+        inverse = np.linalg.inv(scales)[:own]
+        means.append(inverse @ along)
+        covariances.append(inverse @ inverse.T * left / freedom)
+        logs.append(kind.constant - np.log(np.abs(np.diag(scales))).sum() - freedom / 2 * np.log(left))
+    weights = np.exp(np.array(logs) - max(logs))
+    weights /= weights.sum()
+    mean = weights @ np.array(means)
+    spread = [one + np.outer(each - mean, each - mean) for one, each in zip(covariances, means, strict=True)]
+    return mean, np.einsum("k,kij->ij", weights, np.array(spread))

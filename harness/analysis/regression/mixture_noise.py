@@ -1,0 +1,172 @@
+"""Noise of two modes, or with outliers: independent draws from two normal distributions, whichever fit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from harness.analysis.regression.ar1_noise import Evidence
+
+Array = NDArray[np.float64]
+
+SURPRISE = 3.3
+"""The evidence that one quiet series in a hundred of two modes has, of 200 points; by simulation."""
+STEPS = np.linspace(-4, 4, 65)
+"""The steps tried, in standard deviations of the series."""
+PRIOR = -((STEPS / 3) ** 2) / 2 - logsumexp(-((STEPS / 3) ** 2) / 2)
+"""The log of how likely each is beforehand."""
+GREAT = 4.0
+"""A step of more standard deviations of what is left without it is great: no two modes here are so far apart."""
+FURTHEST = 700.0
+"""No more than this is the exponent of a ratio: more is no number."""
+SETTLED = 1e-5
+"""A fit whose means move by less than this in a round, in the series' standard deviations, is done."""
+LEVELLING = 5
+"""Rounds of levelling segments and fitting modes in turn."""
+NARROWEST = 0.05
+"""The least standard deviation of a mode, of the series': equal values must not make a mode infinitely likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """Two normal distributions: shares, means, standard deviations."""
+
+    shares: Array
+    means: Array
+    deviations: Array
+
+    def logs(self, values: Array) -> Array:
+        """The log density at each value."""
+        first, second = self._each(values.ravel())
+        return np.asarray(_sum_of_logs(first, second)).reshape(values.shape)
+
+    def fitted(self, values: Array, floor: float, rounds: int) -> "Modes":
+        """After so many rounds of expectation and maximisation (Dempster, Laird and Rubin 1977)."""
+        modes, powers = self, np.array([np.ones(len(values)), values, values**2])
+        for _ in range(rounds):
+            first, second = modes._each(values)
+            of = 1 / (1 + np.exp(np.minimum(second - first, FURTHEST)))
+            ones = powers @ of
+            sums = np.array([ones, powers.sum(axis=1) - ones])
+            counts = np.maximum(sums[:, 0], 0) + 1e-9
+            means = sums[:, 1] / counts
+            spread = np.maximum(sums[:, 2] / counts - means**2, 0)
+            before, modes = modes, Modes(counts / counts.sum(), means, np.sqrt(spread + floor**2))
+            if np.abs(modes.means - before.means).max() < SETTLED:
+                break
+        return modes
+
+    def _each(self, values: Array) -> Array:
+        scaled = (values - self.means[:, None]) / self.deviations[:, None]
+        weights = np.log(self.shares / self.deviations / np.sqrt(2 * np.pi))
+        return np.asarray(weights[:, None] - scaled**2 / 2)
+
+
+def evidence(series: Array, places: tuple[int, int], missing: tuple[int, ...] = ()) -> Evidence:
+    """For and against a step at each place, as in `noise`, with BIC's price of five numbers for the modes.
+
+    The series has a standard deviation of about 1 without the points that are missing. The modes are fitted
+    first without a step; then again to the series with the likeliest step taken out; and, lest they take the two
+    sides of a great step for two modes, to the series without the step that explains most of it.
+    """
+    there = np.ones(len(series), dtype=bool)
+    there[list(missing)] = False
+    real, places_of = series[there], np.arange(*places)
+    quiet, deviation = _fitted(real), float(real.std())
+    with_steps = _profile(series, there, quiet, STEPS * deviation, places_of)
+    modes, stepped = quiet, _over_steps(with_steps)
+    for _ in range(2):
+        place, step = np.unravel_index(int(with_steps.argmax()), with_steps.shape)
+        after = np.arange(len(series)) >= places_of[place]
+        left = (series - STEPS[step] * deviation * after)[there]
+        modes = modes.fitted(left, NARROWEST * deviation, 15)
+        with_steps = _profile(series, there, modes, STEPS * deviation, places_of)
+        again = _over_steps(with_steps)
+        if again.max() <= stepped.max():
+            break
+        stepped = np.maximum(stepped, again)
+    begins, size = _greatest(series, there, places_of)
+    left = (series - size * (np.arange(len(series)) >= begins))[there]
+    if abs(size) > GREAT * float(left.std()):
+        around = size + STEPS * _width(left)
+        stepped = np.maximum(stepped, _over_steps(_profile(series, there, _fitted(left), around, places_of)))
+    price = 2.5 * np.log(len(real))
+    return Evidence(np.array([float(quiet.logs(real).sum()) - price]), stepped[None, :] - price)
+
+
+def levelled(series: Array, there: NDArray[np.bool_], steps: Sequence[int]) -> Array:
+    """The series, out of which steps were taken by least squares, with each segment where two modes want it.
+
+    The mean of a segment in which one mode came more often by chance is off by part of a mode's distance; the rest
+    of it would look like a further step.
+    """
+    modes, left = _fitted(series[there]), series
+    edges = [0, *sorted(steps), len(series)]
+    for _ in range(LEVELLING):
+        levels = np.zeros(len(series))
+        for start, end in pairwise(edges):
+            segment = left[start:end][there[start:end]]
+            each = modes._each(segment)
+            of = np.exp(each - each.max(axis=0))
+            weights = of / of.sum(axis=0) / modes.deviations[:, None] ** 2
+            levels[start:end] = (weights * (segment - modes.means[:, None])).sum() / weights.sum()
+        left = left - levels * there
+        modes = modes.fitted(left[there], NARROWEST * _width(left[there]), 5)
+    return left
+
+
+def _fitted(series: Array) -> Modes:
+    return max(_starts(series, NARROWEST * _width(series)), key=lambda start: float(start.logs(series).sum()))
+
+
+def _width(series: Array) -> float:
+    return max(float(series.std()), NARROWEST)
+
+
+def _greatest(series: Array, there: NDArray[np.bool_], places: NDArray[np.int64]) -> tuple[int, float]:
+    """The step that explains most of the series by least squares: its place and size."""
+    sums, counts = np.cumsum(series * there), np.cumsum(there)
+    before = np.maximum(counts[places - 1], 1)
+    after = np.maximum(counts[-1] - before, 1)
+    sizes = (sums[-1] - sums[places - 1]) / after - sums[places - 1] / before
+    best = int((sizes**2 * before * after).argmax())
+    return int(places[best]), float(sizes[best])
+
+
+def _over_steps(with_steps: Array) -> Array:
+    most = with_steps.max(axis=1)
+    return np.asarray(most + np.log(np.exp(with_steps - most[:, None]).sum(axis=1)))
+
+
+def _sum_of_logs(first: Array, second: Array) -> Array:
+    """`np.logaddexp`, in operations that processors do for several numbers at once."""
+    return np.asarray(np.maximum(first, second) + np.log(1 + np.exp(-np.abs(first - second))))
+
+
+def _starts(series: Array, floor: float) -> Iterator[Modes]:
+    """Fits from the cut in two that leaves the least variance, and from a core with outliers."""
+    ordered = np.sort(series)
+    counts = np.arange(1, len(series))
+    excess = ordered.sum() * counts / len(series) - np.cumsum(ordered)[:-1]
+    gain = excess**2 / (counts * (len(series) - counts))
+    cut = int(gain[1:-1].argmax()) + 2
+    low, high = ordered[:cut], ordered[cut:]
+    shares = np.array([len(low), len(high)]) / len(series)
+    apart = Modes(shares, np.array([low.mean(), high.mean()]), np.array([low.std(), high.std()]) + floor)
+    yield apart.fitted(series, floor, 40)
+    middle = np.full(2, np.median(series))
+    core = Modes(np.array([0.85, 0.15]), middle, np.array([0.6, 2.0]) * _width(series))
+    yield core.fitted(series, floor, 40)
+
+
+def _profile(
+    series: Array, there: NDArray[np.bool_], modes: Modes, steps: Array, places: NDArray[np.int64]
+) -> Array:
+    """Log likelihood and prior by place and step; `steps` are about where `STEPS` would be."""
+    before = modes.logs(series) * there
+    after = modes.logs(series[:, None] - steps) * there[:, None]
+    gains = np.cumsum((after - before[:, None])[::-1], axis=0)[::-1]
+    return np.asarray(before.sum() + gains[places] + PRIOR)

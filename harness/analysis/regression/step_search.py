@@ -1,0 +1,169 @@
+"""The search for steps in one series: what speaks for a step at each place, beside those already taken."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, logsumexp
+
+from harness.analysis.regression import ar1_noise, calibration, mixture_noise
+from harness.analysis.regression.outliers import outliers
+
+Array = NDArray[np.float64]
+
+SEGMENT = 5
+"""The fewest points on each side of a step, where numbers are not exact: fewer can be outliers."""
+REAL = 4
+"""So many of them are none."""
+MOST = 12
+"""No more steps than this are looked for in one series."""
+APART = 5
+"""Candidates are further from each other than this many points."""
+SURELY = 2.5
+"""A step's place is not known better than to where the evidence is less by this."""
+
+NOTHING = 1e-9
+"""Steps that leave less than this of the series' standard deviation have explained it all."""
+EQUAL = 1e-12
+"""Of the greatest value: numbers that differ by no more are equal."""
+WIDE = 1.96
+"""A step's 95% interval reaches so many standard errors to both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A place where a step may begin, between which places it may, and what speaks for it."""
+
+    index: int
+    earliest: int
+    latest: int
+    evidence: float
+    surprise: float
+    probability: float
+
+
+class Search:
+    """Of a series of finite numbers. `outliers` are its isolated outliers, which the search leaves out.
+
+    There is nothing to find in fewer than 2 * SEGMENT other points, or where they are all equal.
+    """
+
+    def __init__(self, series: Array) -> None:
+        self.outliers = outliers(series)
+        self._missing = tuple(at for run in self.outliers for at in range(run.first, run.end))
+        self.there = np.ones(len(series), dtype=bool)
+        self.there[list(self._missing)] = False
+        real = series[self.there]
+        self._places = (SEGMENT, len(series) - SEGMENT + 1)
+        self.taken: list[Candidate] = []
+        self.judgeable = len(real) >= 2 * SEGMENT and bool(np.ptp(real) > EQUAL * np.abs(real).max())
+        if self.judgeable:
+            self.middle, self.unit = float(np.median(real)), float(real.std())
+            self._series = np.where(self.there, (series - self.middle) / self.unit, 0.0)
+        self._weighed: Array | None = None
+
+    def take(self, level: float) -> None:
+        """Take steps one by one, the likeliest first, while each has at most this probability; then give back,
+        the least certain first, those whose size may be nothing beside the others."""
+        while self.judgeable and len(self.taken) < MOST and np.isfinite(self._evidence.max()):
+            best = self._candidate(int(self._evidence.argmax()) + SEGMENT)
+            if best.probability > level:
+                break
+            self.taken.append(best)
+            self._weighed = None
+        while doubtful := {at: abs(size / error) for at, (size, error) in self.sizes().items() if error > 0}:
+            least = min(doubtful, key=doubtful.__getitem__)
+            if doubtful[least] > WIDE:
+                break
+            self.taken = [one for one in self.taken if one.index != least]
+            self._weighed = None
+
+    def best(self) -> Candidate | None:
+        """The likeliest step that is not taken, or nothing."""
+        if not self.judgeable or not np.isfinite(self._evidence.max()):
+            return None
+        return self._candidate(int(self._evidence.argmax()) + SEGMENT)
+
+    def rest(self, least: float, apart: int = APART) -> list[Candidate]:
+        """The steps that are not taken and have at least this evidence, likeliest first, each the best of so many
+        places to either side."""
+        if not self.judgeable:
+            return []
+        left, found = self._evidence.copy(), []
+        while left.max() >= least:
+            at = int(left.argmax())
+            found.append(self._candidate(at + SEGMENT))
+            left[max(0, at - apart) : at + apart + 1] = -np.inf
+        return found
+
+    def sizes(self, more: Candidate | None = None) -> dict[int, tuple[float, float]]:
+        """The size of each step taken (and of one more) and its standard error, in the series' own unit."""
+        steps = sorted({one.index for one in ([*self.taken, more] if more else self.taken)})
+        if not steps:
+            return {}
+        size, error = ar1_noise.sizes(self._series, self._places, tuple(steps), self._missing)
+        return {
+            step: (float(a) * self.unit, float(b) * self.unit)
+            for step, a, b in zip(steps, size, error, strict=True)
+        }
+
+    @property
+    def _evidence(self) -> Array:
+        """The evidence at each place, beside the steps taken; weighed when somebody asks."""
+        if self._weighed is None:
+            self._weighed = self._weigh()
+        return self._weighed
+
+    def _weigh(self) -> Array:
+        """The evidence at each place: normal noise and two modes, each as likely as it makes the series."""
+        steps = tuple(one.index for one in self.taken)
+        left, places, missing = self._series, self._places, self._missing
+        if steps:
+            for step, size in zip(steps, ar1_noise.sizes(left, places, steps, missing)[0], strict=True):
+                left = left - size * (np.arange(len(left)) >= step)
+        real = left[self.there]
+        if real.std() < NOTHING:
+            self._usual = 0.0
+            return np.full(places[1] - places[0], -np.inf)
+        left = np.where(self.there, (left - real.mean()) / real.std(), 0.0)  # what a great step leaves is small
+        normal = ar1_noise.evidence(left, places, steps, missing)
+        two = mixture_noise.evidence(
+            mixture_noise.levelled(left, self.there, steps) if steps else left, places, missing
+        )
+        quiet = np.append(normal.quiet, two.quiet)
+        likelihood = logsumexp(quiet)
+        self._usual = float(
+            np.exp(quiet - likelihood) @ np.append(np.ravel(ar1_noise.SURPRISE), mixture_noise.SURPRISE)
+        )
+        stepped = np.vstack([normal.stepped, two.stepped])
+        found = np.asarray(logsumexp(stepped, axis=0) - likelihood)
+        counts = np.cumsum(self.there)
+        before = counts[np.arange(*places) - 1]
+        found[(before < REAL) | (counts[-1] - before < REAL)] = -np.inf
+        for step in steps:
+            found[np.abs(np.arange(*places) - step) < SEGMENT] = -np.inf
+            found[np.abs(before - counts[step - 1]) < REAL] = -np.inf
+        return found
+
+    def _candidate(self, place: int) -> Candidate:
+        """The step at this place; the points beside its span are no outliers, which belong to neither level."""
+        evidence = float(self._evidence[place - SEGMENT])
+        likely = np.flatnonzero(self._evidence < evidence - SURELY) + SEGMENT
+        before, after = likely[likely < place], likely[likely > place]
+        earliest = max(place - SEGMENT + 1, int(before[-1]) + 1 if len(before) else 0)
+        latest = min(place + SEGMENT - 1, int(after[0]) - 1 if len(after) else len(self._series) - 1)
+        real = np.flatnonzero(self.there)
+        earliest = int(real[real < max(earliest, real[0] + 1)][-1]) + 1
+        latest = int(real[real >= min(latest, real[-1])][0])
+        surprise = evidence - self._usual
+        chance = max(calibration.probability(surprise, len(real)), self._least(place))
+        return Candidate(place, earliest, latest, evidence, surprise, chance)
+
+    def _least(self, place: int) -> float:
+        """No step is less probable than that shuffled points fall so apart: what few points can say is bounded."""
+        edges = [0, *sorted(one.index for one in self.taken), len(self._series)]
+        start = max(edge for edge in edges if edge < place)
+        end = min(edge for edge in edges if edge > place)
+        before, after = int(self.there[start:place].sum()), int(self.there[place:end].sum())
+        ways = gammaln(before + after + 1) - gammaln(before + 1) - gammaln(after + 1)
+        return float(min(1.0, 2 * np.exp(-ways)))

@@ -1,0 +1,123 @@
+"""The findings of a history that may be shown: what is exact, what a rerun confirmed, what is beyond doubt."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from harness.analysis.ab import sides
+from harness.analysis.regression.ancestry import Graph
+from harness.analysis.regression.confirmation import Confirmation, confirm
+from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.findings import judge
+from harness.analysis.regression.series import NO_GRAPH, Samples
+from harness.core.errors import HarnessError
+from harness.core.procedure import DURATION
+from harness.metrics import suite
+from harness.metrics.records import Commit, Document, Sample, Version
+from harness.runner.session import Lab
+
+KIND = "confirmation"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What may be shown of a history: findings by time, and the nights that stand alone."""
+
+    findings: list[Finding]
+    nights: list[Night]
+
+
+def judged(
+    samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> Standing:
+    """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
+    enough without one; what a rerun did not confirm is not among them.
+
+    `confirmed` is None where there was no rerun, which exact numbers need not. A night on which the history ends
+    is a finding once a rerun of its version confirmed it.
+    """
+    said = {document.subject: document.body for document in documents if document.kind == KIND}
+    seen = judge(samples, graph=graph, branch=branch)
+    beyond_doubt = {_about(one) for one in seen.findings}
+    found, nights = [], []
+    for one in seen.suspicions:
+        confirmed = None if one.metric.exact else _confirmed(said, one)
+        if one.metric.exact or confirmed or (confirmed is None and _about(one) in beyond_doubt):
+            found.append(_as_rerun(replace(one, confirmed=confirmed), said))
+    for night in seen.nights:
+        confirmed = _confirmed(said, night.suspect)
+        if confirmed and not night.alone:
+            found.append(_as_rerun(replace(night.suspect, confirmed=True), said))
+        else:
+            nights.append(replace(night, confirmed=confirmed))
+    return Standing(found, nights)
+
+
+def standing(
+    samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> list[Finding]:
+    """The findings of `judged`."""
+    return judged(samples, documents, graph, branch).findings
+
+
+def unconfirmed(
+    samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
+) -> list[Finding]:
+    """What is worth a rerun, and has had none: steps, then nights."""
+    said = {document.subject for document in documents if document.kind == KIND}
+    seen = judge(samples, graph=graph, branch=branch)
+    suspects = [one for one in seen.suspicions if not one.metric.exact] + [one.suspect for one in seen.nights]
+    return [one for one in suspects if _about(one) not in said]
+
+
+def _confirmed(said: Mapping[str, Mapping[str, Any]], one: Finding) -> bool | None:
+    body = said.get(_about(one))
+    return None if body is None else bool(body["confirmed"])
+
+
+def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """With the size and the interval of the rerun that confirmed it, which no choice among places bent."""
+    judgement = said.get(_about(one), {}).get("judgement", {}) if one.confirmed else {}
+    if judgement.get("change") is None or judgement.get("interval") is None:
+        return one
+    change, (low, high) = judgement["change"], judgement["interval"]
+    new = one.old_level + change * (abs(one.old_level) or 1.0)
+    return replace(one, change=change, interval=(low, high), new_level=new)
+
+
+def rerun(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
+    """Build what came before the suspect and what came after, and measure both again, in pairs.
+
+    Raises `HarnessError` where either can't be had any more: then nothing is known.
+    """
+    before, after = suspect.span or (suspect.before, suspect.after)
+    cell = lab.cell(suspect.cell)
+    if cell.kernel != "osv":
+        why = "Debian's older kernels are gone from its mirror"
+        raise HarnessError(f"{suspect.metric.name} on {suspect.cell} can't be rerun: {why}.")
+    metric = suspect.metric.name
+    a, b = (sides.build(lab, cell, version.commit, [metric], DURATION) for version in (before, after))
+    name = suite.measuring(metric, cell)
+
+    def pair(order: tuple[str, str]) -> tuple[float, float]:
+        taken = {side: sides.once({"a": a, "b": b}[side], name, metric) for side in order}
+        return taken["a"], taken["b"]
+
+    done = confirm(suspect.metric, suspect.change, pair, dice)
+    body = {"confirmed": done.confirmed, "pairs": done.pairs, "judgement": done.judgement.to_json()}
+    return done, Document(KIND, suspect.cell, _about(suspect), body, suspect.after, run, time.time())
+
+
+def measure_again(
+    lab: Lab, cell: str, version: Version, metrics: Iterable[str]
+) -> list[Sample | Document | Commit]:
+    """Build an old version with what builds now, and take these metrics of it. Raises `HarnessError`."""
+    side = sides.build(lab, lab.cell(cell), version.commit, sorted(metrics), DURATION)
+    return [record for one in side.measurements.values() for record in one.take().records]
+
+
+def _about(one: Finding) -> str:
+    """What a rerun speaks of: a step in a series, by the commits between which it lies."""
+    return f"{one.metric.name} {one.subject} {one.cell} {one.before.commit[:12]}..{one.after.commit[:12]}"

@@ -1,0 +1,5 @@
+"""What people start: `osv-harness`, as `harness.cli:main`."""
+
+from harness.cli.command_line import main
+
+__all__ = ["main"]

@@ -1,0 +1,196 @@
+"""Run an app of `apps/` in a guest, with its loads; list them; or write a new one's file."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+
+from harness.cli import completion as complete
+from harness.cli.commands.cache import shown
+from harness.cli.declaration import Group, argument, option
+from harness.cli.options import AsJson, Common, LaunchModes, RunsFolder, each_load
+from harness.cli.output import screen, table
+from harness.core.cell import Cell
+from harness.core.events import subscribed
+from harness.report import evidence, reproduce
+from harness.report.load_results import measured, write_loads
+from harness.report.progress import Progress
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.workloads.apps import app as apps
+from harness.workloads.apps.run import AppRun, run_app
+from harness.workloads.apps.scaffold import write_new
+from harness.workloads.load.run import Load, Result, Second
+
+
+@dataclass
+class Running(Common):
+    """Which apps, where, and under which loads."""
+
+    name: Annotated[
+        tuple[str, ...],
+        argument(
+            "name", nargs=-1, required=True, shell_complete=complete.apps,
+            help="an app's name: nginx; figures of several stand in one table",
+        ),
+    ]  # fmt: skip
+    cell: Annotated[
+        tuple[str, ...],
+        option(
+            "--cell", multiple=True, shell_complete=complete.cells,
+            help="a cell's name (default: qemu-rofs); more than one are compared",
+        ),
+    ]  # fmt: skip
+    launch: LaunchModes
+    load: Annotated[
+        tuple[str, ...],
+        option(
+            "--load", multiple=True, metavar="NAME", shell_complete=complete.loads,
+            help="a load of the app (default: all of them)",
+        ),
+    ]  # fmt: skip
+    duration: Annotated[float | None, each_load(None)]
+    runs: RunsFolder
+    json: AsJson
+
+
+@dataclass
+class Listing(Common):
+    """Of which cell."""
+
+    cell: Annotated[
+        str,
+        option(
+            "--cell", default="qemu-rofs", shell_complete=complete.cells, help="the cell whose apps are listed"
+        ),
+    ]  # fmt: skip
+
+
+@dataclass
+class Writing(Common):
+    """Of which package."""
+
+    name: Annotated[str, argument("name", help="the new app's: ./apps/NAME.toml is written")]
+    package: Annotated[
+        str, option("--package", required=True, metavar="NAME", help="the Debian package with the program")
+    ]
+
+
+command = Group(__doc__, Common)
+
+
+@command.verb("run", "boot it, check it, load it, end it")
+def _run(arguments: Running) -> int:
+    """Every app on every cell, each alone on the machine, one after the other; 1 if any is not a pass."""
+    lab = Lab(arguments.osv_root)
+    cells = lab.launched([lab.cell(name) for name in arguments.cell or ["qemu-rofs"]], arguments.launch)
+    for cell in cells:
+        lab.check_runs(cell)
+    wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
+    runs = arguments.runs / evidence.run_name()
+    out = screen()
+    done = []
+    for cell, one in wanted:
+        live = _Live(Console(stderr=True, highlight=False, emoji=False))
+        with subscribed(Progress()):
+            result = run_app(lab, cell, one, arguments.load, arguments.duration, live, alone=True)
+        live.end()
+        accelerator = lab.recorded_accelerator(cell)
+        again = reproduce.app_again(lab, cell, one.name, arguments.load, arguments.duration, arguments.runs)
+        folder = evidence.write(result.run, result.image, accelerator, runs, again)
+        write_loads(result, folder)
+        if arguments.json:
+            print(json.dumps(evidence.summary(result.run, result.image, accelerator) | measured(result)))
+        else:
+            _show_verdict(out, result, folder)
+        done.append((cell, result))
+    if not arguments.json:
+        _show_figures(out, done)
+    return 0 if all(result.run.verdict.outcome is Outcome.PASSED for _, result in done) else 1
+
+
+def _show_verdict(out: Console, done: AppRun, folder: Path) -> None:
+    verdict = done.run.verdict
+    for line in verdict.lines:
+        out.print(f"{line.at:9.3f}  {line.text}", markup=False)
+    out.print(f"{done.app.name} on {done.image.cell}: {verdict.outcome}: {verdict.reason}", markup=False)
+    out.print(f"  evidence: {folder}", markup=False)
+
+
+def _show_figures(out: Console, done: Sequence[tuple[Cell, AppRun]]) -> None:
+    guests = table("app", "cell", "guest", "first answer, s", "memory", "kernel and disks")
+    for cell, one in done:
+        ready, memory = (
+            f"{one.ready_seconds:.2f}" if one.ready_seconds else "",
+            shown(one.memory.private) if one.memory.private else "",
+        )
+        guests.add_row(one.app.name, str(cell), one.run.origin, ready, memory, shown(one.image_size))
+    out.print(guests)
+    if not any(one.loads for _, one in done):
+        return
+    loads = table("app", "cell", "load", "by", "requests/s", "failures", "p50 ms", "p99 ms", "p99.9 ms", "")
+    for cell, one in done:
+        for result in one.loads:
+            loads.add_row(
+                one.app.name, str(cell), result.scenario, f"{result.tool}, {result.mode}",
+                f"{result.throughput:.0f}",
+                str(sum(result.failures.values())), *(_ms(result, p) for p in (50, 99, 99.9)),
+                f"limited by the generator: {result.generator.why}" if result.generator.limited else "",
+            )  # fmt: skip
+    out.print(loads)
+
+
+def _ms(result: Result, p: float) -> str:
+    return f"{result.percentile(p) / 1000:.2f}"
+
+
+class _Live:
+    """A live line of throughput, latency and failures on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._second = 0
+
+    def __call__(self, load: Load, second: Second) -> None:
+        self._second += 1
+        failed = second.failures
+        text = (
+            f"{load.name} {self._second} s: {second.requests} answers/s, {failed} failed, "
+            f"p50 {second.p50 / 1000:.2f} ms, p99 {second.p99 / 1000:.2f} ms"
+        )
+        self._show(f"\r\x1b[K{text}" if self._console.is_terminal else f"{text}\n")
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._console.is_terminal and self._second:
+            self._show("\n")
+
+    def _show(self, text: str) -> None:
+        with suppress(OSError):  # the load goes on, whether or not this is seen
+            self._console.file.write(text)
+            self._console.file.flush()
+
+
+@command.verb("ls", "every app, and what it is")
+def _ls(arguments: Listing) -> int:
+    lab = Lab(arguments.osv_root)
+    cell = lab.cell(arguments.cell)
+    rows = table("app", "what", "serves", "loads")
+    for name in apps.names_for(cell):
+        one = apps.app(name, cell)
+        rows.add_row(name, one.summary, f"port {one.port}" if one.port else "ends by itself", ", ".join(one.loads))
+    screen().print(rows)
+    return 0
+
+
+@command.verb("new", "write the file of a new app")
+def _new(arguments: Writing) -> int:
+    lab = Lab(arguments.osv_root)
+    with subscribed(Progress()):
+        path = write_new(arguments.name, arguments.package, lab.cache)
+    print(f"{path}: now say how it is started, and what it answers")
+    return 0

@@ -1,0 +1,193 @@
+"""Boot a cell with its console on this terminal, running COMMAND if one is given; Ctrl-] ends it."""
+
+import base64
+import os
+import shlex
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from harness.cli import completion as complete
+from harness.cli.declaration import Rest, declare, option
+from harness.cli.kernel_files import KernelFiles, lab_of
+from harness.cli.number_types import COUNT
+from harness.cli.options import CellName
+from harness.cli.terminal import pass_through, raw_terminal
+from harness.core.errors import HarnessError, HypervisorError
+from harness.core.events import subscribed
+from harness.core.machine import Image, Machine
+from harness.core.variants import fittings_of
+from harness.host.cache import Cache
+from harness.kernels.symbols import Symbols
+from harness.report.progress import Progress
+from harness.runner.base import Program
+from harness.runner.console.matcher import Monitor
+from harness.runner.guest import Guest
+from harness.runner.linux.agent import Agent
+from harness.runner.machine_setup import fitted
+from harness.runner.osv.command_line import command_of
+from harness.runner.osv.exit_tracer import ExitTracer
+from harness.runner.osv.observed_run import status_of
+from harness.runner.session import Lab
+from harness.vm.base import Cause, Ending, Vm, hypervisor
+from harness.vm.gdb_remote import GdbRemote
+from harness.vm.gdb_socket import gdb_socket
+
+ENDING_SECONDS = 30.0
+"""How long the process may take to be gone once it has closed the console; a busy host's takes seconds."""
+
+LONGEST_SCRIPT = 64 << 10
+"""Bytes: half of what Linux lets one argument have, for it is passed in base64."""
+
+
+@dataclass
+class Arguments(KernelFiles):
+    """The cell and how big its guest is; what it runs stands after ` -- ` (Linux: a shell if nothing does)."""
+
+    cell: CellName
+    command: Annotated[tuple[str, ...], Rest("what it runs; Linux without any: a shell")]
+    cpus: Annotated[int, option("--cpus", type=COUNT, default=1, metavar="N", help="of the guest")]
+    memory: Annotated[int, option("--memory", type=COUNT, default=512, metavar="MIB", help="of the guest")]
+    network: Annotated[bool, option("--network", is_flag=True, help="give it a network of its own")]
+    variant: Annotated[
+        str | None,
+        option("--variant", metavar="NAME", shell_complete=complete.variants, help="of its machine: nvme"),
+    ]
+    gdb: Annotated[bool, option("--gdb", is_flag=True, help="wait for gdb on a private socket")]
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """Boot it; returns when the guest has ended: the command's status, or 0 if there was none and it powered off.
+
+    Where a reset is how the kernel powers off, the kernel is asked to say so first (`--verbose`), for a triple
+    fault is a reset too; and where only its console can tell a program's status.
+    """
+    lab = lab_of(arguments)
+    (cell,) = lab.varied([lab.cell(arguments.cell)], [arguments.variant] if arguments.variant else [])
+    lab.check_runs(cell)
+    linux = cell.kernel == "linux"
+    command = _for_shell(arguments.command) if linux else command_of(arguments.command)
+    with subscribed(Progress()):
+        image = lab.image(cell)
+    command = command or image.facts.get("own command", "")
+    machine = _machine(arguments, lab, image, command)
+    vm = hypervisor(cell.hypervisor).start(machine)
+    with ExitStack() as stack:
+        guest = stack.enter_context(Guest(machine, vm))
+        tracer = None if linux or arguments.gdb or not arguments.command else _tracer(vm, image, lab.cache)
+        if arguments.gdb and vm.debug:
+            symbols = image.symbols or image.kernel
+            path = stack.enter_context(gdb_socket(vm.debug))
+            print(f"the guest waits for: gdb {symbols} -ex 'target remote {path}'", flush=True)
+        elif tracer:
+            tracer.start()
+        else:
+            vm.resume()
+        agent = _run_when_ready(vm.control, command) if linux and vm.control else None
+        stack.enter_context(raw_terminal())
+        stopped = pass_through(guest, tracer)
+        gave_up = bool(tracer and tracer.dead)
+        ending = None if stopped or gave_up else vm.ending(ENDING_SECONDS)
+    guest.monitor.finish()
+    if stopped:
+        status, words = int(bool(arguments.command)), "you stopped it"
+    elif gave_up:
+        status, words = 1, "the kernel gave up"
+    else:
+        status, words = _conclusion(machine, ending, guest.monitor)
+    if not status and not stopped and (arguments.command or (agent and not sys.stdin.isatty())):
+        told = agent.exited.get("boot") if agent else _told_by_osv(command, guest.monitor, tracer)
+        status = 1 if told is None else told & 0xFF or int(bool(told))
+        words += "; the command's status " + ("is not known" if told is None else f"was {told}")
+    print(f"\nthe guest ended: {words}")
+    return status
+
+
+def _machine(arguments: Arguments, lab: Lab, image: Image, command: str) -> Machine:
+    """The machine that is booted, with what OSv is to run on its command line."""
+    linux = image.cell.kernel == "linux"
+    words = f"{image.cmdline} {fittings_of(image.cell).osv}".strip()
+    cmdline = image.cmdline if linux else f"{words} {command}".strip()
+    machine = Machine(
+        image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(image.cell), arguments.network,
+        control=linux,
+    )  # fmt: skip
+    machine = fitted(machine, "", lab.cache)
+    has_debug = image.cell.hypervisor.startswith("qemu") and image.symbols and not arguments.gdb
+    if machine.powers_off_by_reset or (not linux and arguments.command and not has_debug):
+        machine = replace(machine, cmdline=f"--verbose {machine.cmdline}")
+    return machine
+
+
+def _for_shell(words: Sequence[str]) -> str:
+    """The line by which a shell of the guest runs exactly these words; without any, what is on standard input."""
+    typed = sys.stdin.isatty()
+    if words:
+        line = shlex.join(words)
+    elif typed:
+        line = "sh -i"
+    else:
+        line = sys.stdin.read(LONGEST_SCRIPT + 1)
+        if len(line) > LONGEST_SCRIPT:
+            raise HarnessError(
+                f"Standard input has more than {LONGEST_SCRIPT >> 10} KiB, and no shell takes so much at once.",
+                "Bring a script along in an app's file, or type at a terminal.",
+            )
+        line = line.strip() or "true"
+    if not (line.isascii() and line.isprintable()):  # a request is one line
+        text = base64.b64encode(os.fsencode(line)).decode()
+        line = f'eval "$(echo {text} | base64 -d)"'
+    return f"{{ {line}; }} <&1" if typed else line
+
+
+def _tracer(vm: Vm, image: Image, cache: Cache) -> ExitTracer | None:
+    """What sees the status of the command in the kernel; None where there is nothing to see it by."""
+    if vm.debug is None or image.symbols is None:
+        return None
+    try:
+        return ExitTracer(GdbRemote(vm.debug, vm.pid), Symbols(image.symbols, cache), image.cell.arch)
+    except HypervisorError:
+        return None
+
+
+def _told_by_osv(command: str, monitor: Monitor, tracer: ExitTracer | None) -> int | None:
+    """The command's status; None where it is not known, or where kernel and console contradict each other."""
+    found = status_of(Program("boot", command, 0.0), monitor, tracer)
+    return None if found.contradiction else found.status
+
+
+def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tuple[int, str]:
+    """The exit status, 0 for a guest that powered off, and how it ended."""
+    if ending is None:
+        return 1, f"its console was closed, and its process still ran {ENDING_SECONDS:.0f} s later"
+    if ending.cause is Cause.OFF_OR_HALTED:
+        if monitor.first("powering_off"):
+            return 0, ending.detail
+        return 1, f"{ending.detail}, and the kernel had not said that it powers off"
+    if ending.cause is not Cause.RESET or not machine.powers_off_by_reset:
+        return (0 if ending.cause is Cause.POWERED_OFF else 1), ending.detail
+    if monitor.first("powering_off"):
+        return 0, f"{ending.detail}, which is how this kernel powers this machine off"
+    return 1, f"{ending.detail}, and the kernel had not said that it powers off: a triple fault is a reset too"
+
+
+def _run_when_ready(line: socket.socket, command: str) -> Agent:
+    """Wait in the background for the agent, have it run the command, and then turn the guest off."""
+    agent = Agent(line)
+
+    def talk() -> None:
+        while not agent.gone and "boot" not in agent.exited:
+            was_ready = agent.ready
+            agent.listen()
+            if agent.ready and not was_ready:
+                agent.run("boot", command)
+        if not agent.gone:
+            line.sendall(b"poweroff\n")
+
+    threading.Thread(target=talk, daemon=True).start()
+    return agent

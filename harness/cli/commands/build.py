@@ -1,0 +1,58 @@
+"""Build a cell's image, or find it in the cache, and say what it is made of and how big it is."""
+
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from harness.cli import completion as complete
+from harness.cli.commands.cache import shown
+from harness.cli.declaration import declare, option
+from harness.cli.options import CellNames, Common
+from harness.cli.output import screen, table
+from harness.core.events import subscribed
+from harness.report.progress import Progress
+from harness.runner.console.transcript import printable
+from harness.runner.session import Lab
+from harness.workloads.apps.app import app
+from harness.workloads.apps.run import image_of
+
+
+@dataclass
+class Arguments(Common):
+    """The cells, and what is to be in their images."""
+
+    cell: CellNames
+    app: Annotated[
+        str | None,
+        option(
+            "--app", metavar="NAME", shell_complete=complete.apps,
+            help="with this app in it (default: the in-guest tests)",
+        ),
+    ]  # fmt: skip
+    files: Annotated[bool, option("--files", is_flag=True, help="list every file of the image")]
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """Build them in the order given."""
+    lab = Lab(arguments.osv_root)
+    for name in arguments.cell:
+        cell = lab.cell(name)
+        with subscribed(Progress()):
+            image = image_of(lab, cell, app(arguments.app, cell)) if arguments.app else lab.image(cell)
+        rows = table("", "")
+        rows.add_row("cell", str(cell))
+        files = [("kernel", image.kernel), ("initrd", image.initrd)] + [
+            ("disk", disk.path) for disk in image.disks
+        ]
+        for what, path in files:
+            if path:
+                rows.add_row(what, f"{path}  {shown(path.stat().st_size)}")
+        rows.add_row("command line", image.cmdline)
+        for fact, value in image.facts.items():
+            rows.add_row(fact, value)
+        screen().print(rows)
+        if arguments.files and image.manifest:
+            for line in image.manifest.read_text(errors="replace").splitlines():
+                screen().print(printable(line.encode()), markup=False)
+    return 0

@@ -1,0 +1,126 @@
+"""Compare two kernels, A against B: two commits, options, checkouts, or osv against linux."""
+
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from rich.console import Console
+
+from harness.analysis.ab import sides
+from harness.analysis.ab.ab_test import Question, Trial, trial
+from harness.analysis.ab.sequential_test import Decision, Judgement
+from harness.cli import completion as complete
+from harness.cli.declaration import argument, declare, option
+from harness.cli.farm_options import OnFarm, tls
+from harness.cli.options import HistoryUrl, LoadSeconds
+from harness.cli.output import screen, table
+from harness.core.errors import HarnessError
+from harness.core.events import subscribed
+from harness.metrics.history.store import History
+from harness.metrics.records import Better
+from harness.metrics.suite import Measured
+from harness.report.model.formatting import percent
+from harness.report.progress import Progress
+from harness.runner.session import Lab
+
+
+@dataclass
+class Arguments(OnFarm):
+    """The two sides, and what of them."""
+
+    a: Annotated[
+        str,
+        argument(
+            "a", shell_complete=complete.sides,
+            help="a commit, +OPTION, a checkout's folder, or a cell: linux:qemu-rofs",
+        ),
+    ]  # fmt: skip
+    b: Annotated[str, argument("b", shell_complete=complete.sides, help="likewise")]
+    cell: Annotated[
+        str,
+        option(
+            "--cell", required=True, metavar="CELL", shell_complete=complete.cells,
+            help="the cell of what names none: qemu-ramfs",
+        ),
+    ]  # fmt: skip
+    metric: Annotated[
+        tuple[str, ...],
+        option(
+            "--metric", multiple=True, metavar="NAME", shell_complete=complete.metrics,
+            help=f"what is compared (repeatable; default: {', '.join(sides.DEFAULT)})",
+        ),
+    ]  # fmt: skip
+    pairs: Annotated[int, option("--pairs", type=int, default=100, metavar="N", help="at most so many pairs")]
+    interesting: Annotated[
+        float,
+        option(
+            "--interesting", type=float, default=1.0, metavar="PERCENT",
+            help="stop where a change is surely less than this",
+        ),
+    ]  # fmt: skip
+    duration: LoadSeconds
+    history: HistoryUrl
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """Build, compare, show; 1 if B is worse in anything by as much as interests."""
+    if arguments.pairs < 1 or arguments.interesting < 0:
+        raise HarnessError("A comparison wants at least one pair, and no negative --interesting.")
+    lab = Lab(arguments.osv_root)
+    least = arguments.interesting / 100
+    metrics = tuple(arguments.metric or sides.DEFAULT)
+    question = Question(
+        arguments.a, arguments.b, arguments.cell, metrics, arguments.pairs, least, arguments.duration
+    )
+    with subscribed(Progress()), History(arguments.history) as history:
+        done = (_on_farm if arguments.farm else _here)(lab, question, arguments, history)
+    _show(screen(), done)
+    return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in done.judgements.values()))
+
+
+def _here(lab: Lab, question: Question, arguments: Arguments, history: History) -> Trial:
+    def keep(measured: Measured) -> None:
+        history.add(measured.records)
+
+    done = trial(lab, question, keep)
+    history.add([done.document])
+    return done
+
+
+def _on_farm(lab: Lab, question: Question, arguments: Arguments, history: History) -> Trial:
+    assert arguments.farm
+    known = tls(arguments)
+    from harness.integrations.farm.ab_test import compare
+    from harness.integrations.farm.run import Farm
+
+    done = compare(Farm(arguments.farm, known), lab, question)
+    history.add(done.records)
+    return done.trial
+
+
+def _show(out: Console, done: Trial) -> None:
+    rows = table("metric", "B against A", "95% interval", "pairs", "smallest visible", "so")
+    for name, one in done.judgements.items():
+        interval = " to ".join(_change(end, one) for end in one.interval) if one.interval else ""
+        visible = "" if one.smallest is None or one.metric.exact else _change(one.smallest, one).lstrip("+")
+        change = "" if one.change is None else _change(one.change, one)
+        rows.add_row(name, change, "exact" if one.metric.exact else interval, str(one.pairs), visible, _words(one))
+    for letter, side in (("A", done.a), ("B", done.b)):
+        out.print(f"{letter}: {side.name} ({side.version}) on {side.cell}", markup=False)
+    out.print(rows)
+
+
+def _words(one: Judgement) -> str:
+    if one.decision is Decision.CHANGED:
+        return "worse" if _worse(one) else "better"
+    return {Decision.UNCHANGED: "no change", Decision.UNDECIDED: "no change seen"}[one.decision]
+
+
+def _worse(one: Judgement) -> bool:
+    changed = one.decision is Decision.CHANGED and one.change is not None
+    return changed and ((one.change or 0.0) > 0) == (one.metric.better is Better.LOWER)
+
+
+def _change(change: float, one: Judgement) -> str:
+    return percent(change) if one.relative else f"{change:+.3g} {one.metric.unit}"

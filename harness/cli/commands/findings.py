@@ -1,0 +1,220 @@
+"""Show the changes in the history that the statistics stand behind; with --confirm, rerun the suspects first."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from random import Random
+from typing import Annotated
+from uuid import uuid4
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.analysis.regression.drift_since import Since, since
+from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.notes import notes, unbridged
+from harness.analysis.regression.series import Numbers, numbers
+from harness.analysis.regression.triage import KIND, judged, measure_again, rerun, unconfirmed
+from harness.cli import completion as complete
+from harness.cli.declaration import declare, option
+from harness.cli.name_patterns import check_matches
+from harness.cli.options import AsJson, Common, HistoryUrl
+from harness.cli.output import screen, table
+from harness.core.errors import HarnessError
+from harness.core.events import subscribed
+from harness.kernels.osv.checkout import run_git
+from harness.metrics.history.store import History
+from harness.metrics.records import Sample, Version
+from harness.report.asides import aside_words
+from harness.report.findings_lines import WIDE, columns, lines_of
+from harness.report.model.formatting import percent, shown
+from harness.report.progress import Progress
+from harness.runner.console.transcript import printable
+from harness.runner.session import Lab
+
+LEAST = 0.01
+"""Percent: an exact number tells every change, and no kernel's size stays the same from commit to commit."""
+
+
+@dataclass
+class Arguments(Common):
+    """Which, and whether to rerun."""
+
+    cell: Annotated[
+        str,
+        option(
+            "--cell", metavar="PATTERN", default="*", show_default=False, shell_complete=complete.full_cells,
+            help="only these cells: 'osv:*-rofs-*'",
+        ),
+    ]  # fmt: skip
+    metric: Annotated[
+        str,
+        option(
+            "--metric", metavar="PATTERN", default="*", show_default=False, shell_complete=complete.metrics,
+            help="only these metrics: 'boot.*'",
+        ),
+    ]  # fmt: skip
+    least: Annotated[
+        float, option("--least", type=float, default=LEAST, metavar="PERCENT", help="no smaller changes")
+    ]
+    branch: Annotated[
+        str,
+        option(
+            "--branch", metavar="NAME", default="", show_default=False, shell_complete=complete.commits,
+            help="along the first parents of this branch or commit (default: where most versions lie)",
+        ),
+    ]  # fmt: skip
+    since: Annotated[
+        str,
+        option(
+            "--since", metavar="VERSION", default="", show_default=False,
+            help="also what each metric changed by since this release or commit, in steps or without "
+            "(default: only what crept in since the last release)",
+        ),
+    ]  # fmt: skip
+    parts: Annotated[
+        bool, option("--parts", is_flag=True, help="phases, sections and folders too, not wholes alone")
+    ]
+    confirm: Annotated[
+        bool,
+        option(
+            "--confirm", is_flag=True,
+            help="rerun what is suspect and was never rerun; of another builder's, measure a commit again",
+        ),
+    ]  # fmt: skip
+    history: HistoryUrl
+    json: AsJson
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """Show them; 1 if any is for the worse."""
+    out = screen()
+    with History(arguments.history) as history:
+        whole, asked_for = _numbers(history, arguments)
+        if arguments.confirm:
+            lab = Lab(arguments.osv_root)
+            _confirm(lab, history, unconfirmed(asked_for, history.documents(KIND)), out)
+            if _measure_again(lab, history, unbridged(asked_for), out):
+                whole, asked_for = _numbers(history, arguments)
+        # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
+        told = judged(whole, history.documents(KIND))
+    every = list(enumerate(told.findings, 1))
+    asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
+    shown_ones = {number: one for number, one in asked if _is_shown(one, arguments)}
+    nights = [one for one in told.nights if _is_shown(one, arguments)]
+    crept = [one for one in since(asked_for, arguments.since) if _is_shown(one, arguments)]
+    if arguments.json:
+        for number, one in shown_ones.items():
+            alone = [night.to_json() for night in nights if _alike(night, one)]
+            print(json.dumps({"number": number, **one.to_json(), "nights": alone}))
+        for total in crept:
+            print(json.dumps(total.to_json()))
+    elif not shown_ones:
+        series = {group.samples[0].series for group in asked_for.groups}
+        count = sum(len(group.samples) for group in asked_for.groups)
+        out.print(f"No change among {len(series)} series of {count} samples.")
+    else:
+        if (width := columns(out)) >= WIDE:
+            out.print(_table(shown_ones))
+        else:
+            for line in lines_of(shown_ones, width):
+                out.print(Text(line), no_wrap=True, crop=False, overflow="ignore")
+        if left_out := len(asked) - len(shown_ones):
+            out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
+    aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings
+    told_aside = [] if arguments.json else [aside_words(one) for one in crept]
+    told_aside += [aside_words(one) for one in nights] + [note.text for note in notes(asked_for)]
+    for line in told_aside:
+        aside.print(printable(line.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
+    return int(any(one.worse for one in shown_ones.values()) or any(one.worse for one in crept))
+
+
+def _numbers(history: History, arguments: Arguments) -> tuple[Numbers, Numbers]:
+    """All of the history, and what is asked for of it. Raises `HarnessError` where nothing is."""
+    every, graph, branch = history.samples(), history.graph(), named_commit(arguments)
+    check_matches([arguments.cell], {one.cell for one in every}, "cell")
+    check_matches([arguments.metric], {one.metric.name for one in every}, "metric")
+    whole = numbers(every, graph, branch)
+    if (arguments.cell, arguments.metric) == ("*", "*"):
+        return whole, whole
+    return whole, numbers([one for one in every if _asked_for(one, arguments)], graph, branch)
+
+
+def named_commit(arguments: Arguments) -> str:
+    """The commit that `--branch` means in the checkout, if one is named and has it; else the name as it is."""
+    name = arguments.branch
+    root = Lab(arguments.osv_root).osv_root if name else None
+    if root is None:
+        return name
+    try:
+        return run_git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").decode().strip()
+    except HarnessError:
+        return name
+
+
+def _asked_for(one: Sample | Finding | Night | Since, arguments: Arguments) -> bool:
+    return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
+
+
+def _is_shown(one: Finding | Night | Since, arguments: Arguments) -> bool:
+    great = abs(one.change) >= arguments.least / 100
+    return great and _asked_for(one, arguments) and (arguments.parts or not one.metric.is_part)
+
+
+def _alike(night: Night, one: Finding) -> bool:
+    """Whether both are of one series, as far as they say."""
+    return (night.metric, night.cell, night.subject) == (one.metric, one.cell, one.subject)
+
+
+def _standing(one: Finding) -> str:
+    return "worse" if one.worse else "better"
+
+
+def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) -> None:
+    dice, mark = Random(), uuid4().hex
+    for one in suspects:
+        about = f"{one.metric.name} on {one.cell}, {one.before.described} to {one.after.described}"
+        try:
+            with subscribed(Progress()):
+                done, document = rerun(lab, one, dice, mark)
+        except HarnessError as error:
+            out.print(f"not rerun: {about}: {error.happened}", markup=False, soft_wrap=True)
+            continue
+        history.add([document])
+        said = "confirmed" if done.confirmed else "dropped"
+        out.print(f"{said} after {done.pairs} pairs of reruns: {about}", markup=False, soft_wrap=True)
+
+
+def _measure_again(
+    lab: Lab, history: History, wanted: Mapping[tuple[str, Version], Iterable[str]], out: Console
+) -> bool:
+    """Build once more what another builder built; whether anything was measured."""
+    measured = False
+    for (cell, version), metrics in wanted.items():
+        about = f"{version.described or version.commit[:12]} on {cell} with what builds now"
+        try:
+            with subscribed(Progress()):
+                records = measure_again(lab, cell, version, metrics)
+        except HarnessError as error:
+            out.print(f"not measured again: {about}: {error.happened}", markup=False, soft_wrap=True)
+            continue
+        history.add(records)
+        measured = True
+        out.print(f"measured again: {about}", markup=False, soft_wrap=True)
+    return measured
+
+
+def _table(found: Mapping[int, Finding]) -> object:
+    rows = table("", "metric", "cell", "change", "from", "to", "began with", "rerun", "cause")
+    for number, one in found.items():
+        low, high = (percent(end) for end in one.interval)
+        change = percent(one.change) + ("" if one.metric.exact else f" ({low} to {high})")
+        rerun_said = "exact" if one.metric.exact else {True: "confirmed", None: "none yet"}.get(one.confirmed, "")
+        rows.add_row(
+            str(number), one.metric.name, one.cell, f"{change} {_standing(one)}",
+            shown(one.old_level, one.metric.unit), shown(one.new_level, one.metric.unit),
+            one.after.described or one.after.commit[:12], rerun_said, str(one.cause),
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,211 @@
+"""Show what the history has, and carry it from one to another as JSON Lines."""
+
+import os
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Annotated
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.cli import completion as complete
+from harness.cli.declaration import Group, argument, option
+from harness.cli.name_patterns import check_matches
+from harness.cli.options import FILE, Common, HistoryUrl
+from harness.cli.output import PIPED_WIDTH, screen, table
+from harness.core.errors import HarnessError
+from harness.core.whole_files import written_whole
+from harness.metrics.history.store import History, Imported
+from harness.metrics.history.url import place, shown
+from harness.report.morning.test_history import of_test
+from harness.runner.console.transcript import printable
+
+
+@dataclass
+class Place(Common):
+    """Which history."""
+
+    history: HistoryUrl
+
+
+@dataclass
+class Showing(Place):
+    """Which of its samples."""
+
+    metric: Annotated[
+        str | None,
+        option(
+            "--metric", metavar="NAME", shell_complete=complete.metrics,
+            help="a metric's name, or the beginning of some: boot.*",
+        ),
+    ]  # fmt: skip
+    cell: Annotated[
+        str | None,
+        option(
+            "--cell", metavar="CELL", shell_complete=complete.full_cells,
+            help="a cell's name, as samples have it: linux:x86_64-qemu-rofs-all",
+        ),
+    ]  # fmt: skip
+    last: Annotated[int, option("--last", type=int, default=40, metavar="N", help="how many")]
+
+
+@dataclass
+class Testing(Place):
+    """Which test."""
+
+    name: Annotated[str, argument("name", shell_complete=complete.tests, help="tst-mmap.so, or tst-mmap")]
+    cell: Annotated[
+        str | None,
+        option("--cell", metavar="CELL", shell_complete=complete.full_cells, help="on this cell alone"),
+    ]
+    last: Annotated[int, option("--last", type=int, default=20, metavar="N", help="how many failures")]
+
+
+@dataclass
+class Exporting(Place):
+    """Where to."""
+
+    file: Annotated[Path | None, argument("file", required=False, type=FILE, help="(default: standard output)")]
+
+
+@dataclass
+class Importing(Place):
+    """Where from."""
+
+    file: Annotated[
+        tuple[Path, ...],
+        argument(
+            "file", nargs=-1, required=True, type=FILE,
+            help="each is taken whole or not at all; - is standard input",
+        ),
+    ]  # fmt: skip
+
+
+command = Group(__doc__, Common)
+
+
+@command.verb("show", "samples, in the order of their commits")
+def _show(arguments: Showing) -> int:
+    if arguments.last < 1:
+        raise HarnessError(f"--last {arguments.last} shows nothing.", "Give a number from 1.")
+    with History(arguments.history) as history:
+        samples = history.samples(metric=arguments.metric, cell=arguments.cell, last=arguments.last)
+        every = [] if samples else history.samples()
+    check_matches(arguments.cell and [arguments.cell], (one.cell for one in every), "cell")
+    check_matches(arguments.metric and [arguments.metric], (one.metric.name for one in every), "metric")
+    rows = table("commit", "metric", "cell", "subject", "value", "unit", "taken")
+    for sample in samples:
+        _add_row(
+            rows, sample.version.described or sample.version.commit[:12], sample.metric.name, sample.cell,
+            sample.subject, _figure(sample.value), sample.metric.unit, _moment(sample.taken),
+        )  # fmt: skip
+    screen().print(rows if rows.row_count else "The history has no such samples.")
+    return 0
+
+
+@command.verb("test", "a test's runs: what it is, a strip a cell, and its failures, newest last")
+def _test(arguments: Testing) -> int:
+    name = arguments.name if "." in arguments.name else f"{arguments.name}.so"
+    with History(arguments.history) as history:
+        everything = history.judged(test=name, cell=arguments.cell) or history.judged(test=arguments.name)
+        known = [] if everything else history.judged()
+    check_matches([arguments.name], (one.test for one in known), "test")
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPED_WIDTH
+    out = Console(highlight=False, emoji=False, width=width)
+    for line in of_test(everything, arguments.last):
+        words = printable(line.encode("utf-8", "backslashreplace"))
+        out.print(Text(words), no_wrap=True, overflow="ellipsis", crop=True)
+    return 0
+
+
+@command.verb("runs", "every run, and what it brought")
+def _runs(arguments: Place) -> int:
+    with History(arguments.history) as history:
+        runs = history.runs()
+    rows = table("run", "began", "cells", "commits", "samples", "verdicts", "documents")
+    for row in runs:
+        counts = (f"{count:,}" for count in (row.samples, row.judged, row.documents))
+        commits = (commit[:12] for commit in row.commits)
+        _add_row(rows, row.run, _moment(row.first), _few(row.cells), _few(tuple(commits)), *counts)
+    screen().print(rows if rows.row_count else "The history is empty.")
+    return 0
+
+
+@command.verb("export", "write all of it as JSON Lines")
+def _export(arguments: Exporting) -> int:
+    with History(arguments.history) as history:
+        if arguments.file is None:
+            history.export(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return 0
+        count = _write_whole(history, arguments.file)
+    screen().print(f"{_records(count)} in {arguments.file}", markup=False)
+    return 0
+
+
+def _write_whole(history: History, path: Path) -> int:
+    """An export that was killed leaves none that looks like one."""
+    with written_whole(path, "Free space there, or name another file.") as file:
+        return history.export(file)
+
+
+@command.verb("import", "add what others have exported")
+def _import(arguments: Importing) -> int:
+    """Every file in its turn; one that is refused ends it, and those before it are in."""
+    with History(arguments.history) as history:
+        for path in arguments.file:
+            done = _import_one(history, path)
+            screen().print(f"{path}: {_records(done.new)} new, {done.known:,} known", markup=False)
+    return 0
+
+
+def _import_one(history: History, path: Path) -> Imported:
+    if str(path) == "-":
+        return _read(history, sys.stdin.buffer, "standard input")
+    try:
+        with path.open("rb") as file:
+            return _read(history, file, str(path))
+    except OSError as error:
+        raise HarnessError(f"{path} can't be read: {error.strerror}.", "Name an export's file.") from error
+
+
+def _read(history: History, file: IO[bytes], name: str) -> Imported:
+    try:
+        return history.import_(file)
+    except HarnessError as error:
+        raise HarnessError(f"{name}: {error.happened}", error.cure) from error
+
+
+@command.verb("path", "where it is")
+def _path(arguments: Place) -> int:
+    """Without opening it: it may be damaged, or out of reach."""
+    print(shown(place(arguments.history)))
+    return 0
+
+
+def _add_row(rows: Table, *cells: str) -> None:
+    """Text as text: a guest, or another runner's file, may have put a terminal's sequences or markup there."""
+    rows.add_row(*(Text(printable(cell.encode("utf-8", "backslashreplace"))) for cell in cells))
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.6g}"
+
+
+def _moment(seconds: float) -> str:
+    """For people, in this machine's zone; the number itself where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:g}"
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"

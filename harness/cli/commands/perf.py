@@ -1,0 +1,136 @@
+"""Measure cells: boot cost and time, memory, size, throughput; show the numbers and keep them in the history."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+from harness.cli import completion as complete
+from harness.cli.declaration import declare, option
+from harness.cli.farm_options import OnFarm, run_name, show_unrun, tls
+from harness.cli.kernel_files import KernelFiles, lab_of
+from harness.cli.options import CellNames, Forget, HistoryUrl, LoadSeconds
+from harness.cli.output import screen, table
+from harness.core.errors import CheckoutError, HarnessError
+from harness.core.events import subscribed
+from harness.kernels.osv.clones import Revisions
+from harness.metrics import suite
+from harness.metrics.history.store import History
+from harness.metrics.records import Sample
+from harness.report.model.formatting import shown
+from harness.report.progress import Progress
+from harness.runner.session import Lab
+
+
+@dataclass
+class Arguments(OnFarm, KernelFiles):
+    """The cells, and what of them."""
+
+    cell: CellNames
+    only: Annotated[
+        tuple[str, ...],
+        option(
+            "--only", multiple=True, metavar="NAME", shell_complete=complete.measurements,
+            help=f"one measurement (repeatable): {', '.join(suite.KERNEL)}, a benchmark, app-NAME; "
+            f"default: the first {len(suite.KERNEL)}",
+        ),
+    ]  # fmt: skip
+    at: Annotated[
+        tuple[str, ...],
+        option(
+            "--at", multiple=True, metavar="COMMIT", shell_complete=complete.commits,
+            help="measure that commit of the OSv checkout (repeatable)",
+        ),
+    ]  # fmt: skip
+    duration: LoadSeconds
+    history: HistoryUrl
+    forget: Forget
+    samples: Annotated[bool, option("--samples", is_flag=True, help="show each sample on a line of its own")]
+    list: Annotated[
+        bool, option("--list", is_flag=True, help="name the measurements of the cells, and take none")
+    ]
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """Measure, show, keep."""
+    lab = lab_of(arguments)
+    if arguments.list:
+        for name in arguments.cell:
+            cell = lab.cell(name)
+            screen().print(f"{cell}: {', '.join(suite.names(cell))}", markup=False)
+        return 0
+    for name in arguments.cell:
+        for only in arguments.only:
+            suite.check(lab.cell(name), only)
+    if arguments.farm:
+        return _measure_on_farm(lab, arguments, arguments.farm)
+    if not arguments.at:
+        _measure(lab, arguments)
+    for name in arguments.at:
+        if lab.osv_root is None:
+            raise CheckoutError("No OSv checkout is named whose commits --at means.", "Set OSV_ROOT.")
+        revisions = Revisions(lab.osv_root, lab.cache)
+        with revisions.at(revisions.resolve(name)) as root:
+            _measure(Lab(root, lab.cache), arguments)
+    return 0
+
+
+def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
+    """Have it measured and kept, each cell by one worker, and show the numbers; 1 where one is lacking."""
+    if arguments.at or arguments.forget:
+        raise HarnessError("Neither --at nor --forget goes with --farm.", "Give workers checkouts at the commit.")
+    known = tls(arguments)
+    from harness.integrations.farm.dispatcher import Plan
+    from harness.integrations.farm.run import Farm, spread
+
+    cells, name = [lab.cell(name) for name in arguments.cell], run_name()
+    plan = Plan((), measurements=tuple(arguments.only or suite.KERNEL), duration=arguments.duration)
+    farm = Farm(scheduler, known)
+    with subscribed(Progress()), History(arguments.history) as history:
+        _, unrun = spread(farm, lab, cells, plan, name, history, Path("runs") / name)
+        for cell in cells:
+            if taken := history.samples(run=name, cell=str(cell)):
+                screen().print(_table(taken, arguments.samples), "")
+    show_unrun(unrun)
+    return 1 if unrun else 0
+
+
+def _measure(lab: Lab, arguments: Arguments) -> None:
+    for cell in [lab.cell(name) for name in arguments.cell]:
+        for name in arguments.only or suite.of_kernel():
+            with subscribed(Progress()):
+                measured = suite.prepare(lab, cell, name, arguments.duration).take()
+            if not arguments.forget:
+                with History(arguments.history) as history:
+                    history.add(measured.records)
+            screen().print(_table(measured.samples, arguments.samples), "")
+
+
+def _table(samples: Iterable[Sample], each: bool) -> object:
+    """One line a metric of a subject: the median of its samples, their range and number; or `each` sample."""
+    taken: dict[tuple[str, ...], list[Sample]] = {}
+    for one in samples:
+        taken.setdefault((one.metric.name, one.subject, *([one.id] if each else [])), []).append(one)
+    rows = table("metric", "value", "range", "samples", "of")
+    rows.title_justify = "left"
+    for alike in taken.values():
+        one, values = alike[0], [sample.value for sample in alike]
+        rows.title = f"{one.cell}, {one.version.described}"
+        rows.add_row(
+            one.metric.name, _figure(one, median(values)), _range(one, values), str(len(values)), one.subject
+        )
+    return rows
+
+
+def _range(one: Sample, values: list[float]) -> str:
+    """From the least to the greatest; of one sample that stands for several numbers, how far these lie apart."""
+    if len(values) == 1:
+        return f"{shown(one.spread, one.metric.unit)} wide" if one.spread else ""
+    low, high = _figure(one, min(values)), _figure(one, max(values))
+    return "none" if min(values) == max(values) else f"{low} to {high}"
+
+
+def _figure(one: Sample, value: float) -> str:
+    return f"{value:,.0f} {one.metric.unit}" if one.metric.exact else shown(value, one.metric.unit)

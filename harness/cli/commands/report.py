@@ -1,0 +1,144 @@
+"""Write a report of the history: one HTML page, Markdown for a pull request, text, or OpenMetrics."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from io import StringIO
+from pathlib import Path
+from typing import Annotated
+
+import click
+from rich.console import Console
+
+from harness.cli import completion as complete
+from harness.cli.declaration import declare, option
+from harness.cli.name_patterns import check_matches
+from harness.cli.options import DIR, FILE, Common, HistoryUrl
+from harness.cli.output import PIPED_WIDTH, screen
+from harness.core.errors import HarnessError
+from harness.core.whole_files import write_whole
+from harness.metrics.history.store import History
+from harness.report.html.page import write
+from harness.report.html.screenshots import take
+from harness.report.markdown import markdown
+from harness.report.model.data import Told
+from harness.report.morning.commits import Commits
+from harness.report.openmetrics import openmetrics
+from harness.report.telling import telling
+from harness.report.terminal import show
+from harness.runner.session import Lab
+
+PAGE = Path("report.html")
+
+
+def _text(told: Told, commits: Commits) -> str:
+    """The summary, in colour where it will be read on a terminal."""
+    out = StringIO()
+    terminal = sys.stdout.isatty()
+    width = None if terminal or os.environ.get("COLUMNS") else PIPED_WIDTH
+    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width), commits)
+    return out.getvalue()
+
+
+HTML = "html"
+FORMATS: dict[str, Callable[[Told, Commits], str]] = {
+    "markdown": lambda told, commits: markdown(told),
+    "text": _text,
+    "openmetrics": lambda told, commits: openmetrics(told),
+}
+
+
+@dataclass
+class Arguments(Common):
+    """Of what, in which format, and where."""
+
+    history: HistoryUrl
+    format: Annotated[
+        str, option("--format", type=click.Choice([HTML, *FORMATS]), default=HTML, help="of what is written")
+    ]
+    output: Annotated[
+        Path | None,
+        option("--output", type=FILE, metavar="FILE", help=f"(default: {PAGE} for html, else standard output)"),
+    ]
+    since: Annotated[
+        str | None,
+        option("--since", metavar="DATE", help="only what was taken since then: 2026-11-01, UTC"),
+    ]
+    cell: Annotated[
+        tuple[str, ...],
+        option(
+            "--cell", multiple=True, metavar="PATTERN", shell_complete=complete.full_cells,
+            help="only these cells (repeatable): 'osv:*-rofs-*'",
+        ),
+    ]  # fmt: skip
+    single: Annotated[
+        bool, option("--single", is_flag=True, help="one large page, without a folder of data beside it")
+    ]
+    screenshots: Annotated[
+        Path | None,
+        option("--screenshots", type=DIR, metavar="DIR", help="pictures of the page (wants Chromium)"),
+    ]
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """Write it. What it says makes no difference to the status: `osv-harness compare` judges."""
+    for name, given in (("screenshots", arguments.screenshots), ("single page", arguments.single)):
+        if given and arguments.format != HTML:
+            raise HarnessError(f"There is no {name} of {arguments.format}.", "Leave --format out.")
+    told, commits = _told(arguments), Commits(Lab(arguments.osv_root).osv_root)
+    if arguments.format == HTML:
+        return _html(told, commits, arguments)
+    text = FORMATS[arguments.format](told, commits)
+    if arguments.output is None:
+        sys.stdout.write(text)
+        return 0
+    write_whole(arguments.output, text, "Free space there, or give another --output.")
+    _told_size(arguments.output)
+    return 0
+
+
+def _html(told: Told, commits: Commits, arguments: Arguments) -> int:
+    output = arguments.output or PAGE
+    for path in write(told, output, commits=commits, single=arguments.single):
+        _told_size(path)
+    if arguments.screenshots:
+        for path in take(output, arguments.screenshots):
+            screen().print(str(path), markup=False)
+    return 0
+
+
+def _told_size(path: Path) -> None:
+    size = path.stat().st_size
+    shown = f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
+    screen().print(f"{path}: {shown}", markup=False)
+
+
+def _told(arguments: Arguments) -> Told:
+    since = _moment(arguments.since)
+
+    with History(arguments.history) as history:
+        samples, judged = history.samples(since=since), history.judged(since=since)
+        documents, graph = history.documents(since=since), history.graph()
+    cells = {one.cell for rows in (samples, judged, documents) for one in rows}
+    check_matches(arguments.cell, cells, f"cell since {arguments.since}" if arguments.since else "cell")
+    if arguments.cell:
+        chosen = {cell for cell in cells if any(fnmatchcase(cell, pattern) for pattern in arguments.cell)}
+        samples = [one for one in samples if one.cell in chosen]
+        judged = [one for one in judged if one.cell in chosen]
+        documents = [one for one in documents if one.cell in chosen]
+    return telling(samples, judged, documents, graph)
+
+
+def _moment(date: str | None) -> float | None:
+    """Seconds since 1970 of a date, at midnight UTC unless it says otherwise."""
+    if date is None:
+        return None
+    try:
+        when = datetime.fromisoformat(date)
+    except ValueError as error:
+        raise HarnessError(f"{date!r} is no date.", "Write it so: 2026-11-01, or 2026-11-01T12:00.") from error
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,131 @@
+"""Run in-guest tests of a cell by name and show each one's verdict and console."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+from harness.cli.declaration import declare, option
+from harness.cli.kernel_files import KernelFiles, lab_of
+from harness.cli.number_types import COUNT
+from harness.cli.options import (
+    AsJson,
+    CellName,
+    Forget,
+    HistoryUrl,
+    LaunchModes,
+    RunsFolder,
+    TestNames,
+    VariantNames,
+)  # fmt: skip
+from harness.cli.output import screen
+from harness.cli.parallel import runs
+from harness.cli.streams import complain
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError
+from harness.core.events import subscribed
+from harness.core.machine import Image
+from harness.metrics.verdict_writer import Verdicts, Writer
+from harness.report import evidence, reproduce
+from harness.report.progress import Progress
+from harness.runner.base import Program, Run
+from harness.runner.expectations import is_expected
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+
+
+@dataclass
+class Arguments(KernelFiles):
+    """The cell and its tests."""
+
+    cell: CellName
+    test: TestNames
+    variant: VariantNames
+    launch: LaunchModes
+    jobs: Annotated[
+        int,
+        option(
+            "--jobs", "-j", type=COUNT, default=1, metavar="N",
+            help="tests that run at once, as far as this host has cpus for their guests",
+        ),
+    ]  # fmt: skip
+    runs: RunsFolder
+    history: HistoryUrl
+    forget: Forget
+    json: AsJson
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """Run them in the order given, or all of the cell's; 1 if any is not a pass."""
+    lab = lab_of(arguments)
+    cells = lab.launched(lab.varied([lab.cell(arguments.cell)], arguments.variant), arguments.launch)
+    for cell in cells:
+        lab.check_runs(cell)
+    with subscribed(Progress()):
+        asked = [(cell, program) for cell in cells for program in chosen(lab, cell, arguments.test)]
+    run_name = evidence.run_name()
+    verdicts, writer = Verdicts(lab, run_name), None if arguments.forget else Writer(arguments.history)
+    worst, unkept = 0, False
+    with closing(runs(lab, asked, arguments.jobs)) as results:
+        for cell, program in asked:
+            if writer:
+                writer.start()
+            result = next(results)
+            image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
+            for one in (result.first, result) if writer else ():
+                if writer and one:
+                    good = is_expected(cell, program.name, accelerator, one.verdict.outcome)
+                    writer.add(verdicts.of(image, one, good))
+            where = f"{lab.matrix.short(cell)}: " if len(cells) > 1 else ""
+            _tell(evidence.summary(result, image, accelerator) if arguments.json else None, result, where)
+            if result.verdict.outcome is not Outcome.PASSED:
+                worst = 1
+                again = reproduce.test_again(lab, cell, program.name, arguments.runs)
+                unkept |= not _kept(result, image, accelerator, arguments.runs / run_name, again)
+    if writer and (failed := writer.finish()):
+        complain(HarnessError(f"No verdict was kept: {failed}"))
+        unkept |= bool(arguments.history)  # who names a place wants them there
+    return 2 if unkept else worst
+
+
+def _kept(result: Run, image: Image, accelerator: str, runs: Path, again: str) -> bool:
+    """Keep the evidence and say where; where that can't be, say why: the others' verdicts are not lost with it."""
+    try:
+        folder = evidence.write(result, image, accelerator, runs, again)
+    except HarnessError as error:
+        complain(error)
+        return False
+    screen().print(f"  evidence: {folder}", markup=False)
+    return True
+
+
+def _tell(summary: Mapping[str, object] | None, result: Run, where: str) -> None:
+    """The verdict for a program, if there is a summary, or else for a person."""
+    if summary is not None:
+        print(json.dumps(summary), flush=True)
+        return
+    out = screen()
+    for line in result.verdict.lines:
+        out.print(f"{line.at:9.3f}  {line.text}", markup=False)
+    verdict = f"{result.verdict.outcome}: {result.verdict.reason}"
+    out.print(f"{where}{result.program.name}: {verdict}", markup=False)
+    for note in result.notes:
+        out.print(f"  {note}", markup=False)
+
+
+def chosen(lab: Lab, cell: Cell, names: Sequence[str]) -> list[Program]:
+    """The tests of those names and patterns, in their order, each once; all where none is named.
+
+    Raises `CellError` with the nearest names where one of them is no test's.
+    """
+    everything = lab.programs(cell)
+    found: dict[str, Program] = {}
+    for name in names or ["*"]:
+        matching = [program for program in everything if fnmatchcase(program.name, name)]
+        for program in matching or [lab.program(cell, name)]:
+            found[program.name] = program
+    return list(found.values())

@@ -1,0 +1,79 @@
+"""What commands that use a farm have in common: its options, and what is said of what it did not run."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from time import strftime
+from typing import TYPE_CHECKING, Annotated
+
+from harness.cli.declaration import option
+from harness.cli.options import FILE, Common
+from harness.cli.output import screen
+from harness.core.errors import HarnessError, HostError
+from harness.runner.console.transcript import printable
+
+if TYPE_CHECKING:
+    from harness.integrations.farm.dask_cluster import Tls
+    from harness.integrations.farm.dispatcher import Unrun
+
+
+@dataclass
+class TlsFiles(Common):
+    """The three files of a farm that speaks TLS."""
+
+    tls_ca: Annotated[
+        Path | None,
+        option("--tls-ca", type=FILE, metavar="FILE", help="the farm's authority's certificate, as PEM"),
+    ]
+    tls_cert: Annotated[
+        Path | None, option("--tls-cert", type=FILE, metavar="FILE", help="the farm's own certificate, as PEM")
+    ]
+    tls_key: Annotated[
+        Path | None, option("--tls-key", type=FILE, metavar="FILE", help="the farm's own key, as PEM")
+    ]
+
+
+@dataclass
+class OnFarm(TlsFiles):
+    """Where the farm is that shall do the work, if one shall."""
+
+    farm: Annotated[
+        str | None,
+        option("--farm", metavar="ADDRESS", help="have a farm do it: its scheduler's, tcp://HOST:PORT"),
+    ]
+
+
+def tls(arguments: TlsFiles) -> "Tls | None":
+    """What was given for TLS, all of it or nothing. Raises `HostError` if dask is not installed."""
+    if not find_spec("distributed"):
+        raise HostError(
+            "The Python package distributed is missing.", "Install it: pip install 'osv-harness[farm]'"
+        )
+    # dask takes a second to import, which nobody pays who has no farm.
+    from harness.integrations.farm.dask_cluster import Tls
+
+    given = (arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
+    if arguments.tls_ca and arguments.tls_cert and arguments.tls_key:
+        return Tls(arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
+    if any(given):
+        raise HarnessError("TLS wants three files.", "Give --tls-ca, --tls-cert and --tls-key.")
+    return None
+
+
+def run_name() -> str:
+    """A new run's."""
+    return f"farm-{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def show_unrun(unrun: Sequence["Unrun"]) -> None:
+    """Say of each thing that was not run why."""
+    for one in unrun:
+        what = f"{one.what} on {one.cell}" if one.what else one.cell
+        screen().print(plain(f"not run: {what}: {one.why}"), style="yellow", markup=False, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """What others said, as one line that shows as what it is."""
+    return printable(" ".join(text.split()).encode("utf-8", "backslashreplace"))

@@ -1,0 +1,58 @@
+"""The options that name a kernel that is already built, for every command that boots."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from harness.cli.declaration import option
+from harness.cli.options import FILE, Common
+from harness.core.errors import HarnessError
+from harness.kernels.prebuilt.kernel import Files
+from harness.runner.session import Lab
+
+
+@dataclass
+class KernelFiles(Common):
+    """A kernel that is already built, in place of a checkout's."""
+
+    kernel_file: Annotated[
+        Path | None,
+        option(
+            "--kernel-file", type=FILE, metavar="FILE",
+            help="a kernel that is already built: loader-stripped.elf, loader.elf, loader.img",
+        ),
+    ]  # fmt: skip
+    image_file: Annotated[
+        Path | None,
+        option("--image-file", type=FILE, metavar="FILE", help="that kernel's disk: usr.img, raw or qcow2"),
+    ]
+    cmdline: Annotated[
+        str | None,
+        option("--cmdline", metavar="WORDS", help="that kernel's (default: the file cmdline beside it)"),
+    ]
+    manifest: Annotated[
+        Path | None,
+        option(
+            "--manifest", type=FILE, metavar="FILE", help="that kernel's (default: usr.manifest beside it)"
+        ),
+    ]
+
+
+def files_of(
+    kernel: Path | None, disk: Path | None, cmdline: str | None, manifest: Path | None
+) -> Files | None:
+    """The files that were named, if any; raises `HarnessError` for a disk or such without a kernel."""
+    if kernel is None:
+        if disk or cmdline is not None or manifest:
+            raise HarnessError(
+                "--image-file, --cmdline and --manifest belong to a kernel that is already built.",
+                "Give --kernel-file.",
+            )
+        return None
+    return Files(kernel.absolute(), disk and disk.absolute(), cmdline, manifest and manifest.absolute())
+
+
+def lab_of(arguments: KernelFiles, arch: str | None = None) -> Lab:
+    """The lab of what was named: a checkout, files, or neither; `arch` is that of cells which name none."""
+    files = files_of(arguments.kernel_file, arguments.image_file, arguments.cmdline, arguments.manifest)
+    return Lab(arguments.osv_root, files=files, arch=arch)

@@ -1,0 +1,86 @@
+"""A guest's console on this terminal: bytes and keys passed through until the guest ends."""
+
+import os
+import select
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from time import monotonic
+from typing import Any
+
+from harness.runner.console.transcript import printable
+from harness.runner.guest import Guest
+from harness.runner.osv.exit_tracer import ExitTracer
+
+QUIT = b"\x1d"
+LAST_WORDS_SECONDS = 2.0
+"""How long the console is read on once the kernel has given up: it halts then, and its process does not end."""
+
+
+def pass_through(guest: Guest, tracer: ExitTracer | None = None) -> bool:
+    """Console to terminal and keys to console, until the guest ends or Ctrl-] is pressed; whether it was.
+
+    On a terminal the guest's bytes are passed as they come, as any serial terminal does, for the person
+    asked to sit at it; into a pipe or a file go safe lines only. Where nobody sits at the keys, a kernel that has
+    given up is not waited for.
+    """
+    keys = sys.stdin.fileno() if sys.stdin.isatty() else None
+    sources: list[Any] = [one for one in (guest.vm.console, keys, tracer) if one is not None]
+    shown = _Screen()
+    ends_at = inf
+    while True:
+        left = None if ends_at == inf else max(0.0, ends_at - monotonic())
+        ready, _, _ = select.select(sources, [], [], left)
+        if not ready:
+            return False
+        if keys in ready:
+            typed = os.read(sys.stdin.fileno(), 1024)
+            if QUIT in typed:
+                return True
+            os.write(guest.vm.console.fileno(), typed)
+        if tracer in ready and tracer and not tracer.take():
+            sources.remove(tracer)
+        if guest.vm.console in ready:
+            data = os.read(guest.vm.console.fileno(), 1 << 16)
+            guest.monitor.feed(data)
+            shown.put(data)
+            if not data:
+                return False
+        gave_up = tracer.dead if tracer else bool(guest.monitor.faults())
+        if gave_up and keys is None and ends_at == inf:
+            ends_at = monotonic() + LAST_WORDS_SECONDS
+
+
+class _Screen:
+    """Standard output: a terminal, which gets the bytes, or what gets safe lines."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def put(self, data: bytes) -> None:
+        """Show what came; nothing is the end."""
+        if sys.stdout.isatty():
+            os.write(sys.stdout.fileno(), data)
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data and self._rest:
+            lines, self._rest = [self._rest], b""
+        sys.stdout.writelines(printable(line) + "\n" for line in lines)
+        sys.stdout.flush()
+
+
+@contextmanager
+def raw_terminal() -> Iterator[None]:
+    """Keys as they are pressed, restored whatever happens."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setraw(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)

@@ -1,0 +1,1 @@
+"""Values that all packages share: cells, the matrix, machines, errors, events."""

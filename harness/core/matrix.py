@@ -1,0 +1,298 @@
+"""The matrix: which cells there are, what their names mean, and why some of them make no sense.
+
+All of it is data in `matrix.toml`, and in `variants.toml` for the variants of machines; this module reads those
+files, names cells and looks rules up.
+"""
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from itertools import permutations, product
+from pathlib import Path
+from typing import Any
+
+from harness.core import project
+from harness.core.cell import Cell
+from harness.core.errors import CellError, HarnessError
+
+NAME_AXES = ("arch", "hypervisor", "fs", "profile")
+ANY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension of the matrix: its values, and other spellings of them."""
+
+    name: str
+    values: tuple[str, ...]
+    aliases: Mapping[str, str]
+    default: str | None
+
+    def value(self, word: str) -> str | None:
+        """The value that a word spells; `_` may stand for `-`, which has its own meaning in a cell's name."""
+        spelled = {value.replace("-", "_"): value for value in self.values} | dict(self.aliases)
+        return word if word in self.values else spelled.get(word)
+
+    def words(self) -> list[str]:
+        """Everything that may be written for this axis."""
+        return [*self.values, *self.aliases]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is true of the cells that match all of `when`, unless they match all of `unless`."""
+
+    when: Mapping[str, frozenset[str]]
+    unless: Mapping[str, frozenset[str]]
+    reason: str
+    needs: tuple[str, ...] = ()
+
+    def applies(self, cell: Cell) -> bool:
+        """Whether this rule is about the cell."""
+        return _matches(self.when, cell) and not (self.unless and _matches(self.unless, cell))
+
+    def because(self, cell: Cell) -> str:
+        """The reason, in terms of the cell."""
+        return self.reason.format_map(asdict(cell))
+
+
+class Matrix:
+    """All cells, the rules that say which are valid, and the named sets."""
+
+    def __init__(self, data: Mapping[str, Any], variant_rules: Sequence[Mapping[str, Any]] = ()) -> None:
+        """`variant_rules` are about cells with a variant only, so that they need not say so. Raises `CellError`
+        where the data names an axis, a value or a group that it does not have."""
+        self.axes = {name: _axis(name, row) for name, row in data["axis"].items()}
+        self.launches: Mapping[str, str] = data["launch"]
+        self.options: Mapping[str, str] = data["option"] | data["launch"]
+        by_kind = {"build": list(data["option"]), "launch": list(data["launch"])}
+        self._groups: Mapping[str, list[str]] = data["group"] | by_kind
+        self.rules = tuple(self._rule(row) for row in data["rule"])
+        self.variant_rules = tuple(self._rule(row) for row in variant_rules)
+        self.gaps = tuple(self._rule(row) for row in data.get("gap", ()))
+        self.host_rules = tuple(self._rule(row) for row in data["host_rule"])
+        self.sets: Mapping[str, list[dict[str, list[Any]]]] = data["set"]
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> "Matrix":
+        """The matrix in the file, by default the project's `matrix.toml`, or the one that ships.
+
+        Raises `HarnessError` where a file lacks a part, or has one of another shape.
+        """
+        file = path or project.file("matrix.toml")
+        of_variants = project.file("variants.toml")
+        data, variants = project.read(file), project.read(of_variants)
+        try:
+            data["axis"]["variant"] = {"values": list(variants["variant"])}
+            return cls(data, variants["rule"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            lacks = isinstance(error, KeyError)
+            raise HarnessError(
+                f"{file} and {of_variants} are no matrix: {f'there is no {error}' if lacks else error}.",
+                f"Compare them with {project.SHIPPED}.",
+            ) from error
+
+    def parse(self, text: str, kernel: str, arch: str | None = None) -> Cell:
+        """The cell of that name: `[kernel:][arch][-hypervisor][-fs][-profile][+option…][/variant]`, each part
+        optional.
+
+        Options may also follow with `-`, as in names of tox environments, which can't have a `+`.
+        `kernel` is the one meant where the name has none; `arch` likewise, by default this host's. A value that
+        is both a hypervisor and a profile (`xen`) is taken for the first that its place allows. Raises
+        `CellError` with the nearest names; it does not ask whether the cell is valid.
+        """
+        text, slash, word = text.partition("/")
+        variant = self.named("variant", word) if slash else ""
+        prefix, colon, rest = text.rpartition(":")
+        kernel = self.named("kernel", prefix if colon else kernel)
+        name, *options = rest.split("+")
+        values = {axis: self.axes[axis].default or "" for axis in NAME_AXES}
+        values["arch"] = arch or host_arch()
+        words = name.split("-") if name else []
+        found, unread = self._read(words)
+        while unread and unread[-1] in self.options:
+            options.append(unread.pop())
+            words.pop()
+        if unread:
+            around = f"{prefix}{colon}", "".join(f"+{option}" for option in options)
+            raise self._no_such_cell(text, words, unread, around)
+        for option in options:
+            if option not in self.options:
+                raise CellError(f"There is no option {option!r}.", did_you_mean(option, self.options))
+        if len(modes := sorted({*options} & {*self.launches})) > 1:
+            raise CellError(f"A cell has one launch mode: not {' and '.join(modes)}.", "Keep one of them.")
+        values |= found
+        return Cell(
+            kernel, values["arch"], values["hypervisor"], values["fs"], values["profile"], tuple(options), variant
+        )
+
+    def find(self, text: str) -> Cell | None:
+        """The cell of that full name, or None: for names of a history, of which many may be none here, and nobody
+        asks for the nearest."""
+        name = text.partition("/")[0].rpartition(":")[2].partition("+")[0]
+        unread = self._read(name.split("-") if name else [])[1]
+        if any(word not in self.options for word in unread):
+            return None
+        try:
+            return self.parse(text, "")
+        except CellError:
+            return None
+
+    def launched(self, cell: Cell, mode: str) -> Cell:
+        """The cell with that launch mode in place of its own. Raises `CellError` with the nearest modes."""
+        if mode not in self.launches:
+            raise CellError(f"There is no launch mode {mode!r}.", did_you_mean(mode, self.launches))
+        return replace(cell, options=(*(one for one in cell.options if one not in self.launches), mode))
+
+    def named(self, axis: str, word: str) -> str:
+        """The axis value that a word spells. Raises `CellError` with the nearest words."""
+        if axis not in self.axes:
+            raise CellError(f"There is no axis {axis!r}.", did_you_mean(axis, self.axes))
+        value = self.axes[axis].value(word)
+        if value is None:
+            raise CellError(f"There is no {axis} {word!r}.", did_you_mean(word, self.axes[axis].words()))
+        return value
+
+    def short(self, cell: Cell) -> str:
+        """The name people write: no kernel, this host's arch and the default profile left off.
+
+        `parse(short(cell), cell.kernel)` is the cell again.
+        """
+        values = [cell.hypervisor, cell.fs]
+        if cell.arch != host_arch():
+            values.insert(0, cell.arch)
+        if cell.profile != self.axes["profile"].default:
+            values.append(cell.profile)
+        variant = f"/{cell.variant}" if cell.variant else ""
+        return "-".join(values) + "".join(f"+{option}" for option in cell.options) + variant
+
+    def rule_against(self, cell: Cell) -> Rule | None:
+        """The rule by which the cell makes no sense, or None if it is valid."""
+        rules = (*self.rules, *self.variant_rules) if cell.variant else self.rules
+        return next((rule for rule in rules if rule.applies(cell)), None)
+
+    def invalid(self, cell: Cell) -> str | None:
+        """Why the cell makes no sense, or None if it is valid."""
+        rule = self.rule_against(cell)
+        return rule.because(cell) if rule else None
+
+    def check(self, cell: Cell) -> Cell:
+        """The cell, if it is valid. Raises `CellError` with the rule's reason."""
+        if reason := self.invalid(cell):
+            raise CellError(f"The cell {cell} is invalid. {reason}", "`osv-harness matrix` lists what is valid.")
+        return cell
+
+    def cells(self, kernel: str, options: tuple[str, ...] = ()) -> Iterator[Cell]:
+        """Every combination of the axes for one kernel, valid or not, with these options."""
+        for arch, hypervisor, fs, profile in product(*(self.axes[axis].values for axis in NAME_AXES)):
+            yield Cell(self.named("kernel", kernel), arch, hypervisor, fs, profile, options)
+
+    def set(self, name: str, kernel: str, arch: str | None = None) -> list[Cell]:
+        """The valid cells of a named set, each once, in the set's order; `arch` is that of rows which name none.
+
+        Raises `CellError` with the nearest.
+        """
+        if name not in self.sets:
+            raise CellError(f"There is no set {name!r}.", did_you_mean(name, self.sets))
+        defaults: dict[str, list[Any]] = {axis: [self.axes[axis].default] for axis in NAME_AXES}
+        defaults |= {"arch": [arch or host_arch()], "option": [[]]}
+        cells: dict[Cell, None] = {}
+        for row in self.sets[name]:
+            for arch, hypervisor, fs, profile, options in product(*(defaults | row).values()):
+                cell = Cell(self.named("kernel", kernel), arch, hypervisor, fs, profile, tuple(options))
+                if not self.invalid(cell):
+                    cells[cell] = None
+        return list(cells)
+
+    def _read(self, words: list[str]) -> tuple[dict[str, str], list[str]]:
+        """The axis values that the words spell in the order of the axes, and the words from the first that
+        spells none. A value may be several words long (`virtio-pci`); the longest reading is taken."""
+        found: dict[str, str] = {}
+        for axis in NAME_AXES:
+            for length in range(len(words), 0, -1):
+                value = self.axes[axis].value("-".join(words[:length]))
+                if value is not None:
+                    found[axis] = value
+                    words = words[length:]
+                    break
+        return found, words
+
+    def _no_such_cell(self, text: str, words: list[str], unread: list[str], around: tuple[str, str]) -> CellError:
+        """The error that points at the first wrong word, and offers whole names that would do in its place.
+
+        `around` is what stood before and after the words.
+        """
+        wrong = unread[0]
+        places = [axis for axis in NAME_AXES if self.axes[axis].value(wrong)]
+        if places:
+            happened = f"{wrong!r} ({places[0]}) is out of place; the order is {', '.join(NAME_AXES)}."
+            offered = [order for order in permutations(words[:5]) if not self._read(list(order))[1]]
+        else:
+            happened = f"{wrong!r} is no value of any axis."
+            read = words[: len(words) - len(unread)]
+            values = [value for axis in NAME_AXES for value in nearest(wrong, self.axes[axis].values)]
+            offered = [(*read, value, *unread[1:]) for value in values]
+        names = ["-".join(order) for order in offered if not self._read("-".join(order).split("-"))[1]]
+        if not names:
+            valid = (self.short(cell) for cell in self.cells("osv") if not self.invalid(cell))
+            names = nearest("-".join(words), list(valid))
+        whole = [around[0] + name + around[1] for name in dict.fromkeys(names)][:5]
+        return CellError(f"There is no cell {text!r}: {happened}", _offer(whole))
+
+    def _rule(self, row: Mapping[str, Any]) -> Rule:
+        when, unless = (self._condition(row.get(part, {})) for part in ("when", "unless"))
+        return Rule(when, unless, row["reason"], tuple(row.get("needs", ())))
+
+    def _condition(self, row: Mapping[str, list[str]]) -> dict[str, frozenset[str]]:
+        return {axis: frozenset(self._expand(axis, words)) for axis, words in row.items()}
+
+    def _expand(self, axis: str, words: list[str]) -> Iterator[str]:
+        for word in words:
+            if word == ANY:
+                yield from self.options if axis == "option" else self.axes[axis].values
+            elif word.startswith("@"):
+                if word[1:] not in self._groups:
+                    raise CellError(f"There is no group {word!r}.", did_you_mean(word[1:], self._groups))
+                yield from self._expand(axis, self._groups[word[1:]])
+            elif axis != "option":
+                yield self.named(axis, word)
+            elif word in self.options:
+                yield word
+            else:
+                raise CellError(f"There is no option {word!r}.", did_you_mean(word, self.options))
+
+
+def host_arch() -> str:
+    """This host's arch, as the matrix names it. Raises `CellError` on a host that is neither."""
+    arch = platform.machine().lower()
+    arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(arch, arch)
+    if arch not in ("x86_64", "aarch64"):
+        raise CellError(f"This host is {arch}; OSv is for x86_64 and aarch64.", "Name the arch of the cell.")
+    return arch
+
+
+def nearest(word: str, known: Mapping[str, object] | list[str] | tuple[str, ...], count: int = 3) -> list[str]:
+    """The known names that look most like the word, best first; empty if none looks like it at all."""
+    return get_close_matches(word, list(known), count)
+
+
+def did_you_mean(word: str, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
+    """A cure that offers the nearest names, or all of them where none is near."""
+    near = nearest(word, known)
+    return _offer(near) if near else f"Known are: {', '.join(known)}."
+
+
+def _offer(names: list[str]) -> str:
+    return f"Did you mean {' or '.join(names)}?" if names else "`osv-harness matrix` lists all cells."
+
+
+def _matches(condition: Mapping[str, frozenset[str]], cell: Cell) -> bool:
+    return all(
+        not wanted.isdisjoint(cell.options) if axis == "option" else getattr(cell, axis) in wanted
+        for axis, wanted in condition.items()
+    )
+
+
+def _axis(name: str, row: Mapping[str, Any]) -> Axis:
+    return Axis(name, tuple(row["values"]), row.get("aliases", {}), row.get("default"))

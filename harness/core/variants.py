@@ -1,0 +1,83 @@
+"""What the variants of variants.toml make of a machine: its devices, and what it has at least."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from harness.core import project
+from harness.core.cell import Cell
+from harness.core.errors import CellError
+from harness.core.machine import Devices
+from harness.core.matrix import did_you_mean
+
+DEVICES = frozenset(field.name for field in fields(Devices))
+
+
+USUAL = Devices()
+
+
+@dataclass(frozen=True, slots=True)
+class Fittings:
+    """What a machine is fitted with: its devices; at least so many cpus and MiB of memory; a network; and what a
+    second disk holds (`blank`: nothing; `ext`), if it has one; words for the command line of OSv's kernel."""
+
+    devices: Devices = USUAL
+    cpus: int = 1
+    memory: int = 0
+    network: bool = False
+    second: str = ""
+    osv: str = ""
+
+
+def fittings_of(cell: Cell, needed: str = "") -> Fittings:
+    """The fittings of a cell's machines: those of its profile, then of its variant, then of the variant that is
+    `needed` by what runs there; a root by virtio-fs is a share. Raises `CellError` for an unknown variant."""
+    on_qemu = cell.hypervisor == "qemu" and cell.kernel == "osv"
+    by_profile = _data()["profile"].get(cell.profile, "") if on_qemu else ""
+    fittings = Fittings()
+    for name in (by_profile, cell.variant, needed):
+        fittings = _with(fittings, _row(name)) if name else fittings
+    if cell.fs == "virtiofs":
+        fittings = replace(fittings, devices=replace(fittings.devices, share=True))
+    return fittings
+
+
+def described(name: str) -> str:
+    """What the variant is, as the end of a sentence that begins with "its"."""
+    return str(_row(name)["what"])
+
+
+def names() -> list[str]:
+    """Every variant's name, in the order of the file."""
+    return list(_data()["variant"])
+
+
+def _with(fittings: Fittings, row: Mapping[str, Any]) -> Fittings:
+    changes = {name: value for name, value in row.items() if name in DEVICES}
+    return Fittings(
+        replace(fittings.devices, **changes),
+        max(fittings.cpus, row.get("cpus", 1)),
+        max(fittings.memory, row.get("memory", 0)),
+        fittings.network or row.get("network", False),
+        row.get("second", fittings.second),
+        f"{fittings.osv} {row.get('osv', '')}".strip(),
+    )
+
+
+def _row(name: str) -> Mapping[str, Any]:
+    rows: Mapping[str, Mapping[str, Any]] = _data()["variant"]
+    if name not in rows:
+        raise CellError(f"There is no variant {name!r}.", did_you_mean(name, rows))
+    return rows[name]
+
+
+def _data() -> Mapping[str, Any]:
+    return _read(project.file("variants.toml"))
+
+
+@cache
+def _read(file: Path) -> Mapping[str, Any]:
+    return MappingProxyType(project.read(file))

@@ -1,1 +1,0 @@
-"""Everything that was ever measured or judged, kept for ever: `harness.history.store.History`."""

@@ -1,1 +1,0 @@
-"""The steps, oldest first. A step that was published is never changed, and never uses `harness.history.schema`."""

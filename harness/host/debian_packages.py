@@ -1,0 +1,113 @@
+"""Debian packages of either architecture, unpacked side by side with what they depend on; none is installed.
+
+`mmdebstrap --variant=extract` resolves and fetches them without root and runs none of their scripts, so that
+an x86_64 host can unpack arm64 packages. The suite is Debian's bookworm on every host, and its keyring proves it.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from harness.core.errors import BuildError, HostError
+from harness.core.events import publish
+from harness.host import fetch_failures
+from harness.host.cache import Cache
+from harness.host.process.die_with_parent import run_tied
+
+SUITE = "bookworm"
+MIRROR = "http://deb.debian.org"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+# Read by no program under test, and most of the bytes.
+UNREAD = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "var/cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Packages unpacked under `root`; `versions` maps every package in it to its Debian version."""
+
+    root: Path
+    versions: Mapping[str, str]
+
+
+def fetch(packages: Sequence[str], arch: str, cache: Cache, backports: bool = False) -> Tree:
+    """The named packages and all that they depend on, unpacked for `arch` (`x86_64`, `aarch64`).
+
+    With `backports` the suite's backports are preferred to what is in the suite. The first fetch pins the versions
+    for as long as the cache keeps it: a baseline must not move by itself.
+    `OSV_HARNESS_DEBIAN_MIRROR` names another mirror, a dated one of snapshot.debian.org for instance.
+    Raises `HostError` where mmdebstrap or Debian's keyring is missing, `BuildError` with apt's own words.
+    """
+    parts = source_parts(packages, arch) | ({"backports": True} if backports else {})
+    data = cache.get("debian", parts, lambda out: _extract(packages, arch, backports, out))
+    return Tree(data / "root", json.loads((data / "versions.json").read_text()))
+
+
+def _of_apt(words: str) -> str:
+    """The errors of apt among all that mmdebstrap says, or the end of that where apt says none."""
+    lines = [line for line in words.strip().splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E: ") and not re.match(r"E: (apt|mmdebstrap)", line)]
+    return "\n".join(errors[:6] or lines[-12:])
+
+
+def source_parts(packages: Sequence[str], arch: str) -> dict[str, object]:
+    """What names a fetch in the cache."""
+    return {"packages": sorted(packages), "arch": arch, "suite": SUITE, "mirror": mirror(), "layout": 1}
+
+
+def mirror() -> str:
+    """The server that packages come from, without the archive's name (`/debian`)."""
+    return os.environ.get("OSV_HARNESS_DEBIAN_MIRROR", MIRROR).rstrip("/")
+
+
+def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> None:
+    for program in ("mmdebstrap", "apt-get"):
+        if shutil.which(program) is None:
+            raise HostError(f"{program} is missing, which fetches Debian's packages.", f"Install {program}.")
+    if not KEYRING.exists():
+        raise HostError(
+            f"{KEYRING} is missing, which proves that packages are Debian's.",
+            "Install debian-archive-keyring.",
+        )
+    root = out / "root"
+    signed = f"deb [signed-by={KEYRING}] {mirror()}"
+    preferred = [f'--aptopt=APT::Default-Release "{SUITE}-backports"'] if backports else []
+    command = [
+        "mmdebstrap",
+        "--variant=extract",
+        # The only mode that neither is root nor wants user namespaces; nothing is run in the tree anyway.
+        "--mode=chrootless",
+        "--format=directory",
+        # No status file is written where nothing is installed: the names of the kept .debs tell the versions.
+        "--skip=cleanup/apt/cache",
+        # From 1.5 on it refuses root outside a chroot, lest maintainers' scripts run on the host: none is run.
+        "--skip=check/chrootless",
+        f"--architectures={ARCHITECTURES[arch]}",
+        *preferred,
+        f"--include={','.join(packages)}",
+        SUITE,
+        str(root),
+        f"{signed}/debian {SUITE} main",
+        f"{signed}/debian {SUITE}-updates main",
+        f"{signed}/debian-security {SUITE}-security main",
+        *([f"{signed}/debian {SUITE}-backports main"] if backports else []),
+    ]
+    publish("packages.fetching", " ".join(packages), f"{SUITE} {ARCHITECTURES[arch]} from {mirror()}")
+    done = run_tied(command, os.environ | {"LC_ALL": "C.UTF-8"})
+    if done.returncode != 0:
+        words = done.stdout + done.stderr
+        what = f"Debian's packages {', '.join(packages)} ({ARCHITECTURES[arch]})"
+        source = f"Debian's {SUITE} at {mirror()}"
+        cure = fetch_failures.cure(words, source, out.parents[2], "OSV_HARNESS_DEBIAN_MIRROR")
+        raise BuildError(f"{what} could not be fetched:\n{_of_apt(words)}", cure)
+    debs = (deb.stem.split("_") for deb in (root / "var/cache/apt/archives").glob("*.deb"))
+    versions = {name: unquote(version) for name, version, _ in debs}
+    (out / "versions.json").write_text(json.dumps(versions, sort_keys=True, indent=1))
+    for folder in UNREAD:
+        shutil.rmtree(root / folder, ignore_errors=True)

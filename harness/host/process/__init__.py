@@ -1,0 +1,1 @@
+"""Processes that end with the harness, limits on their time, and who tidies up after both."""

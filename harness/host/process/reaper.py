@@ -1,0 +1,37 @@
+"""Undoes what outlives a process of ours: files, and machines that live in a hypervisor or a cloud.
+
+A keeper waits for the end of its input, which comes when it is told to or when whoever started it is gone, however
+that came, and then runs its command. It is no child that dies with its parent: that is what it is for.
+"""
+
+import contextlib
+import subprocess
+from collections.abc import Sequence
+
+from harness.core.errors import HostError
+
+LONGEST = 120.0  # seconds
+
+
+class Keeper:
+    """Runs a command once, when it is closed or this process has ended."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        try:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", 'PATH=$PATH:/usr/bin:/bin; cat > /dev/null; exec "$@"', "keeper", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise HostError(f"sh can't be run: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Run the command now and wait for it; a second time does nothing."""
+        if self._process.stdin:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(LONGEST)

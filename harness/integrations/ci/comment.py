@@ -1,0 +1,79 @@
+"""What is said below a pull request: made of its run's data by the harness of the default branch.
+
+Nothing of a run is more than data here: its Markdown, if it wrote any, is not read, and its records are checked
+and escaped as any others are. So the job that may write runs no code of the pull request, and shows none of its
+markup.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from harness.analysis.ab.sequential_test import Decision, Judgement
+from harness.core.errors import HarnessError
+from harness.integrations.ci.cross_check import Difference, differences
+from harness.integrations.ci.results import Night
+from harness.metrics.history.jsonl import records_in
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Document, Sample, Version
+from harness.report.markdown import markdown
+from harness.report.model.data import Told
+
+MARK = "<!-- osv-harness pull-request -->"
+"""By this, and by who wrote it, the comment is known again, and updated in place."""
+
+TESTED, COMPARED, BASE, HEAD = "tested-*.jsonl", "compared.jsonl", "compared-base.jsonl", "compared-head.jsonl"
+
+
+def comment(folder: Path, night: Night, before: Sequence[Judged], head: str, link: str = "") -> str:
+    """The comment's text. `folder` has what the run of the commit `head` left, `before` is what others left.
+
+    Raises `HarnessError` where the folder has a record that is none.
+    """
+    judged = [_of(one, head) for one in _records(folder, TESTED) if isinstance(one, Judged)]
+    known = [one for one in before if one.version.commit != head]
+    documents = [_of(one, head) for one in _records(folder, COMPARED) if isinstance(one, Document)]
+    samples = [[one for one in _records(folder, name) if isinstance(one, Sample)] for name in (BASE, HEAD)]
+    documents += _exact(samples[0], samples[1], head)
+    silent = [row.cell for row in night.without_result()]
+    told = Told([], [*known, *judged], documents)
+    return f"{MARK}\n{markdown(told, head, silent, link)}"
+
+
+Row = TypeVar("Row", Judged, Document)
+
+
+def _of(one: Row, head: str) -> Row:
+    """The record as one of the pull request's commit: what ran is a merge of it that nobody knows by its name."""
+    return replace(one, version=replace(one.version, commit=head, described=head[:12]))
+
+
+def _records(folder: Path, name: str) -> Iterator[object]:
+    for path in sorted(folder.rglob(name)):
+        try:
+            with path.open("rb") as stream:
+                yield from records_in(stream)
+        except OSError as error:
+            raise HarnessError(f"{path} can't be read: {error.strerror}.", "Gather the results again.") from error
+
+
+def _exact(base: Sequence[Sample], head: Sequence[Sample], commit: str) -> Iterable[Document]:
+    """The exact numbers that two harnesses took of one kernel, as a comparison by one pair."""
+    if not (base and head):
+        return
+    count, found = differences(base, head)
+    by_cell: dict[str, list[Difference]] = {cell: [] for cell in sorted({one.cell for one in head})}
+    for one in found:
+        by_cell[one.cell].append(one)
+    same = [one.metric for one in head if one.metric.exact][: max(0, count - len(found))]
+    rows = [Judgement(metric, Decision.UNCHANGED, 0.0, (0.0, 0.0), 1.0, 1, None) for metric in dict.fromkeys(same)]
+    for cell, apart in by_cell.items():
+        said = [_judged(one) for one in apart] + rows
+        body = {"judgements": [one.to_json() for one in said]}
+        yield Document("comparison", cell, "", body, Version(commit, "", commit[:12]), "", head[0].taken)
+
+
+def _judged(one: Difference) -> Judgement:
+    change = (one.b - one.a) / one.a if one.a else one.b - one.a
+    return Judgement(one.metric, Decision.CHANGED, change, (change, change), 0.0, 1, None, relative=bool(one.a))

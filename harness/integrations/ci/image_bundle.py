@@ -1,0 +1,46 @@
+"""A built image as a folder, which another machine boots with `--kernel-file` and `--image-file`."""
+
+import json
+import shutil
+from pathlib import Path
+
+from harness.core.errors import HostError, of_system
+from harness.core.machine import Image
+from harness.kernels.base import Origin
+from harness.kernels.source_lines import PROGRAMS
+
+MANIFEST_OF = {"osv": "usr.manifest", "linux": "manifest"}
+
+
+def pack(image: Image, origin: Origin, folder: Path) -> None:
+    """Copy the image's files there, under the names that `harness.kernels.prebuilt.kernel` looks for.
+
+    Raises `HostError` if they can't be written.
+    """
+    files = {
+        "kernel": image.kernel,
+        "initrd": image.initrd,
+        "disk": image.disks[0].path if image.disks else None,
+        "loader.elf": image.symbols,
+        MANIFEST_OF[image.cell.kernel]: image.manifest,
+    }
+    told = {
+        "commit": origin.commit, "described": origin.described, "committed": origin.committed,
+        "builder": origin.builder,
+    }  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, source in files.items():
+            if source:
+                shutil.copyfile(source, folder / name)
+        # What tells files and lines of programs; not OSv's scripts, which nobody runs who did not build them.
+        if image.manifest and (programs := image.manifest.parent / PROGRAMS).is_dir():
+            shutil.copytree(programs, folder / PROGRAMS, dirs_exist_ok=True)
+        if image.share:
+            # As a tar: what carries folders between machines seldom keeps modes and links.
+            shutil.make_archive(str(folder / "root"), "tar", image.share)
+        (folder / "cmdline").write_text(image.cmdline + "\n")
+        (folder / "origin.json").write_text(json.dumps(told))
+    except OSError as error:
+        why = of_system(error)
+        raise HostError(f"{image.cell} could not be packed into {folder}: {why.happened}", why.cure) from error

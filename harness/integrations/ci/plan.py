@@ -1,0 +1,108 @@
+"""What one night runs on one arch's runners: kernels to build, each once, and cells that wait for them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError
+from harness.core.matrix import Matrix
+from harness.core.whole_files import write_whole
+from harness.host.availability import Standing
+from harness.kernels.osv import build_config
+from harness.metrics.records import Document, Version
+from harness.report.model.spans import PLAN
+
+JOBS_LIMIT = 256
+"""Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One cell: `standing` and `reason` as of `harness.host.availability`; `build` names the kernel that it
+    needs."""
+
+    cell: str
+    name: str
+    slug: str
+    build: str
+    standing: str
+    reason: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is to run tonight."""
+        return self.standing == Standing.RUNS
+
+
+def plan(matrix: Matrix, rows: Iterable[Mapping[str, Any]], arch: str) -> list[Planned]:
+    """The cells of the arch among the rows of `osv-harness matrix --format json`."""
+    found = []
+    for row in rows:
+        cell = matrix.parse(str(row["name"]), "linux")
+        if cell.arch == arch:
+            short = matrix.short(cell)
+            found.append(
+                Planned(str(cell), short, cell.slug, _build(cell), str(row["standing"]), str(row["reason"]))
+            )
+    return found
+
+
+def builds(planned: Sequence[Planned]) -> list[dict[str, str]]:
+    """A job for each kernel that runs somewhere: its name, and the cells that share it."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row in planned:
+        if row.runs:
+            groups[row.build].append(row.cell)
+    return _within_limit([{"name": name, "cells": " ".join(cells)} for name, cells in groups.items()])
+
+
+def cells(planned: Sequence[Planned]) -> list[dict[str, str]]:
+    """A job for each cell that runs here."""
+    return _within_limit(
+        [{"cell": row.cell, "name": row.name, "slug": row.slug, "build": row.build} for row in planned if row.runs]
+    )
+
+
+def write(planned: Sequence[Planned], path: Path) -> None:
+    """Keep the plan, for the summary of what came of it."""
+    rows = [{name: getattr(row, name) for name in Planned.__slots__} for row in planned]
+    write_whole(path, json.dumps(rows, indent=1))
+
+
+def record(planned: Sequence[Planned], arch: str, run: str, now: float) -> Document:
+    """The plan for the history, so that a report tells of cells that were to run and have no result. `now` is in
+    seconds since 1970."""
+    body = {
+        "cells": sorted(row.cell for row in planned if row.runs),
+        "others": {row.cell: f"{row.standing}: {row.reason}" for row in planned if not row.runs},
+    }
+    return Document(PLAN, "", arch, body, Version("", ""), run, now)
+
+
+def read(path: Path) -> list[Planned]:
+    """The plan that `write` kept. Raises `HarnessError` if it is none."""
+    try:
+        return [Planned(**row) for row in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError) as error:
+        raise HarnessError(
+            f"{path} is no plan of a night: {error}.", "`osv-harness ci plan` writes one."
+        ) from error
+
+
+def _build(cell: Cell) -> str:
+    """The kernel of the cell: OSv's cells of one build tree share theirs, and Debian's is the arch's."""
+    tree = build_config.tree_name(cell) if cell.kernel == "osv" else cell.arch
+    return f"{cell.kernel}-{tree}"
+
+
+def _within_limit(jobs: list[dict[str, str]]) -> list[dict[str, str]]:
+    if len(jobs) > JOBS_LIMIT:
+        raise HarnessError(
+            f"{len(jobs)} jobs are more than the {JOBS_LIMIT} that GitHub allows in a matrix.",
+            "Use a smaller set.",
+        )
+    return jobs

@@ -1,0 +1,88 @@
+"""What came of a night: its plans and JUnit files, read from the folder where its jobs' results were gathered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from harness.core.errors import HarnessError
+from harness.integrations.ci.plan import Planned, read
+from harness.report.model.data import safe_text
+from harness.runner.verdict import Outcome
+
+BAD = ("failure", "error")
+MOST_LINES = 8
+"""Lines of a console that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test of one cell: `bad` is whether it did not end as expected; `console` are the last lines, told beside
+    the reason. All of it is text that is safe to show, though not as markup."""
+
+    cell: str
+    test: str
+    outcome: str
+    reason: str
+    bad: bool
+    console: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """The cells that were planned and the tests that were run."""
+
+    planned: Sequence[Planned]
+    cases: Sequence[Case]
+
+    def of(self, cell: str) -> list[Case]:
+        """The tests of one cell."""
+        return [case for case in self.cases if case.cell == cell]
+
+    def without_result(self) -> list[Planned]:
+        """The cells that were to run, and of which no test tells anything: a skipped one proves nothing."""
+        told = {case.cell for case in self.cases if case.bad or case.outcome in (Outcome.PASSED, Outcome.FLAKY)}
+        return [row for row in self.planned if row.runs and row.cell not in told]
+
+
+def night(folder: Path) -> Night:
+    """Everything in the folder. Raises `HarnessError` if it has no plan, or what it has can't be read."""
+    plans = sorted(folder.rglob("plan-*.json"))
+    if not plans:
+        raise HarnessError(f"There is no plan of a night in {folder}.", "`osv-harness ci plan` writes one.")
+    planned = [row for path in plans for row in read(path)]
+    known = {row.cell for row in planned}
+    cases = [case for path in sorted(folder.rglob("*.xml")) for case in _cases(path)]
+    # What names no cell is a test of the harness's own, or one that never came to be: it fails all the same.
+    return Night(planned, [case for case in cases if case.cell in known or case.bad])
+
+
+def _cases(path: Path) -> list[Case]:
+    try:
+        root = ET.parse(path).getroot()
+    except (ET.ParseError, OSError) as error:
+        raise HarnessError(f"{path} is no JUnit file: {error}.", "Gather the results again.") from error
+    return [_case(element) for element in root.iter("testcase")]
+
+
+def _case(element: ET.Element) -> Case:
+    told = {
+        one.get("name", ""): safe_text(one.get("value", "")) for one in element.iterfind("properties/property")
+    }
+    faults = [fault for kind in BAD for fault in element.iterfind(kind)]
+    named = f"{element.get('classname', '')}::{element.get('name', '')}"
+    reason = told.get("reason") or (safe_text(_first_line(faults[0])) if faults else "")
+    outcome = told.get("outcome", "harness_error" if faults else "passed")
+    console = _console(faults[0]) if faults else ()
+    return Case(told.get("cell", ""), told.get("test") or safe_text(named), outcome, reason, bool(faults), console)
+
+
+def _console(fault: ET.Element) -> tuple[str, ...]:
+    """What stands below the reason: the end of the console."""
+    lines = (fault.text or fault.get("message") or "").strip().splitlines()
+    return tuple(safe_text(line) for line in lines[1:][-MOST_LINES:])
+
+
+def _first_line(fault: ET.Element) -> str:
+    lines = (fault.get("message") or fault.text or "").strip().splitlines()
+    return lines[0] if lines else "it says nothing"

@@ -1,0 +1,70 @@
+"""What an issue says of a failure or a step: range, commits, how to see it again, the console's last lines."""
+
+import re
+from collections.abc import Sequence
+
+from harness.analysis.regression.finding import Finding
+from harness.integrations.ci.results import Case
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Version
+from harness.report.markdown import code
+from harness.report.model.formatting import version_name
+from harness.report.morning.commits import Commits
+from harness.report.morning.rates import tendency
+from harness.report.morning.tests import NO_WORD, failed
+
+MOST_SUSPECTS = 5
+FENCE = "`"
+
+
+def about_test(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> list[str]:
+    """Of one test on several cells, as Markdown in which nothing of a guest's is markup."""
+    first = cases[0]
+    lines = []
+    since = _since(first, judged)
+    if since:
+        good, bad = since
+        lines += ["", f"Good at {code(version_name(good))}, bad at {code(version_name(bad))}."]
+        lines += _suspects(good, bad, commits)
+    again = [f"osv-harness test {first.cell} {first.test}"]
+    if since:
+        words = f"--test {first.test} --good {since[0].commit[:12]} --bad {since[1].commit[:12]}"
+        again.append(f"osv-harness bisect --cell {first.cell} {words}")
+    lines += _commands(again)
+    return lines + (["", "The end of its console:", *fenced(first.console)] if first.console else [])
+
+
+def about_step(findings: Sequence[Finding], commits: Commits) -> list[str]:
+    """Of one step: its commits, and how to look for the one that did it."""
+    first = findings[0]
+    good, bad = first.before, first.after
+    words = f"--metric {first.metric.name} --good {good.commit[:12]} --bad {bad.commit[:12]}"
+    return ["", *_suspects(good, bad, commits), *_commands([f"osv-harness bisect --cell {first.cell} {words}"])]
+
+
+def fenced(lines: Sequence[str]) -> list[str]:
+    """Lines as a block of code, whose fence is longer than anything in it that looks like one."""
+    longest = max((len(run) for line in lines for run in re.findall(f"{FENCE}+", line)), default=0)
+    fence = FENCE * max(3, longest + 1)
+    return [f"{fence}text", *lines, fence]
+
+
+def _since(case: Case, judged: Sequence[Judged]) -> tuple[Version, Version] | None:
+    """The last good version and the first bad one, where the change was clean and the version another."""
+    rows = [one for one in judged if (one.cell, one.test) == (case.cell, case.test) and one.outcome not in NO_WORD]
+    rows.sort(key=lambda one: one.taken)
+    said = tendency([failed(one) for one in rows])
+    if not (rows and said.clean and 0 < said.began < len(rows)):
+        return None
+    good, bad = rows[said.began - 1].version, rows[said.began].version
+    return (good, bad) if good.commit != bad.commit else None
+
+
+def _suspects(good: Version, bad: Version, commits: Commits) -> list[str]:
+    found, count = commits.between(good.commit, bad.commit)
+    lines = [f"- {code(one.short)} {code(one.subject)} by {code(one.author)}" for one in found[:MOST_SUSPECTS]]
+    return [*lines, *([f"- and {count - MOST_SUSPECTS} more commits"] if count > MOST_SUSPECTS else [])]
+
+
+def _commands(lines: Sequence[str]) -> list[str]:
+    return ["", "To see it again:", *fenced([code(line, 300).strip(FENCE) for line in lines])]

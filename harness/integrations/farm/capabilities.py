@@ -1,0 +1,96 @@
+"""What a worker can do, found by trying, and what a cell needs of one: words that both sides make alike."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import harness
+from harness.core import project
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError, HostError
+from harness.core.matrix import host_arch
+from harness.host.cache import digest_of
+from harness.host.host import ARCHES
+from harness.kernels.osv.checkout import Checkout
+from harness.kernels.osv.toolchain import ingredients, toolchain
+from harness.runner.session import Lab
+from harness.vm.base import driven
+
+CODE = Path(harness.__file__).parent
+TOOLS, HOST = "tools-", "host-"
+
+
+def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
+    """The words for all that this host can do; `without` are those that it shall not say."""
+    host = lab.host
+    asked = {need.format(arch=arch) for rule in lab.matrix.host_rules for need in rule.needs for arch in ARCHES}
+    found = {name for name in asked if host.capability(name).present}
+    found |= {f"hypervisor-{name}" for name in driven()}
+    for arch in ARCHES:
+        try:
+            accelerator = host.accelerator(arch)
+        except HostError:
+            continue
+        if host.capability(f"{accelerator}-{arch}").present:
+            found |= {f"arch-{arch}", f"arch-{arch}-{accelerator}"}
+    found |= {"kernel-linux", own_code(), f"{HOST}{os.uname().nodename}"}
+    if lab.osv_root:
+        found |= {"kernel-osv", f"osv-{checkout_digest(lab.osv_root)}", *_tools(lab)}
+    return frozenset(found) - set(without)
+
+
+def _tools(lab: Lab) -> Iterator[str]:
+    """For each arch one word for the compiler, the libraries and the QEMU here, by their versions: where it is the
+    same on two workers, their builds and exact counts may be compared."""
+    for arch in ARCHES:
+        cell = lab.cell(f"osv:{arch}-qemu-ramfs")
+        with suppress(HarnessError):
+            made_with = {"tools": toolchain(cell), "libraries": ingredients(cell) if arch == host_arch() else ""}
+            yield f"{TOOLS}{arch}-{digest_of({**made_with, 'qemu': lab.host.qemu(arch).version})[:16]}"
+
+
+def needs(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:
+    """What a worker must be able to do to run the cell, built from a checkout of this digest."""
+    found = {f"arch-{cell.arch}", f"hypervisor-{cell.hypervisor}", f"kernel-{cell.kernel}", own_code()}
+    for rule in lab.matrix.host_rules:
+        if rule.applies(cell):
+            found |= {need.format(arch=cell.arch) for need in rule.needs}
+    if checkout:
+        found.add(f"osv-{checkout}")
+    if accelerator:
+        found.add(f"arch-{cell.arch}-{accelerator}")
+    return tuple(sorted(found))
+
+
+def lacking(lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, Collection[str]]) -> str:
+    """Why no worker, by name with its abilities, can do what is wanted for the cell: a sentence for people."""
+    if not workers:
+        return "the farm has no worker"
+    missing = sorted(wanted.difference(*workers.values()))
+    if not missing:
+        return f"no single worker has all of {', '.join(sorted(wanted))}"
+    reasons = [
+        rule.because(cell)
+        for rule in lab.matrix.host_rules
+        if rule.applies(cell) and {need.format(arch=cell.arch) for need in rule.needs} & set(missing)
+    ]
+    return " ".join([f"no worker has {', '.join(missing)}", *(f"({reason})" for reason in reasons)])
+
+
+def checkout_digest(root: Path) -> str:
+    """What an OSv checkout holds, uncommitted changes and submodules included: 16 hex digits."""
+    return Checkout(root).state().digest[:16]
+
+
+def own_code() -> str:
+    """This harness's code and data as an ability: a worker with another version would judge by other rules."""
+    digest = hashlib.sha256()
+    shipped = (path for kind in ("py", "sh", "toml") for path in CODE.rglob(f"*.{kind}"))
+    named = [(path.relative_to(CODE), path) for path in sorted(shipped)]
+    named += [(path.relative_to(project.folder()), path) for path in project.own_files()]
+    for name, path in named:
+        digest.update(f"{name} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return f"harness-{digest.hexdigest()[:16]}"

@@ -1,0 +1,116 @@
+"""One thing asked of a farm and waited for: by whoever can, again elsewhere where a host is at fault."""
+
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from distributed import Client, Future, KilledWorker, get_worker
+from distributed.scheduler import NoValidWorkerError
+
+from harness.core.errors import HarnessError, HostError
+from harness.core.events import publish
+from harness.host.cache import Cache
+from harness.integrations.farm.dispatcher import plain, workers_of
+from harness.integrations.farm.tasks import TRIES
+from harness.integrations.farm.worker import HOSTS_FAULTS, told
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker, its host, and the folder of its cache there."""
+
+    worker: str
+    host: str
+    cache: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What the host of a worker got wrong."""
+
+    place: Place
+    error: HarnessError
+
+
+class NobodyError(HostError):
+    """No worker is left that can do it."""
+
+
+def place() -> Place:
+    """Where this is: called on a worker."""
+    return Place(str(get_worker().name), os.uname().nodename, str(Cache().root.resolve()))
+
+
+def attempt(act: Callable[..., T], *arguments: object) -> T | Failure:
+    """Act on a worker; what its host got wrong is an answer, and all else is raised."""
+    with told():
+        try:
+            return act(*arguments)
+        except HOSTS_FAULTS as error:
+            return Failure(place(), error)
+
+
+class Caller:
+    """Has things done by those workers of a farm that have all of `needs`; `cure` goes with what it raises."""
+
+    def __init__(self, client: Client, needs: Collection[str], cure: str = "") -> None:
+        self._client, self._needs, self._cure = client, frozenset(needs), cure
+
+    def call(
+        self,
+        act: Callable[..., T],
+        *arguments: object,
+        wanted: Collection[str] = (),
+        workers: Collection[str] = (),
+    ) -> T:
+        """What `act` comes to on a worker that has what is `wanted` besides, at first on one of `workers` if any.
+
+        Raises what it raises, its `HostError` and the like when they came of every try, `NobodyError` where no
+        worker can do it, and `HostError` where the farm itself fails.
+        """
+        failed: list[str] = []
+        while True:
+            others = [name for name in self._able(wanted) if name not in failed] if failed else workers
+            try:
+                result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted, workers=others))
+            except NobodyError:
+                if not others:
+                    raise
+                publish("farm.moved", ", ".join(others), "is gone: done elsewhere")
+                result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted))
+            if not isinstance(result, Failure):
+                answer: T = result
+                return answer
+            failed.append(result.place.worker)
+            publish("farm.faulted", result.place.worker, plain(str(result.error)))
+            if len(failed) >= TRIES:
+                raise result.error
+
+    def submit(
+        self, task: Callable[..., object], *arguments: object, wanted: Collection[str] = (),
+        workers: Collection[str] = (),
+    ) -> Future[Any]:  # fmt: skip
+        """Have it done, by one of these workers if any are named."""
+        return self._client.submit(
+            task, *arguments, resources=dict.fromkeys(self._needs.union(wanted), 1),
+            workers=list(workers) or None, pure=False,
+        )  # fmt: skip
+
+    def _wait(self, future: Future[Any]) -> Any:
+        try:
+            return future.result()
+        except NoValidWorkerError as error:
+            raise NobodyError("The farm no longer has a worker that can do this.", self._cure) from error
+        except KilledWorker as error:
+            many = error.allowed_failures + 1
+            raise HostError(f"{many} workers ended while they had this before them.", self._cure) from error
+        except CancelledError as error:
+            raise HostError("The farm's scheduler ended.", self._cure) from error
+
+    def _able(self, wanted: Collection[str]) -> list[str]:
+        needed = self._needs.union(wanted)
+        return [name for name, abilities in workers_of(self._client).items() if needed <= abilities]

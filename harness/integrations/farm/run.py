@@ -1,0 +1,69 @@
+"""One run on a farm from its cells to what landed: orders made, asked, kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness.core.cell import Cell
+from harness.core.errors import HostError
+from harness.host.availability import Availability, Standing, Survey
+from harness.integrations.farm.capabilities import checkout_digest, needs
+from harness.integrations.farm.dask_cluster import Tls, connect
+from harness.integrations.farm.dispatcher import Asker, Plan, Unrun
+from harness.integrations.farm.messages import Order
+from harness.integrations.farm.result_sink import Landing
+from harness.metrics.history.store import History
+from harness.runner.session import Lab
+from harness.vm.base import driven
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    """Where a farm is, how its members know each other, and which accelerator (if any) its guests must have."""
+
+    address: str
+    tls: Tls | None = None
+    accelerator: str = ""
+
+
+def spread(
+    farm: Farm, lab: Lab, cells: Sequence[Cell], plan: Plan, run: str, history: History, runs: Path
+) -> tuple[Landing, list[Unrun]]:
+    """Have the plan carried out for all cells: what landed in the history, and what was not run and why.
+
+    Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
+    """
+    refused = {cell: row for cell in cells if (row := _never(lab, cell))}
+    orders = [order_of(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
+    landing = Landing(history, run, runs)
+
+    def home(order: Order) -> str:
+        last = history.samples(cell=order.cell, last=1)
+        return last[0].environment.host if last else ""
+
+    with connect(farm.address, farm.tls) as client:
+        unrun = Asker(client, lab, plan, landing.known, landing.land).ask(orders, home)
+    never = [Unrun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
+    return landing, unrun + never
+
+
+def _never(lab: Lab, cell: Cell) -> Availability | None:
+    """Why no worker could run the cell: nothing drives it yet. What hosts lack is asked of the workers."""
+    found = Survey(lab.matrix, lab.host, driven(), lab.osv_root).of(cell)
+    return found if found.standing in (Standing.NOT_DRIVEN, Standing.INVALID) else None
+
+
+def order_of(lab: Lab, cell: Cell, run: str, accelerator: str) -> Order:
+    """A cell, as it is said to the farm. Raises `HostError` if its kernel is OSv's and no checkout is named."""
+    checkout = ""
+    if cell.kernel == "osv":
+        if lab.osv_root is None:
+            raise HostError(f"{cell} has no checkout here that would say which OSv is meant.", "Set OSV_ROOT.")
+        checkout = _digest(lab.osv_root)
+    return Order(run, str(cell), needs(lab, cell, checkout, accelerator), checkout)
+
+
+@cache
+def _digest(root: Path) -> str:
+    return checkout_digest(root)

@@ -1,0 +1,114 @@
+"""What is asked of a worker at once: the parts of a run, and how often each was tried."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from harness.integrations.farm.messages import Named, Order
+
+TRIES = 3
+"""How often something is tried whose host is at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """The workers that had it and failed it by a fault of their hosts; `elsewhere` is whether
+    others are asked for while there are any."""
+
+    failed: tuple[str, ...] = ()
+    elsewhere: bool = True
+
+    @property
+    def over(self) -> bool:
+        """Whether it is not to be tried again."""
+        return len(self.failed) >= TRIES
+
+    @property
+    def told(self) -> str:
+        """That it was tried more than once, if it was."""
+        return f" (tried {len(self.failed)} times, by {', '.join(self.failed)})" if len(self.failed) > 1 else ""
+
+    def after(self, worker: str) -> "Tries":
+        """With one more that failed."""
+        return Tries((*self.failed, worker))
+
+    def others(self, able: Collection[str]) -> list[str]:
+        """Those of the workers that have not failed it; nobody where all have, or where anybody will do."""
+        return [name for name in able if name not in self.failed] if self.failed and self.elsewhere else []
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The image of a cell, and the names of its tests."""
+
+    order: Order
+    tries: Tries = field(default=Tries())
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a worker must be able to do for it."""
+        return frozenset(self.order.needs)
+
+    @property
+    def parts(self) -> list[Named]:
+        """What of the run is in it."""
+        return [(self.order.cell, "")]
+
+    def only(self, parts: Collection[Named]) -> Self:
+        """All of it."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some tests of a cell."""
+
+    order: Order
+    names: tuple[str, ...]
+    tries: Tries = field(default=Tries())
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a worker must be able to do for it."""
+        return frozenset(self.order.needs)
+
+    @property
+    def parts(self) -> list[Named]:
+        """What of the run is in it."""
+        return [(self.order.cell, name) for name in self.names]
+
+    def only(self, parts: Collection[Named]) -> Self:
+        """Some of it."""
+        return replace(self, names=tuple(name for name in self.names if (self.order.cell, name) in parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """Measurements that may be compared with each other, and `home`, the host that must take them (or nothing)."""
+
+    asked: tuple[tuple[Order, str], ...]
+    home: str = ""
+    tries: Tries = field(default=Tries())
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a worker must be able to do for it."""
+        home = {f"host-{self.home}"} if self.home else set()
+        return frozenset(home.union(*(order.needs for order, _ in self.asked)))
+
+    @property
+    def parts(self) -> list[Named]:
+        """What of the run is in it."""
+        return [(order.cell, name) for order, name in self.asked]
+
+    def only(self, parts: Collection[Named]) -> Self:
+        """Some of it."""
+        return replace(self, asked=tuple(pair for pair in self.asked if (pair[0].cell, pair[1]) in parts))
+
+
+Task = Listing | Chunk | Measuring
+
+
+def able(task: Task, workers: Mapping[str, Collection[str]]) -> list[str]:
+    """The workers, by name with their abilities, that can do it."""
+    return [name for name, abilities in workers.items() if task.needs <= set(abilities)]

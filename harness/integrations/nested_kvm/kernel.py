@@ -1,0 +1,65 @@
+"""The Linux of a lab: Debian's kernel with KVM in it, its modules, and busybox."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from harness.host import debian_packages
+from harness.host.cache import Cache
+from harness.kernels.linux.modules import boot_modules
+from harness.kernels.linux.vmlinux import unpack_vmlinux
+
+FORM = 2
+"""Part of its key; to be raised when what is kept of the packages changes."""
+
+AT_ONCE = ("virtio_pci", "virtio_console", "9p", "9pnet_virtio", "overlay", "tun")
+KVM_OF: Mapping[str, tuple[str, ...]] = {"x86_64": ("kvm_amd",), "aarch64": ()}
+"""The cpu that is emulated is AMD's; Debian's arm64 kernel has KVM built in."""
+
+WHEN_ASKED_FOR = ("crc32c_generic", "bridge", "nf_tables", "nft_chain_nat", "nft_masq", "vhost_net", "veth")
+"""For networks of guests, the first for nf_tables: loaded when the kernel asks for them, for each costs tens of
+milliseconds under TCG."""
+
+
+def kernel(arch: str, cache: Cache) -> Path:
+    """The folder with `kernel`, `busybox`, `boot-modules/` and `facts.json`. Raises `HostError`, `BuildError`."""
+    wanted = (f"linux-image-{debian_packages.ARCHITECTURES[arch]}", "busybox-static")
+    parts = {
+        "form": FORM, "modules": [*AT_ONCE, *KVM_OF[arch], *WHEN_ASKED_FOR],
+        "source": debian_packages.source_parts(wanted, arch),
+    }  # fmt: skip
+    return cache.get("lab-kernel", parts, lambda out: _write(wanted, arch, cache, out))
+
+
+def _write(wanted: tuple[str, ...], arch: str, cache: Cache, out: Path) -> None:
+    tree = debian_packages.fetch(wanted, arch, cache)
+    (release,) = (path.name for path in (tree.root / "lib/modules").iterdir())
+    packed = tree.root / f"boot/vmlinuz-{release}"
+    if arch == "x86_64":
+        unpack_vmlinux(packed, out / "kernel")
+    else:
+        shutil.copyfile(packed, out / "kernel")
+    shutil.copyfile(tree.root / "bin/busybox", out / "busybox")
+    modules = out / "boot-modules"
+    modules.mkdir()
+    names = (*AT_ONCE, *KVM_OF[arch], *WHEN_ASKED_FOR)
+    for path, node in boot_modules(tree.root / "lib/modules" / release, names).items():
+        (out / path.lstrip("/")).write_bytes(node.read())
+    (modules / "at-once").write_text("".join(f"{name}\n" for name in (*AT_ONCE, *KVM_OF[arch])))
+    rows = [f"{alias} {name}\n" for name in WHEN_ASKED_FOR for alias in _aliases(modules / name)]
+    (modules / "aliases").write_text("".join(rows))
+    (out / "facts.json").write_text(json.dumps({"kernel": release, "version": tree.versions[wanted[0]]}))
+
+
+def _aliases(listed: Path) -> list[str]:
+    """What the kernel may call the last of the modules that a list names, or any of those under it."""
+    found = []
+    for name in listed.read_text().split():
+        with (listed.parent / f"{name}.ko").open("rb") as file:
+            section = ELFFile(file).get_section_by_name(".modinfo")
+            rows = section.data().split(b"\0") if section else []
+        found += [row[6:].decode() for row in rows if row.startswith(b"alias=")]
+    return [*found, listed.name]

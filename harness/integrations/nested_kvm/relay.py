@@ -1,0 +1,196 @@
+"""Passes on what a lab's command prints, and waits for how it ends."""
+
+import os
+import select
+import shutil
+import sys
+import termios
+import tty
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from harness.core.errors import HostError
+from harness.core.events import publish
+from harness.host.process.timeout import Patience
+from harness.integrations.nested_kvm.machine import Vm
+from harness.runner.console.transcript import printable
+
+BOOT = 120.0
+"""Seconds of its own time within which a lab's command begins; it takes 7 to 10 where the host is free."""
+
+STALL = "kthread timer wakeup didn't happen"
+"""What Linux says where a cpu gets no timer interrupts any more: seen in 2 of 30 boots, at load 14 on 2 cores."""
+
+PANIC = "Kernel panic - not syncing"
+"""Why its Linux ended; the trace that follows may be longer than what is kept."""
+
+FAREWELL = 20.0
+"""Seconds that a command may take to end after Ctrl-C."""
+
+CONSOLE_LINES = 40
+MOST = 1 << 16  # bytes read at once, or kept of a line
+STREAMS = {"stdout": 1, "stderr": 2, "terminal": 1}
+
+
+class NotUp(HostError):
+    """A lab whose command did not begin; another may come up."""
+
+
+class Relay:
+    """Between a running lab and this process's own standard streams.
+
+    `release` is the lab's kernel once its command has begun; `unsaved` says what could not be brought out.
+    """
+
+    def __init__(self, vm: Vm, terminal: bool) -> None:
+        """`terminal` is whether the command has our terminal as its own."""
+        self.release = ""
+        self.unsaved = ""
+        self._vm = vm
+        self._keys = [sys.stdin.fileno()] if terminal else []
+        self._open = dict(vm.lines)
+        self._rest = dict.fromkeys(vm.lines, b"")
+        self._console: deque[str] = deque(maxlen=CONSOLE_LINES)
+        self._panic = ""
+        self._status: int | None = None
+        self._stalled = False
+
+    def run(self) -> int:
+        """The command's status. Raises `NotUp` where it does not begin, `HostError` where the lab ends before it,
+        `KeyboardInterrupt` where the command does not end at Ctrl-C."""
+        self._come_up()
+        with self._raw_terminal():
+            try:
+                self._listen(self._has_ended)
+            except KeyboardInterrupt:
+                # The command may have evidence to write; a second Ctrl-C ends the lab at once.
+                self._vm.tell("signal INT")
+                self._listen(self._has_ended, FAREWELL)
+            self._drain()
+        if self._status is None:
+            raise KeyboardInterrupt
+        return self._status
+
+    def _come_up(self) -> None:
+        patience = Patience(self._vm.process.pid, BOOT)
+        while not self.release:
+            left = patience.seconds()
+            if left == 0.0 or self._stalled:
+                happened = "stalled as it came up" if self._stalled else f"did not come up in {BOOT:.0f} s"
+                failure = self._failure(f"The lab {happened}")
+                raise NotUp(failure.happened, failure.cure)
+            self._listen(lambda: bool(self.release) or self._stalled, left)
+
+    def _has_ended(self) -> bool:
+        return self._status is not None
+
+    def _listen(self, done: Callable[[], bool], seconds: float | None = None) -> None:
+        """Pass on what comes until it is done, or the seconds are over. Raises `HostError` if the lab ends."""
+        deadline = None if seconds is None else monotonic() + seconds
+        pidfd = os.pidfd_open(self._vm.process.pid)
+        try:
+            while not done():
+                left = None if deadline is None else max(0.0, deadline - monotonic())
+                ready, _, _ = select.select([*self._open.values(), pidfd, *self._keys], [], [], left)
+                if not ready:
+                    return
+                for name, line in list(self._open.items()):
+                    if line in ready:
+                        self._read(name)
+                if self._keys and self._keys[0] in ready:
+                    self._type()
+                if pidfd in ready:
+                    self._drain()
+                    if not done():
+                        end = self._vm.process.end(self._vm.process.status(1.0) or 0)
+                        raise self._failure(f"The lab came to an end before its command did: {end}")
+        finally:
+            os.close(pidfd)
+
+    def _drain(self) -> None:
+        """What was said and not read yet."""
+        while ready := select.select([*self._open.values()], [], [], 0)[0]:
+            for name, line in list(self._open.items()):
+                if line in ready:
+                    self._read(name)
+
+    def _read(self, name: str) -> None:
+        try:
+            data = self._open[name].recv(MOST)
+        except ConnectionError:
+            data = b""
+        if not data:
+            del self._open[name]
+        if name in STREAMS:
+            self._show(name, data)
+            return
+        *lines, rest = (self._rest[name] + data).split(b"\n")
+        self._rest[name] = rest[-MOST:]
+        for line in lines:
+            if name == "console":
+                self._console.append(printable(line))
+                self._stalled = self._stalled or STALL.encode() in line
+                if PANIC.encode() in line and not self._panic:
+                    self._panic = self._console[-1]
+            else:
+                self._obey(line.decode("utf-8", "replace"))
+
+    def _obey(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "up":
+            self.release = rest
+            publish("vm.up", rest)
+        elif word == "unsaved":
+            self.unsaved = printable(rest.encode())
+        elif word == "ended" and rest.isdigit():
+            self._status = int(rest)
+
+    def _show(self, name: str, data: bytes) -> None:
+        """Bytes go on as they are, but to a terminal that is not the command's: that is given safe lines."""
+        stream = STREAMS[name]
+        if name == "terminal" or not os.isatty(stream):
+            _write(stream, data)
+            return
+        *lines, rest = (self._rest[name] + data).split(b"\n")
+        if not data and rest:
+            lines, rest = [*lines, rest], b""
+        self._rest[name] = rest[-MOST:]
+        _write(stream, "".join(f"{printable(line)}\n" for line in lines).encode())
+
+    def _type(self) -> None:
+        typed = os.read(self._keys[0], 1024)
+        if typed:
+            self._vm.lines["terminal"].sendall(typed)
+        else:
+            self._keys = []
+
+    def _failure(self, what: str) -> HostError:
+        words = self._vm.words()
+        first = [self._panic] if self._panic and self._panic not in self._console else []
+        said = "".join(f"\n  {line}" for line in (*first, *self._console))
+        return HostError(
+            f"{what}{f' ({words})' if words else ''}. The last that its Linux said:{said or ' nothing.'}",
+            "If it tells of a want of memory, or of SIGKILL, give more with --memory, or end what else runs.",
+        )
+
+    @contextmanager
+    def _raw_terminal(self) -> Iterator[None]:
+        """Keys go to the command's terminal as they are pressed, whose size is made that of ours."""
+        if not self._keys:
+            yield
+            return
+        columns, rows = shutil.get_terminal_size()
+        self._vm.tell(f"size {rows} {columns}")
+        saved = termios.tcgetattr(sys.stdin)
+        try:
+            tty.setraw(sys.stdin)
+            yield
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+
+
+def _write(stream: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(stream, data) :]

@@ -1,0 +1,1 @@
+"""The harness in pytest."""

@@ -1,0 +1,78 @@
+"""The history in pytest: measurements taken, kept and compared with what came before."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.analysis.regression.finding import Finding
+from harness.analysis.regression.triage import KIND, standing
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError, explained
+from harness.core.events import subscribed
+from harness.metrics import suite
+from harness.metrics.history.store import History
+from harness.metrics.records import Sample
+from harness.report.model.formatting import percent, shown
+from harness.report.progress import Progress
+from harness.report.trend_plot import draw
+from harness.runner.expectations import expected
+from harness.runner.session import Lab
+
+LEAST = 1e-4
+"""Relative: no smaller change fails an item. Exact numbers tell every one, and no kernel stays the same."""
+
+
+class Measurer:
+    """Call it with a cell and a measurement: it passes if nothing of it is found to have become worse."""
+
+    def __init__(
+        self, lab: Lab, url: str | None, runs: Path, duration: float, record: Callable[[str, object], None]
+    ) -> None:
+        self._lab = lab
+        self._url = url
+        self._runs = runs
+        self._duration = duration
+        self._record = record
+
+    def __call__(self, cell: Cell, name: str) -> None:
+        __tracebackhide__ = True
+        try:
+            with subscribed(Progress()):
+                taken = suite.prepare(self._lab, cell, name, self._duration).take()
+            with History(self._url) as history:
+                history.add(taken.records)
+                series = {one.series for one in taken.samples}
+                known = [one for one in history.samples(cell=str(cell)) if one.series in series]
+                found = standing(known, history.documents(KIND), history.graph())
+        except (HarnessError, OSError) as error:
+            if expectation := expected(cell, name.removeprefix("app-"), self._lab.recorded_accelerator(cell)):
+                pytest.xfail(f"not measured, as expected: {expectation.reason}")
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
+        for sample in taken.samples:
+            self._record(sample.metric.name, f"{sample.value:g} {sample.metric.unit}")
+        self._judge(taken.samples, known, found)
+
+    def _judge(self, taken: Sequence[Sample], known: Sequence[Sample], found: Sequence[Finding]) -> None:
+        __tracebackhide__ = True
+        this = taken[0].version
+        if all(one.version.commit == this.commit for one in known):
+            self._record("baseline", "none yet")
+            print(f"no baseline yet: {taken[0].cell} was measured for the first time, at {this.described}")
+            return
+        here = [one for one in found if one.after.commit == this.commit]
+        worse = [one for one in here if one.worse and abs(one.change) >= LEAST]
+        if worse:
+            path = draw(known, worse, self._runs)
+            pytest.fail("\n".join([*(_said(one) for one in worse), f"plotted in {path}"]), pytrace=False)
+
+
+def _said(one: Finding) -> str:
+    low, high = (percent(end) for end in one.interval)
+    how_sure = "exact" if one.metric.exact else f"95% interval {low} to {high}, probability {one.probability:.2g}"
+    rerun = "" if one.metric.exact or one.confirmed else "; not rerun yet: osv-harness findings --confirm"
+    return (
+        f"{one.metric.name} of {one.subject or 'the kernel'} on {one.cell} is {percent(one.change)} worse since "
+        f"{one.after.described}: {shown(one.old_level, one.metric.unit)} to "
+        f"{shown(one.new_level, one.metric.unit)} ({how_sure}{rerun})"
+    )

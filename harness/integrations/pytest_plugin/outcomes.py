@@ -1,0 +1,161 @@
+"""A verdict as pytest's outcome: its expectation, its properties, its evidence."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError, LaunchError, explained
+from harness.core.machine import Image
+from harness.report import evidence
+from harness.report.load_results import measured, write_loads
+from harness.report.reproduce import app_again, test_again
+from harness.runner.base import Program, Run
+from harness.runner.expectations import complaint, expected, is_expected
+from harness.runner.interaction import Visit
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.workloads.apps.app import app
+from harness.workloads.apps.run import run_app
+
+SHOWN_LINES = 20
+
+
+Remember = Callable[[Image, Run, bool], None]
+"""Adds a verdict to the history, with whether it was the expected one."""
+
+
+class Keeper:
+    """Notes what reports need of a run, keeps the evidence of what is no pass, and ends the test as it asks."""
+
+    def __init__(
+        self, lab: Lab, runs: Path, record: Callable[[str, object], None], remember: Remember | None = None
+    ) -> None:
+        self._lab = lab
+        self.runs = runs
+        self._record = record
+        self._remember = remember
+
+    def conclude(
+        self, cell: Cell, image: Image, run: Run, again: str, figures: Mapping[str, object] = MappingProxyType({}),
+        keep: Callable[[Path], None] = lambda folder: None,
+    ) -> None:  # fmt: skip
+        """Return on a pass, and otherwise end the test.
+
+        `again` is a shell line that does the run again; `figures` become properties; `keep` adds to the evidence.
+        """
+        __tracebackhide__ = True
+        outcome, reason = run.verdict.outcome, run.verdict.reason
+        accelerator = self._lab.recorded_accelerator(cell)
+        for note in run.notes:
+            warnings.warn(f"{run.program.name}: {note}", stacklevel=2)
+        self._note(cell, image, run, accelerator, figures)
+        expectation = expected(cell, run.program.name, accelerator)
+        if self._remember:
+            for one in (run.first, run):
+                if one:
+                    good = is_expected(cell, run.program.name, accelerator, one.verdict.outcome)
+                    self._remember(image, one, good)
+        passed = outcome is Outcome.PASSED
+        folder = None if passed and not run.first else self._keep(run, image, accelerator, again, keep)
+        if passed and expectation is None:
+            return
+        if expectation:
+            if trouble := complaint(expectation, outcome, date.today()):
+                pytest.fail(f"{outcome}: {reason}\n{trouble}\n{_tail(run, folder)}", pytrace=False)
+            if outcome is not Outcome.PASSED:
+                pytest.xfail(f"{outcome}, as expected: {expectation.reason}")
+        elif outcome is Outcome.SKIPPED:
+            pytest.skip(reason)
+        elif outcome is Outcome.FLAKY:
+            pytest.xfail(f"{outcome}: {reason}; both consoles: {folder}")
+        else:
+            pytest.fail(f"{outcome}: {reason}\n{_tail(run, folder)}", pytrace=False)
+
+    def _note(self, cell: Cell, image: Image, run: Run, accelerator: str, figures: Mapping[str, object]) -> None:
+        """Put what reports and the record of durations need into the item's properties, as plain text."""
+        properties = {
+            "cell": cell,
+            "test": run.program.name,
+            "outcome": run.verdict.outcome,
+            "reason": run.verdict.reason,
+            "seconds": f"{run.verdict.observation.seconds:.3f}",
+            "origin": run.origin,
+            "notes": " ".join(run.notes),
+            "accelerator": accelerator,
+            "qemu": ".".join(str(part) for part in self._lab.host.qemu(cell.arch).version),
+            "kernel": image.facts.get("commit") or image.facts.get("kernel", ""),
+            **figures,
+        }
+        for name, value in properties.items():
+            self._record(name, str(value))
+
+    def _keep(
+        self, run: Run, image: Image, accelerator: str, again: str, keep: Callable[[Path], None]
+    ) -> Path | None:
+        try:
+            folder = evidence.write(run, image, accelerator, self.runs, again)
+            keep(folder)
+        except (HarnessError, OSError) as error:
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
+        return folder
+
+
+class GuestRun:
+    """Call it with a cell and a program: returns on a pass, and otherwise ends the test as its verdict asks.
+
+    `again` says how pytest does the item on a cell again, which runs what the command line has no word for.
+    """
+
+    def __init__(self, lab: Lab, keeper: Keeper, again: Callable[[Cell], str]) -> None:
+        self._lab = lab
+        self._keeper = keeper
+        self._again = again
+
+    def __call__(self, cell: Cell, program: Program, visit: Visit | None = None, modules: str = "") -> None:
+        """`modules` of OSv's own tree are in its image in place of the cell's tests, where any are named."""
+        __tracebackhide__ = True
+        try:
+            if modules:
+                self._lab.check_runs(cell)
+                image = self._lab.image_of_modules(cell, modules)
+                run = self._lab.run_on(image, program, visit)
+            else:
+                run = self._lab.run(cell, program, visit)
+                image = self._lab.image(cell)
+        except (HarnessError, OSError) as error:
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
+        runs, only_here = self._keeper.runs.parent, visit or modules
+        again = self._again(cell) if only_here else test_again(self._lab, cell, program.name, runs)
+        self._keeper.conclude(cell, image, run, again)
+
+
+class AppTest:
+    """Call it with a cell and an app's name; it ends the test as `GuestRun` does."""
+
+    def __init__(self, lab: Lab, keeper: Keeper, duration: float) -> None:
+        self._lab = lab
+        self._keeper = keeper
+        self._duration = duration
+
+    def __call__(self, cell: Cell, name: str) -> None:
+        __tracebackhide__ = True
+        try:
+            done = run_app(self._lab, cell, app(name, cell), duration=self._duration)
+        except LaunchError as error:
+            pytest.skip(error.happened)
+        except (HarnessError, OSError) as error:
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
+        again = app_again(self._lab, cell, name, None, self._duration, self._keeper.runs.parent)
+        self._keeper.conclude(
+            cell, done.image, done.run, again, measured(done), lambda folder: write_loads(done, folder)
+        )
+
+
+def _tail(run: Run, folder: Path | None) -> str:
+    lines = [f"{line.at:9.3f}  {line.text}" for line in run.verdict.lines[-SHOWN_LINES:]]
+    return "\n".join([*lines, f"everything else: {folder}"] if folder else lines)

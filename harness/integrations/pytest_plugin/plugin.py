@@ -1,0 +1,303 @@
+"""The harness in pytest: options, the lab as fixtures, and each in-guest test as an item of its own."""
+
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from harness.cli.kernel_files import files_of
+from harness.core import project
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError, explained
+from harness.core.events import UNKEPT as UNKEPT_EVENT
+from harness.core.events import Event, subscribed
+from harness.core.machine import Image
+from harness.core.procedure import DURATION
+from harness.integrations.pytest_plugin.junit_file import JunitFile
+from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, Keeper
+from harness.integrations.pytest_plugin.progress import Tally
+from harness.kernels.osv.checkout import Checkout
+from harness.metrics.history.records import Judged
+from harness.metrics.suite import names as measurements
+from harness.metrics.verdict_writer import Verdicts, Writer
+from harness.report import evidence
+from harness.report.progress import Progress
+from harness.report.reproduce import item_again
+from harness.runner.base import Run
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.workloads.apps import app as apps
+
+LAB = pytest.StashKey[Lab]()
+CELLS = pytest.StashKey[list[Cell]]()
+RUNS = pytest.StashKey[Path]()
+VERDICTS = pytest.StashKey[Verdicts]()
+UNKEPT = pytest.StashKey[list[str]]()
+BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("osv-harness", "OSv test harness")
+    group.addoption("--cell", action="append", default=[], metavar="CELL", help="a cell to test (repeatable)")
+    group.addoption("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
+    group.addoption("--launch", action="append", default=[], metavar="MODE", help="of programs (repeatable)")
+    group.addoption("--set", dest="cell_set", metavar="NAME", help="a named set of cells of matrix.toml")
+    group.addoption("--osv-root", type=Path, metavar="DIR", help="an OSv checkout (default: OSV_ROOT)")
+    group.addoption("--project", type=Path, metavar="DIR", help="with your own expectations.toml, apps/ …")
+    group.addoption("--kernel-file", type=Path, metavar="FILE", help="a kernel that is already built")
+    group.addoption("--image-file", type=Path, metavar="FILE", help="its disk: raw or qcow2")
+    group.addoption("--cmdline", metavar="WORDS", help="its command line (default: the file cmdline beside it)")
+    group.addoption("--manifest", type=Path, metavar="FILE", help="its files (default: usr.manifest beside it)")
+    group.addoption("--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app")
+    group.addoption("--history", metavar="URL", help="where verdicts and measurements are kept (default: yours)")
+    group.addoption("--forget", action="store_true", help="keep no verdicts")
+    group.addoption("--lab", action="store_true", help="run all of it in a VM whose KVM runs guests")
+    group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[UNKEPT] = []
+    try:
+        if named_project := config.getoption("--project"):
+            project.choose(named_project)
+        named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
+        lab = Lab(config.getoption("--osv-root"), files=files_of(*named))
+        if (path := config.getoption("xmlpath", None)) and not hasattr(config, "workerinput"):
+            config.pluginmanager.register(JunitFile(Path(path), config.stash[UNKEPT]))
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[LAB] = lab
+    if not (hasattr(config, "workerinput") or config.getoption("--forget")):
+        _writer[:] = [Writer(config.getoption("--history"))]
+    if getattr(config.option, "maxschedchunk", 0) is None:
+        config.option.maxschedchunk = 1  # the longest start first only if xdist hands them out one by one
+    worker = getattr(config, "workerinput", None)
+    stamp = worker["runs_stamp"] if worker else evidence.run_name()
+    config.stash[RUNS] = config.getoption("--runs").resolve() / stamp
+    config.stash[VERDICTS] = Verdicts(lab, stamp)
+    try:
+        config.stash[CELLS] = _chosen_cells(config, lab)
+        if lab.osv_root and config.stash[CELLS] and not lab.files:
+            Checkout(lab.osv_root)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Hand the whole session to one in a lab, where that is asked for."""
+    if not config.getoption("--lab"):
+        return None
+    # What makes a lab is nothing that other sessions should have to import.
+    from harness.cli.commands.lab import run_pytest
+
+    words = [word for word in config.invocation_params.args if word != "--lab"]
+    try:
+        return run_pytest(words, config.getoption("--osv-root"))
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Give xdist's workers the controller's folder of evidence."""
+    config: pytest.Config = node.config  # type: ignore[attr-defined]
+    node.workerinput["runs_stamp"] = config.stash[RUNS].name  # type: ignore[attr-defined]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    lab = config.stash[LAB]
+    cells = config.stash[CELLS]
+    if not cells:
+        return []
+    names = ", ".join(lab.matrix.short(cell) for cell in cells)
+    try:
+        kernels = [lab.kernel(kernel).describe() for kernel in sorted({cell.kernel for cell in cells})]
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from None
+    return [*kernels, f"cells: {names}"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Build the asked cells' images once, before xdist starts workers that would all wait for them."""
+    config = session.config
+    if hasattr(config, "workerinput") or not config.stash[CELLS]:
+        return
+    lab = config.stash[LAB]
+    known: dict[str, float] = {}
+    with subscribed(Progress()):
+        try:
+            for cell in config.stash[CELLS]:
+                if any(_asked_for(config, folder) for folder in BUILT_BY_ITEM):
+                    lab.prepare_apps(cell)
+                else:
+                    lab.runner(cell).prepare()
+                known |= {f"{cell}/{test}": seconds for test, seconds in lab.known_seconds(cell).items()}
+        except (HarnessError, OSError) as error:
+            pytest.exit(explained(error), returncode=3)
+    config.pluginmanager.register(Tally(config, known))
+    if _writer:
+        _writer[-1].start()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test that takes `cell` and one of our runners an item for each asked cell; with `guest_program` one
+    for each in-guest test of it, with `app_name` one for each app, with `measurement` one for each of those."""
+    taken = set(metafunc.fixturenames)
+    if "cell" not in taken or not taken & {"run_guest", "run_app", "measure"}:
+        return
+    lab = metafunc.config.stash[LAB]
+    try:
+        cells = metafunc.config.stash[CELLS] or [lab.cell("qemu-rofs")]
+        if "guest_program" in taken:
+            programs = lab.longest_first(cells)
+            ids = [f"{cell}/{program.name}" for cell, program in programs]
+            metafunc.parametrize(("cell", "guest_program"), programs, ids=ids)
+        elif "app_name" in taken:
+            named = [(cell, name) for cell in cells for name in apps.names_for(cell)]
+            metafunc.parametrize(("cell", "app_name"), named, ids=[f"{cell}/{name}" for cell, name in named])
+        elif "measurement" in taken:
+            measured = [(cell, name) for cell in cells for name in measurements(cell)]
+            ids = [f"{cell}/{name}" for cell, name in measured]
+            metafunc.parametrize(("cell", "measurement"), measured, ids=ids)
+        else:
+            metafunc.parametrize("cell", cells, ids=[str(cell) for cell in cells])
+    except (HarnessError, OSError) as error:
+        pytest.exit(explained(error), returncode=3)
+
+
+@pytest.fixture(scope="session")
+def lab(pytestconfig: pytest.Config) -> Lab:
+    """This run's cells, kernels and guests."""
+    return pytestconfig.stash[LAB]
+
+
+@pytest.fixture
+def keeper(lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> Keeper:
+    """What turns a verdict into pytest's outcome, and keeps its evidence."""
+    runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
+
+    def remember(image: Image, run: Run, good: bool) -> None:
+        _judged.append(verdicts.of(image, run, good))
+
+    return Keeper(lab, runs, record_property, None if pytestconfig.getoption("--forget") else remember)
+
+
+@pytest.fixture
+def run_guest(lab: Lab, keeper: Keeper, request: pytest.FixtureRequest) -> GuestRun:
+    """Runs an in-guest test on a cell."""
+    folder, item, runs = request.config.rootpath, request.node.nodeid, keeper.runs.parent
+    return GuestRun(lab, keeper, lambda cell: item_again(lab, cell, folder, item, runs))
+
+
+@pytest.fixture
+def run_app(lab: Lab, keeper: Keeper, pytestconfig: pytest.Config) -> AppTest:
+    """Runs an app on a cell."""
+    return AppTest(lab, keeper, pytestconfig.getoption("--duration"))
+
+
+@pytest.fixture
+def measure(
+    lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> Callable[[Cell, str], None]:
+    """Takes a measurement of a cell, keeps it, and compares it with what is known."""
+    from harness.integrations.pytest_plugin.history import Measurer
+
+    options = pytestconfig.getoption
+    return Measurer(lab, options("--history"), pytestconfig.stash[RUNS], options("--duration"), record_property)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give the verdicts of a test to its report, which goes to the process that writes them down."""
+    report = yield
+    if report.when == "call" and _judged:
+        report.osv_judged = [one.to_json() for one in _judged]  # type: ignore[attr-defined]
+        _judged.clear()
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note each verdict, and how long each pass took, where it is written: a test that hung tells of no limit."""
+    if _writer:
+        for row in getattr(report, "osv_judged", ()):
+            _writer[-1].add(Judged.from_json(row))
+    properties = dict(report.user_properties)
+    if report.when == "call" and properties.get("outcome") == Outcome.PASSED:
+        _durations[str(properties["cell"]), str(properties["test"])] = float(str(properties["seconds"]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Show what failed and then passed as what it is: neither a pass nor an expected failure."""
+    if (
+        report.when == "call"
+        and dict(report.user_properties).get("outcome") == Outcome.FLAKY
+        and not report.failed
+    ):
+        return "flaky", "f", ("FLAKY", {"yellow": True})
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the flaky tests, with what each did at first and where both consoles are; and what was not kept."""
+    if unkept := terminalreporter.config.stash[UNKEPT]:
+        terminalreporter.section("what could not be kept", red=True)
+        for why in unkept:
+            terminalreporter.write_line(why)
+    if flaky := terminalreporter.stats.get("flaky"):
+        terminalreporter.section("flaky: failed while the host was busy, passed alone", yellow=True)
+        for report in flaky:
+            terminalreporter.write_line(f"{report.nodeid}: {getattr(report, 'wasxfail', '')}".removesuffix(": "))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if hasattr(config, "workerinput"):
+        return
+    unkept = config.stash[UNKEPT]
+    if _writer and (failed := _writer.pop().finish()):
+        unkept.append(f"verdicts are not in the history: {failed}")
+        if config.getoption("--history"):  # who names a place wants them there
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    lab = config.stash[LAB]
+    for cell in {name for name, _ in _durations}:
+        parsed = lab.matrix.parse(cell, lab.default_kernel)
+        seconds = {test: value for (name, test), value in _durations.items() if name == cell}
+        with subscribed(partial(_note_unkept, unkept)):
+            lab.durations.record(parsed, lab.recorded_accelerator(parsed), seconds)
+    _durations.clear()
+
+
+def _note_unkept(unkept: list[str], event: Event) -> None:
+    if event.kind == UNKEPT_EVENT:
+        unkept.append(f"{event.about}: {event.detail}")
+
+
+_durations: dict[tuple[str, str], float] = {}
+_judged: list[Judged] = []
+_writer: list[Writer] = []
+"""What adds verdicts to the history, if anything does: one, in the process that is told of all tests."""
+
+
+def _asked_for(config: pytest.Config, folder: Path) -> bool:
+    """Whether the tests that were named are in that folder, all of them."""
+    top = config.rootpath / folder
+    return all(
+        top in (path := (config.invocation_params.dir / arg.split("::")[0]).resolve(), *path.parents)
+        for arg in config.args
+    )
+
+
+def _chosen_cells(config: pytest.Config, lab: Lab) -> list[Cell]:
+    cells = [lab.cell(text) for text in config.getoption("--cell")]
+    if name := config.getoption("cell_set"):
+        cells += lab.matrix.set(name, lab.default_kernel)
+    if variants := config.getoption("--variant"):
+        cells = lab.varied(cells or [lab.cell("qemu-rofs")], variants)
+    if modes := config.getoption("--launch"):
+        cells = lab.launched(cells or [lab.cell("qemu-rofs")], modes)
+    return list(dict.fromkeys(cells))

@@ -1,0 +1,61 @@
+"""The server's addresses: the page, views of what it leaves out, evidence, and the JSON interface."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from harness.integrations.server import api, problems, views
+from harness.integrations.server.answers import SCHEMA, Problem
+from harness.integrations.server.decorating import STATIC
+from harness.integrations.server.guard import LARGEST_BODY, Guard
+from harness.integrations.server.house import House
+
+DESCRIPTION = (
+    "What the morning page shows, and more of it. Whatever a guest printed is text in here: escape it where you "
+    "show it. A request that changes something needs the header X-CSRF-Token with what /api/session gives."
+)
+
+
+def app_of(house: House) -> ASGIApp:
+    """The app; while it runs, the history is watched, pages are made and the farm's work is done."""
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(one.run()) for one in (house.watch, house.pages, house.jobs)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    app = FastAPI(
+        title="osv-harness serve", version=str(SCHEMA), description=DESCRIPTION, lifespan=living,
+        openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, max_body_size=LARGEST_BODY,
+        telemetry={"tracing": False, "metrics": False, "logs": False}, separate_input_output_schemas=False,
+    )  # fmt: skip
+    problems.install(app)
+    app.include_router(api.routes(house))
+    app.include_router(views.routes(house))
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.openapi = lambda: _documented(app)  # type: ignore[method-assign]
+    return Guard(app, house.rules)  # outside of all that FastAPI puts around an app
+
+
+def _documented(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the model that every problem has."""
+    if not app.openapi_schema:
+        made = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )  # fmt: skip
+        made["components"]["schemas"][Problem.__name__] = Problem.model_json_schema()
+        app.openapi_schema = made
+    return app.openapi_schema

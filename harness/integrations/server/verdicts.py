@@ -1,0 +1,73 @@
+"""Verdicts of a history as answers: the whole of it in pages, and what runs now."""
+
+from collections.abc import Sequence
+from time import time
+
+from harness.integrations.server.answers import CellTally, Live, LiveRun, Number, Verdict, Verdicts, VersionFact
+from harness.metrics.history.reader import Tally
+from harness.metrics.history.records import Judged
+from harness.metrics.history.store import History
+from harness.metrics.records import Sample
+from harness.report.model.data import safe_text
+
+LONGEST_REASON = 2000
+"""Characters; the page's are shorter."""
+
+DAY = 86_400.0
+ALIVE = 1800.0
+"""Seconds of silence after which a run is taken to be over: the longest test has less."""
+
+MOST_RUNS = 20
+
+
+def verdict(number: int, one: Judged) -> Verdict:
+    """One of them, each text safe to show."""
+    version = VersionFact(commit=safe_text(one.version.commit), described=safe_text(one.version.described))
+    return Verdict(
+        number=number, id=one.id, suite=safe_text(one.suite), cell=safe_text(one.cell), test=safe_text(one.test),
+        outcome=safe_text(one.outcome), expected=one.expected, reason=safe_text(one.reason, LONGEST_REASON),
+        seconds=one.seconds, version=version, host=safe_text(one.environment.host),
+        accelerator=safe_text(one.environment.accelerator), run=safe_text(one.run), taken=one.taken,
+    )  # fmt: skip
+
+
+def paged(rows: Sequence[tuple[int, Judged]], most: int) -> Verdicts:
+    """So many of them, of which there may be more."""
+    shown = [verdict(*row) for row in rows[:most]]
+    return Verdicts(verdicts=shown, next=rows[most - 1][0] if len(rows) > most else None)
+
+
+def number(one: Sample) -> Number:
+    """One sample."""
+    version = VersionFact(commit=safe_text(one.version.commit), described=safe_text(one.version.described))
+    return Number(
+        id=one.id, value=one.value, unit=safe_text(one.metric.unit), cell=safe_text(one.cell),
+        about=safe_text(one.subject), version=version, run=safe_text(one.run), taken=one.taken,
+    )  # fmt: skip
+
+
+def live(history: History, usual: int) -> Live:
+    """What runs, of what the history got in the last day."""
+    after, now = history.state().judged, time()
+    of_run: dict[str, list[Tally]] = {}
+    for one in history.tallies(now - DAY):
+        of_run.setdefault(one.run, []).append(one)
+    runs = sorted((_run(now, rows) for rows in of_run.values()), key=lambda run: -run.last)[:MOST_RUNS]
+    running = any(run.silent < ALIVE for run in runs)
+    return Live(now=now, running=running, runs=runs, usual=usual, after=after)
+
+
+def _run(now: float, rows: Sequence[Tally]) -> LiveRun:
+    last = max(row.last for row in rows)
+    cells = [
+        CellTally(
+            cell=safe_text(row.cell), verdicts=row.verdicts, unexpected=row.verdicts - row.expected,
+            samples=row.samples,
+        )
+        for row in sorted(rows, key=lambda row: row.cell)
+    ]  # fmt: skip
+    return LiveRun(
+        run=safe_text(rows[0].run), began=min(row.first for row in rows), last=last, silent=max(0.0, now - last),
+        verdicts=sum(one.verdicts for one in cells), unexpected=sum(one.unexpected for one in cells),
+        samples=sum(one.samples for one in cells), cells=cells,
+    )  # fmt: skip

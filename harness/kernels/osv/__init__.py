@@ -1,0 +1,1 @@
+"""OSv, built from a checkout."""

@@ -1,0 +1,220 @@
+"""How a cell is said to OSv's `scripts/build`: its arguments, and what the build tree adapts for it."""
+
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+from harness.core.cell import Cell
+from harness.core.errors import CellError, HostError
+from harness.core.link_mode import Launch, launch_of
+from harness.kernels.osv import test_modules
+from harness.kernels.osv.build_tree import Adaptation, Edit
+
+ARCHES = MappingProxyType({"x86_64": "x64", "aarch64": "aarch64"})
+"""The harness's name of an arch to OSv's."""
+
+FILESYSTEMS = ("ext", "ramfs", "rofs", "rofs_with_ext", "rofs_with_zfs", "virtiofs", "zfs")
+DISKLESS = ("ramfs", "virtiofs")
+"""Filesystems whose files are not on the disk image: in the kernel, or in a folder of the host."""
+
+CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "hide_symbols": {"conf_hide_symbols": "1"},
+        "app_symbols": {"conf_hide_symbols": "1"},
+        "lazy_stack": {"conf_lazy_stack": "1", "conf_lazy_stack_invariant": "1"},
+        "openzfs": {"conf_zfs": "openzfs"},
+        "debug": {},
+        "zfs_disk": {},
+        "host_zfs": {},
+        **{mode: {} for mode in Launch},
+    }
+)
+"""Build option of a cell to the configuration variables that it sets.
+
+`lazy_stack` checks its invariant too: without the check a violation corrupts a stack in silence.
+"""
+
+SAME_KERNEL = (*Launch, "zfs_disk", "host_zfs")
+"""Options that change what is on the disks alone."""
+
+DISK_WORDS: Mapping[str, str] = MappingProxyType({"zfs_disk": "--create-zfs-disk", "host_zfs": "--use-openzfs"})
+"""Option to the word of `scripts/build` that says how disks are made."""
+
+
+LIBNFS_BUILT, LIBNFS_NEEDED = "libnfs.so.4.0.0", "libnfs.so.11.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """What of its own tree OSv's build puts into an image, and what is added to that.
+
+    `modules` is a list as `image=` takes it; `append_manifest` is the text of a manifest to add to theirs
+    (`/guest/path: /host/path` lines); `key` stands for it and its files' content in the cache.
+    """
+
+    modules: str = "tests"
+    append_manifest: str = ""
+    key: str = ""
+
+    @property
+    def manifest(self) -> str:
+        """Where in the build tree the list of what is in the image lies: the tests' own for images of tests."""
+        if self.modules in test_modules.MODULES:
+            return f"modules/{self.modules}/usr.manifest"
+        return "build/last/usr.manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """How else than usual a kernel is built, to find out what of a measure is the commit's.
+
+    `layout` lays its code out differently (0 is the linker's own way), `fresh` builds from scratch in a tree that
+    is dropped afterwards, `through` is put before each command of the build: it enters an environment of the
+    user's, with the build tree as its folder and as `{tree}` in its words.
+    """
+
+    layout: int = 0
+    fresh: bool = False
+    through: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.layout and self.through:
+            raise ValueError("A layout is made by this host's linker.")
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """What of it decides the bytes of a kernel, for a key: nothing where it is the usual way."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def tests_of(cell: Cell) -> Modules:
+    """The upstream tests, linked for the cell's launch mode."""
+    return Modules(test_modules.module_of(cell), test_modules.manifest_of(cell))
+
+
+def check(cell: Cell) -> None:
+    """Raise `CellError` for what this recipe has no word for, `HostError` for what this host can't compile."""
+    if cell.arch not in ARCHES:
+        raise CellError(f"OSv is not built for {cell.arch}.", f"Arches: {', '.join(ARCHES)}.")
+    if cell.fs not in FILESYSTEMS:
+        raise CellError(f"OSv has no root filesystem {cell.fs}.", f"Filesystems: {', '.join(FILESYSTEMS)}.")
+    if unknown := [option for option in cell.options if option not in CONFIGURATION]:
+        raise CellError(f"OSv has no build option {unknown[0]}.", f"Options: {', '.join(CONFIGURATION)}.")
+    if cell.arch != platform.machine() and cell.arch != "aarch64":
+        raise HostError(f"OSv can't be cross-built for {cell.arch}.", f"Build it on an {cell.arch} host.")
+
+
+def is_cross(cell: Cell) -> bool:
+    """Whether the cell's arch is not this host's."""
+    return cell.arch != platform.machine()
+
+
+def tree_name(cell: Cell) -> str:
+    """Names the cells that share a build tree: those of one kernel, whatever their filesystem and tests."""
+    options = [option for option in cell.options if option not in SAME_KERNEL]
+    return "-".join([cell.arch, cell.profile, *options])
+
+
+def outputs(cell: Cell) -> str:
+    """Where the build leaves its results in the tree; `build/last` links to it."""
+    return f"build/{_mode(cell)}.{ARCHES[cell.arch]}"
+
+
+def commands(cell: Cell, contents: Modules, jobs: int, configures: bool = True) -> list[list[str]]:
+    """What is run in the tree, one after the other; `configures` is whether the checkout has a step for its
+    configuration (it has since a4ab6a33, after v0.57.0).
+
+    `app_symbols` takes two passes: the second links a kernel that exports just what the programs of the first
+    use. Some filesystems need what only `fs=zfs` makes (v0.57.0-398), and fail in a tree where zfs has never been
+    built: it is made before, so that a tree's past makes no difference.
+    """
+    variables = [f"arch={ARCHES[cell.arch]}", f"mode={_mode(cell)}", f"conf_drivers_profile={cell.profile}"]
+    variables += [f"{name}={value}" for name, value in sorted(_variables(cell).items())]
+    # scripts/build adds the ext driver where another filesystem is ext, and forgets that of zfs.
+    modules = f"{contents.modules},zfs" if _is_zfs_beside(cell) else contents.modules
+    variables += test_modules.variables_of(contents.modules, launch_of(cell))
+    build = ["scripts/build", f"-j{jobs}", *variables, f"fs={cell.fs}", f"image={modules}"]
+    build += [word for option, word in DISK_WORDS.items() if option in cell.options]
+    if contents.append_manifest:
+        build.append("--append-manifest")
+    steps = [*test_modules.steps_of(contents.modules), build]
+    if unmade := [f"{outputs(cell)}/{name}" for name in _unmade(cell)]:
+        steps.insert(0, ["make", f"-j{jobs}", *variables, *unmade])
+        if configures:
+            steps.insert(0, ["make", "-f", "conf/Makefile", "-j1", *variables, "config"])
+    if "app_symbols" in cell.options:
+        steps.append(["scripts/generate_app_version_script.sh", "build/last/usr.manifest"])
+        steps.append([*build, "conf_version_script=build/last/app_version_script"])
+    return steps
+
+
+def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
+    """What the build tree differs in from the checkout, and why.
+
+    - `scripts/osv-version.sh` asks git, and the tree has none.
+    - `modules/java-tests` becomes an empty module where Java can't be built.
+    - `conf/base.mk` sets the options: the C headers are generated from it, and a variable that is only on the
+      command line reaches the makefiles alone (`conf_lazy_stack=1` would then change nothing).
+    - `scripts/generate_version_script.sh` takes the symbol lists of the arch it runs on, not those of
+      the arch it builds for.
+    - `scripts/generate_app_version_script.sh` sorts symbols before it strips their blanks, so that `comm` loses
+      some (memcpy of libgcc) and the app's kernel does not start it.
+    - `modules/libnfs` clones the newest libnfs, where nothing has the names any more that it copies (4.0.0 has);
+      where make has several jobs it builds before it has cloned. `modules/nfs-tests` wants a server of its own.
+    """
+    files = {"scripts/osv-version.sh": f"#!/bin/sh\necho '{version}'\n"}
+    edits: dict[str, Edit] = {}
+    without: tuple[str, ...] = ()
+    if not java:
+        files["modules/java-tests/module.py"] = "# Left out by osv-harness: Java tests can't be built here.\n"
+        without = ("modules/java-tests",)
+    if variables := _variables(cell):
+        edits["conf/base.mk"] = lambda text: _assign(text, variables)
+    edits["modules/libnfs/Makefile"] = _old_libnfs
+    edits["modules/libnfs/usr.manifest"] = lambda text: text.replace(LIBNFS_BUILT, LIBNFS_NEEDED)
+    edits["modules/nfs-tests/Makefile"] = lambda text: text.replace("module: unfsd.bin ", "module: ")
+    if is_cross(cell):
+        edits["scripts/generate_version_script.sh"] = lambda text: text.replace("$(uname -m)", cell.arch, 1)
+    if "app_symbols" in cell.options:
+        edits["scripts/generate_app_version_script.sh"] = _strip_then_sort
+    patched = ("modules/open_zfs",) if "openzfs" in cell.options else ()
+    return Adaptation(edits, files, without, patched)
+
+
+def _unmade(cell: Cell) -> tuple[str, ...]:
+    if cell.fs == "ramfs":  # stand in usr_ramfs.manifest.skel
+        return "tools/mount/mount-fs.so", "tools/mount/umount.so"
+    if _is_zfs_beside(cell):  # boots to make that filesystem
+        return ("zfs_builder-stripped.elf" if cell.arch == "x86_64" else "zfs_builder.img",)
+    return ()
+
+
+def _is_zfs_beside(cell: Cell) -> bool:
+    """Whether ZFS is beside the root: on the same disk, or on a second one."""
+    return cell.fs == "rofs_with_zfs" or "zfs_disk" in cell.options
+
+
+def _mode(cell: Cell) -> str:
+    return "debug" if "debug" in cell.options else "release"
+
+
+def _variables(cell: Cell) -> dict[str, str]:
+    return {name: value for option in cell.options for name, value in CONFIGURATION[option].items()}
+
+
+def _strip_then_sort(text: str) -> str:
+    strip, sort = 'tr -d " "', "LC_COLLATE=C sort | uniq"
+    return text.replace(f"{sort} | {strip}", f"{strip} | {sort}")
+
+
+def _old_libnfs(text: str) -> str:
+    text = text.replace("--depth 1", "--depth 1 --branch libnfs-4.0.0").replace(LIBNFS_BUILT, LIBNFS_NEEDED)
+    return text.replace(f"/{LIBNFS_NEEDED}:", f"/{LIBNFS_NEEDED}: | upstream/libnfs/.git")
+
+
+def _assign(text: str, variables: Mapping[str, str]) -> str:
+    for name, value in variables.items():
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+    return text

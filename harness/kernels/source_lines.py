@@ -1,0 +1,190 @@
+"""Addresses in a guest as functions, files and lines: of its kernel and of the ELF files that it has loaded.
+
+The host's files say them: the kernel's unstripped ELF, and of a program the file that its image's manifest names.
+A file of the host is only asked where it is what the guest has loaded, by the build's own mark in it.
+"""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
+
+from harness.runner.console.transcript import printable
+
+PROGRAMS = "programs"
+"""The folder beside an image's manifest with the unstripped files of what that names by a relative path."""
+
+BUILD_TREE = re.compile(r"^/.*/trees/[^/]+/src/")
+TOOL = "addr2line"
+TOOL_SECONDS = 60
+UNKNOWN = "??"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedObject:
+    """An ELF file that the guest has loaded: its path there, its load address, the address behind its last byte,
+    and the build's mark in its memory (empty where it could not be read)."""
+
+    path: str
+    base: int
+    end: int
+    build_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address in a guest: its function, its file and line (either may be `??`), and the loaded file that it is
+    in with the offset there (empty for the kernel)."""
+
+    address: int
+    function: str
+    source: str
+    object: str = ""
+    offset: int = 0
+
+    def __str__(self) -> str:
+        known = self.function != UNKNOWN
+        where = self.source if self.source[:1] != "?" else f"{self.object or 'kernel'}+{self.offset:#x}"
+        return f"{self.function} ({where})" if known else where
+
+
+class SourceLines:
+    """What is known of one image's code. `objects` are what its guest has loaded."""
+
+    def __init__(self, symbols: Path | None, manifest: Path | None, objects: Sequence[LoadedObject] = ()) -> None:
+        self._symbols = symbols
+        self._manifest = manifest
+        self._objects = objects
+
+    def at(self, addresses: Iterable[int]) -> list[Place]:
+        """The place of each address, in their order."""
+        wanted = list(addresses)
+        inside = {address: self._object(address) for address in wanted}
+        found: dict[int, Place] = {}
+        for one in {entry.path: entry for entry in inside.values() if entry}.values():
+            own = [address for address in wanted if inside[address] is one]
+            file = self.host_file(one)
+            base = 0 if file and _at_fixed_address(file) else one.base
+            offsets = [address - base for address in own]
+            rows = _ask(file, offsets) if file else [(UNKNOWN, UNKNOWN)] * len(own)
+            for address, offset, (function, source) in zip(own, offsets, rows, strict=True):
+                found[address] = Place(address, function, source, one.path, offset)
+        kernels = [address for address in wanted if address not in found]
+        rows = _ask(self._symbols, kernels) if self._symbols else [(UNKNOWN, UNKNOWN)] * len(kernels)
+        for address, (function, source) in zip(kernels, rows, strict=True):
+            found[address] = Place(address, function, source, "", address)
+        return [found[address] for address in wanted]
+
+    def read(self, address: int, length: int) -> bytes:
+        """Up to `length` bytes that a loaded file has at the address, as they are in the file; none of others."""
+        one = self._object(address)
+        file = self.host_file(one) if one else None
+        if one is None or file is None:
+            return b""
+        offset = address - (0 if _at_fixed_address(file) else one.base)
+        with file.open("rb") as stream:
+            for segment in ELFFile(stream).iter_segments("PT_LOAD"):
+                inside = offset - segment["p_vaddr"]
+                if 0 <= inside < segment["p_filesz"]:
+                    stream.seek(segment["p_offset"] + inside)
+                    return stream.read(min(length, segment["p_filesz"] - inside))
+        return b""
+
+    def host_file(self, one: LoadedObject) -> Path | None:
+        """The host's file with the debug information of what the guest loaded; None where there is none."""
+        for path in self._candidates(one.path):
+            if path.is_file() and _same_build(path, one):
+                return path
+        return None
+
+    def _object(self, address: int) -> LoadedObject | None:
+        return next((one for one in self._objects if one.base <= address < one.end), None)
+
+    def _candidates(self, guest_path: str) -> list[Path]:
+        """By its path, or where the kernel names it otherwise by its name."""
+        if self._manifest is None:
+            return []
+        normal = os.path.normpath(guest_path)
+        alike = (path for path in self._files if path.endswith(f"/{PurePosixPath(normal).name}"))
+        kept = self._manifest.parent / PROGRAMS
+        hosts = [self._files[name] for name in dict.fromkeys([normal, *alike]) if name in self._files]
+        return [Path(host) if host.startswith("/") else kept / os.path.normpath(host) for host in hosts]
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        return files_of(self._manifest.read_text()) if self._manifest else {}
+
+
+def files_of(manifest: str) -> dict[str, str]:
+    """Guest path to the host's, of the lines of an OSv manifest that name one file each; the last one counts."""
+    found = {}
+    for line in manifest.splitlines():
+        guest, colon, host = line.partition(":")
+        guest, host = guest.strip(), host.strip()
+        if colon and guest.startswith("/") and not host.startswith("->") and "*" not in host and "&" not in host:
+            found[guest] = host
+    return found
+
+
+def build_id_of(file: Path) -> str:
+    """The mark that the linker put into an ELF file, in hexadecimal; empty where it has none."""
+    with file.open("rb") as stream:
+        for section in ELFFile(stream).iter_sections():
+            if isinstance(section, NoteSection):
+                for note in section.iter_notes():
+                    if note["n_type"] == "NT_GNU_BUILD_ID":
+                        return str(note["n_desc"])
+    return ""
+
+
+def _same_build(file: Path, one: LoadedObject) -> bool:
+    try:
+        mark = build_id_of(file)
+    except (ELFError, OSError, ValueError):
+        return False
+    return not one.build_id or mark == one.build_id
+
+
+def _at_fixed_address(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return bool(ELFFile(stream)["e_type"] == "ET_EXEC")
+
+
+def _tool(file: Path) -> str | None:
+    """The addr2line of the file's arch: Debian's reads no other's."""
+    with file.open("rb") as stream:
+        arch = {"x64": "x86_64", "AArch64": "aarch64"}.get(ELFFile(stream).get_machine_arch(), "")
+    named = TOOL if arch == platform.machine() else f"{arch}-linux-gnu-{TOOL}"
+    return shutil.which(named) or shutil.which(TOOL)
+
+
+def _ask(file: Path, offsets: Sequence[int]) -> list[tuple[str, str]]:
+    """Function and `file:line` of each offset, the innermost function where some are inlined."""
+    unknown = [(UNKNOWN, UNKNOWN)] * len(offsets)
+    if not offsets or (program := _tool(file)) is None:
+        return unknown
+    command = [program, "-f", "-C", "-e", str(file), *(f"{max(offset, 0):x}" for offset in offsets)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=TOOL_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return unknown
+    rows = [printable(row) for row in done.stdout.split(b"\n")]
+    if len(rows) < 2 * len(offsets):
+        return unknown
+    return [(rows[2 * i], _short(rows[2 * i + 1])) for i in range(len(offsets))]
+
+
+def _short(source: str) -> str:
+    """A file as it is named in its checkout, without the build tree's folder."""
+    path, colon, line = source.partition(" (discriminator")[0].rpartition(":")
+    known = bool(path) and path[0] != "?"
+    return f"{BUILD_TREE.sub('', os.path.normpath(path))}{colon}{line}" if known else source

@@ -1,0 +1,1 @@
+"""Numbers: taken on guests, and kept in the history."""

@@ -1,0 +1,132 @@
+"""What a boot costs: exactly, in instructions, and in seconds of the clock on the wall; phase by phase."""
+
+import re
+import statistics
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError
+from harness.core.machine import Image, Machine
+from harness.metrics.checkpoints import addresses, unrandomised
+from harness.metrics.instruction_count import POINTS, Counted, count, points
+from harness.metrics.records import Metric, Sample
+from harness.metrics.sampler import Taker
+from harness.runner import catalog
+from harness.runner.base import Program
+from harness.runner.console.transcript import Transcript
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import StartsCounted, hypervisor
+from harness.workloads.apps.app import App
+
+LONGEST_BOOT = 30.0  # seconds on hardware
+MOST_LINES = 2000
+EXACT_WITH = ("ramfs",)
+"""Filesystems whose files are in RAM: a disk answers when the host likes."""
+TOLD_BEFORE = ("osv",)
+"""Kernels that are told their program on the command line: an agent is told it when the host comes to it."""
+
+
+class Counter:
+    """Counts boots of one image with one program in it, as often as wished: of `machine`, by `driver`."""
+
+    def __init__(self, lab: Lab, image: Image, program: App) -> None:
+        cell = image.cell
+        self.driver = hypervisor(cell.hypervisor)
+        self._points = points(cell.kernel)
+        self._addresses = addresses(lab, image, self._points)
+        self._limit = 4 * LONGEST_BOOT * catalog.scale("tcg")
+        still = unrandomised(image)
+        self.machine = Machine(still, _command_line(still, program.command), memory=program.memory, counted=True)
+
+    def count(self) -> Counted:
+        """One boot. Raises `CountError`, `HypervisorError`."""
+        return count(self.machine, self.driver, self._points, self._addresses, self._limit)
+
+
+def cost(taker: Taker, program: App, boots: int | None = None) -> list[Sample]:
+    """The boot's instructions, whole, to the program's start and by phases.
+
+    Where the cell's files are on a disk the counts differ between boots: then the median of `boots` (5 by default)
+    and their range are told. Raises `CountError`, `HypervisorError`.
+    """
+    exact = taker.image.cell.fs in EXACT_WITH
+    counter = Counter(taker.lab, taker.image, program)
+    counted = [counter.count() for _ in range(boots or (1 if exact else 5))]
+
+    def sample(name: str, values: Sequence[int]) -> Sample:
+        metric = Metric(name, "instructions", exact=exact)
+        return taker.take(metric, statistics.median(values), program.name, max(values) - min(values))
+
+    samples = [sample("boot.instructions", [one.total for one in counted])]
+    names = [name for name, _ in counted[0].phases]
+    if "program" in names:
+        samples.append(sample("boot.instructions_to_program", [one.until("program") for one in counted]))
+    for index, name in enumerate(names):
+        samples.append(sample(f"boot.instructions.{name}", [one.phases[index][1] for one in counted]))
+    return samples
+
+
+def runs_alike(cell: Cell) -> bool:
+    """Whether a `counted` program does the same in every guest of the cell, to the last instruction."""
+    driver = hypervisor(cell.hypervisor)
+    counts = isinstance(driver, StartsCounted) and cell.arch in driver.counted_arches
+    return counts and cell.fs in EXACT_WITH and cell.kernel in TOLD_BEFORE
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """A boot by the clock: seconds from the start of the hypervisor's process, by phases in their order."""
+
+    phases: tuple[tuple[str, float], ...]
+
+    @property
+    def total(self) -> float:
+        """Seconds to the guest's end."""
+        return sum(seconds for _, seconds in self.phases)
+
+
+def boot(lab: Lab, image: Image, program: App) -> Booted:
+    """Boot the image once with the program, by the clock. Raises `HarnessError` if that is no pass."""
+    run = lab.run_on(image, _program(lab, image.cell, program), alone=True)
+    if run.verdict.outcome is not Outcome.PASSED:
+        raise HarnessError(f"{program.name} did not pass on {image.cell}: {run.verdict.reason}.")
+    return Booted(_phases(image.cell, run.transcript, run.verdict.observation.seconds))
+
+
+def wall(taker: Taker, program: App, boots: int = 5) -> list[Sample]:
+    """Boot time of each of so many boots, and its phases. Raises `HarnessError` if one is no pass."""
+    samples = []
+    for _ in range(boots):
+        booted = boot(taker.lab, taker.image, program)
+        samples.append(taker.take(Metric("boot.wall", "s"), booted.total, program.name))
+        for name, seconds in booted.phases:
+            samples.append(taker.take(Metric(f"boot.wall.{name}", "s"), seconds, program.name))
+    return samples
+
+
+def _command_line(image: Image, command: str) -> str:
+    """A command line that ends the guest with the program."""
+    return f"{image.cmdline} {'--' if image.cell.kernel == 'linux' else '--verbose'} {command}"
+
+
+def _program(lab: Lab, cell: Cell, program: App) -> Program:
+    return Program(
+        program.name, program.command, LONGEST_BOOT * catalog.scale(lab.recorded_accelerator(cell)), program.cpus,
+        program.memory, prints=program.prints,
+    )  # fmt: skip
+
+
+def _phases(cell: Cell, transcript: Transcript, end: float) -> tuple[tuple[str, float], ...]:
+    """Seconds from line to line; what comes after the last line of the table is `end`."""
+    rows = tomllib.loads(POINTS.read_text())[f"{cell.kernel}_line"]
+    phases, before = [], 0.0
+    lines = iter(transcript.tail(MOST_LINES))
+    for row in rows:
+        at = next((line.at for line in lines if re.search(row["until"], line.text)), None)
+        if at is not None:
+            phases.append((row["phase"], at - before))
+            before = at
+    return (*phases, ("end", end - before))

@@ -1,0 +1,73 @@
+"""Numbers that a guest's own benchmarks print, read by the patterns of the catalog."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.metrics.records import Better, Metric, Sample
+from harness.metrics.sampler import Taker
+from harness.runner import catalog
+from harness.runner.base import Program
+from harness.runner.verdict import Outcome
+
+MOST_NUMBERS = 50
+MOST_LINES = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A program that prints numbers: each line that a pattern of its `numbers` matches is one."""
+
+    program: Program
+    numbers: tuple[Mapping[str, str], ...]
+
+
+def benchmarks(kernel: str, accelerator: str) -> list[Benchmark]:
+    """The benchmarks of a kernel's catalog."""
+    return [_benchmark(name, row, catalog.scale(accelerator)) for name, row in catalog.benchmarks(kernel).items()]
+
+
+def run_benchmark(taker: Taker, wanted: Benchmark) -> list[Sample]:
+    """Run it in a guest of its own. Raises `HarnessError` if it is no pass, or prints none of its numbers."""
+    program = wanted.program
+    run = taker.lab.run_on(taker.image, program, alone=True)
+    if run.verdict.outcome is not Outcome.PASSED:
+        raise HarnessError(f"{program.name} did not pass on {taker.image.cell}: {run.verdict.reason}.")
+    found = list(numbers(wanted, (line.text for line in run.transcript.tail(MOST_LINES))))
+    if not found:
+        raise HarnessError(
+            f"{program.name} passed on {taker.image.cell} and printed no number that its catalog knows.",
+            f"Mend its patterns in catalog/{taker.image.cell.kernel}.toml.",
+        )
+    return [taker.take(metric, value, program.name) for metric, value in found]
+
+
+def numbers(wanted: Benchmark, lines: Iterable[str]) -> Iterable[tuple[Metric, float]]:
+    """The numbers in a console's lines, each metric once, and not more than a sane guest prints."""
+    seen: set[str] = set()
+    for line in lines:
+        for row in wanted.numbers:
+            match = re.search(row["line"], line)
+            if not match or len(seen) >= MOST_NUMBERS:
+                continue
+            metric = _metric(row, match)
+            value = float(match["value"])
+            if metric.name not in seen and math.isfinite(value):
+                seen.add(metric.name)
+                yield metric, value
+
+
+def _benchmark(name: str, row: Mapping[str, Any], scale: float) -> Benchmark:
+    program = Program(
+        name, row["command"], float(row["limit"]) * scale, row.get("cpus", 1), row.get("memory", 512),
+    )  # fmt: skip
+    return Benchmark(program, tuple(row["number"]))
+
+
+def _metric(row: Mapping[str, str], match: re.Match[str]) -> Metric:
+    """The metric that a row names, with `{what}` of the line in it, as a word."""
+    words = {key: re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:60] for key, text in match.groupdict("").items()}
+    return Metric(row["metric"].format(**words), row["unit"], Better(row.get("better", "lower")))

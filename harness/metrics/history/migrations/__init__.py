@@ -1,0 +1,1 @@
+"""Alembic's: how a history of any age becomes one of today. `harness.metrics.history.engine` runs it."""

@@ -1,0 +1,156 @@
+"""The tables of a history: what `harness/metrics/history/migrations` has made by its newest step.
+
+What many records share (metric, version, environment) is kept once, known by the SHA-256 of its content; the
+host's load differs each time and stands with the record. `seq` is the order in which this history got its records.
+What step 0002 added is empty, or null, in what was recorded before it.
+"""
+
+import json
+import re
+from typing import Any
+
+from sqlalchemy import (
+    TEXT,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.types import TypeEngine
+
+REVISIONS = "history_schema"
+"""The table in which Alembic keeps which migrations were made."""
+
+_PLAIN = re.compile(r"[ -\[\]-~]*")
+
+
+class AnyText(TypeDecorator[str]):
+    """Any string of Python's, as ASCII: what is not plain is escaped as in JSON.
+
+    PostgreSQL keeps no NUL, neither keeps a lone surrogate, and guests print both. The order is that of bytes.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text that no locale orders."""
+        return TEXT(collation="C") if dialect.name == "postgresql" else TEXT()
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """As it is kept."""
+        return escaped(value) if value is not None else None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """As it was given."""
+        return unescaped(value) if value is not None else None
+
+
+def escaped(text: str) -> str:
+    """The text as it is kept; a text that has no backslash then has been plain."""
+    return str(text) if _PLAIN.fullmatch(text) else json.dumps(text)[1:-1]
+
+
+def unescaped(kept: str) -> str:
+    """The text that is kept so."""
+    if "\\" not in kept:
+        return kept
+    text: str = json.loads(f'"{kept}"')
+    return text
+
+
+TABLES = MetaData()
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _own(name: str) -> Column[int]:
+    return Column(name, _NUMBER, Identity(), primary_key=True)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, AnyText, nullable=False)
+
+
+def _later(name: str) -> Column[str]:
+    return Column(name, AnyText, nullable=False, server_default="")
+
+
+def _real(name: str) -> Column[float]:
+    return Column(name, Double, nullable=False)
+
+
+def _one_of(table: str) -> Column[int]:
+    return Column(f"{table}_id", _NUMBER, ForeignKey(f"{table}s.id"), nullable=False)
+
+
+def _content() -> Column[str]:
+    return Column("content", AnyText, nullable=False, unique=True)
+
+
+def _record_id() -> Column[str]:
+    return Column("id", AnyText, nullable=False, unique=True)
+
+
+METRICS = Table(
+    "metrics", TABLES, _own("id"), _content(), _text("name"), _text("unit"), _text("better"),
+    Column("exact", Boolean, nullable=False),
+)  # fmt: skip
+
+VERSIONS = Table(
+    "versions", TABLES, _own("id"), _content(), _text("commit"), _text("digest"), _text("described"),
+    _real("committed"), _later("builder"),
+)  # fmt: skip
+
+ENVIRONMENTS = Table(
+    "environments", TABLES, _own("id"), _content(), _text("host"), _text("cpu"),
+    Column("cpus", Integer, nullable=False), _text("governor"), _text("accelerator"), _text("emulator"),
+    _text("host_kernel"), _later("firmware"),
+)  # fmt: skip
+
+PROCEDURES = Table("procedures", TABLES, _own("id"), _content(), _text("facts"))
+
+COMMITS = Table(
+    "commits", TABLES, _own("seq"), Column("commit", AnyText, nullable=False, unique=True), _text("parents")
+)  # fmt: skip
+
+SAMPLES = Table(
+    "samples", TABLES, _own("seq"), _record_id(), _one_of("metric"), _real("value"), _text("cell"),
+    _text("subject"), _one_of("version"), _one_of("environment"), _real("load"), _text("run"), _real("taken"),
+    _real("spread"), Column("procedure_id", _NUMBER, ForeignKey("procedures.id")),
+    Index("samples_series", "metric_id", "cell", "subject"),
+    Index("samples_run", "run"),
+    Index("samples_taken", "taken"),
+)  # fmt: skip
+
+JUDGED = Table(
+    "judged", TABLES, _own("seq"), _record_id(), _text("suite"), _text("cell"), _text("test"), _text("outcome"),
+    Column("expected", Boolean, nullable=False), _text("reason"), _real("seconds"), _one_of("version"),
+    _one_of("environment"), _real("load"), _text("run"), _real("taken"),
+    Index("judged_test", "suite", "cell", "test"),
+    Index("judged_run", "run"),
+    Index("judged_taken", "taken"),
+    Index("judged_name", "test", "seq"),
+)  # fmt: skip
+
+DOCUMENTS = Table(
+    "documents", TABLES, _own("seq"), _record_id(), _text("kind"), _text("cell"), _text("subject"),
+    Column("body", Text, nullable=False), _one_of("version"), _text("run"), _real("taken"),
+    Index("documents_about", "kind", "cell", "subject"),
+    Index("documents_run", "run"),
+    Index("documents_taken", "taken"),
+)  # fmt: skip
+
+TRIAGE = Table(
+    "triage", TABLES, _own("seq"), _record_id(), _text("action"), _text("subject"), _text("identity"),
+    _text("author"), _text("note"), Column("body", Text, nullable=False), _real("taken"),
+    Index("triage_subject", "subject"),
+)  # fmt: skip

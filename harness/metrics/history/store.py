@@ -1,0 +1,175 @@
+"""The history itself: what was added is there for ever, and all of it or nothing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from sqlalchemy import Table
+
+from harness.metrics.history.database_errors import explained
+from harness.metrics.history.engine import LOCK_SECONDS, opened, reading, writing
+from harness.metrics.history.jsonl import line_of, records_in
+from harness.metrics.history.reader import Reader, RunRow, State, Tally
+from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.schema import DOCUMENTS, JUDGED, SAMPLES, TRIAGE
+from harness.metrics.history.url import place, shown
+from harness.metrics.history.validation import Record
+from harness.metrics.history.writer import Writer, sound
+from harness.metrics.records import Commit, Document, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How many of the records of a file were new to the history, and how many it had."""
+
+    new: int
+    known: int
+
+
+class History:
+    """All samples, verdicts and documents in one database, which any number of processes may use at once.
+
+    `url` is a path or `postgresql://user@host/database`; without one it is OSV_HARNESS_HISTORY's, else a file of
+    this user's. The database is made, or brought up to date, when it is opened. Records are added, never changed.
+    An object may be used after a fork: it keeps no connection between calls. Every method raises `HarnessError`,
+    with a cure, if the database can't do what it should.
+    """
+
+    def __init__(self, url: str | Path | None = None, lock_seconds: int = LOCK_SECONDS) -> None:
+        """`lock_seconds` is how long `add` waits for another writer, which may be importing a million samples."""
+        self._url = place(url)
+        self._lock_seconds = lock_seconds
+        with explained(self._url):
+            self._engine = opened(self._url, lock_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def where(self) -> str:
+        """A path, or a URL without its password."""
+        return shown(self._url)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def add(self, records: Iterable[Sample | Judged | Document | Commit | Triage]) -> int:
+        """Add all, or nothing if an error comes; on return they are on the disk. Returns how many were new.
+
+        One that is there already, with the same id and content, is passed over. Raises `HarnessError` for one with
+        the id of another, or which can't be kept: a number that is not finite, a name that is too long.
+        """
+        return self._add(sound(record) for record in records).new
+
+    def samples(
+        self, *, metric: str | None = None, cell: str | None = None, subject: str | None = None,
+        run: str | None = None, since: float | None = None, last: int | None = None,
+    ) -> list[Sample]:  # fmt: skip
+        """Samples in the order of their commits, then of when they were taken.
+
+        `metric` is a name or the beginning of some, `boot.*`; `since` is in seconds since 1970; of what was found
+        only the `last` are given.
+        """
+        wanted = {"metric": metric, "cell": cell, "subject": subject, "run": run}
+        return self._series(SAMPLES, wanted, since, last)
+
+    def judged(
+        self, *, suite: str | None = None, cell: str | None = None, test: str | None = None,
+        run: str | None = None, since: float | None = None, last: int | None = None,
+    ) -> list[Judged]:  # fmt: skip
+        """Verdicts, in the same order."""
+        return self._series(JUDGED, {"suite": suite, "cell": cell, "test": test, "run": run}, since, last)
+
+    def documents(
+        self, kind: str | None = None, *, cell: str | None = None, subject: str | None = None,
+        run: str | None = None, since: float | None = None, last: int | None = None,
+    ) -> list[Document]:  # fmt: skip
+        """Documents, in the same order."""
+        return self._series(DOCUMENTS, {"kind": kind, "cell": cell, "subject": subject, "run": run}, since, last)
+
+    def triage(self, since: float | None = None) -> list[Triage]:
+        """What people decided, in the order in which the history got it."""
+        with self._reading() as reader:
+            return [one for one in reader.everything(TRIAGE, since) if isinstance(one, Triage)]
+
+    def state(self) -> State:
+        """How far it has come: another one when a record was added."""
+        with self._reading() as reader:
+            return reader.state()
+
+    def tallies(self, since: float) -> list[Tally]:
+        """What was taken since then (seconds since 1970) by run and cell, what began last first."""
+        with self._reading() as reader:
+            return reader.tallies(since)
+
+    def verdicts_before(
+        self, seq: int | None = None, *, suite: str | None = None, cell: str | None = None,
+        test: str | None = None, run: str | None = None, outcome: str | None = None,
+        expected: bool | None = None, most: int = 100,
+    ) -> list[tuple[int, Judged]]:  # fmt: skip
+        """Verdicts, each with the number of its row, those that came last first; only rows before `seq`."""
+        wanted = {
+            "suite": suite, "cell": cell, "test": test, "run": run, "outcome": outcome, "expected": expected
+        }  # fmt: skip
+        with self._reading() as reader:
+            return reader.before(wanted, seq, most)
+
+    def verdicts_after(self, seq: int, most: int = 1000) -> list[tuple[int, Judged]]:
+        """Verdicts that came after the row `seq`, likewise, in the order in which they came."""
+        with self._reading() as reader:
+            return reader.after(seq, most)
+
+    def graph(self) -> dict[str, tuple[str, ...]]:
+        """Each commit that is known with its parents, the first parent first."""
+        with self._reading() as reader:
+            return {commit.commit: tuple(commit.parents.split()) for commit in reader.commits()}
+
+    def runs(self) -> list[RunRow]:
+        """Every run, the oldest first."""
+        with self._reading() as reader:
+            return reader.runs()
+
+    def export(self, stream: IO[bytes], since: float | None = None) -> int:
+        """Write the records taken since then (seconds since 1970) as JSON Lines, after all commits. Returns how
+        many they were."""
+        count = 0
+        with self._reading() as reader:
+            for commit in reader.commits():
+                stream.write(line_of(commit))
+                count += 1
+            for table in (SAMPLES, JUDGED, DOCUMENTS, TRIAGE):
+                for record in reader.everything(table, since):
+                    stream.write(line_of(record))
+                    count += 1
+        return count
+
+    def import_(self, stream: IO[bytes]) -> Imported:
+        """Add the records of another history's export: all, or nothing if one line is unsound.
+
+        Raises `HarnessError` that names the line.
+        """
+        return self._add(records_in(stream))
+
+    def _add(self, records: Iterable[Record]) -> Imported:
+        with explained(self._url), writing(self._engine, self._lock_seconds) as connection:
+            return Imported(*Writer(connection).add(records))
+
+    def _series(
+        self, table: Table, wanted: Mapping[str, str | None], since: float | None, last: int | None
+    ) -> list[Any]:
+        with self._reading() as reader:
+            return reader.series(table, wanted, since, last)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Reader]:
+        with explained(self._url), reading(self._engine) as connection:
+            yield Reader(connection)

@@ -1,0 +1,55 @@
+"""Samples as they are taken: one kernel, one machine, one run."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from uuid import uuid4
+
+from harness.core import facts
+from harness.core.events import publish
+from harness.core.machine import Image
+from harness.kernels.base import Origin
+from harness.metrics.environment import environment
+from harness.metrics.records import Commit, Metric, Sample, Version
+from harness.runner.session import Lab
+
+_RUN = uuid4().hex
+
+
+class Taker:
+    """Makes samples of one image's kernel on this machine; all of one process are of one `run`, unless told.
+
+    `procedure` are the facts that its numbers depend on beside the kernel. `commits` are those up to the kernel's.
+    """
+
+    def __init__(
+        self, lab: Lab, image: Image, run: str = _RUN, procedure: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
+        self.lab = lab
+        self.image = image
+        self.run = run
+        origin = lab.kernel(image.cell.kernel).origin(image)
+        self.version = version(image, origin)
+        self.commits = tuple(Commit(*one) for one in origin.lineage)
+        self.environment = environment(lab.host, image.cell.arch)
+        self.procedure = procedure
+
+    def take(
+        self, metric: Metric, value: float, subject: str = "", spread: float = 0.0,
+        procedure: Mapping[str, object] = MappingProxyType({}),
+    ) -> Sample:  # fmt: skip
+        """One number, about `subject`, as a sample of now; `procedure` is what else it depends on."""
+        sample = Sample(
+            metric, value, str(self.image.cell), subject, self.version, self.environment, self.run, time.time(),
+            spread, procedure=facts.joined({**procedure, **self.procedure}),
+        )  # fmt: skip
+        publish("sample.taken", str(self.image.cell), f"{metric.name} {value:g} {metric.unit}")
+        return sample
+
+
+def version(image: Image, origin: Origin) -> Version:
+    """Which kernel the image has."""
+    with image.kernel.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Version(origin.commit, digest, origin.described, origin.committed, origin.builder)

@@ -1,0 +1,85 @@
+"""Verdicts on their way into the history: made where a guest ran, written in the background, in one process.
+
+The history's libraries take seconds to import, which a run shall not wait for: the writer's thread does it, while
+guests run.
+"""
+
+import threading
+import time
+from queue import SimpleQueue
+
+from harness.core.errors import HarnessError
+from harness.core.machine import Image
+from harness.metrics.history.records import Judged
+from harness.metrics.sampler import Taker
+from harness.runner.base import Run
+from harness.runner.session import Lab
+
+
+class Verdicts:
+    """Makes records of verdicts; what a kernel's version takes to find out is found once an image."""
+
+    def __init__(self, lab: Lab, run: str) -> None:
+        self._lab = lab
+        self._run = run
+        self._takers: dict[str, Taker] = {}
+
+    def of(self, image: Image, run: Run, expected: bool) -> Judged:
+        """The verdict of a run; `expected` is whether it was the expected one."""
+        key = f"{image.digest} {image.cell}"
+        if key not in self._takers:
+            self._takers[key] = Taker(self._lab, image, self._run)
+        taker, verdict = self._takers[key], run.verdict
+        return Judged(
+            "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
+            expected, verdict.reason, verdict.observation.seconds, taker.version, taker.environment, self._run,
+            time.time(),
+        )  # fmt: skip
+
+
+class Writer:
+    """Adds records to a history in a thread of its own, those that came meanwhile at once."""
+
+    def __init__(self, url: str | None = None) -> None:
+        """`url` as `History` takes it. The thread begins with the first record."""
+        self._url = url
+        self._queue: SimpleQueue[Judged | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._failed = ""
+
+    def add(self, record: Judged) -> None:
+        """Have it added; returns at once."""
+        self.start()
+        self._queue.put(record)
+
+    def start(self) -> None:
+        """Have the history opened by the time that the first record comes."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, daemon=True)
+            self._thread.start()
+
+    def finish(self) -> str:
+        """Wait until all is on the disk; why it is not, or nothing."""
+        if self._thread:
+            self._queue.put(None)
+            self._thread.join()
+        return self._failed
+
+    def _write(self) -> None:
+        try:
+            # Imported here, for the reason above.
+            from harness.metrics.history.store import History
+
+            more = True
+            with History(self._url) as history:
+                while more:
+                    records = [self._queue.get()]
+                    while not self._queue.empty():
+                        records.append(self._queue.get())
+                    more = None not in records
+                    history.add(record for record in records if record)
+        except HarnessError as error:
+            self._failed = str(error)
+        except Exception as error:
+            # Verdicts are told without a history too; what went wrong with it must not hide them.
+            self._failed = f"The history could not be written: {type(error).__name__}: {error}"

@@ -1,0 +1,120 @@
+"""A bisection as the page tells it: the answer, each commit's builds and numbers, what the culprit changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from harness.report.model.formatting import SHORT_COMMIT, percent, scale, shown
+
+FULL = "█"
+BAR = 20
+"""Characters of a bar for a probability of 1."""
+MOST_VALUES = 8
+"""Numbers of one build that are written out; of more, their mean and range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A commit: its probability as a number and as a bar, and what its builds gave."""
+
+    commit: str
+    subject: str
+    probability: str
+    bar: str
+    numbers: Sequence[str]
+    culprit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the culprit changed of a part of the boot or of the kernel."""
+
+    kind: str
+    name: str
+    before: str
+    after: str
+    change: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bisected:
+    """The answer in sentences, the commits in their order, and the parts that changed."""
+
+    said: Sequence[str]
+    tried: Sequence[Tried]
+    parts: Sequence[Part]
+
+
+def bisected(body: Mapping[str, Any]) -> Bisected:
+    """From a document's body. Raises whatever a body of another form raises."""
+    answer, unit, kind = body["answer"], str(body["measure"]["unit"]), str(body["measure"]["kind"])
+    culprits = {commit for one in answer["culprits"] for commit in one["commits"]}
+    return Bisected(
+        [*_answered(answer, unit, kind), _range(body)],
+        [_tried(row, unit, kind, row["commit"] in culprits) for row in body["commits"]],
+        [_part(row) for row in body["differences"]],
+    )
+
+
+def _answered(answer: Mapping[str, Any], unit: str, kind: str) -> list[str]:
+    said = [f"{answer['outcome'].capitalize()}. {answer['why']}".strip()]
+    said += [f"Looked for: {answer['cause']}."] if answer.get("cause") else []
+    for one in answer["culprits"]:
+        named = ", ".join(commit[:SHORT_COMMIT] for commit in one["commits"][:8])
+        relative = f" ({percent(one['change'] / one['old_level'])})" if one["old_level"] > 0 else ""
+        size = f"from {_number(one['old_level'], unit, kind)} to {_number(one['new_level'], unit, kind)}{relative}"
+        said.append(f"{named}: {size}, with a probability of {one['probability']:.4g}.")
+    said += [f"Beware: {one['text']}" for one in answer["warnings"]]
+    words = {True: "holds", False: "does not hold", None: "can't say"}
+    said += [f"{one['name'].capitalize()} {words[one['passed']]}: {one['detail']}" for one in answer["checks"]]
+    if answer["inside"]:
+        said.append(f"Inside that merge: {' '.join(_answered(answer['inside'], unit, kind))}")
+    return said
+
+
+def _range(body: Mapping[str, Any]) -> str:
+    (good, bad, count), answer = body["range"], body["answer"]
+    return (
+        f"{count} commits, {good[:SHORT_COMMIT]} to {bad[:SHORT_COMMIT]}: {answer['builds']} builds, "
+        f"{answer['broken']} of them broken, and {answer['boots']} boots."
+    )
+
+
+def _tried(row: Mapping[str, Any], unit: str, kind: str, culprit: bool) -> Tried:
+    chance = float(row["probability"])
+    numbers = [_build(one, unit, kind) for one in row["builds"]]
+    if row["broken"]:
+        numbers.append(f"can't be measured: {row['broken']}")
+    return Tried(
+        row["commit"][:SHORT_COMMIT], row["subject"], f"{chance:.1%}", FULL * round(chance * BAR), numbers, culprit
+    )
+
+
+def _build(one: Mapping[str, Any], unit: str, kind: str) -> str:
+    values = one["values"]
+    where = f"layout {one['layout']}: " if one["layout"] else ""
+    if not values:
+        return f"{where}built, and not booted"
+    if kind == "test":
+        return f"{where}failed {sum(values):.0f} of {len(values)} times"
+    if len(set(values)) == 1:
+        return f"{where}{values[0]:,.10g} {unit}, {len(values)} boot{'' if len(values) == 1 else 's'}"
+    if len(values) <= MOST_VALUES:
+        return where + ", ".join(shown(value, unit) for value in values)
+    ends = f"{shown(min(values), unit)} to {shown(max(values), unit)}"
+    return f"{where}mean {shown(mean(values), unit)} of {len(values)} boots, {ends}"
+
+
+def _number(value: float, unit: str, kind: str) -> str:
+    if kind == "test":
+        return f"failing {value:.0%}"
+    return f"{value:,.10g} {unit}" if kind == "exact" else shown(value, unit)
+
+
+def _part(row: Mapping[str, Any]) -> Part:
+    before, after = float(row["before"]), float(row["after"])
+    scaled = scale(row["unit"], max(abs(before), abs(after)))
+    change = percent(after / before - 1) if before and after else ("new" if after else "gone")
+    moved = f"{after - before:+,.10g} {row['unit']}, {change}"
+    return Part(row["kind"], row["name"], scaled.shown(before), scaled.shown(after), moved)

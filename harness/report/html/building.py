@@ -1,0 +1,178 @@
+"""What a page is made of: the values of its template, and the shards that its script fetches when they are due."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import chain
+from time import time
+from typing import Any
+
+from harness.analysis.regression.ancestry import Seen
+from harness.core.matrix import Matrix
+from harness.report.html.documents import records
+from harness.report.html.environments import places_of
+from harness.report.html.load_figures import load_figures
+from harness.report.html.matrix_grid import grid
+from harness.report.html.rendering import Parts
+from harness.report.html.sections import Section, heads, sections
+from harness.report.html.trends import stacks, trends
+from harness.report.html.verdicts import AtVersions, test_shards
+from harness.report.model.data import Told
+from harness.report.model.figures import anchor
+from harness.report.model.formatting import moment
+from harness.report.model.highlights import MOST_NEWS, cause_words, causes_of, unexpected
+from harness.report.model.numbers import Numbers
+from harness.report.model.outcome_codes import legend
+from harness.report.model.outcomes import Histories, Test, by_test
+from harness.report.model.series import Series, every_series, merged, thin
+from harness.report.model.spans import PLAN, Span, spans_of
+from harness.report.model.timeline import Timeline
+from harness.report.morning.commits import Commits
+from harness.report.morning.expectation_edits import Entries
+from harness.report.morning.report import Morning, morning
+
+MOST_VERSIONS = 1000
+"""Versions that can be compared: the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """`shards` by name: plain JSON. `values` are the template's; `has_figures` tells whether anything is drawn."""
+
+    morning: Morning
+    values: Mapping[str, Any]
+    shards: dict[str, Any]
+    has_figures: bool
+
+
+def build(told: Told, matrix: Matrix | None = None, commits: Commits | None = None) -> Built:
+    """Everything of the page but its text. Its size is bounded whatever the history's: see `docs/report.md`."""
+    told = told.safe
+    spans = spans_of(chain(told.samples, told.judged))
+    today = morning(told, commits, spans)
+    timeline = Timeline(told, [*spans, *spans_of(one for one in told.documents if one.kind != PLAN)])
+    every = every_series(told, timeline)
+    drawn = merged(every)
+    figures, where = trends(thin(drawn, told, timeline), told.findings, timeline)
+    loads, unread = load_figures(told, timeline)
+    shown, left_out = sections([*stacks(drawn), *loads, *figures])
+    tests = by_test(told)
+    histories = Histories(tests, timeline)
+    causes, bad, found = causes_of(told.findings), unexpected(tests), records(told)
+    places = places_of(told)
+    parts = Parts()
+    shards: dict[str, Any] = {
+        "part-findings": parts.findings([cause_words(one, where) for one in causes[:MOST_NEWS]]),
+        "part-unexpected": parts.unexpected(bad[:MOST_NEWS]),
+        "part-environment": parts.environment(places),
+        **{f"part-record-{number}": parts.record(one) for number, one in enumerate(found)},
+        **{section.id: heads(section) for section in shown},
+        **{one.figure.id: one.figure.to_json() for section in shown for one in section.figures},
+        **histories.shards(), **dict(test_shards(tests, today)),
+    }  # fmt: skip
+    _add_views(shards, told, today, timeline, every, tests, sorted({span.cell for span in spans}))
+    shards["index"] |= {**_figures(shown), "shards": [*shards]}
+    values = {
+        **_values(told, spans, timeline), "causes_count": len(causes), "causes_shown": min(len(causes), MOST_NEWS),
+        "unexpected_count": len(bad), "unexpected_shown": min(len(bad), MOST_NEWS),
+        "grid": grid(tests, matrix or Matrix.load(), {one.cell: one.nights for one in today.missing}),
+        "cells": sorted({test.cell for test in tests}), "most_runs": histories.most, "sections": shown,
+        "places": len(places), "records": found, "left_out": left_out, "unread": unread,
+    }  # fmt: skip
+    return Built(today, values, shards, bool(shown))
+
+
+def _values(told: Told, spans: Sequence[Span], timeline: Timeline) -> dict[str, Any]:
+    """What the page says of the whole history."""
+    ended = max((span.last for span in spans), default=0.0)
+    arches = {span.cell.partition(":")[2].partition("-")[0] for span in spans} - {""}
+    return {
+        "told": told, "now": ended, "made": moment(time()), "ended": moment(ended),
+        "begun": moment(min((span.first for span in spans), default=0.0)), "kernels": timeline.kernels(),
+        "arches": sorted(arches),
+    }  # fmt: skip
+
+
+def _add_views(
+    shards: dict[str, Any], told: Told, today: Morning, timeline: Timeline, every: Sequence[Series],
+    tests: Sequence[Test], cells: Sequence[str],
+) -> None:  # fmt: skip
+    """What the views of a test, a cell, a metric and a comparison rest on."""
+    numbers, at = Numbers(every, timeline, cells), AtVersions(tests, timeline, cells)
+    for number in range(len(timeline.versions))[-MOST_VERSIONS:]:
+        shards[f"at-{number}"] = {"numbers": numbers.at(number), **at.at(number)}
+    shards["versions"] = _versions(timeline, today.commits)
+    shards["index"] = numbers.index(told.findings) | _index(tests, at, cells, today, timeline)
+
+
+def _versions(timeline: Timeline, commits: Commits) -> list[dict[str, Any]]:
+    """Each version by its number, with its commit's words; `count` and `tag` are of git's description."""
+    rows = timeline.to_json()
+    known = commits.many(dict.fromkeys(row["commit"] for row in rows))
+    for row, (_, commit, described) in zip(rows, timeline.versions, strict=True):
+        key = Seen(described, 0.0, 0.0).key
+        row["tag"], row["count"] = (".".join(map(str, key[0])), key[1]) if key else ("", None)
+        if one := known.get(commit):
+            row |= {"subject": one.subject, "author": one.author, "link": one.link}
+    return rows
+
+
+def _index(
+    tests: Sequence[Test], at: AtVersions, cells: Sequence[str], today: Morning, timeline: Timeline
+) -> dict[str, Any]:
+    """What the views refer to by number: tests, cells and nights."""
+    nights = today.nights
+    latest = dict.fromkeys(cells, -1)
+    for number, (kernel, commit, described) in enumerate(timeline.versions):
+        for cell in timeline.cells_of(kernel, commit, described):
+            latest[cell] = max(number, latest.get(cell, -1))
+    missing = {one.cell: one.nights for one in today.missing}
+    judged = {test.cell for test in tests}
+    places = {name: number for number, name in enumerate(at.names)}
+    numbers = {cell: number for number, cell in enumerate(cells)}
+    heads_ = [today.heads_by_night.get(night) for night in range(nights.last + 1)]
+    return {
+        "tests": at.names, "testShards": [anchor("test", name) for name in at.names], "cells": list(cells),
+        "about": [
+            {
+                "version": latest[cell] if latest[cell] >= 0 else None, "missing": missing.get(cell, 0),
+                "tests": anchor("cell", cell) if cell in judged else "",
+            }
+            for cell in cells
+        ],
+        "dates": [moment(night.began)[:10] for night in nights.every],
+        "heads": [timeline.number(span.cell, span.version) if span else None for span in heads_],
+        "legend": legend(),
+        "flaky": [
+            [places[group.test], numbers[one.cell]] for group in today.tests.flaky for one in group.cells
+        ],
+        "expectations": _expectations(at.names, cells),
+    }  # fmt: skip
+
+
+def _expectations(tests: Sequence[str], cells: Sequence[str]) -> dict[str, list[str]]:
+    """What this project's entries say of each test, with file and line."""
+    found: dict[str, list[str]] = {}
+    for place in Entries().places:
+        one = place.entry
+        if not any(fnmatchcase(cell, pattern) for pattern in one.cells for cell in cells):
+            continue
+        what = f"{', '.join(one.outcomes)} is expected on {', '.join(one.cells)} until {one.expires}"
+        said = f"{place}: {what}: {one.reason}"
+        for name in tests:
+            if fnmatchcase(name, one.tests):
+                found.setdefault(name, []).append(said)
+    return found
+
+
+def _figures(shown: Sequence[Section]) -> dict[str, Any]:
+    """The figures of each metric, and those of none, each with the section that has its head."""
+    of: dict[str, list[list[str]]] = {}
+    others = {}
+    for section in shown:
+        for one in section.figures:
+            if one.figure.metric:
+                of.setdefault(one.figure.metric, []).append([section.id, one.figure.id])
+            else:
+                others[one.figure.id] = section.id
+    return {"figures": of, "stacks": others}

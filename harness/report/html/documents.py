@@ -1,0 +1,79 @@
+"""Documents that are no loads: comparisons and bisections as tables, others as what they are."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.analysis.ab.sequential_test import Decision, Judgement
+from harness.metrics.records import Better, Document
+from harness.report.html.bisections import Bisected, bisected
+from harness.report.model.data import Told
+from harness.report.model.formatting import moment, percent, shown
+from harness.report.model.spans import PLAN
+
+MOST_RECORDS = 100
+LONGEST_TEXT = 20_000
+"""Characters of one document that is shown as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison says of one metric; `standing` is good, bad or nothing."""
+
+    metric: str
+    change: str
+    interval: str
+    pairs: int
+    words: str
+    standing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document: its judgements if it is a comparison, what it found if a bisection, else its text."""
+
+    title: str
+    about: str
+    cell: str
+    judgements: Sequence[Compared] = ()
+    bisected: Bisected | None = None
+    text: str = ""
+
+
+def records(told: Told) -> list[Record]:
+    """The latest documents that are no loads, the last first."""
+    others = sorted((one for one in told.documents if one.kind not in ("load", PLAN)), key=lambda one: -one.taken)
+    return [_record(document) for document in others[:MOST_RECORDS]]
+
+
+def _record(document: Document) -> Record:
+    title = f"{document.kind}: {document.subject}"
+    about = f"{document.cell}, {moment(document.taken)}"
+    try:
+        if document.kind == "bisect":
+            return Record(title, about, document.cell, bisected=bisected(document.body))
+        judgements = [_compared(Judgement.from_json(row)) for row in document.body["judgements"]]
+        return Record(title, about, document.cell, judgements)
+    # Another kind of document, or one of another version of this harness, can lack anything.
+    except Exception:
+        text = json.dumps(document.body, indent=1, ensure_ascii=False)
+        return Record(title, about, document.cell, text=text[:LONGEST_TEXT])
+
+
+def _compared(one: Judgement) -> Compared:
+    def change(value: float | None) -> str:
+        if value is None:
+            return ""
+        return percent(value) if one.relative else shown(value, one.metric.unit)
+
+    interval = " … ".join(change(end) for end in one.interval) if one.interval else ""
+    words, standing = _decided(one)
+    shown_interval = "exact" if one.metric.exact else interval
+    return Compared(one.metric.name, change(one.change), shown_interval, one.pairs, words, standing)
+
+
+def _decided(one: Judgement) -> tuple[str, str]:
+    if one.decision is Decision.CHANGED and one.change is not None:
+        worse = (one.change > 0) == (one.metric.better == Better.LOWER)
+        return ("▲ worse", "bad") if worse else ("▽ better", "good")
+    return ("no change", "") if one.decision is Decision.UNCHANGED else ("no change seen", "")

@@ -1,0 +1,94 @@
+"""The parts of the page that hold figures: which there are, in which order, and what each figure says in words."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.report.model.figures import Figure, Kind, anchor
+from harness.report.model.formatting import percent
+
+TITLES = {"boot": "Boot", "memory": "Memory", "size": "Size"}
+GUEST = {"guest": "Benchmarks in the guest"}
+MOST_MARKS = 3
+"""Findings of a figure in words."""
+MOST_FIGURES = 1000
+"""Figures of a page; what findings are about is drawn first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A figure and what it shows, in one sentence for each of its first lines."""
+
+    figure: Figure
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Figures that belong together."""
+
+    id: str
+    title: str
+    figures: Sequence[Shown]
+
+
+def sections(figures: Sequence[Figure]) -> tuple[list[Section], int]:
+    """The sections, the kernel's own first; and how many figures were left out."""
+    kept = sorted(figures, key=lambda figure: not figure.marks)[:MOST_FIGURES]
+    ids = {figure.id for figure in kept}
+    groups: dict[str, list[Figure]] = defaultdict(list)
+    for figure in figures:
+        if figure.id in ids:
+            groups[figure.group].append(figure)
+    apps = {name: f"App {name[4:]}" for name in sorted(groups) if name.startswith("app.")}
+    titles = TITLES | apps | GUEST
+    titles |= {name: name.capitalize() for name in sorted(groups) if name not in titles}
+    made = [
+        Section(
+            anchor("section", name), title, [Shown(figure, in_words(figure)) for figure in _ordered(groups[name])]
+        )
+        for name, title in titles.items()
+        if name in groups
+    ]
+    return made, len(figures) - len(ids)
+
+
+def heads(section: Section) -> list[dict[str, Any]]:
+    """What the page says of each figure before its numbers are there; the marks are the first of `marked`."""
+    return [
+        {
+            "id": one.figure.id, "kind": one.figure.kind, "title": one.figure.title, "about": one.figure.about,
+            "words": one.words, "better": one.figure.better, "note": one.figure.note, "metric": one.figure.metric,
+            "cells": one.figure.cells, "marked": len(one.figure.marks),
+            "marks": [
+                {"line": one.figure.lines[mark.line].name, "words": mark.words, "worse": mark.worse}
+                for mark in one.figure.marks[:MOST_MARKS]
+            ],
+        }
+        for one in section.figures
+    ]  # fmt: skip
+
+
+def _ordered(figures: Sequence[Figure]) -> list[Figure]:
+    """What was found to change first; then stacked parts and curves, which say more than one number's trend."""
+    return sorted(figures, key=lambda figure: (not figure.marks, figure.kind is Kind.TREND))
+
+
+def in_words(figure: Figure) -> str:
+    """What a person who can't see the figure wants to know first: where each line stands, and whence it came."""
+    told = [_line(figure, number) for number in range(min(3, len(figure.lines)))]
+    if len(figure.lines) > len(told):
+        told.append(f"and {len(figure.lines) - len(told)} more")
+    return "; ".join(filter(None, told))
+
+
+def _line(figure: Figure, number: int) -> str:
+    line, shown = figure.lines[number], figure.scale
+    if not line.y:
+        return ""
+    first, last = line.y[0], line.y[-1]
+    if figure.kind in (Kind.CURVE, Kind.SECONDS):
+        return f"{line.name}: {shown.shown(min(line.y))} to {shown.shown(max(line.y))}"
+    moved = f", {percent(last / first - 1)} over {len(line.y)} versions" if len(line.y) > 1 and first else ""
+    return f"{line.name}: {shown.shown(last)}{moved}"

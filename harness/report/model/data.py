@@ -1,0 +1,149 @@
+"""What every report is told: the samples, verdicts, documents and findings of a history, made safe to show."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any, Self, TypeVar
+
+from harness.analysis.regression.ancestry import Graph
+from harness.analysis.regression.finding import Finding
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Document, Environment, Metric, Sample, Version
+from harness.report.model.spans import PLAN
+from harness.runner.console.transcript import printable
+
+LONGEST_TEXT = 300
+"""Characters of one text in a report; the whole of it stays in the history."""
+
+
+LONGEST_NOTE = 1000
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that a report rests on. Nothing of it need be in any order.
+
+    `notes` are sentences that stand beside the findings, and `asides` lines on nights and creeps, which are none;
+    `graph` is how commits follow each other.
+    """
+
+    samples: Sequence[Sample] = ()
+    judged: Sequence[Judged] = ()
+    documents: Sequence[Document] = ()
+    findings: Sequence[Finding] = ()
+    notes: Sequence[str] = ()
+    graph: Graph = field(default_factory=dict)
+    asides: Sequence[str] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to report on."""
+        return not (self.samples or self.judged or self.documents)
+
+    @cached_property
+    def rows(self) -> list[Sample | Judged | Document]:
+        """Everything that was recorded, which all has a cell, a version and a time."""
+        return [*self.samples, *self.judged, *(one for one in self.documents if one.kind != PLAN)]
+
+    @property
+    def safe(self) -> Self:
+        """The same, each text of it one line that shows as what it is: no controls, no escapes, not too long.
+
+        Where the text is put may need more: HTML, Markdown and OpenMetrics each have an escaping of their own.
+        Records of which no text has to change are the same objects: of a year there are a million.
+        """
+        safe = _Safe()
+        return replace(
+            self,
+            samples=[safe.sample(sample) for sample in self.samples],
+            judged=[safe.judged(judged) for judged in self.judged],
+            documents=[safe.document(document) for document in self.documents],
+            findings=[safe.finding(finding) for finding in self.findings],
+            notes=[safe_text(note, LONGEST_NOTE) for note in self.notes],
+            asides=[safe_text(line, LONGEST_NOTE) for line in self.asides],
+        )
+
+
+@lru_cache(maxsize=65536)
+def safe_text(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Text that changes nothing but the place it is shown in, cut to so many characters."""
+    # Lone surrogates come from JSON; they are no text, and can't be written as UTF-8.
+    shown = printable(text.encode("utf-8", "backslashreplace")).replace("\t", " ")
+    more = len(shown) - longest
+    return f"{shown[:longest]} … {more} more" if more > 0 else shown
+
+
+Part = TypeVar("Part", Metric, Version, Environment)
+
+
+class _Safe:
+    """Makes records safe: what is safe already, which is nearly all, stays the same object; what many records
+    share is looked at once."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, tuple[Any, Any]] = {}
+
+    def sample(self, one: Sample) -> Sample:
+        """The sample."""
+        texts = one.cell, one.subject, one.run
+        shown = safe_text(texts[0]), safe_text(texts[1]), safe_text(texts[2])
+        metric, version, where = self.part(one.metric), self.part(one.version), self.part(one.environment)
+        if shown == texts and metric is one.metric and version is one.version and where is one.environment:
+            return one
+        return replace(
+            one, metric=metric, cell=shown[0], subject=shown[1], run=shown[2], version=version, environment=where
+        )
+
+    def judged(self, one: Judged) -> Judged:
+        """The verdict."""
+        texts = one.suite, one.cell, one.test, one.outcome, one.reason, one.run
+        shown = tuple(map(safe_text, texts))
+        version, where = self.part(one.version), self.part(one.environment)
+        if shown == texts and version is one.version and where is one.environment:
+            return one
+        suite, cell, test, outcome, reason, run = shown
+        return replace(
+            one, suite=suite, cell=cell, test=test, outcome=outcome, reason=reason, run=run, version=version,
+            environment=where,
+        )  # fmt: skip
+
+    def document(self, one: Document) -> Document:
+        """The document."""
+        return replace(
+            one,
+            kind=safe_text(one.kind), cell=safe_text(one.cell), subject=safe_text(one.subject),
+            run=safe_text(one.run), body=one.body if one.kind == "load" else _safe_json(one.body),
+            version=self.part(one.version),
+        )  # fmt: skip
+
+    def finding(self, one: Finding) -> Finding:
+        """The finding."""
+        return replace(
+            one,
+            cell=safe_text(one.cell), subject=safe_text(one.subject),
+            before=self.part(one.before), after=self.part(one.after),
+            span=one.span and (self.part(one.span[0]), self.part(one.span[1])),
+        )  # fmt: skip
+
+    def part(self, part: Part) -> Part:
+        """A metric, a version or an environment. A metric's name can't be but letters, digits and a few signs."""
+        known = self._parts.get(id(part))
+        if known is None:
+            texts = {name: value for name in part.__slots__ if type(value := getattr(part, name)) is str}
+            if isinstance(part, Metric):
+                del texts["name"]
+            shown = {name: text for name, value in texts.items() if (text := safe_text(value)) != value}
+            changed: Any = shown
+            known = self._parts[id(part)] = part, replace(part, **changed) if shown else part  # and keeps its id
+        safe: Part = known[1]
+        return safe
+
+
+def _safe_json(value: Any) -> Any:
+    if isinstance(value, str):
+        return safe_text(value)
+    if isinstance(value, Mapping):
+        return {safe_text(str(key)): _safe_json(inner) for key, inner in value.items()}
+    if isinstance(value, Iterable):
+        return [_safe_json(inner) for inner in value]
+    return value

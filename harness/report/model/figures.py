@@ -1,0 +1,120 @@
+"""What a figure is: plain numbers and words, from which the page draws, tabulates and saves it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from harness.report.model.formatting import Scale, scale
+
+MOST_LINES = 10
+"""Lines of one figure: more can't be told apart."""
+
+
+class Kind(StrEnum):
+    """How a figure is drawn, and what its x is."""
+
+    TREND = "trend"  # x: places among the figure's versions
+    STACK = "stack"  # the same, as bars of parts
+    CURVE = "curve"  # x: nines of a percentile; y: logarithmic
+    SECONDS = "seconds"  # x: seconds since a load began
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Equally long x and y, with the range of each y where its number stands for several, and how many. `colour`
+    is the number of the line's own one, the same in every figure, or -1."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    counts: Sequence[int] = ()
+    colour: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A finding, at the place `x` of a line: what it says, and whether it is for the worse."""
+
+    line: int
+    x: int
+    words: str
+    worse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure: `about` says of what (a cell, a load); `better` which way is good; `unit` is that of every y;
+    `versions` are the numbers of a timeline that x counts, in order; `note` says what was left out; `metric` is
+    the one that is drawn, if it is one, and `cells` are those that it was measured on."""
+
+    kind: Kind
+    group: str
+    title: str
+    about: str
+    unit: str
+    lines: Sequence[Line]
+    versions: Sequence[int] = ()
+    marks: Sequence[Mark] = ()
+    better: str = ""
+    note: str = ""
+    metric: str = ""
+    cells: Sequence[str] = ()
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", anchor("figure", self.kind, self.title, self.about))
+
+    @property
+    def scale(self) -> Scale:
+        """How its numbers are shown."""
+        heights: Iterable[float] = (value for line in self.lines for value in (*line.y, *line.high))
+        if self.kind is Kind.STACK:
+            heights = _sums(self.lines)
+        return scale(self.unit, max((abs(value) for value in heights if math.isfinite(value)), default=0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; numbers in the metric's own unit, and by what to divide them."""
+        shown = self.scale
+        return {
+            "id": self.id, "kind": self.kind, "title": self.title, "about": self.about, "unit": self.unit,
+            "divisor": shown.divisor, "shown": shown.unit, "versions": list(self.versions), "better": self.better,
+            "note": self.note, "metric": self.metric,
+            "lines": [
+                {
+                    "name": line.name, "x": list(line.x), "y": _numbers(line.y),
+                    "low": _numbers(line.low), "high": _numbers(line.high), "counts": list(line.counts),
+                    "colour": line.colour,
+                }
+                for line in self.lines
+            ],
+            "marks": [
+                {"line": mark.line, "x": mark.x, "words": mark.words, "worse": mark.worse} for mark in self.marks
+            ],
+        }  # fmt: skip
+
+
+def anchor(*words: str) -> str:
+    """A name for a link's target: the same in every report, and nothing of what it is made from can be seen."""
+    return f"{words[0]}-{sha256('|'.join(words[1:]).encode()).hexdigest()[:12]}"
+
+
+def _sums(lines: Sequence[Line]) -> list[float]:
+    sums: dict[float, float] = {}
+    for line in lines:
+        for x, y in zip(line.x, line.y, strict=True):
+            sums[x] = sums.get(x, 0.0) + y
+    return list(sums.values())
+
+
+def _numbers(values: Sequence[float]) -> list[float | None]:
+    """JSON has no "not a number"; counts are kept whole; of others seven digits are all that tell."""
+    return [_number(value) if math.isfinite(value) else None for value in values]
+
+
+def _number(value: float) -> float:
+    return int(value) if float(value).is_integer() else float(f"{value:.7g}")

@@ -1,0 +1,134 @@
+"""Verdicts as people look for them: the latest of each test, its history, and counts with words and symbols."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from harness.metrics.history.records import Judged
+from harness.report.model.data import Told
+from harness.report.model.figures import anchor
+from harness.report.model.timeline import Timeline
+
+MOST_RUNS = 20
+"""Verdicts of one test in a report."""
+
+MOST_VERDICTS = 100_000
+"""Verdicts of all tests in a report: about 3 MB of it. Where there are more tests, each shows fewer."""
+
+MOST_REASONS = 10_000
+"""Different reasons in a report: at most 3 MB of it."""
+
+LATEST_MOMENT = 8_640_000_000_000
+"""The last second that JavaScript's calendar has."""
+
+SYMBOLS = {
+    "passed": "✓", "failed": "✗", "crashed": "‼", "hung": "∞", "timed_out": "⏱", "guest_ended": "⏻",
+    "boot_failed": "⊘", "harness_error": "⚠", "skipped": "↷", "flaky": "≈",
+}  # fmt: skip
+"""Told apart by shape, for those who can't by colour."""
+UNKNOWN_SYMBOL = "?"
+
+GOOD, EXPECTED, STALE, BAD = "good", "expected", "stale", "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One test on one cell with its verdicts, old first; never none."""
+
+    cell: str
+    suite: str
+    name: str
+    runs: Sequence[Judged]
+
+    @property
+    def latest(self) -> Judged:
+        """The last verdict."""
+        return self.runs[-1]
+
+
+def by_test(told: Told) -> list[Test]:
+    """Every test that was ever judged, by cell, suite and name."""
+    groups: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
+    for judged in sorted(told.judged, key=attrgetter("taken")):
+        groups[judged.cell, judged.suite, judged.test].append(judged)
+    return [Test(*key, runs) for key, runs in sorted(groups.items())]
+
+
+def standing(judged: Judged) -> str:
+    """How a person should take the verdict: `good`, `expected` (a failure that is), `bad`, or `stale`: a pass that
+    was expected to fail, so that what is to be mended is the expectation."""
+    if not judged.expected and judged.outcome != "skipped":
+        return STALE if judged.outcome == "passed" else BAD
+    return GOOD if judged.outcome in ("passed", "skipped") else EXPECTED
+
+
+def symbol(outcome: str) -> str:
+    """The outcome's symbol."""
+    return SYMBOLS.get(outcome, UNKNOWN_SYMBOL)
+
+
+def words(judged: Judged) -> str:
+    """The outcome in words, with whether it was expected where that is not plain."""
+    outcome = judged.outcome.replace("_", " ")
+    if judged.expected and judged.outcome not in ("passed", "skipped"):
+        return f"{outcome} as expected"
+    return f"{outcome} unexpectedly" if judged.outcome == "passed" and not judged.expected else outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many tests with one outcome; `standing` as of `standing()`."""
+
+    number: int
+    words: str
+    symbol: str
+    standing: str
+
+
+def counts(tests: Sequence[Test]) -> list[Count]:
+    """The latest outcomes of the tests, counted; those that want a look first, passes always."""
+    found = Counter((standing(test.latest), words(test.latest), symbol(test.latest.outcome)) for test in tests)
+    order = {BAD: 0, STALE: 1, GOOD: 2, EXPECTED: 3}
+    return [
+        Count(number, told, sign, how)
+        for (how, told, sign), number in sorted(found.items(), key=lambda pair: (order[pair[0][0]], -pair[1]))
+    ]
+
+
+class Histories:
+    """The tests of each cell for the page's script, with each reason of a cell written once."""
+
+    def __init__(self, tests: Sequence[Test], timeline: Timeline) -> None:
+        self._timeline = timeline
+        self.most = max(1, min(MOST_RUNS, MOST_VERDICTS // max(1, len(tests))))
+        self._cells: dict[str, list[Test]] = defaultdict(list)
+        for test in tests:
+            self._cells[test.cell].append(test)
+
+    def shards(self) -> dict[str, Any]:
+        """By the cell's anchor its tests. A run is version, outcome, seconds, reason, when (seconds since 1970);
+        an outcome its words, symbol and standing. Past `MOST_REASONS`, runs have no reason."""
+        return {anchor("cell", cell): self._of_cell(cell, tests) for cell, tests in self._cells.items()}
+
+    def _of_cell(self, cell: str, tests: Sequence[Test]) -> dict[str, Any]:
+        reasons: dict[str, int] = {"": 0}
+        outcomes: dict[tuple[str, str, str], int] = {}
+        most = MOST_REASONS // len(self._cells)
+        rows = []
+        for test in tests:
+            runs = [self._run(judged, outcomes, reasons, most) for judged in test.runs[-self.most :]]
+            rows.append({"name": test.name, "suite": test.suite, "runs": runs, "of": len(test.runs)})
+        return {"cell": cell, "tests": rows, "outcomes": list(outcomes), "reasons": list(reasons)}
+
+    def _run(
+        self, judged: Judged, outcomes: dict[tuple[str, str, str], int], reasons: dict[str, int], most: int
+    ) -> list[Any]:
+        told = words(judged), symbol(judged.outcome), standing(judged)
+        outcome = outcomes.setdefault(told, len(outcomes))
+        if judged.reason not in reasons and len(reasons) < most:
+            reasons[judged.reason] = len(reasons)
+        number = self._timeline.number(judged.cell, judged.version)
+        when = round(min(max(judged.taken, 0.0), LATEST_MOMENT))
+        return [number, outcome, round(judged.seconds, 3), reasons.get(judged.reason, 0), when]

@@ -1,0 +1,220 @@
+"""Samples as series: for each metric, cell and environment, one number a version."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from statistics import median
+
+from harness.analysis.regression.ancestry import Ancestry, Node, Seen, ancestry, node_of
+from harness.analysis.regression.grouping import Group, grouped, kernel_of
+from harness.core import facts
+from harness.metrics.records import Environment, Metric, Sample, Version
+from harness.report.model.data import Told
+from harness.report.model.figures import Line
+from harness.report.model.spans import spans_of
+from harness.report.model.thinning import Point, joined, thinned
+from harness.report.model.timeline import Timeline
+
+MOST_POINTS_OF_ONE, LEAST_POINTS = 200, 60
+"""Points that a series is drawn with: of more versions, neighbours are one point."""
+
+MOST_POINTS = 120_000
+"""Points of all series in a report: about 5 MB of it. Where there are more series, each has fewer points."""
+
+
+MANY_HOSTS = 6
+"""Series of one metric and cell, from which those of one class of hosts are drawn as one."""
+FEWEST_POINTS, MANY_VERSIONS = 4, 12
+"""Points of a series that is drawn at least, where there are so many versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Numbers that may be compared: `points` from old to new, as they are drawn, of so many `versions`; the last
+    number was taken at `latest`, in seconds since 1970. `builder` is what built them, or stands for it; `exact`
+    is whether they have no noise."""
+
+    metric: Metric
+    cell: str
+    subject: str
+    environment: Environment
+    points: Sequence[Point]
+    versions: int
+    latest: float
+    builder: str = ""
+    procedure: str = ""
+    exact: bool = False
+
+    @property
+    def kernel(self) -> str:
+        """The kernel that was measured."""
+        return kernel_of(self.cell)
+
+    def line(self, places: dict[int, int], name: str, colour: int = -1) -> Line:
+        """The series as a figure's line, with x as the versions' places in the figure."""
+        ranged = any(point.low != point.high for point in self.points)
+        return Line(
+            name,
+            [places[point.version] for point in self.points],
+            [point.value for point in self.points],
+            [point.low for point in self.points] if ranged else (),
+            [point.high for point in self.points] if ranged else (),
+            [point.count for point in self.points] if any(point.count > 1 for point in self.points) else (),
+            colour,
+        )
+
+
+def series_of(told: Told, timeline: Timeline) -> list[Series]:
+    """The series that are drawn, in the order in which their first samples were taken."""
+    return thin(merged(every_series(told, timeline)), told, timeline)
+
+
+def every_series(told: Told, timeline: Timeline) -> list[Series]:
+    """All series of the samples, with a point for each version; those of hosts of one night have one point."""
+    groups = sorted(grouped(told.samples), key=lambda group: group.samples[0].taken)
+    orders = _orders(told)
+    places = _Places(timeline)
+    return [_series(group, orders[kernel_of(group.samples[0].cell)], places) for group in groups]
+
+
+def merged(series: Sequence[Series]) -> list[Series]:
+    """Those that are long enough to be drawn, those of hosts of one class as one."""
+    return _long_enough(_of_classes(series))
+
+
+def thin(series: Sequence[Series], told: Told, timeline: Timeline) -> list[Series]:
+    """The same with fewer points, so that all of a report are not too many."""
+    most = max(LEAST_POINTS, min(MOST_POINTS_OF_ONE, MOST_POINTS // max(1, len(series))))
+    steps: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+    for one in told.findings:
+        if (number := timeline.number(one.cell, one.after)) is not None:
+            steps[one.metric.name, one.cell, one.subject].add(number)
+    return [
+        replace(one, points=thinned(one.points, most, steps.get((one.metric.name, one.cell, one.subject), ())))
+        for one in series
+    ]
+
+
+def _orders(told: Told) -> dict[str, Ancestry]:
+    """The order of each kernel's versions that were measured."""
+    seen: dict[str, dict[Node, Seen]] = defaultdict(dict)
+    for span in sorted(spans_of(told.samples), key=lambda one: one.first):
+        version = span.version
+        seen[kernel_of(span.cell)].setdefault(
+            node_of(version), Seen(version.described, version.committed, span.first)
+        )
+    return {kernel: ancestry(versions, told.graph) for kernel, versions in seen.items()}
+
+
+class _Places:
+    """The number and node of each version, asked once for each object: samples share theirs."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._known: dict[tuple[str, int], tuple[Version, int | None, Node]] = {}
+
+    def of(self, sample: Sample) -> tuple[int | None, Node]:
+        """Of the sample's version."""
+        key = sample.cell, id(sample.version)
+        known = self._known.get(key)
+        if known is None:
+            # The version is kept, too, so that no other gets its identity.
+            number = self._timeline.number(sample.cell, sample.version)
+            known = self._known[key] = sample.version, number, node_of(sample.version)
+        return known[1], known[2]
+
+
+def _of_classes(series: Sequence[Series]) -> list[Series]:
+    """To be drawn, noisy series of many hosts that differ in nothing but their names are one: each night's host is
+    another machine of its kind, and no judgement rests on a figure."""
+    named: dict[tuple[str, str, str], list[Series]] = defaultdict(list)
+    for one in series:
+        named[one.metric.name, one.cell, one.subject].append(one)
+    found: list[Series] = []
+    for alike in named.values():
+        if len(alike) <= MANY_HOSTS or any(one.exact for one in alike):
+            found += alike
+            continue
+        classes: dict[object, list[Series]] = defaultdict(list)
+        for one in alike:
+            kind = replace(one.environment, host="", load=0.0)
+            classes[kind, one.builder, one.procedure].append(one)
+        found += map(_as_one, classes.values())
+    return found
+
+
+def _as_one(series: Sequence[Series]) -> Series:
+    """Series with the points of all of them."""
+    at: dict[int, list[Point]] = defaultdict(list)
+    for point in (point for one in series for point in one.points):
+        at[point.version].append(point)
+    points = [joined(alike) for _, alike in sorted(at.items())]
+    return replace(series[0], points=points, versions=len(points), latest=max(one.latest for one in series))
+
+
+def _long_enough(series: Sequence[Series]) -> list[Series]:
+    """Without those that are too short to show a trend, where many versions were measured: another host each
+    night makes a series of one point a night."""
+    versions = {point.version for one in series for point in one.points}
+    few = 1 if len(versions) < MANY_VERSIONS else FEWEST_POINTS
+    return [one for one in series if len(one.points) >= few]
+
+
+def places(series: Iterable[Series]) -> dict[int, int]:
+    """The place of each version in a figure of these series."""
+    numbers = sorted({point.version for one in series for point in one.points})
+    return {number: place for place, number in enumerate(numbers)}
+
+
+def environment_words(one: Series, among: Sequence[Series]) -> str:
+    """What tells the series' environment from the others' of the same cell; nothing if it is the only one."""
+    rivals = [other for other in among if other.cell == one.cell]
+    if len(rivals) < 2:
+        return ""
+    words = [one.environment.accelerator]
+    for name in ("emulator", "host", "cpu", "cpus", "governor", "host_kernel"):
+        if one.metric.exact and name != "emulator":
+            break
+        if len({getattr(other.environment, name) for other in rivals}) > 1:
+            words.append(str(getattr(one.environment, name)))
+    for name in ("builder", "procedure"):
+        words += _apart(getattr(one, name), [getattr(other, name) for other in rivals])
+    return f" ({', '.join(words)})"
+
+
+def _apart(text: str, others: Sequence[str]) -> list[str]:
+    """Those facts of one text that not all have."""
+    every, own = [facts.parted(other) for other in others], facts.parted(text)
+    return [f"{name} {own[name]}" for name in own if any(one.get(name) != own[name] for one in every)]
+
+
+def _series(group: Group, order: Ancestry, places: _Places) -> Series:
+    """One point a version of the line: what is beside it would look like a change that went away again."""
+    found = [places.of(sample) for sample in group.samples]
+    line = order.of({node for _, node in found}).line
+    numbers: dict[int, list[Sample]] = defaultdict(list)
+    for (number, node), sample in zip(found, group.samples, strict=True):
+        if number is not None and node in line:
+            numbers[number].append(sample)
+    points = [_point(number, alike) for number, alike in sorted(numbers.items())]
+    last = group.samples[-1]
+    return Series(
+        last.metric, last.cell, last.subject, last.environment, points, len(points), last.taken, group.builder,
+        last.procedure, group.exact,
+    )  # fmt: skip
+
+
+def _point(version: int, samples: Sequence[Sample]) -> Point:
+    if len(samples) == 1:
+        (one,) = samples
+        return Point(version, one.value, one.value - one.spread / 2, one.value + one.spread / 2, 1)
+    # A number that is none would make nonsense of the others' median.
+    samples = [sample for sample in samples if isfinite(sample.value)] or samples
+    return Point(
+        version,
+        median(sample.value for sample in samples),
+        min(sample.value - sample.spread / 2 for sample in samples),
+        max(sample.value + sample.spread / 2 for sample in samples),
+        len(samples),
+    )

@@ -1,0 +1,41 @@
+"""A million records as some thousand spans of time: of what cell and version something was recorded, and when."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.metrics.history.records import Judged
+from harness.metrics.records import Document, Sample, Version
+
+HOUR = 3600.0
+
+PLAN = "plan"
+"""The kind of documents that say what was to run in a night: of no cell and no version."""
+
+
+@dataclass(slots=True)
+class Span:
+    """What was recorded of a cell's version within an hour: the first and last moment, in seconds since 1970."""
+
+    cell: str
+    version: Version
+    first: float
+    last: float
+
+
+def spans_of(rows: Iterable[Sample | Judged | Document]) -> list[Span]:
+    """The spans of all records, in no order. Versions that differ only in image and builder are one."""
+    found: dict[tuple[str, str, str, float], Span] = {}
+    for row in rows:
+        version, taken = row.version, row.taken
+        key = row.cell, version.commit, version.described, taken // HOUR
+        known = found.get(key)
+        if known is None:
+            found[key] = Span(row.cell, version, taken, taken)
+            continue
+        if taken < known.first:
+            known.first = taken
+        elif taken > known.last:
+            known.last = taken
+        if version is not known.version and version.committed > known.version.committed:
+            known.version = version
+    return list(found.values())

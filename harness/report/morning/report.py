@@ -1,0 +1,162 @@
+"""The facts of a morning: what is new last night first, then what is flaky, what stands, what is to be edited."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from time import gmtime, strftime
+
+from harness.metrics.records import Version
+from harness.report.model.data import Told
+from harness.report.model.spans import PLAN, Span, spans_of
+from harness.report.morning.changes import Changes, Step, changes_of
+from harness.report.morning.classification import tests_of
+from harness.report.morning.commits import Commits
+from harness.report.morning.expectation_edits import Entries, Place
+from harness.report.morning.nights import Missing, Nights, plans_of
+from harness.report.morning.tests import Stale, Tests
+
+OSV = "osv"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What is to be edited: the stale expectation with its entry's place, where that is known."""
+
+    stale: Stale
+    place: Place | None
+
+
+@dataclass(frozen=True)
+class Morning:
+    """All facts, each text of them one line that is safe to show, though not as markup."""
+
+    nights: Nights
+    tests: Tests
+    missing: Sequence[Missing]
+    changes: Changes
+    edits: Sequence[Edit]
+    expiring: Sequence[Place]
+    version: Version | None
+    previous: Version | None
+    heads: int
+    commits: Commits
+    kernel: str = ""
+    firsts: Mapping[str, int] = field(default_factory=dict)
+    heads_by_night: Mapping[int, Span] = field(default_factory=dict)
+    asides: Sequence[str] = ()
+
+    @property
+    def date(self) -> str:
+        """The day on which the last night began, UTC: `27 Nov 2026`."""
+        when = self.nights.every[-1].began if self.nights.every else 0.0
+        try:
+            return strftime("%d %b %Y", gmtime(when)).lstrip("0")
+        except (ValueError, OverflowError, OSError):
+            return ""
+
+    @cached_property
+    def new_steps(self) -> list[Step]:
+        """The steps whose version was first measured last night."""
+        return [one for one in self.changes.steps if self._is_new(one)]
+
+    @cached_property
+    def standing_steps(self) -> list[Step]:
+        """The others."""
+        return [one for one in self.changes.steps if not self._is_new(one)]
+
+    def _is_new(self, step: Step) -> bool:
+        return self.nights.last > 0 and self.firsts.get(step.after.commit) == self.nights.last
+
+    @property
+    def failures(self) -> int:
+        """New failures of last night: each cause once."""
+        return len(self.tests.new) + len(self.new_broken)
+
+    @property
+    def new_broken(self) -> Mapping[str, str]:
+        """Cells that are broken as a whole."""
+        return self.tests.broken
+
+    @property
+    def headline(self) -> str:
+        """The conclusion in a few words."""
+        if self.missing and not self.ran:
+            return "No result"
+        worse = sum(one.worse for one in self.new_steps)
+        said = [_number(self.failures, "new failure")] if self.failures or not worse else []
+        said += [_number(worse, "new change for the worse", "new changes for the worse")] if worse else []
+        return " and ".join(said)
+
+    @property
+    def sign(self) -> str:
+        """`bad` where there is something new for the worse, `expected` where a result is missing, else `good`."""
+        if self.failures or any(one.worse for one in self.new_steps):
+            return "bad"
+        return "expected" if self.missing or self.tests.unrun or self.tests.faults else "good"
+
+    @property
+    def ran(self) -> int:
+        """How many cells have a result of last night."""
+        return len(self.nights.every[-1].cells) if self.nights.every else 0
+
+
+def morning(told: Told, commits: Commits | None = None, spans: Sequence[Span] | None = None) -> Morning:
+    """The facts of a history whose texts are safe already (`Told.safe`). `spans` are those of its samples and
+    verdicts, if they are known."""
+    spans = spans_of(chain(told.samples, told.judged)) if spans is None else spans
+    nights = Nights.of(spans, plans_of(told.documents))
+    entries = Entries()
+    tests = tests_of(told.judged, nights, entries.is_expired)
+    every = [*spans, *spans_of(one for one in told.documents if one.kind != PLAN)]
+    heads = _heads(every, nights)
+    latest = [one.version for one in heads.get(nights.last, ())]
+    before = next((heads[number] for number in range(nights.last - 1, -1, -1) if heads.get(number)), [])
+    since, _ = nights.within(nights.last)
+    return Morning(
+        nights, tests, nights.missing(),
+        changes_of(told.findings, _measured(told), told.documents, _now(nights)),
+        [Edit(one, entries.of(one.judged)) for one in tests.stale],
+        entries.expiring(one for one in told.judged if one.taken >= since),
+        latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
+        OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),
+        {number: found[-1] for number, found in heads.items() if found}, told.asides,
+    )  # fmt: skip
+
+
+def _number(count: int, one: str, many: str = "") -> str:
+    return f"{count or 'No'} {one if count == 1 else many or one + 's'}"
+
+
+def _now(nights: Nights) -> float:
+    return nights.every[-1].ended if nights.every else 0.0
+
+
+def _heads(spans: Iterable[Span], nights: Nights) -> dict[int, list[Span]]:
+    """The versions of OSv, or of what else there is, of each night, by their dates; one of each commit."""
+    rows = sorted(spans, key=lambda one: one.first)
+    kernel = OSV if any(one.cell.startswith(f"{OSV}:") for one in rows) else ""
+    found: dict[int, dict[str, Span]] = {}
+    for one in rows:
+        if not kernel or one.cell.startswith(f"{kernel}:"):
+            found.setdefault(nights.number(one.first), {}).setdefault(one.version.commit, one)
+    return {
+        number: sorted(some.values(), key=lambda one: (one.version.committed, one.first))
+        for number, some in found.items()
+    }
+
+
+def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
+    """The night in which each commit was first seen."""
+    found: dict[str, float] = {}
+    for one in spans:
+        found[one.version.commit] = min(one.first, found.get(one.version.commit, one.first))
+    return {commit: nights.number(taken) for commit, taken in found.items()}
+
+
+def _measured(told: Told) -> dict[tuple[str, str, str], int]:
+    """How many cells measure a kernel's metric of a subject."""
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in told.samples}:
+        found.setdefault((cell.partition(":")[0], name, subject), set()).add(cell)
+    return {key: len(cells) for key, cells in found.items()}

@@ -1,0 +1,131 @@
+"""The report as a summary for a terminal: one line a fact, what matters most last, where the eye is."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence, Set
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.report.model.data import Told
+from harness.report.model.formatting import version_name
+from harness.report.model.outcomes import BAD, EXPECTED, GOOD, STALE, Test, by_test, counts
+from harness.report.model.timeline import Timeline
+from harness.report.morning.changes import Step
+from harness.report.morning.commits import Commits
+from harness.report.morning.report import Morning, morning
+from harness.report.morning.tests import Group
+from harness.report.morning.text import cells_words, change_words, number, short
+
+MOST_ROWS = 20
+"""Lines of one kind."""
+STYLES = {BAD: "bold red", GOOD: "green", EXPECTED: "yellow", STALE: "bold yellow"}
+
+Line = tuple[str, str]
+"""A style of `STYLES`, and the words."""
+
+
+def show(told: Told, out: Console, commits: Commits | None = None) -> None:
+    """Print the facts, each on one line that is cut at the console's width; nothing of them is markup."""
+    told = told.safe
+    if told.empty:
+        out.print("The history has nothing to report yet: `tox -e qemu-rofs` fills it.", markup=False)
+        return
+    kernels = ", ".join(f"{count} of {kernel or '?'}" for kernel, count in Timeline(told).kernels().items())
+    _line(out, "", f"{len(told.samples):,} measurements, {len(told.judged):,} verdicts; versions: {kernels}")
+    for note in told.notes:
+        out.print(note, markup=False, soft_wrap=True)
+    today = morning(told, commits)
+    parts = {
+        "Cells, by their latest verdicts": list(_cells(by_test(told), {one.cell for one in today.missing})),
+        "Changes that stand, newest last": list(_steps(today.standing_steps)),
+        "Nights alone, and creeps": [("", line) for line in today.asides],
+        "To edit": list(_edits(today)),
+        "Fixed": [(GOOD, f"✓ {_group(one)}: none for {_nights(one, today)}") for one in today.tests.fixed],
+        "Still failing": [(BAD, f"✗ {_group(one)}, for {_nights(one, today)}") for one in today.tests.still],
+        "Flaky": [(EXPECTED, f"≈ {_rate(one)}") for one in today.tests.flaky],
+        "No result last night": list(_missing(today)),
+        "New last night": list(_new(today)),
+    }
+    for title, lines in parts.items():
+        if lines:
+            _line(out, "bold", f"\n{title}")
+            if len(lines) > MOST_ROWS:
+                _line(out, "", f"… and {len(lines) - MOST_ROWS} more before these")
+            for style, words in lines[-MOST_ROWS:]:
+                _line(out, STYLES.get(style, ""), words)
+    name = f", {version_name(today.version)}" if today.version else ""
+    _line(out, STYLES[today.sign], f"\n{today.headline}: night of {today.date}{name}")
+    _line(out, "", f"{today.tests.good:,} of {today.tests.tonight:,} as expected on {number(today.ran, 'cell')}")
+
+
+def _line(out: Console, style: str, words: str) -> None:
+    """One line and no more: rich would read square brackets in a string, and fold what is too long."""
+    for part in words.split("\n"):
+        out.print(Text(part, style), no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def _group(one: Group) -> str:
+    where = f"on {number(len(one.cells), 'cell')} ({cells_words([cell.cell for cell in one.cells], 2)})"
+    return f"{one.test} {one.outcome.replace('_', ' ')} {where}"
+
+
+def _nights(one: Group, today: Morning) -> str:
+    return number(today.nights.last - one.began + 1, "night")
+
+
+def _rate(one: Group) -> str:
+    low, high = one.interval
+    where = number(len(one.cells), "cell")
+    return f"{one.test}: {one.bad} of {one.runs} runs bad, {one.rate:.0%} ({low:.0%} to {high:.0%}), {where}"
+
+
+def _missing(today: Morning) -> Iterator[Line]:
+    for one in today.missing:
+        old = f"its last result is {number(one.nights, 'night')} old"
+        yield EXPECTED, f"⚠ {short(one.cell)}: {'planned, and never had one' if one.never else old}"
+    for test, cells in today.tests.unrun:
+        yield EXPECTED, f"⚠ {test} did not run on {number(len(cells), 'cell')}"
+    for fault in today.tests.faults:
+        yield EXPECTED, f"⚠ {fault.test} on {short(fault.cell)}: {fault.reason}"
+
+
+def _new(today: Morning) -> Iterator[Line]:
+    yield from _steps(today.new_steps)
+    for cell, reason in today.tests.broken.items():
+        yield BAD, f"✗ {short(cell)} boots or runs next to nothing: {reason}"
+    for one in today.tests.new:
+        yield BAD, f"✗ {_group(one)}"
+        yield "", f"  {one.reason}"
+        if one.since:
+            good, bad = (version_name(version) for version in one.since)
+            yield "", f"  good at {good}, bad at {bad}"
+
+
+def _edits(today: Morning) -> Iterator[Line]:
+    for place in today.expiring:
+        yield STALE, f"⌛ {place}: {place.entry.tests} is to be looked at by {place.entry.expires}"
+    for edit in today.edits:
+        where = f"{edit.place}" if edit.place else "expectations.toml"
+        yield STALE, f"✎ {edit.stale.test} passes on {number(len(edit.stale.cells), 'cell')}: remove {where}"
+
+
+def _steps(steps: Sequence[Step]) -> Iterator[Line]:
+    for step in reversed(steps):
+        name = version_name(step.after)
+        for one in step.wholes:
+            sign, style = ("▲", BAD) if one.worse else ("▽", GOOD)
+            change = change_words(one.change, one.low, one.high)
+            yield style, f"{sign} {change} {one.metric.name}, {len(one.cells)} of {one.of} cells, {name}"
+        for answer in step.bisected:
+            yield BAD, f"▲ {answer.change:+.3%} {answer.metric}, {short(answer.cell)}, bisected to {name}"
+
+
+def _cells(tests: Sequence[Test], missing: Set[str]) -> Iterator[Line]:
+    by_cell: dict[str, list[Test]] = defaultdict(list)
+    for test in tests:
+        by_cell[test.cell].append(test)
+    for cell, alike in by_cell.items():
+        if cell in missing:
+            yield EXPECTED, f"{cell}  ⚠ no result last night"
+            continue
+        yield "", f"{cell}  " + "  ".join(f"{one.symbol} {one.number} {one.words}" for one in counts(alike))

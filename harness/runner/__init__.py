@@ -1,0 +1,1 @@
+"""Runs a program in a guest, and concludes its verdict."""

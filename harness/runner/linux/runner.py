@@ -1,0 +1,235 @@
+"""A program on Linux: run by the agent of a guest that was forked from a template, or booted where it can't be.
+
+The agent reports the program's status over the control line, which programs in the guest do not see, and passes
+the kernel's own log on; its end mark on the console, an identifier that was drawn for this run, says that all
+output has come.
+"""
+
+import secrets
+import shlex
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from time import monotonic
+
+from harness.core.errors import HarnessError, HypervisorError
+from harness.core.events import publish
+from harness.core.machine import Image, Machine
+from harness.host.cache import Cache
+from harness.runner.base import Program, Run, conclude, failed_to_run, unprinted
+from harness.runner.console.transcript import Transcript
+from harness.runner.guest import Guest
+from harness.runner.interaction import Visit, Visitor
+from harness.runner.linux.agent import Agent
+from harness.runner.linux.faults import Faults, FaultWatch, place_of
+from harness.runner.machine_setup import fitted
+from harness.runner.observation import Activity, Observation
+from harness.runner.ready_snapshot import fork_ready
+from harness.vm.base import Hypervisor, Template, Vm, forking
+
+BOOT_SECONDS = 60.0
+GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0
+TAIL_BYTES = 1 << 16
+LOG_IS_OPEN = "printk.devkmsg=on"
+"""The agent may write to the kernel's log as often as it likes, and no program can change that.
+
+Source: Linux, kernel/printk/printk.c (devkmsg_write, control_devkmsg).
+"""
+REMEMBERED = "/run/program"
+END = f"kill -TERM $(cat {REMEMBERED})"
+
+
+class LinuxRunner:
+    """Runs programs in forks of one template for each size of guest, or boots a guest for each."""
+
+    def __init__(
+        self,
+        image: Image,
+        hypervisor: Hypervisor,
+        accelerator: str,
+        cache: Cache,
+        boot_scale: float,
+        fork: bool = True,
+    ) -> None:
+        self.image = image
+        self.accelerator = accelerator
+        self._hypervisor = hypervisor
+        self._cache = cache
+        self._fork = fork
+        self._boot_seconds = BOOT_SECONDS * boot_scale
+
+    def machine(self, program: Program) -> Machine:
+        """The machine that the program's guest is."""
+        machine = Machine(
+            self.image, f"{self.image.cmdline} {LOG_IS_OPEN}", program.cpus, program.memory, self.accelerator,
+            program.network, control=True, forwards=program.forwards,
+        )  # fmt: skip
+        return fitted(machine, program.variant, self._cache)
+
+    def run(self, program: Program, visit: Visit | None = None) -> Run:
+        machine = self.machine(program)
+        try:
+            vm, origin, running = self._start(machine, program, visit)
+        except (HarnessError, OSError) as error:
+            return failed_to_run(program, str(error), Transcript(monotonic()))
+        with Guest(machine, vm) as guest:
+            try:
+                return self._observe(program, guest, origin, visit, running)
+            except (HarnessError, OSError) as error:
+                return failed_to_run(program, str(error), guest.transcript, vm.command)
+
+    def prepare(self) -> None:
+        """Make the template of guests of the default size."""
+        self.template(self.machine(Program("", "", 0)))
+
+    def template(self, machine: Machine) -> Template | None:
+        """The machine stopped where it takes commands, from the cache; None where it can't be forked."""
+        forks = forking(self._hypervisor)
+        if forks is None or not self._fork or not machine.devices.can_be_forked:
+            return None
+        parts = {"image": self.image.digest, "machine": machine.to_json(), "made by": forks.identity(machine)}
+        where = self._cache.get("template", parts, lambda out: self._make_template(Template(machine, out)))
+        return Template(machine, where)
+
+    def _start(self, machine: Machine, program: Program, visit: Visit | None) -> tuple[Vm, str, str]:
+        """The guest, how it came to be, and the program's identifier if it runs already."""
+        forks = forking(self._hypervisor)
+        if program.slow_start and visit and forks and machine.devices.can_be_forked:
+
+            def begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
+                agent, identifier = self._boot(guest), secrets.token_hex(8)
+                agent.run(identifier, _shell_command(program, serves=True))
+                return lambda: bool(agent.exited) or agent.gone, {"identifier": identifier}
+
+            with suppress(HypervisorError):  # then a booted guest shows why
+                command = _shell_command(program, serves=True)
+                vm, note = fork_ready(machine, command, visit, forks, self._cache, begin)
+                return vm, "forked when ready", note["identifier"]
+        template = self.template(machine)
+        if template and forks:
+            return forks.fork(template), "forked", ""
+        return self._hypervisor.start(machine), "booted", ""
+
+    def _make_template(self, template: Template) -> None:
+        publish("template.started", str(self.image.cell), f"{template.machine.memory} MiB")
+        forks = forking(self._hypervisor)
+        assert forks is not None
+        vm = forks.start_template(template)
+        with Guest(template.machine, vm) as guest:
+            self._boot(guest)
+            forks.freeze(vm, template)
+        publish("template.done", str(self.image.cell))
+
+    def _boot(self, guest: Guest) -> Agent:
+        """Let the guest run until its agent takes commands. Raises `HypervisorError` if it does not."""
+        agent = _attach(guest)
+        guest.vm.resume()
+        guest.wait_within(lambda: agent.ready or agent.gone, self._boot_seconds)
+        if agent.ready and not agent.gone:
+            FaultWatch(guest, agent).settle()  # forks begin with what is said after this
+        if agent.gone or not agent.ready:
+            last = "; ".join(line.text for line in guest.transcript.tail(3))
+            raise HypervisorError(f"The template's guest did not boot. The console's last lines: {last}")
+        return agent
+
+    def _observe(self, program: Program, guest: Guest, origin: str, visit: Visit | None, running: str) -> Run:
+        """`running` is the identifier of the program where the guest was forked with it."""
+        vm, monitor, started = guest.vm, guest.monitor, guest.transcript.start
+        agent = _attach(guest)
+        late, boot_limit = None, min(self._boot_seconds, program.boot_limit)
+        vm.resume()
+        if origin == "booted":
+            agent.ready = False
+            late = guest.wait_within(lambda: agent.ready or guest.closed, boot_limit)
+        else:
+            agent.ready = True
+        identifier = running or secrets.token_hex(8)
+        mark = f"{identifier} end".encode()
+        monitor.expect(mark)
+
+        watch = FaultWatch(guest, agent)
+
+        def all_came() -> bool:
+            torn = bytes(guest.transcript.raw[-TAIL_BYTES:])
+            return monitor.saw(mark) or mark in agent.log.without_its_words(torn)
+
+        def over() -> bool:
+            return (identifier in agent.exited and all_came()) or watch.found() or agent.gone
+
+        activity = late
+        visitor = Visitor(guest, visit, lambda: agent.run("end", END), agent.tell) if visit else None
+        if agent.ready:
+            if not running:
+                agent.run(identifier, _shell_command(program, visitor is not None))
+            if visitor:
+                activity = visitor.watch(guest, over, program.limit)
+            else:
+                activity = guest.wait_within(over, program.limit)
+        if agent.gone or not agent.ready or watch.found():
+            guest.wait_for_quiet(GRACE_SECONDS, LONGEST_GRACE)
+        if agent.ready and activity is not Activity.UNKNOWN:
+            watch.settle()
+        status = agent.exited.get(identifier)
+        proven = status is not None and all_came()
+        alive = not (guest.closed or agent.gone)
+        ending = None if alive else vm.ending()
+        trouble = vm.trouble() if activity and alive else ""
+        if ending is None and not alive:
+            trouble = vm.trouble() or "QEMU closed a line to the guest and still runs"
+        # Before the agent takes commands no program runs that could print anything.
+        faults = watch.faults(ending) if agent.ready else Faults(monitor.faults())
+        if proven and faults.unread and not faults.of_kernel:
+            trouble = faults.unread
+        seen = Observation(
+            booted=agent.ready,
+            status=status if proven or status not in program.good_statuses else None,
+            status_from="the guest's agent, over the control line",
+            clean_end=proven and alive,
+            ending=ending,
+            faults=faults.of_kernel,
+            fault=_place(faults, agent),
+            printed_faults=faults.printed,
+            host_effect=guest.host.disturbance(watch.first_at) if faults.of_kernel else "",
+            activity=activity,
+            trouble=trouble,
+            limit=boot_limit if late else program.limit,
+            seconds=monotonic() - started,
+            skip_statuses=program.skip_statuses,
+            good_statuses=program.good_statuses,
+            unprinted=unprinted(program, guest.transcript, self.image.cell.kernel, agent.log.without_its_words),
+            visited=visitor.result() if visitor else None,
+            kept_waiting=guest.kept_waiting,
+            pauses=guest.host.pauses,
+        )
+        registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())
+        run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+        return replace(run, kernel_log=agent.log.shown())
+
+
+def _place(faults: Faults, agent: Agent) -> str:
+    """Where the first of the kernel's own faults was met; a watchdog's is wherever the clock found it."""
+    first = next((fault for fault in faults.of_kernel if fault.kind == "fault"), None)
+    return place_of(first.text, agent.log.shown().splitlines()) if first else ""
+
+
+def _shell_command(program: Program, serves: bool) -> str:
+    """What the guest's shell is told to run; a program that serves is remembered, so that it can be ended."""
+    settings = "".join(f"export {name}={shlex.quote(value)}; " for name, value in program.environment)
+    return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if serves else program.command)
+
+
+def _attach(guest: Guest) -> Agent:
+    """Listen to the guest's agent whenever its console is waited for."""
+    line = guest.vm.control
+    if line is None:
+        raise HypervisorError("The machine has no control line.", "This is a fault of the harness: report it.")
+    agent = Agent(line)
+
+    def heard() -> bool:
+        agent.listen()
+        if agent.gone:
+            guest.console.watched.pop(line.fileno(), None)
+        return True
+
+    guest.console.watched[line.fileno()] = heard
+    return agent

@@ -1,0 +1,1 @@
+"""Programs on OSv, and what is looked at where they die."""

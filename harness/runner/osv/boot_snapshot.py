@@ -1,0 +1,143 @@
+"""OSv stopped where it is about to read the command that it is to run, and forks that are given another one.
+
+The template boots with a word of the length of the longest command where the command stands. A breakpoint of
+the debug stub stops it when everything is booted and `prepare_commands(char*)` is entered with the address of
+that word; a fork has its own command written there before it runs on. What forks share besides the boot:
+OSv's random state, and the time of day at which the template was stopped. `osv::getcmdline()` tells the
+template's word.
+
+Source: OSv's loader.cc (do_main_thread, prepare_commands), core/commands.cc (parse_cmdline).
+"""
+
+import json
+
+from harness.core.errors import HypervisorError
+from harness.core.events import publish
+from harness.core.machine import Image, Machine
+from harness.host.cache import Cache
+from harness.kernels.symbols import Symbols
+from harness.runner.guest import Guest
+from harness.runner.osv.exit_tracer import MAIN_THREAD
+from harness.runner.osv.kernel_memory import REGISTERS
+from harness.vm.base import Forks, Hypervisor, Template, Vm, forking
+from harness.vm.gdb_remote import GdbRemote
+
+RECIPE = 2  # raised when the code below makes another template of the same machine
+ENTRIES = ("_Z16prepare_commandsB5cxx11Pc", "_Z16prepare_commandsPc")
+LONGEST_COMMAND = 512  # bytes; arch/aarch64/arch-dtb.cc takes 1024 with the kernel's arguments
+POINT = "point.json"
+# The debug stub's number of the register with the command's address at the entry. The function returns a vector,
+# the address for which x86_64 passes as a first argument, and aarch64 in x8.
+# Source: Itanium C++ ABI, 3.1.3.1; System V ABI, AMD64, 3.2.3; Procedure Call Standard for Arm64, 6.9.
+ADDRESS = {"x86_64": 4, "aarch64": 0}
+# A jump to itself. Source: Intel SDM, volume 2, JMP; Arm ARM, C6.2, B.
+SPIN = {"x86_64": bytes.fromhex("ebfe"), "aarch64": bytes.fromhex("00000014")}
+
+
+class OsvTemplates:
+    """The templates of one image, one for each size of guest."""
+
+    def __init__(
+        self, image: Image, forks: Forks, cache: Cache, symbols: Symbols, entry: int, limit: float
+    ) -> None:
+        self._image = image
+        self._forks = forks
+        self._cache = cache
+        self._symbols = symbols
+        self._entry = entry
+        self._limit = limit
+
+    def takes(self, command: str) -> bool:
+        """Whether a fork can be given the command."""
+        return 0 < len(command.encode()) < LONGEST_COMMAND and "\0" not in command
+
+    def template(self, machine: Machine) -> Template:
+        """The machine, which has no command yet, stopped where it reads one: from the cache, or made now."""
+        padded = machine.with_command("x" * LONGEST_COMMAND)
+        parts = {
+            "image": self._image.digest, "machine": padded.to_json(), "made by": self._forks.identity(padded),
+            "recipe": RECIPE,
+        }  # fmt: skip
+        folder = self._cache.get("template", parts, lambda out: self._make(Template(padded, out)))
+        return Template(padded, folder)
+
+    def fork(self, machine: Machine, command: str) -> tuple[Vm, GdbRemote, int]:
+        """A guest that will run the command, stopped, with its debug stub and its main thread's stack pointer.
+
+        `machine` has no command yet.
+
+        Raises `HypervisorError` if the template can't be made or the fork does not take the command.
+        """
+        template = self.template(machine)
+        point = json.loads((template.folder / POINT).read_text())
+        vm = self._forks.fork(template)
+        try:
+            gdb = _stub(vm)
+            gdb.write(point["command"], command.encode() + b"\0")
+        except HypervisorError:
+            vm.close()
+            raise
+        return vm, gdb, point["stack"]
+
+    def _make(self, template: Template) -> None:
+        publish("template.started", str(self._image.cell), f"{template.machine.memory} MiB")
+        vm = self._forks.start_template(template)
+        with Guest(template.machine, vm) as guest:
+            gdb = _stub(vm)
+            if not gdb.set_breakpoint(self._entry):
+                raise HypervisorError("The guest's debug stub has no breakpoint left.")
+            stopped = False
+
+            def heard() -> bool:
+                nonlocal stopped
+                stopped = gdb.take_stop() or False
+                return True
+
+            guest.console.watched[gdb.fileno()] = heard
+            gdb.resume()
+            guest.wait_within(lambda: stopped, self._limit)
+            if not stopped:
+                last = "; ".join(line.text for line in guest.transcript.tail(3))
+                raise HypervisorError(f"The template's guest did not boot. The console's last lines: {last}")
+            arch = self._image.cell.arch
+            address, stack = gdb.register(ADDRESS[arch]), gdb.register(REGISTERS[arch].stack)
+            if gdb.read(address, LONGEST_COMMAND) != b"x" * LONGEST_COMMAND:
+                raise HypervisorError("OSv's command is not where this harness looks for it.")
+            self._pause(gdb)
+            (template.folder / POINT).write_text(json.dumps({"command": address, "stack": stack}))
+            self._forks.freeze(vm, template)
+        publish("template.done", str(self._image.cell))
+
+    def _pause(self, gdb: GdbRemote) -> None:
+        """Turn the stop at the breakpoint into a plain one, for QEMU starts no guest from a `debug` state: let it
+        spin where it stands, and interrupt it."""
+        gdb.clear_breakpoint(self._entry)
+        spin = SPIN[self._image.cell.arch]
+        code = gdb.read(self._entry, len(spin))
+        gdb.write(self._entry, spin)
+        gdb.resume()
+        gdb.interrupt()
+        gdb.write(self._entry, code)
+
+
+def templates(
+    image: Image, hypervisor: Hypervisor, cache: Cache, symbols: Symbols | None, limit: float
+) -> OsvTemplates | None:
+    """The templates of the image; None where its kernel can't be stopped, or the hypervisor can't fork.
+
+    `limit` is how long a template may take to boot, in seconds.
+    """
+    forks = forking(hypervisor)
+    if forks is None or symbols is None:
+        return None
+    for name in ENTRIES:
+        entry = symbols.find(name)
+        if entry and symbols.returns_of_calls(MAIN_THREAD, name):  # a compiler may have made it part of its caller
+            return OsvTemplates(image, forks, cache, symbols, entry.address, limit)
+    return None
+
+
+def _stub(vm: Vm) -> GdbRemote:
+    if vm.debug is None:
+        raise HypervisorError("The hypervisor offers no debug stub.")
+    return GdbRemote(vm.debug, vm.pid)

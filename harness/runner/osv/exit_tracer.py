@@ -1,0 +1,347 @@
+"""The kernel's own word on how programs ended, taken where the kernel keeps it and not from the console.
+
+Breakpoints of the hypervisor's debug stub stand at the functions through which OSv must go (`Checkpoint`). What
+they tell can't be printed by a guest. All are hardware's, of which x86_64 has four: one in the code itself reaches
+the guest where an emulated SVM tells KVM a wrong address of it. So they are set in two stages:
+
+1. Before the boot: the entry of the main thread, `halt` and `poweroff`.
+2. At the main thread's entry, whose breakpoint is free then: `exit` and `application::join`; and where there are
+   more than four, on AArch64 and under TCG, `abort` and the constructor of `application`.
+
+A program is one of the command line's, or of /init's, if the main thread waits for it: the stack pointer tells.
+Its status is what `join` returns to the main thread. What a breakpoint could not be had for is in `refused`, and
+the kernel's memory is asked instead: `abort` leaves a flag and its message there.
+
+Source: OSv's loader.cc (do_main_thread), core/app.cc (application), runtime.cc (exit, abort), core/shutdown.cc.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.core.errors import HypervisorError
+from harness.kernels.symbols import Symbols
+from harness.runner.osv.kernel_memory import REGISTERS, KernelMemory, Stack
+from harness.vm.gdb_remote import GdbRemote
+
+
+class Checkpoint(StrEnum):
+    """A place in the kernel at which the guest is stopped to learn something."""
+
+    MAIN = "main thread"
+    CREATED = "program created"
+    JOIN = "join called"
+    JOINED = "join returned"
+    EXIT = "exit"
+    POWEROFF = "poweroff"
+    HALT = "halt"
+    ABORT = "abort"
+
+
+MAIN_THREAD, JOIN = "_Z14do_main_threadPv", "_ZN3osv11application4joinEv"
+FUNCTIONS = {
+    Checkpoint.MAIN: MAIN_THREAD,
+    Checkpoint.POWEROFF: "_ZN3osv8poweroffEv",
+    Checkpoint.HALT: "_ZN3osv4haltEv",
+    Checkpoint.EXIT: "exit",
+    Checkpoint.JOIN: JOIN,
+    Checkpoint.ABORT: "_Z5abortPKcz",
+    Checkpoint.CREATED: "_ZN3osv11applicationC1E",  # only the name's beginning: its arguments' types follow
+}
+BEFORE_BOOT = (Checkpoint.MAIN, Checkpoint.HALT, Checkpoint.POWEROFF)
+ESSENTIAL = (Checkpoint.HALT, Checkpoint.POWEROFF, Checkpoint.EXIT, Checkpoint.JOIN)
+HELPFUL = (Checkpoint.ABORT, Checkpoint.CREATED)
+CLEAN_CALLER = "_ZN3osv8shutdownEv"
+LAUNCHERS = (MAIN_THREAD, "_Z16prepare_commands")
+"""Callers of poweroff that give up because a program could not be started, by the beginnings of their names."""
+SIGNAL_CALLER = "kill"
+
+LONGEST_INSTRUCTION = 15  # bytes; the first of a function that is watched is no jump
+MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
+
+
+@dataclass(slots=True)
+class TracedProgram:
+    """A program that the main thread made: `application`'s address, its path (empty where it could not be read),
+    and its status once the kernel had it."""
+
+    application: int
+    path: str
+    status: int | None = None
+
+
+class ExitCaller(StrEnum):
+    """Which program's thread called exit()."""
+
+    OWN = "a program of the main thread's"
+    NESTED = "another"
+    UNKNOWN = "unknown"
+
+
+class ExitTracer:
+    """Watches one guest through its debug socket.
+
+    `stack` is the main thread's stack pointer where the guest is about to read its command, as forks of a booted
+    one are; `joining` is whether the main thread waits for a program already, as in forks of a ready one.
+    Raises `HypervisorError` if the stub does not answer.
+    """
+
+    def __init__(self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False) -> None:
+        self._gdb = gdb
+        self._symbols = symbols
+        self._registers = REGISTERS[arch]
+        self._memory = KernelMemory(gdb, symbols, arch)
+        self._armed: dict[int, Checkpoint] = {}
+        self._returning: set[tuple[int, int]] = set()
+        """Places that were noted and could not be stepped over yet, each with the stack pointer there."""
+        self._joining = 0
+        self._standing = False
+        self.stack = stack
+        self.passed: list[Checkpoint] = []
+        self.refused: list[Checkpoint] = []
+        self.programs: list[TracedProgram] = []
+        self.nested: list[str] = []
+        """The paths of programs that other threads made, in the order in which they were."""
+        self.exit_status: int | None = None
+        self.exit_caller = ExitCaller.UNKNOWN
+        self.exit_path = ""
+        """The path of the program that called exit(), where the main thread had waited for none of it by then."""
+        self.poweroff_caller = ""
+        self.abort_message: str | None = None
+        """What abort() was called with; None where that can't be read."""
+        self.abort_arguments: tuple[int, ...] = ()
+        self.stack_at_abort: Stack | None = None
+        self._main_runs = bool(stack) or joining
+        if self._main_runs:
+            self._arm_rest()
+        else:
+            self._arm_all(BEFORE_BOOT)
+        if joining:
+            for address in symbols.returns_of_calls(MAIN_THREAD, JOIN):
+                self._set(Checkpoint.JOINED, address)
+
+    def fileno(self) -> int:
+        """Readable when the guest stands at one of the places."""
+        return self._gdb.fileno()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that a verdict rests on is watched, or will be once the main thread runs."""
+        wanted = ESSENTIAL if self._main_runs else (Checkpoint.MAIN,)
+        return not any(point in self.refused for point in wanted)
+
+    @property
+    def started(self) -> bool:
+        """Whether the main thread made a program, or waited for one."""
+        return bool(self.programs or self._joining)
+
+    @property
+    def halted(self) -> bool:
+        """Whether the kernel gave up: the guest stands at the entry of halt()."""
+        return Checkpoint.HALT in self.passed
+
+    @property
+    def aborted(self) -> bool:
+        """Whether abort() was seen to be called."""
+        return Checkpoint.ABORT in self.passed or self.poweroff_caller == FUNCTIONS[Checkpoint.ABORT]
+
+    @property
+    def dead(self) -> bool:
+        """Whether the kernel gave up or is about to: abort() does not return, though it may not reach halt()."""
+        return self.halted or self.aborted or self.signalled
+
+    @property
+    def signalled(self) -> bool:
+        """Whether the kernel turned itself off because of a signal that nobody caught."""
+        return self.poweroff_caller == SIGNAL_CALLER
+
+    @property
+    def launch_failed(self) -> bool:
+        """Whether the kernel turned itself off because it could not start a program."""
+        return self.poweroff_caller.startswith(LAUNCHERS)
+
+    @property
+    def shut_down(self) -> bool:
+        """Whether the kernel went the way of a clean end: shutdown(), and from there poweroff()."""
+        return self.poweroff_caller == CLEAN_CALLER
+
+    def start(self) -> None:
+        """Let the guest run for the first time."""
+        self._gdb.resume()
+
+    def take(self) -> bool:
+        """Note the place at which the guest stands, and let it run on; False when nothing more will come.
+
+        At `halt` the guest is left standing, for its registers are then those of its death.
+        """
+        stopped = self._gdb.take_stop()
+        if not stopped:
+            return stopped is None
+        try:
+            return self._pass()
+        except HypervisorError:  # it ended as it stopped
+            return False
+
+    def hold(self) -> GdbRemote:
+        """Stop the guest, if it runs, and return its stub. Raises `HypervisorError` if the guest is gone."""
+        if not self._standing:
+            self._gdb.interrupt()
+            self._standing = True
+        return self._gdb
+
+    def stack_now(self) -> Stack:
+        """The stack of the vCPU that stopped. Raises `HypervisorError` if the guest is gone."""
+        return self._memory.stack()
+
+    def examine(self) -> None:
+        """Stop the guest, if it runs, and look whether it is in abort(): a refused breakpoint could not tell."""
+        if Checkpoint.ABORT in self.refused or self.aborted:
+            try:
+                self.hold()
+                self._read_abort()
+            except HypervisorError:
+                return
+
+    def _pass(self) -> bool:
+        """Note the place and let the guest run on; whether more will come."""
+        address = self._gdb.register(self._registers.pc)
+        point = self._armed.get(address)
+        match point:
+            case None:
+                pass
+            case Checkpoint.HALT:
+                self._note(point)
+                self._standing = True
+                self._read_abort()
+                return False
+            case Checkpoint.CREATED | Checkpoint.JOIN:
+                if not self._note_program(point, address):
+                    return False
+            case _:
+                self._note(point)
+                self._disarm(address)
+                self._learn(point)
+        self._gdb.resume()
+        return True
+
+    def _note(self, point: Checkpoint) -> None:
+        if point not in self.passed:
+            self.passed.append(point)
+
+    def _learn(self, point: Checkpoint) -> None:
+        """Take what a place tells when the guest stands there."""
+        registers = self._registers
+        if point is Checkpoint.MAIN:
+            self.stack = self._gdb.register(registers.stack)
+            self._main_runs = True
+            self._arm_rest()
+        elif point is Checkpoint.JOINED:
+            self._program(self._joining).status = self._memory.number(registers.result)
+            self._joining = 0
+            self._arm(Checkpoint.JOIN)
+        elif point is Checkpoint.EXIT:
+            self.exit_status = self._memory.number(registers.arguments[0])
+            self.exit_caller = self._who_exits()
+        elif point is Checkpoint.POWEROFF:
+            # A call that does not return may be the last word of its function.
+            caller = self._symbols.at(self._memory.return_address() - 1)
+            self.poweroff_caller = caller.name if caller else "?"
+        elif point is Checkpoint.ABORT:
+            self.abort_arguments = tuple(self._gdb.register(number) for number in registers.arguments)
+            self.abort_message = self._memory.text(self.abort_arguments[0])
+            self.stack_at_abort = self._memory.stack()
+
+    def _note_program(self, point: Checkpoint, address: int) -> bool:
+        """A program is made or waited for; False if the guest ended meanwhile."""
+        application, path = (self._gdb.register(number) for number in self._registers.arguments[:2])
+        stack = self._gdb.register(self._registers.stack)
+        if (address, stack) in self._returning:
+            return self._step_over(address)
+        mine = self.stack - MAIN_STACK < stack <= self.stack
+        if point is Checkpoint.CREATED:
+            if mine:
+                self.programs.append(TracedProgram(application, self._memory.string(path)))
+            else:
+                self.nested.append(self._memory.string(path))
+        elif mine:
+            self._joining = application
+            self._program(application)
+            back = self._memory.return_address()
+            self._disarm(address)
+            self._set(Checkpoint.JOINED, back)
+            return True
+        return self._step_over(address)
+
+    def _step_over(self, address: int) -> bool:
+        """Let the vCPU that stands at a place go past it, and watch the place again; False if the guest ended.
+
+        Under KVM an interrupt may come first, on AArch64 in a third of the steps: the vCPU stands in its handler,
+        and will come back to the place with the same stack pointer, for the same call.
+        """
+        point, noted = self._armed[address], (address, self._gdb.register(self._registers.stack))
+        self._disarm(address)
+        if not self._gdb.step():
+            return False
+        if address < self._gdb.register(self._registers.pc) <= address + LONGEST_INSTRUCTION:
+            self._returning.discard(noted)
+        else:
+            self._returning.add(noted)
+        self._set(point, address)
+        return True
+
+    def _program(self, application: int) -> TracedProgram:
+        """The program of that address that has no status yet; a new one where nothing told of it."""
+        for program in self.programs:
+            if program.application == application and program.status is None:
+                return program
+        self.programs.append(TracedProgram(application, self._memory.path_of(application)))
+        return self.programs[-1]
+
+    def _who_exits(self) -> ExitCaller:
+        """Whose thread calls exit(): it is that of a program of the main thread's if no other was made; otherwise
+        the thread is asked."""
+        if not self.nested and Checkpoint.CREATED not in self.refused:
+            return ExitCaller.OWN
+        found = self._memory.application_of_thread({program.application for program in self.programs})
+        if found is None:
+            return ExitCaller.UNKNOWN
+        self.exit_path = found
+        return ExitCaller.NESTED if found else ExitCaller.OWN
+
+    def _read_abort(self) -> None:
+        """Look into the kernel's memory whether it is in abort(), and with which message."""
+        if self._memory.aborts():
+            self._note(Checkpoint.ABORT)
+        words = self._memory.abort_message() if self.aborted else None
+        if words or (self.halted and words is not None):  # at the latest then the message is complete
+            self.abort_message = words
+
+    def _arm_rest(self) -> None:
+        """Watch what could not be before the main thread ran, and what helps while there are breakpoints."""
+        self._arm_all(point for point in ESSENTIAL if not self._watches(point))
+        self._arm_all(HELPFUL)
+
+    def _watches(self, point: Checkpoint) -> bool:
+        return point in self.passed or point in self._armed.values()
+
+    def _arm_all(self, points: Iterable[Checkpoint]) -> None:
+        for point in points:
+            self._arm(point)
+
+    def _arm(self, point: Checkpoint) -> None:
+        """Stop at a place from now on, or note that it can't be done."""
+        function = self._symbols.find(FUNCTIONS[point]) or self._symbols.beginning_with(FUNCTIONS[point])
+        done = function is not None and self._set(point, function.address)
+        if done and point in self.refused:
+            self.refused.remove(point)
+        elif not done and point not in self.refused:
+            self.refused.append(point)
+
+    def _set(self, point: Checkpoint, address: int) -> bool:
+        if done := self._gdb.set_breakpoint(address):
+            self._armed[address] = point
+        return done
+
+    def _disarm(self, address: int) -> None:
+        del self._armed[address]
+        self._gdb.clear_breakpoint(address)

@@ -1,0 +1,203 @@
+"""A program on OSv: a guest is booted with it on the command line, or forked and given it, and ends with it."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+
+from harness.core.cell import Cell
+from harness.core.errors import HarnessError, HypervisorError
+from harness.core.link_mode import LD_SO, Launch, launch_of
+from harness.core.machine import Disk, Image, Machine
+from harness.core.variants import fittings_of
+from harness.host.cache import Cache
+from harness.kernels.rootfs.disk_image import blank_disk
+from harness.kernels.symbols import Symbols
+from harness.runner.base import Program, Run, conclude, failed_to_run
+from harness.runner.console.transcript import Transcript
+from harness.runner.guest import Guest
+from harness.runner.interaction import Visit, Visitor
+from harness.runner.machine_setup import fitted
+from harness.runner.osv.boot_snapshot import templates
+from harness.runner.osv.command_line import environment_option
+from harness.runner.osv.exit_tracer import ExitTracer
+from harness.runner.osv.observed_run import observe
+from harness.runner.osv.post_mortem import Scene
+from harness.runner.ready_snapshot import fork_ready
+from harness.vm.base import Hypervisor, Template, Vm, forking
+from harness.vm.gdb_remote import GdbRemote
+
+BOOT_SECONDS = 60.0
+READY = "forked when ready"
+GRACE_SECONDS, LONGEST_GRACE = 0.5, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a cell's options change in how programs are started: words before every command, and arguments
+    for the kernel."""
+
+    before: str = ""
+    kernel: str = ""
+
+
+def words_of(cell: Cell) -> Words:
+    """How programs are launched on the cell. Source: OSv's scripts/run.py (--nopci) and test.py (ld.so)."""
+    return Words(
+        before=LD_SO[cell.arch] if launch_of(cell) is Launch.LINUX_LD else "",
+        kernel="--nopci" if cell.hypervisor == "qemu_microvm" else "",
+    )
+
+
+class OsvRunner:
+    """Starts one guest a program: boots it, or forks it where `fork` is wished for and can be had.
+
+    The image's symbols let an exit tracer stand in the kernel where there are any.
+    """
+
+    def __init__(
+        self, image: Image, hypervisor: Hypervisor, accelerator: str, cache: Cache, fork: bool = False
+    ) -> None:
+        self.image = image
+        self.accelerator = accelerator
+        self._hypervisor = hypervisor
+        self._cache = cache
+        self._words = words_of(image.cell)
+        self._symbols = Symbols(image.symbols, cache) if image.symbols else None
+        self._templates = templates(image, hypervisor, cache, self._symbols, BOOT_SECONDS) if fork else None
+
+    def machine(self, program: Program) -> Machine:
+        """The machine that runs the program; `--verbose` makes the kernel tell statuses and its clean end."""
+        return self._bare_machine(program).with_command(self._command(program))
+
+    def prepare(self) -> None:
+        """Nothing: the image is all that a boot needs."""
+
+    def run(self, program: Program, visit: Visit | None = None) -> Run:
+        machine = self.machine(program)
+        try:
+            vm, origin, stub = self._start(program, machine, visit)
+        except (HarnessError, OSError) as error:
+            return failed_to_run(program, str(error), Transcript(monotonic()))
+        with Guest(machine, vm) as guest:
+            try:
+                return self._watch(program, guest, origin, stub, visit)
+            except (HarnessError, OSError) as error:
+                return failed_to_run(program, str(error), guest.transcript, vm.command)
+
+    def template(self, program: Program) -> Template | None:
+        """What the program's guest is forked from; None where it is booted."""
+        if self._templates and self._templates.takes(self._command(program)):
+            return self._templates.template(self._bare_machine(program))
+        return None
+
+    def _bare_machine(self, program: Program) -> Machine:
+        words = fittings_of(self.image.cell, program.variant).osv
+        cmdline = " ".join(word for word in (self.image.cmdline, self._words.kernel, words, "--verbose") if word)
+        wants_disk = program.disk and not self.image.disks
+        disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
+        accelerator = "tcg" if program.counted else self.accelerator  # hardware counts no instructions
+        machine = Machine(
+            self.image, cmdline, program.cpus, program.memory, accelerator, program.network,
+            counted=program.counted, forwards=program.forwards, disks=disks,
+        )  # fmt: skip
+        return fitted(machine, program.variant, self._cache)
+
+    def _command(self, program: Program) -> str:
+        settings = " ".join(environment_option(name, value) for name, value in program.environment)
+        return f"{settings} {self._words.before} {program.command}".strip()
+
+    def _start(self, program: Program, machine: Machine, visit: Visit | None) -> tuple[Vm, str, "_Stub | None"]:
+        """The guest, how it came to be, and its debug stub if that has been used."""
+        forks = forking(self._hypervisor)
+        if program.slow_start and visit and forks and machine.devices.can_be_forked:
+            with suppress(HypervisorError):  # then a booted guest shows why
+                vm, _ = fork_ready(machine, machine.cmdline, visit, forks, self._cache, _begin)
+                return vm, READY, None
+        command = self._command(program)
+        # The kernel's options, the environment among them, were read before the template was stopped.
+        can_fork = machine.devices.can_be_forked and not program.environment
+        if self._templates and can_fork and self._templates.takes(command):
+            vm, gdb, stack = self._templates.fork(self._bare_machine(program), command)
+            return vm, "forked", _Stub(gdb, stack)
+        return self._hypervisor.start(machine), "booted", None
+
+    def _watch(
+        self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", visit: Visit | None
+    ) -> Run:
+        vm, monitor = guest.vm, guest.monitor
+        tracer = self._tracer(vm, origin, stub)
+        if tracer:
+            guest.console.watched[tracer.fileno()] = lambda: _heard(guest, tracer)
+            tracer.start()
+        else:
+            vm.resume()
+
+        def dead() -> bool:
+            return tracer.dead if tracer else bool(monitor.faults()) or monitor.saw_mark("power_off_failed")
+
+        def booted() -> bool:
+            return origin == READY or monitor.saw_mark("booted") or bool(tracer and tracer.started)
+
+        boot_limit = min(BOOT_SECONDS + program.limit, program.boot_limit)
+        activity = guest.wait_within(lambda: booted() or dead(), boot_limit)
+        visitor = Visitor(guest, visit, self._end_of(vm)) if visit else None
+        limit = boot_limit if activity else program.limit
+        if not activity:
+            activity = (
+                visitor.watch(guest, dead, program.limit) if visitor else guest.wait_within(dead, program.limit)
+            )
+        if tracer and tracer.dead:
+            guest.wait(lambda: tracer.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
+        if not guest.closed:
+            guest.wait_for_quiet(GRACE_SECONDS, GRACE_SECONDS if activity else LONGEST_GRACE)
+        if tracer and not guest.closed:
+            guest.console.watched.pop(tracer.fileno(), None)
+            tracer.examine()
+        scene = Scene(guest, tracer, self._symbols)
+        seen = observe(
+            program, guest, tracer, booted=booted(), activity=activity, limit=limit,
+            visited=visitor.result() if visitor else None, abort_message=scene.abort_message(),
+            fault=scene.fault(),
+        )  # fmt: skip
+        scene.hold()
+        registers, vcpus = (vm.registers(), vm.vcpus()) if not guest.closed else ("", ())
+        run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+        return scene.described(run)
+
+    def _end_of(self, vm: Vm) -> Callable[[], None]:
+        """How the guest is asked to end: by its power button where it has one."""
+        has_button = self.image.cell.arch == "x86_64" and self.image.cell.hypervisor == "qemu"
+        return vm.press_power_button if has_button else vm.stop
+
+    def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None") -> ExitTracer | None:
+        """What watches the kernel; None where the hypervisor or the kernel offers nothing to watch."""
+        if vm.debug is None or self._symbols is None:
+            return None
+        stub = stub or _Stub(GdbRemote(vm.debug, vm.pid))
+        try:
+            return ExitTracer(stub.gdb, self._symbols, self.image.cell.arch, stub.stack, joining=origin == READY)
+        except HypervisorError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stub:
+    """A debug stub, and the main thread's stack pointer where the guest is past that thread's entry."""
+
+    gdb: GdbRemote
+    stack: int = 0
+
+
+def _begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
+    """Let the guest run; a fault ends it."""
+    guest.vm.resume()
+    return lambda: bool(guest.monitor.faults()), {}
+
+
+def _heard(guest: Guest, tracer: ExitTracer) -> bool:
+    """Listen to the tracer; whether the wait is to end: the kernel is dying, or the guest is gone."""
+    more = tracer.take()
+    if not more:
+        guest.console.watched.pop(tracer.fileno())
+    return tracer.dead or not more

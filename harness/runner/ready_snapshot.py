@@ -1,0 +1,48 @@
+"""A guest whose program is ready to serve, as a template: what starts slowly is started once, and then forked."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from harness.core.errors import HypervisorError
+from harness.core.events import publish
+from harness.core.machine import Machine
+from harness.host.cache import Cache
+from harness.runner.guest import Guest
+from harness.runner.interaction import Visit, Visitor
+from harness.vm.base import Forks, Template, Vm
+
+NOTE = "program.json"
+
+
+def fork_ready(
+    machine: Machine, command: str, visit: Visit, forks: Forks, cache: Cache,
+    begin: Callable[[Guest], tuple[Callable[[], bool], Mapping[str, Any]]],
+) -> tuple[Vm, Mapping[str, Any]]:  # fmt: skip
+    """A fork, stopped, of the machine in which `command` answers, and what `begin` noted.
+
+    Where there is no such template yet, `begin` starts the guest and the program in it; it returns whether the
+    guest is over, and a note for those who will watch the forks. Raises `HypervisorError` if the program does not
+    get ready.
+    """
+
+    def make(template: Template) -> None:
+        publish("template.started", str(machine.image.cell), f"until {command.split()[0]} answers")
+        with Guest(machine, forks.start_template(template)) as guest:
+            over, note = begin(guest)
+            visitor = Visitor(guest, replace(visit, act=lambda visitor: None), lambda: None)
+            late = visitor.watch_until_ready(guest, over)
+            came = visitor.result()
+            if late or came.trouble or not came.ready:
+                raise HypervisorError(f"The program did not get ready: {came.trouble or late or 'it was over'}.")
+            (template.folder / NOTE).write_text(json.dumps(note))
+            forks.freeze(guest.vm, template)
+        publish("template.done", str(machine.image.cell))
+
+    parts = {
+        "image": machine.image.digest, "machine": machine.to_json(), "made by": forks.identity(machine),
+        "ready": command,
+    }  # fmt: skip
+    template = Template(machine, cache.get("template", parts, lambda out: make(Template(machine, out))))
+    return forks.fork(template), json.loads((template.folder / NOTE).read_text())

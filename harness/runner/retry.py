@@ -1,0 +1,50 @@
+"""A run whose verdict can be the host's doing is taken again, alone; the second hides nothing of the first."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from harness.host.in_lab import in_lab, loses_registers
+from harness.runner.base import Run
+from harness.runner.verdict import Outcome
+
+MADE_BY_A_LAB = frozenset(
+    {Outcome.FAILED, Outcome.CRASHED, Outcome.HUNG, Outcome.GUEST_ENDED, Outcome.BOOT_FAILED}
+)
+"""What a lost register can make of a guest."""
+
+
+def hosts_doing(run: Run) -> str:
+    """What the host did that the run may have failed by, as a sentence goes on after "while"; nothing where no
+    host makes a program do what this one did: crashes, hangs, passes. A lab's emulation makes all but passes."""
+    outcome, seen = run.verdict.outcome, run.verdict.observation
+    if outcome in MADE_BY_A_LAB and loses_registers():
+        return "its cpu was that of a lab, which now and then loses a register"
+    if outcome is Outcome.HARNESS_ERROR and seen.disturbed:
+        return f"the host {seen.host_effect}"
+    if outcome is Outcome.FAILED and seen.pauses:
+        longest = max(seen.pauses, key=lambda pause: pause.seconds)
+        return f"the host {longest.how} for {longest.seconds:.0f} s"
+    if outcome is Outcome.FAILED and seen.starved:
+        return f"the host kept its guest waiting for {seen.kept_waiting:.0%} of its time"
+    if outcome is Outcome.FAILED and in_lab():
+        return "it was in a lab, where how long the host kept it waiting is not seen"
+    return ""
+
+
+def taken_again(first: Run, run_alone: Callable[[], Run]) -> Run:
+    """The run, or what a second one comes to where the first may have failed by what the host did.
+
+    What failed, or ended as a lab can make it end, and then passed is `flaky`: by the host, or by itself.
+    """
+    doing = hosts_doing(first)
+    if not doing:
+        return first
+    again = run_alone()
+    was, reason = first.verdict.outcome, first.verdict.reason
+    ended = "failed" if was is Outcome.FAILED else f"ended as {was}"
+    note = f"The first run {ended} ({reason}), while {doing}."
+    verdict = again.verdict
+    if was in MADE_BY_A_LAB and verdict.outcome is Outcome.PASSED:
+        said = f"it {ended} ({reason}) while {doing}, and passed when it ran again, alone"
+        verdict = replace(verdict, outcome=Outcome.FLAKY, reason=said, lines=first.verdict.lines)
+    return replace(again, verdict=verdict, notes=(*again.notes, note), first=first)

@@ -1,0 +1,228 @@
+"""Everything that one run works with: cells, kernels, images, runners; each made once and only when asked for."""
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import takewhile
+from math import inf
+from pathlib import Path
+
+from harness.core.cell import Cell
+from harness.core.errors import CellError, CheckoutError
+from harness.core.events import publish
+from harness.core.machine import Image
+from harness.core.matrix import Matrix
+from harness.core.variants import fittings_of
+from harness.host.availability import Standing, Survey
+from harness.host.cache import Cache
+from harness.host.cpu_slots import ALL_CPUS, room_for
+from harness.host.host import Host
+from harness.host.in_lab import recorded
+from harness.kernels.base import Kernel
+from harness.kernels.linux.kernel import Linux
+from harness.kernels.osv.build_config import Building, Modules
+from harness.kernels.osv.kernel import Osv
+from harness.kernels.osv.rofs import with_shared_root
+from harness.kernels.prebuilt.kernel import BUILDERS, Files, Prebuilt, tests_or_why_not
+from harness.kernels.rootfs.contents import Contents
+from harness.runner import catalog
+from harness.runner.base import Program, Run, Runner
+from harness.runner.durations import Durations
+from harness.runner.interaction import Visit
+from harness.runner.linux.runner import LinuxRunner
+from harness.runner.osv.runner import OsvRunner
+from harness.runner.retry import taken_again
+from harness.vm.base import driven, hypervisor
+
+
+class Lab:
+    """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`.
+
+    `arch` is that of cells whose names say none, by default this host's.
+    """
+
+    def __init__(
+        self,
+        osv_root: Path | None = None,
+        cache: Cache | None = None,
+        building: Building = Building(),  # noqa: B008
+        files: Files | None = None,
+        arch: str | None = None,
+    ) -> None:
+        named = os.environ.get("OSV_ROOT")
+        self.osv_root = osv_root or (Path(named) if named else None)
+        self.cache = cache or Cache()
+        self.files = files
+        self.arch = arch
+        self.building = building
+        self.durations = Durations(self.cache)
+        self._images: dict[Cell, Image] = {}
+        self._runners: dict[Cell, Runner] = {}
+        self._programs: dict[Cell, list[Program]] = {}
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """The matrix, from its file."""
+        return Matrix.load()
+
+    @cached_property
+    def host(self) -> Host:
+        """This machine."""
+        return Host()
+
+    @property
+    def default_kernel(self) -> str:
+        """The kernel of a cell that names none."""
+        return "osv" if self.osv_root or self.files else "linux"
+
+    def cell(self, text: str) -> Cell:
+        """The cell of that name; raises `CellError` if there is none, or if the rules forbid it."""
+        cell = self.matrix.parse(text, self.default_kernel, self.arch)
+        if reason := self.matrix.invalid(cell):
+            raise CellError(f"The cell {self.matrix.short(cell)} makes no sense: {reason}")
+        return cell
+
+    def varied(self, cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
+        """Each cell with each of the variants, or as it is where none is named; raises what `cell` raises."""
+        wanted = [self.matrix.named("variant", name) for name in names]
+        return [self.cell(str(replace(cell, variant=name))) for cell in cells for name in wanted or [cell.variant]]
+
+    def launched(self, cells: Iterable[Cell], modes: Sequence[str]) -> list[Cell]:
+        """Each cell with each of the launch modes, or as it is where none is named; raises what `cell` raises."""
+        return [
+            self.cell(str(self.matrix.launched(cell, mode) if mode else cell))
+            for cell in cells
+            for mode in modes or [""]
+        ]
+
+    def kernel(self, name: str) -> Kernel:
+        """The kernel of that name."""
+        if self.files:
+            return Prebuilt(name, self.files)
+        if name == "linux":
+            return Linux()
+        if self.osv_root is None:
+            raise CheckoutError("No OSv checkout is named.", "Give --osv-root DIR or set OSV_ROOT.")
+        return Osv(self.osv_root, building=self.building)
+
+    def accelerator(self, cell: Cell) -> str:
+        """What runs the cell's guests here, as machines are told it."""
+        return self.host.accelerator(cell.arch)
+
+    def recorded_accelerator(self, cell: Cell) -> str:
+        """What runs the cell's guests here, as limits, results and histories name it: `kvm in a lab`."""
+        return recorded(self.accelerator(cell))
+
+    def image(self, cell: Cell) -> Image:
+        """The cell's image, built if need be."""
+        if cell not in self._images:
+            self._images[cell] = self._rooted(cell, lambda of: self.kernel(of.kernel).build(of, self.cache))
+        return self._images[cell]
+
+    def check_runs(self, cell: Cell) -> None:
+        """Raise `CellError` with the reason if this host can't run the cell, before anything is built for it."""
+        built = self.files.kernel if self.files else None
+        given = BUILDERS if built else ()
+        found = Survey(self.matrix, self.host, driven(), built or self.osv_root, given).of(cell)
+        if found.standing is not Standing.RUNS:
+            raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
+
+    def runner(self, cell: Cell) -> Runner:
+        """What runs programs on the cell; raises `CellError` with the reason if this host can't run it."""
+        if cell not in self._runners:
+            self.check_runs(cell)
+            self._runners[cell] = self._runner(self.image(cell), fork=cell.kernel == "linux")
+        return self._runners[cell]
+
+    def image_with(self, cell: Cell, contents: Contents) -> Image:
+        """The cell's image with other programs than its tests, whether it runs here or not."""
+        return self._rooted(cell, lambda of: self.kernel(of.kernel).build_with(of, self.cache, contents))
+
+    def image_of_modules(self, cell: Cell, modules: str) -> Image:
+        """The cell's image with modules of OSv's own tree in place of its tests, less the command that they bring.
+
+        Raises `CellError` where no checkout is built, and what building raises.
+        """
+        kernel = self.kernel(cell.kernel)
+        if not isinstance(kernel, Osv):
+            raise CellError(f"{modules} is built from an OSv checkout.", "Give --osv-root DIR or set OSV_ROOT.")
+        image = self._rooted(cell, lambda of: kernel.build_modules(of, self.cache, Modules(modules)))
+        options = " ".join(takewhile(lambda word: word.startswith("--"), image.cmdline.split()))
+        return replace(image, cmdline=options)
+
+    def _rooted(self, cell: Cell, build: Callable[[Cell], Image]) -> Image:
+        """What is built of the cell, with its root where that is a folder of this host."""
+        image = build(cell)
+        by_virtiofs = cell.fs == "virtiofs" and not self.files
+        return with_shared_root(image, build, self.cache) if by_virtiofs else image
+
+    def prepare_apps(self, cell: Cell) -> None:
+        """Make what all images of the cell share; refuses as `runner` does."""
+        self.check_runs(cell)
+        self.kernel(cell.kernel).prepare(cell, self.cache)
+
+    def run_on(self, image: Image, program: Program, visit: Visit | None = None, alone: bool = False) -> Run:
+        """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
+        cpus = max(program.cpus, fittings_of(image.cell, program.variant).cpus)
+        with room_for(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
+            return self._runner(image, fork=False).run(program, visit)
+
+    def known_seconds(self, cell: Cell) -> dict[str, float]:
+        """The longest recorded seconds of the cell's tests."""
+        return self.durations.longest(cell, self.recorded_accelerator(cell))
+
+    def programs(self, cell: Cell) -> list[Program]:
+        """The cell's in-guest tests, by name."""
+        if cell not in self._programs:
+            known = self.known_seconds(cell)
+            if self.files:
+                tests_or_why_not(self.image(cell))
+            self._programs[cell] = catalog.programs(
+                self.image(cell), self.recorded_accelerator(cell), known,
+                lambda name: not self.matrix.invalid(replace(cell, variant=name)),
+            )  # fmt: skip
+        return self._programs[cell]
+
+    def longest_first(self, cells: Iterable[Cell]) -> list[tuple[Cell, Program]]:
+        """The tests of all cells, in the order that keeps several workers busy to the end; unknown ones first."""
+        rows = []
+        for cell in cells:
+            known = self.known_seconds(cell)
+            rows += [(known.get(program.name, inf), cell, program) for program in self.programs(cell)]
+        return [(cell, program) for _, cell, program in sorted(rows, key=lambda row: -row[0])]
+
+    def program(self, cell: Cell, name: str) -> Program:
+        """One in-guest test by its name; raises `CellError` with the nearest names."""
+        programs = {program.name: program for program in self.programs(cell)}
+        if name not in programs:
+            near = difflib.get_close_matches(name, programs, n=3, cutoff=0.4)
+            raise CellError(f"{cell} has no test {name}.", f"The nearest are: {', '.join(near) or 'none'}.")
+        return programs[name]
+
+    def _runner(self, image: Image, fork: bool) -> Runner:
+        cell = image.cell
+        driver, accelerator = hypervisor(cell.hypervisor), self.accelerator(cell)
+        if cell.kernel == "linux":
+            scale = catalog.scale(self.recorded_accelerator(cell))
+            return LinuxRunner(image, driver, accelerator, self.cache, scale, fork)
+        return OsvRunner(image, driver, accelerator, self.cache, fork)
+
+    def run(self, cell: Cell, program: Program, visit: Visit | None = None) -> Run:
+        """Run a program in a guest of its own, when the host has room for its vCPUs.
+
+        What may be the host's doing is taken again, beside no other guest of ours: see `harness.runner.retry`.
+        """
+        runner = self.runner(cell)
+        cpus = max(program.cpus, fittings_of(cell, program.variant).cpus)
+        locks = self.cache.root / "locks" / "vcpus"
+        with room_for(cpus, locks):
+            run = runner.run(program, visit)
+
+        def run_alone() -> Run:
+            publish("guest.starved", str(cell), f"{program.name} runs again, alone")
+            with room_for(ALL_CPUS, locks):
+                return runner.run(program, visit)
+
+        return taken_again(run, run_alone)

@@ -1,0 +1,242 @@
+"""What became of one program in a guest: decided here, once, from what was observed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.runner.console.transcript import Line
+from harness.runner.failure_titles import identity
+from harness.runner.observation import Activity, Observation, Visited
+from harness.vm.base import Cause
+
+BARE_ABORT = "Aborted"
+"""What abort() without a message says. Source: OSv's runtime.cc."""
+
+
+class Outcome(StrEnum):
+    """Everything that can become of a test."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    HUNG = "hung"
+    TIMED_OUT = "timed_out"
+    GUEST_ENDED = "guest_ended"
+    BOOT_FAILED = "boot_failed"
+    HARNESS_ERROR = "harness_error"
+    SKIPPED = "skipped"
+    FLAKY = "flaky"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome, the one sentence that a person reads first, and what it rests on."""
+
+    outcome: Outcome
+    reason: str
+    observation: Observation
+    lines: tuple[Line, ...] = field(default=())
+
+    @property
+    def identity(self) -> str:
+        """What it has in common with others of one cause: outcome and title."""
+        return identity(self.outcome, self.reason)
+
+
+Judged = tuple[Outcome, str]
+
+
+def judge(seen: Observation) -> Judged:
+    """The outcome of an observation, and why: the first row of `PRECEDENCE` that has one.
+
+    A pass needs that all witnesses agree: the kernel's status, what the console says of it, how the guest ended.
+    """
+    for row in PRECEDENCE:
+        if judged := row(seen):
+            return judged
+    return Outcome.GUEST_ENDED, f"the guest ended before its time: {_how_it_ended(seen)}{_text(seen)}"
+
+
+def _died_as_tested(seen: Observation) -> Judged | None:
+    """The program tests that the kernel ends it, and the kernel did, and said so, and nothing else."""
+    as_tested = bool(seen.ends_by) and [fault.text for fault in seen.faults] == [seen.ends_by]
+    if as_tested and seen.ending and (seen.signalled or not seen.traced):
+        return Outcome.PASSED, f"the kernel ended the program as it tests: {seen.ends_by}"
+    return None
+
+
+def _disturbed(seen: Observation) -> Judged | None:
+    """A watchdog of the kernel's spoke, after the host had done what makes it."""
+    if not seen.disturbed:
+        return None
+    text = seen.faults[0].text.strip()
+    return Outcome.HARNESS_ERROR, f"the host {seen.host_effect}, and the kernel's watchdog saw it: {text}"
+
+
+def _died(seen: Observation) -> Judged | None:
+    """The kernel died. Its words can be torn by another thread's, so what abort() itself holds comes first."""
+    if not seen.died:
+        return None
+    told = [fault for fault in seen.faults if fault.kind == "fault"]
+    message = seen.abort_message
+    if message and not (told and message == BARE_ABORT):
+        names = (fault.name for fault in told if message in fault.text or fault.text in message)
+        text = f"{next(names, 'abort')}: {message}"
+    elif told or not (seen.aborted or seen.signalled):
+        first = (told or seen.faults)[0]
+        text = f"{first.name}: {first.text.strip()}"
+    elif seen.aborted:
+        text = "abort: without a message" if message == "" else "abort: its message can't be read"
+    else:
+        text = "a signal that nobody caught"
+    outcome = Outcome.CRASHED if seen.booted else Outcome.BOOT_FAILED
+    where = f" ({seen.fault})" if seen.fault else ""
+    return outcome, f"{text}{where}{_meanwhile(seen)}"
+
+
+def _ours(seen: Observation) -> Judged | None:
+    """The harness or the host failed: nothing can be said of the kernel."""
+    if trouble := seen.trouble or (seen.visited.trouble if seen.visited else ""):
+        return Outcome.HARNESS_ERROR, trouble
+    if seen.ending and seen.ending.cause in (Cause.KILLED, Cause.REFUSED):
+        return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}{_text(seen)}"
+    return None
+
+
+def _not_started(seen: Observation) -> Judged | None:
+    """The kernel never started the program, or had no root to start it from."""
+    if not seen.booted:
+        return Outcome.BOOT_FAILED, f"the kernel never started the program: {_how_it_ended(seen)}{_text(seen)}"
+    if not seen.launch_failed:
+        return None
+    if seen.root_failed:
+        return Outcome.BOOT_FAILED, f"the kernel could not mount its root: {seen.root_failed}"
+    why = seen.launch_message or "it powered off without a word of why"
+    return Outcome.FAILED, f"the kernel could not start the program: {why}"
+
+
+def _contradicted(seen: Observation) -> Judged | None:
+    """Two witnesses say different things of a status."""
+    return (Outcome.FAILED, seen.contradiction) if seen.contradiction else None
+
+
+def _ended_badly(seen: Observation) -> Judged | None:
+    """The program's own status says it."""
+    if seen.status is not None and seen.status in seen.skip_statuses:
+        return Outcome.SKIPPED, f"the program says that it can't run here (status {seen.status})"
+    if seen.status is not None and seen.status not in seen.good_statuses:
+        return Outcome.FAILED, f"the program ended with status {seen.status}{_meanwhile(seen)}"
+    return None
+
+
+def _ended_from_inside(seen: Observation) -> Judged | None:
+    """A program that the test had started ended the whole guest, so that the test itself never returned."""
+    if seen.nested_exit is None:
+        return None
+    return Outcome.GUEST_ENDED, (
+        f"a program that this one had started called exit({seen.nested_exit}), which ends the guest; "
+        "its own status never came"
+    )
+
+
+def _served(seen: Observation) -> Judged | None:
+    """A program that serves: its answers count, and that it ends when it is asked to, and not before."""
+    return _judge_visited(seen, seen.visited) if seen.visited and seen.visited.serves else None
+
+
+def _passed(seen: Observation) -> Judged | None:
+    """Every witness says that it ended well."""
+    if seen.status is None or not seen.clean_end:
+        return None
+    if seen.unprinted:
+        return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
+    if seen.texts:
+        text = "text like a kernel's fault came from the program"
+        return Outcome.PASSED, f"status {seen.status} and a clean end; {text}"
+    return Outcome.PASSED, f"the program ended with status {seen.status} and the guest ended cleanly"
+
+
+def _late(seen: Observation) -> Judged | None:
+    """The limit was reached."""
+    if not seen.activity:
+        return None
+    outcome, reason = _judge_late(seen)
+    return outcome, f"{reason}{_text(seen)}"
+
+
+def _unclean(seen: Observation) -> Judged | None:
+    """The program ended well, and the guest did not."""
+    if seen.status is None:
+        return None
+    how = f"the kernel did not power off: {seen.power_off_failed}" if seen.power_off_failed else ""
+    how = how or f"the guest did not end cleanly: {_how_it_ended(seen)}"
+    return Outcome.GUEST_ENDED, f"the program ended with status {seen.status}; {how}{_text(seen)}"
+
+
+PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
+    _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
+    _served, _passed, _late, _unclean,
+)  # fmt: skip
+"""The rows of the table in docs/verdicts.md, in its order; `guest_ended` is what is left."""
+
+
+def _judge_visited(seen: Observation, visited: Visited) -> Judged:
+    if not visited.ready and seen.activity:
+        outcome, reason = _judge_late(seen)
+        return outcome, f"the program never got ready: {reason}"
+    ended = seen.status is not None or seen.ending is not None
+    if ended and not visited.asked_to_end:
+        how = f"with status {seen.status}" if seen.status is not None else _how_it_ended(seen)
+        return Outcome.GUEST_ENDED, f"the program ended before it was asked to: {how}{_meanwhile(seen)}"
+    if visited.complaints:
+        more = f" (and {len(visited.complaints) - 1} more)" if len(visited.complaints) > 1 else ""
+        return Outcome.FAILED, f"{visited.complaints[0]}{more}"
+    if seen.unprinted:
+        return Outcome.FAILED, f"it answered rightly, but did not print {seen.unprinted[0]!r}"
+    if seen.clean_end:
+        return Outcome.PASSED, "the program answered rightly to the end, and ended when it was asked to"
+    if seen.ending and seen.ending.cause is Cause.STOPPED:
+        return (
+            Outcome.PASSED,
+            "the program answered rightly until it was stopped; this guest can't be asked to end",
+        )
+    if seen.activity:
+        outcome, reason = _judge_late(seen)
+        return outcome, f"the program did not end when it was asked to: {reason}"
+    return Outcome.GUEST_ENDED, f"the guest did not end as asked: {_how_it_ended(seen)}"
+
+
+def _meanwhile(seen: Observation) -> str:
+    return f", while the host {seen.visited.doing}" if seen.visited and seen.visited.doing else ""
+
+
+def _text(seen: Observation) -> str:
+    """What a reader should know of words like a fault's where the kernel was not seen to die."""
+    if not seen.texts:
+        return ""
+    text = seen.texts[0].text
+    return f" (the console has text like a kernel's fault, but the kernel was not seen to die: {text})"
+
+
+def _judge_late(seen: Observation) -> Judged:
+    after = " after the program's status 0" if seen.status == 0 else ""
+    if seen.activity is Activity.IDLE:
+        return Outcome.HUNG, f"nothing ran any more when the limit of {seen.limit:.0f} s was reached{after}"
+    if seen.activity is Activity.SPINNING:
+        return Outcome.HUNG, f"a vCPU spun in one place when the limit of {seen.limit:.0f} s was reached{after}"
+    return Outcome.TIMED_OUT, f"still running when the limit of {seen.limit:.0f} s was reached{after}"
+
+
+def _how_it_ended(seen: Observation) -> str:
+    if seen.halted:
+        return "the kernel halted"
+    if seen.ending:
+        return {
+            Cause.POWERED_OFF: "it powered off",
+            Cause.OFF_OR_HALTED: "it powered off or halted for good, which its hypervisor does not tell apart",
+            Cause.RESET: "it was reset, which is also what a triple fault does",
+            Cause.PANICKED: "it reported a panic",
+        }.get(seen.ending.cause, seen.ending.detail)
+    if seen.activity:
+        return f"it was {seen.activity} when the limit of {seen.limit:.0f} s was reached"
+    return "its console was closed" if seen.console_closed else "nothing tells how"

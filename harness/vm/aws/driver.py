@@ -1,0 +1,89 @@
+"""AWS: machines far away, driven by the tool `aws`, which pip install 'osv-harness[aws]' brings; they cost money.
+
+The bootable disk becomes a snapshot by EBS's direct API, and an image; the machine boots from it. Only what is in
+the cloud under the run's own name is touched, and a keeper removes it.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+
+from harness.core.machine import Machine
+from harness.host.process.reaper import Keeper
+from harness.host.temp_dir import scratch_folder
+from harness.vm.aws import commands
+from harness.vm.common.close_on_error import closed_on_failure
+from harness.vm.common.cloud_vm import RemoteVm
+from harness.vm.common.command_line_tool import program, said
+from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
+from harness.vm.disks.bootable import write_bootable
+
+CURE = "pip install 'osv-harness[aws]', and tell it of an account: aws configure."
+KIND = os.environ.get("OSV_HARNESS_AWS_INSTANCE", "t3.small")
+ENDED = {"terminated", "shutting-down", "stopped"}
+
+
+class AwsInstance:
+    """One machine, first as an image that it will boot from."""
+
+    def __init__(self, name: str, machine: Machine) -> None:
+        self._name = name
+        self._image = json.loads(said(commands.register_image(name, _snapshot(name, machine))))["ImageId"]
+        self._instance = ""
+        self.command = tuple(commands.run_instance(name, self._image, KIND))
+
+    def run(self) -> None:
+        self._instance = json.loads(said(self.command))["Instances"][0]["InstanceId"]
+
+    def output(self) -> bytes:
+        text = said(commands.console_output(self._instance))
+        return b"" if text.strip() == "None" else text.encode()
+
+    def state(self) -> str:
+        word = said(commands.state(self._instance)).strip()
+        return "" if word in ENDED else word
+
+    def power_off(self) -> None:
+        said(commands.stop_instance(self._instance))
+
+
+class Aws:
+    """Starts machines at AWS."""
+
+    name = "aws"
+
+    def start(self, machine: Machine) -> RemoteVm:
+        refuse_what_lacks(machine, "AWS", "nvme")
+        refuse_network(machine, "AWS")
+        program("aws", CURE)
+        name = f"osv-harness-{secrets.token_hex(6)}"
+        keeper = Keeper(commands.undo(name))
+        with closed_on_failure(keeper):
+            return RemoteVm(AwsInstance(name, machine), keeper)
+
+
+def driver() -> Aws:
+    """The driver for the axis value `aws`."""
+    return Aws()
+
+
+def _snapshot(name: str, machine: Machine) -> str:
+    """The disk as a snapshot; blocks of zeros are left out, for they are there."""
+    with scratch_folder("osv-harness-aws-") as folder:
+        raw, block = folder / "raw", folder / "block"
+        write_bootable(machine, raw)
+        gib = -(-raw.stat().st_size // (1 << 30))
+        snapshot = str(json.loads(said(commands.start_snapshot(name, gib)))["SnapshotId"])
+        written = 0
+        with raw.open("rb") as file:
+            for index, data in enumerate(iter(lambda: file.read(commands.BLOCK), b"")):
+                if data.strip(b"\0"):
+                    block.write_bytes(data.ljust(commands.BLOCK, b"\0"))
+                    checksum = base64.b64encode(hashlib.sha256(block.read_bytes()).digest()).decode()
+                    said(commands.put_block(snapshot, index, str(block), commands.BLOCK, checksum))
+                    written += 1
+        said(commands.complete_snapshot(snapshot, written))
+        said(commands.await_snapshot(snapshot))
+        return snapshot

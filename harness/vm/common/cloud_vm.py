@@ -1,0 +1,128 @@
+"""A machine of a cloud: started by its command-line tool, its serial output polled, removed whatever happens.
+
+A cloud has no machine that stands still before its first instruction, so `resume` is what starts it; nothing can
+be typed into its console, and of its end only what the cloud's list says is known.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from time import monotonic, sleep
+from typing import Protocol
+
+from harness.core.errors import HypervisorError
+from harness.host.process.reaper import Keeper
+from harness.vm.base import Cause, Ending, Vcpu
+
+POLL_SECONDS = 5.0
+AFTER_END = 3
+"""How often the output is asked for after the machine's end: a cloud tells the last of it late."""
+
+
+class Instance(Protocol):
+    """One machine as its cloud knows it; each method raises `HypervisorError` in the tool's words."""
+
+    command: tuple[str, ...]
+
+    def run(self) -> None:
+        """Start it."""
+        ...
+
+    def output(self) -> bytes:
+        """All that it has said on its serial line, as far as the cloud still has it."""
+        ...
+
+    def state(self) -> str:
+        """The cloud's word for what it does; empty once it has ended."""
+        ...
+
+    def power_off(self) -> None:
+        """Ask it to turn itself off."""
+        ...
+
+
+class RemoteVm:
+    """One machine of a cloud. `keeper` removes all of it."""
+
+    control: socket.socket | None = None
+    debug: socket.socket | None = None
+
+    def __init__(self, instance: Instance, keeper: Keeper) -> None:
+        self._instance = instance
+        self._keeper = keeper
+        self._closed = threading.Event()
+        self._stopped = False
+        self._state = "not started"
+        self._trouble = ""
+        self.pid = os.getpid()  # none of this host's runs it
+        self.started = monotonic()
+        self.command = instance.command
+        self.console, self._line = socket.socketpair()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+
+    def resume(self) -> None:
+        self._instance.run()
+        self._listener.start()
+
+    def press_power_button(self) -> None:
+        self._instance.power_off()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._keeper.close()
+
+    def ports(self) -> Mapping[int, int]:
+        return {}
+
+    def ending(self, timeout: float = 5.0) -> Ending | None:
+        deadline = monotonic() + timeout
+        while self._state and not self._stopped:
+            if monotonic() >= deadline:
+                return None
+            sleep(0.1)
+        return Ending(Cause.STOPPED if self._stopped else Cause.POWERED_OFF, "the cloud says that it has ended")
+
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        return ()
+
+    def registers(self) -> str:
+        return ""
+
+    def trouble(self) -> str:
+        return self._trouble
+
+    def close(self) -> None:
+        self._closed.set()
+        self._keeper.close()
+        self._line.close()
+        self.console.close()
+        if self._listener.ident:
+            self._listener.join()
+
+    def _listen(self) -> None:
+        """Pass on what is new of the output until the machine has ended and has said all."""
+        heard, left = b"", AFTER_END
+        while left and not self._closed.is_set():
+            try:
+                said = self._instance.output()
+                self._line.sendall(unheard(heard, said))
+                heard = said
+                state = self._instance.state()
+            except (HypervisorError, OSError) as error:
+                self._trouble = str(error)
+                break
+            left -= not state
+            self._closed.wait(POLL_SECONDS)
+        self._state = ""
+        self._line.close()
+
+
+def unheard(before: bytes, now: bytes) -> bytes:
+    """What of the output is new. A cloud keeps the last of it only, so its start may be gone by now."""
+    if now.startswith(before):
+        return now[len(before) :]
+    for length in range(min(len(before), len(now)), 0, -1):
+        if before.endswith(now[:length]):
+            return now[length:]
+    return now

@@ -1,0 +1,44 @@
+"""A hypervisor's own command-line tools: where one is, what it printed, or its words as an error."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from harness.core.errors import HostError, HypervisorError
+from harness.runner.console.transcript import printable
+
+COMMAND_SECONDS = 60.0
+SHOWN = 400  # letters
+
+
+def program(name: str, cure: str) -> str:
+    """Where the program is. Raises `HostError` with the cure where it is missing."""
+    found = shutil.which(name)
+    if found is None:
+        raise HostError(f"{name} is missing.", cure)
+    return found
+
+
+def said(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """What the command printed. Raises `HypervisorError` in its words where it fails."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=COMMAND_SECONDS,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HypervisorError(f"{' '.join(command)} can't be run: {error}") from error
+    if done.returncode:
+        words = printable(b" ".join((done.stderr or done.stdout).split()))[:SHOWN]
+        raise HypervisorError(f"{' '.join(command)} failed with {done.returncode}: {words or 'without a word'}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def complaint(command: Sequence[str]) -> str:
+    """Why the command fails, or nothing."""
+    try:
+        said(command)
+    except HypervisorError as error:
+        return error.happened
+    return ""

@@ -1,0 +1,121 @@
+"""HTTP with JSON over a hypervisor's unix socket: one request at a time, the answer bounded."""
+
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from harness.core.errors import HypervisorError
+from harness.host.in_lab import stretched
+from harness.host.process.timeout import Patience
+from harness.runner.console.transcript import printable
+from harness.vm.common.process import Child
+
+ANSWER_SECONDS = 30.0
+START_SECONDS = 10.0
+"""How long one answer, and the start of the process, may take: longer in a lab; the latter in time of its own."""
+LONGEST_ANSWER = 1 << 20  # bytes
+SHOWN = 600  # letters of what went wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to be sent: `path` begins with a slash."""
+
+    method: str
+    path: str
+    body: Any = None
+
+
+class Api:
+    """A hypervisor's API behind the socket at `path`; `base` comes before every request's path."""
+
+    def __init__(self, name: str, path: Path, base: str = "") -> None:
+        self._name = name
+        self._path = path
+        self._base = base
+
+    def wait(self, child: Child, words: Callable[[], str]) -> None:
+        """Wait until the process listens. Raises `HypervisorError` with its words if it ends or stays silent."""
+        patience = Patience(child.pid, START_SECONDS)
+        deadline = monotonic() + patience.seconds()
+        while True:
+            try:
+                with _connected(self._path, 1.0):
+                    return
+            except OSError as error:
+                status = child.status(0.005)
+                if status is None and monotonic() >= deadline:
+                    deadline = monotonic() + patience.seconds()
+                if status is None and monotonic() < deadline:
+                    continue
+                what = child.end(status) if status is not None else f"its socket is silent: {error.strerror}"
+                raise HypervisorError(
+                    f"{self._name} did not start ({what}): {words() or 'without a word'}",
+                    f"Its command was: {' '.join(child.command)}",
+                ) from error
+
+    def send(self, request: Request) -> Any:
+        """The answer's JSON, or None where there is none. Raises `HypervisorError` with the API's own words."""
+        what = f"{request.method} {request.path}"
+        limit = stretched(ANSWER_SECONDS)
+        connection = HTTPConnection("localhost", timeout=limit)
+        try:
+            connection.sock = _connected(self._path, limit)
+            body = None if request.body is None else json.dumps(request.body)
+            headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
+            connection.request(request.method, self._base + request.path, body, headers)
+            response = connection.getresponse()
+            data = response.read(LONGEST_ANSWER)
+        except TimeoutError as error:
+            raise HypervisorError(f"{self._name} did not answer {what} within {limit:.0f} s.") from error
+        except (OSError, HTTPException) as error:
+            raise HypervisorError(f"{self._name} broke off at {what}: {error!r}") from error
+        finally:
+            connection.close()
+        if response.status >= 300:
+            raise HypervisorError(f"{self._name} refused {what} with {response.status}: {_complaint(data)}")
+        try:
+            return json.loads(data) if data else None
+        except ValueError as error:
+            raise HypervisorError(f"{self._name} answered {what} with no JSON: {_shown(data)}") from error
+
+    def complaint(self, request: Request) -> str:
+        """Why the request is not answered, or nothing."""
+        try:
+            self.send(request)
+        except HypervisorError as error:
+            return error.happened
+        return ""
+
+
+def _connected(path: Path, timeout: float) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(str(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _complaint(data: bytes) -> str:
+    """What an error's body says: Firecracker's object, Cloud Hypervisor's list of causes, or any text."""
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return _shown(data)
+    if isinstance(body, dict) and isinstance(body.get("fault_message"), str):
+        return _shown(body["fault_message"].encode())
+    if isinstance(body, list) and all(isinstance(line, str) for line in body):
+        return _shown("; ".join(body).encode())
+    return _shown(data)
+
+
+def _shown(data: bytes) -> str:
+    return printable(b" ".join(data.split()))[:SHOWN] or "without a word"

@@ -1,0 +1,60 @@
+"""A process in namespaces of its own: a folder that nobody else sees, and a network that holds only its guest.
+
+The folder is a tmpfs whose name is taken away before the process begins: it is the process's working folder, is
+reached from outside through /proc, and goes with the process, whoever is killed at whatever moment. So does the
+network: its tap device and its addresses are the namespace's. The files that a hypervisor is given are symbolic
+links in that folder, for some insist on names that are the same each time.
+
+Source: namespaces(7), mount(2) on MNT_DETACH, proc(5) on /proc/PID/cwd.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.core.machine import Machine
+from harness.host.netns import Wiring, own_user, script
+from harness.host.process.die_with_parent import tied
+
+KERNEL, INITRD = "kernel", "initrd"
+MOUNT_POINT = "/mnt"  # of any kind: nothing stays mounted on it
+
+ENTER = f"""set -e
+mount -t tmpfs -o size=256k,mode=700 none {MOUNT_POINT}
+cd {MOUNT_POINT}
+umount -l {MOUNT_POINT}
+while [ "$1" != -- ]; do ln -s "$2" "$1"; shift 2; done
+shift
+"""
+LEAVE = 'PWD=/proc/self/cwd exec "$@"'  # for shells that look for the name of the folder, which has none
+
+
+def enclosed(command: Sequence[str], files: Mapping[str, str], network: bool) -> list[str]:
+    """The command line that runs `command` in an enclosure in which `files` are links, from name to target.
+
+    It is tied to this process once more, for the kernel forgets that where a user namespace gives new rights.
+    """
+    words = ENTER + (script(Wiring.PLAIN) if network else "") + LEAVE
+    links = [word for pair in files.items() for word in pair]
+    return [
+        "unshare", *own_user(), "--mount", "--net", "--propagation", "private", "--",
+        "sh", "-c", words, "enclosure", *links, "--", *tied(command),
+    ]  # fmt: skip
+
+
+def disk_name(index: int) -> str:
+    """The link to a disk, which a snapshot remembers."""
+    return f"disk{index}"
+
+
+def parts_of(machine: Machine, disks: Sequence[int]) -> dict[str, str]:
+    """The links to what the machine is made of; its disks are descriptors that the process inherits."""
+    links = {disk_name(index): f"/proc/self/fd/{fd}" for index, fd in enumerate(disks)}
+    links[KERNEL] = str(machine.image.kernel.resolve())
+    if machine.image.initrd:
+        links[INITRD] = str(machine.image.initrd.resolve())
+    return links
+
+
+def inside(pid: int, name: str) -> Path:
+    """A file of the enclosure's folder, seen from outside."""
+    return Path(f"/proc/{pid}/cwd/{name}")

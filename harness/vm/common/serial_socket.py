@@ -1,0 +1,47 @@
+"""A serial line that a hypervisor connects to a socket of ours, so that not a byte of it is missed."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+from harness.core.errors import HostError, HypervisorError
+
+CONNECT_SECONDS = 60.0
+
+
+class SerialSocket:
+    """A socket in a private folder that the hypervisor is told to connect its guest's serial line to."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `HostError` where no socket can have that name."""
+        self._listening = socket.socket(socket.AF_UNIX)
+        try:
+            self._listening.bind(str(path))
+        except OSError as error:
+            self._listening.close()
+            shorter = "Set TMPDIR to a folder with a short name."
+            raise HostError(f"No socket can be at {path}: {error}.", shorter) from error
+        self._listening.listen(1)
+
+    def accept(self, name: str, failed: Callable[[], str]) -> socket.socket:
+        """The line, once the hypervisor has connected it; `failed` tells why it never will, or nothing.
+
+        Raises `HypervisorError`.
+        """
+        deadline = monotonic() + CONNECT_SECONDS
+        self._listening.settimeout(0.1)
+        while True:
+            try:
+                line, _ = self._listening.accept()
+                line.setblocking(True)
+                return line
+            except TimeoutError:
+                if why := failed():
+                    raise HypervisorError(f"{name} did not start the machine: {why}") from None
+                if monotonic() > deadline:
+                    raise HypervisorError(f"{name} did not connect the guest's serial line.") from None
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listening.close()

@@ -1,0 +1,35 @@
+"""What machines have that a hypervisor lacks: refused before anything is started, with the cure."""
+
+from dataclasses import replace
+
+from harness.core.errors import HypervisorError
+from harness.core.machine import Devices, Machine
+
+USUAL = Devices()
+
+
+def refuse_what_lacks(machine: Machine, hypervisor: str, disk: str) -> None:
+    """Raise `HypervisorError` where the machine has a control line, is counted, or has devices of a kind that the
+    hypervisor does not show: it shows `disk` disks, whatever is usual elsewhere, and boards of its own."""
+    if machine.control:
+        raise HypervisorError(
+            f"{hypervisor} has no virtio-serial port by which a guest's agent could be told what to run.",
+            "Boot the machine without a control line, or on qemu.",
+        )
+    if machine.counted:
+        raise HypervisorError(f"{hypervisor} does not count instructions.", "Count them on qemu.")
+    devices = machine.devices
+    if replace(devices, board="", disk=USUAL.disk) != USUAL or devices.disk not in (disk, USUAL.disk):
+        raise HypervisorError(
+            f"{hypervisor} has {disk} disks and no choice of devices: {devices}.",
+            "Leave the variant out, or boot the machine on qemu.",
+        )
+
+
+def refuse_network(machine: Machine, hypervisor: str) -> None:
+    """Raise `HypervisorError` where the machine has a network: the hypervisor's are the whole host's."""
+    if machine.network:
+        raise HypervisorError(
+            f"A network of {hypervisor} is one of the whole host, and no guest of this harness may be on that.",
+            "Boot the machine without a network, or on qemu.",
+        )

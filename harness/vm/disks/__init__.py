@@ -1,0 +1,1 @@
+"""Disks and folders in the forms that hypervisors take."""

@@ -1,0 +1,25 @@
+"""A machine's disks as VMDKs of copies, the bootable one first, for hypervisors that know those."""
+
+from pathlib import Path
+
+from harness.core.machine import Machine
+from harness.vm.common.command_line_tool import said
+from harness.vm.disks.bootable import other_disks, write_bootable
+from harness.vm.disks.raw_copy import write_raw
+
+
+def write_vmdks(machine: Machine, folder: Path) -> list[str]:
+    """Write them to the folder; their names in it. Raises `HypervisorError`, `HostError`."""
+    raw = folder / "raw"
+    write_bootable(machine, raw)
+    names = [_converted(raw, "disk0.vmdk")]
+    for index, disk in enumerate(other_disks(machine), start=1):
+        write_raw(disk, str(raw))
+        names.append(_converted(raw, f"disk{index}.vmdk"))
+    return names
+
+
+def _converted(raw: Path, name: str) -> str:
+    said(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", str(raw), str(raw.with_name(name))])
+    raw.unlink()
+    return name

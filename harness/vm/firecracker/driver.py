@@ -1,0 +1,228 @@
+"""Firecracker: driven by REST over a unix socket in a folder that only it sees; raw disks; KVM only.
+
+What a guest is told and what it says goes by its serial line, which is Firecracker's standard input and output. It
+has no debug stub, so nothing is known of where its vCPUs stand, and a verdict rests on the console and on how the
+process ended. Forks are snapshots: RAM is mapped copy-on-write, disks are copied.
+
+Source: Firecracker's docs/getting-started.md, docs/snapshotting/, src/vmm/src/lib.rs (FcExitCode).
+"""
+
+import re
+import socket
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from harness.core.errors import HostError, HypervisorError
+from harness.core.machine import Disk, Machine
+from harness.runner.console.transcript import printable
+from harness.vm.base import Ending, Template, Vcpu
+from harness.vm.common.close_on_error import closed_on_failure
+from harness.vm.common.command_line_tool import program
+from harness.vm.common.process import Child, tail_of
+from harness.vm.common.rest_client import Api, Request
+from harness.vm.common.sandbox import enclosed, inside, parts_of
+from harness.vm.common.unsupported import refuse_what_lacks
+from harness.vm.disks.raw_copy import raw_copies, write_raw
+from harness.vm.firecracker import api as requests
+from harness.vm.network.port_forwarding import Forwards, forward
+
+NAME = "Firecracker"
+API_SOCKET = "api.sock"
+BOOT_TIME = re.compile(r"Guest-boot-time\s*=\s*(\d+) us")
+CURE = "Put a release of https://github.com/firecracker-microvm/firecracker into PATH."
+
+
+class FirecrackerVm:
+    """One Firecracker process and the machine in it."""
+
+    control: socket.socket | None = None
+    debug: socket.socket | None = None
+
+    def __init__(self, child: Child, console: socket.socket, log: BinaryIO) -> None:
+        self._child = child
+        self._log = log
+        self._forwards: Forwards | None = None
+        self._run: Request = requests.START
+        self.pid = child.pid
+        self.started = child.started
+        self.command = child.command
+        self.console = console
+        self.api = Api(NAME, inside(child.pid, API_SOCKET))
+
+    def connect(self, machine: Machine) -> None:
+        """Wait for the process and make it the machine. Raises `HypervisorError` in its words."""
+        self.api.wait(self._child, self._first_words)
+        for request in requests.configuration(machine, self._version()):
+            self.api.send(request)
+        self._forward(machine)
+
+    def restore(self, machine: Machine) -> None:
+        """Wait for the process and make it a copy of the guest in its folder. Raises `HypervisorError`."""
+        self.api.wait(self._child, self._first_words)
+        self.api.send(requests.restore(self._version()))
+        self._run = requests.RESUME
+        self._forward(machine)
+
+    def save(self) -> None:
+        """Stop the guest, and write its state and RAM to the files in its folder."""
+        for request in requests.snapshot():
+            self.api.send(request)
+        self._run = requests.RESUME
+
+    def resume(self) -> None:
+        self.api.send(self._run)
+
+    def press_power_button(self) -> None:
+        """Presses Ctrl-Alt-Del, the only button there is, and on x86_64 only."""
+        self.api.send(requests.POWER_BUTTON)
+
+    def stop(self) -> None:
+        self._child.kill()
+
+    def ports(self) -> Mapping[int, int]:
+        return self._forwards.ports if self._forwards else {}
+
+    def ending(self, timeout: float = 5.0) -> Ending | None:
+        """Firecracker exits with 0 when the guest turned itself off and when it was reset, which it can't tell
+        apart; with 1 or more when it failed."""
+        status = self._child.status(timeout)
+        return None if status is None else self._child.ending(status, self.words)
+
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        return self._child.vcpus("fc_vcpu")
+
+    def registers(self) -> str:
+        return ""
+
+    def trouble(self) -> str:
+        return self.api.complaint(requests.DESCRIBE)
+
+    def guest_boot_seconds(self) -> float | None:
+        """From the start of the guest to its word, over Firecracker's boot timer port, that it is up; None before.
+
+        OSv says it just before it starts the program. Source: OSv's loader.cc (port 0x3f0), which later
+        Firecrackers do not listen on.
+        """
+        self._log.seek(0)
+        match = BOOT_TIME.search(self._log.read().decode("utf-8", "replace"))
+        return int(match[1]) / 1e6 if match else None
+
+    def words(self) -> str:
+        """What Firecracker wrote to its log and its standard error."""
+        return "; ".join(words for words in (self._child.words(), tail_of(self._log.fileno())) if words)
+
+    def close(self) -> None:
+        self._child.close()
+        if self._forwards:
+            self._forwards.close()
+        self.console.close()
+        self._log.close()
+
+    def _version(self) -> requests.Version:
+        said = self.api.send(requests.DESCRIBE)
+        numbers = re.findall(r"\d+", str(said.get("vmm_version", ""))) if isinstance(said, dict) else []
+        if not numbers:
+            words = printable(repr(said).encode())[:200]
+            raise HypervisorError(f"Firecracker told no version but: {words}.", CURE)
+        return tuple(int(number) for number in numbers[:3])
+
+    def _forward(self, machine: Machine) -> None:
+        if machine.forwards:
+            self._forwards = forward(self.pid, machine.forwards)
+
+    def _first_words(self) -> str:
+        """What it says before it has a log comes on the console's line."""
+        with suppress(BlockingIOError):
+            said = printable(b" ".join(self.console.recv(1 << 16, socket.MSG_DONTWAIT).split()))
+            return "; ".join(words for words in (said, self.words()) if words)
+        return self.words()
+
+
+class Firecracker:
+    """Starts, freezes and forks Firecracker machines."""
+
+    name = "firecracker"
+
+    def start(self, machine: Machine) -> FirecrackerVm:
+        vm = self._spawn(machine, {})
+        with closed_on_failure(vm):
+            vm.connect(machine)
+        return vm
+
+    def identity(self, machine: Machine) -> str:
+        binary = _binary()
+        at = binary.stat()
+        return f"{binary} {at.st_size} {at.st_mtime_ns}"
+
+    def start_template(self, template: Template) -> FirecrackerVm:
+        machine = template.machine
+        for index, disk in enumerate((*machine.image.disks, *machine.disks)):
+            write_raw(disk, str(_kept(template, index)))
+        vm = self._spawn(_with_kept_disks(template, kept=True), _snapshot_files(template))
+        with closed_on_failure(vm):
+            vm.connect(machine)
+        return vm
+
+    def freeze(self, vm: FirecrackerVm, template: Template) -> None:
+        vm.save()
+        vm.stop()
+        vm.ending()
+        vm.close()
+
+    def fork(self, template: Template) -> FirecrackerVm:
+        vm = self._spawn(_with_kept_disks(template, kept=False), _snapshot_files(template))
+        with closed_on_failure(vm):
+            vm.restore(template.machine)
+        return vm
+
+    def _spawn(self, machine: Machine, files: Mapping[str, str]) -> FirecrackerVm:
+        """The process of a machine, not yet told what that is; `files` are links in its folder."""
+        refuse_what_lacks(machine, NAME, "virtio-blk")
+        binary = _binary()
+        with ExitStack() as stack:
+            disks = raw_copies(machine, stack)
+            ours, theirs = socket.socketpair()
+            stack.enter_context(theirs)
+            log = tempfile.TemporaryFile()  # noqa: SIM115 (the machine's)
+            links = {**parts_of(machine, disks), **files}
+            command = [
+                str(binary), "--api-sock", API_SOCKET, "--log-path", f"/proc/self/fd/{log.fileno()}",
+                "--level", "Info", "--boot-timer",
+            ]  # fmt: skip
+            given = [*disks, log.fileno()]
+            try:
+                child = Child(NAME, enclosed(command, links, machine.network), theirs, given)
+            except HostError:
+                ours.close()
+                log.close()
+                raise
+            return FirecrackerVm(child, ours, log)
+
+
+def driver() -> Firecracker:
+    """The driver for the axis value `firecracker`."""
+    return Firecracker()
+
+
+def _binary() -> Path:
+    return Path(program("firecracker", CURE)).resolve()
+
+
+def _kept(template: Template, index: int) -> Path:
+    return template.folder / f"disk{index}.raw"
+
+
+def _snapshot_files(template: Template) -> dict[str, str]:
+    return {name: str(template.folder.resolve() / name) for name in (requests.STATE, requests.RAM)}
+
+
+def _with_kept_disks(template: Template, kept: bool) -> Machine:
+    machine = template.machine
+    count = len(machine.image.disks)
+    disks = [Disk(_kept(template, index), "raw", kept) for index in range(count + len(machine.disks))]
+    image = replace(machine.image, disks=tuple(disks[:count]))
+    return replace(machine, image=image, disks=tuple(disks[count:]))

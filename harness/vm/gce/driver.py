@@ -1,0 +1,85 @@
+"""Google Compute Engine: machines far away, driven by the tool `gcloud`; they cost money.
+
+The bootable disk goes as a tarball into the bucket that OSV_HARNESS_GCE_BUCKET names, becomes an image, and the
+machine boots from it. Only what is in the cloud under the run's own name is touched, and a keeper removes it.
+"""
+
+import os
+import secrets
+import tarfile
+from pathlib import Path
+
+from harness.core.errors import HostError
+from harness.core.machine import Machine
+from harness.host.process.reaper import Keeper
+from harness.host.temp_dir import scratch_folder
+from harness.vm.common.close_on_error import closed_on_failure
+from harness.vm.common.cloud_vm import RemoteVm
+from harness.vm.common.command_line_tool import program, said
+from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
+from harness.vm.disks.bootable import write_bootable
+from harness.vm.gce import commands
+
+CURE = "Install gcloud (https://cloud.google.com/sdk), and tell it of a project: gcloud init."
+BUCKET, ZONE, KIND = "OSV_HARNESS_GCE_BUCKET", "OSV_HARNESS_GCE_ZONE", "OSV_HARNESS_GCE_MACHINE"
+ENDED = {"TERMINATED", "STOPPED", "STOPPING"}
+GIB = 1 << 30
+
+
+class GceInstance:
+    """One machine, first as an image that it will boot from."""
+
+    def __init__(self, name: str, machine: Machine, bucket: str, zone: str) -> None:
+        self._name = name
+        self._zone = zone
+        with scratch_folder("osv-harness-gce-") as folder:
+            said(commands.upload(str(_tarball(machine, folder)), bucket, name))
+        said(commands.create_image(name, bucket))
+        kind = os.environ.get(KIND, "e2-small")
+        self.command = tuple(commands.create_instance(name, kind, zone))
+
+    def run(self) -> None:
+        said(self.command)
+
+    def output(self) -> bytes:
+        return said(commands.serial_output(self._name, self._zone)).encode()
+
+    def state(self) -> str:
+        word = said(commands.state(self._name, self._zone)).strip()
+        return "" if word in ENDED else word
+
+    def power_off(self) -> None:
+        said(commands.stop_instance(self._name, self._zone))
+
+
+class Gce:
+    """Starts machines at Google Compute Engine."""
+
+    name = "gce"
+
+    def start(self, machine: Machine) -> RemoteVm:
+        refuse_what_lacks(machine, "GCE", "virtio-scsi")
+        refuse_network(machine, "GCE")
+        program("gcloud", CURE)
+        bucket = os.environ.get(BUCKET)
+        if bucket is None:
+            raise HostError("No bucket for the disk is named.", f"Name one of yours in {BUCKET}.")
+        name, zone = f"osv-harness-{secrets.token_hex(6)}", os.environ.get(ZONE, "us-central1-a")
+        keeper = Keeper(commands.undo(name, zone, bucket))
+        with closed_on_failure(keeper):
+            return RemoteVm(GceInstance(name, machine, bucket, zone), keeper)
+
+
+def driver() -> Gce:
+    """The driver for the axis value `gce`."""
+    return Gce()
+
+
+def _tarball(machine: Machine, folder: Path) -> Path:
+    """The disk as GCE takes it: `disk.raw`, of whole GiB, in a gzipped tar of GNU's old form."""
+    raw, packed = folder / "disk.raw", folder / "disk.tar.gz"
+    write_bootable(machine, raw)
+    os.truncate(raw, -(-raw.stat().st_size // GIB) * GIB)
+    with tarfile.open(packed, "w:gz", format=tarfile.GNU_FORMAT, compresslevel=1) as tar:
+        tar.add(raw, "disk.raw")
+    return packed

@@ -1,0 +1,199 @@
+"""A client of the GDB remote serial protocol, as much of it as breakpoints and registers need.
+
+Source: "GDB Remote Serial Protocol", appendix E of the GDB manual; QEMU's gdbstub.c and gdb-xml/.
+"""
+
+import re
+import socket
+
+from harness.core.errors import HypervisorError
+from harness.host.process.timeout import Patience
+
+ANSWER_SECONDS = 10.0
+GENERAL_BYTES = 8  # of each of the first registers, up to the program counter, on x86_64 and aarch64
+LONGEST_READ = 2048  # bytes that one packet of QEMU's answers
+PAGE = 4096  # bytes, of which all or none are mapped
+DESCRIBED = 0x7F0  # bytes of a description that one packet brings
+
+
+class GdbRemote:
+    """Speaks to the stub of the process `pid` over a connected socket. The guest stands still from a stop until
+    `resume`."""
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self._socket = sock
+        self._pid = pid
+        self._received = b""
+        self._registers = b""
+        self._stopped = ""
+        self._described: str | None = None
+        self._socket.settimeout(ANSWER_SECONDS)
+        self._ask("qXfer:features:read:target.xml:0,1000")  # QEMU reads single registers for those who asked
+
+    def fileno(self) -> int:
+        """The socket's descriptor: readable when a stop has been reported."""
+        return self._socket.fileno()
+
+    def set_breakpoint(self, address: int) -> bool:
+        """Set a hardware breakpoint, which needs no memory to be there yet; False if the stub has none left.
+
+        x86_64 has four of them and AArch64 two to sixteen under KVM. TCG has any number.
+        """
+        return self._ask(f"Z1,{address:x},1") == "OK"
+
+    def clear_breakpoint(self, address: int) -> None:
+        """Take the hardware breakpoint back."""
+        self._ask(f"z1,{address:x},1")
+
+    def register(self, number: int) -> int:
+        """Return a general register or the program counter of the vCPU that stopped, by the stub's numbering.
+
+        All registers are asked for by one packet `g`, once a stop: under KVM QEMU answers `p` from a stale copy of
+        the vCPU, and only `g` brings that up to date.
+        """
+        return self.field(number * GENERAL_BYTES, GENERAL_BYTES)
+
+    def field(self, offset: int, length: int) -> int:
+        """Return `length` bytes at an offset of the stub's answer to `g`, as an unsigned number."""
+        if not self._registers:
+            self._registers = _bytes(self._ask("g"))
+        data = self._registers[offset : offset + length]
+        if len(data) < length:
+            raise HypervisorError(f"The guest's debug socket told {len(self._registers)} bytes of registers.")
+        return int.from_bytes(data, "little")
+
+    def named_register(self, name: str) -> int | None:
+        """Return a system register by the name that the stub gives it; None if it tells of none by that name."""
+        number = re.search(rf'<reg name="{name}"[^>]*regnum="(\d+)"', self._system_registers())
+        if number is None:
+            return None
+        self.register(0)  # brings the copy up to date that `p` answers from
+        answer = self._ask(f"p{int(number[1]):x}")
+        return None if answer.startswith("E") or not answer else int.from_bytes(_bytes(answer), "little")
+
+    def read(self, address: int, length: int) -> bytes:
+        """Return `length` bytes of the stopped vCPU's memory; shorter where the next page is not mapped."""
+        data = b""
+        while len(data) < length:
+            start = address + len(data)
+            more = min(length - len(data), LONGEST_READ, PAGE - start % PAGE)
+            answer = self._ask(f"m{start:x},{more:x}")
+            if not answer or answer.startswith("E"):
+                break
+            data += _bytes(answer)
+        return data
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put at most 1 KiB into the stopped vCPU's memory; raises `HypervisorError` if it can't be written."""
+        if (answer := self._ask(f"M{address:x},{len(data):x}:{data.hex()}")) != "OK":
+            raise HypervisorError(f"The guest's memory at {address:#x} could not be written: {answer}.")
+
+    def resume(self) -> None:
+        """Let all vCPUs run; the next stop makes the socket readable."""
+        self._registers = b""
+        self._send("c")
+
+    def step(self) -> bool:
+        """Let the vCPU that stopped run one instruction while the others stand; False if the guest ended by it."""
+        self._registers = b""
+        self._send(f"vCont;s:{self._stopped}" if self._stopped else "s")
+        try:
+            return self._note_stop(self._receive())
+        except HypervisorError:
+            return False
+
+    def interrupt(self) -> None:
+        """Stop the running guest; returns when it stands."""
+        try:
+            self._socket.sendall(b"\x03")
+        except OSError as error:
+            raise HypervisorError(f"The guest's debug socket is gone: {error}.") from error
+        self._note_stop(self._receive())
+
+    def take_stop(self) -> bool | None:
+        """Read what has come, once the socket is readable: True for the report of a stop, None while there
+        is no whole report (an acknowledgement came alone), False when the guest has ended."""
+        try:
+            data = self._socket.recv(65536)
+        except OSError:
+            data = b""
+        self._received += data
+        reply = self._packet()
+        if reply is None:
+            return None if data else False
+        return self._note_stop(reply)
+
+    def detach(self) -> None:
+        """Remove this client from the guest, which then runs on."""
+        self._send("D")
+
+    def _note_stop(self, report: str) -> bool:
+        """Keep which vCPU stopped; whether the report is of a stop, and not of the guest's end."""
+        thread = re.search(r"thread:([^;]+)", report)
+        self._stopped = thread[1] if thread else ""
+        self._registers = b""
+        return report[:1] in ("T", "S")
+
+    def _system_registers(self) -> str:
+        """The stub's description of system registers, asked for once."""
+        if self._described is None:
+            self._described, more = "", True
+            while more:
+                where = f"{len(self._described):x},{DESCRIBED:x}"
+                part = self._ask(f"qXfer:features:read:system-registers.xml:{where}")
+                self._described += part[1:] if part[:1] in ("l", "m") else ""
+                more = part[:1] == "m"
+        return self._described
+
+    def _ask(self, packet: str) -> str:
+        self._send(packet)
+        reply = self._receive()
+        if reply[:1] in ("W", "X"):  # its end was reported before it read the question
+            raise HypervisorError("The guest has ended.")
+        return reply
+
+    def _send(self, packet: str) -> None:
+        data = packet.encode()
+        try:
+            self._socket.sendall(b"$" + data + b"#%02x" % (sum(data) & 0xFF))
+        except OSError as error:
+            raise HypervisorError(f"The guest's debug socket is gone: {error}.") from error
+
+    def _receive(self) -> str:
+        while (packet := self._packet()) is None:
+            self._received += self._more()
+        return packet
+
+    def _more(self) -> bytes:
+        """What comes next, within seconds of the process's own time."""
+        patience = Patience(self._pid, ANSWER_SECONDS)
+        while left := patience.seconds():
+            self._socket.settimeout(left)
+            try:
+                data = self._socket.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise HypervisorError(f"The guest's debug socket did not answer: {error}.") from error
+            if not data:
+                raise HypervisorError("The guest's debug socket was closed.")
+            return data
+        raise HypervisorError(f"The guest's debug socket did not answer within {ANSWER_SECONDS:.0f} s.")
+
+    def _packet(self) -> str | None:
+        """Take the first whole packet out of what was received. QEMU takes the next packet that we send as
+        the acknowledgement of its last, so none is sent by itself."""
+        start = self._received.find(b"$")
+        end = self._received.find(b"#", start + 1)
+        if not (0 <= start < end and len(self._received) >= end + 3):
+            return None
+        packet, self._received = self._received[start + 1 : end], self._received[end + 3 :]
+        return packet.decode("ascii", "replace")
+
+
+def _bytes(answer: str) -> bytes:
+    """The bytes that an answer is the hexadecimal of."""
+    try:
+        return bytes.fromhex(answer)
+    except ValueError as error:
+        raise HypervisorError(f"The guest's debug socket told no hexadecimal: {answer[:40]!r}.") from error

@@ -1,0 +1,45 @@
+"""A guest's debug socket, which the harness holds, as one that gdb can join, in a folder that others can't see."""
+
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.host.temp_dir import scratch_folder
+
+
+@contextmanager
+def gdb_socket(debug: socket.socket) -> Iterator[Path]:
+    """The path of a socket that is joined to the guest's debug stub while the block runs, for one gdb."""
+    with scratch_folder("osv-harness-gdb-") as folder, socket.socket(socket.AF_UNIX) as server:
+        path = folder / "gdb"
+        server.bind(str(path))
+        server.listen(1)
+        ended, end = socket.socketpair()
+        with ended, end:
+            joining = threading.Thread(target=_join, args=(server, debug, ended), daemon=True)
+            joining.start()
+            try:
+                yield path
+            finally:
+                end.close()
+                joining.join()
+
+
+def _join(server: socket.socket, debug: socket.socket, ended: socket.socket) -> None:
+    """Pass on bytes between the gdb that comes and the stub, until one of them, or the block, is at its end."""
+    if ended in select.select([server, ended], [], [])[0]:
+        return
+    gdb, _ = server.accept()
+    with gdb:
+        while ended not in (ready := select.select([gdb, debug, ended], [], [])[0]):
+            for source in ready:
+                try:
+                    data = source.recv(1 << 16)
+                    if not data:
+                        return
+                    (debug if source is gdb else gdb).sendall(data)
+                except OSError:
+                    return

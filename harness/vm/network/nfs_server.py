@@ -1,0 +1,93 @@
+"""A server of NFS 3 and 4 in a guest's network: Ganesha, which is a program, and the rpcbind that NFS 3 asks.
+
+Both are in mount and process namespaces of their own. What they export and remember lies there in memory, and goes
+with them. Only root may: a file is opened by its handle, which takes CAP_DAC_READ_SEARCH outside of any user
+namespace. Source: ganesha-core-config(8), ganesha-export-config(8), rpcbind(8), open_by_handle_at(2).
+"""
+
+import os
+import select
+import shutil
+import subprocess
+from time import monotonic
+
+from harness.core.errors import HostError
+from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, entering
+from harness.host.process.timeout import Patience
+from harness.host.requirements import ELSEWHERE
+from harness.runner.console.transcript import printable
+from harness.vm.common.close_on_error import closed_on_failure
+
+PROGRAMS = ("ganesha.nfsd", "rpcbind")
+READY = b"NFS SERVER INITIALIZED"
+READY_SECONDS = 60.0
+
+CONFIGURATION = f"""
+NFS_CORE_PARAM {{ Protocols = 3, 4; Bind_addr = {HOST_ADDRESS}; Enable_RQUOTA = false; }}
+NFSv4 {{ Graceless = true; RecoveryRoot = /mnt/state; }}
+EXPORT {{
+    Export_Id = 1; Path = {NFS_EXPORT}; Pseudo = {NFS_EXPORT}; FSAL {{ Name = VFS; }}
+    Access_Type = RW; Squash = No_Root_Squash; SecType = sys; Protocols = 3, 4; Transports = TCP;
+}}
+LOG {{ Default_Log_Level = EVENT; }}
+"""
+
+SCRIPT = f"""set -e
+PATH=$PATH:/usr/sbin:/sbin
+mount -t tmpfs -o size=1m,mode=755 none /run
+mount -t tmpfs -o size=256m,mode=755,nodev,nosuid,noexec none /mnt
+mkdir -m 777 {NFS_EXPORT}
+mkdir /mnt/state /run/rpcbind
+printf %s "$1" > /mnt/ganesha.conf
+rpcbind
+exec ganesha.nfsd -F -f /mnt/ganesha.conf -L STDOUT -p /mnt/pid
+"""
+
+
+class NfsServer:
+    """The server for one guest, in the network of the guest's process."""
+
+    def __init__(self, pid: int) -> None:
+        """Serve once this returns. Raises `HostError`, in the server's words."""
+        there = os.pathsep.join((os.environ.get("PATH", os.defpath), *ELSEWHERE))
+        if missing := [name for name in PROGRAMS if shutil.which(name, path=there) is None]:
+            raise HostError(
+                f"{' and '.join(missing)} missing.", "Install the packages nfs-ganesha-vfs and rpcbind."
+            )
+        apart = ["unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child", "--"]
+        self._words, theirs = os.pipe()
+        os.set_blocking(theirs, False)  # what nobody reads any more must not hold the server
+        try:
+            self._process = subprocess.Popen(
+                [*entering(pid), *apart, "sh", "-c", SCRIPT, "nfs", CONFIGURATION],
+                stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            os.close(self._words)
+            raise HostError(f"nsenter can't be run: {error.strerror}.", "Install util-linux.") from error
+        finally:
+            os.close(theirs)
+        with closed_on_failure(self):
+            self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        patience = Patience(self._process.pid, READY_SECONDS)
+        said, until = b"", monotonic() + patience.seconds()
+        while READY not in said:
+            came = select.select([self._words], [], [], max(0.0, until - monotonic()))[0]
+            more = os.read(self._words, 1 << 12) if came else b""
+            if not came and (longer := patience.seconds()):
+                until = monotonic() + longer
+            elif not more:
+                last = printable(said.strip().rpartition(b"\n")[2])
+                raise HostError(
+                    f"The NFS server does not come up: {last or 'it says nothing'}",
+                    "It is ganesha.nfsd, and takes root: see what `osv-harness doctor` says of it.",
+                )
+            said += more
+
+    def close(self) -> None:
+        """End it, with all that it exported."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self._words)

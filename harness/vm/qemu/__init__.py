@@ -1,0 +1,1 @@
+"""QEMU, with a full machine and as microvm."""

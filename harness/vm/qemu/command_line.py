@@ -1,0 +1,127 @@
+"""A machine as QEMU's command line: pure, so that it can be read, tested and pasted."""
+
+from dataclasses import dataclass, replace
+
+from harness.core.errors import CellError
+from harness.core.machine import Machine
+from harness.vm.common.kernel_args import command_line as guests_words
+from harness.vm.qemu.devices import Memory, devices, disk, network, numa, ram, virtio
+
+CONTROL_PORT = "org.osv-harness.control"
+CONSOLE_SET = 99  # disks have those from 0
+COUNTED = ("-icount", "shift=0,sleep=off", "-rtc", "base=2020-01-01T00:00:00,clock=vm", "-seed", "1")
+"""A clock that is the count of instructions, from a date that is always the same.
+
+Source: QEMU, docs/devel/tcg-icount.rst.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A QEMU machine type for one arch: its `-M` text, how its devices attach, its panic device.
+
+    `on_hardware` is its `-M` text where hardware runs it and that has to be another.
+    """
+
+    machine: str
+    cpu: str
+    bus: str
+    panic: str | None
+    on_hardware: str = ""
+
+
+COUNTED_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
+"""What programs want at least, and no instruction that draws a random number."""
+
+BOARDS = {
+    ("q35", "x86_64"): Board("q35", "max", "pci", "pvpanic"),
+    ("pc", "x86_64"): Board("pc", "max", "pci", "pvpanic"),
+    ("microvm", "x86_64"): Board(
+        "microvm,acpi=off,x-option-roms=off,auto-kernel-cmdline=on", "max", "device", None
+    ),
+    ("microvm-acpi", "x86_64"): Board("microvm,acpi=on,x-option-roms=off", "max", "device", None),
+    # Under KVM the interrupt controller is the host's: one with a GICv2 (Raspberry Pi 4) refuses to show a GICv3.
+    # Source: QEMU 7.2, hw/arm/virt.c (finalize_gic_version).
+    ("virt", "aarch64"): Board(
+        "virt,gic-version=3", "max,pauth-impdef=on", "pci", "pvpanic-pci", "virt,gic-version=host"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """The descriptors of QEMU's ends of its sockets; -1 where there is none."""
+
+    console: int
+    monitor: int
+    debug: int
+    control: int
+    share: int = -1
+
+
+def board_for(machine: Machine, default: dict[str, str]) -> Board:
+    """The board of the machine's arch: its devices' `board`, or the driver's default for that arch."""
+    arch = machine.image.cell.arch
+    name = machine.devices.board or default.get(arch, "")
+    if name == "microvm" and machine.image.reads_acpi:
+        name = "microvm-acpi"
+    try:
+        board = BOARDS[name, arch]
+    except KeyError:
+        known = sorted(board for board, of in BOARDS if of == arch)
+        raise CellError(
+            f"There is no QEMU board {name or 'by default'} for {arch}.", f"Known are: {', '.join(known)}."
+        ) from None
+    if machine.accelerator != "tcg" and board.on_hardware:
+        board = replace(board, machine=board.on_hardware)
+    return replace(board, bus="device") if machine.devices.transport == "mmio" else board
+
+
+def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memory: Memory | None) -> list[str]:
+    """QEMU's whole command line for a machine that stands stopped until told to run.
+
+    Nothing in it listens on the network or names a file that QEMU would write: disks are opened with a
+    temporary overlay that has no name, and the sockets are inherited descriptors.
+    """
+    hardware_cpu = machine.accelerator != "tcg"
+    threads = "single" if machine.counted else "multi"
+    accelerator = machine.accelerator if hardware_cpu else f"tcg,thread={threads}"
+    args = [binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"]
+    cpu = COUNTED_CPUS[machine.image.cell.arch] if machine.counted else board.cpu
+    args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else cpu]
+    args += ["-smp", str(machine.cpus), "-m", f"{machine.memory}M"]
+    backends = ram(machine, memory)
+    args += ["-M", board.machine + (",memory-backend=ram0" if len(backends) == 1 else "")]
+    args += [word for backend in backends for word in ("-object", backend)] + numa(machine)
+    by_dhcp = machine.devices.netdev == "user"
+    words = machine.cmdline if by_dhcp else guests_words(machine, "")
+    args += ["-kernel", str(machine.image.kernel), "-append", words]
+    if machine.image.initrd:
+        args += ["-initrd", str(machine.image.initrd)]
+    args += devices(machine, board.bus, wires.share)
+    for index, one in enumerate((*machine.image.disks, *machine.disks)):
+        args += disk(machine.devices, board.bus, index, one)
+    if machine.counted:
+        args += COUNTED
+    elif board.bus == "pci" or machine.image.cell.kernel != "osv":
+        # OSv's driver of a memory-mapped one dies of std::bad_function_call: drivers/virtio-rng.cc makes no
+        # interrupt for it.
+        args += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
+        args += ["-device", virtio("rng", machine.devices, board.bus) + ",rng=rng0"]
+    if board.panic:
+        args += ["-device", board.panic]
+    args += network(machine, board.bus)
+    if machine.counted:
+        args += ["-add-fd", f"fd={wires.console},set={CONSOLE_SET}"]
+        args += ["-chardev", f"file,id=console,path=/dev/fdset/{CONSOLE_SET},append=on"]
+    else:
+        args += ["-chardev", f"socket,id=console,fd={wires.console}"]
+    args += ["-serial", "chardev:console"]
+    args += ["-chardev", f"socket,id=monitor,fd={wires.monitor}", "-mon", "chardev=monitor,mode=control"]
+    if wires.debug >= 0:
+        args += ["-chardev", f"socket,id=debug,fd={wires.debug}", "-gdb", "chardev:debug"]
+    if machine.control:
+        args += ["-chardev", f"socket,id=control,fd={wires.control}"]
+        args += ["-device", virtio("serial", machine.devices, board.bus)]
+        args += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
+    return args

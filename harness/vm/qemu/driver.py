@@ -1,0 +1,288 @@
+"""QEMU with a full machine: `q35` on x86_64, `virt` on aarch64; every socket an inherited descriptor."""
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from io import FileIO
+from itertools import chain
+from time import monotonic
+
+from harness.core.errors import HostError, HypervisorError
+from harness.core.machine import Machine
+from harness.host.host import Host
+from harness.host.netns import isolated
+from harness.host.process.die_with_parent import tied
+from harness.host.process.timeout import ran_and_waited
+from harness.vm.base import Cause, Ending, Place, Template, Vcpu
+from harness.vm.disks.virtiofsd import Virtiofsd, line
+from harness.vm.network.guest_network import Joined, wiring_of
+from harness.vm.qemu import migration
+from harness.vm.qemu.command_line import COUNTED_CPUS, Board, Wires, board_for, command_line
+from harness.vm.qemu.devices import Memory
+from harness.vm.qemu.qcow2_overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
+from harness.vm.qemu.qmp import Qmp
+
+LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold
+SHUTDOWN_CAUSES = {
+    "guest-shutdown": Cause.POWERED_OFF,
+    "guest-reset": Cause.RESET,
+    "guest-panic": Cause.PANICKED,
+    "host-qmp-quit": Cause.STOPPED,
+}
+
+
+class QemuVm:
+    """One QEMU process. It dies with the thread that started it (PR_SET_PDEATHSIG), whatever kills that."""
+
+    def __init__(
+        self, command: list[str], theirs: Sequence[int], console: socket.socket | FileIO,
+        ours: Mapping[str, socket.socket], name: str, share: Virtiofsd | None = None,
+    ) -> None:  # fmt: skip
+        self._share = share
+        self._joined: Joined | None = None
+        self.command = tuple(command)
+        self.console = console
+        self.debug = ours.get("debug")
+        self.control = ours.get("control")
+        self._monitor_socket = ours["monitor"]
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
+        self._closed = False
+        self.started = monotonic()
+        try:
+            self._process = subprocess.Popen(
+                tied(command),
+                stdin=subprocess.DEVNULL,
+                stdout=self._words,
+                stderr=self._words,
+                pass_fds=theirs,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise HostError("setpriv is missing.", "Install the package util-linux.") from error
+        self.pid = self._process.pid
+        self.qmp = Qmp(self._monitor_socket, name, self.pid)
+
+    def connect(self, machine: Machine) -> None:
+        """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its words if not."""
+        try:
+            self.qmp.connect()
+            self._joined = Joined(self.pid, machine) if wiring_of(machine) else None
+        except HypervisorError as error:
+            ending = self.ending(timeout=1.0)
+            words = self.words()
+            self.close()
+            status = f" ({ending.detail})" if ending else ""
+            raise HypervisorError(
+                f"QEMU did not start{status}: {words or error.happened}",
+                f"Its command was: {' '.join(self.command)}",
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def resume(self) -> None:
+        self.qmp.execute("cont")
+
+    def press_power_button(self) -> None:
+        self.qmp.execute("system_powerdown")
+
+    def stop(self) -> None:
+        self.qmp.execute("quit")
+
+    def ports(self) -> Mapping[int, int]:
+        """Read from QEMU, which chose the host's ports itself, so that no two guests can race for one; or the
+        forwarder's, which were bound the same way."""
+        if self._joined:
+            return self._joined.ports
+        table = self.qmp.monitor("info usernet")
+        rows = re.findall(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", table)
+        return {int(guest): int(host) for host, guest in rows}
+
+    def place(self, port: int) -> Place | None:
+        return self._joined.place(port) if self._joined else None
+
+    def ending(self, timeout: float = 5.0) -> Ending | None:
+        pidfd = os.pidfd_open(self.pid) if self._process.poll() is None else None
+        if pidfd is not None:
+            try:
+                select.select([pidfd], [], [], timeout)
+            finally:
+                os.close(pidfd)
+        status = self._process.poll()
+        if status is None:
+            return None
+        if status < 0:
+            return Ending(Cause.KILLED, f"QEMU was ended by {signal.Signals(-status).name}")
+        for event in reversed(self.qmp.last_events()):
+            if event["event"] == "SHUTDOWN":
+                reason = event["data"]["reason"]
+                return Ending(SHUTDOWN_CAUSES.get(reason, Cause.KILLED), reason)
+        return Ending(Cause.REFUSED if status else Cause.POWERED_OFF, f"QEMU exited with {status}: {self.words()}")
+
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        try:
+            rows = self.qmp.execute("query-cpus-fast")
+            found = []
+            for row in rows:
+                index = row["cpu-index"]
+                text = self.qmp.monitor("info registers", cpu=index)
+                pc = re.search(r"\b(?:RIP|PC)\s*=\s*([0-9a-f]+)", text)
+                ran, waited = ran_and_waited(self.pid, row["thread-id"])
+                found.append(Vcpu(index, int(pc[1], 16) if pc else 0, ran, waited))
+            return tuple(found)
+        except (HypervisorError, OSError, ValueError):
+            return ()
+
+    def registers(self) -> str:
+        try:
+            return self.qmp.monitor("info registers -a")
+        except HypervisorError:
+            return ""
+
+    def set_balloon(self, mib: int) -> None:
+        self.qmp.execute("balloon", value=mib << 20)
+
+    def instructions(self) -> int:
+        return int(self.qmp.execute("query-replay")["icount"])
+
+    def trouble(self) -> str:
+        try:
+            status = self.qmp.execute("query-status")["status"]
+        except HypervisorError as error:
+            return error.happened
+        return f"QEMU stopped the guest: {status}" if status in ("io-error", "internal-error") else ""
+
+    def words(self) -> str:
+        """What QEMU wrote on its standard output and error, without the wrapper's name, and virtiofsd on its."""
+        self._words.seek(0)
+        words = self._words.read(65536).decode("utf-8", "replace").strip()
+        return f"{words} (virtiofsd: {self._share.words()})" if self._share else words
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+        if self._share:
+            self._share.end()
+        if self._joined:
+            self._joined.close()
+        self.qmp.close()
+        for sock in (self.console, self.debug, self.control):
+            if sock:
+                sock.close()
+        self._words.close()
+
+
+class Qemu:
+    """Starts, freezes and forks QEMU machines. `boards` is the board used for each arch by default."""
+
+    counted_arches = frozenset(COUNTED_CPUS)
+
+    def __init__(self, name: str, boards: dict[str, str], host: Host | None = None) -> None:
+        self.name = name
+        self._boards = boards
+        self._host = host or Host()
+
+    def start(self, machine: Machine) -> QemuVm:
+        return self._spawn(machine, memory=None)
+
+    def identity(self, machine: Machine) -> str:
+        """QEMU and its whole command line, so that no word of it can change and a template still be taken."""
+        qemu = self._host.qemu(machine.image.cell.arch)
+        words = command_line(str(qemu.path), self._board(machine), machine, Wires(0, 0, 0, 0, 0), None)
+        return f"{qemu.version} {' '.join(words)}"
+
+    def start_template(self, template: Template) -> QemuVm:
+        for index, disk in enumerate(template.machine.image.disks):
+            with overlay_of(template, index).open("wb") as file:
+                write_overlay(disk, file.fileno())
+        nodes = template.machine.devices.nodes
+        for node in range(nodes):
+            with (template.folder / f"ram{node}").open("wb") as file:
+                file.truncate((template.machine.memory // nodes) << 20)
+        machine = with_overlays(template, kept=True)
+        return self._spawn(machine, Memory(str(template.folder / "ram"), shared=True))
+
+    def freeze(self, vm: QemuVm, template: Template) -> None:
+        vm.qmp.execute("stop")
+        migration.save(vm.qmp, template.folder / "state", vm.words)
+        vm.qmp.execute("quit")
+        vm.ending()
+        vm.close()
+
+    def fork(self, template: Template) -> QemuVm:
+        memory = Memory(str(template.folder / "ram"), shared=False)
+        vm = self._spawn(with_overlays(template, kept=False), memory, ["-incoming", "defer"])
+        try:
+            migration.load(vm.qmp, template.folder / "state", vm.words)
+        except HypervisorError as error:
+            words = vm.words()
+            vm.close()
+            raise HypervisorError(f"QEMU could not fork the guest: {words or error.happened}") from error
+        return vm
+
+    def _spawn(self, machine: Machine, memory: Memory | None, more: Sequence[str] = ()) -> QemuVm:
+        binary = self._host.qemu(machine.image.cell.arch).path
+        board = self._board(machine)
+        names = ["monitor", "debug"] + (["control"] if machine.control else [])
+        with ExitStack() as stack:
+            console, their_console = _console(machine)
+            pairs = {name: socket.socketpair() for name in names}
+            stack.enter_context(their_console)
+            theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
+            theirs["console"] = their_console.fileno()
+            share = None
+            if machine.share:
+                listening, connected = line()
+                theirs["share"] = stack.enter_context(connected).fileno()
+                share = stack.enter_context(Virtiofsd(machine.share, listening))
+            wires = Wires(
+                theirs["console"], theirs["monitor"], theirs["debug"], theirs.get("control", -1),
+                theirs.get("share", -1),
+            )  # fmt: skip
+            machine, overlays = with_unnamed_overlays(machine, stack)
+            command = command_line(str(binary), board, machine, wires, memory)
+            for index, fds in overlays.items():
+                command += [word for fd in fds for word in ("-add-fd", f"fd={fd},set={index}")]
+                command += ["-set", f"drive.disk{index}.cache=unsafe"]
+            command += more
+            wiring = wiring_of(machine)
+            if wiring:
+                command = isolated(command, wiring, machine.devices.nic_queues)
+            ours = {name: mine for name, (mine, _) in pairs.items()}
+            given = [*theirs.values(), *chain.from_iterable(overlays.values())]
+            vm = QemuVm(command, given, console, ours, str(machine.image.cell), share)
+        vm.connect(machine)
+        return vm
+
+    def _board(self, machine: Machine) -> Board:
+        return board_for(machine, self._boards)
+
+
+def driver() -> Qemu:
+    """The driver for the axis value `qemu`."""
+    return Qemu("qemu", {"x86_64": "q35", "aarch64": "virt"})
+
+
+def _console(machine: Machine) -> tuple[socket.socket | FileIO, socket.socket | FileIO]:
+    """Our end of the console's line, and the machine's.
+
+    A counted machine's is never full, for a guest that waits for room runs instructions meanwhile. A socket is
+    full after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
+    """
+    if not machine.counted:
+        return socket.socketpair()
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, LONG_CONSOLE)
+    return FileIO(ours, "r"), FileIO(theirs, "w")

@@ -1,0 +1,117 @@
+"""QEMU's machine protocol, called synchronously: one event loop a guest around the qemu.qmp library."""
+
+import asyncio
+import contextlib
+import socket
+from typing import Any
+
+from qemu.qmp import ExecuteError, QMPClient, QMPError, Runstate
+
+from harness.core.errors import HypervisorError
+from harness.host.process.timeout import Patience
+
+ANSWER_SECONDS = 10.0
+
+FAILED = (QMPError, OSError, EOFError, AssertionError)
+"""What the library raises where QEMU has gone; the last where it went between two of the library's own steps.
+
+Source: qemu.qmp 0.0.3, protocol.py (`assert self.runstate == Runstate.RUNNING` at the end of `connect`).
+"""
+
+
+class Qmp:
+    """A QMP session over a connected socket with the process `pid`. Every wait is bounded, in its own time."""
+
+    def __init__(self, sock: socket.socket, name: str, pid: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._client = QMPClient(name)
+        self._client.logger.disabled = True
+        self._socket = sock
+        self._pid = pid
+        self._silent = False
+
+    def connect(self) -> None:
+        """Negotiate; raises `HypervisorError` if QEMU ends or does not answer."""
+        try:
+            self._wait(self._client.connect(self._socket))
+        except (*FAILED, TimeoutError) as error:
+            words = str(error) or "it was closed while the session began"
+            raise HypervisorError(f"QEMU's control socket did not answer: {words}") from error
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """The command's return value; raises `HypervisorError` with QEMU's own words.
+
+        QEMU is not asked again once it has left a command without an answer.
+        """
+        if self._silent:
+            raise HypervisorError("QEMU no longer answers on its control socket.")
+        try:
+            return self._wait(self._client.execute(command, arguments or None))
+        except ExecuteError as error:
+            raise HypervisorError(f"QEMU refused {command}: {error}") from error
+        except TimeoutError as error:
+            self._silent = True
+            raise HypervisorError(f"QEMU did not answer {command} within {ANSWER_SECONDS:.0f} s.") from error
+        except FAILED as error:
+            raise HypervisorError(f"QEMU's control socket failed at {command}: {error}") from error
+
+    def monitor(self, line: str, cpu: int = 0) -> str:
+        """What QEMU's human monitor answers to a line about a vCPU, for facts that QMP has no command for."""
+        return str(self.execute("human-monitor-command", **{"command-line": line, "cpu-index": cpu}))
+
+    def wait_event(self, *names: str, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """The next event of one of these names; raises `HypervisorError` if none comes in time."""
+
+        async def wait() -> dict[str, Any]:
+            while True:
+                came = asyncio.ensure_future(self._client.events.get())
+                gone = asyncio.ensure_future(self._client.runstate_changed())
+                await asyncio.wait((came, gone), return_when=asyncio.FIRST_COMPLETED)
+                gone.cancel()
+                if not came.done():
+                    came.cancel()
+                    raise EOFError("QEMU has closed its control socket")
+                if (event := came.result())["event"] in names:
+                    return dict(event)
+
+        try:
+            event: dict[str, Any] = self._wait(wait(), timeout)
+            return event
+        except TimeoutError as error:
+            raise HypervisorError(f"QEMU sent no {' or '.join(names)} within {timeout:.0f} s.") from error
+        except FAILED as error:
+            raise HypervisorError(f"QEMU ended before it sent {' or '.join(names)}: {error}") from error
+
+    def last_events(self) -> list[dict[str, Any]]:
+        """The events not yet read, after the peer has closed the session."""
+
+        async def until_closed() -> None:
+            while self._client.runstate == Runstate.RUNNING:
+                await self._client.runstate_changed()
+
+        with contextlib.suppress(*FAILED, TimeoutError):
+            self._wait(until_closed(), 2.0)  # if it fails, what has arrived by now is what there is
+        return [dict(event) for event in self._client.events.clear()]
+
+    def close(self) -> None:
+        """End the session and its loop; never fails."""
+        with contextlib.suppress(*FAILED, TimeoutError):
+            if self._client.runstate != Runstate.IDLE:
+                self._wait(self._client.disconnect(), 1.0)
+        self._loop.close()
+        self._socket.close()
+
+    def _wait(self, work: Any, timeout: float = ANSWER_SECONDS) -> Any:
+        return self._loop.run_until_complete(self._in_time(work, Patience(self._pid, timeout)))
+
+    async def _in_time(self, work: Any, patience: Patience) -> Any:
+        task = asyncio.ensure_future(work)
+        while left := patience.seconds():
+            await asyncio.wait((task,), timeout=left)
+            if task.done():
+                return task.result()
+        task.cancel()
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            return task.result()
+        raise TimeoutError

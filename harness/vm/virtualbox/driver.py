@@ -1,0 +1,119 @@
+"""VirtualBox: driven by VBoxManage with a registry of the run's own; an AHCI disk, serial over a socket.
+
+The machine runs in `VBoxHeadless`, which is our child and dies with us. VirtualBox's own server ends by itself
+when nobody uses it; a keeper removes the folder with registry, disks and socket, whoever is killed.
+
+Source: VirtualBox's manual, chapters "VBoxManage" and "Remote Virtual Machines" (VBoxHeadless); OSv's
+scripts/gen-vbox-ova.sh. VBOX_USER_HOME and VBOX_IPC_SOCKETID set a registry and its server apart.
+"""
+
+import secrets
+import socket
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from harness.core.errors import HypervisorError
+from harness.core.machine import Machine
+from harness.host.process.reaper import Keeper
+from harness.vm.base import Ending, Vcpu
+from harness.vm.common.command_line_tool import program, said
+from harness.vm.common.process import Child
+from harness.vm.common.serial_socket import SerialSocket
+from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
+from harness.vm.disks.vmdk import write_vmdks
+from harness.vm.virtualbox import commands
+
+CURE = "Install VirtualBox (https://www.virtualbox.org/wiki/Linux_Downloads) and its kernel module."
+
+
+class VirtualBoxVm:
+    """One registered machine and the VBoxHeadless that runs it. What it holds goes onto the stack, which it takes
+    over once all is there."""
+
+    control: socket.socket | None = None
+    debug: socket.socket | None = None
+
+    def __init__(self, machine: Machine, manage: str, headless: str, stack: ExitStack) -> None:
+        self._manage = manage
+        self._name = f"osv-harness-{secrets.token_hex(6)}"
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-vbox-")))
+        self._environment = {"VBOX_USER_HOME": str(folder / "home"), "VBOX_IPC_SOCKETID": self._name}
+        keeper = Keeper(["rm", "-rf", str(folder)])
+        stack.callback(keeper.close)
+        serial = SerialSocket(folder / "serial")
+        stack.callback(serial.close)
+        disks = [str(folder / name) for name in write_vmdks(machine, folder)]
+        for command in commands.creation(machine, self._name, str(folder), disks, str(folder / "serial")):
+            self._say(*command)
+        self._child = Child(
+            "VBoxHeadless", [headless, "--startvm", self._name, "--vrde", "off", "--start-paused"],
+            environment=self._environment,
+        )  # fmt: skip
+        stack.callback(self._child.close)
+        self.pid = self._child.pid
+        self.started = self._child.started
+        self.command = self._child.command
+        self.console = serial.accept("VirtualBox", self._why_not)
+        stack.callback(self.console.close)
+        self._stack = stack.pop_all()
+
+    def resume(self) -> None:
+        self._say("controlvm", self._name, "resume")
+
+    def press_power_button(self) -> None:
+        self._say("controlvm", self._name, "acpipowerbutton")
+
+    def stop(self) -> None:
+        self._child.stopped = True
+        self._say("controlvm", self._name, "poweroff")
+
+    def ports(self) -> Mapping[int, int]:
+        return {}
+
+    def ending(self, timeout: float = 5.0) -> Ending | None:
+        """VirtualBox does not tell a power-off from an end of another kind, except by VBoxHeadless's failing."""
+        status = self._child.status(timeout)
+        return None if status is None else self._child.ending(status, self._child.words)
+
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        return self._child.vcpus("EMT")
+
+    def registers(self) -> str:
+        return ""
+
+    def trouble(self) -> str:
+        try:
+            state = self._say("showvminfo", self._name, "--machinereadable")
+        except HypervisorError as error:
+            return error.happened
+        return "VirtualBox stopped the guest: guru meditation" if 'VMState="gurumeditation"' in state else ""
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _say(self, *words: str) -> str:
+        return said([self._manage, "--nologo", *words], self._environment)
+
+    def _why_not(self) -> str:
+        status = self._child.status()
+        return "" if status is None else f"{self._child.end(status)}: {self._child.words()}"
+
+
+class VirtualBox:
+    """Starts VirtualBox machines."""
+
+    name = "virtualbox"
+
+    def start(self, machine: Machine) -> VirtualBoxVm:
+        refuse_what_lacks(machine, "VirtualBox", "ahci")
+        refuse_network(machine, "VirtualBox")
+        manage, headless = program("VBoxManage", CURE), program("VBoxHeadless", CURE)
+        with ExitStack() as stack:
+            return VirtualBoxVm(machine, manage, headless, stack)
+
+
+def driver() -> VirtualBox:
+    """The driver for the axis value `virtualbox`."""
+    return VirtualBox()

@@ -1,0 +1,1 @@
+"""VMware Workstation and Player."""

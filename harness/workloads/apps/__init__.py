@@ -1,0 +1,1 @@
+"""Apps: real programs in guests."""

@@ -1,0 +1,53 @@
+"""Looking at a guest from inside with testinfra, where its kernel has a shell.
+
+A row of `[[inside]]` in an app's file is what must be so, in testinfra's words: `process` (a command's name that
+runs), `socket` (`tcp://0.0.0.0:80` listens), `package` (is installed), `file` (exists; with `contains`, its text).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from testinfra.backend.base import BaseBackend, CommandResult
+from testinfra.host import Host
+
+from harness.runner.interaction import Visitor
+
+
+class GuestBackend(BaseBackend):  # type: ignore[misc]  # testinfra is not typed here
+    """testinfra's commands, run by the guest's agent beside the program."""
+
+    NAME = "osv-harness"
+
+    def __init__(self, visitor: Visitor) -> None:
+        super().__init__("guest")
+        self._visitor = visitor
+
+    def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
+        """The command's status and what it printed. Raises `HarnessError` if the guest does not answer."""
+        line = self.get_command(command, *args)
+        if line.startswith("ps "):  # Debian's busybox was built without the column that testinfra asks it for
+            line = line.replace(",time", ",stat")
+        told = self._visitor.run_inside(line)
+        return self.result(told.status, line.encode(), told.output, told.errors)
+
+
+def host(visitor: Visitor) -> Host:
+    """The guest as testinfra's `host`."""
+    return Host(GuestBackend(visitor))
+
+
+def complaint(row: Mapping[str, Any], inside: Host) -> str:
+    """What is not so inside the guest, nothing if it is."""
+    if "process" in row and not inside.process.filter(comm=row["process"]):
+        return f"no process {row['process']} runs in the guest"
+    if "socket" in row and not inside.socket(row["socket"]).is_listening:
+        return f"nothing listens on {row['socket']} in the guest"
+    if "package" in row and not inside.package(row["package"]).is_installed:
+        return f"the package {row['package']} is not in the guest"
+    if "file" in row:
+        file = inside.file(row["file"])
+        if not file.exists:
+            return f"the guest has no file {row['file']}"
+        if not file.contains(row.get("contains", "")):
+            return f"{row['file']} in the guest does not contain {row['contains']!r}"
+    return ""

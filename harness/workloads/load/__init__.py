@@ -1,0 +1,1 @@
+"""Load on a server, by generators that are processes of their own."""

@@ -1,0 +1,74 @@
+"""MySQL's protocol by PyMySQL.
+
+Rows: `query`, and the `rows` that it must give: a list of lists, whose values are compared as text. `user`,
+`password` and `database` say how to log in; each user keeps a connection for each login.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import pymysql
+
+from harness.workloads.load.locust_load.clients.base import Client, Question, Wrong
+from harness.workloads.load.locust_load.schedule import Task
+
+Login = tuple[str, str, str]
+
+
+class Sql:
+    """Its connections, made anew after a failure; every query is its own transaction."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._connections: dict[Login, pymysql.Connection] = {}
+
+    def connect(self) -> None:
+        """Log in as every row wants."""
+        for row in self._task.requests:
+            self._connected(_login(row))
+
+    def disconnect(self) -> None:
+        """Leave them all."""
+        while self._connections:
+            with suppress(pymysql.Error, OSError):
+                self._connections.popitem()[1].close()
+
+    def question(self, row: Mapping[str, Any]) -> Question:
+        """Query, and read all rows."""
+        login, query = _login(row), row["query"]
+        wanted = [list(map(_plain, line)) for line in row["rows"]] if "rows" in row else None
+
+        def ask() -> int:
+            try:
+                with self._connected(login).cursor() as cursor:
+                    cursor.execute(query)
+                    came = [list(map(_plain, line)) for line in cursor.fetchall()]
+            except (pymysql.ProgrammingError, pymysql.DataError, pymysql.IntegrityError) as error:
+                raise Wrong(f"error answer: {error.args[0]}") from error
+            if wanted not in (None, came):
+                raise Wrong("wrong answer")
+            return sum(len(str(value)) for line in came for value in line)
+
+        return ask
+
+    def _connected(self, login: Login) -> pymysql.Connection:
+        if login not in self._connections:
+            task = self._task
+            self._connections[login] = pymysql.connect(
+                host=task.host, port=task.port, user=login[0], password=login[1], database=login[2] or None,
+                connect_timeout=task.patience, read_timeout=task.patience, write_timeout=task.patience,
+                autocommit=True,
+            )  # fmt: skip
+        return self._connections[login]
+
+
+def _login(row: Mapping[str, Any]) -> Login:
+    return row.get("user", "root"), row.get("password", ""), row.get("database", "")
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None else str(value)
+
+
+CLIENT: type[Client] = Sql

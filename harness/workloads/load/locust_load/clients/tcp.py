@@ -1,0 +1,66 @@
+"""Bytes over TCP.
+
+Rows: `send`, and the whole `answer`; as many bytes as it has are read. Both are text, in UTF-8.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from harness.workloads.load.locust_load.clients.base import Client, Question, Wrong
+from harness.workloads.load.locust_load.schedule import Task
+
+
+class Tcp:
+    """One connection, made anew after a failure and after a wrong answer, of which more may follow."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._socket: socket.socket | None = None
+
+    def connect(self) -> None:
+        """Connect."""
+        self._socket = connected(self._task)
+
+    def disconnect(self) -> None:
+        """Leave it."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def question(self, row: Mapping[str, Any]) -> Question:
+        """Send, and read the answer."""
+        send, answer = row.get("send", "").encode(), row["answer"].encode()
+
+        def ask() -> int:
+            if self._socket is None:
+                self.connect()
+            assert self._socket is not None
+            self._socket.sendall(send)
+            if read_exactly(self._socket, len(answer)) != answer:
+                self.disconnect()
+                raise Wrong("wrong answer")
+            return len(answer)
+
+        return ask
+
+
+def connected(task: Task) -> socket.socket:
+    """A connection to the server, over which what is small goes at once."""
+    made = socket.create_connection((task.host, task.port), task.patience)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    """So many bytes. Raises `EOFError` if the connection is closed before."""
+    came = b""
+    while len(came) < size:
+        more = sock.recv(size - len(came))
+        if not more:
+            raise EOFError("closed before the whole answer came")
+        came += more
+    return came
+
+
+CLIENT: type[Client] = Tcp

@@ -1,0 +1,117 @@
+"""A locust user that asks what the course says, looks at the answers and keeps the books."""
+
+import json
+from collections.abc import Mapping
+from time import monotonic_ns
+from typing import Any, ClassVar
+
+import gevent
+from gevent.event import Event
+from locust import User, task
+from locust.exception import StopUser
+
+from harness.workloads.load.locust_load.clients.base import Client, Wrong
+from harness.workloads.load.locust_load.recorder import Recorder
+from harness.workloads.load.locust_load.schedule import Alarm, Course, Turn
+
+BREATH = 0.05
+"""Seconds that a user of a closed loop waits after a failure, for a dead server refuses without end."""
+
+KINDS = {
+    TimeoutError: "timeout",
+    ConnectionRefusedError: "refused",
+    ConnectionResetError: "connection reset",
+    BrokenPipeError: "connection reset",
+    ConnectionAbortedError: "connection reset",
+}
+"""Errors of sockets, and our words for them."""
+
+
+class Asker(User):
+    """A user of any protocol, which its client speaks."""
+
+    abstract = True
+    speaks: ClassVar[type[Client]]
+    course: ClassVar[Course]
+    recorder: ClassVar[Recorder]
+    go: ClassVar[Event]
+    ready: ClassVar[list["Asker"]]
+
+    def on_start(self) -> None:
+        """Get ready; whatever can't be had now is had, or fails and is counted, when it is asked for."""
+        self.asking = False
+        self._alarm = Alarm()
+        self._client = self.speaks(self.course.task)
+        self._rows = self.course.task.requests
+        self._varies = ["{n}" in json.dumps(row) for row in self._rows]
+        self._questions = [self._client.question(row) for row in self._rows]
+        try:
+            self._client.connect()
+        except Exception:
+            self._client.disconnect()
+        self.ready.append(self)
+
+    @task
+    def work(self) -> None:
+        """Take turns until the load is over."""
+        self.go.wait()
+        while (turn := self.course.turn()) is not None:
+            began = monotonic_ns()
+            if turn.due > began:
+                self._alarm.wait(turn.due)
+                self.recorder.late((monotonic_ns() - turn.due) // 1000)
+            began = turn.due or began
+            if monotonic_ns() - began > self.course.task.patience * 1e9:
+                self.recorder.failed(monotonic_ns(), "timeout")
+                continue
+            self._ask(turn, began)
+        raise StopUser
+
+    def _ask(self, turn: Turn, began: int) -> None:
+        question = self._questions[turn.row]
+        self.asking = True
+        try:
+            if self._varies[turn.row]:
+                question = self._client.question(filled(self._rows[turn.row], turn.number))
+            size = question()
+        except Wrong as wrong:
+            self.recorder.failed(monotonic_ns(), str(wrong))
+        except Exception as error:
+            self.recorder.failed(monotonic_ns(), kind_of(error))
+            self._client.disconnect()
+            if not turn.due:
+                gevent.sleep(BREATH)
+        else:
+            self.recorder.right(monotonic_ns(), began, size)
+        self.asking = False
+
+
+def filled(value: Any, number: int) -> Any:
+    """A row, or a part of one, with the request's number in place of `{n}`."""
+    if isinstance(value, str):
+        return value.replace("{n}", str(number))
+    if isinstance(value, Mapping):
+        return {key: filled(part, number) for key, part in value.items()}
+    if isinstance(value, list):
+        return [filled(part, number) for part in value]
+    return value
+
+
+def kind_of(error: BaseException) -> str:
+    """The kind of failure that an exception of any client means.
+
+    Clients wrap the socket's errors in their own, so the whole chain is looked at.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    for type_, kind in KINDS.items():
+        if any(isinstance(link, type_) for link in chain):
+            return kind
+    said = f"{type(error).__name__}: {error}"
+    closed = ("clos", "lost connection", "incomplete")
+    if isinstance(error, EOFError) or any(word in said.lower() for word in closed):
+        return "connection closed"
+    return said[:120]

@@ -1,0 +1,111 @@
+"""redis-benchmark: the highest throughput of Redis's protocol, in a closed loop, in one thread.
+
+One row with a `command`, sent again and again as it is. No answer is looked at but errors, which end it, and then
+it tells no figures. It counts requests and not seconds, so a short trial finds how many fill the duration.
+
+Latencies are rebuilt from the distribution that it prints: exact to the microsecond at each halving of what is
+left (50 %, 75 %, 87.5 %, …), else in steps of 0.1 ms up to 2 ms and of 1 ms above. There are no bytes and no
+figures by second.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from harness.workloads.load.histogram import empty, encoded, record
+from harness.workloads.load.listen_drops import watched
+from harness.workloads.load.process import GeneratorProcess, Watch
+from harness.workloads.load.result import Generator, Result, Second
+from harness.workloads.load.scenario import Load
+
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
+
+TRIAL = 0.2
+"""Seconds that a trial must last for its rate to be believed."""
+
+PATIENCE = 10.0
+"""Seconds beyond twice the duration after which what is unanswered counts as a timeout."""
+
+FAILURES = {
+    "Connection refused": "refused",
+    "Connection reset": "connection reset",
+    "Server closed the connection": "connection closed",
+    "Error from server": "error answer",
+}
+"""Its words for what the server did, and ours. It ends with them; only if it is refused it spins for ever."""
+
+
+def run(
+    load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event,
+    entering: Sequence[str] = (),
+) -> Result:  # fmt: skip
+    """Run the load by redis-benchmark; see `harness.workloads.load.run.run`. `on_second` is never called, `seed`
+    of no use."""
+    command = [*entering, "redis-benchmark", "-h", host, "-p", f"{port}", "-c", f"{load.users}"]
+    command += ["--precision", "3", "-e"]  # without -e some of its versions say nothing of error answers
+    asked = [str(word) for word in load.requests[0]["command"]]
+    count = load.users * 100
+
+    def once(number: int) -> Result:
+        return watched(lambda: _once(load, [*command, "-n", f"{number}", *asked], stop), port, entering)
+
+    while True:
+        result = once(count)
+        if not result.requests or stop.is_set() or result.seconds >= load.duration / 2:
+            return result
+        if result.seconds >= TRIAL:
+            count = int(result.throughput * load.duration)
+            return once(count)
+        count = int(count * min(10.0, 1.5 * TRIAL / max(result.seconds, 0.01)))
+
+
+def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:
+    watch, started = Watch(), time()
+    try:
+        with GeneratorProcess(command) as process:
+            status = _watched(process, watch, 2 * load.duration + PATIENCE, stop)
+            words = process.words()
+            ended = process.end() if status else ""
+    except FileNotFoundError as missing:
+        return Result("redis-benchmark", load.name, "closed loop", started, error=f"{missing.filename} is missing")
+    histogram = _histogram(words)
+    completed = re.search(r"(\d+) requests completed in ([\d.]+) seconds", words)
+    if completed is None:
+        failures = {kind: 1 for said, kind in FAILURES.items() if said in words}
+        if status is None and not failures and not stop.is_set():
+            failures = {"timeout": load.users}
+        error = "" if failures or stop.is_set() else f"redis-benchmark {ended}"
+        return Result("redis-benchmark", load.name, "closed loop", started, failures=failures, error=error)
+    use = watch.use()
+    # Its seconds are rounded to 10 ms, its throughput is not.
+    requests, throughput = int(completed[1]), re.search(r"throughput summary: ([\d.]+)", words)
+    seconds = requests / float(throughput[1]) if throughput else float(completed[2])
+    return Result(
+        "redis-benchmark", load.name, "closed loop", started, seconds, requests, histogram=encoded(histogram),
+        generator=Generator(use.ran, 0.0, bool(use.limit), use.limit),
+    )  # fmt: skip
+
+
+def _watched(process: GeneratorProcess, watch: Watch, limit: float, stop: threading.Event) -> int | None:
+    """Its exit status, or None if it was stopped, refused or too late."""
+    ends = monotonic() + limit
+    while (status := process.wait(0.1)) is None:
+        watch.look([process.pid])
+        if stop.is_set() or monotonic() > ends or "Connection refused" in process.words():
+            return None
+    return status
+
+
+def _histogram(words: str) -> "HdrHistogram":
+    """The counts between the points that it prints, each put at the upper one."""
+    found = re.findall(r"% <= ([\d.]+) milliseconds \(cumulative count (\d+)\)", words)
+    points = sorted({(int(count), round(float(latency) * 1000)) for latency, count in found})
+    histogram = empty()
+    for (before, _), (count, latency) in pairwise([(0, 0), *points]):
+        if count > before:
+            record(histogram, latency, count - before)
+    return histogram

@@ -1,0 +1,125 @@
+"""wrk: the highest throughput of web servers, in a closed loop, one thread a cpu.
+
+Rows are those of `harness.workloads.load.locust_load.clients.http`, each sent as it is, without `{n}`. With
+several rows an answer is right if any of them wants it, since wrk does not say which request it belongs to. Every
+answer's status is looked at, and the first of `body`, `contains` and `length` that its row has.
+
+Latencies are exact to the microsecond, and of every answer, wrong ones too. wrk knows nothing of an answer that
+never came: `users` requests at most, at the end. `bytes` are with headers. There are no figures by second.
+"""
+
+import math
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic, time
+from typing import Any
+
+from harness.workloads.load.histogram import empty, encoded, record
+from harness.workloads.load.process import GeneratorProcess, Watch
+from harness.workloads.load.result import Generator, Result, Second
+from harness.workloads.load.scenario import Load
+
+PATIENCE = 10
+"""Seconds above which wrk counts an answer as a timeout."""
+
+GRACE = 10.0
+"""Seconds after the load's end in which wrk says what it has."""
+
+KINDS = {"connect": "refused", "read": "connection broken", "write": "connection broken", "timeout": "timeout"}
+"""wrk's words for failures, and ours; it does not tell a reset from an early end."""
+
+
+def run(
+    load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event,
+    entering: Sequence[str] = (),
+) -> Result:  # fmt: skip
+    """Run the load by wrk; see `harness.workloads.load.run.run`. `on_second` is never called."""
+    threads = min(len(os.sched_getaffinity(0)), load.users)
+    seconds = max(1, math.ceil(load.duration))
+    command = [
+        *entering,
+        "wrk",
+        "-t",
+        f"{threads}",
+        "-c",
+        f"{load.users}",
+        "-d",
+        f"{seconds}s",
+        "-T",
+        f"{PATIENCE}s",
+    ]
+    command += ["-s", "wrk.lua", f"http://{host}:{port}/", "--", f"{seed}", f"{load.users}"]
+    for row in load.requests:
+        command += _arguments(row, host, port)
+    watch, started = Watch(), time()
+    try:
+        with GeneratorProcess(command) as process:
+            status = _watched(process, watch, load.duration, stop)
+            words = process.words()
+            ended = process.end() if status != 0 else ""
+    except FileNotFoundError as missing:
+        return Result("wrk", load.name, "closed loop", started, error=f"{missing.filename} is missing")
+    return _result(load, started, words, ended, watch)
+
+
+def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
+    """One row for wrk.lua."""
+    send = row.get("send", "")
+    headers = {"Host": f"{host}:{port}", **row.get("headers", {})}
+    if send:
+        headers["Content-Length"] = len(send.encode())
+    lines = [f"{row.get('method', 'GET')} {row.get('path', '/')} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    check = next((name for name in ("body", "contains", "length") if name in row), "")
+    text = "\r\n".join([*lines, "", send])
+    return [f"{row.get('weight', 1)}", text, f"{row.get('status', 200)}", check, f"{row.get(check, '')}"]
+
+
+def _watched(process: GeneratorProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
+    """wrk's exit status; at the end of the duration, or when stopped, it is interrupted and says what it has."""
+    ends = monotonic() + duration
+    while (status := process.wait(0.1)) is None:
+        watch.look([process.pid])
+        if monotonic() > ends + GRACE:
+            return None
+        if stop.is_set() or monotonic() > ends:
+            process.interrupt()
+            return process.wait(GRACE)
+    return status
+
+
+def _result(load: Load, started: float, words: str, ended: str, watch: Watch) -> Result:
+    before, _, told = words.partition("OSV_HARNESS\n")
+    if not told:
+        # wrk connects once before it starts, and ends if that fails: that is the server's doing.
+        if "unable to connect" in before and "refused" in before:
+            return Result("wrk", load.name, "closed loop", started, failures={"refused": 1})
+        return Result("wrk", load.name, "closed loop", started, error=f"wrk {ended or before}")
+    failures: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    histogram = empty()
+    for line in told.splitlines():
+        name, *values = line.split()
+        value = int(float(values[0]))
+        kind, _, what = name.partition(":")
+        if kind == "us":
+            record(histogram, value, int(float(values[1])))
+        elif kind == "error":
+            failures[KINDS[what]] += value
+        elif kind == "status":
+            failures[f"status {what}"] += value
+        elif kind == "wrong":
+            failures["wrong body"] += value
+        else:
+            numbers[kind] += value
+    wrong = sum(count for kind, count in failures.items() if kind == "wrong body" or kind.startswith("status"))
+    if not numbers["requests"] and not failures.total():
+        failures["timeout"] = load.users
+    use = watch.use()
+    return Result(
+        "wrk", load.name, "closed loop", started, numbers["duration"] / 1e6, numbers["requests"] - wrong,
+        dict(+failures), (), encoded(histogram), numbers["bytes"],
+        Generator(use.ran, 0.0, bool(use.limit), use.limit),
+    )  # fmt: skip

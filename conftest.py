@@ -1,3 +1,3 @@
-"""Loads the harness's pytest plugin."""
+"""Loads the harness's pytest plugins."""
 
-pytest_plugins = ["harness.integrations.pytest_plugin.plugin"]
+pytest_plugins = ["harness.integrations.pytest_plugin.plugin", "harness.cli.pytest_lab"]

@@ -10,8 +10,9 @@ from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import Hypervisor, Vm, hypervisor
+from harness.vm.base import Hypervisor, Vm
 from harness.vm.qemu.command_line import Wires, board_for, command_line
+from harness.vm.registry import hypervisor
 
 HELLO = {"osv": "/tests/tst-hello.so", "linux": "echo Hello"}
 BOARDS = {"x86_64": "q35", "aarch64": "virt"}

@@ -12,14 +12,16 @@ from typing import Any
 
 import click
 
-from harness.cli import commands
-from harness.cli.commands import COMMANDS, OF_KERNELS
+from harness.cli.command_names import COMMANDS, OF_KERNELS
 from harness.cli.declaration import Chosen, Group, option
 from harness.cli.options import Common
 from harness.cli.streams import Unkept, complain, give_up, of_output, own_streams
 from harness.core import project
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
+
+FOLDER = Path(__file__).with_name("commands")
+"""Of the commands' modules, which nothing here imports by itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +119,7 @@ class Top(Group):
         """The command's name and summary, which its file begins with."""
         if cmd_name not in COMMANDS:
             return None
-        source = Path(commands.__file__).with_name(f"{cmd_name}.py").read_text(encoding="utf-8")
+        source = (FOLDER / f"{cmd_name}.py").read_text(encoding="utf-8")
         summary = source.partition('"""')[2].partition("\n")[0].removesuffix('"""')
         return click.Command(cmd_name, help=summary, short_help=summary)
 
@@ -127,7 +129,7 @@ class Top(Group):
         """The command itself. Raises click's error if there is none of that name."""
         name, found, rest = super().resolve_command(ctx, args)
         if found:
-            found = import_module(f"{commands.__name__}.{name}").command
+            found = import_module(f"{__package__}.{FOLDER.name}.{name}").command
         return name, found, rest
 
 

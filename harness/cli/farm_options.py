@@ -12,7 +12,7 @@ from harness.cli.declaration import option
 from harness.cli.options import FILE, Common
 from harness.cli.output import screen
 from harness.core.errors import HarnessError, HostError
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 
 if TYPE_CHECKING:
     from harness.integrations.farm.dask_cluster import Tls

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from harness.cli.declaration import option
 from harness.cli.options import FILE, Common
-from harness.core.errors import HarnessError
-from harness.kernels.prebuilt.kernel import Files
+from harness.kernels.prebuilt.kernel import files_of
 from harness.runner.session import Lab
 
 
@@ -36,20 +35,6 @@ class KernelFiles(Common):
             "--manifest", type=FILE, metavar="FILE", help="that kernel's (default: usr.manifest beside it)"
         ),
     ]
-
-
-def files_of(
-    kernel: Path | None, disk: Path | None, cmdline: str | None, manifest: Path | None
-) -> Files | None:
-    """The files that were named, if any; raises `HarnessError` for a disk or such without a kernel."""
-    if kernel is None:
-        if disk or cmdline is not None or manifest:
-            raise HarnessError(
-                "--image-file, --cmdline and --manifest belong to a kernel that is already built.",
-                "Give --kernel-file.",
-            )
-        return None
-    return Files(kernel.absolute(), disk and disk.absolute(), cmdline, manifest and manifest.absolute())
 
 
 def lab_of(arguments: KernelFiles, arch: str | None = None) -> Lab:

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from harness.core.errors import HarnessError
 from harness.core.matrix import nearest
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 
 OFFERED = 5
 

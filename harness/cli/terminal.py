@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 from harness.runner.guest import Guest
 from harness.runner.osv.exit_tracer import ExitTracer
 

@@ -18,7 +18,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 
 PROGRAMS = "programs"
 """The folder beside an image's manifest with the unstripped files of what that names by a relative path."""

@@ -18,7 +18,8 @@ from harness.runner.base import Program
 from harness.runner.console.transcript import Transcript
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import StartsCounted, hypervisor
+from harness.vm.base import StartsCounted
+from harness.vm.registry import hypervisor
 from harness.workloads.apps.app import App
 
 LONGEST_BOOT = 30.0  # seconds on hardware

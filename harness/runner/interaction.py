@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from harness.core.errors import HarnessError
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 from harness.runner.guest import Guest
 from harness.runner.observation import Activity, Visited
 from harness.vm.base import Apart, Balloons, Place

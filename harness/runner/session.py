@@ -34,7 +34,7 @@ from harness.runner.interaction import Visit
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.retry import taken_again
-from harness.vm.base import driven, hypervisor
+from harness.vm.registry import driven, hypervisor
 
 
 class Lab:

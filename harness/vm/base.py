@@ -1,18 +1,16 @@
 """What turns a machine into a running process: two small protocols, and optional powers beside them.
 
-One package a hypervisor, and a row of `DRIVERS`: a module with a `driver()` that returns a `Hypervisor`.
+One package a hypervisor, with a module whose `driver()` returns a `Hypervisor`, and a row of `registry.DRIVERS`.
 """
 
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
 from io import FileIO
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from harness.core.errors import CellError
 from harness.core.machine import Machine
 
 
@@ -179,34 +177,6 @@ class Balloons(Protocol):
     def set_balloon(self, mib: int) -> None:
         """Ask the guest to be content with so many MiB."""
         ...
-
-
-DRIVERS: Mapping[str, str] = {
-    "aws": "harness.vm.aws.driver",
-    "cloud_hypervisor": "harness.vm.cloud_hypervisor.driver",
-    "firecracker": "harness.vm.firecracker.driver",
-    "gce": "harness.vm.gce.driver",
-    "hyperkit": "harness.vm.hyperkit.driver",
-    "hyperv": "harness.vm.hyperv.driver",
-    "qemu": "harness.vm.qemu.driver",
-    "qemu_microvm": "harness.vm.qemu.microvm",
-    "virtualbox": "harness.vm.virtualbox.driver",
-    "vmware": "harness.vm.vmware.driver",
-    "xen": "harness.vm.xen.driver",
-}
-"""The module that drives each hypervisor, by the name that the matrix gives it."""
-
-
-def driven() -> frozenset[str]:
-    """The hypervisors that have a driver here."""
-    return frozenset(DRIVERS)
-
-
-def hypervisor(name: str) -> Hypervisor:
-    """The driver of the hypervisor of that name."""
-    if name not in driven():
-        raise CellError(f"The hypervisor {name} is not driven yet.", f"Driven are: {', '.join(sorted(driven()))}.")
-    return cast(Hypervisor, import_module(DRIVERS[name]).driver())
 
 
 def forking(driver: Hypervisor) -> Forks | None:

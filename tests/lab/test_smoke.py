@@ -18,7 +18,8 @@ from harness.runner.base import Program, Run
 from harness.runner.guest import Guest
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import Cause, hypervisor
+from harness.vm.base import Cause
+from harness.vm.registry import hypervisor
 
 pytestmark = pytest.mark.skipif(not in_lab(), reason="this is no lab: `tox -e lab`, or pytest with --lab")
 

@@ -20,7 +20,7 @@ from harness.host.cache import Cache
 from harness.kernels.osv.toolchain import taken_from_host
 from harness.kernels.source_lines import PROGRAMS as UNSTRIPPED
 from harness.runner.session import Lab
-from harness.vm.base import hypervisor
+from harness.vm.registry import hypervisor
 
 # Helpers that assert: what failed is told as it is of a test.
 pytest.register_assert_rewrite("farm_processes", "network_guests", "rest_machines", "tap_run")

@@ -18,7 +18,7 @@ from harness.runner.base import Program
 from harness.runner.machine_setup import fitted
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import hypervisor
+from harness.vm.registry import hypervisor
 from harness.workloads.apps.app import Source
 from harness.workloads.apps.compile import compiled
 

@@ -17,8 +17,9 @@ from rest_standin import ECHO_PORT
 
 from harness.core.cell import Cell
 from harness.core.machine import Disk, Image, Machine
-from harness.vm.base import Vm, hypervisor
+from harness.vm.base import Vm
 from harness.vm.common.rest_client import Request
+from harness.vm.registry import hypervisor
 
 STANDIN = Path(__file__).with_name("rest_standin.py")
 BINARIES = {"firecracker": "firecracker", "cloud_hypervisor": "cloud-hypervisor"}

@@ -18,7 +18,7 @@ from harness.runner.interaction import Visit, Visitor
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
-from harness.vm.base import hypervisor
+from harness.vm.registry import hypervisor
 from harness.workloads.apps.app import app
 from harness.workloads.apps.checks import complaint
 from harness.workloads.apps.run import image_of

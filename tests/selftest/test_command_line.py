@@ -18,6 +18,7 @@ import pytest
 
 from harness.cli import commands, main
 from harness.cli.command_line import TOP, parsed
+from harness.cli.command_names import COMMANDS
 from harness.cli.declaration import Group, parameters
 from harness.cli.options import Common, HistoryUrl
 from harness.core.errors import HarnessError
@@ -28,7 +29,7 @@ COLUMNS = 80
 
 
 def _modules() -> Iterator[Any]:
-    for name in commands.COMMANDS:
+    for name in COMMANDS:
         yield import_module(f"{commands.__name__}.{name}")
 
 
@@ -136,7 +137,7 @@ def test_the_names_of_commands_import_none_of_them() -> None:
     code += f"print([name for name in sys.modules if name in {slow}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=TOP_FOLDER, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert sorted(re.findall(r"^  ([a-z]+) +[A-Z]", done.stdout, re.MULTILINE)) == sorted(commands.COMMANDS)
+    assert sorted(re.findall(r"^  ([a-z]+) +[A-Z]", done.stdout, re.MULTILINE)) == sorted(COMMANDS)
 
 
 def test_a_class_with_a_field_of_another_name_is_refused() -> None:

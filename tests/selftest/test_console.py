@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pexpect import EOF, TIMEOUT
 from recording import FOLDER
 
+from harness.core.text import plain, printable
 from harness.runner.console.matcher import LONGEST_LINE, Match, Monitor
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole
-from harness.runner.console.transcript import LONGEST_SHOWN, Transcript, plain, printable
+from harness.runner.console.transcript import LONGEST_SHOWN, Transcript
 
 CONSOLES = {path.stem: path.read_bytes() for path in sorted(FOLDER.glob("*.raw"))}
 HARMFUL = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\u061c\u200b\u200e\u200f\ufeff\u2066\u2069"}

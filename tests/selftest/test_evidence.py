@@ -21,7 +21,8 @@ from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv import threads as osv_threads
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import Vm, hypervisor
+from harness.vm.base import Vm
+from harness.vm.registry import hypervisor
 
 FAULTS = "/tmp/faults/fault.so"
 SOURCE = Path(__file__).with_name("guest_programs") / "fault.c"

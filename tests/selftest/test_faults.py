@@ -26,8 +26,9 @@ from harness.report import evidence
 from harness.runner.base import Program, Run
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.session import Lab
-from harness.vm.base import Template, Vm, forking, hypervisor
+from harness.vm.base import Template, Vm, forking
 from harness.vm.gdb_remote import GdbRemote
+from harness.vm.registry import hypervisor
 
 ARCH = platform.machine()
 ENOUGH = 120.0  # seconds: what no row but those of hanging guests is to need

@@ -22,7 +22,7 @@ from harness.integrations.nested_kvm.host_view import view
 from harness.integrations.nested_kvm.results import bring
 from harness.kernels.rootfs.filesystems import File, Link
 from harness.metrics.history.store import History
-from harness.vm.base import driven
+from harness.vm.registry import driven
 
 TOP = Path(__file__).parents[2]
 

@@ -30,7 +30,8 @@ from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import Cause, hypervisor
+from harness.vm.base import Cause
+from harness.vm.registry import hypervisor
 
 BOOTS, FORKS = (int(count) for count in os.environ.get("OSV_HARNESS_SOAK", "12/20").split("/"))
 MARK = "OSV_HARNESS_SELFTEST_MARK"

@@ -25,7 +25,7 @@ from harness.metrics.sampler import Taker
 from harness.runner.base import Program
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
-from harness.vm.base import hypervisor
+from harness.vm.registry import hypervisor
 from harness.workloads.apps.app import App, app
 from harness.workloads.apps.run import build_of, image_of, run_app
 from harness.workloads.load.result import Generator

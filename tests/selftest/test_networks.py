@@ -30,8 +30,8 @@ from harness.runner.base import Program
 from harness.runner.interaction import Visit, Visitor
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import hypervisor
 from harness.vm.qemu.devices import network
+from harness.vm.registry import hypervisor
 from harness.workloads.apps.checks import complaint
 
 GUESTS = 8

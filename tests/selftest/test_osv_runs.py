@@ -15,7 +15,7 @@ from harness.runner.base import Program
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import hypervisor
+from harness.vm.registry import hypervisor
 
 FAULT = "/tmp/faults/fault.so"
 

@@ -27,9 +27,10 @@ from harness.host.availability import Standing, Survey
 from harness.host.requirements import NEEDS
 from harness.runner.guest import Guest
 from harness.runner.session import Lab
-from harness.vm.base import Cause, Vm, driven, hypervisor
+from harness.vm.base import Cause, Vm
 from harness.vm.common.cloud_vm import unheard
 from harness.vm.common.serial_socket import SerialSocket
+from harness.vm.registry import driven, hypervisor
 
 HERE = Path(__file__).parent
 TOOLS = {"xen": ("xl",), "vmware": ("vmrun",), "virtualbox": ("VBoxManage", "VBoxHeadless"), "gce": ("gcloud",)}
@@ -205,7 +206,7 @@ sys.path[:0] = [{str(HERE.parents[1])!r}]
 from harness.core.machine import *
 from harness.core.cell import Cell
 from pathlib import Path
-from harness.vm.base import hypervisor
+from harness.vm.registry import hypervisor
 disk = Disk(Path({str(machine.image.disks[0].path)!r}), "qcow2")
 cell = Cell("osv", "x86_64", {standin.name!r}, "rofs", "all")
 machine = Machine(Image(cell, Path({str(machine.image.kernel)!r}), "", "digest", (disk,)), "/hello")

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.kernel_files import files_of
 from harness.core.errors import CellError, HarnessError
 from harness.core.machine import Image
 from harness.integrations.ci.image_bundle import pack
 from harness.kernels.prebuilt import kernel as prebuilt
 from harness.kernels.prebuilt.boot_file import boot_file
-from harness.kernels.prebuilt.kernel import Files, Prebuilt
+from harness.kernels.prebuilt.kernel import Files, Prebuilt, files_of
 from harness.runner.base import Program
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome

@@ -7,8 +7,9 @@ import pytest
 
 from harness.core.machine import Devices, Image, Machine
 from harness.core.matrix import Matrix
-from harness.vm.base import Hypervisor, forking, hypervisor
+from harness.vm.base import Hypervisor, forking
 from harness.vm.qemu.command_line import Wires, board_for, command_line
+from harness.vm.registry import hypervisor
 
 BOARDS = {"qemu": {"x86_64": "q35", "aarch64": "virt"}, "qemu_microvm": {"x86_64": "microvm"}}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.cli.kernel_files import files_of
 from harness.integrations.ci.image_bundle import pack
+from harness.kernels.prebuilt.kernel import files_of
 from harness.report import reproduce
 from harness.runner.session import Lab
 

@@ -16,8 +16,9 @@ import pytest
 from rest_machines import BINARIES, CREATES, MARK, StandIn, processes, standing_in
 
 from harness.core.errors import HostError, HypervisorError
-from harness.vm.base import Cause, hypervisor
+from harness.vm.base import Cause
 from harness.vm.common import rest_client as rest
+from harness.vm.registry import hypervisor
 
 
 @pytest.fixture(params=["firecracker", "cloud_hypervisor"])

@@ -22,7 +22,8 @@ from rest_standin import ECHO_PORT, SAID
 from harness.core.machine import Devices
 from harness.host.requirements import ELSEWHERE
 from harness.runner.guest import Guest
-from harness.vm.base import Cause, Template, forking, hypervisor
+from harness.vm.base import Cause, Template, forking
+from harness.vm.registry import hypervisor
 
 HERE = Path(__file__).parent
 
@@ -105,7 +106,7 @@ def test_a_killed_harness_takes_everything_along(standin: StandIn) -> None:
 import sys, time
 sys.path[:0] = [{str(HERE)!r}, {str(HERE.parents[1])!r}]
 from rest_machines import plain_machine
-from harness.vm.base import hypervisor
+from harness.vm.registry import hypervisor
 machine = plain_machine({folder!r}, {name!r})
 print("starting", flush=True)
 vm = hypervisor({name!r}).start(machine)

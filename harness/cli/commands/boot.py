@@ -33,9 +33,10 @@ from harness.runner.osv.command_line import command_of
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.observed_run import status_of
 from harness.runner.session import Lab
-from harness.vm.base import Cause, Ending, Vm, hypervisor
+from harness.vm.base import Cause, Ending, Vm
 from harness.vm.gdb_remote import GdbRemote
 from harness.vm.gdb_socket import gdb_socket
+from harness.vm.registry import hypervisor
 
 ENDING_SECONDS = 30.0
 """How long the process may take to be gone once it has closed the console; a busy host's takes seconds."""

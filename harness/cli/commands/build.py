@@ -10,8 +10,8 @@ from harness.cli.declaration import declare, option
 from harness.cli.options import CellNames, Common
 from harness.cli.output import screen, table
 from harness.core.events import subscribed
+from harness.core.text import printable
 from harness.report.progress import Progress
-from harness.runner.console.transcript import printable
 from harness.runner.session import Lab
 from harness.workloads.apps.app import app
 from harness.workloads.apps.run import image_of

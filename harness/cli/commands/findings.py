@@ -23,6 +23,7 @@ from harness.cli.options import AsJson, Common, HistoryUrl
 from harness.cli.output import screen, table
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
+from harness.core.text import printable
 from harness.kernels.osv.checkout import run_git
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample, Version
@@ -30,7 +31,6 @@ from harness.report.asides import aside_words
 from harness.report.findings_lines import WIDE, columns, lines_of
 from harness.report.model.formatting import percent, shown
 from harness.report.progress import Progress
-from harness.runner.console.transcript import printable
 from harness.runner.session import Lab
 
 LEAST = 0.01

@@ -17,11 +17,11 @@ from harness.cli.name_patterns import check_matches
 from harness.cli.options import FILE, Common, HistoryUrl
 from harness.cli.output import PIPED_WIDTH, screen, table
 from harness.core.errors import HarnessError
+from harness.core.text import printable
 from harness.core.whole_files import written_whole
 from harness.metrics.history.store import History, Imported
 from harness.metrics.history.url import place, shown
 from harness.report.morning.test_history import of_test
-from harness.runner.console.transcript import printable
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import click
 
-from harness.cli.commands import COMMANDS
+from harness.cli.command_names import COMMANDS
 from harness.cli.declaration import Rest, declare, option
 from harness.cli.lab_preparation import asked_by
 from harness.cli.number_types import COUNT

@@ -20,7 +20,7 @@ from harness.core.errors import CellError, HarnessError
 from harness.core.matrix import NAME_AXES, Matrix, did_you_mean, nearest
 from harness.host.availability import Availability, Standing, Survey
 from harness.host.host import Host
-from harness.vm.base import driven
+from harness.vm.registry import driven
 
 GITHUB_LIMIT = 256
 """Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""

@@ -16,11 +16,11 @@ from harness.cli.options import AsJson, CellName, HistoryUrl, TestNames
 from harness.cli.output import screen, table
 from harness.core.cell import Cell
 from harness.core.events import subscribed
+from harness.core.text import printable
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
 from harness.metrics.history.url import is_file, place
 from harness.report.progress import Progress
-from harness.runner.console.transcript import printable
 from harness.runner.expectations import Expectation, expected
 from harness.runner.verdict import Outcome
 

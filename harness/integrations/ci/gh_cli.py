@@ -4,8 +4,8 @@ import shutil
 import subprocess
 
 from harness.core.errors import HostError
+from harness.core.text import printable
 from harness.integrations.ci.issues import LABEL, Action
-from harness.runner.console.transcript import printable
 
 PATIENCE = 60.0  # seconds for one call
 

@@ -16,7 +16,7 @@ from harness.host.host import ARCHES
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.osv.toolchain import ingredients, toolchain
 from harness.runner.session import Lab
-from harness.vm.base import driven
+from harness.vm.registry import driven
 
 CODE = Path(harness.__file__).parent
 TOOLS, HOST = "tools-", "host-"

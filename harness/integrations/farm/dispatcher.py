@@ -13,6 +13,7 @@ from distributed.scheduler import NoValidWorkerError
 
 from harness.core.events import publish
 from harness.core.procedure import DURATION
+from harness.core.text import printable
 from harness.host.cache import digest_of
 from harness.integrations.farm.capabilities import lacking
 from harness.integrations.farm.messages import Answer, Fault, Listed, Named, Order, judged_id, measured_id
@@ -20,7 +21,6 @@ from harness.integrations.farm.tasks import Chunk, Listing, Measuring, Task, abl
 from harness.integrations.farm.worker import TOPIC, list_tests, measure, run_tests
 from harness.metrics.history.jsonl import line_of, records_in
 from harness.metrics.history.records import Judged
-from harness.runner.console.transcript import printable
 from harness.runner.session import Lab
 
 LONGEST = 300

@@ -15,7 +15,7 @@ from harness.integrations.farm.messages import Order
 from harness.integrations.farm.result_sink import Landing
 from harness.metrics.history.store import History
 from harness.runner.session import Lab
-from harness.vm.base import driven
+from harness.vm.registry import driven
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from time import monotonic
 
 from harness.core.errors import HostError
 from harness.core.events import publish
+from harness.core.text import printable
 from harness.host.process.timeout import Patience
 from harness.integrations.nested_kvm.machine import Vm
-from harness.runner.console.transcript import printable
 
 BOOT = 120.0
 """Seconds of its own time within which a lab's command begins; it takes 7 to 10 where the host is free."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.kernel_files import files_of
 from harness.core import project
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, explained
@@ -18,6 +17,7 @@ from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, Keeper
 from harness.integrations.pytest_plugin.progress import Tally
 from harness.kernels.osv.checkout import Checkout
+from harness.kernels.prebuilt.kernel import files_of
 from harness.metrics.history.records import Judged
 from harness.metrics.suite import names as measurements
 from harness.metrics.verdict_writer import Verdicts, Writer
@@ -52,7 +52,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app")
     group.addoption("--history", metavar="URL", help="where verdicts and measurements are kept (default: yours)")
     group.addoption("--forget", action="store_true", help="keep no verdicts")
-    group.addoption("--lab", action="store_true", help="run all of it in a VM whose KVM runs guests")
     group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
 
 
@@ -80,21 +79,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[CELLS] = _chosen_cells(config, lab)
         if lab.osv_root and config.stash[CELLS] and not lab.files:
             Checkout(lab.osv_root)
-    except HarnessError as error:
-        raise pytest.UsageError(str(error)) from None
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Hand the whole session to one in a lab, where that is asked for."""
-    if not config.getoption("--lab"):
-        return None
-    # What makes a lab is nothing that other sessions should have to import.
-    from harness.cli.commands.lab import run_pytest
-
-    words = [word for word in config.invocation_params.args if word != "--lab"]
-    try:
-        return run_pytest(words, config.getoption("--osv-root"))
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -253,3 +253,17 @@ def _digest(path: Path) -> str:
 def _format(disk: Path) -> str:
     with disk.open("rb") as file:
         return "qcow2" if file.read(len(QCOW2)) == QCOW2 else "raw"
+
+
+def files_of(
+    kernel: Path | None, disk: Path | None, cmdline: str | None, manifest: Path | None
+) -> Files | None:
+    """The files that were named, if any; raises `HarnessError` for a disk or such without a kernel."""
+    if kernel is None:
+        if disk or cmdline is not None or manifest:
+            raise HarnessError(
+                "--image-file, --cmdline and --manifest belong to a kernel that is already built.",
+                "Give --kernel-file.",
+            )
+        return None
+    return Files(kernel.absolute(), disk and disk.absolute(), cmdline, manifest and manifest.absolute())

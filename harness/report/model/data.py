@@ -7,10 +7,10 @@ from typing import Any, Self, TypeVar
 
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.finding import Finding
+from harness.core.text import printable
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Document, Environment, Metric, Sample, Version
 from harness.report.model.spans import PLAN
-from harness.runner.console.transcript import printable
 
 LONGEST_TEXT = 300
 """Characters of one text in a report; the whole of it stays in the history."""

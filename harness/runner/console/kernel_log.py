@@ -11,9 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 from time import monotonic
 
+from harness.core.text import printable
 from harness.runner.console.matcher import SHOWN, Match
 from harness.runner.console.patterns import Patterns
-from harness.runner.console.transcript import printable
 
 RECORD = re.compile(rb"(\d{1,4}),(\d{1,19}),(\d{1,19}),[^;]{0,200};(.*)")
 ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.core.text import plain, printable
 from harness.runner.console.patterns import Patterns
-from harness.runner.console.transcript import plain, printable
 
 LONGEST_LINE = 1 << 16
 STEP = LONGEST_LINE - (1 << 10)

@@ -9,7 +9,7 @@ Source: OSv's runtime.cc (abort, __assert_fail).
 import re
 from collections.abc import Callable, Sequence
 
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 
 LONGEST = 1024  # bytes, the size of abort()'s buffer
 DIRECTIVE = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?(?:hh|h|ll|l|z|j|t)?([diuxXpcs%])")

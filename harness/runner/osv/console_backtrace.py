@@ -7,7 +7,7 @@ counter as `0x… <symbol+offset>`, and such a line for each frame after `[backt
 import re
 from itertools import dropwhile, islice
 
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 
 REGISTER = re.compile(r"^(?:RIP|PC): +0x[0-9a-f]+ <(.+)\+-?\d+>")
 FRAME = re.compile(r"^0x[0-9a-f]+ <(.+)\+-?\d+>$")

@@ -6,8 +6,8 @@ Source: OSv's runtime.cc (abort), include/osv/app.hh, include/osv/sched.hh; libs
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from harness.core.text import printable
 from harness.kernels.symbols import Symbols
-from harness.runner.console.transcript import printable
 from harness.vm.gdb_remote import GdbRemote
 
 ABORTING, ABORT_MESSAGE, CURRENT_THREAD = "_ZL8aborting", "_ZZ5abortPKczE3msg", "_ZN5sched9s_currentE"

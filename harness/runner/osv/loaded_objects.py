@@ -9,9 +9,9 @@ Source: OSv's include/osv/elf.hh (class object, class program).
 
 import struct
 
+from harness.core.text import printable
 from harness.kernels.source_lines import LoadedObject
 from harness.kernels.symbols import Symbols
-from harness.runner.console.transcript import printable
 from harness.vm.gdb_remote import GdbRemote
 
 LIST = "_ZN3elf7program6s_objsE"

@@ -16,11 +16,11 @@ from pathlib import Path
 from time import monotonic
 
 from harness.core.machine import Image
+from harness.core.text import printable
 from harness.host.process.die_with_parent import tied_group
 from harness.host.process.timeout import Patience
 from harness.kernels.prebuilt.kernel import ALREADY_BUILT
 from harness.kernels.source_lines import LoadedObject, SourceLines
-from harness.runner.console.transcript import printable
 from harness.vm.gdb_socket import gdb_socket
 
 SCRIPT = Path(__file__).with_name("gdb_script.py")

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from harness.core.errors import HostError, HypervisorError
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 
 COMMAND_SECONDS = 60.0
 SHOWN = 400  # letters

@@ -12,9 +12,9 @@ from pathlib import Path
 from time import monotonic
 
 from harness.core.errors import HostError
+from harness.core.text import printable
 from harness.host.process.die_with_parent import tied
 from harness.host.process.timeout import ran_and_waited
-from harness.runner.console.transcript import printable
 from harness.vm.base import Cause, Ending, Vcpu
 
 MOST_WORDS = 1 << 16  # bytes

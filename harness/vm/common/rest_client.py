@@ -10,9 +10,9 @@ from time import monotonic
 from typing import Any
 
 from harness.core.errors import HypervisorError
+from harness.core.text import printable
 from harness.host.in_lab import stretched
 from harness.host.process.timeout import Patience
-from harness.runner.console.transcript import printable
 from harness.vm.common.process import Child
 
 ANSWER_SECONDS = 30.0

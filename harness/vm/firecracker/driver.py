@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
-from harness.runner.console.transcript import printable
+from harness.core.text import printable
 from harness.vm.base import Ending, Template, Vcpu
 from harness.vm.common.close_on_error import closed_on_failure
 from harness.vm.common.command_line_tool import program

@@ -12,10 +12,10 @@ import subprocess
 from time import monotonic
 
 from harness.core.errors import HostError
+from harness.core.text import printable
 from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, entering
 from harness.host.process.timeout import Patience
 from harness.host.requirements import ELSEWHERE
-from harness.runner.console.transcript import printable
 from harness.vm.common.close_on_error import closed_on_failure
 
 PROGRAMS = ("ganesha.nfsd", "rpcbind")

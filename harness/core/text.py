@@ -1,0 +1,26 @@
+"""Text of guests and of other programs, made safe to show."""
+
+import re
+
+_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_c=>])")
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x09}
+# Characters that reorder or hide text would let a guest disguise what a person reads.
+# Source: Unicode's properties Bidi_Control and Default_Ignorable_Code_Point.
+_HIDING = (0xAD, 0x61C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
+_CONTROL |= {code: f"\\u{code:04x}" for code in _HIDING}
+_CONTROL |= {code: f"\\U{code:08x}" for code in range(0xE0000, 0xE1000)}
+
+
+def printable(raw: bytes) -> str:
+    """One line of a guest's bytes as text that changes nothing but the place it is shown in.
+
+    Escape sequences are dropped, other control characters are shown as escapes, and what is not UTF-8
+    is shown byte by byte.
+    """
+    text = _ESCAPE.sub(b"", raw).rstrip(b"\r").decode("utf-8", "backslashreplace")
+    return text.translate(_CONTROL)
+
+
+def plain(raw: bytes) -> bytes:
+    """One line without escape sequences and its carriage return: what patterns are matched against."""
+    return _ESCAPE.sub(b"", raw).rstrip(b"\r") if b"\x1b" in raw else raw.rstrip(b"\r")

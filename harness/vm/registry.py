@@ -1,0 +1,35 @@
+"""The hypervisors that have a driver here: a row for each."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import cast
+
+from harness.core.errors import CellError
+from harness.vm.base import Hypervisor
+
+DRIVERS: Mapping[str, str] = {
+    "aws": "harness.vm.aws.driver",
+    "cloud_hypervisor": "harness.vm.cloud_hypervisor.driver",
+    "firecracker": "harness.vm.firecracker.driver",
+    "gce": "harness.vm.gce.driver",
+    "hyperkit": "harness.vm.hyperkit.driver",
+    "hyperv": "harness.vm.hyperv.driver",
+    "qemu": "harness.vm.qemu.driver",
+    "qemu_microvm": "harness.vm.qemu.microvm",
+    "virtualbox": "harness.vm.virtualbox.driver",
+    "vmware": "harness.vm.vmware.driver",
+    "xen": "harness.vm.xen.driver",
+}
+"""The module that drives each hypervisor, by the name that the matrix gives it."""
+
+
+def driven() -> frozenset[str]:
+    """The hypervisors that have a driver here."""
+    return frozenset(DRIVERS)
+
+
+def hypervisor(name: str) -> Hypervisor:
+    """The driver of the hypervisor of that name."""
+    if name not in driven():
+        raise CellError(f"The hypervisor {name} is not driven yet.", f"Driven are: {', '.join(sorted(driven()))}.")
+    return cast(Hypervisor, import_module(DRIVERS[name]).driver())

@@ -13,7 +13,7 @@ from harness.core.machine import Image
 from harness.kernels.symbols import Symbols
 from harness.metrics.instruction_count import Point
 from harness.runner.base import Program
-from harness.runner.osv.exit_tracer import JOIN, MAIN_THREAD
+from harness.runner.osv.exit_checkpoints import JOIN, MAIN_THREAD
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 

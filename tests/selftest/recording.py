@@ -20,7 +20,8 @@ from harness.host.cache import Cache
 from harness.runner.base import Program, Run
 from harness.runner.observation import Activity
 from harness.runner.osv.command_line import programs_of
-from harness.runner.osv.exit_tracer import Checkpoint, ExitCaller, ExitTracer, TracedProgram
+from harness.runner.osv.exit_checkpoints import Checkpoint, ExitCaller, TracedProgram
+from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.runner import OsvRunner
 from harness.vm.base import Cause, Ending, Vcpu, Vm
 

@@ -12,7 +12,8 @@ import pytest
 
 from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
-from harness.runner.osv.exit_tracer import FUNCTIONS, Checkpoint, ExitTracer
+from harness.runner.osv.exit_checkpoints import FUNCTIONS, Checkpoint
+from harness.runner.osv.exit_tracer import ExitTracer
 from harness.vm.gdb_remote import GdbRemote
 
 STACK, VECTOR, PATHS, APPLICATION = 0x80000, 0x1000, 0x2000, 0x3000

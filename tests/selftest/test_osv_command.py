@@ -4,7 +4,7 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.runner.osv.command_line import environment_option, own_programs, programs_of
-from harness.runner.osv.exit_tracer import TracedProgram
+from harness.runner.osv.exit_checkpoints import TracedProgram
 
 
 @pytest.mark.parametrize(

@@ -9,43 +9,31 @@ from pathlib import Path
 from typing import Annotated
 
 import click
-from rich.console import Console
 
-from harness.analysis.bisect.answer import Answer, Culprit, Outcome
+from harness.analysis.bisect.answer import Outcome
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.journal import read
-from harness.analysis.bisect.journal_records import Booted, Failed, Finished, Opened, Record, to_json
-from harness.analysis.bisect.model import FRESH, REVERTED, Effort, Key, Kind
+from harness.analysis.bisect.journal_records import Opened
+from harness.analysis.bisect.model import Effort, Kind
 from harness.analysis.bisect.replay import replayed
 from harness.analysis.bisect.run import Benches, Question, bench_here, bisect
 from harness.analysis.regression.triage import KIND, standing
 from harness.cli import completion as complete
+from harness.cli.bisect_output import show_answer, show_journal
 from harness.cli.commit_tests import check_test
 from harness.cli.declaration import argument, declare, option
 from harness.cli.farm_options import OnFarm, tls
 from harness.cli.number_types import COUNT
 from harness.cli.options import FILE, HistoryUrl, LoadSeconds
-from harness.cli.output import screen, table
+from harness.cli.output import screen
 from harness.core.errors import CheckoutError, HarnessError
 from harness.core.events import publish, subscribed
 from harness.kernels.osv.checkout import Checkout
 from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.metrics.records import NAME
-from harness.report.model.formatting import percent, shown
 from harness.report.progress import Progress
 from harness.runner.session import Lab
-
-SHORT = 12
-SAYS = {
-    Outcome.FOUND: "found",
-    Outcome.NARROWED: "narrowed down, and no further",
-    Outcome.NO_DIFFERENCE: "good and bad do not differ",
-    Outcome.SWAPPED: "the bad end is the better one: swapped, or to be looked for with --improved?",
-    Outcome.LAYOUT: "builds differ as the layout of code does, not as commits",
-    Outcome.SPREAD: "many small changes, none of which is the one",
-    Outcome.REFUTED: "a commit was found, and a check refutes it",
-}
 
 
 @dataclass
@@ -146,7 +134,7 @@ def command(arguments: Arguments) -> int:
             done = bisect(benches, question, state)
     with History(arguments.history) as history:
         history.add(done.kept)
-    _show(done.answer, screen(), bool(question.test))
+    show_answer(done.answer, screen(), bool(question.test))
     return 0 if done.answer.outcome is Outcome.FOUND else 1
 
 
@@ -230,78 +218,8 @@ def _look_back(how: str, state: Path) -> int:
     if not records or not isinstance(records[0], Opened):
         raise HarnessError("There is no such bisection.", "Give its ends and its metric, or its --state.")
     if how == "log":
-        _log(records, records[0])
+        show_journal(records, records[0])
         return 0
     answer = replayed(records)
-    _show(answer, screen(), records[0].measure.kind is Kind.TEST)
+    show_answer(answer, screen(), records[0].measure.kind is Kind.TEST)
     return 0 if answer.outcome is Outcome.FOUND else 1
-
-
-def _show(answer: Answer, out: Console, of_test: bool) -> None:
-    out.print(SAYS[answer.outcome].capitalize(), style="bold")
-    if answer.why:
-        out.print(answer.why, markup=False, soft_wrap=True)
-    if answer.cause:
-        out.print(f"looked for: {answer.cause}", markup=False, soft_wrap=True)
-    for culprit in answer.culprits:
-        size = _in_runs(culprit) if of_test else _in_units(culprit)
-        sure = f"with a probability of {culprit.probability:.4g}"
-        out.print(f"{_named(culprit)}: {size}, {sure}", markup=False, soft_wrap=True)
-    for warning in answer.warnings:
-        out.print(f"beware: {warning.text}", markup=False, soft_wrap=True)
-    for check in answer.checks:
-        said = {True: "holds", False: "does not hold", None: "can't say"}[check.passed]
-        out.print(f"{check.name}: {said}. {check.detail}", markup=False, soft_wrap=True)
-    out.print(
-        f"from {answer.builds} builds ({_kinds(answer)}) and "
-        f"{answer.boots} boots; the ends: {answer.good_level:,.10g} and {answer.bad_level:,.10g}",
-        soft_wrap=True,
-    )
-    if answer.inside:
-        out.print("inside the merge:", style="bold")
-        _show(answer.inside, out, of_test)
-
-
-def _kinds(answer: Answer) -> str:
-    rows = (answer.cached, "cached"), (answer.broken, "broken"), (answer.layouts, "further layouts")
-    return ", ".join(f"{count} {kind}" for count, kind in rows if count or kind != "further layouts")
-
-
-def _named(one: Culprit) -> str:
-    commits = [commit[:SHORT] for commit in one.commits]
-    return commits[0] if len(commits) == 1 else f"{len(commits)} commits ({', '.join(commits[:8])})"
-
-
-def _in_units(one: Culprit) -> str:
-    low, high = one.interval
-    relative = "" if one.relative is None else f" ({percent(one.relative)})"
-    interval = f", 95% interval {low:+,.6g} to {high:+,.6g}" if low < high else ""
-    return f"{one.change:+,.6g}{relative}{interval}"
-
-
-def _in_runs(one: Culprit) -> str:
-    return f"from failing in {one.old_level:.0%} of its runs to {one.new_level:.0%}"
-
-
-def _log(records: list[Record], opened: Opened) -> None:
-    rows = table("commit", "layout", "what", "")
-    for record in records:
-        if isinstance(record, Finished | Failed | Booted):
-            commit = opened.line.commits[record.key.index][:SHORT]
-            what, detail = _row(record, opened)
-            rows.add_row(commit, _layout(record.key), what, detail)
-        elif not isinstance(record, Opened):
-            rows.add_row("", "", str(to_json(record)["record"]), "")
-    screen().print(rows)
-
-
-def _layout(key: Key) -> str:
-    return {FRESH: "from scratch", REVERTED: "reverted", 0: ""}.get(key.layout, str(key.layout))
-
-
-def _row(record: Finished | Failed | Booted, opened: Opened) -> tuple[str, str]:
-    if isinstance(record, Finished):
-        return "built", f"{record.built.seconds:.0f} s, {record.built.digest[:SHORT]}"
-    if isinstance(record, Failed):
-        return "broken", record.why
-    return "booted", record.cause or shown(record.value, opened.measure.unit)

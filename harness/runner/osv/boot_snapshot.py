@@ -17,7 +17,7 @@ from harness.core.machine import Image, Machine
 from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
 from harness.runner.guest import Guest
-from harness.runner.osv.exit_tracer import MAIN_THREAD
+from harness.runner.osv.exit_checkpoints import MAIN_THREAD
 from harness.runner.osv.kernel_memory import REGISTERS
 from harness.vm.base import Forks, Hypervisor, Template, Vm, forking
 from harness.vm.gdb_remote import GdbRemote

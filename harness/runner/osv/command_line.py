@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from harness.core.errors import HarnessError
-from harness.runner.osv.exit_tracer import TracedProgram
+from harness.runner.osv.exit_checkpoints import TracedProgram
 
 _WORD = re.compile(r'"(?P<quoted>(?:\\.|[^"])*)"|(?P<end>&!|[;&!])|(?P<plain>(?:\\.|[^ ;&!])+)')
 _PLAIN = re.compile(r"[\w./:=@%+,^~?*<>|#'()\[\]{}-]+", re.ASCII)

@@ -1,81 +1,34 @@
 """The kernel's own word on how programs ended, taken where the kernel keeps it and not from the console.
 
-Breakpoints of the hypervisor's debug stub stand at the functions through which OSv must go (`Checkpoint`). What
-they tell can't be printed by a guest. All are hardware's, of which x86_64 has four: one in the code itself reaches
-the guest where an emulated SVM tells KVM a wrong address of it. So they are set in two stages:
-
-1. Before the boot: the entry of the main thread, `halt` and `poweroff`.
-2. At the main thread's entry, whose breakpoint is free then: `exit` and `application::join`; and where there are
-   more than four, on AArch64 and under TCG, `abort` and the constructor of `application`.
-
+The places where a guest is stopped for it, and when, are told in `exit_checkpoints`.
 A program is one of the command line's, or of /init's, if the main thread waits for it: the stack pointer tells.
 Its status is what `join` returns to the main thread. What a breakpoint could not be had for is in `refused`, and
 the kernel's memory is asked instead: `abort` leaves a flag and its message there.
-
-Source: OSv's loader.cc (do_main_thread), core/app.cc (application), runtime.cc (exit, abort), core/shutdown.cc.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from harness.core.errors import HypervisorError
 from harness.kernels.symbols import Symbols
+from harness.runner.osv.exit_checkpoints import (
+    BEFORE_BOOT,
+    CLEAN_CALLER,
+    ESSENTIAL,
+    FUNCTIONS,
+    HELPFUL,
+    JOIN,
+    LAUNCHERS,
+    MAIN_THREAD,
+    SIGNAL_CALLER,
+    Checkpoint,
+    ExitCaller,
+    TracedProgram,
+)
 from harness.runner.osv.kernel_memory import REGISTERS, KernelMemory, Stack
 from harness.vm.gdb_remote import GdbRemote
 
-
-class Checkpoint(StrEnum):
-    """A place in the kernel at which the guest is stopped to learn something."""
-
-    MAIN = "main thread"
-    CREATED = "program created"
-    JOIN = "join called"
-    JOINED = "join returned"
-    EXIT = "exit"
-    POWEROFF = "poweroff"
-    HALT = "halt"
-    ABORT = "abort"
-
-
-MAIN_THREAD, JOIN = "_Z14do_main_threadPv", "_ZN3osv11application4joinEv"
-FUNCTIONS = {
-    Checkpoint.MAIN: MAIN_THREAD,
-    Checkpoint.POWEROFF: "_ZN3osv8poweroffEv",
-    Checkpoint.HALT: "_ZN3osv4haltEv",
-    Checkpoint.EXIT: "exit",
-    Checkpoint.JOIN: JOIN,
-    Checkpoint.ABORT: "_Z5abortPKcz",
-    Checkpoint.CREATED: "_ZN3osv11applicationC1E",  # only the name's beginning: its arguments' types follow
-}
-BEFORE_BOOT = (Checkpoint.MAIN, Checkpoint.HALT, Checkpoint.POWEROFF)
-ESSENTIAL = (Checkpoint.HALT, Checkpoint.POWEROFF, Checkpoint.EXIT, Checkpoint.JOIN)
-HELPFUL = (Checkpoint.ABORT, Checkpoint.CREATED)
-CLEAN_CALLER = "_ZN3osv8shutdownEv"
-LAUNCHERS = (MAIN_THREAD, "_Z16prepare_commands")
-"""Callers of poweroff that give up because a program could not be started, by the beginnings of their names."""
-SIGNAL_CALLER = "kill"
-
 LONGEST_INSTRUCTION = 15  # bytes; the first of a function that is watched is no jump
 MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
-
-
-@dataclass(slots=True)
-class TracedProgram:
-    """A program that the main thread made: `application`'s address, its path (empty where it could not be read),
-    and its status once the kernel had it."""
-
-    application: int
-    path: str
-    status: int | None = None
-
-
-class ExitCaller(StrEnum):
-    """Which program's thread called exit()."""
-
-    OWN = "a program of the main thread's"
-    NESTED = "another"
-    UNKNOWN = "unknown"
 
 
 class ExitTracer:

@@ -12,7 +12,8 @@ from harness.runner.guest import Guest
 from harness.runner.observation import Activity, Observation, Visited
 from harness.runner.osv.command_line import own_programs, programs_of
 from harness.runner.osv.console_backtrace import place_on
-from harness.runner.osv.exit_tracer import ExitCaller, ExitTracer
+from harness.runner.osv.exit_checkpoints import ExitCaller
+from harness.runner.osv.exit_tracer import ExitTracer
 from harness.vm.base import Cause, Ending
 
 TRACED = "the kernel, stopped where it learns the status"

@@ -1,5 +1,6 @@
 """What several of the harness's own tests use."""
 
+import os
 import platform
 import shutil
 import signal
@@ -11,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from recording import Recorder
 
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HostError
@@ -22,10 +22,18 @@ from harness.kernels.source_lines import PROGRAMS as UNSTRIPPED
 from harness.runner.session import Lab
 from harness.vm.registry import hypervisor
 
+HERE = Path(__file__).parent
+for folder in (*(path for path in HERE.iterdir() if path.is_dir() and path.name != "data"), HERE / "support"):
+    sys.path.insert(0, str(folder))
+# Tests that are started as programs find what tests share as well.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE / "support"), os.environ.get("PYTHONPATH"))))
+
+from recording import Recorder  # noqa: E402
+
 # Helpers that assert: what failed is told as it is of a test.
 pytest.register_assert_rewrite("farm_processes", "network_guests", "rest_machines", "tap_run")
 
-PROGRAMS = Path(__file__).with_name("guest_programs")
+PROGRAMS = HERE / "data/guest_programs"
 SOURCES = ("fault.c", "nested.cc", "unloaded.c")
 FLAGS = ("-shared", "-fPIC", "-O1", "-g", "-fno-builtin", "-Wall", "-Werror")
 

@@ -3,7 +3,7 @@
 A test is in one of ten states from run to run: well (it fails by accident once in a thousand runs), flaky at one
 of eight rates, or broken. It seldom changes state; how seldom is in `_moves`. The forward algorithm gives the
 chances of the states after the last run, Viterbi's the likeliest way there (Rabiner 1989). What the model gets
-wrong how often is measured by `tests/selftest/test_morning_rates.py`.
+wrong how often is measured by `tests/selftest/report/test_morning_rates.py`.
 """
 
 from collections.abc import Sequence

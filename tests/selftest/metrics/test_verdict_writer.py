@@ -1,0 +1,57 @@
+"""Verdicts are in the history after a run, unless it was told not to; a history that fails hides no verdict."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.metrics.history.store import History
+
+ROOT = Path(__file__).parents[3]
+CELL, TEST = "linux:qemu-rofs", "stress-ng-nop"
+BY_PYTEST = ("pytest", "tests/unit", "--cell", CELL, "-k", TEST, "-p", "no:cacheprovider", "-q")
+BY_COMMAND = ("harness", "test", CELL, TEST)
+
+
+def run(history: Path, runs: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["OSV_HARNESS_HISTORY"] = str(history)
+    command = [sys.executable, "-m", *words, "--runs", str(runs)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def kept(history: Path) -> list[tuple[str, str, bool]]:
+    with History(history) as opened:
+        return [(one.test, one.outcome, one.expected) for one in opened.judged()]
+
+
+@pytest.mark.parametrize(
+    "words", [BY_PYTEST, (*BY_PYTEST, "-n", "2"), BY_COMMAND], ids=["alone", "workers", "test"]
+)
+def test_verdicts_are_kept_by_default(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(tmp_path / "h.sqlite", tmp_path / "runs", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert kept(tmp_path / "h.sqlite") == [(TEST, "passed", True)]
+
+
+@pytest.mark.parametrize("words", [BY_PYTEST, BY_COMMAND], ids=["pytest", "test"])
+def test_verdicts_are_not_kept_by_one_that_was_told_so(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(tmp_path / "h.sqlite", tmp_path / "runs", *words, "--forget")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "h.sqlite").exists()
+
+
+@pytest.mark.parametrize(("words", "status"), [(BY_PYTEST, 3), (BY_COMMAND, 2)], ids=["pytest", "test"])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_history_that_fails_hides_no_verdict(
+    words: tuple[str, ...], status: int, named: bool, tmp_path: Path
+) -> None:
+    """Who names a place on the command line wants them there; nobody else's run turns red for it."""
+    (tmp_path / "file").touch()
+    history = tmp_path / "file/no/h.sqlite"
+    done = run(history, tmp_path / "runs", *words, *(["--history", str(history)] if named else []))
+    said = done.stdout + done.stderr
+    assert "passed" in said and "can't be made" in said and "Traceback" not in said
+    assert done.returncode == (status if named else 0), said

@@ -1,0 +1,182 @@
+"""What may be the host's doing is taken again; the second run hides nothing of the first."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from xml.etree import ElementTree as ET
+
+import pytest
+from test_starved import crowd
+
+from harness.cli.output import screen, table
+from harness.host.in_lab import VARIABLE
+from harness.host.interference import Pause
+from harness.host.process.timeout import kept_waiting
+from harness.metrics.history.store import History
+from harness.report import evidence
+from harness.runner.base import Program, Run, conclude
+from harness.runner.console.matcher import Match
+from harness.runner.console.transcript import Transcript
+from harness.runner.interaction import Visit, Visitor
+from harness.runner.observation import Observation
+from harness.runner.retry import taken_again
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+from harness.vm.base import Cause, Ending
+
+PASSED = Observation(booted=True, status=0, clean_end=True)
+FAILED = replace(PASSED, status=1)
+STARVED = replace(FAILED, kept_waiting=0.61)
+PAUSED = replace(FAILED, pauses=(Pause(3.0, 45.0, "was suspended"),))
+STALL = (Match("watchdog", "rcu stall", 9, "rcu: INFO: rcu_preempt self-detected stall on CPU"),)
+DISTURBED = replace(PASSED, faults=STALL, host_effect="was suspended for 45 s")
+CRASHED = replace(PASSED, faults=STALL)
+RESET = Observation(booted=True, ending=Ending(Cause.RESET, "it was reset"))
+LOSES = "a lab, which now and then loses a register"
+
+ITEM = """
+from test_retry import FAILED, PASSED, STARVED, run_of, taken_again
+
+def test_flaky(lab, keeper):
+    cell = lab.cell("{cell}")
+    flaky = taken_again(run_of(STARVED, b"it failed"), lambda: run_of(PASSED, b"it passed"))
+    keeper.conclude(cell, lab.image(cell), flaky, "again")
+"""
+
+
+def run_of(seen: Observation, printed: bytes = b"") -> Run:
+    """A run that came to this."""
+    transcript = Transcript(monotonic())
+    transcript.add(printed, monotonic())
+    return conclude(Program("sometimes", "sometimes", 60), seen, transcript, ("qemu",), "booted")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome", "note"),
+    [
+        (PASSED, None, "passed", ""),
+        (FAILED, None, "failed", ""),
+        (replace(PASSED, kept_waiting=0.9), None, "passed", ""),
+        (CRASHED, None, "crashed", ""),
+        (replace(CRASHED, kept_waiting=0.9), None, "crashed", ""),
+        (STARVED, PASSED, "flaky", "The first run failed (the program ended with status 1), while the host kept"),
+        (STARVED, FAILED, "failed", "while the host kept its guest waiting for 61% of its time."),
+        (STARVED, CRASHED, "crashed", "The first run failed"),
+        (PAUSED, PASSED, "flaky", "while the host was suspended for 45 s."),
+        (DISTURBED, PASSED, "passed", "The first run ended as harness_error (the host was suspended for 45 s"),
+        (DISTURBED, FAILED, "failed", "The first run ended as harness_error"),
+        (DISTURBED, CRASHED, "crashed", "The first run ended as harness_error"),
+        (DISTURBED, DISTURBED, "harness_error", "The first run ended as harness_error"),
+    ],
+)  # fmt: skip
+def test_taken_again(first: Observation, second: Observation | None, outcome: str, note: str) -> None:
+    def run_alone() -> Run:
+        assert second is not None, "it is not the host's doing"
+        return run_of(second)
+
+    run = taken_again(run_of(first), run_alone)
+    assert run.verdict.outcome == outcome
+    assert [note in told for told in run.notes] == ([True] if note else [])
+    assert (run.first is not None) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("first", "arch", "outcome", "why"),
+    [
+        (CRASHED, "x86_64", "flaky", LOSES), (FAILED, "x86_64", "flaky", LOSES), (RESET, "x86_64", "flaky", LOSES),
+        (PASSED, "x86_64", "passed", ""), (CRASHED, "aarch64", "crashed", ""), (CRASHED, "", "crashed", ""),
+        (FAILED, "aarch64", "flaky", "how long the host kept it waiting is not seen"), (FAILED, "", "failed", ""),
+    ],
+)  # fmt: skip
+def test_what_a_lab_may_have_made_is_taken_again(
+    first: Observation, arch: str, outcome: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, arch)
+    run = taken_again(run_of(first), lambda: run_of(PASSED))
+    assert run.verdict.outcome == outcome
+    assert (run.first is not None) == (outcome == "flaky")
+    assert all(why in note for note in run.notes)
+
+
+def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path) -> None:
+    """On a host that keeps its guests waiting; its first status is 1 and its second 0."""
+    statuses = ["1", "0"]
+    cell = lab.cell("linux:qemu-rofs")
+    lab.runner(cell).prepare()
+    until_told = "sh -c 'while [ ! -s /tmp/status ]; do :; done; echo so; exit $(cat /tmp/status)'"
+    program = Program("sometimes", until_told, 120.0)
+
+    def decide(visitor: Visitor) -> None:
+        while kept_waiting(visitor.pid) < 0.6 and visitor.seconds < 60.0:
+            os.sched_yield()
+        visitor.run_inside(f"echo {statuses.pop(0)} > /tmp/status")
+
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        with crowd(5):
+            run = lab.run(cell, program, Visit(act=decide, serves=False))
+    finally:
+        os.sched_setaffinity(0, before)
+    assert run.verdict.outcome is Outcome.FLAKY, run.verdict.reason
+    assert run.verdict.reason.startswith(
+        "it failed (the program ended with status 1) while the host kept its guest"
+    )
+    assert run.first and run.first.verdict.outcome is Outcome.FAILED
+    folder = evidence.write(run, lab.image(cell), lab.accelerator(cell), tmp_path, "again")
+    for name in ("console.raw", "first-console.raw"):
+        assert b"so\r\n" in (folder / name).read_bytes()
+    assert '"outcome": "failed"' in (folder / "first-verdict.json").read_text()
+    assert '"outcome": "flaky"' in (folder / "verdict.json").read_text()
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "with a worker"])
+def test_pytest_shows_a_flaky_test_as_no_pass(lab: Lab, tmp_path: Path, workers: list[str]) -> None:
+    cell = lab.cell("linux:qemu-rofs")
+    lab.image(cell)
+    (tmp_path / "test_item.py").write_text(ITEM.format(cell=cell))
+    here, history = Path(__file__).parent, tmp_path / "history.sqlite"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "test_item.py",
+        "-p",
+        "harness.integrations.pytest_plugin.plugin",
+        "-c",
+        os.devnull,
+    ]
+    command += ["--rootdir", str(tmp_path), "-p", "no:cacheprovider", "--history", str(history), *workers]
+    command += ["--junitxml", "told.xml"]
+    path = os.pathsep.join([str(here), str(here.parents[2]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 flaky" in done.stdout and "passed in" not in done.stdout and "1 passed" not in done.stdout
+    assert (
+        "flaky: it failed (the program ended with status 1) while the host kept its guest waiting" in done.stdout
+    )
+    (case,) = ET.parse(tmp_path / "told.xml").iter("testcase")
+    assert case.find("skipped") is not None, "who reads only JUnit's words sees no pass either"
+    (folder,) = {path.parent for path in tmp_path.rglob("first-console.raw")}
+    assert (folder / "first-console.raw").read_bytes() == b"it failed"
+    assert (folder / "console.raw").read_bytes() == b"it passed"
+    with History(str(history)) as kept:
+        judged = sorted(kept.judged(), key=lambda one: one.taken)
+    assert [(one.outcome, one.expected) for one in judged] == [("failed", False), ("flaky", False)]
+
+
+def test_a_guests_words_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """`:bug:` is no request for a picture of one."""
+    words = "a :bug: and [red]one[/red] :warning:"
+    out = screen()
+    out.print(words, markup=False)
+    rows = table("said")
+    rows.add_row(":bug:")
+    out.print(rows)
+    shown = capsys.readouterr().out
+    assert words in shown and shown.count(":bug:") == 2

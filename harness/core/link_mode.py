@@ -13,7 +13,7 @@ from harness.core.cell import Cell
 from harness.core.errors import BuildError, LaunchError
 
 
-class Launch(StrEnum):
+class LinkMode(StrEnum):
     """A launch mode of a cell, by the name of its option."""
 
     LINUX_LD = "linux_ld"
@@ -36,18 +36,18 @@ class Linkage(StrEnum):
 LD_SO = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
 """Linux's own ld.so, by arch. Source: OSv's scripts/test.py; the psABIs."""
 
-FITTING: dict[Launch, tuple[Linkage, ...]] = {
-    Launch.LINUX_LD: (Linkage.PIE, Linkage.NON_PIE),
-    Launch.PIE: (Linkage.PIE,),
-    Launch.NON_PIE: (Linkage.NON_PIE,),
-    Launch.STATIC: (Linkage.STATIC,),
-    Launch.STATIC_PIE: (Linkage.STATIC_PIE,),
+FITTING: dict[LinkMode, tuple[Linkage, ...]] = {
+    LinkMode.LINUX_LD: (Linkage.PIE, Linkage.NON_PIE),
+    LinkMode.PIE: (Linkage.PIE,),
+    LinkMode.NON_PIE: (Linkage.NON_PIE,),
+    LinkMode.STATIC: (Linkage.STATIC,),
+    LinkMode.STATIC_PIE: (Linkage.STATIC_PIE,),
 }
 
 
-def launch_of(cell: Cell) -> Launch | None:
+def launch_of(cell: Cell) -> LinkMode | None:
     """The launch mode that the cell names, if any."""
-    return next((mode for mode in Launch if mode in cell.options), None)
+    return next((mode for mode in LinkMode if mode in cell.options), None)
 
 
 def linkage(program: Path) -> Linkage:

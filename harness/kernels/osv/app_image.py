@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from harness.core.cell import Cell
 from harness.core.errors import BuildError
 from harness.core.events import publish
-from harness.core.link_mode import Launch, launch_of
+from harness.core.link_mode import LinkMode, launch_of
 from harness.core.machine import Image
 from harness.host import debian_packages
 from harness.host.cache import Cache, digest_of
@@ -47,7 +47,7 @@ def files_of(cell: Cell, contents: Contents, cache: Cache) -> tuple[dict[str, No
     """
     tree = debian_packages.fetch((*contents.packages, *ALWAYS), cell.arch, cache)
     versions = {name: tree.versions[name] for name in contents.packages}
-    if launch_of(cell) is Launch.LINUX_LD:
+    if launch_of(cell) is LinkMode.LINUX_LD:
         settings: dict[str, Node] = {path: File(text.encode()) for path, text in SETTINGS.items()}
         return settings | compose(contents, tree.root), versions
     hidden = {"hide_symbols", "app_symbols"} & set(cell.options)

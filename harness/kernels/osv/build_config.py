@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HostError
-from harness.core.link_mode import Launch, launch_of
+from harness.core.link_mode import LinkMode, launch_of
 from harness.kernels.osv import test_modules
 from harness.kernels.osv.build_tree import Adaptation, Edit
 
@@ -28,7 +28,7 @@ CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "debug": {},
         "zfs_disk": {},
         "host_zfs": {},
-        **{mode: {} for mode in Launch},
+        **{mode: {} for mode in LinkMode},
     }
 )
 """Build option of a cell to the configuration variables that it sets.
@@ -36,7 +36,7 @@ CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
 `lazy_stack` checks its invariant too: without the check a violation corrupts a stack in silence.
 """
 
-SAME_KERNEL = (*Launch, "zfs_disk", "host_zfs")
+SAME_KERNEL = (*LinkMode, "zfs_disk", "host_zfs")
 """Options that change what is on the disks alone."""
 
 DISK_WORDS: Mapping[str, str] = MappingProxyType({"zfs_disk": "--create-zfs-disk", "host_zfs": "--use-openzfs"})

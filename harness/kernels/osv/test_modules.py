@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.cell import Cell
-from harness.core.link_mode import LD_SO, Launch, check_launch, launch_of
+from harness.core.link_mode import LD_SO, LinkMode, check_launch, launch_of
 
 EXECUTABLES = "tests-with-linux-ld"
 SAMPLE = "tst-hello"
@@ -34,10 +34,10 @@ _INSIDE = (
     r"s/tst-promise tst-dlfcn/tst-promise/",
 )
 
-COPIES: Mapping[Launch, Copy] = {
-    Launch.NON_PIE: Copy("tests-non-pie", (r"s/-fpie/-fno-pie -no-pie/g",)),
-    Launch.STATIC: Copy("tests-static", (*_INSIDE, r"/^LIBS =/a LDFLAGS += -static -no-pie")),
-    Launch.STATIC_PIE: Copy(
+COPIES: Mapping[LinkMode, Copy] = {
+    LinkMode.NON_PIE: Copy("tests-non-pie", (r"s/-fpie/-fno-pie -no-pie/g",)),
+    LinkMode.STATIC: Copy("tests-static", (*_INSIDE, r"/^LIBS =/a LDFLAGS += -static -no-pie")),
+    LinkMode.STATIC_PIE: Copy(
         "tests-static-pie", (*_INSIDE, r"s/ tst-non-\(fpic\|pie\)//g", r"/^LIBS =/a LDFLAGS += -static-pie")
     ),
 }
@@ -70,14 +70,14 @@ def steps_of(module: str) -> list[list[str]]:
 
 def manifest_of(cell: Cell) -> str:
     """What the tests' image lacks otherwise: Debian's lddtree does not list ld.so among the libraries."""
-    if launch_of(cell) is not Launch.LINUX_LD:
+    if launch_of(cell) is not LinkMode.LINUX_LD:
         return ""
     return f"{LD_SO[cell.arch]}: {Path(LD_SO[cell.arch]).resolve()}\n"
 
 
-def variables_of(module: str, mode: Launch | None) -> list[str]:
+def variables_of(module: str, mode: LinkMode | None) -> list[str]:
     """The build's own variables: where `dl` says so, scripts/manifest_from_host.sh adds glibc and ld.so."""
-    return ["dl=linux"] if mode is Launch.LINUX_LD and module == EXECUTABLES else []
+    return ["dl=linux"] if mode is LinkMode.LINUX_LD and module == EXECUTABLES else []
 
 
 def check_made(outputs: Path, cell: Cell, module: str) -> None:

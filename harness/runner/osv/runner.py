@@ -7,7 +7,7 @@ from time import monotonic
 
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HypervisorError
-from harness.core.link_mode import LD_SO, Launch, launch_of
+from harness.core.link_mode import LD_SO, LinkMode, launch_of
 from harness.core.machine import Disk, Image, Machine
 from harness.core.variants import fittings_of
 from harness.host.cache import Cache
@@ -44,7 +44,7 @@ class Words:
 def words_of(cell: Cell) -> Words:
     """How programs are launched on the cell. Source: OSv's scripts/run.py (--nopci) and test.py (ld.so)."""
     return Words(
-        before=LD_SO[cell.arch] if launch_of(cell) is Launch.LINUX_LD else "",
+        before=LD_SO[cell.arch] if launch_of(cell) is LinkMode.LINUX_LD else "",
         kernel="--nopci" if cell.hypervisor == "qemu_microvm" else "",
     )
 

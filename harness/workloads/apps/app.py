@@ -10,7 +10,7 @@ from typing import Any
 from harness.core import project
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError
-from harness.core.link_mode import Launch
+from harness.core.link_mode import LinkMode
 from harness.kernels.rootfs.contents import Contents
 from harness.workloads.load.run import Load, load_from
 
@@ -26,7 +26,7 @@ class Source:
     language: str
     program: str
     flags: tuple[str, ...] = ()
-    launch: Launch = Launch.PIE
+    launch: LinkMode = LinkMode.PIE
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,11 @@ def _row(name: str, cell: Cell) -> dict[str, Any]:
 
 
 def _source(name: str, row: Mapping[str, Any]) -> Source:
-    if (mode := row.get("launch", Launch.PIE)) not in list(Launch):
-        raise HarnessError(f"{name}.toml: no launch mode {mode}.", f"There are {', '.join(Launch)}.")
+    if (mode := row.get("launch", LinkMode.PIE)) not in list(LinkMode):
+        raise HarnessError(f"{name}.toml: no launch mode {mode}.", f"There are {', '.join(LinkMode)}.")
     flags = tuple(row.get("flags", ()))
     file = project.apps()[name].parent / row["file"]
-    source = Source(file, row["language"], row["program"], flags, Launch(mode))
+    source = Source(file, row["language"], row["program"], flags, LinkMode(mode))
     if source.language not in LANGUAGES:
         raise HarnessError(
             f"{name}.toml: no compiler for {source.language}.", f"There are {', '.join(LANGUAGES)}."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
-from harness.core.link_mode import FITTING, Launch, linkage
+from harness.core.link_mode import FITTING, LinkMode, linkage
 from harness.core.matrix import host_arch
 from harness.host.cache import Cache
 from harness.host.process.die_with_parent import run_tied
@@ -19,31 +19,31 @@ PACKAGES = {"c": "gcc", "go": "golang-go", "rust": "rustc"}
 GO_ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 PIE = ("-pie", "-fPIE")
-C_FLAGS: Mapping[Launch, tuple[str, ...]] = {
-    Launch.LINUX_LD: PIE,
-    Launch.PIE: PIE,
-    Launch.NON_PIE: ("-no-pie", "-fno-pie"),
-    Launch.STATIC: ("-static", "-no-pie", "-fno-pie"),
-    Launch.STATIC_PIE: ("-static-pie", "-fPIE"),
+C_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
+    LinkMode.LINUX_LD: PIE,
+    LinkMode.PIE: PIE,
+    LinkMode.NON_PIE: ("-no-pie", "-fno-pie"),
+    LinkMode.STATIC: ("-static", "-no-pie", "-fno-pie"),
+    LinkMode.STATIC_PIE: ("-static-pie", "-fPIE"),
 }
 # Through gcc's linker: OSv can't place the thread's own variables that Go's own linker asks for (its issue 1141).
-GO_FLAGS: Mapping[Launch, tuple[str, ...]] = {
-    Launch.LINUX_LD: ("-buildmode=pie", "-ldflags=-linkmode=external"),
-    Launch.PIE: ("-buildmode=pie", "-ldflags=-linkmode=external"),
-    Launch.NON_PIE: ("-buildmode=exe", "-ldflags=-linkmode=external -extldflags=-no-pie"),
-    Launch.STATIC: ("-buildmode=exe", "-ldflags=-linkmode=external -extldflags=-static"),
-    Launch.STATIC_PIE: ("-buildmode=pie", "-ldflags=-linkmode=external -extldflags=-static-pie"),
+GO_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
+    LinkMode.LINUX_LD: ("-buildmode=pie", "-ldflags=-linkmode=external"),
+    LinkMode.PIE: ("-buildmode=pie", "-ldflags=-linkmode=external"),
+    LinkMode.NON_PIE: ("-buildmode=exe", "-ldflags=-linkmode=external -extldflags=-no-pie"),
+    LinkMode.STATIC: ("-buildmode=exe", "-ldflags=-linkmode=external -extldflags=-static"),
+    LinkMode.STATIC_PIE: ("-buildmode=pie", "-ldflags=-linkmode=external -extldflags=-static-pie"),
 }
-RUST_FLAGS: Mapping[Launch, tuple[str, ...]] = {
-    Launch.LINUX_LD: (),
-    Launch.PIE: (),
-    Launch.NON_PIE: ("-C", "relocation-model=static"),
-    Launch.STATIC: ("-C", "target-feature=+crt-static", "-C", "relocation-model=static"),
-    Launch.STATIC_PIE: ("-C", "target-feature=+crt-static"),
+RUST_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
+    LinkMode.LINUX_LD: (),
+    LinkMode.PIE: (),
+    LinkMode.NON_PIE: ("-C", "relocation-model=static"),
+    LinkMode.STATIC: ("-C", "target-feature=+crt-static", "-C", "relocation-model=static"),
+    LinkMode.STATIC_PIE: ("-C", "target-feature=+crt-static"),
 }
 
 
-def compiled(source: Source, arch: str, cache: Cache, mode: Launch = Launch.PIE) -> Path:
+def compiled(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.PIE) -> Path:
     """The host file of the program for `arch`, linked for the launch mode.
 
     Raises `HostError` without a compiler, `BuildError` with its words, or where it made another kind of program.
@@ -76,7 +76,7 @@ def compiled(source: Source, arch: str, cache: Cache, mode: Launch = Launch.PIE)
     return cache.get("app-program", parts, make) / "program"
 
 
-def _compiler(source: Source, arch: str, mode: Launch) -> tuple[list[str], dict[str, str]]:
+def _compiler(source: Source, arch: str, mode: LinkMode) -> tuple[list[str], dict[str, str]]:
     """The compiler's command without its files, and what its environment needs."""
     cross = "" if arch == host_arch() else f"{arch}-linux-gnu-"
     if source.language == "c":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import BuildError, CellError, HostError, LaunchError
-from harness.core.link_mode import FITTING, Launch, Linkage, check_launch, launch_of, linkage
+from harness.core.link_mode import FITTING, Linkage, LinkMode, check_launch, launch_of, linkage
 from harness.core.matrix import Matrix, host_arch
 from harness.host import debian_packages
 from harness.kernels.osv import build_config, test_modules, toolchain
@@ -19,22 +19,22 @@ from harness.workloads.apps.compile import compiled
 from harness.workloads.apps.run import image_of, run_app
 
 LINUX = "linux:qemu-rofs"
-ON_LINUX = [mode for mode in Launch if mode is not Launch.LINUX_LD]
+ON_LINUX = [mode for mode in LinkMode if mode is not LinkMode.LINUX_LD]
 
 
 def test_the_matrix_has_every_mode_and_no_other() -> None:
-    assert set(Matrix.load().launches) == {*Launch}
+    assert set(Matrix.load().launches) == {*LinkMode}
 
 
 def test_a_cell_has_one_mode_and_its_name_says_which(lab: Lab) -> None:
     plain = lab.cell("osv:qemu-rofs+hide_symbols/nvme")
     (one,) = lab.launched([plain], ["static"])
     assert str(one).endswith("-qemu-rofs-all+hide_symbols+static/nvme")
-    assert launch_of(plain) is None and launch_of(one) is Launch.STATIC
+    assert launch_of(plain) is None and launch_of(one) is LinkMode.STATIC
     (other,) = lab.launched([one], ["linux_ld"])
     assert other.options == ("hide_symbols", "linux_ld")
     assert lab.launched([one], []) == [one]
-    assert len({str(cell) for cell in lab.launched([plain], list(Launch))}) == len(Launch)
+    assert len({str(cell) for cell in lab.launched([plain], list(LinkMode))}) == len(LinkMode)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_what_starts_a_program_of_osv(lab: Lab) -> None:
     assert {words_of(lab.cell(f"osv:qemu-rofs+{mode}")).before for mode in ON_LINUX} == {""}
 
 
-@pytest.mark.parametrize("mode", Launch)
-def test_a_compiled_program_is_linked_as_its_mode_says(lab: Lab, mode: Launch) -> None:
+@pytest.mark.parametrize("mode", LinkMode)
+def test_a_compiled_program_is_linked_as_its_mode_says(lab: Lab, mode: LinkMode) -> None:
     source = apps.app("hello", lab.cell(LINUX)).source
     assert source
     assert linkage(compiled(source, host_arch(), lab.cache, mode)) is FITTING[mode][0]
@@ -91,7 +91,7 @@ def test_a_prebuilt_program_is_launched_as_it_is_linked(lab: Lab) -> None:
 
 @pytest.mark.parametrize("mode", ON_LINUX)
 @pytest.mark.parametrize("name", ["hello", "static"])
-def test_linux_runs_every_mode(lab: Lab, mode: Launch, name: str) -> None:
+def test_linux_runs_every_mode(lab: Lab, mode: LinkMode, name: str) -> None:
     """The same sources in a guest of each mode: threads, thread-local data, files, floating point."""
     cell = lab.cell(f"{LINUX}+{mode}")
     done = run_app(lab, cell, apps.app(name, cell))
@@ -119,7 +119,7 @@ def test_each_mode_has_its_module_of_tests(lab: Lab, mode: str, module: str, ste
 
 
 @pytest.mark.parametrize("mode", test_modules.COPIES)
-def test_a_copied_module_is_edited_inside_the_tree(tmp_path: Path, mode: Launch) -> None:
+def test_a_copied_module_is_edited_inside_the_tree(tmp_path: Path, mode: LinkMode) -> None:
     """The very steps, on a Makefile with the lines that they are about."""
     folder = tmp_path / "modules/tests-with-linux-ld"
     folder.mkdir(parents=True)
@@ -138,10 +138,10 @@ def test_a_copied_module_is_edited_inside_the_tree(tmp_path: Path, mode: Launch)
     text = (tmp_path / "modules" / module / "Makefile").read_text()
     assert (folder / "Makefile").read_text() == makefile
     assert f"$(out)/{module}/tst-a" in text and "with-linux-ld" not in text
-    if mode is Launch.NON_PIE:
+    if mode is LinkMode.NON_PIE:
         assert "-O2 -fno-pie -no-pie " in text and "subst -fno-pie -no-pie,-fPIC" in text
     else:
-        wanted = {Launch.STATIC: "LDFLAGS += -static -no-pie", Launch.STATIC_PIE: "LDFLAGS += -static-pie"}
+        wanted = {LinkMode.STATIC: "LDFLAGS += -static -no-pie", LinkMode.STATIC_PIE: "LDFLAGS += -static-pie"}
         assert f"LIBS =\n{wanted[mode]}\n" in text and "tst-tls" not in text and "DYN_LINK" not in text
 
 

@@ -20,7 +20,7 @@ USUAL = Devices()
 
 
 @dataclass(frozen=True, slots=True)
-class Fittings:
+class MachineProfile:
     """What a machine is fitted with: its devices; at least so many cpus and MiB of memory; a network; and what a
     second disk holds (`blank`: nothing; `ext`), if it has one; words for the command line of OSv's kernel."""
 
@@ -32,12 +32,12 @@ class Fittings:
     osv: str = ""
 
 
-def fittings_of(cell: Cell, needed: str = "") -> Fittings:
+def fittings_of(cell: Cell, needed: str = "") -> MachineProfile:
     """The fittings of a cell's machines: those of its profile, then of its variant, then of the variant that is
     `needed` by what runs there; a root by virtio-fs is a share. Raises `CellError` for an unknown variant."""
     on_qemu = cell.hypervisor == "qemu" and cell.kernel == "osv"
     by_profile = _data()["profile"].get(cell.profile, "") if on_qemu else ""
-    fittings = Fittings()
+    fittings = MachineProfile()
     for name in (by_profile, cell.variant, needed):
         fittings = _with(fittings, _row(name)) if name else fittings
     if cell.fs == "virtiofs":
@@ -55,9 +55,9 @@ def names() -> list[str]:
     return list(_data()["variant"])
 
 
-def _with(fittings: Fittings, row: Mapping[str, Any]) -> Fittings:
+def _with(fittings: MachineProfile, row: Mapping[str, Any]) -> MachineProfile:
     changes = {name: value for name, value in row.items() if name in DEVICES}
-    return Fittings(
+    return MachineProfile(
         replace(fittings.devices, **changes),
         max(fittings.cpus, row.get("cpus", 1)),
         max(fittings.memory, row.get("memory", 0)),

@@ -32,7 +32,7 @@ class MachineProfile:
     osv: str = ""
 
 
-def fittings_of(cell: Cell, needed: str = "") -> MachineProfile:
+def machine_profile_of(cell: Cell, needed: str = "") -> MachineProfile:
     """The fittings of a cell's machines: those of its profile, then of its variant, then of the variant that is
     `needed` by what runs there; a root by virtio-fs is a share. Raises `CellError` for an unknown variant."""
     on_qemu = cell.hypervisor == "qemu" and cell.kernel == "osv"

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.core.machine import Disk, Machine
-from harness.core.variants import fittings_of
+from harness.core.variants import machine_profile_of
 from harness.host.cache import Cache
 from harness.kernels.rootfs.disk_image import write_partitioned
 from harness.kernels.rootfs.filesystems import File, Folder, write_ext4
@@ -20,7 +20,7 @@ def fitted(machine: Machine, needed: str, cache: Cache) -> Machine:
     """The machine with its cell's fittings and those of the variant `needed`. Raises `HostError` where a second
     disk can't be made, `CellError` for an unknown variant."""
     cell = machine.image.cell
-    fittings = fittings_of(cell, needed)
+    fittings = machine_profile_of(cell, needed)
     share = machine.image.share or (shared_folder(cache) if fittings.devices.share else None)
     return replace(
         machine,

@@ -14,7 +14,7 @@ from harness.core.errors import CellError, CheckoutError
 from harness.core.events import publish
 from harness.core.machine import Image
 from harness.core.matrix import Matrix
-from harness.core.variants import fittings_of
+from harness.core.variants import machine_profile_of
 from harness.host.availability import Standing, Survey
 from harness.host.cache import Cache
 from harness.host.cpu_slots import ALL_CPUS, room_for
@@ -165,7 +165,7 @@ class Lab:
 
     def run_on(self, image: Image, program: Program, visit: Visit | None = None, alone: bool = False) -> Run:
         """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
-        cpus = max(program.cpus, fittings_of(image.cell, program.variant).cpus)
+        cpus = max(program.cpus, machine_profile_of(image.cell, program.variant).cpus)
         with room_for(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
             return self._runner(image, fork=False).run(program, visit)
 
@@ -215,7 +215,7 @@ class Lab:
         What may be the host's doing is taken again, beside no other guest of ours: see `harness.runner.retry`.
         """
         runner = self.runner(cell)
-        cpus = max(program.cpus, fittings_of(cell, program.variant).cpus)
+        cpus = max(program.cpus, machine_profile_of(cell, program.variant).cpus)
         locks = self.cache.root / "locks" / "vcpus"
         with room_for(cpus, locks):
             run = runner.run(program, visit)

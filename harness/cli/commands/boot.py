@@ -20,7 +20,7 @@ from harness.cli.terminal import pass_through, raw_terminal
 from harness.core.errors import HarnessError, HypervisorError
 from harness.core.events import subscribed
 from harness.core.machine import Image, Machine
-from harness.core.variants import fittings_of
+from harness.core.variants import machine_profile_of
 from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
 from harness.report.progress import Progress
@@ -112,7 +112,7 @@ def command(arguments: Arguments) -> int:
 def _machine(arguments: Arguments, lab: Lab, image: Image, command: str) -> Machine:
     """The machine that is booted, with what OSv is to run on its command line."""
     linux = image.cell.kernel == "linux"
-    words = f"{image.cmdline} {fittings_of(image.cell).osv}".strip()
+    words = f"{image.cmdline} {machine_profile_of(image.cell).osv}".strip()
     cmdline = image.cmdline if linux else f"{words} {command}".strip()
     machine = Machine(
         image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(image.cell), arguments.network,

@@ -13,7 +13,7 @@ from harness.core.errors import CellError
 from harness.core.events import publish
 from harness.core.link_mode import check_launch
 from harness.core.machine import Disk, Image
-from harness.core.variants import fittings_of
+from harness.core.variants import machine_profile_of
 from harness.host import debian_packages
 from harness.host.cache import Cache, digest_of
 from harness.kernels import rootfs
@@ -190,7 +190,7 @@ def _root_words(cell: Cell) -> str:
     """Where the root is, and what."""
     if not ROOTS[cell.fs]:
         return ""
-    disk = ROOT_DISKS.get(fittings_of(cell).devices.disk, "sda")
+    disk = ROOT_DISKS.get(machine_profile_of(cell).devices.disk, "sda")
     return f"root=/dev/{disk} rootfstype={ROOTS[cell.fs]}"
 
 

@@ -9,7 +9,7 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HypervisorError
 from harness.core.link_mode import LD_SO, LinkMode, launch_of
 from harness.core.machine import Disk, Image, Machine
-from harness.core.variants import fittings_of
+from harness.core.variants import machine_profile_of
 from harness.host.cache import Cache
 from harness.kernels.rootfs.disk_image import blank_disk
 from harness.kernels.symbols import Symbols
@@ -92,7 +92,7 @@ class OsvRunner:
         return None
 
     def _bare_machine(self, program: Program) -> Machine:
-        words = fittings_of(self.image.cell, program.variant).osv
+        words = machine_profile_of(self.image.cell, program.variant).osv
         cmdline = " ".join(word for word in (self.image.cmdline, self._words.kernel, words, "--verbose") if word)
         wants_disk = program.disk and not self.image.disks
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()

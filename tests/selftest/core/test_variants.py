@@ -161,14 +161,16 @@ def test_a_profile_has_the_devices_that_it_drives() -> None:
     matrix = Matrix.load()
 
     def disk_and_card(name: str) -> tuple[str, str]:
-        devices = variants.fittings_of(matrix.parse(name, "osv")).devices
+        devices = variants.machine_profile_of(matrix.parse(name, "osv")).devices
         return devices.disk, devices.nic
 
     assert disk_and_card("x86_64-qemu-rofs-nvme") == ("nvme", "virtio-net")
     assert disk_and_card("x86_64-qemu-rofs-vbox") == ("ahci", "virtio-net")
     assert disk_and_card("x86_64-qemu-rofs-vmware") == ("ide", "vmxnet3")
     assert disk_and_card("x86_64-qemu-rofs-vmware/pvscsi") == ("pvscsi", "vmxnet3")
-    assert variants.fittings_of(matrix.parse("aarch64-qemu-rofs-microvm", "osv")).devices.transport == "mmio"
+    assert (
+        variants.machine_profile_of(matrix.parse("aarch64-qemu-rofs-microvm", "osv")).devices.transport == "mmio"
+    )
 
 
 def _needs_virtiofsd(lab: Lab) -> None:

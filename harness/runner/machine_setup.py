@@ -16,7 +16,7 @@ EMPTY = 576 << 20
 """Bytes of an empty second disk: OSv's misc-bdev-rw.so fills 511 MiB."""
 
 
-def fitted(machine: Machine, needed: str, cache: Cache) -> Machine:
+def apply_profile(machine: Machine, needed: str, cache: Cache) -> Machine:
     """The machine with its cell's fittings and those of the variant `needed`. Raises `HostError` where a second
     disk can't be made, `CellError` for an unknown variant."""
     cell = machine.image.cell

@@ -28,7 +28,7 @@ from harness.runner.base import Program
 from harness.runner.console.matcher import Monitor
 from harness.runner.guest import Guest
 from harness.runner.linux.agent import Agent
-from harness.runner.machine_setup import fitted
+from harness.runner.machine_setup import apply_profile
 from harness.runner.osv.command_line import command_of
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.observed_run import status_of
@@ -118,7 +118,7 @@ def _machine(arguments: Arguments, lab: Lab, image: Image, command: str) -> Mach
         image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(image.cell), arguments.network,
         control=linux,
     )  # fmt: skip
-    machine = fitted(machine, "", lab.cache)
+    machine = apply_profile(machine, "", lab.cache)
     has_debug = image.cell.hypervisor.startswith("qemu") and image.symbols and not arguments.gdb
     if machine.powers_off_by_reset or (not linux and arguments.command and not has_debug):
         machine = replace(machine, cmdline=f"--verbose {machine.cmdline}")

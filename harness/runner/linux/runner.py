@@ -22,7 +22,7 @@ from harness.runner.guest import Guest
 from harness.runner.interaction import Visit, Visitor
 from harness.runner.linux.agent import Agent
 from harness.runner.linux.faults import Faults, FaultWatch, place_of
-from harness.runner.machine_setup import fitted
+from harness.runner.machine_setup import apply_profile
 from harness.runner.observation import Activity, Observation
 from harness.runner.ready_snapshot import fork_ready
 from harness.vm.base import Hypervisor, Template, Vm, forking
@@ -64,7 +64,7 @@ class LinuxRunner:
             self.image, f"{self.image.cmdline} {LOG_IS_OPEN}", program.cpus, program.memory, self.accelerator,
             program.network, control=True, forwards=program.forwards,
         )  # fmt: skip
-        return fitted(machine, program.variant, self._cache)
+        return apply_profile(machine, program.variant, self._cache)
 
     def run(self, program: Program, visit: Visit | None = None) -> Run:
         machine = self.machine(program)

@@ -17,7 +17,7 @@ from harness.runner.base import Program, Run, conclude, failed_to_run
 from harness.runner.console.transcript import Transcript
 from harness.runner.guest import Guest
 from harness.runner.interaction import Visit, Visitor
-from harness.runner.machine_setup import fitted
+from harness.runner.machine_setup import apply_profile
 from harness.runner.osv.boot_snapshot import templates
 from harness.runner.osv.command_line import environment_option
 from harness.runner.osv.exit_tracer import ExitTracer
@@ -101,7 +101,7 @@ class OsvRunner:
             self.image, cmdline, program.cpus, program.memory, accelerator, program.network,
             counted=program.counted, forwards=program.forwards, disks=disks,
         )  # fmt: skip
-        return fitted(machine, program.variant, self._cache)
+        return apply_profile(machine, program.variant, self._cache)
 
     def _command(self, program: Program) -> str:
         settings = " ".join(environment_option(name, value) for name, value in program.environment)

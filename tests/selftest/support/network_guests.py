@@ -15,7 +15,7 @@ from harness.core.cell import Cell
 from harness.core.machine import Image, Machine
 from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
-from harness.runner.machine_setup import fitted
+from harness.runner.machine_setup import apply_profile
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.vm.registry import hypervisor
@@ -68,7 +68,7 @@ def boot(name: str) -> None:
     """Start guests, one after another; say when the first is about to start."""
     lab = Lab()
     image = lab.image(lab.cell(name))
-    machine = fitted(Machine(image, image.cmdline, forwards=(PORT,)), "", lab.cache)
+    machine = apply_profile(Machine(image, image.cmdline, forwards=(PORT,)), "", lab.cache)
     print("starting", flush=True)
     while True:
         with closing(hypervisor("qemu").start(machine)):

@@ -40,7 +40,7 @@ class Availability:
     kind: str = ""
 
 
-class Survey:
+class AvailabilityCheck:
     """Says of each cell whether it runs here. `driven` are the hypervisors that have a driver; `given` are needs
     that the host need not meet, for somebody else has."""
 

@@ -15,7 +15,7 @@ from harness.core.events import publish
 from harness.core.machine import Image
 from harness.core.matrix import Matrix
 from harness.core.variants import machine_profile_of
-from harness.host.availability import Standing, Survey
+from harness.host.availability import AvailabilityCheck, Standing
 from harness.host.cache import Cache
 from harness.host.cpu_slots import ALL_CPUS, room_for
 from harness.host.host import Host
@@ -125,7 +125,7 @@ class Lab:
         """Raise `CellError` with the reason if this host can't run the cell, before anything is built for it."""
         built = self.files.kernel if self.files else None
         given = BUILDERS if built else ()
-        found = Survey(self.matrix, self.host, driven(), built or self.osv_root, given).of(cell)
+        found = AvailabilityCheck(self.matrix, self.host, driven(), built or self.osv_root, given).of(cell)
         if found.standing is not Standing.RUNS:
             raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
 

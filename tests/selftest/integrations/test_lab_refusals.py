@@ -14,7 +14,7 @@ from harness.cli import main
 from harness.cli.lab_preparation import asked_by
 from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
-from harness.host.availability import Standing, Survey
+from harness.host.availability import AvailabilityCheck, Standing
 from harness.host.host import Host
 from harness.host.in_lab import VARIABLE
 from harness.host.requirements import Capability
@@ -221,6 +221,6 @@ def test_a_cell_that_lacks_only_kvm_runs_in_the_lab(
 ) -> None:
     matrix = Matrix.load()
     cell = matrix.parse(f"osv:{arch}-firecracker-rofs", "osv")
-    found = Survey(matrix, Without(*lacking), driven(), TOP).of(cell)
+    found = AvailabilityCheck(matrix, Without(*lacking), driven(), TOP).of(cell)
     assert found.standing is standing
     assert ("osv-harness lab" in found.reason) == (standing is Standing.IN_LAB)

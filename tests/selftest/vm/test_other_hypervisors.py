@@ -23,7 +23,7 @@ from tool_standin import SAID
 from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Machine
 from harness.core.matrix import Matrix
-from harness.host.availability import Standing, Survey
+from harness.host.availability import AvailabilityCheck, Standing
 from harness.host.requirements import NEEDS
 from harness.runner.guest import Guest
 from harness.runner.session import Lab
@@ -233,7 +233,7 @@ def test_of_a_clouds_output_what_is_new_is_passed_on() -> None:
 def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_have(lab: Lab) -> None:
     matrix = Matrix.load()
     assert set(matrix.axes["hypervisor"].values) <= driven()
-    survey = Survey(matrix, lab.host, driven(), Path("/osv"))
+    survey = AvailabilityCheck(matrix, lab.host, driven(), Path("/osv"))
     for name in set(matrix.axes["hypervisor"].values) - {"qemu", "qemu_microvm"}:
         cells = [cell for cell in matrix.cells("osv") if cell.hypervisor == name and not matrix.invalid(cell)]
         found = survey.of(next(cell for cell in cells if cell.fs != "virtiofs"))

@@ -17,7 +17,7 @@ ONLY_IN_LAB = {"aarch64": ("qemu",)}
 """The hypervisors of a lab whose system is Debian's; other labs have those that the host has."""
 
 
-class Standing(StrEnum):
+class Support(StrEnum):
     """What a cell is here."""
 
     RUNS = "runs here"
@@ -35,7 +35,7 @@ class Availability:
     """
 
     cell: Cell
-    standing: Standing
+    standing: Support
     reason: str = ""
     kind: str = ""
 
@@ -57,26 +57,26 @@ class AvailabilityCheck:
     def of(self, cell: Cell) -> Availability:
         """The standing of the cell: the rules of the matrix come first, this host's last."""
         if rule := self._matrix.rule_against(cell):
-            return _by(rule, cell, Standing.INVALID)
+            return _by(rule, cell, Support.INVALID)
         if cell.hypervisor not in self._driven:
             no_driver = Rule({}, {}, "There is no driver for {hypervisor} yet.")
-            return _by(no_driver, cell, Standing.NOT_DRIVEN)
+            return _by(no_driver, cell, Support.NOT_DRIVEN)
         for rule in self._matrix.gaps:
             if rule.applies(cell):
-                return _by(rule, cell, Standing.NOT_DRIVEN)
+                return _by(rule, cell, Support.NOT_DRIVEN)
         if cell.kernel == "osv" and self._osv_root is None:
             no_checkout = Rule({}, {}, "No OSv checkout is named; OSV_ROOT or --osv-root does.")
-            return _by(no_checkout, cell, Standing.CANNOT)
+            return _by(no_checkout, cell, Support.CANNOT)
         lacking = list(self._lacking(cell))
         if not lacking:
-            return Availability(cell, Standing.RUNS)
+            return Availability(cell, Support.RUNS)
         rule, capability = lacking[0]
         what = f" Here {capability.name} is lacking: {capability.found}."
         only_kvm = {row.name for _, row in lacking} == {f"kvm-{cell.arch}"}
         has_it = cell.hypervisor in ONLY_IN_LAB.get(cell.arch, (cell.hypervisor,))
         if only_kvm and has_it and self._host.capability(f"lab-{cell.arch}").present:
-            return _by(rule, cell, Standing.IN_LAB, f"{what} {IN_THE_LAB}")
-        return _by(rule, cell, Standing.CANNOT, what)
+            return _by(rule, cell, Support.IN_LAB, f"{what} {IN_THE_LAB}")
+        return _by(rule, cell, Support.CANNOT, what)
 
     def _lacking(self, cell: Cell) -> Iterator[tuple[Rule, Capability]]:
         """What the host lacks of what the cell needs, each with the rule that says so."""
@@ -88,5 +88,5 @@ class AvailabilityCheck:
                         yield rule, capability
 
 
-def _by(rule: Rule, cell: Cell, standing: Standing, more: str = "") -> Availability:
+def _by(rule: Rule, cell: Cell, standing: Support, more: str = "") -> Availability:
     return Availability(cell, standing, rule.because(cell) + more, rule.reason + more)

@@ -15,7 +15,7 @@ from harness.core.events import publish
 from harness.core.machine import Image
 from harness.core.matrix import Matrix
 from harness.core.variants import machine_profile_of
-from harness.host.availability import AvailabilityCheck, Standing
+from harness.host.availability import AvailabilityCheck, Support
 from harness.host.cache import Cache
 from harness.host.cpu_slots import ALL_CPUS, room_for
 from harness.host.host import Host
@@ -126,7 +126,7 @@ class Lab:
         built = self.files.kernel if self.files else None
         given = BUILDERS if built else ()
         found = AvailabilityCheck(self.matrix, self.host, driven(), built or self.osv_root, given).of(cell)
-        if found.standing is not Standing.RUNS:
+        if found.standing is not Support.RUNS:
             raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
 
     def runner(self, cell: Cell) -> Runner:

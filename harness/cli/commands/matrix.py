@@ -18,7 +18,7 @@ from harness.cli.output import screen, table
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
 from harness.core.matrix import NAME_AXES, Matrix, did_you_mean, nearest
-from harness.host.availability import Availability, AvailabilityCheck, Standing
+from harness.host.availability import Availability, AvailabilityCheck, Support
 from harness.host.host import Host
 from harness.vm.registry import driven
 
@@ -26,10 +26,10 @@ GITHUB_LIMIT = 256
 """Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
 
 STYLES = {
-    Standing.RUNS: "green", Standing.IN_LAB: "cyan", Standing.CANNOT: "yellow", Standing.NOT_DRIVEN: "dim",
-    Standing.INVALID: "dim",
+    Support.RUNS: "green", Support.IN_LAB: "cyan", Support.CANNOT: "yellow", Support.NOT_DRIVEN: "dim",
+    Support.INVALID: "dim",
 }  # fmt: skip
-DRIVEN = (Standing.RUNS, Standing.IN_LAB, Standing.CANNOT)
+DRIVEN = (Support.RUNS, Support.IN_LAB, Support.CANNOT)
 """What a valid cell may be whose hypervisor has a driver."""
 
 
@@ -114,7 +114,7 @@ def _list(matrix: Matrix, found: list[Availability]) -> None:
 
 def _summarise(matrix: Matrix, kernel: str, found: list[Availability]) -> None:
     """One row for each arch and hypervisor and the filesystems that are alike there; then the rest, counted."""
-    groups: dict[tuple[str, str, str], dict[Standing, list[Availability]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, str, str], dict[Support, list[Availability]]] = defaultdict(lambda: defaultdict(list))
     for row in found:
         if row.standing in DRIVEN:
             groups[row.cell.arch, row.cell.hypervisor, row.cell.fs][row.standing].append(row)
@@ -130,9 +130,9 @@ def _summarise(matrix: Matrix, kernel: str, found: list[Availability]) -> None:
     out = screen()
     out.print(f"Cells of {kernel}: arch-hypervisor-filesystem-profile\n")
     out.print(rows)
-    for standing in Standing:
+    for standing in Support:
         out.print(f"\n[bold]{standing}: {sum(row.standing is standing for row in found)}[/]")
-        if standing is not Standing.RUNS:
+        if standing is not Support.RUNS:
             out.print(_counted([row for row in found if row.standing is standing]))
     options = table("option", "meaning", "invalid where")
     for name, meaning in matrix.options.items():
@@ -174,7 +174,7 @@ def _github(matrix: Matrix, found: list[Availability]) -> dict[str, list[dict[st
     """
     jobs = [
         {"cell": str(row.cell), "name": matrix.short(row.cell), "kernel": row.cell.kernel, "arch": row.cell.arch,
-         "runs_here": row.standing is Standing.RUNS}
+         "runs_here": row.standing is Support.RUNS}
         for row in found if row.standing in DRIVEN
     ]  # fmt: skip
     if len(jobs) > GITHUB_LIMIT:

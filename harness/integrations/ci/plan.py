@@ -11,7 +11,7 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
 from harness.core.whole_files import write_whole
-from harness.host.availability import Standing
+from harness.host.availability import Support
 from harness.kernels.osv import build_config
 from harness.metrics.records import Document, Version
 from harness.report.model.spans import PLAN
@@ -35,7 +35,7 @@ class Planned:
     @property
     def runs(self) -> bool:
         """Whether it is to run tonight."""
-        return self.standing == Standing.RUNS
+        return self.standing == Support.RUNS
 
 
 def plan(matrix: Matrix, rows: Iterable[Mapping[str, Any]], arch: str) -> list[Planned]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.core.cell import Cell
 from harness.core.errors import HostError
-from harness.host.availability import Availability, AvailabilityCheck, Standing
+from harness.host.availability import Availability, AvailabilityCheck, Support
 from harness.integrations.farm.capabilities import checkout_digest, needs
 from harness.integrations.farm.dask_cluster import Tls, connect
 from harness.integrations.farm.dispatcher import Asker, Plan, Unrun
@@ -51,7 +51,7 @@ def spread(
 def _never(lab: Lab, cell: Cell) -> Availability | None:
     """Why no worker could run the cell: nothing drives it yet. What hosts lack is asked of the workers."""
     found = AvailabilityCheck(lab.matrix, lab.host, driven(), lab.osv_root).of(cell)
-    return found if found.standing in (Standing.NOT_DRIVEN, Standing.INVALID) else None
+    return found if found.standing in (Support.NOT_DRIVEN, Support.INVALID) else None
 
 
 def order_of(lab: Lab, cell: Cell, run: str, accelerator: str) -> Order:

@@ -14,7 +14,7 @@ from harness.cli import main
 from harness.cli.lab_preparation import asked_by
 from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
-from harness.host.availability import AvailabilityCheck, Standing
+from harness.host.availability import AvailabilityCheck, Support
 from harness.host.host import Host
 from harness.host.in_lab import VARIABLE
 from harness.host.requirements import Capability
@@ -209,18 +209,18 @@ class Without(Host):
 @pytest.mark.parametrize(
     ("arch", "lacking", "standing"),
     [
-        ("x86_64", (), Standing.RUNS),
-        ("x86_64", ("kvm-x86_64",), Standing.IN_LAB),
-        ("x86_64", ("kvm-x86_64", "lab-x86_64"), Standing.CANNOT),
-        ("x86_64", ("kvm-x86_64", "firecracker"), Standing.CANNOT),
-        ("aarch64", ("kvm-aarch64",), Standing.CANNOT),  # Debian, which that lab is of, has no Firecracker
+        ("x86_64", (), Support.RUNS),
+        ("x86_64", ("kvm-x86_64",), Support.IN_LAB),
+        ("x86_64", ("kvm-x86_64", "lab-x86_64"), Support.CANNOT),
+        ("x86_64", ("kvm-x86_64", "firecracker"), Support.CANNOT),
+        ("aarch64", ("kvm-aarch64",), Support.CANNOT),  # Debian, which that lab is of, has no Firecracker
     ],
 )
 def test_a_cell_that_lacks_only_kvm_runs_in_the_lab(
-    arch: str, lacking: tuple[str, ...], standing: Standing
+    arch: str, lacking: tuple[str, ...], standing: Support
 ) -> None:
     matrix = Matrix.load()
     cell = matrix.parse(f"osv:{arch}-firecracker-rofs", "osv")
     found = AvailabilityCheck(matrix, Without(*lacking), driven(), TOP).of(cell)
     assert found.standing is standing
-    assert ("osv-harness lab" in found.reason) == (standing is Standing.IN_LAB)
+    assert ("osv-harness lab" in found.reason) == (standing is Support.IN_LAB)

@@ -30,7 +30,7 @@ QEMU_PACKAGES = {"x86_64": "qemu-system-x86", "aarch64": "qemu-system-arm"}
 
 
 @dataclass(frozen=True, slots=True)
-class Qemu:
+class QemuBinary:
     """One QEMU program: `version` is `(7, 2, 22)`; machine types without their versioned names' descriptions."""
 
     path: Path
@@ -44,11 +44,11 @@ class Host:
 
     def __init__(self, cache: Cache | None = None) -> None:
         self._cache = cache or Cache()
-        self._qemus: dict[str, Qemu] = {}
+        self._qemus: dict[str, QemuBinary] = {}
         self._proofs: dict[tuple[str, str], Proof] = {}
         self._tried: dict[str, Capability] = {}
 
-    def qemu(self, arch: str) -> Qemu:
+    def qemu(self, arch: str) -> QemuBinary:
         """The QEMU that emulates `arch`. Raises `HostError` if it is missing, too old or does not run."""
         if arch not in self._qemus:
             self._qemus[arch] = _find_qemu(arch)
@@ -170,7 +170,7 @@ class Host:
         return replace(row, found=f"QEMU {needed} of Debian's packages emulates one", present=True)
 
 
-def _find_qemu(arch: str) -> Qemu:
+def _find_qemu(arch: str) -> QemuBinary:
     name = f"qemu-system-{arch}"
     install = f"Install {QEMU_PACKAGES[arch]}, or run `osv-harness doctor --install`."
     found = shutil.which(name)
@@ -186,7 +186,7 @@ def _find_qemu(arch: str) -> Qemu:
         raise HostError(f"{name} is {match[1]}, and {needed} or newer is needed.", "Install a newer QEMU.")
     machines = frozenset(line.split()[0] for line in _output(found, "-machine", "help").splitlines()[1:] if line)
     accelerators = frozenset(_output(found, "-accel", "help").split("\n", 1)[1].split())
-    return Qemu(Path(found), version, machines, accelerators)
+    return QemuBinary(Path(found), version, machines, accelerators)
 
 
 def _output(program: str, *arguments: str) -> str:

@@ -12,7 +12,7 @@ from time import monotonic
 
 from benchmarks import guests
 from harness.core.errors import HarnessError
-from harness.host.cpu_slots import room_for
+from harness.host.cpu_slots import cpu_slots
 from harness.runner.base import Program
 from harness.runner.session import Lab
 
@@ -94,7 +94,7 @@ def _each(lab: Lab, cell_name: str, run: Callable[[Program], None]) -> float:
     cell = lab.cell(cell_name)
 
     def take_turn(program: Program) -> None:
-        with room_for(program.cpus, lab.cache.root / "locks" / "vcpus"):
+        with cpu_slots(program.cpus, lab.cache.root / "locks" / "vcpus"):
             run(program)
 
     programs = [program for _, program in lab.longest_first([cell])]

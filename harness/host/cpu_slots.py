@@ -13,7 +13,7 @@ ALL_CPUS = 1 << 16
 
 
 @contextmanager
-def room_for(wanted: int, folder: Path) -> Iterator[None]:
+def cpu_slots(wanted: int, folder: Path) -> Iterator[None]:
     """Hold `wanted` of the host's cpus (all of them if it has fewer), waiting until they are free.
 
     Each cpu is a file lock in `folder`, shared by every process that uses the folder; the kernel releases

@@ -17,7 +17,7 @@ from harness.core.matrix import Matrix
 from harness.core.variants import machine_profile_of
 from harness.host.availability import AvailabilityCheck, Support
 from harness.host.cache import Cache
-from harness.host.cpu_slots import ALL_CPUS, room_for
+from harness.host.cpu_slots import ALL_CPUS, cpu_slots
 from harness.host.host import Host
 from harness.host.in_lab import recorded
 from harness.kernels.base import Kernel
@@ -166,7 +166,7 @@ class Lab:
     def run_on(self, image: Image, program: Program, visit: Visit | None = None, alone: bool = False) -> Run:
         """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
         cpus = max(program.cpus, machine_profile_of(image.cell, program.variant).cpus)
-        with room_for(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
+        with cpu_slots(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
             return self._runner(image, fork=False).run(program, visit)
 
     def known_seconds(self, cell: Cell) -> dict[str, float]:
@@ -217,12 +217,12 @@ class Lab:
         runner = self.runner(cell)
         cpus = max(program.cpus, machine_profile_of(cell, program.variant).cpus)
         locks = self.cache.root / "locks" / "vcpus"
-        with room_for(cpus, locks):
+        with cpu_slots(cpus, locks):
             run = runner.run(program, visit)
 
         def run_alone() -> Run:
             publish("guest.starved", str(cell), f"{program.name} runs again, alone")
-            with room_for(ALL_CPUS, locks):
+            with cpu_slots(ALL_CPUS, locks):
                 return runner.run(program, visit)
 
         return taken_again(run, run_alone)

@@ -15,7 +15,7 @@ from harness.core.cell import Cell
 from harness.core.errors import CheckoutError, HarnessError, HostError, HypervisorError
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
-from harness.host.cpu_slots import room_for
+from harness.host.cpu_slots import cpu_slots
 from harness.host.temp_dir import scratch_folder
 from harness.integrations.farm.capabilities import checkout_digest
 from harness.integrations.farm.messages import Answer, Fault, Listed, Named, Order, judged_id, measured_id
@@ -49,7 +49,7 @@ def list_tests(order: Order) -> Listed:
         try:
             lab, cell = lab_of(order)
             runner = lab.runner(cell)
-            with room_for(1, lab.cache.root / "locks" / "vcpus"):
+            with cpu_slots(1, lab.cache.root / "locks" / "vcpus"):
                 runner.prepare()
             return Listed(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
         except HOSTS_FAULTS as error:

@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
-from harness.host.cpu_slots import ALL_CPUS, room_for
+from harness.host.cpu_slots import ALL_CPUS, cpu_slots
 
 
 def test_one_who_wants_all_is_not_passed_for_ever(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_one_who_wants_all_is_not_passed_for_ever(tmp_path: Path) -> None:
 
     def busy() -> None:
         while not done.is_set():
-            with room_for(1, tmp_path):
+            with cpu_slots(1, tmp_path):
                 done.wait(0.01)
 
     others = [threading.Thread(target=busy) for _ in range(4)]
@@ -22,7 +22,7 @@ def test_one_who_wants_all_is_not_passed_for_ever(tmp_path: Path) -> None:
         other.start()
     try:
         for _ in range(5):
-            with room_for(ALL_CPUS, tmp_path):
+            with cpu_slots(ALL_CPUS, tmp_path):
                 pass
     finally:
         done.set()
@@ -38,5 +38,5 @@ def test_a_killed_holder_gives_its_cpus_back(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", holds, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout and holder.stdout.readline() == b"held\n"
         holder.kill()
-    with room_for(ALL_CPUS, tmp_path):
+    with cpu_slots(ALL_CPUS, tmp_path):
         pass

@@ -57,7 +57,7 @@ def script(wiring: Wiring, queues: int = 1) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def isolated(command: Sequence[str], wiring: Wiring, queues: int = 1) -> list[str]:
+def in_new_netns(command: Sequence[str], wiring: Wiring, queues: int = 1) -> list[str]:
     """The command line that runs `command` in a network of its own.
 
     It is tied to this process once more, for the kernel forgets that where a user namespace gives new rights.

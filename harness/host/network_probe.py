@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from harness.host.netns import Wiring, isolated
+from harness.host.netns import Wiring, in_new_netns
 from harness.host.requirements import ELSEWHERE, NO_ONE, Capability
 
 VHOST = Path("/dev/vhost-net")
@@ -73,7 +73,7 @@ def _missing(*programs: str) -> str:
 def _made(wiring: Wiring) -> str:
     """What hinders a network from being made: the words of what failed."""
     try:
-        done = subprocess.run(isolated(["true"], wiring), capture_output=True, text=True, timeout=20)
+        done = subprocess.run(in_new_netns(["true"], wiring), capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return (done.stderr.strip().partition("\n")[0] or f"exited with {done.returncode}") if done.returncode else ""

@@ -18,7 +18,7 @@ from time import monotonic
 from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Machine
 from harness.host.host import Host
-from harness.host.netns import isolated
+from harness.host.netns import in_new_netns
 from harness.host.process.die_with_parent import tied
 from harness.host.process.timeout import ran_and_waited
 from harness.vm.base import Cause, Ending, Place, Template, Vcpu
@@ -259,7 +259,7 @@ class Qemu:
             command += more
             wiring = wiring_of(machine)
             if wiring:
-                command = isolated(command, wiring, machine.devices.nic_queues)
+                command = in_new_netns(command, wiring, machine.devices.nic_queues)
             ours = {name: mine for name, (mine, _) in pairs.items()}
             given = [*theirs.values(), *chain.from_iterable(overlays.values())]
             vm = QemuVm(command, given, console, ours, str(machine.image.cell), share)

@@ -24,7 +24,7 @@ from tap_run import Running
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HypervisorError
 from harness.core.machine import Devices, Image, Machine
-from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, Wiring, isolated
+from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, Wiring, in_new_netns
 from harness.host.network_probe import VHOST, tried_network
 from harness.runner.base import Program
 from harness.runner.interaction import Visit, Visitor
@@ -147,8 +147,8 @@ def test_a_killed_run_takes_its_guests_networks_along(lab: Lab, variant: str) ->
 @pytest.mark.parametrize("wiring", Wiring)
 def test_a_network_has_a_tap_device_and_its_own_address(wiring: Wiring) -> None:
     _skip_without("tap-nat" if wiring is Wiring.NAT else "tap")
-    shown = subprocess.run(isolated(["ip", "-4", "-o", "addr"], wiring), capture_output=True, text=True)
-    links = subprocess.run(isolated(["ip", "-o", "link"], wiring), capture_output=True, text=True).stdout
+    shown = subprocess.run(in_new_netns(["ip", "-4", "-o", "addr"], wiring), capture_output=True, text=True)
+    links = subprocess.run(in_new_netns(["ip", "-o", "link"], wiring), capture_output=True, text=True).stdout
     assert shown.returncode == 0, shown.stderr
     assert re.search(rf"{'bridge0' if wiring is Wiring.BRIDGE else 'tap0'}\s+inet {HOST_ADDRESS}/30", shown.stdout)
     assert len(links.splitlines()) == (3 if wiring is Wiring.BRIDGE else 2), links

@@ -71,7 +71,7 @@ def own_user() -> list[str]:
     return [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 
 
-def entering(pid: int) -> list[str]:
+def nsenter_command(pid: int) -> list[str]:
     """What a command begins with that is to run in the network of the process, and to end with this one."""
     namespaces = ["--net"] if os.geteuid() == 0 else ["--user", "--preserve-credentials", "--net"]
     return ["nsenter", "--target", str(pid), *namespaces, "--", *tied([])]

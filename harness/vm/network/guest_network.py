@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 
 from harness.core.machine import Machine
-from harness.host.netns import GUEST_ADDRESS, Wiring, entering
+from harness.host.netns import GUEST_ADDRESS, Wiring, nsenter_command
 from harness.vm.base import Place
 from harness.vm.network.nfs_server import NfsServer
 from harness.vm.network.port_forwarding import Forwards, forward
@@ -44,7 +44,7 @@ class Joined:
 
     def place(self, port: int) -> Place:
         """The guest's port as a process in its network reaches it."""
-        return Place(GUEST_ADDRESS, port, tuple(entering(self._pid)))
+        return Place(GUEST_ADDRESS, port, tuple(nsenter_command(self._pid)))
 
     def close(self) -> None:
         """End what joins it."""

@@ -13,7 +13,7 @@ from time import monotonic
 
 from harness.core.errors import HostError
 from harness.core.text import printable
-from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, entering
+from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, nsenter_command
 from harness.host.process.timeout import Patience
 from harness.host.requirements import ELSEWHERE
 from harness.vm.common.close_on_error import closed_on_failure
@@ -59,7 +59,7 @@ class NfsServer:
         os.set_blocking(theirs, False)  # what nobody reads any more must not hold the server
         try:
             self._process = subprocess.Popen(
-                [*entering(pid), *apart, "sh", "-c", SCRIPT, "nfs", CONFIGURATION],
+                [*nsenter_command(pid), *apart, "sh", "-c", SCRIPT, "nfs", CONFIGURATION],
                 stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, start_new_session=True,
             )  # fmt: skip
         except OSError as error:

@@ -63,10 +63,10 @@ def in_new_netns(command: Sequence[str], wiring: Wiring, queues: int = 1) -> lis
     It is tied to this process once more, for the kernel forgets that where a user namespace gives new rights.
     """
     words = f'set -e\n{script(wiring, queues)}exec "$@"'
-    return ["unshare", *own_user(), "--net", "--", "sh", "-c", words, "network", *tied(command)]
+    return ["unshare", *userns_flags(), "--net", "--", "sh", "-c", words, "network", *tied(command)]
 
 
-def own_user() -> list[str]:
+def userns_flags() -> list[str]:
     """What a user other than root says to unshare(1) besides, to be allowed the rest."""
     return [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.core.machine import Machine
-from harness.host.netns import Wiring, own_user, script
+from harness.host.netns import Wiring, script, userns_flags
 from harness.host.process.die_with_parent import tied
 
 KERNEL, INITRD = "kernel", "initrd"
@@ -36,7 +36,7 @@ def enclosed(command: Sequence[str], files: Mapping[str, str], network: bool) ->
     words = ENTER + (script(Wiring.PLAIN) if network else "") + LEAVE
     links = [word for pair in files.items() for word in pair]
     return [
-        "unshare", *own_user(), "--mount", "--net", "--propagation", "private", "--",
+        "unshare", *userns_flags(), "--mount", "--net", "--propagation", "private", "--",
         "sh", "-c", words, "enclosure", *links, "--", *tied(command),
     ]  # fmt: skip
 

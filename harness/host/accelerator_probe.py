@@ -18,7 +18,7 @@ from harness.core.errors import HostError
 from harness.core.events import UNKEPT, publish
 from harness.core.whole_files import write_whole
 from harness.host.cache import Cache, digest_of
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import run_within
 
 KVM = Path("/dev/kvm")
@@ -111,7 +111,7 @@ def prove(binary: Path, arch: str, accelerator: str) -> Proof:
         guest.write(GUESTS[arch])
         started = time.monotonic()
         # A probe that is killed takes its QEMU along.
-        qemu = tied(command(str(binary), arch, accelerator, f"/proc/{os.getpid()}/fd/{guest.fileno()}"))
+        qemu = die_with_parent(command(str(binary), arch, accelerator, f"/proc/{os.getpid()}/fd/{guest.fileno()}"))
         try:
             done = run_within(qemu, LIMITS[accelerator])
         except subprocess.TimeoutExpired:

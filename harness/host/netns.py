@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from enum import StrEnum
 
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 
 TAP, UPLINK = "tap0", "uplink"
 HOST_ADDRESS, GUEST_ADDRESS, NETMASK, PREFIX = "172.16.0.1", "172.16.0.2", "255.255.255.252", 30
@@ -63,7 +63,7 @@ def in_new_netns(command: Sequence[str], wiring: Wiring, queues: int = 1) -> lis
     It is tied to this process once more, for the kernel forgets that where a user namespace gives new rights.
     """
     words = f'set -e\n{script(wiring, queues)}exec "$@"'
-    return ["unshare", *userns_flags(), "--net", "--", "sh", "-c", words, "network", *tied(command)]
+    return ["unshare", *userns_flags(), "--net", "--", "sh", "-c", words, "network", *die_with_parent(command)]
 
 
 def userns_flags() -> list[str]:
@@ -74,4 +74,4 @@ def userns_flags() -> list[str]:
 def nsenter_command(pid: int) -> list[str]:
     """What a command begins with that is to run in the network of the process, and to end with this one."""
     namespaces = ["--net"] if os.geteuid() == 0 else ["--user", "--preserve-credentials", "--net"]
-    return ["nsenter", "--target", str(pid), *namespaces, "--", *tied([])]
+    return ["nsenter", "--target", str(pid), *namespaces, "--", *die_with_parent([])]

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 
-def tied(command: Sequence[str]) -> list[str]:
+def die_with_parent(command: Sequence[str]) -> list[str]:
     """The command line of a command that dies with the thread of this process that starts it (PR_SET_PDEATHSIG).
 
     Who was killed before the tie was made kills nobody, so the parent is looked for after it.

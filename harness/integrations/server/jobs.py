@@ -25,7 +25,7 @@ import anyio.to_thread
 from filelock import FileLock, Timeout
 
 from harness.core.errors import HarnessError
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.integrations.server.answers import Facts, Hand
 from harness.integrations.server.problems import Refused
 from harness.integrations.server.triage import WORK, kept, unknown_subject
@@ -214,7 +214,7 @@ async def _outcome(job: Triage, hands: Hands) -> tuple[int, str]:
         return 2, f"The request is not whole: {error}."
     try:
         process = await asyncio.create_subprocess_exec(
-            *tied(words), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            *die_with_parent(words), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT, env={**os.environ, **hands.environment},
         )  # fmt: skip
     except OSError as error:

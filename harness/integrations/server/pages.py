@@ -13,7 +13,7 @@ from time import monotonic
 
 import anyio.to_thread
 
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import scratch_folder
 from harness.integrations.server.answers import Facts
 from harness.integrations.server.watching import Watch
@@ -102,7 +102,7 @@ class Pages:
     async def _make(self, folder: Path) -> None:
         command = [sys.executable, "-P", "-m", "harness.integrations.server.render", str(folder)]
         process = await asyncio.create_subprocess_exec(
-            *tied(command), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            *die_with_parent(command), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE, env={**os.environ, **self._environment},
         )  # fmt: skip
         try:

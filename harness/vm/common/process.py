@@ -13,7 +13,7 @@ from time import monotonic
 
 from harness.core.errors import HostError
 from harness.core.text import printable
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import ran_and_waited
 from harness.vm.base import Cause, Ending, Vcpu
 
@@ -40,7 +40,7 @@ class Child:
         self.started = monotonic()
         try:
             self._process = subprocess.Popen(
-                tied(command),
+                die_with_parent(command),
                 stdin=line.fileno() if line else subprocess.DEVNULL,
                 stdout=line.fileno() if line else self._words,
                 stderr=self._words,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.core.machine import Machine
 from harness.host.netns import Wiring, script, userns_flags
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 
 KERNEL, INITRD = "kernel", "initrd"
 MOUNT_POINT = "/mnt"  # of any kind: nothing stays mounted on it
@@ -37,7 +37,7 @@ def enclosed(command: Sequence[str], files: Mapping[str, str], network: bool) ->
     links = [word for pair in files.items() for word in pair]
     return [
         "unshare", *userns_flags(), "--mount", "--net", "--propagation", "private", "--",
-        "sh", "-c", words, "enclosure", *links, "--", *tied(command),
+        "sh", "-c", words, "enclosure", *links, "--", *die_with_parent(command),
     ]  # fmt: skip
 
 

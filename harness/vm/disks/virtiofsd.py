@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.core.errors import HostError
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.host.requirements import ELSEWHERE, NEEDS
 
 # The folder is bound onto itself to be made read-only for virtiofsd, whatever a guest asks of it.
@@ -42,7 +42,7 @@ class Virtiofsd:
             number = str(listening.fileno())
             try:
                 self._process = subprocess.Popen(
-                    tied([*namespaces, "sh", "-c", SCRIPT, "sh", str(folder), program, number]),
+                    die_with_parent([*namespaces, "sh", "-c", SCRIPT, "sh", str(folder), program, number]),
                     stdin=subprocess.DEVNULL, stdout=self._words, stderr=self._words,
                     pass_fds=[listening.fileno()], start_new_session=True,
                 )  # fmt: skip

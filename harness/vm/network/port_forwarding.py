@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.errors import HostError
 from harness.host.netns import GUEST_ADDRESS, nsenter_command
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 
 FORWARDER = Path(__file__).with_name("tcp_proxy.py")
 
@@ -34,7 +34,7 @@ def forward(pid: int, ports: Sequence[int]) -> Forwards:
     """
     listening = {port: socket.create_server(("127.0.0.1", 0)) for port in ports}
     pairs = [f"{server.fileno()}:{port}" for port, server in listening.items()]
-    command = tied([*nsenter_command(pid), sys.executable, "-I", str(FORWARDER), GUEST_ADDRESS, *pairs])
+    command = die_with_parent([*nsenter_command(pid), sys.executable, "-I", str(FORWARDER), GUEST_ADDRESS, *pairs])
     try:
         process = subprocess.Popen(
             command,

@@ -12,7 +12,7 @@ import tempfile
 
 from harness.core.errors import HostError
 from harness.host.netns import UPLINK
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.host.requirements import ELSEWHERE
 
 PROGRAM = "slirp4netns"
@@ -33,7 +33,7 @@ class Uplink:
         options = ["--configure", "--disable-host-loopback", f"--ready-fd={told}", f"--exit-fd={theirs}"]
         try:
             self._process = subprocess.Popen(
-                tied([program, *options, str(pid), UPLINK]),
+                die_with_parent([program, *options, str(pid), UPLINK]),
                 stdin=subprocess.DEVNULL,
                 stdout=self._words,
                 stderr=self._words,

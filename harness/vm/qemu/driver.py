@@ -19,7 +19,7 @@ from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Machine
 from harness.host.host import Host
 from harness.host.netns import in_new_netns
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import ran_and_waited
 from harness.vm.base import Cause, Ending, Place, Template, Vcpu
 from harness.vm.disks.virtiofsd import Virtiofsd, line
@@ -58,7 +58,7 @@ class QemuVm:
         self.started = monotonic()
         try:
             self._process = subprocess.Popen(
-                tied(command),
+                die_with_parent(command),
                 stdin=subprocess.DEVNULL,
                 stdout=self._words,
                 stderr=self._words,

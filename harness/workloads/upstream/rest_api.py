@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.core.cell import Cell
 from harness.core.errors import HostError
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import scratch_folder
 from harness.runner.base import Program
 from harness.runner.interaction import Visit, Visitor
@@ -83,7 +83,7 @@ def _run_tests(visitor: Visitor, checkout: Path, name: str, cell: Cell) -> None:
     with scratch_folder("osv-harness-rest-") as folder:
         out, words = folder / "results", folder / "words"
         with out.open("wb") as results, words.open("wb") as errors:
-            command = tied([PYTHON, "-I", "-B", str(SCRIPT), json.dumps(asked)])
+            command = die_with_parent([PYTHON, "-I", "-B", str(SCRIPT), json.dumps(asked)])
             process = subprocess.Popen(
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=results, stderr=errors
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from harness.core.errors import HostError
-from harness.host.process.die_with_parent import tied
+from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import scratch_folder
 from harness.runner.base import Program
 from harness.runner.interaction import Visit, Visitor
@@ -81,7 +81,7 @@ def _run(visitor: Visitor, script: Path, arguments: list[str], folder: Path) -> 
     until = monotonic() + PATIENCE
     with out.open("wb") as said:
         process = subprocess.Popen(
-            tied([rest_api.PYTHON, "-E", "-B", str(script), *arguments]),
+            die_with_parent([rest_api.PYTHON, "-E", "-B", str(script), *arguments]),
             cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
         )  # fmt: skip
         while process.poll() is None and monotonic() < until and not visitor.gone.wait(0.1):

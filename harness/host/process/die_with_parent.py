@@ -22,7 +22,7 @@ WATCHED = 'exec 3<&0; (read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 & exec "$@" 
 
 
 @contextmanager
-def tied_group(
+def supervised_group(
     command: Sequence[str], output: int | IO[bytes], errors: int | IO[bytes], cwd: os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None, inherited: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
@@ -49,7 +49,7 @@ def run_tied(
     command: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program that starts others to its end, with what it printed. Raises what `Popen` raises."""
-    with tied_group(command, subprocess.PIPE, subprocess.PIPE, environment=environment) as process:
+    with supervised_group(command, subprocess.PIPE, subprocess.PIPE, environment=environment) as process:
         printed, errors = process.communicate()
     return subprocess.CompletedProcess(
         command, process.returncode, printed.decode("utf-8", "replace"), errors.decode("utf-8", "replace")

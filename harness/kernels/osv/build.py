@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
-from harness.host.process.die_with_parent import tied_group
+from harness.host.process.die_with_parent import supervised_group
 from harness.kernels.osv.build_tree import BuildKilled
 
 PROGRESS_EVERY = 5.0
@@ -100,7 +100,7 @@ def _run(
 ) -> int:  # fmt: skip
     """The exit status. Nothing of the build outlives this call, nor this process. Raises `BuildKilled` at the
     deadline."""
-    with tied_group(command, log, log, sources, environment, (lease,)) as process:
+    with supervised_group(command, log, log, sources, environment, (lease,)) as process:
         return _watched(process, path, about, deadline)
 
 

@@ -17,7 +17,7 @@ from time import monotonic
 
 from harness.core.machine import Image
 from harness.core.text import printable
-from harness.host.process.die_with_parent import tied_group
+from harness.host.process.die_with_parent import supervised_group
 from harness.host.process.timeout import Patience
 from harness.kernels.prebuilt.kernel import ALREADY_BUILT
 from harness.kernels.source_lines import LoadedObject, SourceLines
@@ -67,7 +67,7 @@ def threads(debug: socket.socket, image: Image, objects: Sequence[LoadedObject])
 def _run(command: Sequence[str], environment: dict[str, str]) -> str:
     """Run gdb within its time; what went wrong, as a line, if something did."""
     with tempfile.TemporaryFile() as words:
-        with tied_group(command, subprocess.DEVNULL, words, environment=environment) as process:
+        with supervised_group(command, subprocess.DEVNULL, words, environment=environment) as process:
             patience = Patience(process.pid, SECONDS)
             latest = monotonic() + LONGEST_SECONDS
             while process.poll() is None and (left := min(patience.seconds(), latest - monotonic())) > 0:

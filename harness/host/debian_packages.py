@@ -17,7 +17,7 @@ from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
 from harness.host import fetch_failures
 from harness.host.cache import Cache
-from harness.host.process.die_with_parent import run_tied
+from harness.host.process.die_with_parent import run_with_parent
 
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org"
@@ -99,7 +99,7 @@ def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> 
         *([f"{signed}/debian {SUITE}-backports main"] if backports else []),
     ]
     publish("packages.fetching", " ".join(packages), f"{SUITE} {ARCHITECTURES[arch]} from {mirror()}")
-    done = run_tied(command, os.environ | {"LC_ALL": "C.UTF-8"})
+    done = run_with_parent(command, os.environ | {"LC_ALL": "C.UTF-8"})
     if done.returncode != 0:
         words = done.stdout + done.stderr
         what = f"Debian's packages {', '.join(packages)} ({ARCHITECTURES[arch]})"

@@ -45,7 +45,7 @@ def supervised_group(
         alive.close()
 
 
-def run_tied(
+def run_with_parent(
     command: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program that starts others to its end, with what it printed. Raises what `Popen` raises."""

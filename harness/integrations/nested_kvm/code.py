@@ -10,7 +10,7 @@ from pathlib import Path
 import harness
 from harness.core.errors import BuildError
 from harness.host.cache import Cache
-from harness.host.process.die_with_parent import run_tied
+from harness.host.process.die_with_parent import run_with_parent
 from harness.integrations.nested_kvm.unpacked import Interpreter
 
 PACKAGE = Path(harness.__file__).parent
@@ -42,7 +42,7 @@ def compile_folder(python: Interpreter, folder: Path, place: str) -> None:
     is left as it is: who imports it will be told. Raises `BuildError` where that Python compiles nothing.
     """
     words = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", place]
-    done = run_tied([*python.command, *words, str(folder)], {**os.environ, **python.environment})
+    done = run_with_parent([*python.command, *words, str(folder)], {**os.environ, **python.environment})
     if not next(folder.rglob("*.pyc"), None):
         said = (done.stdout + done.stderr).strip().splitlines()[-4:]
         raise BuildError("Python's modules could not be compiled for a lab:\n" + "\n".join(said))

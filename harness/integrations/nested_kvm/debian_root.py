@@ -17,7 +17,7 @@ from harness.core.events import publish
 from harness.host import debian_packages, fetch_failures
 from harness.host.cache import Cache
 from harness.host.host import QEMU_PACKAGES
-from harness.host.process.die_with_parent import run_tied
+from harness.host.process.die_with_parent import run_with_parent
 from harness.integrations.nested_kvm.code import compile_folder
 from harness.integrations.nested_kvm.unpacked import VERSION, debians_python
 
@@ -97,7 +97,7 @@ def _install(arch: str, site: Path) -> None:
         raise HostError("pip is missing, which fetches a lab's wheels.", f"{sys.executable} -m ensurepip")
     tags = ["manylinux2014", *(f"manylinux_2_{minor}" for minor in range(17, GLIBC + 1))]
     publish("packages.fetching", " ".join(WHEELS), f"wheels of {arch} for Python {VERSION}")
-    done = run_tied(
+    done = run_with_parent(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-input"),
             *("--disable-pip-version-check", "--only-binary=:all:", "--implementation", "cp"),

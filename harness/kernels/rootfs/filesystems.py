@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from harness.core.errors import BuildError, HostError
-from harness.host.process.die_with_parent import run_tied
+from harness.host.process.die_with_parent import run_with_parent
 
 # The day of bookworm's release: programs in the guest meet plausible file times.
 TIME = 1686355200
@@ -177,7 +177,7 @@ def _run(command: Sequence[str], package: str) -> None:
     program = shutil.which(command[0], path=environment["PATH"])
     if program is None:
         raise HostError(f"{command[0]} is missing, which writes the image.", f"Install {package}.")
-    done = run_tied([program, *command[1:]], environment)
+    done = run_with_parent([program, *command[1:]], environment)
     # debugfs ends well whatever became of its commands; it speaks only of those that failed.
     words = done.stderr.partition("\n")[2] if command[0] == "debugfs" else ""
     if done.returncode != 0 or words:

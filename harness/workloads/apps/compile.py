@@ -11,7 +11,7 @@ from harness.core.events import publish
 from harness.core.link_mode import FITTING, LinkMode, linkage
 from harness.core.matrix import host_arch
 from harness.host.cache import Cache
-from harness.host.process.die_with_parent import run_tied
+from harness.host.process.die_with_parent import run_with_parent
 from harness.host.temp_dir import scratch_folder
 from harness.workloads.apps.app import Source
 
@@ -66,7 +66,7 @@ def compiled(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.
         publish("build.started", source.file.name, f"compiling it for {arch}")
         with scratch_folder("osv-harness-compile-") as scratch:
             given = {**os.environ, **environment, "GOCACHE": f"{scratch}/go", "GOPATH": f"{scratch}/path"}
-            done = run_tied([*command, "-o", str(out / "program"), str(source.file)], given)
+            done = run_with_parent([*command, "-o", str(out / "program"), str(source.file)], given)
         if done.returncode:
             said = "\n".join(done.stderr.strip().splitlines()[:12])
             raise BuildError(f"{source.file.name} does not compile for {arch} as {mode}:\n{said}")

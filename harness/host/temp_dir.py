@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.host.process.reaper import Keeper
+from harness.host.process.reaper import Reaper
 
 REMOVE = 'for again in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" && exit; sleep 0.2; done'
 """Again where something that was killed with us still wrote into it."""
@@ -20,7 +20,7 @@ def scratch_folder(prefix: str, beside: Path | None = None) -> Iterator[Path]:
     Who removes it is there before it is.
     """
     folder = (beside or Path(tempfile.gettempdir())) / f"{prefix}{secrets.token_hex(8)}"
-    keeper = Keeper(["sh", "-c", REMOVE, "keeper", str(folder)])
+    keeper = Reaper(["sh", "-c", REMOVE, "keeper", str(folder)])
     try:
         folder.mkdir(mode=0o700)
         yield folder

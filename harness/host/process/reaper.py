@@ -13,7 +13,7 @@ from harness.core.errors import HostError
 LONGEST = 120.0  # seconds
 
 
-class Keeper:
+class Reaper:
     """Runs a command once, when it is closed or this process has ended."""
 
     def __init__(self, command: Sequence[str]) -> None:

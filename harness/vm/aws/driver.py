@@ -11,7 +11,7 @@ import os
 import secrets
 
 from harness.core.machine import Machine
-from harness.host.process.reaper import Keeper
+from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import scratch_folder
 from harness.vm.aws import commands
 from harness.vm.common.close_on_error import closed_on_failure
@@ -59,7 +59,7 @@ class Aws:
         refuse_network(machine, "AWS")
         program("aws", CURE)
         name = f"osv-harness-{secrets.token_hex(6)}"
-        keeper = Keeper(commands.undo(name))
+        keeper = Reaper(commands.undo(name))
         with closed_on_failure(keeper):
             return RemoteVm(AwsInstance(name, machine), keeper)
 

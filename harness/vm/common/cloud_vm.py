@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from harness.core.errors import HypervisorError
-from harness.host.process.reaper import Keeper
+from harness.host.process.reaper import Reaper
 from harness.vm.base import Cause, Ending, Vcpu
 
 POLL_SECONDS = 5.0
@@ -48,7 +48,7 @@ class RemoteVm:
     control: socket.socket | None = None
     debug: socket.socket | None = None
 
-    def __init__(self, instance: Instance, keeper: Keeper) -> None:
+    def __init__(self, instance: Instance, keeper: Reaper) -> None:
         self._instance = instance
         self._keeper = keeper
         self._closed = threading.Event()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.core.errors import HostError
 from harness.core.machine import Machine
-from harness.host.process.reaper import Keeper
+from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import scratch_folder
 from harness.vm.common.close_on_error import closed_on_failure
 from harness.vm.common.cloud_vm import RemoteVm
@@ -65,7 +65,7 @@ class Gce:
         if bucket is None:
             raise HostError("No bucket for the disk is named.", f"Name one of yours in {BUCKET}.")
         name, zone = f"osv-harness-{secrets.token_hex(6)}", os.environ.get(ZONE, "us-central1-a")
-        keeper = Keeper(commands.undo(name, zone, bucket))
+        keeper = Reaper(commands.undo(name, zone, bucket))
         with closed_on_failure(keeper):
             return RemoteVm(GceInstance(name, machine, bucket, zone), keeper)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
-from harness.host.process.reaper import Keeper
+from harness.host.process.reaper import Reaper
 from harness.vm.base import Ending, Vcpu
 from harness.vm.common.command_line_tool import program, said
 from harness.vm.common.process import Child
@@ -40,7 +40,7 @@ class VirtualBoxVm:
         self._name = f"osv-harness-{secrets.token_hex(6)}"
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-vbox-")))
         self._environment = {"VBOX_USER_HOME": str(folder / "home"), "VBOX_IPC_SOCKETID": self._name}
-        keeper = Keeper(["rm", "-rf", str(folder)])
+        keeper = Reaper(["rm", "-rf", str(folder)])
         stack.callback(keeper.close)
         serial = SerialSocket(folder / "serial")
         stack.callback(serial.close)

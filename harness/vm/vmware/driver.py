@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from harness.core.machine import Machine
-from harness.host.process.reaper import Keeper
+from harness.host.process.reaper import Reaper
 from harness.vm.base import Cause, Ending, Vcpu
 from harness.vm.common.command_line_tool import complaint, program, said
 from harness.vm.common.serial_socket import SerialSocket
@@ -41,7 +41,7 @@ class VmwareVm:
         self._stopped = False
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-vmware-")))
         self._file = folder / "osv.vmx"
-        stack.callback(Keeper(["sh", "-c", KEEP, "keeper", vmrun, str(self._file), str(folder)]).close)
+        stack.callback(Reaper(["sh", "-c", KEEP, "keeper", vmrun, str(self._file), str(folder)]).close)
         serial = SerialSocket(folder / SERIAL_PIPE)
         stack.callback(serial.close)
         name = f"osv-harness-{secrets.token_hex(6)}"

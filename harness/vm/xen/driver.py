@@ -26,7 +26,7 @@ from time import monotonic
 
 from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
-from harness.host.process.reaper import Keeper
+from harness.host.process.reaper import Reaper
 from harness.vm.base import Cause, Ending, Vcpu
 from harness.vm.common.command_line_tool import complaint, said
 from harness.vm.common.process import Child
@@ -56,7 +56,7 @@ class XenVm:
         self._off = Cause.OFF_OR_HALTED if machine.image.cell.arch == "x86_64" else Cause.POWERED_OFF
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-xen-")))
         # Undone last to first: the domain goes before its disks.
-        self._keeper = Keeper(["sh", "-c", '"$1" destroy "$2"; rm -rf "$3"', "keeper", xl, name, str(folder)])
+        self._keeper = Reaper(["sh", "-c", '"$1" destroy "$2"; rm -rf "$3"', "keeper", xl, name, str(folder)])
         stack.callback(self._keeper.close)
         disks = _disks(machine, folder)
         file = folder / "domain.cfg"

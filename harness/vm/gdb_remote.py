@@ -7,7 +7,7 @@ import re
 import socket
 
 from harness.core.errors import HypervisorError
-from harness.host.process.timeout import Patience
+from harness.host.process.timeout import CpuFairTimeout
 
 ANSWER_SECONDS = 10.0
 GENERAL_BYTES = 8  # of each of the first registers, up to the program counter, on x86_64 and aarch64
@@ -166,7 +166,7 @@ class GdbRemote:
 
     def _more(self) -> bytes:
         """What comes next, within seconds of the process's own time."""
-        patience = Patience(self._pid, ANSWER_SECONDS)
+        patience = CpuFairTimeout(self._pid, ANSWER_SECONDS)
         while left := patience.seconds():
             self._socket.settimeout(left)
             try:

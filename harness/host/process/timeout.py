@@ -20,7 +20,7 @@ SLOWEST = 120
 """So many times its limit is the most that an answer is waited for."""
 
 
-class Patience:
+class CpuFairTimeout:
     """With the process `pid`, for an answer that should take at most `limit` seconds, longer in a lab. Begins when
     it is made."""
 
@@ -51,7 +51,7 @@ def run_within(
     seconds of its own time, and OSError if it can't be run."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment) as process:
-        patience = Patience(process.pid, limit)
+        patience = CpuFairTimeout(process.pid, limit)
         while left := patience.seconds():
             with suppress(subprocess.TimeoutExpired):
                 printed, errors = process.communicate(timeout=left)

@@ -14,7 +14,7 @@ from time import monotonic
 from harness.core.errors import HostError
 from harness.core.events import publish
 from harness.core.text import printable
-from harness.host.process.timeout import Patience
+from harness.host.process.timeout import CpuFairTimeout
 from harness.integrations.nested_kvm.machine import Vm
 
 BOOT = 120.0
@@ -74,7 +74,7 @@ class Relay:
         return self._status
 
     def _come_up(self) -> None:
-        patience = Patience(self._vm.process.pid, BOOT)
+        patience = CpuFairTimeout(self._vm.process.pid, BOOT)
         while not self.release:
             left = patience.seconds()
             if left == 0.0 or self._stalled:

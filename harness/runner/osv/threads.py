@@ -18,7 +18,7 @@ from time import monotonic
 from harness.core.machine import Image
 from harness.core.text import printable
 from harness.host.process.die_with_parent import supervised_group
-from harness.host.process.timeout import Patience
+from harness.host.process.timeout import CpuFairTimeout
 from harness.kernels.prebuilt.kernel import ALREADY_BUILT
 from harness.kernels.source_lines import LoadedObject, SourceLines
 from harness.vm.gdb_socket import gdb_socket
@@ -68,7 +68,7 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
     """Run gdb within its time; what went wrong, as a line, if something did."""
     with tempfile.TemporaryFile() as words:
         with supervised_group(command, subprocess.DEVNULL, words, environment=environment) as process:
-            patience = Patience(process.pid, SECONDS)
+            patience = CpuFairTimeout(process.pid, SECONDS)
             latest = monotonic() + LONGEST_SECONDS
             while process.poll() is None and (left := min(patience.seconds(), latest - monotonic())) > 0:
                 with suppress(subprocess.TimeoutExpired):

@@ -12,7 +12,7 @@ from typing import Any
 from harness.core.errors import HypervisorError
 from harness.core.text import printable
 from harness.host.in_lab import stretched
-from harness.host.process.timeout import Patience
+from harness.host.process.timeout import CpuFairTimeout
 from harness.vm.common.process import Child
 
 ANSWER_SECONDS = 30.0
@@ -41,7 +41,7 @@ class Api:
 
     def wait(self, child: Child, words: Callable[[], str]) -> None:
         """Wait until the process listens. Raises `HypervisorError` with its words if it ends or stays silent."""
-        patience = Patience(child.pid, START_SECONDS)
+        patience = CpuFairTimeout(child.pid, START_SECONDS)
         deadline = monotonic() + patience.seconds()
         while True:
             try:

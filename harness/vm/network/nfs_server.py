@@ -14,7 +14,7 @@ from time import monotonic
 from harness.core.errors import HostError
 from harness.core.text import printable
 from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, nsenter_command
-from harness.host.process.timeout import Patience
+from harness.host.process.timeout import CpuFairTimeout
 from harness.host.requirements import ELSEWHERE
 from harness.vm.common.close_on_error import closed_on_failure
 
@@ -71,7 +71,7 @@ class NfsServer:
             self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
-        patience = Patience(self._process.pid, READY_SECONDS)
+        patience = CpuFairTimeout(self._process.pid, READY_SECONDS)
         said, until = b"", monotonic() + patience.seconds()
         while READY not in said:
             came = select.select([self._words], [], [], max(0.0, until - monotonic()))[0]

@@ -8,7 +8,7 @@ from typing import Any
 from qemu.qmp import ExecuteError, QMPClient, QMPError, Runstate
 
 from harness.core.errors import HypervisorError
-from harness.host.process.timeout import Patience
+from harness.host.process.timeout import CpuFairTimeout
 
 ANSWER_SECONDS = 10.0
 
@@ -102,9 +102,9 @@ class Qmp:
         self._socket.close()
 
     def _wait(self, work: Any, timeout: float = ANSWER_SECONDS) -> Any:
-        return self._loop.run_until_complete(self._in_time(work, Patience(self._pid, timeout)))
+        return self._loop.run_until_complete(self._in_time(work, CpuFairTimeout(self._pid, timeout)))
 
-    async def _in_time(self, work: Any, patience: Patience) -> Any:
+    async def _in_time(self, work: Any, patience: CpuFairTimeout) -> Any:
         task = asyncio.ensure_future(work)
         while left := patience.seconds():
             await asyncio.wait((task,), timeout=left)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from harness.host.process.timeout import Patience, run_within
+from harness.host.process.timeout import CpuFairTimeout, run_within
 
 LIMIT = 0.1
 LONG = 60.0  # seconds; only a process that is not starved needs them
@@ -35,7 +35,7 @@ def test_a_starved_process_is_waited_for() -> None:
     cpu = min(os.sched_getaffinity(0))
     with ExitStack() as stack:
         starved, *_ = [stack.enter_context(running(BUSY, cpu)) for _ in range(3)]
-        patience = Patience(starved.pid, LIMIT)
+        patience = CpuFairTimeout(starved.pid, LIMIT)
         assert patience.seconds() == LIMIT
         until = time.monotonic() + LONG
         granted = 0.0
@@ -50,7 +50,7 @@ def test_children_count_too() -> None:
     cpu = min(os.sched_getaffinity(0))
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}], timeout={LONG})"
     with running(BUSY, cpu), running(BUSY, cpu), running(parent, cpu) as starved:
-        patience = Patience(starved.pid, LIMIT)
+        patience = CpuFairTimeout(starved.pid, LIMIT)
         patience.seconds()
         until = time.monotonic() + LONG
         granted = 0.0
@@ -65,7 +65,7 @@ def test_a_silent_process_is_given_up(stopped: bool) -> None:
     with running("import time; time.sleep(1000)") as silent:
         if stopped:
             silent.send_signal(signal.SIGSTOP)
-        patience = Patience(silent.pid, LIMIT)
+        patience = CpuFairTimeout(silent.pid, LIMIT)
         until = time.monotonic() + LONG
         while (left := patience.seconds()) and time.monotonic() < until:
             time.sleep(left)
@@ -75,7 +75,7 @@ def test_a_silent_process_is_given_up(stopped: bool) -> None:
 def test_one_that_is_gone_is_given_up() -> None:
     with running("") as gone:
         gone.wait()
-        patience = Patience(gone.pid, LIMIT)
+        patience = CpuFairTimeout(gone.pid, LIMIT)
         until = time.monotonic() + LONG
         while (left := patience.seconds()) and time.monotonic() < until:
             time.sleep(left)

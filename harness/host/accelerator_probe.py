@@ -19,7 +19,7 @@ from harness.core.events import UNKEPT, publish
 from harness.core.whole_files import write_whole
 from harness.host.cache import Cache, digest_of
 from harness.host.process.die_with_parent import die_with_parent
-from harness.host.process.timeout import run_within
+from harness.host.process.timeout import run_with_timeout
 
 KVM = Path("/dev/kvm")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -113,7 +113,7 @@ def prove(binary: Path, arch: str, accelerator: str) -> Proof:
         # A probe that is killed takes its QEMU along.
         qemu = die_with_parent(command(str(binary), arch, accelerator, f"/proc/{os.getpid()}/fd/{guest.fileno()}"))
         try:
-            done = run_within(qemu, LIMITS[accelerator])
+            done = run_with_timeout(qemu, LIMITS[accelerator])
         except subprocess.TimeoutExpired:
             return Proof(accelerator, arch, False, LIMITS[accelerator], "a tiny guest started and never answered")
         except OSError as error:

@@ -15,7 +15,7 @@ from harness.host.accelerator_probe import Proof, proved
 from harness.host.cache import Cache
 from harness.host.in_lab import GIVEN, in_lab
 from harness.host.network_probe import NETWORKS, tried_network
-from harness.host.process.timeout import run_within
+from harness.host.process.timeout import run_with_timeout
 from harness.host.requirements import NEEDS, Capability, surroundings, tried
 
 ARCHES = ("x86_64", "aarch64")
@@ -192,7 +192,7 @@ def _find_qemu(arch: str) -> QemuBinary:
 def _output(program: str, *arguments: str) -> str:
     """What a program printed. Raises `HostError` with its own words if it fails."""
     try:
-        done = run_within([program, *arguments], 20)
+        done = run_with_timeout([program, *arguments], 20)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(f"{program} can't be run: {error}", "Reinstall it.") from error
     if done.returncode:

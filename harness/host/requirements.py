@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.core.matrix import host_arch
 from harness.host import distribution
 from harness.host.debian_packages import KEYRING, SUITE, mirror
-from harness.host.process.timeout import run_within
+from harness.host.process.timeout import run_with_timeout
 from harness.host.temp_dir import scratch_folder
 
 ELSEWHERE = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
@@ -223,7 +223,7 @@ def _say(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str |
     if path is None:
         return None
     try:
-        done = run_within([path, *arguments], timeout)
+        done = run_with_timeout([path, *arguments], timeout)
     except (OSError, subprocess.TimeoutExpired):
         return None
     plain = re.sub(r"\x1b\[[0-9;]*m", "", (done.stdout + done.stderr).decode("utf-8", "replace"))

@@ -44,7 +44,7 @@ class CpuFairTimeout:
         return kept
 
 
-def run_within(
+def run_with_timeout(
     command: Sequence[str], limit: float, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end, with what it printed. Raises TimeoutExpired if it takes longer than its limit in

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from harness.host.process.timeout import CpuFairTimeout, run_within
+from harness.host.process.timeout import CpuFairTimeout, run_with_timeout
 
 LIMIT = 0.1
 LONG = 60.0  # seconds; only a process that is not starved needs them
@@ -84,7 +84,7 @@ def test_one_that_is_gone_is_given_up() -> None:
 
 def test_a_program_has_its_limit_in_its_own_time() -> None:
     """One that sleeps is ended at its limit; one that ends is heard."""
-    done = run_within([sys.executable, "-c", "print(1); raise SystemExit(3)"], LONG)
+    done = run_with_timeout([sys.executable, "-c", "print(1); raise SystemExit(3)"], LONG)
     assert (done.returncode, done.stdout) == (3, b"1\n")
     with pytest.raises(subprocess.TimeoutExpired):
-        run_within(["sleep", "1000"], LIMIT)
+        run_with_timeout(["sleep", "1000"], LIMIT)

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from harness.core.errors import HostError
 from harness.core.events import publish
 from harness.host.in_lab import in_lab, sound_entries
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 
 MANIFEST = "manifest.json"
 UNDER_WAY = ".building-"
@@ -149,7 +149,7 @@ class Cache:
             )
         entry.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with scratch_folder(UNDER_WAY, entry.parent) as work:
+            with temporary_dir(UNDER_WAY, entry.parent) as work:
                 data = work / "data"
                 data.mkdir()
                 build(data)

@@ -13,7 +13,7 @@ from harness.core.matrix import host_arch
 from harness.host import distribution
 from harness.host.debian_packages import KEYRING, SUITE, mirror
 from harness.host.process.timeout import run_with_timeout
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 
 ELSEWHERE = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
 """Where programs are that are not in every PATH: e2fsprogs', virtiofsd."""
@@ -208,7 +208,7 @@ def _mirror() -> Capability:
         cure="Name a mirror that can be reached in OSV_HARNESS_DEBIAN_MIRROR.",
     )  # fmt: skip
     helper = "/usr/lib/apt/apt-helper"
-    with scratch_folder("osv-harness-mirror-") as folder:
+    with temporary_dir("osv-harness-mirror-") as folder:
         asked = ["-qq", "download-file", f"{mirror()}/debian/dists/{SUITE}/InRelease", f"{folder}/InRelease"]
         present = _say(helper, asked, timeout=15) is not None
     return replace(row, found="answers" if present else "does not answer", present=present)

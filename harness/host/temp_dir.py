@@ -13,7 +13,7 @@ REMOVE = 'for again in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" && exit; sleep 0.
 
 
 @contextmanager
-def scratch_folder(prefix: str, beside: Path | None = None) -> Iterator[Path]:
+def temporary_dir(prefix: str, beside: Path | None = None) -> Iterator[Path]:
     """A new folder that nobody else may enter, with all that comes into it; in the folder `beside`, or where the
     system has temporary files. Raises `OSError` where it can't be made.
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 
 
 @contextmanager
 def gdb_socket(debug: socket.socket) -> Iterator[Path]:
     """The path of a socket that is joined to the guest's debug stub while the block runs, for one gdb."""
-    with scratch_folder("osv-harness-gdb-") as folder, socket.socket(socket.AF_UNIX) as server:
+    with temporary_dir("osv-harness-gdb-") as folder, socket.socket(socket.AF_UNIX) as server:
         path = folder / "gdb"
         server.bind(str(path))
         server.listen(1)

@@ -16,7 +16,7 @@ from harness.core.errors import CheckoutError, HarnessError, HostError, Hypervis
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
 from harness.host.cpu_slots import cpu_slots
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.integrations.farm.capabilities import checkout_digest
 from harness.integrations.farm.messages import Answer, Fault, Listed, Named, Order, judged_id, measured_id
 from harness.metrics import suite
@@ -157,7 +157,7 @@ def _measured(order: Order, name: str, taken: Measured) -> Iterator[bytes]:
 def _evidence(lab: Lab, run: Run, image: Image, accelerator: str) -> dict[str, bytes]:
     line = reproduce.test_again(lab, image.cell, run.program.name, None)
     again = reproduce.on_worker(line, _name(), os.uname().nodename)
-    with scratch_folder("osv-harness-evidence-") as folder:
+    with temporary_dir("osv-harness-evidence-") as folder:
         written = evidence.write(run, image, accelerator, folder, again)
         return {path.name: _beginning(path) for path in written.iterdir() if path.is_file()}
 

@@ -18,7 +18,7 @@ from harness.core.matrix import host_arch
 from harness.host.cache import Cache
 from harness.host.host import Host
 from harness.host.in_lab import VARIABLE, in_lab
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.integrations.nested_kvm import initramfs
 from harness.integrations.nested_kvm.code import PACKAGE, code
 from harness.integrations.nested_kvm.debian_root import DEBIANS, PATH, debian_root
@@ -63,7 +63,7 @@ def run(
     found = {"checkouts": _states(checkout), "builders": _builders(arch), "python": sys.executable}
     handed = {**found, "sound": sorted(sound)}
     try:
-        with scratch_folder("osv-harness-lab-") as scratch:
+        with temporary_dir("osv-harness-lab-") as scratch:
             out, initrd = scratch / "out", scratch / "initrd"
             out.mkdir()
             initramfs.write(initrd, linux, seen, command, _environment(arch, seen), terminal, handed)

@@ -14,7 +14,7 @@ from time import monotonic
 import anyio.to_thread
 
 from harness.host.process.die_with_parent import die_with_parent
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.integrations.server.answers import Facts
 from harness.integrations.server.watching import Watch
 from harness.metrics.history.reader import State
@@ -76,7 +76,7 @@ class Pages:
     async def run(self) -> None:
         """Make it, and anew when there is something new, until cancelled."""
         with ExitStack() as stack:
-            folder = scratch_folder("osv-harness-serve-")
+            folder = temporary_dir("osv-harness-serve-")
             there = await anyio.to_thread.run_sync(stack.enter_context, folder)  # it starts a process
             while True:
                 seen, began = self._watch.number, monotonic()

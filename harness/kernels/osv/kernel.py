@@ -16,7 +16,7 @@ from harness.core.errors import BuildError
 from harness.core.events import publish
 from harness.core.machine import Disk, Image
 from harness.host.cache import Cache, digest_of
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.kernels.base import Origin
 from harness.kernels.compilers import compilers
 from harness.kernels.osv import app_image, build_config, debug_files, ld_wrapper, test_modules, toolchain
@@ -112,7 +112,7 @@ class Osv:
             told = {**base.facts, **json.loads((data / FACTS).read_text())}
             disk, listing = Disk(data / "disk"), data / "usr.manifest"
             return replace(base, disks=(disk,), manifest=listing, digest=digest, facts=told)
-        with scratch_folder("osv-harness-files-") as staging:
+        with temporary_dir("osv-harness-files-") as staging:
             files, versions = app_image.files_of(cell, contents, cache)
             text = app_image.manifest(files, staging)
             key = digest_of(app_image.source_parts(cell, contents))

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.core.errors import HarnessError, HostError
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 
 ANSWER_SECONDS = 60.0
 END_SECONDS = 5.0
@@ -57,7 +57,7 @@ class Browser:
         path = found()
         if not path:
             raise HostError("There is no Chromium here.", "Install Debian's package chromium.")
-        self._profile = self._stack.enter_context(scratch_folder("osv-harness-browser-"))
+        self._profile = self._stack.enter_context(temporary_dir("osv-harness-browser-"))
         self._pid = self._start(path)
         try:
             target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]

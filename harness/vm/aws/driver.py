@@ -12,7 +12,7 @@ import secrets
 
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.vm.aws import commands
 from harness.vm.common.close_on_error import closed_on_failure
 from harness.vm.common.cloud_vm import RemoteVm
@@ -71,7 +71,7 @@ def driver() -> Aws:
 
 def _snapshot(name: str, machine: Machine) -> str:
     """The disk as a snapshot; blocks of zeros are left out, for they are there."""
-    with scratch_folder("osv-harness-aws-") as folder:
+    with temporary_dir("osv-harness-aws-") as folder:
         raw, block = folder / "raw", folder / "block"
         write_bootable(machine, raw)
         gib = -(-raw.stat().st_size // (1 << 30))

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.core.errors import HostError
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.vm.common.close_on_error import closed_on_failure
 from harness.vm.common.cloud_vm import RemoteVm
 from harness.vm.common.command_line_tool import program, said
@@ -32,7 +32,7 @@ class GceInstance:
     def __init__(self, name: str, machine: Machine, bucket: str, zone: str) -> None:
         self._name = name
         self._zone = zone
-        with scratch_folder("osv-harness-gce-") as folder:
+        with temporary_dir("osv-harness-gce-") as folder:
             said(commands.upload(str(_tarball(machine, folder)), bucket, name))
         said(commands.create_image(name, bucket))
         kind = os.environ.get(KIND, "e2-small")

@@ -12,7 +12,7 @@ from harness.core.link_mode import FITTING, LinkMode, linkage
 from harness.core.matrix import host_arch
 from harness.host.cache import Cache
 from harness.host.process.die_with_parent import run_with_parent
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.workloads.apps.app import Source
 
 PACKAGES = {"c": "gcc", "go": "golang-go", "rust": "rustc"}
@@ -64,7 +64,7 @@ def compiled(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.
 
     def make(out: Path) -> None:
         publish("build.started", source.file.name, f"compiling it for {arch}")
-        with scratch_folder("osv-harness-compile-") as scratch:
+        with temporary_dir("osv-harness-compile-") as scratch:
             given = {**os.environ, **environment, "GOCACHE": f"{scratch}/go", "GOPATH": f"{scratch}/path"}
             done = run_with_parent([*command, "-o", str(out / "program"), str(source.file)], given)
         if done.returncode:

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.core.cell import Cell
 from harness.core.errors import HostError
 from harness.host.process.die_with_parent import die_with_parent
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
 from harness.runner.interaction import Visit, Visitor
 from harness.workloads.apps.checks import complaint
@@ -80,7 +80,7 @@ def _run_tests(visitor: Visitor, checkout: Path, name: str, cell: Cell) -> None:
         "checkout": str(checkout), "listings": name, "folder": FOLDERS[name], "port": visitor.ports[PORT],
         "left out": left_out(cell),
     }  # fmt: skip
-    with scratch_folder("osv-harness-rest-") as folder:
+    with temporary_dir("osv-harness-rest-") as folder:
         out, words = folder / "results", folder / "words"
         with out.open("wb") as results, words.open("wb") as errors:
             command = die_with_parent([PYTHON, "-I", "-B", str(SCRIPT), json.dumps(asked)])

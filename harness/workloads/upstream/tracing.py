@@ -11,7 +11,7 @@ from time import monotonic
 
 from harness.core.errors import HostError
 from harness.host.process.die_with_parent import die_with_parent
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
 from harness.runner.interaction import Visit, Visitor
 from harness.workloads.apps.checks import complaint
@@ -58,7 +58,7 @@ def _look(visitor: Visitor, script: Path, symbols: Path) -> None:
     visitor.doing = f"read {FILE}"
     if wrong := complaint({"get": f"/file{FILE}?op=GET"}, port):
         visitor.complain(f"{FILE} could not be read: {wrong}")
-    with scratch_folder("osv-harness-trace-") as folder:
+    with temporary_dir("osv-harness-trace-") as folder:
         visitor.doing = "took its trace"
         taken = folder / "tracefile"
         _run(visitor, script, ["download", "-u", f"http://127.0.0.1:{port}/", str(taken)], folder)

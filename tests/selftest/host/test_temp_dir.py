@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.host.temp_dir import scratch_folder
+from harness.host.temp_dir import temporary_dir
 
 KILLED = """
 import os, signal, sys
@@ -22,7 +22,7 @@ with scratch_folder("mine-", Path(sys.argv[1])) as folder:
 
 
 def test_a_folder_is_ones_own_and_goes_with_its_block(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), scratch_folder("mine-", tmp_path) as folder:
+    with pytest.raises(KeyError), temporary_dir("mine-", tmp_path) as folder:
         (folder / "file").write_text("x")
         assert folder.stat().st_mode & 0o777 == 0o700
         raise KeyError
@@ -30,7 +30,7 @@ def test_a_folder_is_ones_own_and_goes_with_its_block(tmp_path: Path) -> None:
 
 
 def test_what_was_moved_out_of_a_folder_stays(tmp_path: Path) -> None:
-    with scratch_folder("mine-", tmp_path) as folder:
+    with temporary_dir("mine-", tmp_path) as folder:
         folder.rename(tmp_path / "kept")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
@@ -45,5 +45,5 @@ def test_a_folder_goes_with_a_process_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_can_not_be_made_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OSError), scratch_folder("mine-", tmp_path / "missing"):
+    with pytest.raises(OSError), temporary_dir("mine-", tmp_path / "missing"):
         pytest.fail("there is no such place")

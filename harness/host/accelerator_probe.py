@@ -84,7 +84,7 @@ GUESTS = {"x86_64": bytes(65536 - len(_X86_CODE)) + _X86_CODE, "aarch64": _ARM_C
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ProbeResult:
     """Whether the tiny guest answered under an accelerator, after how many seconds, or what happened instead."""
 
     accelerator: str
@@ -105,7 +105,7 @@ def command(binary: str, arch: str, accelerator: str, guest: str) -> list[str]:
     return [binary, "-M", machine, *common, *loaded[arch]]
 
 
-def prove(binary: Path, arch: str, accelerator: str) -> Proof:
+def prove(binary: Path, arch: str, accelerator: str) -> ProbeResult:
     """Run the tiny guest now. Raises `HostError` where QEMU can't be started at all."""
     with os.fdopen(os.memfd_create("guest"), "wb", buffering=0) as guest:
         guest.write(GUESTS[arch])
@@ -115,17 +115,19 @@ def prove(binary: Path, arch: str, accelerator: str) -> Proof:
         try:
             done = run_with_timeout(qemu, LIMITS[accelerator])
         except subprocess.TimeoutExpired:
-            return Proof(accelerator, arch, False, LIMITS[accelerator], "a tiny guest started and never answered")
+            return ProbeResult(
+                accelerator, arch, False, LIMITS[accelerator], "a tiny guest started and never answered"
+            )
         except OSError as error:
             raise HostError(f"setpriv can't be run: {error.strerror}.", "Install util-linux.") from error
         seconds = time.monotonic() - started
     if (done.returncode, done.stdout) == ANSWERS[arch]:
-        return Proof(accelerator, arch, True, seconds, f"a tiny guest answered in {seconds:.1f} s")
+        return ProbeResult(accelerator, arch, True, seconds, f"a tiny guest answered in {seconds:.1f} s")
     words = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0] or "without a word"
-    return Proof(accelerator, arch, False, seconds, f"QEMU {_end(done.returncode)}: {words}")
+    return ProbeResult(accelerator, arch, False, seconds, f"QEMU {_end(done.returncode)}: {words}")
 
 
-def proved(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool = False) -> Proof:
+def proved(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool = False) -> ProbeResult:
     """The proof as it was found since this boot of the host, or now; `again` finds it anew.
 
     It is kept for as long as the host is not rebooted, QEMU is not replaced, and neither /dev/kvm nor who may use
@@ -166,9 +168,9 @@ def _circumstances(binary: Path, arch: str, accelerator: str) -> dict[str, objec
     }
 
 
-def _read(path: Path) -> Proof | None:
+def _read(path: Path) -> ProbeResult | None:
     try:
-        return Proof(**json.loads(path.read_text()))
+        return ProbeResult(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 

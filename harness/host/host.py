@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.core.errors import HostError
 from harness.core.matrix import did_you_mean, host_arch
 from harness.host import accelerator_probe as proof
-from harness.host.accelerator_probe import Proof, proved
+from harness.host.accelerator_probe import ProbeResult, proved
 from harness.host.cache import Cache
 from harness.host.in_lab import GIVEN, in_lab
 from harness.host.network_probe import NETWORKS, tried_network
@@ -45,7 +45,7 @@ class Host:
     def __init__(self, cache: Cache | None = None) -> None:
         self._cache = cache or Cache()
         self._qemus: dict[str, QemuBinary] = {}
-        self._proofs: dict[tuple[str, str], Proof] = {}
+        self._proofs: dict[tuple[str, str], ProbeResult] = {}
         self._tried: dict[str, Capability] = {}
 
     def qemu(self, arch: str) -> QemuBinary:
@@ -54,7 +54,7 @@ class Host:
             self._qemus[arch] = _find_qemu(arch)
         return self._qemus[arch]
 
-    def proof(self, arch: str, accelerator: str, again: bool = False) -> Proof:
+    def proof(self, arch: str, accelerator: str, again: bool = False) -> ProbeResult:
         """Whether a tiny guest of `arch` answers under `kvm` or `tcg`; `again` forgets what was found before."""
         key = arch, accelerator
         if again or key not in self._proofs:

@@ -105,7 +105,7 @@ def command(binary: str, arch: str, accelerator: str, guest: str) -> list[str]:
     return [binary, "-M", machine, *common, *loaded[arch]]
 
 
-def prove(binary: Path, arch: str, accelerator: str) -> ProbeResult:
+def run_probe(binary: Path, arch: str, accelerator: str) -> ProbeResult:
     """Run the tiny guest now. Raises `HostError` where QEMU can't be started at all."""
     with os.fdopen(os.memfd_create("guest"), "wb", buffering=0) as guest:
         guest.write(GUESTS[arch])
@@ -141,10 +141,10 @@ def proved(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool 
             stack.enter_context(cache.locked("host-proof"))
         except HostError as error:
             publish(UNKEPT, WHAT, error.happened)
-            return prove(binary, arch, accelerator)
+            return run_probe(binary, arch, accelerator)
         if not again and (kept := _read(path)):
             return kept
-        proof = prove(binary, arch, accelerator)
+        proof = run_probe(binary, arch, accelerator)
         try:
             write_whole(path, json.dumps(asdict(proof)), make_folder=True)
         except HostError as error:  # what a full disk does not keep is proved again

@@ -78,7 +78,7 @@ def _program(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
 def test_a_tiny_guest_answers_in_emulation(arch: str) -> None:
-    proof = proofs.prove(Host().qemu(arch).path, arch, "tcg")
+    proof = proofs.run_probe(Host().qemu(arch).path, arch, "tcg")
     assert proof.answered, proof
     assert proof.seconds < proofs.LIMITS["tcg"]
 
@@ -90,7 +90,7 @@ def test_a_guest_that_never_answers_proves_nothing_and_leaves_no_qemu(
     monkeypatch.setitem(GUESTS, arch, HALT[arch])
     monkeypatch.setitem(proofs.LIMITS, "tcg", 1.0)
     before = _children()
-    proof = proofs.prove(Host().qemu(arch).path, arch, "tcg")
+    proof = proofs.run_probe(Host().qemu(arch).path, arch, "tcg")
     assert not proof.answered
     assert "never answered" in proof.detail
     assert _children() == before
@@ -100,7 +100,7 @@ def test_a_firmware_that_only_resets_is_no_answer(monkeypatch: pytest.MonkeyPatc
     """QEMU then ends by itself with status 0, and not with the answer's."""
     triple_fault = bytes(65536 - 16) + bytes.fromhex("0f011e0000cc").ljust(16, b"\0")
     monkeypatch.setitem(GUESTS, "x86_64", triple_fault)
-    proof = proofs.prove(Host().qemu("x86_64").path, "x86_64", "tcg")
+    proof = proofs.run_probe(Host().qemu("x86_64").path, "x86_64", "tcg")
     assert not proof.answered
     assert "exited with 0" in proof.detail
 
@@ -181,7 +181,7 @@ def test_this_hosts_own_kvm_is_used_only_if_a_guest_answered(cache: Cache) -> No
     if not proofs.KVM.exists():
         pytest.skip("there is no /dev/kvm")
     host, arch = Host(cache), host_arch()
-    answered = proofs.prove(host.qemu(arch).path, arch, "kvm")
+    answered = proofs.run_probe(host.qemu(arch).path, arch, "kvm")
     found = host.capability(f"kvm-{arch}")
     assert host.accelerator(arch) == ("kvm" if answered.answered else "tcg"), (answered, found)
     assert found.present is answered.answered

@@ -127,7 +127,7 @@ def run_probe(binary: Path, arch: str, accelerator: str) -> ProbeResult:
     return ProbeResult(accelerator, arch, False, seconds, f"QEMU {_end(done.returncode)}: {words}")
 
 
-def proved(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool = False) -> ProbeResult:
+def cached_probe(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool = False) -> ProbeResult:
     """The proof as it was found since this boot of the host, or now; `again` finds it anew.
 
     It is kept for as long as the host is not rebooted, QEMU is not replaced, and neither /dev/kvm nor who may use

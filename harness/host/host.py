@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.core.errors import HostError
 from harness.core.matrix import did_you_mean, host_arch
 from harness.host import accelerator_probe as proof
-from harness.host.accelerator_probe import ProbeResult, proved
+from harness.host.accelerator_probe import ProbeResult, cached_probe
 from harness.host.cache import Cache
 from harness.host.in_lab import GIVEN, in_lab
 from harness.host.network_probe import NETWORKS, tried_network
@@ -58,7 +58,7 @@ class Host:
         """Whether a tiny guest of `arch` answers under `kvm` or `tcg`; `again` forgets what was found before."""
         key = arch, accelerator
         if again or key not in self._proofs:
-            self._proofs[key] = proved(self.qemu(arch).path, arch, accelerator, self._cache, again)
+            self._proofs[key] = cached_probe(self.qemu(arch).path, arch, accelerator, self._cache, again)
         return self._proofs[key]
 
     def accelerator(self, arch: str) -> str:

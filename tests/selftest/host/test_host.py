@@ -18,7 +18,7 @@ from harness.core.errors import HostError
 from harness.core.events import Event, subscribed
 from harness.core.matrix import host_arch
 from harness.host import accelerator_probe as proofs
-from harness.host.accelerator_probe import GUESTS, proved
+from harness.host.accelerator_probe import GUESTS, cached_probe
 from harness.host.cache import Cache
 from harness.host.host import Host
 from harness.host.install import install, install_what_can_be, missing_packages
@@ -236,7 +236,7 @@ def test_parallel_workers_probe_once(fake_qemu: Callable[..., Path], cache: Cach
     log = fake_qemu(kvm="sleep 0.3; exit 85")
     binary = Host(cache).qemu("x86_64").path
     with ThreadPoolExecutor(6) as pool:
-        proofs = list(pool.map(lambda _: proved(binary, "x86_64", "kvm", Cache(cache.root)), range(6)))
+        proofs = list(pool.map(lambda _: cached_probe(binary, "x86_64", "kvm", Cache(cache.root)), range(6)))
     assert all(proof.answered for proof in proofs)
     assert log.read_text() == "kvm\n"
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from harness.runner.console.transcript import Line
 from harness.runner.failure_titles import identity
 from harness.runner.observation import Activity, Observation, Visited
-from harness.vm.base import Cause
+from harness.vm.base import ExitCause
 
 BARE_ABORT = "Aborted"
 """What abort() without a message says. Source: OSv's runtime.cc."""
@@ -98,7 +98,7 @@ def _ours(seen: Observation) -> Judged | None:
     """The harness or the host failed: nothing can be said of the kernel."""
     if trouble := seen.trouble or (seen.visited.trouble if seen.visited else ""):
         return Outcome.HARNESS_ERROR, trouble
-    if seen.ending and seen.ending.cause in (Cause.KILLED, Cause.REFUSED):
+    if seen.ending and seen.ending.cause in (ExitCause.KILLED, ExitCause.REFUSED):
         return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}{_text(seen)}"
     return None
 
@@ -195,7 +195,7 @@ def _judge_visited(seen: Observation, visited: Visited) -> Judged:
         return Outcome.FAILED, f"it answered rightly, but did not print {seen.unprinted[0]!r}"
     if seen.clean_end:
         return Outcome.PASSED, "the program answered rightly to the end, and ended when it was asked to"
-    if seen.ending and seen.ending.cause is Cause.STOPPED:
+    if seen.ending and seen.ending.cause is ExitCause.STOPPED:
         return (
             Outcome.PASSED,
             "the program answered rightly until it was stopped; this guest can't be asked to end",
@@ -232,10 +232,10 @@ def _how_it_ended(seen: Observation) -> str:
         return "the kernel halted"
     if seen.ending:
         return {
-            Cause.POWERED_OFF: "it powered off",
-            Cause.OFF_OR_HALTED: "it powered off or halted for good, which its hypervisor does not tell apart",
-            Cause.RESET: "it was reset, which is also what a triple fault does",
-            Cause.PANICKED: "it reported a panic",
+            ExitCause.POWERED_OFF: "it powered off",
+            ExitCause.OFF_OR_HALTED: "it powered off or halted for good, which its hypervisor does not tell apart",
+            ExitCause.RESET: "it was reset, which is also what a triple fault does",
+            ExitCause.PANICKED: "it reported a panic",
         }.get(seen.ending.cause, seen.ending.detail)
     if seen.activity:
         return f"it was {seen.activity} when the limit of {seen.limit:.0f} s was reached"

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from harness.core.machine import Machine
 
 
-class Cause(StrEnum):
+class ExitCause(StrEnum):
     """Who or what ended a guest's process."""
 
     POWERED_OFF = "powered_off"
@@ -31,7 +31,7 @@ class Cause(StrEnum):
 class Ending:
     """How a guest's process ended; `detail` is the hypervisor's own word for it."""
 
-    cause: Cause
+    cause: ExitCause
     detail: str = ""
 
 

@@ -18,7 +18,7 @@ from harness.runner.base import Program, Run
 from harness.runner.guest import Guest
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import Cause
+from harness.vm.base import ExitCause
 from harness.vm.registry import hypervisor
 
 pytestmark = pytest.mark.skipif(not in_lab(), reason="this is no lab: `tox -e lab`, or pytest with --lab")
@@ -80,7 +80,7 @@ def test_firecracker_boots_debians_kernel(lab: Lab) -> None:
         assert guest.wait(lambda: guest.closed, time.monotonic() + ENOUGH), bytes(guest.transcript.raw)[-2000:]
         ending = vm.ending()
         assert ending is not None
-        assert ending.cause is Cause.POWERED_OFF
+        assert ending.cause is ExitCause.POWERED_OFF
 
 
 def _run(lab: Lab, cell: Cell, command: str, limit: float = ENOUGH) -> Run:

@@ -33,7 +33,7 @@ from harness.runner.osv.command_line import command_of
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.observed_run import status_of
 from harness.runner.session import Lab
-from harness.vm.base import Cause, Ending, Vm
+from harness.vm.base import Ending, ExitCause, Vm
 from harness.vm.gdb_remote import GdbRemote
 from harness.vm.gdb_socket import gdb_socket
 from harness.vm.registry import hypervisor
@@ -166,12 +166,12 @@ def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tu
     """The exit status, 0 for a guest that powered off, and how it ended."""
     if ending is None:
         return 1, f"its console was closed, and its process still ran {ENDING_SECONDS:.0f} s later"
-    if ending.cause is Cause.OFF_OR_HALTED:
+    if ending.cause is ExitCause.OFF_OR_HALTED:
         if monitor.first("powering_off"):
             return 0, ending.detail
         return 1, f"{ending.detail}, and the kernel had not said that it powers off"
-    if ending.cause is not Cause.RESET or not machine.powers_off_by_reset:
-        return (0 if ending.cause is Cause.POWERED_OFF else 1), ending.detail
+    if ending.cause is not ExitCause.RESET or not machine.powers_off_by_reset:
+        return (0 if ending.cause is ExitCause.POWERED_OFF else 1), ending.detail
     if monitor.first("powering_off"):
         return 0, f"{ending.detail}, which is how this kernel powers this machine off"
     return 1, f"{ending.detail}, and the kernel had not said that it powers off: a triple fault is a reset too"

@@ -16,7 +16,7 @@ from itertools import dropwhile, islice
 from harness.runner.console.matcher import Match
 from harness.runner.guest import Guest
 from harness.runner.linux.agent import Agent
-from harness.vm.base import Cause, Ending
+from harness.vm.base import Ending, ExitCause
 
 ANSWER_SECONDS = 5.0
 """Of the guest's own time. The agent only has to write one record, without a fork."""
@@ -91,7 +91,7 @@ class FaultWatch:
         unread = ""
         if self._mark and not self._over():
             unread = f"the guest's agent did not tell its kernel's log within {ANSWER_SECONDS:.0f} s"
-        panicked = ending.cause is Cause.PANICKED if ending else bool(unread)
+        panicked = ending.cause is ExitCause.PANICKED if ending else bool(unread)
         of_kernel = list(log.faults)
         printed: list[Match] = []
         (of_kernel if log.has_gaps else printed).extend(compared)

@@ -14,7 +14,7 @@ from harness.runner.osv.command_line import own_programs, programs_of
 from harness.runner.osv.console_backtrace import place_on
 from harness.runner.osv.exit_checkpoints import ExitCaller
 from harness.runner.osv.exit_tracer import ExitTracer
-from harness.vm.base import Cause, Ending
+from harness.vm.base import Ending, ExitCause
 
 TRACED = "the kernel, stopped where it learns the status"
 
@@ -146,8 +146,8 @@ def _ended_cleanly(machine: Machine, ending: Ending | None, monitor: Monitor, tr
     """Whether the kernel went the way of a clean end, and the process ended as that ends it on this machine."""
     if ending is None:
         return False
-    by_reset = machine.powers_off_by_reset and ending.cause is Cause.RESET
-    as_it_should = ending.cause in (Cause.POWERED_OFF, Cause.OFF_OR_HALTED) or by_reset
+    by_reset = machine.powers_off_by_reset and ending.cause is ExitCause.RESET
+    as_it_should = ending.cause in (ExitCause.POWERED_OFF, ExitCause.OFF_OR_HALTED) or by_reset
     asked = tracer.shut_down and not tracer.halted if tracer else monitor.saw_mark("powering_off")
     return asked and as_it_should
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.core.errors import HostError
 from harness.core.machine import Machine
-from harness.vm.base import Cause, Ending, Vcpu
+from harness.vm.base import Ending, ExitCause, Vcpu
 from harness.vm.cloud_hypervisor import api as requests
 from harness.vm.common.close_on_error import closed_on_failure
 from harness.vm.common.command_line_tool import program
@@ -34,7 +34,7 @@ from harness.vm.network.port_forwarding import Forwards, forward
 NAME = "Cloud Hypervisor"
 API_SOCKET = "api.sock"
 CURE = "Put a release of https://github.com/cloud-hypervisor/cloud-hypervisor into PATH."
-CAUSES = {("guest", "panic"): Cause.PANICKED, ("vm", "rebooting"): Cause.RESET}
+CAUSES = {("guest", "panic"): ExitCause.PANICKED, ("vm", "rebooting"): ExitCause.RESET}
 LONGEST_EVENT = 1 << 16  # bytes
 
 
@@ -42,7 +42,7 @@ class Events:
     """What the event monitor says, heard in a thread until the process has closed it."""
 
     def __init__(self, pipe: int, child: Child) -> None:
-        self.cause: Cause | None = None
+        self.cause: ExitCause | None = None
         self._pipe = pipe
         self._child = child
         self._thread = threading.Thread(target=self._listen, daemon=True)

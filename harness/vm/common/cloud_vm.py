@@ -13,7 +13,7 @@ from typing import Protocol
 
 from harness.core.errors import HypervisorError
 from harness.host.process.reaper import Reaper
-from harness.vm.base import Cause, Ending, Vcpu
+from harness.vm.base import Ending, ExitCause, Vcpu
 
 POLL_SECONDS = 5.0
 AFTER_END = 3
@@ -81,7 +81,9 @@ class RemoteVm:
             if monotonic() >= deadline:
                 return None
             sleep(0.1)
-        return Ending(Cause.STOPPED if self._stopped else Cause.POWERED_OFF, "the cloud says that it has ended")
+        return Ending(
+            ExitCause.STOPPED if self._stopped else ExitCause.POWERED_OFF, "the cloud says that it has ended"
+        )
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         return ()

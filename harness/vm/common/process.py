@@ -15,7 +15,7 @@ from harness.core.errors import HostError
 from harness.core.text import printable
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import ran_and_waited
-from harness.vm.base import Cause, Ending, Vcpu
+from harness.vm.base import Ending, ExitCause, Vcpu
 
 MOST_WORDS = 1 << 16  # bytes
 SHOWN_WORDS = 1000  # letters
@@ -73,10 +73,10 @@ class Child:
         """How its guest ended, where nothing but the status tells; `words` gives the reason of a failure."""
         said = self.end(status)
         if self.stopped:
-            return Ending(Cause.STOPPED, said)
+            return Ending(ExitCause.STOPPED, said)
         if status < 0:
-            return Ending(Cause.KILLED, said)
-        return Ending(Cause.REFUSED, f"{said}: {words()}") if status else Ending(Cause.POWERED_OFF, said)
+            return Ending(ExitCause.KILLED, said)
+        return Ending(ExitCause.REFUSED, f"{said}: {words()}") if status else Ending(ExitCause.POWERED_OFF, said)
 
     def words(self) -> str:
         """What it wrote beside the guest's console, safe to show."""

@@ -21,7 +21,7 @@ from harness.host.host import Host
 from harness.host.netns import in_new_netns
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import ran_and_waited
-from harness.vm.base import Cause, Ending, Place, Template, Vcpu
+from harness.vm.base import Ending, ExitCause, Place, Template, Vcpu
 from harness.vm.disks.virtiofsd import Virtiofsd, line
 from harness.vm.network.guest_network import Joined, wiring_of
 from harness.vm.qemu import migration
@@ -32,10 +32,10 @@ from harness.vm.qemu.qmp import Qmp
 
 LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold
 SHUTDOWN_CAUSES = {
-    "guest-shutdown": Cause.POWERED_OFF,
-    "guest-reset": Cause.RESET,
-    "guest-panic": Cause.PANICKED,
-    "host-qmp-quit": Cause.STOPPED,
+    "guest-shutdown": ExitCause.POWERED_OFF,
+    "guest-reset": ExitCause.RESET,
+    "guest-panic": ExitCause.PANICKED,
+    "host-qmp-quit": ExitCause.STOPPED,
 }
 
 
@@ -120,12 +120,14 @@ class QemuVm:
         if status is None:
             return None
         if status < 0:
-            return Ending(Cause.KILLED, f"QEMU was ended by {signal.Signals(-status).name}")
+            return Ending(ExitCause.KILLED, f"QEMU was ended by {signal.Signals(-status).name}")
         for event in reversed(self.qmp.last_events()):
             if event["event"] == "SHUTDOWN":
                 reason = event["data"]["reason"]
-                return Ending(SHUTDOWN_CAUSES.get(reason, Cause.KILLED), reason)
-        return Ending(Cause.REFUSED if status else Cause.POWERED_OFF, f"QEMU exited with {status}: {self.words()}")
+                return Ending(SHUTDOWN_CAUSES.get(reason, ExitCause.KILLED), reason)
+        return Ending(
+            ExitCause.REFUSED if status else ExitCause.POWERED_OFF, f"QEMU exited with {status}: {self.words()}"
+        )
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         try:

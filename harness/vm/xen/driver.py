@@ -27,7 +27,7 @@ from time import monotonic
 from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
 from harness.host.process.reaper import Reaper
-from harness.vm.base import Cause, Ending, Vcpu
+from harness.vm.base import Ending, ExitCause, Vcpu
 from harness.vm.common.command_line_tool import complaint, said
 from harness.vm.common.process import Child
 from harness.vm.disks.bootable import other_disks, write_bootable
@@ -35,7 +35,7 @@ from harness.vm.disks.raw_copy import write_raw
 from harness.vm.xen import config
 
 POWEROFF = 0
-REASONS = {1: Cause.RESET, 3: Cause.PANICKED, 4: Cause.KILLED}
+REASONS = {1: ExitCause.RESET, 3: ExitCause.PANICKED, 4: ExitCause.KILLED}
 REASON = re.compile(r"has shut down, reason code (\d+)")
 CURE = "Boot this host as a Xen domain 0: apt-get install xen-system-amd64, and choose Xen in the boot menu."
 BUILT = "Waiting for domain"
@@ -53,7 +53,7 @@ class XenVm:
         self._name = name
         self._xl = xl
         self._stopped = False
-        self._off = Cause.OFF_OR_HALTED if machine.image.cell.arch == "x86_64" else Cause.POWERED_OFF
+        self._off = ExitCause.OFF_OR_HALTED if machine.image.cell.arch == "x86_64" else ExitCause.POWERED_OFF
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-xen-")))
         # Undone last to first: the domain goes before its disks.
         self._keeper = Reaper(["sh", "-c", '"$1" destroy "$2"; rm -rf "$3"', "keeper", xl, name, str(folder)])
@@ -94,17 +94,17 @@ class XenVm:
         if status is None:
             return None
         if self._stopped:
-            return Ending(Cause.STOPPED, "xl destroyed the domain")
+            return Ending(ExitCause.STOPPED, "xl destroyed the domain")
         words = self._domain.words()
         if reason := REASON.search(words):
             return self._ending_by(int(reason[1]))
-        return Ending(Cause.KILLED, f"{self._domain.end(status)}: {words}")
+        return Ending(ExitCause.KILLED, f"{self._domain.end(status)}: {words}")
 
     def _ending_by(self, reason: int) -> Ending:
         detail = f"the domain's reason was {reason}"
         if reason != POWEROFF:
-            return Ending(REASONS.get(reason, Cause.KILLED), detail)
-        if self._off is Cause.OFF_OR_HALTED:
+            return Ending(REASONS.get(reason, ExitCause.KILLED), detail)
+        if self._off is ExitCause.OFF_OR_HALTED:
             detail += ": it powered off, or its last vCPU halted with interrupts off"
         return Ending(self._off, detail)
 

@@ -21,10 +21,10 @@ from harness.runner.console.patterns import patterns_of
 from harness.runner.osv.command_line import command_of, programs_of
 from harness.runner.osv.observed_run import _ended_cleanly
 from harness.runner.session import Lab
-from harness.vm.base import Cause, Ending
+from harness.vm.base import Ending, ExitCause
 
-RESET = Ending(Cause.RESET, "guest-reset")
-OFF_OR_HALTED = Ending(Cause.OFF_OR_HALTED, "the domain's reason was 0")
+RESET = Ending(ExitCause.RESET, "guest-reset")
+OFF_OR_HALTED = Ending(ExitCause.OFF_OR_HALTED, "the domain's reason was 0")
 
 
 def machine(name: str) -> Machine:
@@ -81,11 +81,17 @@ def _sets_acpi(folder: Path, name: str) -> bool:
 @pytest.mark.parametrize(
     ("name", "ending", "text", "status", "told"),
     [
-        ("osv:x86_64-qemu-rofs", Ending(Cause.POWERED_OFF, "guest-shutdown"), b"", 0, "guest-shutdown"),
+        ("osv:x86_64-qemu-rofs", Ending(ExitCause.POWERED_OFF, "guest-shutdown"), b"", 0, "guest-shutdown"),
         ("osv:x86_64-qemu-rofs", RESET, b"Powering off.\n", 1, "guest-reset"),
         ("osv:x86_64-qemu_microvm-ramfs", RESET, b"Powering off.\n", 0, "powers this machine off"),
         ("osv:x86_64-qemu_microvm-ramfs", RESET, b"OSv v0.57\n", 1, "triple fault"),
-        ("osv:x86_64-qemu_microvm-ramfs", Ending(Cause.PANICKED, "guest-panic"), b"Powering off.\n", 1, "panic"),
+        (
+            "osv:x86_64-qemu_microvm-ramfs",
+            Ending(ExitCause.PANICKED, "guest-panic"),
+            b"Powering off.\n",
+            1,
+            "panic",
+        ),
         ("osv:x86_64-qemu_microvm-ramfs", None, b"", 1, "still ran"),
         ("osv:x86_64-xen-ramfs", OFF_OR_HALTED, b"Powering off.\n", 0, "reason was 0"),
         ("osv:x86_64-xen-ramfs", OFF_OR_HALTED, b"Aborted\n", 1, "had not said that it powers off"),

@@ -23,7 +23,7 @@ from harness.runner.osv.command_line import programs_of
 from harness.runner.osv.exit_checkpoints import Checkpoint, ExitCaller, TracedProgram
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.runner import OsvRunner
-from harness.vm.base import Cause, Ending, Vcpu, Vm
+from harness.vm.base import Ending, ExitCause, Vcpu, Vm
 
 FOLDER = Path(__file__).parents[1] / "data/consoles"
 INDEX = FOLDER / "index.toml"
@@ -142,7 +142,7 @@ class _Vm:
 
     def ending(self, timeout: float = 5.0) -> Ending | None:
         row = self.recording
-        return Ending(Cause(row.cause), row.ending) if row.ending else None
+        return Ending(ExitCause(row.cause), row.ending) if row.ending else None
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         """A vCPU that does what was seen, more clearly than any real one."""

@@ -17,7 +17,7 @@ from harness.runner.guest import Guest
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import Cause
+from harness.vm.base import ExitCause
 from harness.vm.cloud_hypervisor.driver import CloudHypervisor
 
 BOOT_SECONDS = 60.0
@@ -40,9 +40,11 @@ def bootable(lab: Lab) -> Callable[[str], Image]:
     return make
 
 
-@pytest.mark.parametrize(("command", "cause"), [("poweroff -f", Cause.POWERED_OFF), ("reboot -f", Cause.RESET)])
+@pytest.mark.parametrize(
+    ("command", "cause"), [("poweroff -f", ExitCause.POWERED_OFF), ("reboot -f", ExitCause.RESET)]
+)
 def test_debians_kernel_boots_and_its_end_is_told(
-    bootable: Callable[[str], Image], command: str, cause: Cause
+    bootable: Callable[[str], Image], command: str, cause: ExitCause
 ) -> None:
     image = bootable("linux")
     machine = Machine(image, f"{image.cmdline} -- {command}", 1, 256, "kvm")

@@ -29,7 +29,7 @@ from harness.runner.guest import Guest
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import Cause, Template
+from harness.vm.base import ExitCause, Template
 from harness.vm.common.rest_client import Request
 from harness.vm.firecracker.driver import Firecracker
 
@@ -119,12 +119,12 @@ def test_stopped_and_killed_are_told_apart(binary: Path, machine: Machine) -> No
         vm.stop()
         ending = vm.ending()
         assert ending is not None
-        assert ending.cause is Cause.STOPPED
+        assert ending.cause is ExitCause.STOPPED
     with closing(Firecracker().start(machine)) as vm:
         os.kill(vm.pid, 9)
         ending = vm.ending()
         assert ending is not None
-        assert ending.cause is Cause.KILLED
+        assert ending.cause is ExitCause.KILLED
         assert "SIGKILL" in ending.detail
 
 
@@ -136,7 +136,7 @@ def test_debians_kernel_boots_runs_a_command_and_ends(bootable: Callable[[str], 
         assert guest.wait(lambda: guest.closed, time.monotonic() + stretched(BOOT_SECONDS)), _last(guest)
         ending = guest.vm.ending(stretched(BOOT_SECONDS))
         assert ending is not None
-        assert ending.cause is Cause.POWERED_OFF, _last(guest)
+        assert ending.cause is ExitCause.POWERED_OFF, _last(guest)
 
 
 def test_osv_boots_runs_its_program_and_ends_or_is_told_not_to(lab: Lab, bootable: Callable[[str], Image]) -> None:

@@ -30,7 +30,7 @@ from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
-from harness.vm.base import Cause
+from harness.vm.base import ExitCause
 from harness.vm.registry import hypervisor
 
 BOOTS, FORKS = (int(count) for count in os.environ.get("OSV_HARNESS_SOAK", "12/20").split("/"))
@@ -150,7 +150,7 @@ def test_linux_guests_leave_nothing_behind_however_they_end(lab: Lab, traces: Tr
                 return "given up"
             ending = vm.ending()
             assert ending is not None
-            assert ending.cause in (Cause.POWERED_OFF, Cause.KILLED), ending
+            assert ending.cause in (ExitCause.POWERED_OFF, ExitCause.KILLED), ending
             return str(ending.cause)
 
     dice = random.Random(1)

@@ -27,7 +27,7 @@ from harness.host.availability import AvailabilityCheck, Support
 from harness.host.requirements import NEEDS
 from harness.runner.guest import Guest
 from harness.runner.session import Lab
-from harness.vm.base import Cause, Vm
+from harness.vm.base import ExitCause, Vm
 from harness.vm.common.cloud_vm import unheard
 from harness.vm.common.serial_socket import SerialSocket
 from harness.vm.registry import driven, hypervisor
@@ -100,7 +100,7 @@ def test_a_machine_is_made_and_started_and_its_console_heard(standin: StandIn) -
             vm.stop()
             ending = vm.ending(30)
             assert ending is not None
-            assert ending.cause is Cause.STOPPED
+            assert ending.cause is ExitCause.STOPPED
 
 
 def test_an_end_of_its_own_is_told_and_closes_the_console(standin: StandIn) -> None:
@@ -112,12 +112,14 @@ def test_an_end_of_its_own_is_told_and_closes_the_console(standin: StandIn) -> N
         ending = vm.ending(30)
         assert ending is not None
         # On Xen a kernel that halts for good has the same reason as one that powered off.
-        assert ending.cause is (Cause.OFF_OR_HALTED if standin.name == "xen" else Cause.POWERED_OFF)
+        assert ending.cause is (ExitCause.OFF_OR_HALTED if standin.name == "xen" else ExitCause.POWERED_OFF)
 
 
 @pytest.mark.parametrize("standin", ["xen"], indirect=True)
-@pytest.mark.parametrize(("reason", "cause"), [(1, Cause.RESET), (3, Cause.PANICKED), (4, Cause.KILLED)])
-def test_xens_reason_of_an_end_is_told(standin: StandIn, reason: int, cause: Cause) -> None:
+@pytest.mark.parametrize(
+    ("reason", "cause"), [(1, ExitCause.RESET), (3, ExitCause.PANICKED), (4, ExitCause.KILLED)]
+)
+def test_xens_reason_of_an_end_is_told(standin: StandIn, reason: int, cause: ExitCause) -> None:
     (standin.folder / "why").write_text(str(reason))
     with closing(standin.start()) as vm:
         assert [(vcpu.pc, vcpu.cpu_seconds) for vcpu in vm.vcpus()] == [(None, 12.5)]

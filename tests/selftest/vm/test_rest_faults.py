@@ -16,7 +16,7 @@ import pytest
 from rest_machines import BINARIES, CREATES, MARK, StandIn, processes, standing_in
 
 from harness.core.errors import HostError, HypervisorError
-from harness.vm.base import Cause
+from harness.vm.base import ExitCause
 from harness.vm.common import rest_client as rest
 from harness.vm.registry import hypervisor
 
@@ -114,4 +114,4 @@ def test_a_guest_that_resets_under_cloud_hypervisor_is_ended_and_not_booted_agai
         assert child.status(20) == -signal.SIGKILL
         os.close(told)
         events.join()
-        assert events.cause is Cause.RESET
+        assert events.cause is ExitCause.RESET

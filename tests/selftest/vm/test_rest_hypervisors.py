@@ -22,7 +22,7 @@ from rest_standin import ECHO_PORT, SAID
 from harness.core.machine import Devices
 from harness.host.requirements import ELSEWHERE
 from harness.runner.guest import Guest
-from harness.vm.base import Cause, Template, forking
+from harness.vm.base import ExitCause, Template, forking
 from harness.vm.registry import hypervisor
 
 HERE = Path(__file__).parents[1] / "support"
@@ -46,7 +46,7 @@ def test_a_machine_is_made_and_started_and_its_console_heard(standin: StandIn) -
             guest.console.expect(SAID, timeout=20)
             vm.stop()
             assert guest.wait(lambda: guest.closed, time.monotonic() + 20)
-            assert guest.vm.ending().cause is Cause.STOPPED  # type: ignore[union-attr]
+            assert guest.vm.ending().cause is ExitCause.STOPPED  # type: ignore[union-attr]
     api = OpenApi(SCHEMAS[standin.name])
     assert [complaint for request in standin.sent() for complaint in api.complaints(request)] == []
 
@@ -86,9 +86,9 @@ def test_disks_are_given_as_raw_copies_and_stay_as_they_were(standin: StandIn) -
     assert standin.machine.disks[0].path.read_bytes() == b"as it was".ljust(1 << 16)
 
 
-@pytest.mark.parametrize(("status", "cause"), [(0, Cause.POWERED_OFF), (3, Cause.REFUSED)])
+@pytest.mark.parametrize(("status", "cause"), [(0, ExitCause.POWERED_OFF), (3, ExitCause.REFUSED)])
 def test_how_the_process_ended_is_told(
-    standin: StandIn, monkeypatch: pytest.MonkeyPatch, status: int, cause: Cause
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch, status: int, cause: ExitCause
 ) -> None:
     monkeypatch.setenv("OSV_HARNESS_STANDIN", f"ends {status}")
     with closing(standin.start()) as vm:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from harness.host.interference import Pause
 from harness.runner.console.matcher import Match
-from harness.vm.base import Ending
+from harness.vm.base import ExitStatus
 
 STARVED = 0.5
 """A guest that the host kept waiting for more of its time than this is starved."""
@@ -72,7 +72,7 @@ class Observation:
     status: int | None = None
     status_from: str = ""
     clean_end: bool = False
-    ending: Ending | None = None
+    ending: ExitStatus | None = None
     console_closed: bool = False
     traced: bool = False
     aborted: bool = False

@@ -28,7 +28,7 @@ class ExitCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ExitStatus:
     """How a guest's process ended; `detail` is the hypervisor's own word for it."""
 
     cause: ExitCause
@@ -84,7 +84,7 @@ class Vm(Protocol):
         """The host port of 127.0.0.1 behind each forwarded guest port."""
         ...
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         """How the process ended, or None if it still runs after `timeout` seconds."""
         ...
 

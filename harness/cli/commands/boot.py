@@ -33,7 +33,7 @@ from harness.runner.osv.command_line import command_of
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.observed_run import status_of
 from harness.runner.session import Lab
-from harness.vm.base import Ending, ExitCause, Vm
+from harness.vm.base import ExitCause, ExitStatus, Vm
 from harness.vm.gdb_remote import GdbRemote
 from harness.vm.gdb_socket import gdb_socket
 from harness.vm.registry import hypervisor
@@ -162,7 +162,7 @@ def _told_by_osv(command: str, monitor: Monitor, tracer: ExitTracer | None) -> i
     return None if found.contradiction else found.status
 
 
-def _conclusion(machine: Machine, ending: Ending | None, monitor: Monitor) -> tuple[int, str]:
+def _conclusion(machine: Machine, ending: ExitStatus | None, monitor: Monitor) -> tuple[int, str]:
     """The exit status, 0 for a guest that powered off, and how it ended."""
     if ending is None:
         return 1, f"its console was closed, and its process still ran {ENDING_SECONDS:.0f} s later"

@@ -16,7 +16,7 @@ from itertools import dropwhile, islice
 from harness.runner.console.matcher import Match
 from harness.runner.guest import Guest
 from harness.runner.linux.agent import Agent
-from harness.vm.base import Ending, ExitCause
+from harness.vm.base import ExitCause, ExitStatus
 
 ANSWER_SECONDS = 5.0
 """Of the guest's own time. The agent only has to write one record, without a fork."""
@@ -81,7 +81,7 @@ class FaultWatch:
         self._ask()
         self._guest.wait_within(lambda: self._listen() or self._over(), ANSWER_SECONDS)
 
-    def faults(self, ending: Ending | None) -> Faults:
+    def faults(self, ending: ExitStatus | None) -> Faults:
         """What was found, of a guest that ended so, or lives."""
         self._listen()
         log, suspects = self._agent.log, self._suspects()

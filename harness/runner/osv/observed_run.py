@@ -14,7 +14,7 @@ from harness.runner.osv.command_line import own_programs, programs_of
 from harness.runner.osv.console_backtrace import place_on
 from harness.runner.osv.exit_checkpoints import ExitCaller
 from harness.runner.osv.exit_tracer import ExitTracer
-from harness.vm.base import Ending, ExitCause
+from harness.vm.base import ExitCause, ExitStatus
 
 TRACED = "the kernel, stopped where it learns the status"
 
@@ -142,7 +142,9 @@ def _nested_exit(program: Program, tracer: ExitTracer | None) -> int | None:
     return tracer.exit_status if tracer and not _own_exit(program, tracer) else None
 
 
-def _ended_cleanly(machine: Machine, ending: Ending | None, monitor: Monitor, tracer: ExitTracer | None) -> bool:
+def _ended_cleanly(
+    machine: Machine, ending: ExitStatus | None, monitor: Monitor, tracer: ExitTracer | None
+) -> bool:
     """Whether the kernel went the way of a clean end, and the process ended as that ends it on this machine."""
     if ending is None:
         return False

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.core.errors import HostError
 from harness.core.machine import Machine
-from harness.vm.base import Ending, ExitCause, Vcpu
+from harness.vm.base import ExitCause, ExitStatus, Vcpu
 from harness.vm.cloud_hypervisor import api as requests
 from harness.vm.common.close_on_error import closed_on_failure
 from harness.vm.common.command_line_tool import program
@@ -110,13 +110,13 @@ class CloudHypervisorVm:
     def ports(self) -> Mapping[int, int]:
         return self._forwards.ports if self._forwards else {}
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         status = self._child.status(timeout)
         if status is None:
             return None
         self._events.join()
         if self._events.cause:
-            return Ending(self._events.cause, f"{NAME} told of it, and was ended")
+            return ExitStatus(self._events.cause, f"{NAME} told of it, and was ended")
         return self._child.ending(status, self.words)
 
     def vcpus(self) -> tuple[Vcpu, ...]:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from harness.core.errors import HypervisorError
 from harness.host.process.reaper import Reaper
-from harness.vm.base import Ending, ExitCause, Vcpu
+from harness.vm.base import ExitCause, ExitStatus, Vcpu
 
 POLL_SECONDS = 5.0
 AFTER_END = 3
@@ -75,13 +75,13 @@ class RemoteVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         deadline = monotonic() + timeout
         while self._state and not self._stopped:
             if monotonic() >= deadline:
                 return None
             sleep(0.1)
-        return Ending(
+        return ExitStatus(
             ExitCause.STOPPED if self._stopped else ExitCause.POWERED_OFF, "the cloud says that it has ended"
         )
 

@@ -15,7 +15,7 @@ from harness.core.errors import HostError
 from harness.core.text import printable
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import ran_and_waited
-from harness.vm.base import Ending, ExitCause, Vcpu
+from harness.vm.base import ExitCause, ExitStatus, Vcpu
 
 MOST_WORDS = 1 << 16  # bytes
 SHOWN_WORDS = 1000  # letters
@@ -69,14 +69,18 @@ class Child:
             return f"{self.name} was ended by {signal.Signals(-status).name}"
         return f"{self.name} exited with {status}"
 
-    def ending(self, status: int, words: Callable[[], str]) -> Ending:
+    def ending(self, status: int, words: Callable[[], str]) -> ExitStatus:
         """How its guest ended, where nothing but the status tells; `words` gives the reason of a failure."""
         said = self.end(status)
         if self.stopped:
-            return Ending(ExitCause.STOPPED, said)
+            return ExitStatus(ExitCause.STOPPED, said)
         if status < 0:
-            return Ending(ExitCause.KILLED, said)
-        return Ending(ExitCause.REFUSED, f"{said}: {words()}") if status else Ending(ExitCause.POWERED_OFF, said)
+            return ExitStatus(ExitCause.KILLED, said)
+        return (
+            ExitStatus(ExitCause.REFUSED, f"{said}: {words()}")
+            if status
+            else ExitStatus(ExitCause.POWERED_OFF, said)
+        )
 
     def words(self) -> str:
         """What it wrote beside the guest's console, safe to show."""

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
 from harness.core.text import printable
-from harness.vm.base import Ending, Template, Vcpu
+from harness.vm.base import ExitStatus, Template, Vcpu
 from harness.vm.common.close_on_error import closed_on_failure
 from harness.vm.common.command_line_tool import program
 from harness.vm.common.process import Child, tail_of
@@ -86,7 +86,7 @@ class FirecrackerVm:
     def ports(self) -> Mapping[int, int]:
         return self._forwards.ports if self._forwards else {}
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         """Firecracker exits with 0 when the guest turned itself off and when it was reset, which it can't tell
         apart; with 1 or more when it failed."""
         status = self._child.status(timeout)

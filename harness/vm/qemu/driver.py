@@ -21,7 +21,7 @@ from harness.host.host import Host
 from harness.host.netns import in_new_netns
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import ran_and_waited
-from harness.vm.base import Ending, ExitCause, Place, Template, Vcpu
+from harness.vm.base import ExitCause, ExitStatus, Place, Template, Vcpu
 from harness.vm.disks.virtiofsd import Virtiofsd, line
 from harness.vm.network.guest_network import Joined, wiring_of
 from harness.vm.qemu import migration
@@ -109,7 +109,7 @@ class QemuVm:
     def place(self, port: int) -> Place | None:
         return self._joined.place(port) if self._joined else None
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         pidfd = os.pidfd_open(self.pid) if self._process.poll() is None else None
         if pidfd is not None:
             try:
@@ -120,12 +120,12 @@ class QemuVm:
         if status is None:
             return None
         if status < 0:
-            return Ending(ExitCause.KILLED, f"QEMU was ended by {signal.Signals(-status).name}")
+            return ExitStatus(ExitCause.KILLED, f"QEMU was ended by {signal.Signals(-status).name}")
         for event in reversed(self.qmp.last_events()):
             if event["event"] == "SHUTDOWN":
                 reason = event["data"]["reason"]
-                return Ending(SHUTDOWN_CAUSES.get(reason, ExitCause.KILLED), reason)
-        return Ending(
+                return ExitStatus(SHUTDOWN_CAUSES.get(reason, ExitCause.KILLED), reason)
+        return ExitStatus(
             ExitCause.REFUSED if status else ExitCause.POWERED_OFF, f"QEMU exited with {status}: {self.words()}"
         )
 

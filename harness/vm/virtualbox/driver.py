@@ -17,7 +17,7 @@ from pathlib import Path
 from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
-from harness.vm.base import Ending, Vcpu
+from harness.vm.base import ExitStatus, Vcpu
 from harness.vm.common.command_line_tool import program, said
 from harness.vm.common.process import Child
 from harness.vm.common.serial_socket import SerialSocket
@@ -72,7 +72,7 @@ class VirtualBoxVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         """VirtualBox does not tell a power-off from an end of another kind, except by VBoxHeadless's failing."""
         status = self._child.status(timeout)
         return None if status is None else self._child.ending(status, self._child.words)

@@ -17,7 +17,7 @@ from time import monotonic, sleep
 
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
-from harness.vm.base import Ending, ExitCause, Vcpu
+from harness.vm.base import ExitCause, ExitStatus, Vcpu
 from harness.vm.common.command_line_tool import complaint, program, said
 from harness.vm.common.serial_socket import SerialSocket
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
@@ -68,13 +68,15 @@ class VmwareVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         deadline = monotonic() + timeout
         while self._runs():
             if monotonic() >= deadline:
                 return None
             sleep(LOOK_SECONDS)
-        return Ending(ExitCause.STOPPED if self._stopped else ExitCause.POWERED_OFF, "vmrun no longer lists it")
+        return ExitStatus(
+            ExitCause.STOPPED if self._stopped else ExitCause.POWERED_OFF, "vmrun no longer lists it"
+        )
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         return ()

@@ -27,7 +27,7 @@ from time import monotonic
 from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
 from harness.host.process.reaper import Reaper
-from harness.vm.base import Ending, ExitCause, Vcpu
+from harness.vm.base import ExitCause, ExitStatus, Vcpu
 from harness.vm.common.command_line_tool import complaint, said
 from harness.vm.common.process import Child
 from harness.vm.disks.bootable import other_disks, write_bootable
@@ -89,24 +89,24 @@ class XenVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         status = self._domain.status(timeout)
         if status is None:
             return None
         if self._stopped:
-            return Ending(ExitCause.STOPPED, "xl destroyed the domain")
+            return ExitStatus(ExitCause.STOPPED, "xl destroyed the domain")
         words = self._domain.words()
         if reason := REASON.search(words):
             return self._ending_by(int(reason[1]))
-        return Ending(ExitCause.KILLED, f"{self._domain.end(status)}: {words}")
+        return ExitStatus(ExitCause.KILLED, f"{self._domain.end(status)}: {words}")
 
-    def _ending_by(self, reason: int) -> Ending:
+    def _ending_by(self, reason: int) -> ExitStatus:
         detail = f"the domain's reason was {reason}"
         if reason != POWEROFF:
-            return Ending(REASONS.get(reason, ExitCause.KILLED), detail)
+            return ExitStatus(REASONS.get(reason, ExitCause.KILLED), detail)
         if self._off is ExitCause.OFF_OR_HALTED:
             detail += ": it powered off, or its last vCPU halted with interrupts off"
-        return Ending(self._off, detail)
+        return ExitStatus(self._off, detail)
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         """What `xl vcpu-list` tells, but not what a vCPU waited for or where it is."""

@@ -21,10 +21,10 @@ from harness.runner.console.patterns import patterns_of
 from harness.runner.osv.command_line import command_of, programs_of
 from harness.runner.osv.observed_run import _ended_cleanly
 from harness.runner.session import Lab
-from harness.vm.base import Ending, ExitCause
+from harness.vm.base import ExitCause, ExitStatus
 
-RESET = Ending(ExitCause.RESET, "guest-reset")
-OFF_OR_HALTED = Ending(ExitCause.OFF_OR_HALTED, "the domain's reason was 0")
+RESET = ExitStatus(ExitCause.RESET, "guest-reset")
+OFF_OR_HALTED = ExitStatus(ExitCause.OFF_OR_HALTED, "the domain's reason was 0")
 
 
 def machine(name: str) -> Machine:
@@ -81,13 +81,13 @@ def _sets_acpi(folder: Path, name: str) -> bool:
 @pytest.mark.parametrize(
     ("name", "ending", "text", "status", "told"),
     [
-        ("osv:x86_64-qemu-rofs", Ending(ExitCause.POWERED_OFF, "guest-shutdown"), b"", 0, "guest-shutdown"),
+        ("osv:x86_64-qemu-rofs", ExitStatus(ExitCause.POWERED_OFF, "guest-shutdown"), b"", 0, "guest-shutdown"),
         ("osv:x86_64-qemu-rofs", RESET, b"Powering off.\n", 1, "guest-reset"),
         ("osv:x86_64-qemu_microvm-ramfs", RESET, b"Powering off.\n", 0, "powers this machine off"),
         ("osv:x86_64-qemu_microvm-ramfs", RESET, b"OSv v0.57\n", 1, "triple fault"),
         (
             "osv:x86_64-qemu_microvm-ramfs",
-            Ending(ExitCause.PANICKED, "guest-panic"),
+            ExitStatus(ExitCause.PANICKED, "guest-panic"),
             b"Powering off.\n",
             1,
             "panic",
@@ -99,7 +99,7 @@ def _sets_acpi(folder: Path, name: str) -> bool:
     ],
 )
 def test_a_reset_is_an_end_only_where_it_powers_off_and_the_kernel_said_so(
-    name: str, ending: Ending | None, text: bytes, status: int, told: str
+    name: str, ending: ExitStatus | None, text: bytes, status: int, told: str
 ) -> None:
     of = machine(name)
     monitor = console(of.image.cell.kernel, text)

@@ -11,14 +11,14 @@ from harness.runner.console.matcher import Match
 from harness.runner.console.transcript import Transcript
 from harness.runner.observation import Activity, Observation, Visited
 from harness.runner.verdict import PRECEDENCE, Outcome, judge
-from harness.vm.base import Ending, ExitCause
+from harness.vm.base import ExitCause, ExitStatus
 
-POWERED_OFF = Ending(ExitCause.POWERED_OFF, "guest-shutdown")
-RESET = Ending(ExitCause.RESET, "guest-reset")
-OFF_OR_HALTED = Ending(ExitCause.OFF_OR_HALTED, "the domain's reason was 0")
-STOPPED = Ending(ExitCause.STOPPED, "host-qmp-quit")
-KILLED = Ending(ExitCause.KILLED, "QEMU was ended by SIGKILL")
-REFUSED = Ending(ExitCause.REFUSED, "QEMU exited with 1: no")
+POWERED_OFF = ExitStatus(ExitCause.POWERED_OFF, "guest-shutdown")
+RESET = ExitStatus(ExitCause.RESET, "guest-reset")
+OFF_OR_HALTED = ExitStatus(ExitCause.OFF_OR_HALTED, "the domain's reason was 0")
+STOPPED = ExitStatus(ExitCause.STOPPED, "host-qmp-quit")
+KILLED = ExitStatus(ExitCause.KILLED, "QEMU was ended by SIGKILL")
+REFUSED = ExitStatus(ExitCause.REFUSED, "QEMU exited with 1: no")
 ASSERTION = Match("fault", "assertion", 100, "Assertion failed: a == b")
 REGISTERS = Match("trace", "registers", 90, "[registers]")
 SIGNAL = Match("fault", "uncaught signal", 100, "Uncaught signal 15. Powering off.")
@@ -104,7 +104,7 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         # Ends in mid-test.
         (replace(BOOTED, ending=RESET), "guest_ended", "reset"),
         (replace(BOOTED, ending=OFF_OR_HALTED), "guest_ended", "powered off or halted for good"),
-        (replace(BOOTED, ending=Ending(ExitCause.PANICKED, "guest-panic")), "guest_ended", "panic"),
+        (replace(BOOTED, ending=ExitStatus(ExitCause.PANICKED, "guest-panic")), "guest_ended", "panic"),
         (replace(BOOTED, halted=True), "guest_ended", "halted"),
         # Limits.
         (LATE, "timed_out", "still running when the limit of 60 s"),

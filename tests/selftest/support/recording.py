@@ -23,7 +23,7 @@ from harness.runner.osv.command_line import programs_of
 from harness.runner.osv.exit_checkpoints import Checkpoint, ExitCaller, TracedProgram
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.runner import OsvRunner
-from harness.vm.base import Ending, ExitCause, Vcpu, Vm
+from harness.vm.base import ExitCause, ExitStatus, Vcpu, Vm
 
 FOLDER = Path(__file__).parents[1] / "data/consoles"
 INDEX = FOLDER / "index.toml"
@@ -140,9 +140,9 @@ class _Vm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> Ending | None:
+    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         row = self.recording
-        return Ending(ExitCause(row.cause), row.ending) if row.ending else None
+        return ExitStatus(ExitCause(row.cause), row.ending) if row.ending else None
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         """A vCPU that does what was seen, more clearly than any real one."""

@@ -47,7 +47,7 @@ class Vcpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """Where a port of a guest is reached, and what a command begins with that is to be there."""
 
     host: str
@@ -165,7 +165,7 @@ class Counts(Protocol):
 class Apart(Protocol):
     """A running machine's power to let others into its guest's network, where that is apart from this host's."""
 
-    def place(self, port: int) -> Place | None:
+    def place(self, port: int) -> Endpoint | None:
         """The guest's port without a forwarder on the way; None where the network is not apart."""
         ...
 

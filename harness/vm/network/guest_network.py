@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 from harness.core.machine import Machine
 from harness.host.netns import GUEST_ADDRESS, Wiring, nsenter_command
-from harness.vm.base import Place
+from harness.vm.base import Endpoint
 from harness.vm.network.nfs_server import NfsServer
 from harness.vm.network.port_forwarding import Forwards, forward
 from harness.vm.network.slirp4netns import Uplink
@@ -42,9 +42,9 @@ class Joined:
         """The host port of 127.0.0.1 behind each forwarded guest port."""
         return self._forwards.ports if self._forwards else {}
 
-    def place(self, port: int) -> Place:
+    def place(self, port: int) -> Endpoint:
         """The guest's port as a process in its network reaches it."""
-        return Place(GUEST_ADDRESS, port, tuple(nsenter_command(self._pid)))
+        return Endpoint(GUEST_ADDRESS, port, tuple(nsenter_command(self._pid)))
 
     def close(self) -> None:
         """End what joins it."""

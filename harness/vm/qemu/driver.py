@@ -21,7 +21,7 @@ from harness.host.host import Host
 from harness.host.netns import in_new_netns
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import ran_and_waited
-from harness.vm.base import ExitCause, ExitStatus, Place, Template, Vcpu
+from harness.vm.base import Endpoint, ExitCause, ExitStatus, Template, Vcpu
 from harness.vm.disks.virtiofsd import Virtiofsd, line
 from harness.vm.network.guest_network import Joined, wiring_of
 from harness.vm.qemu import migration
@@ -106,7 +106,7 @@ class QemuVm:
         rows = re.findall(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", table)
         return {int(guest): int(host) for host, guest in rows}
 
-    def place(self, port: int) -> Place | None:
+    def place(self, port: int) -> Endpoint | None:
         return self._joined.place(port) if self._joined else None
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:

@@ -125,7 +125,7 @@ class Template:
 
 
 @runtime_checkable
-class Forks(Protocol):
+class SupportsSnapshots(Protocol):
     """The power to stop a guest at a point and start copies of it there."""
 
     def identity(self, machine: Machine) -> str:
@@ -179,6 +179,6 @@ class Balloons(Protocol):
         ...
 
 
-def forking(driver: Hypervisor) -> Forks | None:
+def forking(driver: Hypervisor) -> SupportsSnapshots | None:
     """The driver's power to fork, if it has it."""
-    return driver if isinstance(driver, Forks) else None
+    return driver if isinstance(driver, SupportsSnapshots) else None

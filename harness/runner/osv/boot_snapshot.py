@@ -19,7 +19,7 @@ from harness.kernels.symbols import Symbols
 from harness.runner.guest import Guest
 from harness.runner.osv.exit_checkpoints import MAIN_THREAD
 from harness.runner.osv.kernel_memory import REGISTERS
-from harness.vm.base import Forks, Hypervisor, Template, Vm, forking
+from harness.vm.base import Hypervisor, SupportsSnapshots, Template, Vm, forking
 from harness.vm.gdb_remote import GdbRemote
 
 RECIPE = 2  # raised when the code below makes another template of the same machine
@@ -38,7 +38,7 @@ class OsvTemplates:
     """The templates of one image, one for each size of guest."""
 
     def __init__(
-        self, image: Image, forks: Forks, cache: Cache, symbols: Symbols, entry: int, limit: float
+        self, image: Image, forks: SupportsSnapshots, cache: Cache, symbols: Symbols, entry: int, limit: float
     ) -> None:
         self._image = image
         self._forks = forks

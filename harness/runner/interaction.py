@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError
 from harness.core.text import printable
 from harness.runner.guest import Guest
 from harness.runner.observation import Activity, Visited
-from harness.vm.base import Apart, Balloons, Endpoint
+from harness.vm.base import Balloons, Endpoint, HasOwnNetwork
 
 LEAVING_SECONDS = 20.0
 INSIDE_SECONDS = 30.0
@@ -77,7 +77,7 @@ class Visitor:
 
     def place(self, port: int) -> Endpoint:
         """Where a load reaches the guest's port: without our forwarder, which is slower than the guest."""
-        apart = self._vm.place(port) if isinstance(self._vm, Apart) else None
+        apart = self._vm.place(port) if isinstance(self._vm, HasOwnNetwork) else None
         return apart or Endpoint("127.0.0.1", self.ports[port])
 
     @property

@@ -162,7 +162,7 @@ class Counts(Protocol):
 
 
 @runtime_checkable
-class Apart(Protocol):
+class HasOwnNetwork(Protocol):
     """A running machine's power to let others into its guest's network, where that is apart from this host's."""
 
     def place(self, port: int) -> Endpoint | None:

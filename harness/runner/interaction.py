@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError
 from harness.core.text import printable
 from harness.runner.guest import Guest
 from harness.runner.observation import Activity, Visited
-from harness.vm.base import Balloons, Endpoint, HasOwnNetwork
+from harness.vm.base import Endpoint, HasOwnNetwork, SupportsBallooning
 
 LEAVING_SECONDS = 20.0
 INSIDE_SECONDS = 30.0
@@ -114,7 +114,7 @@ class Visitor:
     def set_memory(self, mib: int) -> None:
         """Have the guest asked to be content with so many MiB, through its balloon."""
         vm = self._vm
-        if not isinstance(vm, Balloons):
+        if not isinstance(vm, SupportsBallooning):
             raise HarnessError("This guest has no balloon.")
         self._ask(lambda: vm.set_balloon(mib))
 

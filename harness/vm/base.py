@@ -171,7 +171,7 @@ class HasOwnNetwork(Protocol):
 
 
 @runtime_checkable
-class Balloons(Protocol):
+class SupportsBallooning(Protocol):
     """A running machine's power to take memory from its guest, and to give it back, where it has a balloon."""
 
     def set_balloon(self, mib: int) -> None:

@@ -179,6 +179,6 @@ class SupportsBallooning(Protocol):
         ...
 
 
-def forking(driver: Hypervisor) -> SupportsSnapshots | None:
+def snapshots_of(driver: Hypervisor) -> SupportsSnapshots | None:
     """The driver's power to fork, if it has it."""
     return driver if isinstance(driver, SupportsSnapshots) else None

@@ -25,7 +25,7 @@ from harness.runner.linux.faults import Faults, FaultWatch, place_of
 from harness.runner.machine_setup import apply_profile
 from harness.runner.observation import Activity, Observation
 from harness.runner.ready_snapshot import fork_ready
-from harness.vm.base import Hypervisor, Template, Vm, forking
+from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
 
 BOOT_SECONDS = 60.0
 GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0
@@ -84,7 +84,7 @@ class LinuxRunner:
 
     def template(self, machine: Machine) -> Template | None:
         """The machine stopped where it takes commands, from the cache; None where it can't be forked."""
-        forks = forking(self._hypervisor)
+        forks = snapshots_of(self._hypervisor)
         if forks is None or not self._fork or not machine.devices.can_be_forked:
             return None
         parts = {"image": self.image.digest, "machine": machine.to_json(), "made by": forks.identity(machine)}
@@ -93,7 +93,7 @@ class LinuxRunner:
 
     def _start(self, machine: Machine, program: Program, visit: Visit | None) -> tuple[Vm, str, str]:
         """The guest, how it came to be, and the program's identifier if it runs already."""
-        forks = forking(self._hypervisor)
+        forks = snapshots_of(self._hypervisor)
         if program.slow_start and visit and forks and machine.devices.can_be_forked:
 
             def begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
@@ -112,7 +112,7 @@ class LinuxRunner:
 
     def _make_template(self, template: Template) -> None:
         publish("template.started", str(self.image.cell), f"{template.machine.memory} MiB")
-        forks = forking(self._hypervisor)
+        forks = snapshots_of(self._hypervisor)
         assert forks is not None
         vm = forks.start_template(template)
         with Guest(template.machine, vm) as guest:

@@ -19,7 +19,7 @@ from harness.kernels.symbols import Symbols
 from harness.runner.guest import Guest
 from harness.runner.osv.exit_checkpoints import MAIN_THREAD
 from harness.runner.osv.kernel_memory import REGISTERS
-from harness.vm.base import Hypervisor, SupportsSnapshots, Template, Vm, forking
+from harness.vm.base import Hypervisor, SupportsSnapshots, Template, Vm, snapshots_of
 from harness.vm.gdb_remote import GdbRemote
 
 RECIPE = 2  # raised when the code below makes another template of the same machine
@@ -127,7 +127,7 @@ def templates(
 
     `limit` is how long a template may take to boot, in seconds.
     """
-    forks = forking(hypervisor)
+    forks = snapshots_of(hypervisor)
     if forks is None or symbols is None:
         return None
     for name in ENTRIES:

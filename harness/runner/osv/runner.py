@@ -24,7 +24,7 @@ from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.observed_run import observe
 from harness.runner.osv.post_mortem import Scene
 from harness.runner.ready_snapshot import fork_ready
-from harness.vm.base import Hypervisor, Template, Vm, forking
+from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
 from harness.vm.gdb_remote import GdbRemote
 
 BOOT_SECONDS = 60.0
@@ -109,7 +109,7 @@ class OsvRunner:
 
     def _start(self, program: Program, machine: Machine, visit: Visit | None) -> tuple[Vm, str, "_Stub | None"]:
         """The guest, how it came to be, and its debug stub if that has been used."""
-        forks = forking(self._hypervisor)
+        forks = snapshots_of(self._hypervisor)
         if program.slow_start and visit and forks and machine.devices.can_be_forked:
             with suppress(HypervisorError):  # then a booted guest shows why
                 vm, _ = fork_ready(machine, machine.cmdline, visit, forks, self._cache, _begin)

@@ -26,7 +26,7 @@ from harness.report import evidence
 from harness.runner.base import Program, Run
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.session import Lab
-from harness.vm.base import Template, Vm, forking
+from harness.vm.base import Template, Vm, snapshots_of
 from harness.vm.gdb_remote import GdbRemote
 from harness.vm.registry import hypervisor
 
@@ -470,7 +470,7 @@ class Meddled:
         self._threads: list[threading.Thread] = []
         self._done: list[BaseException | None] = []
         driver = hypervisor("qemu")
-        forks = forking(driver)
+        forks = snapshots_of(driver)
         assert forks
         self._forks = forks
         self.start, self.identity = driver.start, forks.identity

@@ -7,7 +7,7 @@ import pytest
 
 from harness.core.machine import Devices, Image, Machine
 from harness.core.matrix import Matrix
-from harness.vm.base import Hypervisor, forking
+from harness.vm.base import Hypervisor, snapshots_of
 from harness.vm.qemu.command_line import Wires, board_for, command_line
 from harness.vm.registry import hypervisor
 
@@ -68,7 +68,7 @@ def test_the_interrupt_controller_is_the_hosts_where_hardware_runs_the_guest(acc
 
 def test_a_template_is_of_one_command_line() -> None:
     driver: Hypervisor = hypervisor("qemu")
-    forks = forking(driver)
+    forks = snapshots_of(driver)
     assert forks
     mmio = machine("osv:aarch64-qemu-rofs", devices=Devices(transport="mmio"))
     legacy = replace(mmio, devices=replace(mmio.devices, flavour="legacy"))

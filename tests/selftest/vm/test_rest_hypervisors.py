@@ -22,7 +22,7 @@ from rest_standin import ECHO_PORT, SAID
 from harness.core.machine import Devices
 from harness.host.requirements import ELSEWHERE
 from harness.runner.guest import Guest
-from harness.vm.base import ExitCause, Template, forking
+from harness.vm.base import ExitCause, Template, snapshots_of
 from harness.vm.registry import hypervisor
 
 HERE = Path(__file__).parents[1] / "support"
@@ -124,7 +124,7 @@ time.sleep(600)
 
 @pytest.mark.parametrize("standin", ["firecracker"], indirect=True)
 def test_a_template_is_frozen_and_forked_by_snapshot(standin: StandIn, tmp_path: Path) -> None:
-    forks = forking(hypervisor("firecracker"))
+    forks = snapshots_of(hypervisor("firecracker"))
     assert forks is not None
     template = Template(standin.machine, tmp_path)
     vm = forks.start_template(template)

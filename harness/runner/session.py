@@ -34,7 +34,7 @@ from harness.runner.interaction import Visit
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.retry import taken_again
-from harness.vm.registry import driven, hypervisor
+from harness.vm.registry import driver_names, hypervisor
 
 
 class Lab:
@@ -125,7 +125,7 @@ class Lab:
         """Raise `CellError` with the reason if this host can't run the cell, before anything is built for it."""
         built = self.files.kernel if self.files else None
         given = BUILDERS if built else ()
-        found = AvailabilityCheck(self.matrix, self.host, driven(), built or self.osv_root, given).of(cell)
+        found = AvailabilityCheck(self.matrix, self.host, driver_names(), built or self.osv_root, given).of(cell)
         if found.standing is not Support.RUNS:
             raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
 

@@ -23,13 +23,15 @@ DRIVERS: Mapping[str, str] = {
 """The module that drives each hypervisor, by the name that the matrix gives it."""
 
 
-def driven() -> frozenset[str]:
+def driver_names() -> frozenset[str]:
     """The hypervisors that have a driver here."""
     return frozenset(DRIVERS)
 
 
 def hypervisor(name: str) -> Hypervisor:
     """The driver of the hypervisor of that name."""
-    if name not in driven():
-        raise CellError(f"The hypervisor {name} is not driven yet.", f"Driven are: {', '.join(sorted(driven()))}.")
+    if name not in driver_names():
+        raise CellError(
+            f"The hypervisor {name} is not driven yet.", f"Driven are: {', '.join(sorted(driver_names()))}."
+        )
     return cast(Hypervisor, import_module(DRIVERS[name]).driver())

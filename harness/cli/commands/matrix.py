@@ -20,7 +20,7 @@ from harness.core.errors import CellError, HarnessError
 from harness.core.matrix import NAME_AXES, Matrix, did_you_mean, nearest
 from harness.host.availability import Availability, AvailabilityCheck, Support
 from harness.host.host import Host
-from harness.vm.registry import driven
+from harness.vm.registry import driver_names
 
 GITHUB_LIMIT = 256
 """Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
@@ -60,7 +60,7 @@ def command(arguments: Arguments) -> int:
     """Show what was asked for, or a summary of all cells of one kernel."""
     matrix = Matrix.load()
     kernel = matrix.named("kernel", arguments.kernel or ("osv" if arguments.osv_root else "linux"))
-    survey = AvailabilityCheck(matrix, Host(), driven(), arguments.osv_root)
+    survey = AvailabilityCheck(matrix, Host(), driver_names(), arguments.osv_root)
     asked = list(dict.fromkeys(_asked(matrix, kernel, arguments)))
     everything = not (arguments.pattern or arguments.set)
     found = [survey.of(cell) for cell in asked or matrix.cells(kernel)]

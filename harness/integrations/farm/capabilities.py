@@ -16,7 +16,7 @@ from harness.host.host import ARCHES
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.osv.toolchain import ingredients, toolchain
 from harness.runner.session import Lab
-from harness.vm.registry import driven
+from harness.vm.registry import driver_names
 
 CODE = Path(harness.__file__).parent
 TOOLS, HOST = "tools-", "host-"
@@ -27,7 +27,7 @@ def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
     host = lab.host
     asked = {need.format(arch=arch) for rule in lab.matrix.host_rules for need in rule.needs for arch in ARCHES}
     found = {name for name in asked if host.capability(name).present}
-    found |= {f"hypervisor-{name}" for name in driven()}
+    found |= {f"hypervisor-{name}" for name in driver_names()}
     for arch in ARCHES:
         try:
             accelerator = host.accelerator(arch)

@@ -15,7 +15,7 @@ from harness.integrations.farm.messages import Order
 from harness.integrations.farm.result_sink import Landing
 from harness.metrics.history.store import History
 from harness.runner.session import Lab
-from harness.vm.registry import driven
+from harness.vm.registry import driver_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def spread(
 
 def _never(lab: Lab, cell: Cell) -> Availability | None:
     """Why no worker could run the cell: nothing drives it yet. What hosts lack is asked of the workers."""
-    found = AvailabilityCheck(lab.matrix, lab.host, driven(), lab.osv_root).of(cell)
+    found = AvailabilityCheck(lab.matrix, lab.host, driver_names(), lab.osv_root).of(cell)
     return found if found.standing in (Support.NOT_DRIVEN, Support.INVALID) else None
 
 

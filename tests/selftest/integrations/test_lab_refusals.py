@@ -22,7 +22,7 @@ from harness.integrations.nested_kvm.host_view import view
 from harness.integrations.nested_kvm.results import bring
 from harness.kernels.rootfs.filesystems import File, Link
 from harness.metrics.history.store import History
-from harness.vm.registry import driven
+from harness.vm.registry import driver_names
 
 TOP = Path(__file__).parents[3]
 
@@ -221,6 +221,6 @@ def test_a_cell_that_lacks_only_kvm_runs_in_the_lab(
 ) -> None:
     matrix = Matrix.load()
     cell = matrix.parse(f"osv:{arch}-firecracker-rofs", "osv")
-    found = AvailabilityCheck(matrix, Without(*lacking), driven(), TOP).of(cell)
+    found = AvailabilityCheck(matrix, Without(*lacking), driver_names(), TOP).of(cell)
     assert found.standing is standing
     assert ("osv-harness lab" in found.reason) == (standing is Support.IN_LAB)

@@ -30,7 +30,7 @@ from harness.runner.session import Lab
 from harness.vm.base import ExitCause, Vm
 from harness.vm.common.cloud_vm import unheard
 from harness.vm.common.serial_socket import SerialSocket
-from harness.vm.registry import driven, hypervisor
+from harness.vm.registry import driver_names, hypervisor
 
 HERE = Path(__file__).parents[1] / "support"
 TOOLS = {"xen": ("xl",), "vmware": ("vmrun",), "virtualbox": ("VBoxManage", "VBoxHeadless"), "gce": ("gcloud",)}
@@ -234,8 +234,8 @@ def test_of_a_clouds_output_what_is_new_is_passed_on() -> None:
 
 def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_have(lab: Lab) -> None:
     matrix = Matrix.load()
-    assert set(matrix.axes["hypervisor"].values) <= driven()
-    survey = AvailabilityCheck(matrix, lab.host, driven(), Path("/osv"))
+    assert set(matrix.axes["hypervisor"].values) <= driver_names()
+    survey = AvailabilityCheck(matrix, lab.host, driver_names(), Path("/osv"))
     for name in set(matrix.axes["hypervisor"].values) - {"qemu", "qemu_microvm"}:
         cells = [cell for cell in matrix.cells("osv") if cell.hypervisor == name and not matrix.invalid(cell)]
         found = survey.of(next(cell for cell in cells if cell.fs != "virtiofs"))

@@ -14,7 +14,7 @@ from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import temporary_dir
 from harness.vm.aws import commands
-from harness.vm.common.close_on_error import closed_on_failure
+from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.cloud_vm import RemoteVm
 from harness.vm.common.command_line_tool import program, said
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
@@ -60,7 +60,7 @@ class Aws:
         program("aws", CURE)
         name = f"osv-harness-{secrets.token_hex(6)}"
         keeper = Reaper(commands.undo(name))
-        with closed_on_failure(keeper):
+        with close_on_error(keeper):
             return RemoteVm(AwsInstance(name, machine), keeper)
 
 

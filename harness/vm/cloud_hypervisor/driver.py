@@ -21,7 +21,7 @@ from harness.core.errors import HostError
 from harness.core.machine import Machine
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
 from harness.vm.cloud_hypervisor import api as requests
-from harness.vm.common.close_on_error import closed_on_failure
+from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.command_line_tool import program
 from harness.vm.common.process import Child
 from harness.vm.common.rest_client import Api
@@ -154,7 +154,7 @@ class CloudHypervisor:
         with ExitStack() as stack:
             disks = raw_copies(machine, stack)
             vm = _spawn(binary, parts_of(machine, disks), disks, machine.network)
-        with closed_on_failure(vm):
+        with close_on_error(vm):
             vm.connect(machine)
         return vm
 

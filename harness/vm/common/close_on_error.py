@@ -14,7 +14,7 @@ class Closes(Protocol):
 
 
 @contextmanager
-def closed_on_failure(begun: Closes) -> Iterator[None]:
+def close_on_error(begun: Closes) -> Iterator[None]:
     """Close it if what is done in this block fails, however that is."""
     try:
         yield

@@ -20,7 +20,7 @@ from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
 from harness.core.text import printable
 from harness.vm.base import ExitStatus, Template, Vcpu
-from harness.vm.common.close_on_error import closed_on_failure
+from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.command_line_tool import program
 from harness.vm.common.process import Child, tail_of
 from harness.vm.common.rest_client import Api, Request
@@ -149,7 +149,7 @@ class Firecracker:
 
     def start(self, machine: Machine) -> FirecrackerVm:
         vm = self._spawn(machine, {})
-        with closed_on_failure(vm):
+        with close_on_error(vm):
             vm.connect(machine)
         return vm
 
@@ -163,7 +163,7 @@ class Firecracker:
         for index, disk in enumerate((*machine.image.disks, *machine.disks)):
             write_raw(disk, str(_kept(template, index)))
         vm = self._spawn(_with_kept_disks(template, kept=True), _snapshot_files(template))
-        with closed_on_failure(vm):
+        with close_on_error(vm):
             vm.connect(machine)
         return vm
 
@@ -175,7 +175,7 @@ class Firecracker:
 
     def fork(self, template: Template) -> FirecrackerVm:
         vm = self._spawn(_with_kept_disks(template, kept=False), _snapshot_files(template))
-        with closed_on_failure(vm):
+        with close_on_error(vm):
             vm.restore(template.machine)
         return vm
 

@@ -13,7 +13,7 @@ from harness.core.errors import HostError
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import temporary_dir
-from harness.vm.common.close_on_error import closed_on_failure
+from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.cloud_vm import RemoteVm
 from harness.vm.common.command_line_tool import program, said
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
@@ -66,7 +66,7 @@ class Gce:
             raise HostError("No bucket for the disk is named.", f"Name one of yours in {BUCKET}.")
         name, zone = f"osv-harness-{secrets.token_hex(6)}", os.environ.get(ZONE, "us-central1-a")
         keeper = Reaper(commands.undo(name, zone, bucket))
-        with closed_on_failure(keeper):
+        with close_on_error(keeper):
             return RemoteVm(GceInstance(name, machine, bucket, zone), keeper)
 
 

@@ -16,7 +16,7 @@ from harness.core.text import printable
 from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, nsenter_command
 from harness.host.process.timeout import CpuFairTimeout
 from harness.host.requirements import ELSEWHERE
-from harness.vm.common.close_on_error import closed_on_failure
+from harness.vm.common.close_on_error import close_on_error
 
 PROGRAMS = ("ganesha.nfsd", "rpcbind")
 READY = b"NFS SERVER INITIALIZED"
@@ -67,7 +67,7 @@ class NfsServer:
             raise HostError(f"nsenter can't be run: {error.strerror}.", "Install util-linux.") from error
         finally:
             os.close(theirs)
-        with closed_on_failure(self):
+        with close_on_error(self):
             self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:

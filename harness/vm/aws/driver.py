@@ -15,7 +15,7 @@ from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import temporary_dir
 from harness.vm.aws import commands
 from harness.vm.common.close_on_error import close_on_error
-from harness.vm.common.cloud_vm import RemoteVm
+from harness.vm.common.cloud_vm import CloudVm
 from harness.vm.common.command_line_tool import program, said
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
 from harness.vm.disks.bootable import write_bootable
@@ -54,14 +54,14 @@ class Aws:
 
     name = "aws"
 
-    def start(self, machine: Machine) -> RemoteVm:
+    def start(self, machine: Machine) -> CloudVm:
         refuse_what_lacks(machine, "AWS", "nvme")
         refuse_network(machine, "AWS")
         program("aws", CURE)
         name = f"osv-harness-{secrets.token_hex(6)}"
         keeper = Reaper(commands.undo(name))
         with close_on_error(keeper):
-            return RemoteVm(AwsInstance(name, machine), keeper)
+            return CloudVm(AwsInstance(name, machine), keeper)
 
 
 def driver() -> Aws:

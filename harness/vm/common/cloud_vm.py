@@ -42,7 +42,7 @@ class Instance(Protocol):
         ...
 
 
-class RemoteVm:
+class CloudVm:
     """One machine of a cloud. `keeper` removes all of it."""
 
     control: socket.socket | None = None

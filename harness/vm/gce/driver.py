@@ -14,7 +14,7 @@ from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import temporary_dir
 from harness.vm.common.close_on_error import close_on_error
-from harness.vm.common.cloud_vm import RemoteVm
+from harness.vm.common.cloud_vm import CloudVm
 from harness.vm.common.command_line_tool import program, said
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
 from harness.vm.disks.bootable import write_bootable
@@ -57,7 +57,7 @@ class Gce:
 
     name = "gce"
 
-    def start(self, machine: Machine) -> RemoteVm:
+    def start(self, machine: Machine) -> CloudVm:
         refuse_what_lacks(machine, "GCE", "virtio-scsi")
         refuse_network(machine, "GCE")
         program("gcloud", CURE)
@@ -67,7 +67,7 @@ class Gce:
         name, zone = f"osv-harness-{secrets.token_hex(6)}", os.environ.get(ZONE, "us-central1-a")
         keeper = Reaper(commands.undo(name, zone, bucket))
         with close_on_error(keeper):
-            return RemoteVm(GceInstance(name, machine, bucket, zone), keeper)
+            return CloudVm(GceInstance(name, machine, bucket, zone), keeper)
 
 
 def driver() -> Gce:

@@ -16,7 +16,7 @@ from harness.host.temp_dir import temporary_dir
 from harness.vm.aws import commands
 from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.cloud_vm import CloudVm
-from harness.vm.common.command_line_tool import program, said
+from harness.vm.common.command_line_tool import program, run_tool
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
 from harness.vm.disks.bootable import write_bootable
 
@@ -30,23 +30,23 @@ class AwsInstance:
 
     def __init__(self, name: str, machine: Machine) -> None:
         self._name = name
-        self._image = json.loads(said(commands.register_image(name, _snapshot(name, machine))))["ImageId"]
+        self._image = json.loads(run_tool(commands.register_image(name, _snapshot(name, machine))))["ImageId"]
         self._instance = ""
         self.command = tuple(commands.run_instance(name, self._image, KIND))
 
     def run(self) -> None:
-        self._instance = json.loads(said(self.command))["Instances"][0]["InstanceId"]
+        self._instance = json.loads(run_tool(self.command))["Instances"][0]["InstanceId"]
 
     def output(self) -> bytes:
-        text = said(commands.console_output(self._instance))
+        text = run_tool(commands.console_output(self._instance))
         return b"" if text.strip() == "None" else text.encode()
 
     def state(self) -> str:
-        word = said(commands.state(self._instance)).strip()
+        word = run_tool(commands.state(self._instance)).strip()
         return "" if word in ENDED else word
 
     def power_off(self) -> None:
-        said(commands.stop_instance(self._instance))
+        run_tool(commands.stop_instance(self._instance))
 
 
 class Aws:
@@ -75,15 +75,15 @@ def _snapshot(name: str, machine: Machine) -> str:
         raw, block = folder / "raw", folder / "block"
         write_bootable(machine, raw)
         gib = -(-raw.stat().st_size // (1 << 30))
-        snapshot = str(json.loads(said(commands.start_snapshot(name, gib)))["SnapshotId"])
+        snapshot = str(json.loads(run_tool(commands.start_snapshot(name, gib)))["SnapshotId"])
         written = 0
         with raw.open("rb") as file:
             for index, data in enumerate(iter(lambda: file.read(commands.BLOCK), b"")):
                 if data.strip(b"\0"):
                     block.write_bytes(data.ljust(commands.BLOCK, b"\0"))
                     checksum = base64.b64encode(hashlib.sha256(block.read_bytes()).digest()).decode()
-                    said(commands.put_block(snapshot, index, str(block), commands.BLOCK, checksum))
+                    run_tool(commands.put_block(snapshot, index, str(block), commands.BLOCK, checksum))
                     written += 1
-        said(commands.complete_snapshot(snapshot, written))
-        said(commands.await_snapshot(snapshot))
+        run_tool(commands.complete_snapshot(snapshot, written))
+        run_tool(commands.await_snapshot(snapshot))
         return snapshot

@@ -20,7 +20,7 @@ def program(name: str, cure: str) -> str:
     return found
 
 
-def said(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+def run_tool(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     """What the command printed. Raises `HypervisorError` in its words where it fails."""
     try:
         done = subprocess.run(
@@ -38,7 +38,7 @@ def said(command: Sequence[str], environment: Mapping[str, str] | None = None) -
 def complaint(command: Sequence[str]) -> str:
     """Why the command fails, or nothing."""
     try:
-        said(command)
+        run_tool(command)
     except HypervisorError as error:
         return error.happened
     return ""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from harness.core.machine import Machine
-from harness.vm.common.command_line_tool import said
+from harness.vm.common.command_line_tool import run_tool
 from harness.vm.disks.bootable import other_disks, write_bootable
 from harness.vm.disks.raw_copy import write_raw
 
@@ -20,6 +20,6 @@ def write_vmdks(machine: Machine, folder: Path) -> list[str]:
 
 
 def _converted(raw: Path, name: str) -> str:
-    said(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", str(raw), str(raw.with_name(name))])
+    run_tool(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", str(raw), str(raw.with_name(name))])
     raw.unlink()
     return name

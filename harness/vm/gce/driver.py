@@ -15,7 +15,7 @@ from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import temporary_dir
 from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.cloud_vm import CloudVm
-from harness.vm.common.command_line_tool import program, said
+from harness.vm.common.command_line_tool import program, run_tool
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
 from harness.vm.disks.bootable import write_bootable
 from harness.vm.gce import commands
@@ -33,23 +33,23 @@ class GceInstance:
         self._name = name
         self._zone = zone
         with temporary_dir("osv-harness-gce-") as folder:
-            said(commands.upload(str(_tarball(machine, folder)), bucket, name))
-        said(commands.create_image(name, bucket))
+            run_tool(commands.upload(str(_tarball(machine, folder)), bucket, name))
+        run_tool(commands.create_image(name, bucket))
         kind = os.environ.get(KIND, "e2-small")
         self.command = tuple(commands.create_instance(name, kind, zone))
 
     def run(self) -> None:
-        said(self.command)
+        run_tool(self.command)
 
     def output(self) -> bytes:
-        return said(commands.serial_output(self._name, self._zone)).encode()
+        return run_tool(commands.serial_output(self._name, self._zone)).encode()
 
     def state(self) -> str:
-        word = said(commands.state(self._name, self._zone)).strip()
+        word = run_tool(commands.state(self._name, self._zone)).strip()
         return "" if word in ENDED else word
 
     def power_off(self) -> None:
-        said(commands.stop_instance(self._name, self._zone))
+        run_tool(commands.stop_instance(self._name, self._zone))
 
 
 class Gce:

@@ -18,7 +18,7 @@ from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitStatus, Vcpu
-from harness.vm.common.command_line_tool import program, said
+from harness.vm.common.command_line_tool import program, run_tool
 from harness.vm.common.process import Child
 from harness.vm.common.serial_socket import SerialSocket
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
@@ -94,7 +94,7 @@ class VirtualBoxVm:
         self._stack.close()
 
     def _say(self, *words: str) -> str:
-        return said([self._manage, "--nologo", *words], self._environment)
+        return run_tool([self._manage, "--nologo", *words], self._environment)
 
     def _why_not(self) -> str:
         status = self._child.status()

@@ -18,7 +18,7 @@ from time import monotonic, sleep
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
-from harness.vm.common.command_line_tool import complaint, program, said
+from harness.vm.common.command_line_tool import complaint, program, run_tool
 from harness.vm.common.serial_socket import SerialSocket
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
 from harness.vm.disks.vmdk import write_vmdks
@@ -48,7 +48,7 @@ class VmwareVm:
         self._file.write_text(vmx(machine, name, write_vmdks(machine, folder)))
         self.command = (vmrun, "start", str(self._file), "nogui")
         self.started = monotonic()
-        said(self.command)
+        run_tool(self.command)
         self.console = serial.accept("VMware", self._why_not)
         stack.callback(self.console.close)
         self.pid = _process_with(str(self._file))
@@ -91,10 +91,10 @@ class VmwareVm:
         self._stack.close()
 
     def _run(self, verb: str, *more: str) -> str:
-        return said([self._vmrun, verb, str(self._file), *more])
+        return run_tool([self._vmrun, verb, str(self._file), *more])
 
     def _runs(self) -> bool:
-        return str(self._file) in said(self._list).splitlines()
+        return str(self._file) in run_tool(self._list).splitlines()
 
     def _why_not(self) -> str:
         return "" if self._runs() else "vmrun does not list it"

@@ -28,7 +28,7 @@ from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
-from harness.vm.common.command_line_tool import complaint, said
+from harness.vm.common.command_line_tool import complaint, run_tool
 from harness.vm.common.process import Child
 from harness.vm.disks.bootable import other_disks, write_bootable
 from harness.vm.disks.raw_copy import write_raw
@@ -129,7 +129,7 @@ class XenVm:
 
     def _run(self, verb: str, *more: str) -> str:
         """What `xl VERB DOMAIN …` prints. Raises `HypervisorError` in its words."""
-        return said([self._xl, verb, self._name, *more])
+        return run_tool([self._xl, verb, self._name, *more])
 
     def _await_domain(self) -> None:
         """Wait until the domain is built, and paused."""

@@ -35,7 +35,7 @@ def run_tool(command: Sequence[str], environment: Mapping[str, str] | None = Non
     return done.stdout.decode("utf-8", "replace")
 
 
-def complaint(command: Sequence[str]) -> str:
+def failure_of(command: Sequence[str]) -> str:
     """Why the command fails, or nothing."""
     try:
         run_tool(command)

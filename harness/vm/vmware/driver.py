@@ -18,7 +18,7 @@ from time import monotonic, sleep
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
-from harness.vm.common.command_line_tool import complaint, program, run_tool
+from harness.vm.common.command_line_tool import failure_of, program, run_tool
 from harness.vm.common.serial_socket import SerialSocket
 from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
 from harness.vm.disks.vmdk import write_vmdks
@@ -85,7 +85,7 @@ class VmwareVm:
         return ""
 
     def trouble(self) -> str:
-        return complaint(self._list)
+        return failure_of(self._list)
 
     def close(self) -> None:
         self._stack.close()

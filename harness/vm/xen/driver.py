@@ -28,7 +28,7 @@ from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
-from harness.vm.common.command_line_tool import complaint, run_tool
+from harness.vm.common.command_line_tool import failure_of, run_tool
 from harness.vm.common.process import Child
 from harness.vm.disks.bootable import other_disks, write_bootable
 from harness.vm.disks.raw_copy import write_raw
@@ -122,7 +122,7 @@ class XenVm:
         return ""
 
     def trouble(self) -> str:
-        return complaint([self._xl, "domid", self._name])
+        return failure_of([self._xl, "domid", self._name])
 
     def close(self) -> None:
         self._stack.close()

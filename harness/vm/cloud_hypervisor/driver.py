@@ -25,7 +25,7 @@ from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.command_line_tool import program
 from harness.vm.common.process import Child
 from harness.vm.common.rest_client import Api
-from harness.vm.common.sandbox import enclosed, inside, parts_of
+from harness.vm.common.sandbox import in_sandbox, inside, parts_of
 from harness.vm.common.unsupported import refuse_what_lacks
 from harness.vm.disks.raw_copy import raw_copies
 from harness.vm.disks.virtiofsd import Virtiofsd
@@ -178,7 +178,7 @@ def _spawn(binary: Path, links: Mapping[str, str], disks: list[int], network: bo
     command = [str(binary), "--api-socket", f"path={API_SOCKET}", "--event-monitor", f"fd={told}"]
     try:
         with theirs:
-            child = Child(NAME, enclosed(command, links, network), theirs, [*disks, told])
+            child = Child(NAME, in_sandbox(command, links, network), theirs, [*disks, told])
     except HostError:
         ours.close()
         os.close(heard)

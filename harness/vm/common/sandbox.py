@@ -28,7 +28,7 @@ shift
 LEAVE = 'PWD=/proc/self/cwd exec "$@"'  # for shells that look for the name of the folder, which has none
 
 
-def enclosed(command: Sequence[str], files: Mapping[str, str], network: bool) -> list[str]:
+def in_sandbox(command: Sequence[str], files: Mapping[str, str], network: bool) -> list[str]:
     """The command line that runs `command` in an enclosure in which `files` are links, from name to target.
 
     It is tied to this process once more, for the kernel forgets that where a user namespace gives new rights.

@@ -24,7 +24,7 @@ from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.command_line_tool import program
 from harness.vm.common.process import Child, tail_of
 from harness.vm.common.rest_client import Api, Request
-from harness.vm.common.sandbox import enclosed, inside, parts_of
+from harness.vm.common.sandbox import in_sandbox, inside, parts_of
 from harness.vm.common.unsupported import refuse_what_lacks
 from harness.vm.disks.raw_copy import raw_copies, write_raw
 from harness.vm.firecracker import api as requests
@@ -195,7 +195,7 @@ class Firecracker:
             ]  # fmt: skip
             given = [*disks, log.fileno()]
             try:
-                child = Child(NAME, enclosed(command, links, machine.network), theirs, given)
+                child = Child(NAME, in_sandbox(command, links, machine.network), theirs, given)
             except HostError:
                 ours.close()
                 log.close()

@@ -26,7 +26,7 @@ from harness.vm.common.command_line_tool import program
 from harness.vm.common.process import Child
 from harness.vm.common.rest_client import Api
 from harness.vm.common.sandbox import in_sandbox, inside, parts_of
-from harness.vm.common.unsupported import refuse_what_lacks
+from harness.vm.common.unsupported import reject_unsupported
 from harness.vm.disks.raw_copy import raw_copies
 from harness.vm.disks.virtiofsd import Virtiofsd
 from harness.vm.network.port_forwarding import Forwards, forward
@@ -149,7 +149,7 @@ class CloudHypervisor:
     name = "cloud_hypervisor"
 
     def start(self, machine: Machine) -> CloudHypervisorVm:
-        refuse_what_lacks(replace(machine, devices=replace(machine.devices, share=False)), NAME, "virtio-blk")
+        reject_unsupported(replace(machine, devices=replace(machine.devices, share=False)), NAME, "virtio-blk")
         binary = Path(program("cloud-hypervisor", CURE)).resolve()
         with ExitStack() as stack:
             disks = raw_copies(machine, stack)

@@ -8,7 +8,7 @@ from harness.core.machine import Devices, Machine
 USUAL = Devices()
 
 
-def refuse_what_lacks(machine: Machine, hypervisor: str, disk: str) -> None:
+def reject_unsupported(machine: Machine, hypervisor: str, disk: str) -> None:
     """Raise `HypervisorError` where the machine has a control line, is counted, or has devices of a kind that the
     hypervisor does not show: it shows `disk` disks, whatever is usual elsewhere, and boards of its own."""
     if machine.control:

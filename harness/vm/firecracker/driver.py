@@ -25,7 +25,7 @@ from harness.vm.common.command_line_tool import program
 from harness.vm.common.process import Child, tail_of
 from harness.vm.common.rest_client import Api, Request
 from harness.vm.common.sandbox import in_sandbox, inside, parts_of
-from harness.vm.common.unsupported import refuse_what_lacks
+from harness.vm.common.unsupported import reject_unsupported
 from harness.vm.disks.raw_copy import raw_copies, write_raw
 from harness.vm.firecracker import api as requests
 from harness.vm.network.port_forwarding import Forwards, forward
@@ -181,7 +181,7 @@ class Firecracker:
 
     def _spawn(self, machine: Machine, files: Mapping[str, str]) -> FirecrackerVm:
         """The process of a machine, not yet told what that is; `files` are links in its folder."""
-        refuse_what_lacks(machine, NAME, "virtio-blk")
+        reject_unsupported(machine, NAME, "virtio-blk")
         binary = _binary()
         with ExitStack() as stack:
             disks = raw_copies(machine, stack)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.core.errors import CellError, HypervisorError
 from harness.core.machine import Disk, Machine
-from harness.vm.common.unsupported import refuse_network, refuse_what_lacks
+from harness.vm.common.unsupported import refuse_network, reject_unsupported
 
 PVH, HVM = "pvh", "hvm"
 
@@ -27,7 +27,7 @@ def kind(machine: Machine) -> str:
 
 def check(machine: Machine) -> None:
     """Raise `HypervisorError` where the machine has what a Xen guest lacks here."""
-    refuse_what_lacks(machine, "Xen", "xen-blk")
+    reject_unsupported(machine, "Xen", "xen-blk")
     refuse_network(machine, "Xen")
 
 

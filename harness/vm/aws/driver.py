@@ -17,7 +17,7 @@ from harness.vm.aws import commands
 from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.cloud_vm import CloudVm
 from harness.vm.common.command_line_tool import program, run_tool
-from harness.vm.common.unsupported import refuse_network, reject_unsupported
+from harness.vm.common.unsupported import reject_network, reject_unsupported
 from harness.vm.disks.bootable import write_bootable
 
 CURE = "pip install 'osv-harness[aws]', and tell it of an account: aws configure."
@@ -56,7 +56,7 @@ class Aws:
 
     def start(self, machine: Machine) -> CloudVm:
         reject_unsupported(machine, "AWS", "nvme")
-        refuse_network(machine, "AWS")
+        reject_network(machine, "AWS")
         program("aws", CURE)
         name = f"osv-harness-{secrets.token_hex(6)}"
         keeper = Reaper(commands.undo(name))

@@ -26,7 +26,7 @@ def reject_unsupported(machine: Machine, hypervisor: str, disk: str) -> None:
         )
 
 
-def refuse_network(machine: Machine, hypervisor: str) -> None:
+def reject_network(machine: Machine, hypervisor: str) -> None:
     """Raise `HypervisorError` where the machine has a network: the hypervisor's are the whole host's."""
     if machine.network:
         raise HypervisorError(

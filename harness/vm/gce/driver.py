@@ -16,7 +16,7 @@ from harness.host.temp_dir import temporary_dir
 from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.cloud_vm import CloudVm
 from harness.vm.common.command_line_tool import program, run_tool
-from harness.vm.common.unsupported import refuse_network, reject_unsupported
+from harness.vm.common.unsupported import reject_network, reject_unsupported
 from harness.vm.disks.bootable import write_bootable
 from harness.vm.gce import commands
 
@@ -59,7 +59,7 @@ class Gce:
 
     def start(self, machine: Machine) -> CloudVm:
         reject_unsupported(machine, "GCE", "virtio-scsi")
-        refuse_network(machine, "GCE")
+        reject_network(machine, "GCE")
         program("gcloud", CURE)
         bucket = os.environ.get(BUCKET)
         if bucket is None:

@@ -21,7 +21,7 @@ from harness.vm.base import ExitStatus, Vcpu
 from harness.vm.common.command_line_tool import program, run_tool
 from harness.vm.common.process import Child
 from harness.vm.common.serial_socket import SerialSocket
-from harness.vm.common.unsupported import refuse_network, reject_unsupported
+from harness.vm.common.unsupported import reject_network, reject_unsupported
 from harness.vm.disks.vmdk import write_vmdks
 from harness.vm.virtualbox import commands
 
@@ -108,7 +108,7 @@ class VirtualBox:
 
     def start(self, machine: Machine) -> VirtualBoxVm:
         reject_unsupported(machine, "VirtualBox", "ahci")
-        refuse_network(machine, "VirtualBox")
+        reject_network(machine, "VirtualBox")
         manage, headless = program("VBoxManage", CURE), program("VBoxHeadless", CURE)
         with ExitStack() as stack:
             return VirtualBoxVm(machine, manage, headless, stack)

@@ -20,7 +20,7 @@ from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
 from harness.vm.common.command_line_tool import failure_of, program, run_tool
 from harness.vm.common.serial_socket import SerialSocket
-from harness.vm.common.unsupported import refuse_network, reject_unsupported
+from harness.vm.common.unsupported import reject_network, reject_unsupported
 from harness.vm.disks.vmdk import write_vmdks
 from harness.vm.vmware.vmx import SERIAL_PIPE, vmx
 
@@ -107,7 +107,7 @@ class Vmware:
 
     def start(self, machine: Machine) -> VmwareVm:
         reject_unsupported(machine, "VMware", "pvscsi")
-        refuse_network(machine, "VMware")
+        reject_network(machine, "VMware")
         with ExitStack() as stack:
             return VmwareVm(machine, program("vmrun", CURE), stack)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.core.errors import CellError, HypervisorError
 from harness.core.machine import Disk, Machine
-from harness.vm.common.unsupported import refuse_network, reject_unsupported
+from harness.vm.common.unsupported import reject_network, reject_unsupported
 
 PVH, HVM = "pvh", "hvm"
 
@@ -28,7 +28,7 @@ def kind(machine: Machine) -> str:
 def check(machine: Machine) -> None:
     """Raise `HypervisorError` where the machine has what a Xen guest lacks here."""
     reject_unsupported(machine, "Xen", "xen-blk")
-    refuse_network(machine, "Xen")
+    reject_network(machine, "Xen")
 
 
 def configuration(machine: Machine, name: str, disks: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ def wiring_of(machine: Machine) -> Wiring | None:
     return WIRINGS.get(machine.devices.netdev) if machine.network else None
 
 
-class Joined:
+class GuestNetwork:
     """The network of a running guest, joined with this host's."""
 
     def __init__(self, pid: int, machine: Machine) -> None:

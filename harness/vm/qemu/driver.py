@@ -23,7 +23,7 @@ from harness.host.process.die_with_parent import die_with_parent
 from harness.host.process.timeout import ran_and_waited
 from harness.vm.base import Endpoint, ExitCause, ExitStatus, Template, Vcpu
 from harness.vm.disks.virtiofsd import Virtiofsd, line
-from harness.vm.network.guest_network import Joined, wiring_of
+from harness.vm.network.guest_network import GuestNetwork, wiring_of
 from harness.vm.qemu import migration
 from harness.vm.qemu.command_line import COUNTED_CPUS, Board, Wires, board_for, command_line
 from harness.vm.qemu.devices import Memory
@@ -47,7 +47,7 @@ class QemuVm:
         ours: Mapping[str, socket.socket], name: str, share: Virtiofsd | None = None,
     ) -> None:  # fmt: skip
         self._share = share
-        self._joined: Joined | None = None
+        self._joined: GuestNetwork | None = None
         self.command = tuple(command)
         self.console = console
         self.debug = ours.get("debug")
@@ -74,7 +74,7 @@ class QemuVm:
         """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its words if not."""
         try:
             self.qmp.connect()
-            self._joined = Joined(self.pid, machine) if wiring_of(machine) else None
+            self._joined = GuestNetwork(self.pid, machine) if wiring_of(machine) else None
         except HypervisorError as error:
             ending = self.ending(timeout=1.0)
             words = self.words()

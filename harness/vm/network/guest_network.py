@@ -11,7 +11,7 @@ from harness.host.netns import GUEST_ADDRESS, Wiring, nsenter_command
 from harness.vm.base import Endpoint
 from harness.vm.network.nfs_server import NfsServer
 from harness.vm.network.port_forwarding import Forwards, forward
-from harness.vm.network.slirp4netns import Uplink
+from harness.vm.network.slirp4netns import Slirp4netns
 
 WIRINGS = {"tap": Wiring.BRIDGE, "nat": Wiring.NAT}
 
@@ -32,7 +32,7 @@ class GuestNetwork:
             if machine.forwards:
                 self._forwards = made.enter_context(closing(forward(pid, machine.forwards)))
             if wiring_of(machine) is Wiring.NAT:
-                made.enter_context(closing(Uplink(pid)))
+                made.enter_context(closing(Slirp4netns(pid)))
             if machine.devices.nfs:
                 made.enter_context(closing(NfsServer(pid)))
             self._made = made.pop_all()

@@ -19,7 +19,7 @@ PROGRAM = "slirp4netns"
 READY_SECONDS = 20.0
 
 
-class Uplink:
+class Slirp4netns:
     """One process, for the network of one other; it ends with this one, for it holds a pipe of ours too."""
 
     def __init__(self, pid: int) -> None:

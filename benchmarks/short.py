@@ -14,7 +14,7 @@ from pexpect import EOF
 from benchmarks import guests
 from benchmarks.timing import cost, in_turns, print_table
 from harness.runner.base import Runner
-from harness.runner.console.matcher import Monitor
+from harness.runner.console.matcher import ConsoleMatcher
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole
 from harness.runner.console.transcript import Transcript
@@ -112,7 +112,7 @@ def _throughput(path: str) -> tuple[float, float]:
     with ours, subprocess.Popen(["cat", path], stdout=theirs.fileno()):
         theirs.close()
         transcript = Transcript(monotonic())
-        reader = SerialConsole(ours, transcript, Monitor(patterns_of("osv")))
+        reader = SerialConsole(ours, transcript, ConsoleMatcher(patterns_of("osv")))
         cpu = process_time()
 
         def read() -> None:

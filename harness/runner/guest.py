@@ -13,7 +13,7 @@ from harness.core.machine import Machine
 from harness.host.in_lab import stretched
 from harness.host.interference import PULSE_SECONDS, HostEffects
 from harness.host.process.timeout import times_of
-from harness.runner.console.matcher import Match, Monitor
+from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole
 from harness.runner.console.transcript import Transcript
@@ -42,7 +42,7 @@ class Guest(AbstractContextManager["Guest"]):
         self.machine = machine
         self.vm = vm
         self.transcript = Transcript(vm.started)
-        self.monitor = Monitor(patterns_of(machine.image.cell.kernel), self._publish)
+        self.monitor = ConsoleMatcher(patterns_of(machine.image.cell.kernel), self._publish)
         self.console = SerialConsole(vm.console, self.transcript, self.monitor)
         self.closed = False
         self.host = HostEffects(vm.pid, vm.started)

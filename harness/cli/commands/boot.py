@@ -25,7 +25,7 @@ from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
 from harness.report.progress import Progress
 from harness.runner.base import Program
-from harness.runner.console.matcher import Monitor
+from harness.runner.console.matcher import ConsoleMatcher
 from harness.runner.guest import Guest
 from harness.runner.linux.agent import Agent
 from harness.runner.machine_setup import apply_profile
@@ -156,13 +156,13 @@ def _tracer(vm: Vm, image: Image, cache: Cache) -> ExitTracer | None:
         return None
 
 
-def _told_by_osv(command: str, monitor: Monitor, tracer: ExitTracer | None) -> int | None:
+def _told_by_osv(command: str, monitor: ConsoleMatcher, tracer: ExitTracer | None) -> int | None:
     """The command's status; None where it is not known, or where kernel and console contradict each other."""
     found = status_of(Program("boot", command, 0.0), monitor, tracer)
     return None if found.contradiction else found.status
 
 
-def _conclusion(machine: Machine, ending: ExitStatus | None, monitor: Monitor) -> tuple[int, str]:
+def _conclusion(machine: Machine, ending: ExitStatus | None, monitor: ConsoleMatcher) -> tuple[int, str]:
     """The exit status, 0 for a guest that powered off, and how it ended."""
     if ending is None:
         return 1, f"its console was closed, and its process still ran {ENDING_SECONDS:.0f} s later"

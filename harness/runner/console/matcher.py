@@ -24,7 +24,7 @@ class Match:
     status: int | None = None
 
 
-class Monitor:
+class ConsoleMatcher:
     """Feed it bytes; it keeps what matched, and that is the same however they were cut.
 
     A line longer than 64 KiB is looked at in overlapping pieces.

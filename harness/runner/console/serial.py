@@ -10,7 +10,7 @@ from time import monotonic
 from pexpect import EOF, TIMEOUT
 from pexpect.socket_pexpect import SocketSpawn
 
-from harness.runner.console.matcher import Monitor
+from harness.runner.console.matcher import ConsoleMatcher
 from harness.runner.console.transcript import Transcript
 
 CHUNK = 1 << 16
@@ -24,7 +24,7 @@ class SerialConsole(SocketSpawn):  # type: ignore[misc]  # pexpect is not typed
     descriptor is readable, and returns True if the wait is to end.
     """
 
-    def __init__(self, line: socket.socket | FileIO, transcript: Transcript, monitor: Monitor) -> None:
+    def __init__(self, line: socket.socket | FileIO, transcript: Transcript, monitor: ConsoleMatcher) -> None:
         super().__init__(line, timeout=30, maxread=CHUNK, searchwindowsize=CHUNK)
         self.transcript = transcript
         self.monitor = monitor

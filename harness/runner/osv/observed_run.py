@@ -7,7 +7,7 @@ from time import monotonic
 
 from harness.core.machine import Machine
 from harness.runner.base import Program, unprinted
-from harness.runner.console.matcher import Match, Monitor
+from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.guest import Guest
 from harness.runner.observation import Activity, Observation, Visited
 from harness.runner.osv.command_line import own_programs, programs_of
@@ -76,7 +76,7 @@ def observe(
     )
 
 
-def status_of(program: Program, monitor: Monitor, tracer: ExitTracer | None) -> Status:
+def status_of(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer | None) -> Status:
     """What the programs of the command line ended with, as far as is known."""
     if tracer and tracer.complete:
         return _traced_status(program, monitor, tracer)
@@ -90,7 +90,7 @@ def status_of(program: Program, monitor: Monitor, tracer: ExitTracer | None) -> 
     return Status(None, "")
 
 
-def _traced_status(program: Program, monitor: Monitor, tracer: ExitTracer) -> Status:
+def _traced_status(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer) -> Status:
     """The first status that is not 0 of the programs of the command line; 0 only if all of them have one."""
     own = own_programs(program.command, tracer.programs)
     statuses = [one.status for one in own]
@@ -106,7 +106,7 @@ def _traced_status(program: Program, monitor: Monitor, tracer: ExitTracer) -> St
     return Status(status, TRACED, "" if bad else _contradiction(program, monitor, tracer))
 
 
-def _contradiction(program: Program, monitor: Monitor, tracer: ExitTracer) -> str:
+def _contradiction(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer) -> str:
     """What the console says of a status that is not 0 where the kernel was seen to have none.
 
     A program that a test or /init starts prints the same line. It is known by its path, or the tracer saw it.
@@ -143,7 +143,7 @@ def _nested_exit(program: Program, tracer: ExitTracer | None) -> int | None:
 
 
 def _ended_cleanly(
-    machine: Machine, ending: ExitStatus | None, monitor: Monitor, tracer: ExitTracer | None
+    machine: Machine, ending: ExitStatus | None, monitor: ConsoleMatcher, tracer: ExitTracer | None
 ) -> bool:
     """Whether the kernel went the way of a clean end, and the process ended as that ends it on this machine."""
     if ending is None:
@@ -154,13 +154,13 @@ def _ended_cleanly(
     return asked and as_it_should
 
 
-def _load_failed(monitor: Monitor, program: Program) -> str:
+def _load_failed(monitor: ConsoleMatcher, program: Program) -> str:
     """The kernel's message that it could not start one of the programs, which is the last that it prints."""
     text = _launch_message(monitor)
     return text if any(path in text for path in programs_of(program.command)) or not monitor.statuses() else ""
 
 
-def _launch_message(monitor: Monitor) -> str:
+def _launch_message(monitor: ConsoleMatcher) -> str:
     """The last message of its kind: a program may print another before it."""
     return _text(next((match for match in reversed(monitor.matches) if match.name == "load_failed"), None))
 

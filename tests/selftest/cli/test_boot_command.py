@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError
 from harness.core.machine import PROFILES_WITHOUT_ACPI, Image, Machine
 from harness.core.matrix import Matrix
 from harness.runner.base import Program
-from harness.runner.console.matcher import Monitor
+from harness.runner.console.matcher import ConsoleMatcher
 from harness.runner.console.patterns import patterns_of
 from harness.runner.osv.command_line import command_of, programs_of
 from harness.runner.osv.observed_run import _ended_cleanly
@@ -33,9 +33,9 @@ def machine(name: str) -> Machine:
     return Machine(Image(cell, Path("kernel"), "", "digest", reads_acpi=cell.kernel == "linux"), "")
 
 
-def console(kernel: str, text: bytes) -> Monitor:
+def console(kernel: str, text: bytes) -> ConsoleMatcher:
     """A console that has shown the text."""
-    monitor = Monitor(patterns_of(kernel))
+    monitor = ConsoleMatcher(patterns_of(kernel))
     monitor.feed(text)
     monitor.finish()
     return monitor

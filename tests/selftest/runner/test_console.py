@@ -14,7 +14,7 @@ from pexpect import EOF, TIMEOUT
 from recording import FOLDER
 
 from harness.core.text import plain, printable
-from harness.runner.console.matcher import LONGEST_LINE, Match, Monitor
+from harness.runner.console.matcher import LONGEST_LINE, ConsoleMatcher, Match
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole
 from harness.runner.console.transcript import LONGEST_SHOWN, Transcript
@@ -27,7 +27,7 @@ HARMFUL -= {"\t"}
 
 def seen_in(chunks: list[bytes], kernel: str = "osv") -> list[Match]:
     """What a monitor sees in the chunks."""
-    monitor = Monitor(patterns_of(kernel))
+    monitor = ConsoleMatcher(patterns_of(kernel))
     for chunk in chunks:
         monitor.feed(chunk)
     monitor.finish()
@@ -118,7 +118,7 @@ def test_a_word_in_a_long_line_is_not_a_line() -> None:
 
 
 def test_an_unfinished_line_is_seen_and_seen_once() -> None:
-    monitor = Monitor(patterns_of("osv"))
+    monitor = ConsoleMatcher(patterns_of("osv"))
     monitor.feed(b"x\nOut of memory: could not reclaim any further. Current")
     assert not monitor.matches
     monitor.finish()
@@ -139,7 +139,7 @@ def test_a_hostile_line_takes_no_more_time_than_any() -> None:
 
 
 def test_expected_text_is_seen_in_pieces() -> None:
-    monitor = Monitor(patterns_of("linux"))
+    monitor = ConsoleMatcher(patterns_of("linux"))
     monitor.feed(b"0123 end\n")
     monitor.expect(b"0123 end")
     assert not monitor.saw(b"0123 end")
@@ -164,7 +164,7 @@ class Line:
     def __init__(self, kernel: str = "osv") -> None:
         near, self.far = socket.socketpair()
         self.transcript = Transcript(monotonic())
-        self.monitor = Monitor(patterns_of(kernel))
+        self.monitor = ConsoleMatcher(patterns_of(kernel))
         self.console = SerialConsole(near, self.transcript, self.monitor)
 
     def send(self, pieces: list[bytes]) -> None:

@@ -10,7 +10,7 @@ from recording import FOLDER
 
 from harness.runner.base import Program
 from harness.runner.console.kernel_log import MOST, KernelLog
-from harness.runner.console.matcher import Monitor
+from harness.runner.console.matcher import ConsoleMatcher
 from harness.runner.console.patterns import patterns_of
 from harness.runner.linux.agent import Agent
 from harness.runner.linux.faults import place_of
@@ -72,7 +72,7 @@ NO_FAULTS = [
 
 def on_console(text: str) -> list[tuple[str, str]]:
     """Kind and name of the faults on a console."""
-    monitor = Monitor(LINUX)
+    monitor = ConsoleMatcher(LINUX)
     monitor.feed(text.encode())
     monitor.finish()
     return [(match.kind, match.name) for match in monitor.faults()]
@@ -166,7 +166,7 @@ def test_the_kernels_words_are_taken_out_of_a_line() -> None:
 def test_a_recorded_guest_that_its_host_had_paused(path: Path) -> None:
     """Never a pass; the kernel's only where the host did nothing. Both are of guests of two busy cpus of Debian's
     6.1 kernel whose QEMU was stopped for 45 s."""
-    monitor = Monitor(LINUX)
+    monitor = ConsoleMatcher(LINUX)
     monitor.feed(path.read_bytes())
     monitor.finish()
     seen = Observation(booted=True, status=0, clean_end=True, faults=monitor.faults())

@@ -11,7 +11,7 @@ from harness.host.interference import Pause
 from harness.kernels.source_lines import LoadedObject
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.transcript import Transcript
-from harness.runner.interaction import Visit
+from harness.runner.interaction import Interaction
 from harness.runner.observation import Observation
 from harness.runner.verdict import Outcome, Verdict, judge
 from harness.vm.base import Vcpu
@@ -88,7 +88,7 @@ class Runner(Protocol):
         """Make what all runs need and take long to make, so that workers find it."""
         ...
 
-    def run(self, program: Program, visit: Visit | None = None) -> Run:
+    def run(self, program: Program, visit: Interaction | None = None) -> Run:
         """Run it to a verdict; after a visit it is asked to end, in its kernel's way.
 
         A fault of the harness or the host is a verdict too, never an exception.

@@ -19,7 +19,7 @@ INSIDE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class Interaction:
     """First `get_ready` is called, which waits until the program answers, and then `act`, both in a thread beside
     the guest's watch, once the console has shown `line` where one is given.
 
@@ -56,7 +56,9 @@ class Visitor:
     set once the guest is dead: who waits for an answer may give up then.
     """
 
-    def __init__(self, guest: Guest, visit: Visit, end: Callable[[], None], inside: Inside | None = None) -> None:
+    def __init__(
+        self, guest: Guest, visit: Interaction, end: Callable[[], None], inside: Inside | None = None
+    ) -> None:
         self.ports: Mapping[int, int] = guest.vm.ports()
         self.pid = guest.vm.pid
         self._vm = guest.vm

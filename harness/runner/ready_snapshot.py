@@ -10,14 +10,14 @@ from harness.core.events import publish
 from harness.core.machine import Machine
 from harness.host.cache import Cache
 from harness.runner.guest import Guest
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.vm.base import SupportsSnapshots, Template, Vm
 
 NOTE = "program.json"
 
 
 def fork_ready(
-    machine: Machine, command: str, visit: Visit, forks: SupportsSnapshots, cache: Cache,
+    machine: Machine, command: str, visit: Interaction, forks: SupportsSnapshots, cache: Cache,
     begin: Callable[[Guest], tuple[Callable[[], bool], Mapping[str, Any]]],
 ) -> tuple[Vm, Mapping[str, Any]]:  # fmt: skip
     """A fork, stopped, of the machine in which `command` answers, and what `begin` noted.

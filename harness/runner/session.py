@@ -30,7 +30,7 @@ from harness.kernels.rootfs.contents import Contents
 from harness.runner import catalog
 from harness.runner.base import Program, Run, Runner
 from harness.runner.durations import Durations
-from harness.runner.interaction import Visit
+from harness.runner.interaction import Interaction
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.retry import taken_again
@@ -163,7 +163,7 @@ class Lab:
         self.check_runs(cell)
         self.kernel(cell.kernel).prepare(cell, self.cache)
 
-    def run_on(self, image: Image, program: Program, visit: Visit | None = None, alone: bool = False) -> Run:
+    def run_on(self, image: Image, program: Program, visit: Interaction | None = None, alone: bool = False) -> Run:
         """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
         cpus = max(program.cpus, machine_profile_of(image.cell, program.variant).cpus)
         with cpu_slots(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
@@ -209,7 +209,7 @@ class Lab:
             return LinuxRunner(image, driver, accelerator, self.cache, scale, fork)
         return OsvRunner(image, driver, accelerator, self.cache, fork)
 
-    def run(self, cell: Cell, program: Program, visit: Visit | None = None) -> Run:
+    def run(self, cell: Cell, program: Program, visit: Interaction | None = None) -> Run:
         """Run a program in a guest of its own, when the host has room for its vCPUs.
 
         What may be the host's doing is taken again, beside no other guest of ours: see `harness.runner.retry`.

@@ -12,7 +12,7 @@ from harness.host.netns import HOST_ADDRESS, NFS_EXPORT
 from harness.integrations.pytest_plugin.outcomes import GuestRun
 from harness.kernels.osv.build_config import is_cross
 from harness.runner.base import Program
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.runner.session import Lab
 from harness.workloads.upstream import rest_api, tracing
 
@@ -31,7 +31,7 @@ def test_tcp_close_without_reading(run_guest: GuestRun, cell: Cell) -> None:
         network=True,
         forwards=(PORT,),
     )
-    run_guest(cell, program, Visit(act=send_until_closed, line="listening...", serves=False))
+    run_guest(cell, program, Interaction(act=send_until_closed, line="listening...", serves=False))
 
 
 def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
@@ -47,7 +47,7 @@ def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
         prints=(r"(?s)free=5\d{8} .*free=1\d{8} .*free=[45]\d{8} ",),
         variant="balloon",
     )
-    run_guest(cell, program, Visit(act=take_and_give_back, line="balloon: t=2 ", serves=False))
+    run_guest(cell, program, Interaction(act=take_and_give_back, line="balloon: t=2 ", serves=False))
 
 
 @pytest.mark.parametrize("name", rest_api.MODULES)

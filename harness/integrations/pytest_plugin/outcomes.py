@@ -16,7 +16,7 @@ from harness.report.load_results import measured, write_loads
 from harness.report.reproduce import app_again, test_again
 from harness.runner.base import Program, Run
 from harness.runner.expectations import complaint, expected, is_expected
-from harness.runner.interaction import Visit
+from harness.runner.interaction import Interaction
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.workloads.apps.app import app
@@ -116,7 +116,7 @@ class GuestRun:
         self._keeper = keeper
         self._again = again
 
-    def __call__(self, cell: Cell, program: Program, visit: Visit | None = None, modules: str = "") -> None:
+    def __call__(self, cell: Cell, program: Program, visit: Interaction | None = None, modules: str = "") -> None:
         """`modules` of OSv's own tree are in its image in place of the cell's tests, where any are named."""
         __tracebackhide__ = True
         try:

@@ -19,7 +19,7 @@ from harness.host.cache import Cache
 from harness.runner.base import Program, Run, conclude, failed_to_run, unprinted
 from harness.runner.console.transcript import Transcript
 from harness.runner.guest import Guest
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.runner.linux.agent import Agent
 from harness.runner.linux.faults import Faults, FaultWatch, place_of
 from harness.runner.machine_setup import apply_profile
@@ -66,7 +66,7 @@ class LinuxRunner:
         )  # fmt: skip
         return apply_profile(machine, program.variant, self._cache)
 
-    def run(self, program: Program, visit: Visit | None = None) -> Run:
+    def run(self, program: Program, visit: Interaction | None = None) -> Run:
         machine = self.machine(program)
         try:
             vm, origin, running = self._start(machine, program, visit)
@@ -91,7 +91,7 @@ class LinuxRunner:
         where = self._cache.get("template", parts, lambda out: self._make_template(Template(machine, out)))
         return Template(machine, where)
 
-    def _start(self, machine: Machine, program: Program, visit: Visit | None) -> tuple[Vm, str, str]:
+    def _start(self, machine: Machine, program: Program, visit: Interaction | None) -> tuple[Vm, str, str]:
         """The guest, how it came to be, and the program's identifier if it runs already."""
         forks = snapshots_of(self._hypervisor)
         if program.slow_start and visit and forks and machine.devices.can_be_forked:
@@ -132,7 +132,9 @@ class LinuxRunner:
             raise HypervisorError(f"The template's guest did not boot. The console's last lines: {last}")
         return agent
 
-    def _observe(self, program: Program, guest: Guest, origin: str, visit: Visit | None, running: str) -> Run:
+    def _observe(
+        self, program: Program, guest: Guest, origin: str, visit: Interaction | None, running: str
+    ) -> Run:
         """`running` is the identifier of the program where the guest was forked with it."""
         vm, monitor, started = guest.vm, guest.monitor, guest.transcript.start
         agent = _attach(guest)

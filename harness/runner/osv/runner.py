@@ -16,7 +16,7 @@ from harness.kernels.symbols import Symbols
 from harness.runner.base import Program, Run, conclude, failed_to_run
 from harness.runner.console.transcript import Transcript
 from harness.runner.guest import Guest
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.runner.machine_setup import apply_profile
 from harness.runner.osv.boot_snapshot import templates
 from harness.runner.osv.command_line import environment_option
@@ -73,7 +73,7 @@ class OsvRunner:
     def prepare(self) -> None:
         """Nothing: the image is all that a boot needs."""
 
-    def run(self, program: Program, visit: Visit | None = None) -> Run:
+    def run(self, program: Program, visit: Interaction | None = None) -> Run:
         machine = self.machine(program)
         try:
             vm, origin, stub = self._start(program, machine, visit)
@@ -107,7 +107,9 @@ class OsvRunner:
         settings = " ".join(environment_option(name, value) for name, value in program.environment)
         return f"{settings} {self._words.before} {program.command}".strip()
 
-    def _start(self, program: Program, machine: Machine, visit: Visit | None) -> tuple[Vm, str, "_Stub | None"]:
+    def _start(
+        self, program: Program, machine: Machine, visit: Interaction | None
+    ) -> tuple[Vm, str, "_Stub | None"]:
         """The guest, how it came to be, and its debug stub if that has been used."""
         forks = snapshots_of(self._hypervisor)
         if program.slow_start and visit and forks and machine.devices.can_be_forked:
@@ -123,7 +125,7 @@ class OsvRunner:
         return self._hypervisor.start(machine), "booted", None
 
     def _watch(
-        self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", visit: Visit | None
+        self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", visit: Interaction | None
     ) -> Run:
         vm, monitor = guest.vm, guest.monitor
         tracer = self._tracer(vm, origin, stub)

@@ -17,7 +17,7 @@ from harness.host.in_lab import stretched
 from harness.kernels.rootfs.elf_dependencies import locate
 from harness.runner import catalog
 from harness.runner.base import Program, Run
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.runner.session import Lab
 from harness.workloads.apps import guest_checks
 from harness.workloads.apps.app import App
@@ -88,7 +88,9 @@ def run_app(
     )
     service = _Service(wanted, chosen, duration, on_second)
     visit = (
-        Visit(act=service.use, get_ready=service.get_ready, ready_limit=wanted.ready * scale, act_limit=visiting)
+        Interaction(
+            act=service.use, get_ready=service.get_ready, ready_limit=wanted.ready * scale, act_limit=visiting
+        )
         if wanted.port
         else None
     )

@@ -9,7 +9,7 @@ from harness.core.errors import HostError
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.workloads.apps.checks import complaint
 
 PORT = 8000
@@ -58,9 +58,9 @@ def left_out(cell: Cell) -> dict[str, str]:
     return LEFT_OUT | {test: f"{what}, and {cell.fs} is read-only" for test, what in WANTS_MORE.items()}
 
 
-def visit(checkout: Path, name: str, cell: Cell) -> Visit:
+def visit(checkout: Path, name: str, cell: Cell) -> Interaction:
     """Run upstream's tests once the guest answers; what fails of them is what the guest is blamed for."""
-    return Visit(
+    return Interaction(
         get_ready=wait_for_answer, act=lambda visitor: _run_tests(visitor, checkout, name, cell), act_limit=600
     )
 

@@ -13,7 +13,7 @@ from harness.core.errors import HostError
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.workloads.apps.checks import complaint
 from harness.workloads.upstream import rest_api
 
@@ -30,9 +30,9 @@ def program() -> Program:
     return replace(served, name="tracing_smoke_test", command=f"{TRACED} {served.command}")
 
 
-def visit(checkout: Path, symbols: Path) -> Visit:
+def visit(checkout: Path, symbols: Path) -> Interaction:
     """Have the guest open a file, take its trace and ask trace.py about it."""
-    return Visit(
+    return Interaction(
         get_ready=rest_api.wait_for_answer,
         act=lambda visitor: _look(visitor, checkout / "scripts/trace.py", symbols),
         act_limit=600,

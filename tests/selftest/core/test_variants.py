@@ -12,7 +12,7 @@ from harness.core import variants
 from harness.core.errors import CellError
 from harness.core.matrix import Matrix
 from harness.runner.base import Program
-from harness.runner.interaction import Visit
+from harness.runner.interaction import Interaction
 from harness.runner.machine_setup import GREETING
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
@@ -102,7 +102,7 @@ def test_a_shared_folder_is_read_and_not_written(lab: Lab, arch: str) -> None:
 def test_a_balloon_takes_memory(lab: Lab) -> None:
     cell = runnable(lab, "linux:x86_64-qemu-ramfs/balloon")
     program = Program("balloon", "sh -c 'until free -m | grep -Eq \"^Mem: +[12]..\\\\b\"; do sleep 0.2; done'", 60)
-    visit = Visit(act=lambda visitor: visitor.set_memory(256), serves=False)
+    visit = Interaction(act=lambda visitor: visitor.set_memory(256), serves=False)
     run = lab.run(cell, program, visit)
     assert run.verdict.outcome is Outcome.PASSED, run.verdict.reason
 

@@ -20,7 +20,7 @@ from harness.report import evidence
 from harness.runner.base import Program, Run, conclude
 from harness.runner.console.matcher import Match
 from harness.runner.console.transcript import Transcript
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.runner.observation import Observation
 from harness.runner.retry import taken_again
 from harness.runner.session import Lab
@@ -118,7 +118,7 @@ def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path)
     os.sched_setaffinity(0, {min(before)})
     try:
         with crowd(5):
-            run = lab.run(cell, program, Visit(act=decide, serves=False))
+            run = lab.run(cell, program, Interaction(act=decide, serves=False))
     finally:
         os.sched_setaffinity(0, before)
     assert run.verdict.outcome is Outcome.FLAKY, run.verdict.reason

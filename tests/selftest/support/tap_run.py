@@ -14,7 +14,7 @@ from networks_here import network_of
 from harness.core.cell import Cell
 from harness.runner import catalog
 from harness.runner.base import Program
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
@@ -102,7 +102,7 @@ def main(name: str, word: str) -> None:
         sys.stdin.readline()
         visitor.ask_to_end()
 
-    run = runner.run(program, Visit(act=act, get_ready=get_ready, ready_limit=LONG, act_limit=LONG))
+    run = runner.run(program, Interaction(act=act, get_ready=get_ready, ready_limit=LONG, act_limit=LONG))
     print(json.dumps({"outcome": run.verdict.outcome, "reason": run.verdict.reason}), flush=True)
 
 

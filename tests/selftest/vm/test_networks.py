@@ -27,7 +27,7 @@ from harness.core.machine import Devices, Image, Machine
 from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, Wiring, in_new_netns
 from harness.host.network_probe import VHOST, tried_network
 from harness.runner.base import Program
-from harness.runner.interaction import Visit, Visitor
+from harness.runner.interaction import Interaction, Visitor
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.vm.qemu.devices import network
@@ -88,7 +88,7 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
             pass
 
     program = Program("serves", SERVER, 60, forwards=(PORT,), good_statuses=(143,))  # a shell that got SIGTERM
-    run = lab.run(cell, program, Visit(act=act, get_ready=get_ready, ready_limit=120, act_limit=120))
+    run = lab.run(cell, program, Interaction(act=act, get_ready=get_ready, ready_limit=120, act_limit=120))
     assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, run.transcript.tail(20))
     assert f"inet addr:{GUEST_ADDRESS}" in seen[0]
     assert "1 packets received" in seen[0]

@@ -28,8 +28,8 @@ class Interaction:
     program's limit counts from when it was asked to end, or, if it ends by itself, from when it was ready.
     """
 
-    act: Callable[["Visitor"], None]
-    get_ready: Callable[["Visitor"], None] = lambda visitor: None
+    act: Callable[["GuestClient"], None]
+    get_ready: Callable[["GuestClient"], None] = lambda visitor: None
     line: str = ""
     ready_limit: float = 60.0
     act_limit: float = 60.0
@@ -49,7 +49,7 @@ Inside = Callable[[str, Callable[[Told], None]], None]
 """Has a shell command run in the guest, and its end told."""
 
 
-class Visitor:
+class GuestClient:
     """The visiting side of one guest. Its methods are called by the visit's thread.
 
     `ports` are the host ports behind the forwarded guest ports, `pid` is the hypervisor's process, and `gone` is

@@ -10,7 +10,7 @@ from harness.core.events import publish
 from harness.core.machine import Machine
 from harness.host.cache import Cache
 from harness.runner.guest import Guest
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.vm.base import SupportsSnapshots, Template, Vm
 
 NOTE = "program.json"
@@ -31,7 +31,7 @@ def fork_ready(
         publish("template.started", str(machine.image.cell), f"until {command.split()[0]} answers")
         with Guest(machine, forks.start_template(template)) as guest:
             over, note = begin(guest)
-            visitor = Visitor(guest, replace(visit, act=lambda visitor: None), lambda: None)
+            visitor = GuestClient(guest, replace(visit, act=lambda visitor: None), lambda: None)
             late = visitor.watch_until_ready(guest, over)
             came = visitor.result()
             if late or came.trouble or not came.ready:

@@ -12,7 +12,7 @@ from harness.host.netns import HOST_ADDRESS, NFS_EXPORT
 from harness.integrations.pytest_plugin.outcomes import GuestRun
 from harness.kernels.osv.build_config import is_cross
 from harness.runner.base import Program
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.session import Lab
 from harness.workloads.upstream import rest_api, tracing
 
@@ -93,14 +93,14 @@ def checkout_with_the_api(lab: Lab, cell: Cell, server: str) -> Path:
     return lab.osv_root
 
 
-def take_and_give_back(visitor: Visitor) -> None:
+def take_and_give_back(visitor: GuestClient) -> None:
     """Take memory for ten seconds: the guest tells how much is free once a second."""
     visitor.set_memory(128)
     visitor.gone.wait(10)
     visitor.set_memory(512)
 
 
-def send_until_closed(visitor: Visitor) -> None:
+def send_until_closed(visitor: GuestClient) -> None:
     """Send to the guest until it, or its end, breaks the connection."""
     with (
         contextlib.suppress(OSError),

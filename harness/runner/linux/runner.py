@@ -19,7 +19,7 @@ from harness.host.cache import Cache
 from harness.runner.base import Program, Run, conclude, failed_to_run, unprinted
 from harness.runner.console.transcript import Transcript
 from harness.runner.guest import Guest
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.linux.agent import Agent
 from harness.runner.linux.faults import Faults, FaultWatch, place_of
 from harness.runner.machine_setup import apply_profile
@@ -159,7 +159,7 @@ class LinuxRunner:
             return (identifier in agent.exited and all_came()) or watch.found() or agent.gone
 
         activity = late
-        visitor = Visitor(guest, visit, lambda: agent.run("end", END), agent.tell) if visit else None
+        visitor = GuestClient(guest, visit, lambda: agent.run("end", END), agent.tell) if visit else None
         if agent.ready:
             if not running:
                 agent.run(identifier, _shell_command(program, visitor is not None))

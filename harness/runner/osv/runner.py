@@ -16,7 +16,7 @@ from harness.kernels.symbols import Symbols
 from harness.runner.base import Program, Run, conclude, failed_to_run
 from harness.runner.console.transcript import Transcript
 from harness.runner.guest import Guest
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.machine_setup import apply_profile
 from harness.runner.osv.boot_snapshot import templates
 from harness.runner.osv.command_line import environment_option
@@ -143,7 +143,7 @@ class OsvRunner:
 
         boot_limit = min(BOOT_SECONDS + program.limit, program.boot_limit)
         activity = guest.wait_within(lambda: booted() or dead(), boot_limit)
-        visitor = Visitor(guest, visit, self._end_of(vm)) if visit else None
+        visitor = GuestClient(guest, visit, self._end_of(vm)) if visit else None
         limit = boot_limit if activity else program.limit
         if not activity:
             activity = (

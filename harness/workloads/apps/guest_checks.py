@@ -10,7 +10,7 @@ from typing import Any
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
-from harness.runner.interaction import Visitor
+from harness.runner.interaction import GuestClient
 
 
 class GuestBackend(BaseBackend):  # type: ignore[misc]  # testinfra is not typed here
@@ -18,7 +18,7 @@ class GuestBackend(BaseBackend):  # type: ignore[misc]  # testinfra is not typed
 
     NAME = "osv-harness"
 
-    def __init__(self, visitor: Visitor) -> None:
+    def __init__(self, visitor: GuestClient) -> None:
         super().__init__("guest")
         self._visitor = visitor
 
@@ -31,7 +31,7 @@ class GuestBackend(BaseBackend):  # type: ignore[misc]  # testinfra is not typed
         return self.result(told.status, line.encode(), told.output, told.errors)
 
 
-def host(visitor: Visitor) -> Host:
+def host(visitor: GuestClient) -> Host:
     """The guest as testinfra's `host`."""
     return Host(GuestBackend(visitor))
 

@@ -17,7 +17,7 @@ from harness.host.in_lab import stretched
 from harness.kernels.rootfs.elf_dependencies import locate
 from harness.runner import catalog
 from harness.runner.base import Program, Run
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.session import Lab
 from harness.workloads.apps import guest_checks
 from harness.workloads.apps.app import App
@@ -136,7 +136,7 @@ class _Service:
         self.ready_seconds = 0.0
         self.memory = Held()
 
-    def get_ready(self, visitor: Visitor) -> None:
+    def get_ready(self, visitor: GuestClient) -> None:
         """Wait for the first right answer."""
         port = visitor.ports[self._app.port]
         while wrong := complaint(self._app.checks[0], port):
@@ -145,7 +145,7 @@ class _Service:
                 return
         self.ready_seconds = visitor.seconds
 
-    def use(self, visitor: Visitor) -> None:
+    def use(self, visitor: GuestClient) -> None:
         """Check it, load it, check it again, and have it end."""
         port = visitor.ports[self._app.port]
         first, *others = self._app.checks
@@ -167,12 +167,12 @@ class _Service:
             visitor.doing = "asked it to end"
             visitor.ask_to_end()
 
-    def _check(self, checks: Iterable[Mapping[str, Any]], port: int, visitor: Visitor) -> None:
+    def _check(self, checks: Iterable[Mapping[str, Any]], port: int, visitor: GuestClient) -> None:
         for check in checks:
             if not visitor.gone.is_set() and (wrong := complaint(check, port)) and not visitor.gone.is_set():
                 visitor.complain(f"{visitor.doing}: {wrong}")
 
-    def _load(self, one: Load, visitor: Visitor) -> None:
+    def _load(self, one: Load, visitor: GuestClient) -> None:
         done = 0
         began = monotonic()
 

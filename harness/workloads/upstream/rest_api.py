@@ -9,7 +9,7 @@ from harness.core.errors import HostError
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.workloads.apps.checks import complaint
 
 PORT = 8000
@@ -65,7 +65,7 @@ def visit(checkout: Path, name: str, cell: Cell) -> Interaction:
     )
 
 
-def wait_for_answer(visitor: Visitor) -> None:
+def wait_for_answer(visitor: GuestClient) -> None:
     """Wait until the API answers rightly."""
     check = {"get": "/os/vendor", "body": '"Cloudius Systems"'}
     while wrong := complaint(check, visitor.ports[PORT]):
@@ -74,7 +74,7 @@ def wait_for_answer(visitor: Visitor) -> None:
             return
 
 
-def _run_tests(visitor: Visitor, checkout: Path, name: str, cell: Cell) -> None:
+def _run_tests(visitor: GuestClient, checkout: Path, name: str, cell: Cell) -> None:
     visitor.doing = "ran OSv's tests of its REST API"
     asked = {
         "checkout": str(checkout), "listings": name, "folder": FOLDERS[name], "port": visitor.ports[PORT],

@@ -13,7 +13,7 @@ from harness.core.errors import HostError
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.workloads.apps.checks import complaint
 from harness.workloads.upstream import rest_api
 
@@ -53,7 +53,7 @@ def _questions(symbols: Path) -> list[tuple[list[str], list[str]]]:
     ]
 
 
-def _look(visitor: Visitor, script: Path, symbols: Path) -> None:
+def _look(visitor: GuestClient, script: Path, symbols: Path) -> None:
     port = visitor.ports[rest_api.PORT]
     visitor.doing = f"read {FILE}"
     if wrong := complaint({"get": f"/file{FILE}?op=GET"}, port):
@@ -75,7 +75,7 @@ def _look(visitor: Visitor, script: Path, symbols: Path) -> None:
     visitor.ask_to_end()
 
 
-def _run(visitor: Visitor, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
+def _run(visitor: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
     """Status and output of one command; ends with the guest, or when it takes too long."""
     out = folder / "said"
     until = monotonic() + PATIENCE

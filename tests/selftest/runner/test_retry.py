@@ -20,7 +20,7 @@ from harness.report import evidence
 from harness.runner.base import Program, Run, conclude
 from harness.runner.console.matcher import Match
 from harness.runner.console.transcript import Transcript
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.observation import Observation
 from harness.runner.retry import taken_again
 from harness.runner.session import Lab
@@ -109,7 +109,7 @@ def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path)
     until_told = "sh -c 'while [ ! -s /tmp/status ]; do :; done; echo so; exit $(cat /tmp/status)'"
     program = Program("sometimes", until_told, 120.0)
 
-    def decide(visitor: Visitor) -> None:
+    def decide(visitor: GuestClient) -> None:
         while kept_waiting(visitor.pid) < 0.6 and visitor.seconds < 60.0:
             os.sched_yield()
         visitor.run_inside(f"echo {statuses.pop(0)} > /tmp/status")

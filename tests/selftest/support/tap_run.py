@@ -14,7 +14,7 @@ from networks_here import network_of
 from harness.core.cell import Cell
 from harness.runner import catalog
 from harness.runner.base import Program
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
@@ -92,12 +92,12 @@ def main(name: str, word: str) -> None:
         environment=tuple(redis.environment.items()),
     )  # fmt: skip
 
-    def get_ready(visitor: Visitor) -> None:
+    def get_ready(visitor: GuestClient) -> None:
         keep = {"send": f"SET word {word}\r\n", "answer": "+OK\r\n"}
         while complaint(keep, visitor.ports[redis.port]) and not visitor.gone.wait(0.1):
             pass
 
-    def act(visitor: Visitor) -> None:
+    def act(visitor: GuestClient) -> None:
         print(json.dumps({"pid": visitor.pid, "port": visitor.ports[redis.port]}), flush=True)
         sys.stdin.readline()
         visitor.ask_to_end()

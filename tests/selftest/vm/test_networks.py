@@ -27,7 +27,7 @@ from harness.core.machine import Devices, Image, Machine
 from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, Wiring, in_new_netns
 from harness.host.network_probe import VHOST, tried_network
 from harness.runner.base import Program
-from harness.runner.interaction import Interaction, Visitor
+from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.vm.qemu.devices import network
@@ -70,7 +70,7 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
     cell = runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
     seen: list[str] = []
 
-    def act(visitor: Visitor) -> None:
+    def act(visitor: GuestClient) -> None:
         visitor.doing = "asked from outside"
         if wrong := complaint({"answer": GREETING, "within": 20}, visitor.ports[PORT]):
             visitor.complain(wrong)
@@ -83,7 +83,7 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
             seen.append("vhost" if str(VHOST) in held else "no vhost")
         visitor.ask_to_end()
 
-    def get_ready(visitor: Visitor) -> None:
+    def get_ready(visitor: GuestClient) -> None:
         while complaint({"answer": GREETING}, visitor.ports[PORT]) and not visitor.gone.wait(0.1):
             pass
 

@@ -37,7 +37,7 @@ class Interaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CommandResult:
     """What a command inside the guest came to."""
 
     status: int
@@ -45,7 +45,7 @@ class Told:
     errors: bytes
 
 
-Inside = Callable[[str, Callable[[Told], None]], None]
+Inside = Callable[[str, Callable[[CommandResult], None]], None]
 """Has a shell command run in the guest, and its end told."""
 
 
@@ -101,9 +101,9 @@ class GuestClient:
         """Whether commands can be run in the guest."""
         return self._inside is not None
 
-    def run_inside(self, command: str) -> Told:
+    def run_inside(self, command: str) -> CommandResult:
         """Run a shell command in the guest, beside the program. Raises `HarnessError` if it has no answer."""
-        inside, answers = self._inside, SimpleQueue[Told]()
+        inside, answers = self._inside, SimpleQueue[CommandResult]()
         if inside is None:
             raise HarnessError("No command can be run in this guest.")
         self._ask(lambda: inside(command, answers.put))

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from harness.runner.console.kernel_log import KernelLog
 from harness.runner.console.patterns import patterns_of
-from harness.runner.interaction import Told
+from harness.runner.interaction import CommandResult
 
 LONGEST_REPORT = 1 << 20
 LONGEST_ANSWER = 16 << 20  # bytes of base64: what a look inside may print
@@ -24,7 +24,7 @@ class Agent:
         self.ready = False
         self.exited: dict[str, int] = {}
         self.log = KernelLog(patterns_of("linux"))
-        self._asked: dict[str, Callable[[Told], None]] = {}
+        self._asked: dict[str, Callable[[CommandResult], None]] = {}
         self._parts: dict[str, tuple[bytearray, bytearray]] = {}
 
     def fileno(self) -> int:
@@ -34,7 +34,7 @@ class Agent:
         """Have the command run; its status will be in `exited`."""
         self._say(f"run {identifier} {command}")
 
-    def tell(self, command: str, answer: Callable[[Told], None]) -> None:
+    def tell(self, command: str, answer: Callable[[CommandResult], None]) -> None:
         """Have the command run beside the program; `answer` is called when it has ended."""
         identifier = secrets.token_hex(8)
         self._asked[identifier] = answer
@@ -81,7 +81,7 @@ class Agent:
                     parts += _decoded(part)
             case ["told", identifier, status] if identifier in self._asked and _is_status(status):
                 output, errors = self._parts.pop(identifier)
-                self._asked.pop(identifier)(Told(int(status), bytes(output), bytes(errors)))
+                self._asked.pop(identifier)(CommandResult(int(status), bytes(output), bytes(errors)))
 
 
 def _is_status(word: str) -> bool:

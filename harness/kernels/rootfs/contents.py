@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from harness.kernels.rootfs.elf_dependencies import closure, files_under
+from harness.kernels.rootfs.elf_dependencies import elf_dependencies, files_under
 from harness.kernels.rootfs.filesystems import File, Folder, Link, Node
 
 SETTINGS = {
@@ -52,7 +52,7 @@ def compose(contents: Contents, tree: Path, provided: Container[str] = ()) -> di
     files: dict[str, Node] = {path: Folder() for path in contents.folders}
     for path in contents.copied:
         files |= files_under(tree, path)
-    found = closure(tree, contents.programs, contents.modules, provided, contents.made)
+    found = elf_dependencies(tree, contents.programs, contents.modules, provided, contents.made)
     files |= {path: File(source, 0o755) for path, source in found.items()}
     files |= {path: File(source, 0o755) for path, source in contents.made.items()}
     files |= {path: Link(target) for path, target in contents.links.items()}

@@ -29,7 +29,7 @@ class Elf:
     search: tuple[str, ...]
 
 
-def closure(
+def elf_dependencies(
     tree: Path,
     programs: Iterable[str],
     extra: Iterable[str] = (),

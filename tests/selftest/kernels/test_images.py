@@ -20,7 +20,7 @@ from harness.kernels.linux.tsc import clock_parameter
 from harness.kernels.linux.vmlinux import lz4_block, unpack_vmlinux
 from harness.kernels.osv.app_image import source_parts as osv_parts
 from harness.kernels.rootfs.contents import Contents
-from harness.kernels.rootfs.elf_dependencies import closure, files_under, read_elf, resolve
+from harness.kernels.rootfs.elf_dependencies import elf_dependencies, files_under, read_elf, resolve
 from harness.kernels.rootfs.filesystems import (
     TIME,
     File,
@@ -145,7 +145,7 @@ def test_closure_of_a_real_program_is_what_the_linker_loads() -> None:
     """This very Python's closure, taken from the host's own files, agrees with ldd."""
     program = str(Path(sys.executable).resolve())
     loaded = {word for row in out_of("ldd", program).splitlines() for word in row.split() if word.startswith("/")}
-    found = closure(Path("/"), [program])
+    found = elf_dependencies(Path("/"), [program])
     assert {program, read_elf(Path(program)).interpreter} < set(found)
     assert {path.resolve() for path in found.values()} == {Path(path).resolve() for path in {program, *loaded}}
 
@@ -153,10 +153,10 @@ def test_closure_of_a_real_program_is_what_the_linker_loads() -> None:
 def test_closure_leaves_out_what_is_provided_and_takes_extras() -> None:
     program = str(Path("/bin/sh").resolve())
     libc, interpreter = "libc.so.6", Path(read_elf(Path(program)).interpreter or "").name
-    assert list(closure(Path("/"), [program], provided={libc, interpreter})) == [program]
-    with_extra = closure(Path("/"), [program], extra=["libm.so.6"])
+    assert list(elf_dependencies(Path("/"), [program], provided={libc, interpreter})) == [program]
+    with_extra = elf_dependencies(Path("/"), [program], extra=["libm.so.6"])
     assert [path for path in with_extra if path.endswith("/libm.so.6")]
-    assert set(closure(Path("/"), [program])) < set(with_extra)
+    assert set(elf_dependencies(Path("/"), [program])) < set(with_extra)
 
 
 def test_closure_names_what_is_missing(tmp_path: Path) -> None:
@@ -166,13 +166,15 @@ def test_closure_names_what_is_missing(tmp_path: Path) -> None:
     shutil.copyfile(Path("/bin/sh").resolve(), program)
     interpreter = read_elf(program).interpreter or ""
     with pytest.raises(BuildError, match=r"wanted by /bin/sh"):
-        closure(tmp_path, ["/bin/sh"])
+        elf_dependencies(tmp_path, ["/bin/sh"])
     with pytest.raises(BuildError, match=r"libc\.so\.6, wanted by /bin/sh"):
-        closure(tmp_path, ["/bin/sh"], provided={Path(interpreter).name})
-    assert list(closure(tmp_path, ["/bin/sh"], provided={Path(interpreter).name, "libc.so.6"})) == ["/bin/sh"]
+        elf_dependencies(tmp_path, ["/bin/sh"], provided={Path(interpreter).name})
+    assert list(elf_dependencies(tmp_path, ["/bin/sh"], provided={Path(interpreter).name, "libc.so.6"})) == [
+        "/bin/sh"
+    ]
     with pytest.raises(BuildError, match="no ELF file"):
         (tmp_path / "script").write_text("#!/bin/sh\n")
-        closure(tmp_path, ["/script"])
+        elf_dependencies(tmp_path, ["/script"])
 
 
 def test_links_never_lead_out_of_the_tree(tmp_path: Path) -> None:
@@ -270,11 +272,13 @@ def test_closure_takes_patterns_and_programs_of_our_own(tmp_path: Path) -> None:
     """And a module that matches nothing is named."""
     program = str(Path(sys.executable).resolve())
     folder = Path(sysconfig.get_config_var("DESTSHARED"))
-    found = closure(Path("/"), ["/ours"], extra=[f"{folder.resolve()}/_s*.so"], made={"/ours": Path(program)})
+    found = elf_dependencies(
+        Path("/"), ["/ours"], extra=[f"{folder.resolve()}/_s*.so"], made={"/ours": Path(program)}
+    )
     assert found["/ours"] == Path(program)
     assert {path.name for path in folder.glob("_s*.so")} <= {path.name for path in found.values()}
     with pytest.raises(BuildError, match=r"/nothing/\*\.so matches nothing"):
-        closure(Path("/"), [program], extra=["/nothing/*.so"])
+        elf_dependencies(Path("/"), [program], extra=["/nothing/*.so"])
 
 
 def test_closure_says_paths_without_detours(tmp_path: Path) -> None:
@@ -288,7 +292,7 @@ def test_closure_says_paths_without_detours(tmp_path: Path) -> None:
     subprocess.run(
         [*own, "-o", str(program), *words], input=b"int own(void); int x(void) { return own(); }", check=True
     )
-    assert set(closure(tmp_path, ["/bin/program"])) == {"/bin/program", "/lib/libown.so"}
+    assert set(elf_dependencies(tmp_path, ["/bin/program"])) == {"/bin/program", "/lib/libown.so"}
 
 
 class AskedCache(Cache):

@@ -22,7 +22,7 @@ from harness.host.host import Host
 from harness.host.in_lab import recorded
 from harness.kernels.base import Kernel
 from harness.kernels.linux.kernel import Linux
-from harness.kernels.osv.build_config import Building, Modules
+from harness.kernels.osv.build_config import Building, ImageModules
 from harness.kernels.osv.kernel import Osv
 from harness.kernels.osv.rofs import with_shared_root
 from harness.kernels.prebuilt.kernel import BUILDERS, Files, Prebuilt, tests_or_why_not
@@ -148,7 +148,7 @@ class Lab:
         kernel = self.kernel(cell.kernel)
         if not isinstance(kernel, Osv):
             raise CellError(f"{modules} is built from an OSv checkout.", "Give --osv-root DIR or set OSV_ROOT.")
-        image = self._rooted(cell, lambda of: kernel.build_modules(of, self.cache, Modules(modules)))
+        image = self._rooted(cell, lambda of: kernel.build_modules(of, self.cache, ImageModules(modules)))
         options = " ".join(takewhile(lambda word: word.startswith("--"), image.cmdline.split()))
         return replace(image, cmdline=options)
 

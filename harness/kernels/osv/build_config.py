@@ -47,7 +47,7 @@ LIBNFS_BUILT, LIBNFS_NEEDED = "libnfs.so.4.0.0", "libnfs.so.11.0.0"
 
 
 @dataclass(frozen=True, slots=True)
-class Modules:
+class ImageModules:
     """What of its own tree OSv's build puts into an image, and what is added to that.
 
     `modules` is a list as `image=` takes it; `append_manifest` is the text of a manifest to add to theirs
@@ -89,9 +89,9 @@ class Building:
         return {name: value for name, value in asdict(self).items() if value}
 
 
-def tests_of(cell: Cell) -> Modules:
+def tests_of(cell: Cell) -> ImageModules:
     """The upstream tests, linked for the cell's launch mode."""
-    return Modules(test_modules.module_of(cell), test_modules.manifest_of(cell))
+    return ImageModules(test_modules.module_of(cell), test_modules.manifest_of(cell))
 
 
 def check(cell: Cell) -> None:
@@ -122,7 +122,7 @@ def outputs(cell: Cell) -> str:
     return f"build/{_mode(cell)}.{ARCHES[cell.arch]}"
 
 
-def commands(cell: Cell, contents: Modules, jobs: int, configures: bool = True) -> list[list[str]]:
+def commands(cell: Cell, contents: ImageModules, jobs: int, configures: bool = True) -> list[list[str]]:
     """What is run in the tree, one after the other; `configures` is whether the checkout has a step for its
     configuration (it has since a4ab6a33, after v0.57.0).
 

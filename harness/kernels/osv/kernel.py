@@ -21,7 +21,7 @@ from harness.kernels.base import Origin
 from harness.kernels.compilers import compilers
 from harness.kernels.osv import app_image, build_config, debug_files, ld_wrapper, test_modules, toolchain
 from harness.kernels.osv.build import run_build
-from harness.kernels.osv.build_config import DISKLESS, Building, Modules
+from harness.kernels.osv.build_config import DISKLESS, Building, ImageModules
 from harness.kernels.osv.build_tree import Tree
 from harness.kernels.osv.checkout import Checkout, State
 from harness.kernels.rootfs.contents import Contents
@@ -30,7 +30,7 @@ RECIPE = 2
 """Part of every key; to be raised when an adaptation of the tree or what is kept of a build changes."""
 
 FACTS = "facts.json"
-EMPTY = Modules("empty")
+EMPTY = ImageModules("empty")
 """OSv's own files alone."""
 
 
@@ -116,10 +116,10 @@ class Osv:
             files, versions = app_image.files_of(cell, contents, cache)
             text = app_image.manifest(files, staging)
             key = digest_of(app_image.source_parts(cell, contents))
-            image = self.build_modules(cell, cache, Modules(EMPTY.modules, text, key))
+            image = self.build_modules(cell, cache, ImageModules(EMPTY.modules, text, key))
         return replace(image, facts={**image.facts, **versions})
 
-    def build_modules(self, cell: Cell, cache: Cache, contents: Modules) -> Image:
+    def build_modules(self, cell: Cell, cache: Cache, contents: ImageModules) -> Image:
         """The image of the cell with modules of OSv's own tree, and files appended to their manifest."""
         build_config.check(cell)
         checkout = Checkout(self.root)
@@ -144,7 +144,7 @@ class Osv:
         return _image(data, cell, digest_of(parts))
 
     def _make(
-        self, out: Path, cell: Cell, contents: Modules, cache: Cache, checkout: Checkout, state: State,
+        self, out: Path, cell: Cell, contents: ImageModules, cache: Cache, checkout: Checkout, state: State,
         tools: Mapping[str, str], ingredients: object,
     ) -> None:  # fmt: skip
         owner = hashlib.sha256(str(checkout.root).encode()).hexdigest()[:8]
@@ -242,7 +242,7 @@ def _log_path(cache: Cache, cell: Cell) -> Path:
     return logs / f"{cell.slug}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
 
 
-def _clear(out: Path, contents: Modules) -> None:
+def _clear(out: Path, contents: ImageModules) -> None:
     """Drop what an earlier image left, which a build that fails quietly could pass off as its own."""
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("usr.img", "disk.img", "zfs_disk.img", "cmdline", "loader.img", "append.manifest"):
@@ -257,7 +257,7 @@ def _leave_fstab(sources: Path, out: Path) -> None:
         shutil.copyfile(fstab, out / "fstab")
 
 
-def _collect(sources: Path, out: Path, cell: Cell, contents: Modules) -> None:
+def _collect(sources: Path, out: Path, cell: Cell, contents: ImageModules) -> None:
     """Copy what a machine and a backtrace need out of the build tree."""
     last = sources / "build/last"
     wanted = ["loader.elf", "loader-stripped.elf", "loader.img", "cmdline"]

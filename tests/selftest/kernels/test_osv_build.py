@@ -16,7 +16,7 @@ from harness.core.events import Event, subscribed
 from harness.host.cache import Cache
 from harness.kernels.osv import build, build_config, toolchain
 from harness.kernels.osv.build import first_error, run_build
-from harness.kernels.osv.build_config import Building, Modules
+from harness.kernels.osv.build_config import Building, ImageModules
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.osv.kernel import Osv
 
@@ -113,7 +113,7 @@ def test_an_unchanged_checkout_is_not_built_again_and_a_changed_one_is(checkout:
 def test_ramfs_has_no_disk_and_other_contents_have_their_own_manifest(checkout: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     assert Osv(checkout).build(replace(ROFS, fs="ramfs"), cache).disks == ()
-    app = Modules("empty", "/hello: /bin/true\n")
+    app = ImageModules("empty", "/hello: /bin/true\n")
     image = Osv(checkout).build_modules(ROFS, cache, app)
     assert image.manifest is not None and image.manifest.read_text() == "/hello: /bin/true\n"
     assert "image=empty" in image.kernel.read_text()

@@ -8,7 +8,7 @@ from osv_standin import ROFS, empty_tree, looks_like_osv
 from harness.core.cell import Cell
 from harness.core.errors import CellError
 from harness.kernels.osv import build_config
-from harness.kernels.osv.build_config import Modules
+from harness.kernels.osv.build_config import ImageModules
 from harness.kernels.osv.build_tree import Tree
 from harness.kernels.osv.checkout import Checkout
 
@@ -47,21 +47,21 @@ def test_what_only_a_zfs_build_makes_is_made_before_it_is_missed(
     fs: str, options: tuple[str, ...], made: str, image: str
 ) -> None:
     cell = Cell("osv", "x86_64", "qemu", fs, "all", options)
-    config, make, build = build_config.commands(cell, Modules("empty"), 2)
+    config, make, build = build_config.commands(cell, ImageModules("empty"), 2)
     assert config[:3] == ["make", "-f", "conf/Makefile"] and make[-1].endswith(made)
     assert image in build and ("--create-zfs-disk" in build) == bool(options)
 
 
 def test_zfs_is_made_by_the_hosts_tools_where_the_cell_says_so() -> None:
     [build] = build_config.commands(
-        Cell("osv", "x86_64", "qemu", "zfs", "all", ("host_zfs",)), Modules("empty"), 2
+        Cell("osv", "x86_64", "qemu", "zfs", "all", ("host_zfs",)), ImageModules("empty"), 2
     )
     assert "--use-openzfs" in build and not any(word.startswith("conf_zfs") for word in build)
 
 
 def test_app_symbols_builds_twice_and_the_second_time_with_the_symbols_of_the_first() -> None:
     cell = Cell("osv", "x86_64", "qemu", "rofs", "all", ("app_symbols",))
-    first, generate, second = build_config.commands(cell, Modules(), 2)
+    first, generate, second = build_config.commands(cell, ImageModules(), 2)
     assert "conf_hide_symbols=1" in first and generate[0] == "scripts/generate_app_version_script.sh"
     assert second == [*first, "conf_version_script=build/last/app_version_script"]
 

@@ -22,7 +22,7 @@ from harness.host.host import Host
 from harness.host.in_lab import recorded
 from harness.kernels.base import Kernel
 from harness.kernels.linux.kernel import Linux
-from harness.kernels.osv.build_config import Building, ImageModules
+from harness.kernels.osv.build_config import BuildOptions, ImageModules
 from harness.kernels.osv.kernel import Osv
 from harness.kernels.osv.rofs import with_shared_root
 from harness.kernels.prebuilt.kernel import BUILDERS, Files, Prebuilt, tests_or_why_not
@@ -47,7 +47,7 @@ class Lab:
         self,
         osv_root: Path | None = None,
         cache: Cache | None = None,
-        building: Building = Building(),  # noqa: B008
+        building: BuildOptions = BuildOptions(),  # noqa: B008
         files: Files | None = None,
         arch: str | None = None,
     ) -> None:

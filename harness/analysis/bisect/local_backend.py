@@ -12,7 +12,7 @@ from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Built, Failur
 from harness.core.cell import Cell
 from harness.core.errors import BuildError, CellError, CheckoutError, HarnessError, HostError, HypervisorError
 from harness.core.machine import Image
-from harness.kernels.osv.build_config import Building
+from harness.kernels.osv.build_config import BuildOptions
 from harness.kernels.osv.clones import Revisions
 from harness.kernels.symbols import Symbols
 from harness.metrics import suite
@@ -52,7 +52,7 @@ class Workshop:
         try:
             if key.layout == REVERTED:
                 commit = lane.reverted(commit, self.commits[-1])
-            building = Building(max(key.layout, 0), key.layout == FRESH, self.through)
+            building = BuildOptions(max(key.layout, 0), key.layout == FRESH, self.through)
             with lane.at(commit) as root:
                 yield Lab(root, self.cache, building)
         finally:

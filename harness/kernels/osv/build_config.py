@@ -67,7 +67,7 @@ class ImageModules:
 
 
 @dataclass(frozen=True, slots=True)
-class Building:
+class BuildOptions:
     """How else than usual a kernel is built, to find out what of a measure is the commit's.
 
     `layout` lays its code out differently (0 is the linker's own way), `fresh` builds from scratch in a tree that

@@ -21,7 +21,7 @@ from harness.kernels.base import Origin
 from harness.kernels.compilers import compilers
 from harness.kernels.osv import app_image, build_config, debug_files, ld_wrapper, test_modules, toolchain
 from harness.kernels.osv.build import run_build
-from harness.kernels.osv.build_config import DISKLESS, Building, ImageModules
+from harness.kernels.osv.build_config import DISKLESS, BuildOptions, ImageModules
 from harness.kernels.osv.build_tree import Tree
 from harness.kernels.osv.checkout import Checkout, State
 from harness.kernels.rootfs.contents import Contents
@@ -50,7 +50,7 @@ class Osv:
         jobs: int | None = None,
         accelerator: Callable[[str], str] = lambda arch: "tcg",
         timeout: float = 3 * 3600,
-        building: Building = Building(),  # noqa: B008
+        building: BuildOptions = BuildOptions(),  # noqa: B008
     ) -> None:
         self.root = root
         self.jobs = jobs or os.cpu_count() or 1

@@ -16,7 +16,7 @@ from harness.core.events import Event, subscribed
 from harness.host.cache import Cache
 from harness.kernels.osv import build, build_config, toolchain
 from harness.kernels.osv.build import first_error, run_build
-from harness.kernels.osv.build_config import Building, ImageModules
+from harness.kernels.osv.build_config import BuildOptions, ImageModules
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.osv.kernel import Osv
 
@@ -152,7 +152,7 @@ def test_a_build_goes_through_a_command_of_the_users(checkout: Path, tmp_path: P
     through.chmod(0o755)
     cache = Cache(tmp_path / "cache")
     usual = Osv(checkout).build(ROFS, cache)
-    image = Osv(checkout, building=Building(through=(str(through), "{tree}"))).build(ROFS, cache)
+    image = Osv(checkout, building=BuildOptions(through=(str(through), "{tree}"))).build(ROFS, cache)
     assert image.digest != usual.digest
     entered = (tmp_path / "entered").read_text().splitlines()
     assert [line.split(": ")[1] for line in entered] == ["scripts/build"]
@@ -165,7 +165,7 @@ def test_a_build_from_scratch_starts_with_nothing_and_leaves_nothing(checkout: P
     Osv(checkout).build(ROFS, cache)
     told: list[Event] = []
     with subscribed(told.append):
-        fresh = Osv(checkout, building=Building(fresh=True)).build(ROFS, cache)
+        fresh = Osv(checkout, building=BuildOptions(fresh=True)).build(ROFS, cache)
     tree = next(Path(one.detail.rsplit(" in ", 1)[1]) for one in told if one.kind == "build.started")
     assert tree.parent.name.endswith("-fresh") and not tree.exists()
     assert fresh.kernel.read_bytes() == Osv(checkout).build(ROFS, cache).kernel.read_bytes()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.kernels.osv import ld_wrapper
-from harness.kernels.osv.build_config import Building
+from harness.kernels.osv.build_config import BuildOptions
 from harness.kernels.symbols import Symbols
 from harness.metrics import suite
 from harness.runner.session import Lab
@@ -60,7 +60,7 @@ def test_osv_boots_in_another_layout() -> None:
     """The same functions of the same sizes, hardly any of them where it was; a boot costs what it costs."""
     costs, places = [], []
     for layout in (0, 1):
-        lab = Lab(building=Building(layout=layout))
+        lab = Lab(building=BuildOptions(layout=layout))
         measurement = suite.prepare(lab, lab.cell("osv:qemu-ramfs"), "boot-cost", boots=1)
         symbols = measurement.taker.image.symbols
         assert symbols is not None

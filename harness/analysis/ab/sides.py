@@ -10,7 +10,7 @@ from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
 from harness.core.events import publish
 from harness.kernels.osv.checkout import LANDMARKS
-from harness.kernels.osv.clones import Revisions
+from harness.kernels.osv.clones import CommitClones
 from harness.metrics import suite
 from harness.metrics.records import Metric, Sample
 from harness.metrics.suite import Measured, Measurement
@@ -44,7 +44,7 @@ def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: flo
     if not is_commit(lab, cell, name):
         return _built(lab, name, its, metrics, duration)
     assert lab.osv_root
-    revisions = Revisions(lab.osv_root, lab.cache)
+    revisions = CommitClones(lab.osv_root, lab.cache)
     with revisions.at(revisions.resolve(name)) as root:
         return _built(Lab(root, lab.cache), name, its, metrics, duration)
 

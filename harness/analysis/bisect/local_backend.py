@@ -13,7 +13,7 @@ from harness.core.cell import Cell
 from harness.core.errors import BuildError, CellError, CheckoutError, HarnessError, HostError, HypervisorError
 from harness.core.machine import Image
 from harness.kernels.osv.build_config import BuildOptions
-from harness.kernels.osv.clones import Revisions
+from harness.kernels.osv.clones import CommitClones
 from harness.kernels.symbols import Symbols
 from harness.metrics import suite
 from harness.metrics.records import Sample
@@ -40,9 +40,9 @@ class Workshop:
         self.commits = commits.commits
         self.through = through
         self.cache = lab.cache
-        self._lanes: SimpleQueue[Revisions] = SimpleQueue()
+        self._lanes: SimpleQueue[CommitClones] = SimpleQueue()
         for lane in lanes:
-            self._lanes.put(Revisions(commits.root, lab.cache, lane))
+            self._lanes.put(CommitClones(commits.root, lab.cache, lane))
 
     @contextmanager
     def at(self, key: Key) -> Iterator[Lab]:

@@ -14,7 +14,7 @@ from harness.cli.options import CellNames, Forget, HistoryUrl, LoadSeconds
 from harness.cli.output import screen, table
 from harness.core.errors import CheckoutError, HarnessError
 from harness.core.events import subscribed
-from harness.kernels.osv.clones import Revisions
+from harness.kernels.osv.clones import CommitClones
 from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample
@@ -71,7 +71,7 @@ def command(arguments: Arguments) -> int:
     for name in arguments.at:
         if lab.osv_root is None:
             raise CheckoutError("No OSv checkout is named whose commits --at means.", "Set OSV_ROOT.")
-        revisions = Revisions(lab.osv_root, lab.cache)
+        revisions = CommitClones(lab.osv_root, lab.cache)
         with revisions.at(revisions.resolve(name)) as root:
             _measure(Lab(root, lab.cache), arguments)
     return 0

@@ -13,7 +13,7 @@ from harness.integrations.farm.messages import Order
 from harness.integrations.farm.rpc import Caller, NobodyError
 from harness.integrations.farm.run import Farm, order_of
 from harness.integrations.farm.worker import lab_of
-from harness.kernels.osv.clones import Revisions
+from harness.kernels.osv.clones import CommitClones
 from harness.metrics.records import Document, Sample
 from harness.metrics.suite import Measured
 from harness.runner.session import Lab
@@ -66,5 +66,5 @@ def _said_anywhere(lab: Lab, cell: str, name: str) -> str:
         raise HarnessError(f"{Path(name)} is a folder of this host, and not of a farm's.", "Name a commit.")
     if is_commit(lab, lab.cell(cell), name):
         assert lab.osv_root
-        return Revisions(lab.osv_root, lab.cache).resolve(name)
+        return CommitClones(lab.osv_root, lab.cache).resolve(name)
     return name

@@ -16,7 +16,7 @@ from harness.host.cache import Cache
 from harness.kernels.osv.checkout import Checkout, gitlinks, populated, run_git
 
 
-class Revisions:
+class CommitClones:
     """The commits of the checkout at `root`. Each `lane` is a clone with a build tree of its own, for one user."""
 
     def __init__(self, root: Path, cache: Cache, lane: int = 0) -> None:

@@ -9,7 +9,7 @@ import pytest
 from harness.core.errors import CheckoutError, HostError
 from harness.host.cache import Cache
 from harness.kernels.osv.checkout import LANDMARKS, Checkout
-from harness.kernels.osv.clones import Revisions
+from harness.kernels.osv.clones import CommitClones
 
 
 def _git(folder: Path, *words: str) -> str:
@@ -50,14 +50,14 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_full_disk_is_no_commits_fault(checkout: Path, tiny_disk: Path) -> None:
     (checkout / "core/big.cc").write_bytes(random.randbytes(2 << 20))
     big = _commit(checkout, "core/b.cc", "beside what is too big")
-    with pytest.raises(HostError, match="no space left"), Revisions(checkout, Cache(tiny_disk)).at(big):
+    with pytest.raises(HostError, match="no space left"), CommitClones(checkout, Cache(tiny_disk)).at(big):
         pass
 
 
 def test_a_commit_is_taken_back_in_a_clone_of_ours(checkout: Path, tmp_path: Path) -> None:
     culprit = _commit(checkout, "core/b.cc", "culprit")
     bad = _commit(checkout, "core/c.cc", "later")
-    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    revisions = CommitClones(checkout, Cache(tmp_path / "cache"))
     without = revisions.reverted(culprit, bad)
     assert without == revisions.reverted(culprit, bad), "a resumed bisection must find its build again"
     with revisions.at(without) as root:
@@ -78,7 +78,7 @@ def test_a_merge_is_taken_back_whole(checkout: Path, tmp_path: Path) -> None:
     _git(checkout, "checkout", "-q", "master")
     _git(checkout, "merge", "-q", "--no-ff", "-m", "merge", "branch")
     merge = _git(checkout, "rev-parse", "HEAD")
-    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    revisions = CommitClones(checkout, Cache(tmp_path / "cache"))
     with revisions.at(revisions.reverted(merge, merge)) as root:
         assert not (root / "core/b.cc").exists() and not (root / "core/c.cc").exists()
 
@@ -87,7 +87,7 @@ def test_a_commit_comes_with_its_submodules_and_the_users_stays(checkout: Path, 
     before = Checkout(checkout).state()
     (checkout / "core/a.cc").write_text("uncommitted")
     dirty = Checkout(checkout).state()
-    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    revisions = CommitClones(checkout, Cache(tmp_path / "cache"))
     with revisions.at(revisions.resolve("v0.1.0")) as old:
         assert (old / "core/a.cc").read_text() == "old" and (old / "musl/libc.c").read_text() == "old"
         assert not Checkout(old).state().dirty
@@ -107,14 +107,14 @@ def test_a_submodules_commit_that_is_not_there_is_the_users_own_and_shows(checko
     _git(checkout / "musl", "remote", "remove", "origin")
     _git(checkout / "musl", "reflog", "expire", "--expire=now", "--all")
     _git(checkout / "musl", "gc", "-q", "--prune=now")
-    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    revisions = CommitClones(checkout, Cache(tmp_path / "cache"))
     with revisions.at(revisions.resolve("HEAD")) as home:
         assert (home / "musl/libc.c").read_text() == "mine"
         assert Checkout(home).state().changes == ("musl",)
 
 
 def test_an_unknown_commit_is_told(checkout: Path, tmp_path: Path) -> None:
-    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    revisions = CommitClones(checkout, Cache(tmp_path / "cache"))
     for name in ("v9", "--help", "HEAD:core"):
         with pytest.raises(CheckoutError, match="has no commit"):
             revisions.resolve(name)
@@ -122,7 +122,7 @@ def test_an_unknown_commit_is_told(checkout: Path, tmp_path: Path) -> None:
 
 def test_lanes_are_clones_of_their_own(checkout: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    one, two = Revisions(checkout, cache), Revisions(checkout, cache, lane=1)
+    one, two = CommitClones(checkout, cache), CommitClones(checkout, cache, lane=1)
     with one.at(one.resolve("v0.1.0")) as old, two.at(two.resolve("HEAD")) as new:
         assert (old / "core/a.cc").read_text() == "old" and (new / "core/a.cc").read_text() == "new"
 
@@ -130,7 +130,7 @@ def test_lanes_are_clones_of_their_own(checkout: Path, tmp_path: Path) -> None:
 def test_a_submodule_that_has_moved_since_is_found_where_it_is(checkout: Path, tmp_path: Path) -> None:
     _git(checkout, "mv", "musl", "musl_2")
     _git(checkout, "commit", "-q", "-m", "moved")
-    revisions = Revisions(checkout, Cache(tmp_path / "cache"))
+    revisions = CommitClones(checkout, Cache(tmp_path / "cache"))
     with revisions.at(revisions.resolve("v0.1.0")) as old:
         assert (old / "musl/libc.c").read_text() == "old" and not (old / "musl_2").exists()
         assert not Checkout(old).state().dirty

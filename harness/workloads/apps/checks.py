@@ -20,7 +20,7 @@ LONGEST = 1 << 20
 AGAIN_SECONDS = 0.05
 
 
-def complaint(check: Mapping[str, Any], port: int, seconds: float = SECONDS) -> str:
+def mismatch(check: Mapping[str, Any], port: int, seconds: float = SECONDS) -> str:
     """What is wrong with the program's answer, nothing if it is right; `port` is one of 127.0.0.1."""
     ends = monotonic() + check.get("within", 0.0)
     while (wrong := _asked_once(check, port, seconds)) and monotonic() < ends:

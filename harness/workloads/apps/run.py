@@ -21,7 +21,7 @@ from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.session import Lab
 from harness.workloads.apps import guest_checks
 from harness.workloads.apps.app import App
-from harness.workloads.apps.checks import complaint
+from harness.workloads.apps.checks import mismatch
 from harness.workloads.apps.compile import compiled
 from harness.workloads.load import run as generators
 from harness.workloads.load.run import Load, Result, Second
@@ -139,7 +139,7 @@ class _Service:
     def get_ready(self, visitor: GuestClient) -> None:
         """Wait for the first right answer."""
         port = visitor.ports[self._app.port]
-        while wrong := complaint(self._app.checks[0], port):
+        while wrong := mismatch(self._app.checks[0], port):
             visitor.doing = f"waited for a right answer, and last got: {wrong}"
             if visitor.gone.wait(RETRY_SECONDS):
                 return
@@ -169,7 +169,7 @@ class _Service:
 
     def _check(self, checks: Iterable[Mapping[str, Any]], port: int, visitor: GuestClient) -> None:
         for check in checks:
-            if not visitor.gone.is_set() and (wrong := complaint(check, port)) and not visitor.gone.is_set():
+            if not visitor.gone.is_set() and (wrong := mismatch(check, port)) and not visitor.gone.is_set():
                 visitor.complain(f"{visitor.doing}: {wrong}")
 
     def _load(self, one: Load, visitor: GuestClient) -> None:

@@ -10,7 +10,7 @@ from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
-from harness.workloads.apps.checks import complaint
+from harness.workloads.apps.checks import mismatch
 
 PORT = 8000
 SCRIPT = Path(__file__).with_name("rest_api_script.py")
@@ -68,7 +68,7 @@ def visit(checkout: Path, name: str, cell: Cell) -> Interaction:
 def wait_for_answer(visitor: GuestClient) -> None:
     """Wait until the API answers rightly."""
     check = {"get": "/os/vendor", "body": '"Cloudius Systems"'}
-    while wrong := complaint(check, visitor.ports[PORT]):
+    while wrong := mismatch(check, visitor.ports[PORT]):
         visitor.doing = f"waited for a right answer, and last got: {wrong}"
         if visitor.gone.wait(0.1):
             return

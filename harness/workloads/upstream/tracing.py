@@ -14,7 +14,7 @@ from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
-from harness.workloads.apps.checks import complaint
+from harness.workloads.apps.checks import mismatch
 from harness.workloads.upstream import rest_api
 
 SERVER = "httpserver-api"
@@ -56,7 +56,7 @@ def _questions(symbols: Path) -> list[tuple[list[str], list[str]]]:
 def _look(visitor: GuestClient, script: Path, symbols: Path) -> None:
     port = visitor.ports[rest_api.PORT]
     visitor.doing = f"read {FILE}"
-    if wrong := complaint({"get": f"/file{FILE}?op=GET"}, port):
+    if wrong := mismatch({"get": f"/file{FILE}?op=GET"}, port):
         visitor.complain(f"{FILE} could not be read: {wrong}")
     with temporary_dir("osv-harness-trace-") as folder:
         visitor.doing = "took its trace"

@@ -20,7 +20,7 @@ from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
 from harness.vm.registry import hypervisor
 from harness.workloads.apps.app import app
-from harness.workloads.apps.checks import complaint
+from harness.workloads.apps.checks import mismatch
 from harness.workloads.apps.run import image_of
 
 NAME = "redis"
@@ -62,7 +62,7 @@ class Running:
     def asked(self) -> str:
         """What is wrong with the word that its guest keeps; nothing if it is its own."""
         wanted = {"send": "GET word\r\n", "answer": f"${len(self.word)}\r\n{self.word}\r\n"}
-        return complaint(wanted, self.said["port"], 60)
+        return mismatch(wanted, self.said["port"], 60)
 
     def ended(self) -> dict[str, str]:
         """Have its guest end, and hear how it did."""
@@ -94,7 +94,7 @@ def main(name: str, word: str) -> None:
 
     def get_ready(visitor: GuestClient) -> None:
         keep = {"send": f"SET word {word}\r\n", "answer": "+OK\r\n"}
-        while complaint(keep, visitor.ports[redis.port]) and not visitor.gone.wait(0.1):
+        while mismatch(keep, visitor.ports[redis.port]) and not visitor.gone.wait(0.1):
             pass
 
     def act(visitor: GuestClient) -> None:

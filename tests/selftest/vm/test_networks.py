@@ -32,7 +32,7 @@ from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.vm.qemu.devices import network
 from harness.vm.registry import hypervisor
-from harness.workloads.apps.checks import complaint
+from harness.workloads.apps.checks import mismatch
 
 GUESTS = 8
 KILLS = 5
@@ -72,7 +72,7 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
 
     def act(visitor: GuestClient) -> None:
         visitor.doing = "asked from outside"
-        if wrong := complaint({"answer": GREETING, "within": 20}, visitor.ports[PORT]):
+        if wrong := mismatch({"answer": GREETING, "within": 20}, visitor.ports[PORT]):
             visitor.complain(wrong)
         place = visitor.place(PORT)
         if wrong := _asked_inside(list(place.entering), place.host, place.port):
@@ -84,7 +84,7 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
         visitor.ask_to_end()
 
     def get_ready(visitor: GuestClient) -> None:
-        while complaint({"answer": GREETING}, visitor.ports[PORT]) and not visitor.gone.wait(0.1):
+        while mismatch({"answer": GREETING}, visitor.ports[PORT]) and not visitor.gone.wait(0.1):
             pass
 
     program = Program("serves", SERVER, 60, forwards=(PORT,), good_statuses=(143,))  # a shell that got SIGTERM

@@ -33,7 +33,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ScheduledRequest:
     """One request: its number in the whole load, its row, and when it is due (monotonic ns; 0: at once)."""
 
     number: int
@@ -64,13 +64,13 @@ class Course:
         self.began = at
         self.ends = at + int(self.task.duration * 1e9)
 
-    def turn(self) -> Turn | None:
+    def turn(self) -> ScheduledRequest | None:
         """The next turn, or None when the load is over."""
         due = self.began + int(self._next * 1e9 / self.task.rate) if self.task.rate else 0
         if (due or monotonic_ns()) >= self.ends:
             return None
         number, self._next = self._next, self._next + self.task.processes
-        return Turn(number, self._rows[number % self.TABLE], due)
+        return ScheduledRequest(number, self._rows[number % self.TABLE], due)
 
 
 class Alarm:

@@ -12,7 +12,7 @@ from locust.exception import StopUser
 
 from harness.workloads.load.locust_load.clients.base import Client, Wrong
 from harness.workloads.load.locust_load.recorder import Recorder
-from harness.workloads.load.locust_load.schedule import Alarm, Course, Turn
+from harness.workloads.load.locust_load.schedule import Alarm, Course, ScheduledRequest
 
 BREATH = 0.05
 """Seconds that a user of a closed loop waits after a failure, for a dead server refuses without end."""
@@ -67,7 +67,7 @@ class Asker(User):
             self._ask(turn, began)
         raise StopUser
 
-    def _ask(self, turn: Turn, began: int) -> None:
+    def _ask(self, turn: ScheduledRequest, began: int) -> None:
         question = self._questions[turn.row]
         self.asking = True
         try:

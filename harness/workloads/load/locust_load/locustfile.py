@@ -18,14 +18,14 @@ from locust.env import Environment
 
 from harness.workloads.load.locust_load.clients.registry import client_of
 from harness.workloads.load.locust_load.recorder import Recorder
-from harness.workloads.load.locust_load.schedule import Course, Task
+from harness.workloads.load.locust_load.schedule import Schedule, Task
 from harness.workloads.load.locust_load.user import Asker
 
 _socket = socket.socket(fileno=int(os.environ["OSV_HARNESS_LOAD"]))
 _lines = _socket.makefile("rb")
 _task = Task(**json.loads(_lines.readline()))
 _told: SimpleQueue[bytes] = SimpleQueue()
-_course, _recorder, _go = Course(_task), Recorder(_told.put), Event()
+_course, _recorder, _go = Schedule(_task), Recorder(_told.put), Event()
 
 
 class User(Asker):

@@ -41,7 +41,7 @@ class ScheduledRequest:
     due: int
 
 
-class Course:
+class Schedule:
     """The turns of one process, which its users take one after another.
 
     At a constant rate request i is due i / rate seconds after the start, whatever the server does. A turn that no

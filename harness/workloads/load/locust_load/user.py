@@ -12,7 +12,7 @@ from locust.exception import StopUser
 
 from harness.workloads.load.locust_load.clients.base import Client, Wrong
 from harness.workloads.load.locust_load.recorder import Recorder
-from harness.workloads.load.locust_load.schedule import Alarm, Course, ScheduledRequest
+from harness.workloads.load.locust_load.schedule import Alarm, Schedule, ScheduledRequest
 
 BREATH = 0.05
 """Seconds that a user of a closed loop waits after a failure, for a dead server refuses without end."""
@@ -32,7 +32,7 @@ class Asker(User):
 
     abstract = True
     speaks: ClassVar[type[Client]]
-    course: ClassVar[Course]
+    course: ClassVar[Schedule]
     recorder: ClassVar[Recorder]
     go: ClassVar[Event]
     ready: ClassVar[list["Asker"]]

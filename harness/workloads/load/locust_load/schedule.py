@@ -73,7 +73,7 @@ class Schedule:
         return ScheduledRequest(number, self._rows[number % self.TABLE], due)
 
 
-class Alarm:
+class Timer:
     """Wakes a greenlet at a time, within tens of microseconds; gevent's own timers are late by up to 1 ms.
 
     Source: Linux, timerfd_create(2); Python has it from 3.13 on only.

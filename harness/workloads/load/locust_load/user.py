@@ -12,7 +12,7 @@ from locust.exception import StopUser
 
 from harness.workloads.load.locust_load.clients.base import Client, Wrong
 from harness.workloads.load.locust_load.recorder import Recorder
-from harness.workloads.load.locust_load.schedule import Alarm, Schedule, ScheduledRequest
+from harness.workloads.load.locust_load.schedule import Schedule, ScheduledRequest, Timer
 
 BREATH = 0.05
 """Seconds that a user of a closed loop waits after a failure, for a dead server refuses without end."""
@@ -40,7 +40,7 @@ class Asker(User):
     def on_start(self) -> None:
         """Get ready; whatever can't be had now is had, or fails and is counted, when it is asked for."""
         self.asking = False
-        self._alarm = Alarm()
+        self._alarm = Timer()
         self._client = self.speaks(self.course.task)
         self._rows = self.course.task.requests
         self._varies = ["{n}" in json.dumps(row) for row in self._rows]

@@ -19,7 +19,7 @@ from locust.env import Environment
 from harness.workloads.load.locust_load.clients.registry import client_of
 from harness.workloads.load.locust_load.recorder import Recorder
 from harness.workloads.load.locust_load.schedule import Schedule, Task
-from harness.workloads.load.locust_load.user import Asker
+from harness.workloads.load.locust_load.user import LoadUser
 
 _socket = socket.socket(fileno=int(os.environ["OSV_HARNESS_LOAD"]))
 _lines = _socket.makefile("rb")
@@ -28,11 +28,11 @@ _told: SimpleQueue[bytes] = SimpleQueue()
 _course, _recorder, _go = Schedule(_task), Recorder(_told.put), Event()
 
 
-class User(Asker):
+class User(LoadUser):
     """The one user that this process has."""
 
     speaks, course, recorder, go = client_of(_task.protocol), _course, _recorder, _go
-    ready: ClassVar[list[Asker]] = []
+    ready: ClassVar[list[LoadUser]] = []
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]

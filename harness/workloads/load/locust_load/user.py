@@ -27,7 +27,7 @@ KINDS = {
 """Errors of sockets, and our words for them."""
 
 
-class Asker(User):
+class LoadUser(User):
     """A user of any protocol, which its client speaks."""
 
     abstract = True
@@ -35,7 +35,7 @@ class Asker(User):
     course: ClassVar[Schedule]
     recorder: ClassVar[Recorder]
     go: ClassVar[Event]
-    ready: ClassVar[list["Asker"]]
+    ready: ClassVar[list["LoadUser"]]
 
     def on_start(self) -> None:
         """Get ready; whatever can't be had now is had, or fails and is counted, when it is asked for."""

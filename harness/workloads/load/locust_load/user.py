@@ -10,7 +10,7 @@ from gevent.event import Event
 from locust import User, task
 from locust.exception import StopUser
 
-from harness.workloads.load.locust_load.clients.base import Client, Wrong
+from harness.workloads.load.locust_load.clients.base import Client, WrongAnswer
 from harness.workloads.load.locust_load.recorder import Recorder
 from harness.workloads.load.locust_load.schedule import Schedule, ScheduledRequest, Timer
 
@@ -74,7 +74,7 @@ class LoadUser(User):
             if self._varies[turn.row]:
                 question = self._client.question(filled(self._rows[turn.row], turn.number))
             size = question()
-        except Wrong as wrong:
+        except WrongAnswer as wrong:
             self.recorder.failed(monotonic_ns(), str(wrong))
         except Exception as error:
             self.recorder.failed(monotonic_ns(), kind_of(error))

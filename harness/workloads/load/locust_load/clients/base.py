@@ -6,10 +6,10 @@ from typing import Any, Protocol
 from harness.workloads.load.locust_load.schedule import Task
 
 Question = Callable[[], int]
-"""Asks once and gives the size of the right answer in bytes; raises `Wrong` or what its library raises."""
+"""Asks once and gives the size of the right answer in bytes; raises `WrongAnswer` or what its library raises."""
 
 
-class Wrong(Exception):
+class WrongAnswer(Exception):
     """An answer that is not the one wanted; its text is the kind of failure."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import geventhttpclient.client
 from geventhttpclient import HTTPClient
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, Wrong
+from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 # The client would send a request again, up to eleven times and without a word, when a connection breaks: a server
@@ -45,9 +45,9 @@ class Http:
             response = self._http.request(method, path, send, headers)
             came = response.read()
             if response.get_code() != status:
-                raise Wrong(f"status {response.get_code()}")
+                raise WrongAnswer(f"status {response.get_code()}")
             if body not in (None, came) or contains not in came or length not in (None, len(came)):
-                raise Wrong("wrong body")
+                raise WrongAnswer("wrong body")
             return len(came)
 
         return ask

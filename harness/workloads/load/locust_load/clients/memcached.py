@@ -9,7 +9,7 @@ from typing import Any
 
 from pymemcache.client import base
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, Wrong
+from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 
@@ -38,13 +38,13 @@ class Memcached:
 
     def _set(self, key: str, value: bytes) -> int:
         if not self._client.set(key, value, noreply=False):
-            raise Wrong("wrong answer")
+            raise WrongAnswer("wrong answer")
         return 0
 
     def _get(self, key: str, value: bytes | None) -> int:
         came = self._client.get(key)
         if came is None or value not in (None, came):
-            raise Wrong("wrong answer")
+            raise WrongAnswer("wrong answer")
         return len(came)
 
 

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, Wrong
+from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
 from harness.workloads.load.locust_load.clients.tcp import connected, read_exactly
 from harness.workloads.load.locust_load.schedule import Task
 
@@ -58,7 +58,7 @@ class Mqtt:
             self._send(PUBLISH, topic + b"\x00\x02" + payload, QOS_1)
             if {self._receive(), self._receive()} != {acknowledged, delivered}:
                 self.disconnect()
-                raise Wrong("wrong answer")
+                raise WrongAnswer("wrong answer")
             return len(payload)
 
         return ask
@@ -81,7 +81,7 @@ class Mqtt:
     def _expect(self, kind: int, body: bytes) -> None:
         came = self._receive()
         if came != (kind << 4, body):
-            raise Wrong(f"refused by the broker: {came[1].hex()}")
+            raise WrongAnswer(f"refused by the broker: {came[1].hex()}")
 
 
 def _text(text: str) -> bytes:

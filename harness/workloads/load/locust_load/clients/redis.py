@@ -10,7 +10,7 @@ from typing import Any
 from redis.connection import Connection
 from redis.exceptions import ResponseError
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, Wrong
+from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 
@@ -42,9 +42,9 @@ class Redis:
             came = [self._answer() for _ in commands]
             for answer in came:
                 if isinstance(answer, ResponseError):
-                    raise Wrong(f"error answer: {answer}"[:80])
+                    raise WrongAnswer(f"error answer: {answer}"[:80])
             if wanted not in (None, came):
-                raise Wrong("wrong answer")
+                raise WrongAnswer("wrong answer")
             return sum(len(str(answer)) for answer in came)
 
         return ask

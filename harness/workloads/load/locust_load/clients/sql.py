@@ -10,7 +10,7 @@ from typing import Any
 
 import pymysql
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, Wrong
+from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 Login = tuple[str, str, str]
@@ -45,9 +45,9 @@ class Sql:
                     cursor.execute(query)
                     came = [list(map(_plain, line)) for line in cursor.fetchall()]
             except (pymysql.ProgrammingError, pymysql.DataError, pymysql.IntegrityError) as error:
-                raise Wrong(f"error answer: {error.args[0]}") from error
+                raise WrongAnswer(f"error answer: {error.args[0]}") from error
             if wanted not in (None, came):
-                raise Wrong("wrong answer")
+                raise WrongAnswer("wrong answer")
             return sum(len(str(value)) for line in came for value in line)
 
         return ask

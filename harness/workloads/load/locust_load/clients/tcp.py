@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, Wrong
+from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 
@@ -39,7 +39,7 @@ class Tcp:
             self._socket.sendall(send)
             if read_exactly(self._socket, len(answer)) != answer:
                 self.disconnect()
-                raise Wrong("wrong answer")
+                raise WrongAnswer("wrong answer")
             return len(answer)
 
         return ask

@@ -4,7 +4,7 @@ import re
 import time
 
 from harness.metrics.records import Better, Document, Metric, Sample
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.workloads.apps.run import AppRun
 from harness.workloads.load.run import Result
 from harness.workloads.load.versions import generator
@@ -12,7 +12,7 @@ from harness.workloads.load.versions import generator
 PERCENTILES = (50.0, 99.0)
 
 
-def samples_of(taker: Taker, done: AppRun, duration: float | None = None) -> list[Sample]:
+def samples_of(taker: Sampler, done: AppRun, duration: float | None = None) -> list[Sample]:
     """Throughput (requests/s) and latency (microseconds) of each load, time to the first answer (s), memory of the
     hypervisor's process (B). A load that its generator limited says nothing of the kernel, and gives none.
 
@@ -37,7 +37,7 @@ def _seconds(done: AppRun, result: Result, duration: float | None) -> float:
     return duration if duration is not None else done.app.loads[result.scenario].duration
 
 
-def documents_of(taker: Taker, done: AppRun) -> list[Document]:
+def documents_of(taker: Sampler, done: AppRun) -> list[Document]:
     """The loads' whole results, with their histograms and seconds."""
     return [
         Document(
@@ -47,7 +47,7 @@ def documents_of(taker: Taker, done: AppRun) -> list[Document]:
     ]
 
 
-def _of_load(taker: Taker, done: AppRun, result: Result, duration: float | None) -> list[Sample]:
+def _of_load(taker: Sampler, done: AppRun, result: Result, duration: float | None) -> list[Sample]:
     app, load = done.app.name, done.app.loads[result.scenario]
     how = {
         "duration": f"{_seconds(done, result, duration):g}", "users": load.users, "rate": f"{load.rate:g}",

@@ -12,7 +12,7 @@ from harness.core.machine import Image, Machine
 from harness.metrics.checkpoints import addresses, unrandomised
 from harness.metrics.instruction_count import POINTS, Counted, count, points
 from harness.metrics.records import Metric, Sample
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.runner import catalog
 from harness.runner.base import Program
 from harness.runner.console.transcript import Transcript
@@ -47,7 +47,7 @@ class Counter:
         return count(self.machine, self.driver, self._points, self._addresses, self._limit)
 
 
-def cost(taker: Taker, program: App, boots: int | None = None) -> list[Sample]:
+def cost(taker: Sampler, program: App, boots: int | None = None) -> list[Sample]:
     """The boot's instructions, whole, to the program's start and by phases.
 
     Where the cell's files are on a disk the counts differ between boots: then the median of `boots` (5 by default)
@@ -97,7 +97,7 @@ def boot(lab: Lab, image: Image, program: App) -> Booted:
     return Booted(_phases(image.cell, run.transcript, run.verdict.observation.seconds))
 
 
-def wall(taker: Taker, program: App, boots: int = 5) -> list[Sample]:
+def wall(taker: Sampler, program: App, boots: int = 5) -> list[Sample]:
     """Boot time of each of so many boots, and its phases. Raises `HarnessError` if one is no pass."""
     samples = []
     for _ in range(boots):

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.core.errors import HarnessError
 from harness.metrics.records import Better, Metric, Sample
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.runner import catalog
 from harness.runner.base import Program
 from harness.runner.verdict import Outcome
@@ -30,7 +30,7 @@ def benchmarks(kernel: str, accelerator: str) -> list[Benchmark]:
     return [_benchmark(name, row, catalog.scale(accelerator)) for name, row in catalog.benchmarks(kernel).items()]
 
 
-def run_benchmark(taker: Taker, wanted: Benchmark) -> list[Sample]:
+def run_benchmark(taker: Sampler, wanted: Benchmark) -> list[Sample]:
     """Run it in a guest of its own. Raises `HarnessError` if it is no pass, or prints none of its numbers."""
     program = wanted.program
     run = taker.lab.run_on(taker.image, program, alone=True)

@@ -8,7 +8,7 @@ from harness.core.errors import HarnessError
 from harness.metrics.boot import LONGEST_BOOT, runs_alike
 from harness.metrics.checkpoints import unrandomised
 from harness.metrics.records import Metric, Sample
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.runner import catalog
 from harness.runner.base import NOT_STARTED, Program, Run
 from harness.runner.verdict import Outcome
@@ -99,7 +99,7 @@ class _Search:
         return max((size for size, passed in self.boots if not passed and size < memory), default=0)
 
 
-def minimum(taker: Taker, program: App) -> tuple[Sample, Smallest]:
+def minimum(taker: Sampler, program: App) -> tuple[Sample, Smallest]:
     """The smallest guest in which the program passes. Raises `HarnessError` if its own memory is too little."""
     first = _run(taker, program, program.memory, LONGEST_BOOT)
     limit = min(LONGEST_BOOT, 1 + HANGS * first.verdict.observation.seconds)
@@ -113,7 +113,7 @@ def minimum(taker: Taker, program: App) -> tuple[Sample, Smallest]:
     return taker.take(Metric("memory.minimum", "MiB"), found.memory, program.name), found
 
 
-def used(taker: Taker, program: App) -> list[Sample]:
+def used(taker: Sampler, program: App) -> list[Sample]:
     """Bytes of the guest's memory that are not free while the program runs, where the program tells: the same in
     every boot where these are alike."""
     exact = runs_alike(taker.image.cell)
@@ -125,11 +125,11 @@ def used(taker: Taker, program: App) -> list[Sample]:
     return [taker.take(Metric("memory.used", "B", exact=exact), int(said[1]) - int(said[2]), program.name)]
 
 
-def _run(taker: Taker, program: App, memory: int, limit: float) -> Run:
+def _run(taker: Sampler, program: App, memory: int, limit: float) -> Run:
     return taker.lab.run_on(taker.image, _guest(taker, program, memory, limit))
 
 
-def _guest(taker: Taker, program: App, memory: int, limit: float) -> Program:
+def _guest(taker: Sampler, program: App, memory: int, limit: float) -> Program:
     scaled = limit * catalog.scale(taker.environment.accelerator)
     return Program(
         program.name, program.command, scaled, program.cpus, memory, prints=program.prints, boot_limit=scaled

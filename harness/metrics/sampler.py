@@ -17,7 +17,7 @@ from harness.runner.session import Lab
 _RUN = uuid4().hex
 
 
-class Taker:
+class Sampler:
     """Makes samples of one image's kernel on this machine; all of one process are of one `run`, unless told.
 
     `procedure` are the facts that its numbers depend on beside the kernel. `commits` are those up to the kernel's.

@@ -11,13 +11,13 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from harness.metrics.records import Metric, Sample
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 
 ALLOCATED, EXECUTABLE = 0x2, 0x4  # Source: System V ABI, SHF_ALLOC, SHF_EXECINSTR
 DEFINED_BINDINGS = ("STB_GLOBAL", "STB_WEAK", "STB_GNU_UNIQUE")
 
 
-def sizes(taker: Taker) -> list[Sample]:
+def sizes(taker: Sampler) -> list[Sample]:
     """Bytes of the kernel as it is booted, compressed (as `gzip -9` does), with its disks, and by section; how
     many symbols it exports; what of it stands for which part of the sources."""
     image = taker.image

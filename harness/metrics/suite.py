@@ -14,7 +14,7 @@ from harness.metrics import app_load, boot, guest_benchmarks, memory, size
 from harness.metrics.names import HELD
 from harness.metrics.names import check as check_metric
 from harness.metrics.records import Commit, Document, Sample
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
@@ -48,11 +48,11 @@ class Measurement:
     is measured does not pass."""
 
     name: str
-    taker: Taker
+    taker: Sampler
     take: Callable[[], Measured]
 
 
-KERNEL: dict[str, Callable[[Taker, App], list[Sample]]] = {
+KERNEL: dict[str, Callable[[Sampler, App], list[Sample]]] = {
     "boot-cost": boot.cost,
     "size": lambda taker, program: size.sizes(taker),
     "boot-wall": boot.wall,
@@ -136,7 +136,7 @@ def prepare(
     for benchmark in guest_benchmarks.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
         if benchmark.program.name == name:
             machine = {"memory": benchmark.program.memory, "cpus": benchmark.program.cpus}
-            taker = Taker(lab, lab.image(cell), procedure=machine)
+            taker = Sampler(lab, lab.image(cell), procedure=machine)
             return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))
     app = apps.app(name.removeprefix("app-"), cell)
     taker = _taker(lab, image_of(lab, cell, app), app)
@@ -144,24 +144,24 @@ def prepare(
     return Measurement(name, taker, partial(_of_app, taker, app, duration, named if metrics else list(app.loads)))
 
 
-def _taker(lab: Lab, image: Image, program: App) -> Taker:
+def _taker(lab: Lab, image: Image, program: App) -> Sampler:
     """Takes numbers of the kernel with the program on it, in a guest of the program's size."""
     build = build_of(lab, image, program)
-    return Taker(lab, image, procedure={"memory": program.memory, "cpus": program.cpus, "program": build})
+    return Sampler(lab, image, procedure={"memory": program.memory, "cpus": program.cpus, "program": build})
 
 
-def _of_kernel(taker: Taker, program: App, name: str, boots: int | None) -> Measurement:
+def _of_kernel(taker: Sampler, program: App, name: str, boots: int | None) -> Measurement:
     measure = KERNEL[name]
     if boots and measure in (boot.cost, boot.wall):
         measure = partial(measure, boots=boots)
     return Measurement(name, taker, lambda: Measured(measure(taker, program), commits=taker.commits))
 
 
-def _of_benchmark(taker: Taker, benchmark: guest_benchmarks.Benchmark) -> Measured:
+def _of_benchmark(taker: Sampler, benchmark: guest_benchmarks.Benchmark) -> Measured:
     return Measured(guest_benchmarks.run_benchmark(taker, benchmark), commits=taker.commits)
 
 
-def _of_app(taker: Taker, app: App, duration: float | None, loads: Sequence[str]) -> Measured:
+def _of_app(taker: Sampler, app: App, duration: float | None, loads: Sequence[str]) -> Measured:
     done = run_app(taker.lab, taker.image.cell, app, loads, duration, alone=True, image=taker.image)
     if done.run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{app.name} did not pass on {taker.image.cell}: {done.run.verdict.reason}.")

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from harness.core.errors import HarnessError
 from harness.core.machine import Image
 from harness.metrics.history.records import Judged
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.runner.base import Run
 from harness.runner.session import Lab
 
@@ -22,13 +22,13 @@ class Verdicts:
     def __init__(self, lab: Lab, run: str) -> None:
         self._lab = lab
         self._run = run
-        self._takers: dict[str, Taker] = {}
+        self._takers: dict[str, Sampler] = {}
 
     def of(self, image: Image, run: Run, expected: bool) -> Judged:
         """The verdict of a run; `expected` is whether it was the expected one."""
         key = f"{image.digest} {image.cell}"
         if key not in self._takers:
-            self._takers[key] = Taker(self._lab, image, self._run)
+            self._takers[key] = Sampler(self._lab, image, self._run)
         taker, verdict = self._takers[key], run.verdict
         return Judged(
             "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),

@@ -23,7 +23,7 @@ from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Document, Sample
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.metrics.suite import Measured
 from harness.report import evidence, reproduce
 from harness.report.progress import SHOWN
@@ -131,7 +131,7 @@ def _lab_for(checkout: str) -> Lab:
 
 def _judged(order: Order, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
     """The run's verdict, after that of the one that it was taken again for."""
-    taker, name = Taker(lab, image, order.run), run.program.name
+    taker, name = Sampler(lab, image, order.run), run.program.name
     expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
     for one in (run.first, run):
         if one is None:

@@ -22,7 +22,7 @@ from harness.core.machine import Image
 from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.metrics.records import Better, Document, Metric, Sample, Version
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.runner.session import Lab
 
 ROOT = Path(__file__).parents[3]
@@ -159,7 +159,7 @@ def test_a_metric_that_no_run_gives_is_told(lab: Lab, tmp_path: Path) -> None:
     cell, tries = lab.cell(CELL), []
     (kernel := tmp_path / "kernel").touch()
     facts = {"kernel": "6.1", "linux-image-6.1": "6.1-1", "suite": "Debian 12"}
-    taker = Taker(lab, Image(cell, kernel, "", "digest", facts=facts))
+    taker = Sampler(lab, Image(cell, kernel, "", "digest", facts=facts))
 
     def side(name: str) -> sides.Side:
         def take() -> suite.Measured:

@@ -21,7 +21,7 @@ from harness.metrics import app_load, boot, guest_benchmarks, memory, size, suit
 from harness.metrics.checkpoints import addresses
 from harness.metrics.instruction_count import Counted, CountError, Point, count, points
 from harness.metrics.records import Metric, Sample
-from harness.metrics.sampler import Taker
+from harness.metrics.sampler import Sampler
 from harness.runner.base import Program
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Lab
@@ -43,10 +43,10 @@ def _cell(lab: Lab, name: str) -> Cell:
     return lab.cell(name)
 
 
-def _hello(lab: Lab, name: str) -> tuple[Taker, App]:
+def _hello(lab: Lab, name: str) -> tuple[Sampler, App]:
     cell = _cell(lab, name)
     hello = app("hello", cell)
-    return Taker(lab, image_of(lab, cell, hello)), hello
+    return Sampler(lab, image_of(lab, cell, hello)), hello
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def test_a_boot_costs_the_same_each_time_whatever_else_runs(lab: Lab, name: str)
     assert counted[0].total == sum(instructions for _, instructions in counted[0].phases) > 1_000_000
 
 
-def _of(taken: tuple[Taker, App]) -> tuple[Lab, object, App]:
+def _of(taken: tuple[Sampler, App]) -> tuple[Lab, object, App]:
     taker, hello = taken
     return taker.lab, taker.image, hello
 
@@ -248,7 +248,7 @@ def test_no_text_of_a_guest_breaks_the_numbers(lines: list[str]) -> None:
 
 def test_a_benchmark_without_its_numbers_is_an_error(lab: Lab) -> None:
     cell = lab.cell("linux:qemu-rofs")
-    taker = Taker(lab, lab.image(cell))
+    taker = Sampler(lab, lab.image(cell))
     silent = replace(BENCHMARK, program=Program("silent", "true", 30.0))
     with pytest.raises(HarnessError, match="printed no number"):
         guest_benchmarks.run_benchmark(taker, silent)
@@ -263,7 +263,7 @@ def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> 
     nginx = app("nginx", cell)
     done = run_app(lab, cell, nginx, duration=1.0)
     free = replace(done, loads=tuple(replace(one, generator=Generator()) for one in done.loads))
-    taker = Taker(lab, done.image)
+    taker = Sampler(lab, done.image)
     names = [one.metric.name for one in app_load.samples_of(taker, free)]
     hows = {one.metric.name: parted(one.procedure) for one in app_load.samples_of(taker, free, 1.0)}
     load = next(name.split(".")[2] for name in names if name.endswith(".throughput"))

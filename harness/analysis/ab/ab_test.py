@@ -36,7 +36,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class AbTest:
     """What came of it: the sides, a judgement of each metric, and the document for the history."""
 
     a: Shown
@@ -45,12 +45,12 @@ class Trial:
     document: Document
 
 
-def trial(lab: Lab, question: Question, keep: Callable[[Measured], None]) -> Trial:
+def trial(lab: Lab, question: Question, keep: Callable[[Measured], None]) -> AbTest:
     """Build both, and measure them in turns; `keep` is given all that was measured. Raises `HarnessError`."""
     cell, metrics = lab.cell(question.cell), question.metrics
     a, b = (sides.build(lab, cell, name, metrics, question.duration) for name in (question.a, question.b))
     found = sides.compare(a, b, metrics, question.pairs, question.interesting, keep, Random())
-    return Trial(_shown(a), _shown(b), found, _document(a, b, found))
+    return AbTest(_shown(a), _shown(b), found, _document(a, b, found))
 
 
 def _shown(side: sides.Side) -> Shown:

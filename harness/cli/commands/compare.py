@@ -7,7 +7,7 @@ from typing import Annotated
 from rich.console import Console
 
 from harness.analysis.ab import sides
-from harness.analysis.ab.ab_test import Question, Trial, trial
+from harness.analysis.ab.ab_test import AbTest, Question, trial
 from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.cli import completion as complete
 from harness.cli.declaration import argument, declare, option
@@ -79,7 +79,7 @@ def command(arguments: Arguments) -> int:
     return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in done.judgements.values()))
 
 
-def _here(lab: Lab, question: Question, arguments: Arguments, history: History) -> Trial:
+def _here(lab: Lab, question: Question, arguments: Arguments, history: History) -> AbTest:
     def keep(measured: Measured) -> None:
         history.add(measured.records)
 
@@ -88,7 +88,7 @@ def _here(lab: Lab, question: Question, arguments: Arguments, history: History) 
     return done
 
 
-def _on_farm(lab: Lab, question: Question, arguments: Arguments, history: History) -> Trial:
+def _on_farm(lab: Lab, question: Question, arguments: Arguments, history: History) -> AbTest:
     assert arguments.farm
     known = tls(arguments)
     from harness.integrations.farm.ab_test import compare
@@ -99,7 +99,7 @@ def _on_farm(lab: Lab, question: Question, arguments: Arguments, history: Histor
     return done.trial
 
 
-def _show(out: Console, done: Trial) -> None:
+def _show(out: Console, done: AbTest) -> None:
     rows = table("metric", "B against A", "95% interval", "pairs", "smallest visible", "so")
     for name, one in done.judgements.items():
         interval = " to ".join(_change(end, one) for end in one.interval) if one.interval else ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.analysis.ab.ab_test import Question, Trial, trial
+from harness.analysis.ab.ab_test import AbTest, Question, trial
 from harness.analysis.ab.sides import cell_of, is_checkout, is_commit
 from harness.core.errors import HarnessError
 from harness.integrations.farm.capabilities import lacking
@@ -23,7 +23,7 @@ from harness.runner.session import Lab
 class Compared:
     """What a worker's comparison came to, and all that was measured for it."""
 
-    trial: Trial
+    trial: AbTest
     records: tuple[Sample | Document, ...]
 
 

@@ -13,7 +13,7 @@ from harness.runner.session import Lab
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AbRequest:
     """What is compared: two sides as a person names them, on a cell where they name none; at most so many `pairs`,
     until a change of `interesting` (a share) is shown or ruled out; `duration` is of each load in seconds."""
 
@@ -45,7 +45,7 @@ class AbTest:
     document: Document
 
 
-def trial(lab: Lab, question: Question, keep: Callable[[Measured], None]) -> AbTest:
+def trial(lab: Lab, question: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
     """Build both, and measure them in turns; `keep` is given all that was measured. Raises `HarnessError`."""
     cell, metrics = lab.cell(question.cell), question.metrics
     a, b = (sides.build(lab, cell, name, metrics, question.duration) for name in (question.a, question.b))

@@ -7,7 +7,7 @@ from typing import Annotated
 from rich.console import Console
 
 from harness.analysis.ab import sides
-from harness.analysis.ab.ab_test import AbTest, Question, trial
+from harness.analysis.ab.ab_test import AbRequest, AbTest, trial
 from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.cli import completion as complete
 from harness.cli.declaration import argument, declare, option
@@ -70,7 +70,7 @@ def command(arguments: Arguments) -> int:
     lab = Lab(arguments.osv_root)
     least = arguments.interesting / 100
     metrics = tuple(arguments.metric or sides.DEFAULT)
-    question = Question(
+    question = AbRequest(
         arguments.a, arguments.b, arguments.cell, metrics, arguments.pairs, least, arguments.duration
     )
     with subscribed(Progress()), History(arguments.history) as history:
@@ -79,7 +79,7 @@ def command(arguments: Arguments) -> int:
     return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in done.judgements.values()))
 
 
-def _here(lab: Lab, question: Question, arguments: Arguments, history: History) -> AbTest:
+def _here(lab: Lab, question: AbRequest, arguments: Arguments, history: History) -> AbTest:
     def keep(measured: Measured) -> None:
         history.add(measured.records)
 
@@ -88,7 +88,7 @@ def _here(lab: Lab, question: Question, arguments: Arguments, history: History) 
     return done
 
 
-def _on_farm(lab: Lab, question: Question, arguments: Arguments, history: History) -> AbTest:
+def _on_farm(lab: Lab, question: AbRequest, arguments: Arguments, history: History) -> AbTest:
     assert arguments.farm
     known = tls(arguments)
     from harness.integrations.farm.ab_test import compare

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.analysis.ab.ab_test import AbTest, Question, trial
+from harness.analysis.ab.ab_test import AbRequest, AbTest, trial
 from harness.analysis.ab.sides import cell_of, is_checkout, is_commit
 from harness.core.errors import HarnessError
 from harness.integrations.farm.capabilities import lacking
@@ -27,7 +27,7 @@ class Compared:
     records: tuple[Sample | Document, ...]
 
 
-def compare(farm: Farm, lab: Lab, question: Question) -> Compared:
+def compare(farm: Farm, lab: Lab, question: AbRequest) -> Compared:
     """Have it done by a worker that can run both sides; if that is lost, by another, from the start.
 
     Raises `HarnessError` if no farm answers or no worker can do it, and what the comparison raises.
@@ -49,7 +49,7 @@ def compare(farm: Farm, lab: Lab, question: Question) -> Compared:
             raise HarnessError(f"The farm can't compare {cells[0]} with {cells[1]}: {why}.") from error
 
 
-def _compare(order: Order, question: Question) -> Compared:
+def _compare(order: Order, question: AbRequest) -> Compared:
     lab, _ = lab_of(order)
     records: list[Sample | Document] = []
 

@@ -45,7 +45,7 @@ class AbTest:
     document: Document
 
 
-def trial(lab: Lab, question: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
+def run_ab_test(lab: Lab, question: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
     """Build both, and measure them in turns; `keep` is given all that was measured. Raises `HarnessError`."""
     cell, metrics = lab.cell(question.cell), question.metrics
     a, b = (sides.build(lab, cell, name, metrics, question.duration) for name in (question.a, question.b))

@@ -7,7 +7,7 @@ from typing import Annotated
 from rich.console import Console
 
 from harness.analysis.ab import sides
-from harness.analysis.ab.ab_test import AbRequest, AbTest, trial
+from harness.analysis.ab.ab_test import AbRequest, AbTest, run_ab_test
 from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.cli import completion as complete
 from harness.cli.declaration import argument, declare, option
@@ -83,7 +83,7 @@ def _here(lab: Lab, question: AbRequest, arguments: Arguments, history: History)
     def keep(measured: Measured) -> None:
         history.add(measured.records)
 
-    done = trial(lab, question, keep)
+    done = run_ab_test(lab, question, keep)
     history.add([done.document])
     return done
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.analysis.ab.ab_test import AbRequest, AbTest, trial
+from harness.analysis.ab.ab_test import AbRequest, AbTest, run_ab_test
 from harness.analysis.ab.sides import cell_of, is_checkout, is_commit
 from harness.core.errors import HarnessError
 from harness.integrations.farm.capabilities import lacking
@@ -56,7 +56,7 @@ def _compare(order: Order, question: AbRequest) -> Compared:
     def keep(measured: Measured) -> None:
         records.extend([*measured.samples, *measured.documents])
 
-    done = trial(lab, question, keep)
+    done = run_ab_test(lab, question, keep)
     return Compared(done, (*records, done.document))
 
 

@@ -23,7 +23,7 @@ from benchmarks import merges
 from harness.analysis.bisect.answer import Outcome
 from harness.analysis.bisect.conclusion import conclude
 from harness.analysis.bisect.journal import Memory
-from harness.analysis.bisect.model import Broken, Built, Effort, Failure, Key, Kind, Line, Measure
+from harness.analysis.bisect.model import Broken, Built, CommitRange, Effort, Failure, Key, Kind, Measure
 from harness.analysis.bisect.policy import blocks
 from harness.analysis.bisect.posterior import measured, posterior
 from harness.analysis.bisect.session import Session
@@ -153,7 +153,7 @@ def trial(number: int, case: Case) -> Trial:
     fresh[0] = True
     culprit = int(dice.choice(np.flatnonzero(fresh)[1:]))
     binaries = [int(one) for one in np.maximum.accumulate(np.where(fresh, np.arange(COMMITS + 1), 0))]
-    line = Line(tuple(map(str, range(COMMITS + 1))))
+    line = CommitRange(tuple(map(str, range(COMMITS + 1))))
     hidden = _stretch(dice, culprit) if case.middle else range(0)
     world = World(case, dice, culprit, binaries, hidden)
     session = Session(line, case.measure, world, Memory(), Effort())

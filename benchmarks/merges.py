@@ -16,7 +16,7 @@ from harness.analysis.bisect.answer import Answer, Outcome
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
-from harness.analysis.bisect.model import Broken, Built, Effort, Failure, Key, Line, Measure
+from harness.analysis.bisect.model import Broken, Built, CommitRange, Effort, Failure, Key, Measure
 from harness.analysis.bisect.run import Question, bisect
 from harness.core.matrix import Matrix
 from harness.metrics.records import Sample
@@ -60,8 +60,8 @@ class Bench:
 class Known(Commits):
     """The commits, each pair of ends looked up once."""
 
-    def line(self) -> Line:
-        return Line(self.commits)
+    def line(self) -> CommitRange:
+        return CommitRange(self.commits)
 
     def subject(self, index: int) -> str:
         return ""

@@ -4,7 +4,7 @@ import hashlib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.analysis.bisect.model import Line
+from harness.analysis.bisect.model import CommitRange
 from harness.core.errors import CheckoutError
 from harness.kernels.osv.checkout import run_git
 
@@ -34,9 +34,9 @@ class Commits:
             )
         self.commits = (self.good, *between)
 
-    def line(self) -> Line:
+    def line(self) -> CommitRange:
         """The commits with what each kernel is made from."""
-        return Line(self.commits, tuple(_sources(self.root, commit) for commit in self.commits))
+        return CommitRange(self.commits, tuple(_sources(self.root, commit) for commit in self.commits))
 
     def subject(self, index: int) -> str:
         """The first line of a commit's message."""

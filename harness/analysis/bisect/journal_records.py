@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from harness.analysis.bisect.model import Built, Effort, Key, Kind, Line, Measure, Plan
+from harness.analysis.bisect.model import Built, CommitRange, Effort, Key, Kind, Measure, Plan
 from harness.metrics.records import Better
 
 VERSION = 1
@@ -18,7 +18,7 @@ class Opened:
     of many whose boots alone may be compared, or nothing; `load` is the seconds of each load of an app's metric,
     else 0."""
 
-    line: Line
+    line: CommitRange
     measure: Measure
     effort: Effort
     layouts: int = 1
@@ -121,7 +121,7 @@ def from_json(row: Mapping[str, Any]) -> Record:
         fields["key"] = Key(**fields["key"])
     if kind is Opened:
         line, measure = fields["line"], fields["measure"]
-        fields["line"] = Line(tuple(line["commits"]), tuple(line["binaries"]))
+        fields["line"] = CommitRange(tuple(line["commits"]), tuple(line["binaries"]))
         fields["measure"] = Measure(
             **{**measure, "kind": Kind(measure["kind"]), "better": Better(measure["better"])}
         )

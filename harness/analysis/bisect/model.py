@@ -119,7 +119,7 @@ class Builder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CommitRange:
     """The commits from the good end to the bad one, in order, on the first parent.
 
     `binaries` names what each commit's binary is made from, where that is known before building (the digest of

@@ -24,7 +24,7 @@ from harness.analysis.bisect.journal_records import (
     Planned,
     Record,
 )
-from harness.analysis.bisect.model import Broken, Builder, Built, Effort, Failure, Key, Line, Measure, Plan
+from harness.analysis.bisect.model import Broken, Builder, Built, CommitRange, Effort, Failure, Key, Measure, Plan
 from harness.analysis.bisect.policy import Ended, decide
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
@@ -47,7 +47,7 @@ class Session:
 
     def __init__(
         self,
-        line: Line,
+        line: CommitRange,
         measure: Measure,
         builder: Builder,
         journal: Journal,

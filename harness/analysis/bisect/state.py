@@ -16,7 +16,7 @@ from harness.analysis.bisect.journal_records import (
     Planned,
     Record,
 )
-from harness.analysis.bisect.model import Broken, Built, Effort, Key, Kind, Line, Measure, Plan, Reading
+from harness.analysis.bisect.model import Broken, Built, CommitRange, Effort, Key, Kind, Measure, Plan, Reading
 
 LAYOUT_SECONDS = 15.0
 """What a layout is expected to take before any was made: OSv's kernel is linked in ten seconds."""
@@ -31,7 +31,7 @@ class State:
     """
 
     def __init__(self, opened: Opened) -> None:
-        self.line: Line = opened.line
+        self.line: CommitRange = opened.line
         self.measure: Measure = opened.measure
         self.effort: Effort = opened.effort
         self.builds: dict[Key, Built] = {}

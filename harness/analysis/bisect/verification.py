@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.analysis.bisect.answer import Answer, Check, Culprit
-from harness.analysis.bisect.model import FRESH, REVERTED, Key, Kind, Line, Measure, Plan
+from harness.analysis.bisect.model import FRESH, REVERTED, CommitRange, Key, Kind, Measure, Plan
 from harness.analysis.bisect.session import Checker, Session
 
 LAYOUTS = 2
@@ -70,7 +70,7 @@ def checks_of(measure: Measure) -> list[tuple[str, Checker]]:
     return [(name, check) for name, check in CHECKS if check is not relaid or measure.layout]
 
 
-def parent_and_culprit(line: Line, culprit: Culprit) -> tuple[int, int]:
+def parent_and_culprit(line: CommitRange, culprit: Culprit) -> tuple[int, int]:
     """The points that are built for a culprit's parent and for itself."""
     place = culprit.points[0]
     return line.first_alike(place - 1), line.first_alike(place)

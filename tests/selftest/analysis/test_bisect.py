@@ -10,7 +10,7 @@ from simulated_commits import EXACT, MOVED, NOISY, TEST, Commits, bisected, line
 
 from harness.analysis.bisect.answer import Answer, Check, Outcome, Warn
 from harness.analysis.bisect.journal import Memory
-from harness.analysis.bisect.model import Line, Measure
+from harness.analysis.bisect.model import CommitRange, Measure
 from harness.analysis.bisect.session import Session
 from harness.core.errors import HarnessError
 from harness.metrics.records import Better
@@ -157,7 +157,7 @@ def test_an_end_that_does_not_build_ends_it(broken: int) -> None:
 
 def test_the_same_commit_twice_is_no_line() -> None:
     with pytest.raises(HarnessError, match="nothing between"):
-        Line(("a",))
+        CommitRange(("a",))
 
 
 def test_an_answer_goes_to_json_and_back() -> None:

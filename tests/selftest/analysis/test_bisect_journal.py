@@ -31,7 +31,7 @@ from harness.analysis.bisect.journal_records import (
     from_json,
     to_json,
 )
-from harness.analysis.bisect.model import Broken, Built, Effort, Failure, Key, Kind, Line, Measure, Plan
+from harness.analysis.bisect.model import Broken, Built, CommitRange, Effort, Failure, Key, Kind, Measure, Plan
 from harness.analysis.bisect.replay import replayed
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.state import State
@@ -66,8 +66,8 @@ class Commits:
         return float((100.0 if key.index < CULPRIT else 104.0) * (1 + self.noise * dice.normal()))
 
 
-def line() -> Line:
-    return Line(tuple(f"{at:040x}" for at in range(COUNT + 1)))
+def line() -> CommitRange:
+    return CommitRange(tuple(f"{at:040x}" for at in range(COUNT + 1)))
 
 
 def session(
@@ -351,7 +351,9 @@ def test_a_journal_of_older_code_is_gone_on_with(name: str, measure: Measure, tm
     boots = sum(isinstance(one, Booted) for one in before)
     world = Later(measure, boots)
     with File(path) as journal:
-        answer = Session(Line(tuple(f"{at:040x}" for at in range(41))), measure, world, journal, Effort()).run()
+        answer = Session(
+            CommitRange(tuple(f"{at:040x}" for at in range(41))), measure, world, journal, Effort()
+        ).run()
     assert [one.points for one in answer.culprits] == [(23,)] and answer.warnings == ()
     built = Counter(one.key for one in read(path) if isinstance(one, Finished))
     assert set(built.values()) == {1} and built.keys() >= {one.key for one in before if isinstance(one, Finished)}

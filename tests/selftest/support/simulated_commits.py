@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.journal import Memory
-from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Built, Effort, Key, Kind, Line, Measure
+from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Built, CommitRange, Effort, Key, Kind, Measure
 from harness.analysis.bisect.session import Session
 
 EXACT = Measure("boot.instructions", "", Kind.EXACT, layout=0.0)
@@ -60,9 +60,9 @@ class Commits:
         return float(level * (1 + offset) * (1 + self.noise * dice.normal() + mode) * speed)
 
 
-def line(count: int, binaries: Sequence[str] = ()) -> Line:
+def line(count: int, binaries: Sequence[str] = ()) -> CommitRange:
     """So many commits from good to bad, with the good end."""
-    return Line(tuple(f"{at:040x}" for at in range(count + 1)), tuple(binaries))
+    return CommitRange(tuple(f"{at:040x}" for at in range(count + 1)), tuple(binaries))
 
 
 def step(count: int, *changes: tuple[int, float], first: float = 100.0) -> list[float]:

@@ -23,7 +23,7 @@ from benchmarks import merges
 from harness.analysis.bisect.answer import Outcome
 from harness.analysis.bisect.conclusion import conclude
 from harness.analysis.bisect.journal import Memory
-from harness.analysis.bisect.model import Broken, Built, CommitRange, Effort, Failure, Key, Kind, Measure
+from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure
 from harness.analysis.bisect.policy import blocks
 from harness.analysis.bisect.posterior import measured, posterior
 from harness.analysis.bisect.session import Session
@@ -105,16 +105,16 @@ class World:
     binaries: Sequence[int]
     hidden: range = range(0)
     offsets: dict[tuple[int, int], float] = field(default_factory=dict)
-    cached: Collection[Key] = ()
+    cached: Collection[Build] = ()
 
     @property
     def layouts(self) -> int:
         return self.case.layouts
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         return Built(f"{self.binaries[key.index]}-{key.layout}", LINK if key.layout else BUILD)
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         case, changed = self.case, key.index >= self.culprit
         if case.kind is Kind.TEST:
             if key.index in self.hidden or self.dice.random() < case.others:
@@ -207,7 +207,7 @@ def _script(world: World, boots: int = 10) -> int:
     middle of both ends' means."""
 
     def mean(index: int) -> float:
-        got = [world.boot(Key(index)) for _ in range(boots)]
+        got = [world.boot(Build(index)) for _ in range(boots)]
         return float(np.mean([1.0 if isinstance(one, Failure) else one for one in got]))
 
     good, bad = 0, COMMITS

@@ -16,7 +16,7 @@ from harness.analysis.bisect.answer import Answer, Outcome
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
-from harness.analysis.bisect.model import Broken, Built, CommitRange, Effort, Failure, Key, Measure
+from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Measure
 from harness.analysis.bisect.run import Question, bisect
 from harness.core.matrix import Matrix
 from harness.metrics.records import Sample
@@ -35,13 +35,13 @@ class Bench:
     others: float
     host: str = ""
     layouts: int = 1
-    cached: Collection[Key] = ()
-    samples: Mapping[Key, Sequence[Sample]] = field(default_factory=dict)
+    cached: Collection[Build] = ()
+    samples: Mapping[Build, Sequence[Sample]] = field(default_factory=dict)
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         return Built(self.commits[key.index], 180.0)
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         if self.dice.random() < self.others:
             return Failure("of another cause")
         chance = 0.9 if self.commits[key.index] in self.bad else 0.1
@@ -53,7 +53,7 @@ class Bench:
     def lay_out(self, measure: Measure) -> None:
         pass
 
-    def differences(self, before: Key, after: Key) -> Sequence[Difference]:
+    def differences(self, before: Build, after: Build) -> Sequence[Difference]:
         return ()
 
 

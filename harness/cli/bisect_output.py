@@ -4,7 +4,7 @@ from rich.console import Console
 
 from harness.analysis.bisect.answer import Answer, Culprit, Outcome
 from harness.analysis.bisect.journal_records import Booted, Failed, Finished, Opened, Record, to_json
-from harness.analysis.bisect.model import FRESH, REVERTED, Key
+from harness.analysis.bisect.model import FRESH, REVERTED, Build
 from harness.cli.output import screen, table
 from harness.report.model.formatting import percent, shown
 
@@ -78,7 +78,7 @@ def show_journal(records: list[Record], opened: Opened) -> None:
     screen().print(rows)
 
 
-def _layout(key: Key) -> str:
+def _layout(key: Build) -> str:
     return {FRESH: "from scratch", REVERTED: "reverted", 0: ""}.get(key.layout, str(key.layout))
 
 

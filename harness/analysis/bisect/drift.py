@@ -4,7 +4,7 @@ import numpy as np
 
 from harness.analysis.bisect.journal_records import Drifted
 from harness.analysis.bisect.likelihood import summary
-from harness.analysis.bisect.model import Key, Kind, Plan
+from harness.analysis.bisect.model import Build, Kind, Plan
 from harness.analysis.bisect.state import State
 
 EVERY = 5
@@ -54,6 +54,6 @@ def drifted(state: State) -> Drifted | None:
     return Drifted(change / level)
 
 
-def _parts(state: State, key: Key, number: int) -> tuple[list[float], list[float]]:
+def _parts(state: State, key: Build, number: int) -> tuple[list[float], list[float]]:
     values = state.values.get(state.same_as(key), [])
     return [value for plan, value in values if plan < number], [value for plan, value in values if plan == number]

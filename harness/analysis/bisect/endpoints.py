@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import beta
 
 from harness.analysis.bisect.likelihood import Failures, Summary, summary
-from harness.analysis.bisect.model import Key, Kind, Plan
+from harness.analysis.bisect.model import Build, Kind, Plan
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
@@ -79,7 +79,7 @@ def _laid_out(state: State, said: Ends, layouts: int) -> Plan | Ends:
     """The ends in further layouts, or what all of them say."""
     both: list[tuple[Summary, Summary]] = []
     for layout in range(layouts):
-        keys = [Key(end.index, layout) for end in (state.good, state.bad)]
+        keys = [Build(end.index, layout) for end in (state.good, state.bad)]
         if any(key in state.broken for key in keys):
             continue
         if any(state.count(key) < RELAID and state.count(key) < state.effort.most_boots for key in keys):

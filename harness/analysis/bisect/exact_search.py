@@ -12,7 +12,7 @@ from statistics import mode
 import numpy as np
 
 from harness.analysis.bisect.likelihood import Array
-from harness.analysis.bisect.model import Key, Plan
+from harness.analysis.bisect.model import Build, Plan
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
@@ -71,8 +71,8 @@ def again(state: State, points: Iterable[int]) -> Plan | None:
 
     Raises `HarnessError` where even several boots of one did not.
     """
-    wanted: dict[Key, int] = {}
-    for key in (Key(state.line.first_alike(at)) for at in points):
+    wanted: dict[Build, int] = {}
+    for key in (Build(state.line.first_alike(at)) for at in points):
         values = state.numbers(key)
         if values and values.count(mode(values)) < 2:
             wanted[key] = len(values) + 1

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from harness.analysis.bisect.model import Built, CommitRange, Effort, Key, Kind, Measure, Plan
+from harness.analysis.bisect.model import Build, Built, CommitRange, Effort, Kind, Measure, Plan
 from harness.metrics.records import Better
 
 VERSION = 1
@@ -43,14 +43,14 @@ class Planned:
 class Began:
     """A build began."""
 
-    key: Key
+    key: Build
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A build succeeded."""
 
-    key: Key
+    key: Build
     built: Built
 
 
@@ -58,7 +58,7 @@ class Finished:
 class Failed:
     """A commit did not build, or its build did not boot."""
 
-    key: Key
+    key: Build
     why: str
 
 
@@ -66,7 +66,7 @@ class Failed:
 class Booted:
     """One boot, the value that it gave, and the whole seconds that it took; of a test that failed (1), by what."""
 
-    key: Key
+    key: Build
     value: float
     seconds: int = 0
     cause: str = ""
@@ -118,7 +118,7 @@ def from_json(row: Mapping[str, Any]) -> Record:
     fields = dict(row)
     kind = _KINDS[fields.pop("record")]
     if "key" in fields:
-        fields["key"] = Key(**fields["key"])
+        fields["key"] = Build(**fields["key"])
     if kind is Opened:
         line, measure = fields["line"], fields["measure"]
         fields["line"] = CommitRange(tuple(line["commits"]), tuple(line["binaries"]))
@@ -128,8 +128,10 @@ def from_json(row: Mapping[str, Any]) -> Record:
         fields["effort"] = Effort(**fields["effort"])
     elif kind is Planned:
         plan = fields["plan"]
-        builds = tuple(Key(**key) for key in plan["builds"])
-        fields["plan"] = Plan(plan["why"], builds, tuple((Key(**key), int(count)) for key, count in plan["boots"]))
+        builds = tuple(Build(**key) for key in plan["builds"])
+        fields["plan"] = Plan(
+            plan["why"], builds, tuple((Build(**key), int(count)) for key, count in plan["boots"])
+        )
     elif kind is Finished:
         fields["built"] = Built(**fields["built"])
     record: Record = kind(**fields)

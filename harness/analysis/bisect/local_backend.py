@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference, of_kernels, phases
-from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Built, Failure, Key, Measure
+from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Build, Built, Failure, Measure
 from harness.core.cell import Cell
 from harness.core.errors import BuildError, CellError, CheckoutError, HarnessError, HostError, HypervisorError
 from harness.core.machine import Image
@@ -45,7 +45,7 @@ class Workshop:
             self._lanes.put(CommitClones(commits.root, lab.cache, lane))
 
     @contextmanager
-    def at(self, key: Key) -> Iterator[Lab]:
+    def at(self, key: Build) -> Iterator[Lab]:
         """A lab of the key's commit, to be built in inside the block."""
         commit = self.commits[key.index]
         lane = self._lanes.get()
@@ -68,28 +68,28 @@ class Kernels:
         self._workshop = workshop
         self._metric = metric
         self._duration = duration
-        self._measurements: dict[Key, Measurement] = {}
+        self._measurements: dict[Build, Measurement] = {}
         self.layouts = 1
-        self.samples: dict[Key, list[Sample]] = {}
+        self.samples: dict[Build, list[Sample]] = {}
 
     @property
-    def cached(self) -> Collection[Key]:
+    def cached(self) -> Collection[Build]:
         """Those that this process has built."""
         return self._measurements.keys()
 
-    def image(self, key: Key) -> Image:
+    def image(self, key: Build) -> Image:
         """What was built."""
         return self._prepared(key).taker.image
 
     def measure(self) -> Measure:
         """What is measured, as a boot of the good end tells. Raises `HarnessError` if it can't be had there."""
-        return Measure.of(self._sample(Key(0)).metric)
+        return Measure.of(self._sample(Build(0)).metric)
 
     def lay_out(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move, and the linker is this host's."""
         self.layouts = LAYOUTS if measure.layout and not self._workshop.through else 1
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         """Build what the metric needs of the commit. A fault of the host is raised, for no commit is to blame."""
         began = time.time()
         try:
@@ -98,7 +98,7 @@ class Kernels:
             return Broken(error.happened)
         return _built(image, began)
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Build) -> float | Broken:
         """Measure it once."""
         try:
             return self._sample(key).value
@@ -107,14 +107,14 @@ class Kernels:
         except HarnessError as error:
             return Broken(error.happened)
 
-    def differences(self, before: Key, after: Key) -> list[Difference]:
+    def differences(self, before: Build, after: Build) -> list[Difference]:
         """What differs between two builds that were measured."""
         taken = [self.samples.get(key, []) for key in (before, after)]
         old, new = (self._prepared(key).taker.image for key in (before, after))
         tables = [Symbols(image.symbols, self._workshop.cache) for image in (old, new) if image.symbols]
         return [*phases(*taken), *of_kernels(old, new, (tables[0], tables[1]) if len(tables) == 2 else None)]
 
-    def _sample(self, key: Key) -> Sample:
+    def _sample(self, key: Build) -> Sample:
         for _ in range(TRIES):
             taken = self._prepared(key).take().samples
             self.samples.setdefault(key, []).extend(taken)
@@ -126,7 +126,7 @@ class Kernels:
             "Leave the host to it, and go on with --resume.",
         )
 
-    def _prepared(self, key: Key) -> Measurement:
+    def _prepared(self, key: Build) -> Measurement:
         """The measurement of a commit's kernel; of one that an earlier session built, from the cache."""
         if key not in self._measurements:
             name, metrics = suite.measuring(self._metric, self._workshop.cell), [self._metric]
@@ -147,15 +147,15 @@ class Tests:
     def __init__(self, workshop: Workshop, test: str) -> None:
         self._workshop = workshop
         self._test = test
-        self.samples: dict[Key, list[Sample]] = {}
-        self._labs: dict[Key, tuple[Lab, Program]] = {}
+        self.samples: dict[Build, list[Sample]] = {}
+        self._labs: dict[Build, tuple[Lab, Program]] = {}
 
     @property
-    def cached(self) -> Collection[Key]:
+    def cached(self) -> Collection[Build]:
         """Those that this process has built."""
         return self._labs.keys()
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         """Build the commit's image of tests; one without the test is broken."""
         began = time.time()
         try:
@@ -164,7 +164,7 @@ class Tests:
             return Broken(error.happened)
         return _built(lab.image(self._workshop.cell), began)
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         """Run the test once. A fault of ours is raised, for it says nothing of the test."""
         lab, program = self._prepared(key)
         verdict = lab.run(self._workshop.cell, program).verdict
@@ -172,7 +172,7 @@ class Tests:
             raise HostError(f"{self._test} at {self._workshop.commits[key.index][:12]}: {verdict.reason}.")
         return 0.0 if verdict.outcome is Outcome.PASSED else Failure(verdict.identity)
 
-    def image(self, key: Key) -> Image:
+    def image(self, key: Build) -> Image:
         """What was built."""
         return self._prepared(key)[0].image(self._workshop.cell)
 
@@ -183,11 +183,11 @@ class Tests:
     def lay_out(self, measure: Measure) -> None:
         """Nothing: layouts move speeds alone."""
 
-    def differences(self, before: Key, after: Key) -> list[Difference]:
+    def differences(self, before: Build, after: Build) -> list[Difference]:
         """None that say why a test fails."""
         return []
 
-    def _prepared(self, key: Key) -> tuple[Lab, Program]:
+    def _prepared(self, key: Build) -> tuple[Lab, Program]:
         if key not in self._labs:
             with self._workshop.at(key) as lab:
                 program = lab.program(self._workshop.cell, self._test)

@@ -61,7 +61,7 @@ FRESH, REVERTED = -1, -2
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Key:
+class Build:
     """A build: of the commit at a point, in one of its layouts (0 is the commit's own), or for a check."""
 
     index: int
@@ -108,13 +108,13 @@ class Builder(Protocol):
         """1 where it can make no other than the commit's own."""
 
     @property
-    def cached(self) -> Collection[Key]:
+    def cached(self) -> Collection[Build]:
         """The builds that cost nothing."""
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         """Build it."""
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         """Boot it once: the measured number, or for a test its failure and else 0."""
 
 
@@ -179,8 +179,8 @@ class Plan:
     """What is to be done next: builds, then so many boots in all of each key; and why, in a word."""
 
     why: str
-    builds: tuple[Key, ...] = ()
-    boots: tuple[tuple[Key, int], ...] = ()
+    builds: tuple[Build, ...] = ()
+    boots: tuple[tuple[Build, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from harness.analysis.bisect import endpoints as ends
 from harness.analysis.bisect.information_gain import SureChannel, channel_of
 from harness.analysis.bisect.journal_records import Drifted
 from harness.analysis.bisect.likelihood import Array
-from harness.analysis.bisect.model import Builder, Key, Kind, Plan
+from harness.analysis.bisect.model import Build, Builder, Kind, Plan
 from harness.analysis.bisect.posterior import Measured, Posterior, measured, posterior
 from harness.analysis.bisect.probe_selection import Choice, choose, enough_boots, separable
 from harness.analysis.bisect.segmentation import Runs, parts, runs
@@ -140,7 +140,7 @@ def _affordable(state: State, choice: Choice) -> Plan | None:
     left = state.effort.most_builds - len({*state.builds, *state.broken})
     if len(choice.builds) <= left:
         return Plan("tell", choice.builds, choice.boots)
-    kept: tuple[Key, ...] = choice.builds[:left]
+    kept: tuple[Build, ...] = choice.builds[:left]
     return Plan("tell", kept, tuple(pair for pair in choice.boots if pair[0] in kept)) if kept else None
 
 

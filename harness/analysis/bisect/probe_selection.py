@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.analysis.bisect.information_gain import Channel, entropy
 from harness.analysis.bisect.likelihood import Array
-from harness.analysis.bisect.model import Builder, Key
+from harness.analysis.bisect.model import Build, Builder
 from harness.analysis.bisect.state import State
 
 LADDER = np.array([1, 2, 3, 5, 8, 13, 20, 30, 45, 67, 100, 150, 200], dtype=float)
@@ -34,8 +34,8 @@ WORTHY = 1e-3
 class Choice:
     """The best thing to do: boots in all of a build, or of several new ones."""
 
-    builds: tuple[Key, ...]
-    boots: tuple[tuple[Key, int], ...]
+    builds: tuple[Build, ...]
+    boots: tuple[tuple[Build, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Option:
     """What could be measured: the point, the boots that tell something and their mean; what it costs but for
     boots; and how many boots it had in all."""
 
-    key: Key
+    key: Build
     measured: tuple[int, int, float]
     seconds: float
     boots: int = 0
@@ -68,7 +68,7 @@ def choose(state: State, builder: Builder, mass: Array, channel: Channel) -> Cho
         return Choice((), ((option.key, option.boots + more),))
     keys = [option.key]
     if state.effort.jobs > 1 and option.key.layout == 0:
-        keys = [Key(index) for index in apart(mass, buildable(state), state.effort.jobs)]
+        keys = [Build(index) for index in apart(mass, buildable(state), state.effort.jobs)]
     return Choice(tuple(keys), tuple((key, more) for key in keys))
 
 
@@ -228,7 +228,7 @@ def _laid_out(state: State, builder: Builder, mass: Array) -> list[_Option]:
         tried[key.index] = max(key.layout, tried.get(key.index, 0))
     options = []
     for index in sorted({key.index for key in state.builds if state.usable(key)}):
-        key = Key(index, tried[index] + 1)
+        key = Build(index, tried[index] + 1)
         if key.layout < builder.layouts:
             seconds = 0.0 if key in builder.cached else state.layout_seconds()
             options.append(_Option(key, (index, 0, 0.0), seconds))
@@ -251,5 +251,5 @@ def _new(state: State, builder: Builder, mass: Array) -> list[_Option]:
                 best = _best_cut(np.cumsum(part) / part.sum(), usable[low : high + 1], [])
                 points.extend([] if best is None else [low + best])
         # a build that fails tells nothing: its cost is spread over the chance that it does not
-        options += [_Option(Key(at), (at, 0, 0.0), seconds / float(chance[at])) for at in dict.fromkeys(points)]
+        options += [_Option(Build(at), (at, 0, 0.0), seconds / float(chance[at])) for at in dict.fromkeys(points)]
     return options

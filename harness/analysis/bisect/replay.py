@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Booted, Checked, Failed, Finished, Opened, Planned, Record
-from harness.analysis.bisect.model import Broken, Built, Failure, Key
+from harness.analysis.bisect.model import Broken, Build, Built, Failure
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import checks_of
 from harness.core.errors import HarnessError
@@ -15,12 +15,12 @@ from harness.core.errors import HarnessError
 class Recorded:
     """The `Builder` that gives what a journal says was built and booted, in its order."""
 
-    cached: Collection[Key] = ()
+    cached: Collection[Build] = ()
 
     def __init__(self, records: Sequence[Record], layouts: int) -> None:
         self.layouts = layouts
-        self._outcomes: dict[Key, Built | Broken] = {}
-        boots: dict[Key, list[float | Failure]] = defaultdict(list)
+        self._outcomes: dict[Build, Built | Broken] = {}
+        boots: dict[Build, list[float | Failure]] = defaultdict(list)
         for record in records:
             if isinstance(record, Finished):
                 self._outcomes[record.key] = record.built
@@ -28,16 +28,16 @@ class Recorded:
                 self._outcomes[record.key] = Broken(record.why)
             elif isinstance(record, Booted):
                 boots[record.key].append(Failure(record.cause) if record.cause else record.value)
-        self._boots: dict[Key, Iterator[float | Failure]] = {key: iter(values) for key, values in boots.items()}
+        self._boots: dict[Build, Iterator[float | Failure]] = {key: iter(values) for key, values in boots.items()}
         self._unbootable = {one.key: one.why for one in records if isinstance(one, Failed)}
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         """What became of it. Raises `HarnessError` where the journal ends before it."""
         if key not in self._outcomes:
             raise _ended(f"commit {key.index} of the line, layout {key.layout}, was not built")
         return self._outcomes[key]
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         """The next of its boots."""
         value = next(self._boots.get(key, iter(())), None)
         if value is None and key in self._unbootable:

@@ -13,7 +13,7 @@ from harness.analysis.bisect.history_document import Difference, account
 from harness.analysis.bisect.journal import File
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import Kernels, Tests, Workshop
-from harness.analysis.bisect.model import Builder, Effort, Key, Measure
+from harness.analysis.bisect.model import Build, Builder, Effort, Measure
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import checks_of, parent_and_culprit
 from harness.core.cell import Cell
@@ -61,7 +61,7 @@ class Bench(Builder, Protocol):
     host: str
 
     @property
-    def samples(self) -> Mapping[Key, Sequence[Sample]]:
+    def samples(self) -> Mapping[Build, Sequence[Sample]]:
         """What was measured of each build."""
 
     def measure(self) -> Measure:
@@ -70,7 +70,7 @@ class Bench(Builder, Protocol):
     def lay_out(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move."""
 
-    def differences(self, before: Key, after: Key) -> Sequence[Difference]:
+    def differences(self, before: Build, after: Build) -> Sequence[Difference]:
         """What differs between two builds that were measured."""
 
 
@@ -135,7 +135,9 @@ def bisect(benches: Benches, question: Question, state: Path) -> Done:
     differences: Sequence[Difference] = ()
     kept.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)
     if answer.culprits and len(answer.culprits[0].points) == 1:
-        differences = builder.differences(*(Key(point) for point in parent_and_culprit(line, answer.culprits[0])))
+        differences = builder.differences(
+            *(Build(point) for point in parent_and_culprit(line, answer.culprits[0]))
+        )
     body = account(session.state, question.commits, answer, differences)
     version = Version(question.commits.bad, "", "", 0.0)
     subject = question.metric or question.test

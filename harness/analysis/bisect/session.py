@@ -24,7 +24,17 @@ from harness.analysis.bisect.journal_records import (
     Planned,
     Record,
 )
-from harness.analysis.bisect.model import Broken, Builder, Built, CommitRange, Effort, Failure, Key, Measure, Plan
+from harness.analysis.bisect.model import (
+    Broken,
+    Build,
+    Builder,
+    Built,
+    CommitRange,
+    Effort,
+    Failure,
+    Measure,
+    Plan,
+)
 from harness.analysis.bisect.policy import Ended, decide
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
@@ -140,11 +150,11 @@ class Session:
         if boots := self.state.open_boots():
             self._boot(boots)
 
-    def _build(self, keys: Sequence[Key]) -> None:
+    def _build(self, keys: Sequence[Build]) -> None:
         """All builds of a plan; a fault of the host is raised when the others have ended."""
         fault: BaseException | None = None
         with ThreadPoolExecutor(self.state.effort.jobs) as pool:
-            running: dict[Future[Built | Broken], Key] = {}
+            running: dict[Future[Built | Broken], Build] = {}
             for key in keys:
                 if key not in self.state.began:
                     self._record(Began(key))
@@ -167,9 +177,9 @@ class Session:
         if fault:
             raise fault
 
-    def _boot(self, boots: Sequence[tuple[Key, int]]) -> None:
+    def _boot(self, boots: Sequence[tuple[Build, int]]) -> None:
         """All boots of a plan, in turns, so that whatever else the host does is shared by what is compared."""
-        left, missed = dict(boots), Counter[Key]()
+        left, missed = dict(boots), Counter[Build]()
         while left:
             # whoever wants most, so that a resumed session goes on in the same order
             key = max(left, key=lambda one: left[one])

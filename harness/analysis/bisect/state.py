@@ -16,7 +16,7 @@ from harness.analysis.bisect.journal_records import (
     Planned,
     Record,
 )
-from harness.analysis.bisect.model import Broken, Built, CommitRange, Effort, Key, Kind, Measure, Plan, Reading
+from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Kind, Measure, Plan, Reading
 
 LAYOUT_SECONDS = 15.0
 """What a layout is expected to take before any was made: OSv's kernel is linked in ten seconds."""
@@ -34,12 +34,12 @@ class State:
         self.line: CommitRange = opened.line
         self.measure: Measure = opened.measure
         self.effort: Effort = opened.effort
-        self.builds: dict[Key, Built] = {}
-        self.failed: dict[Key, str] = {}
-        self.values: dict[Key, list[tuple[int, float]]] = {}
-        self.ended: dict[Key, list[str | None]] = {}
+        self.builds: dict[Build, Built] = {}
+        self.failed: dict[Build, str] = {}
+        self.values: dict[Build, list[tuple[int, float]]] = {}
+        self.ended: dict[Build, list[str | None]] = {}
         self.plans: list[Plan] = []
-        self.began: list[Key] = []
+        self.began: list[Build] = []
         self.boots = 0
         self.booted_seconds = 0
         self.drifts: list[float] = []
@@ -47,8 +47,8 @@ class State:
         self.checks: list[Checked] = []
         self.concluded: Concluded | None = None
         self.answer: Answered | None = None
-        self._first: dict[str, Key] = {}
-        self._hidden: dict[Key, str] | None = None
+        self._first: dict[str, Build] = {}
+        self._hidden: dict[Build, str] | None = None
         self._sought: str | None = None
 
     @classmethod
@@ -97,16 +97,16 @@ class State:
                 raise ValueError("A journal is opened once.")
 
     @property
-    def good(self) -> Key:
+    def good(self) -> Build:
         """The build of the good end."""
-        return Key(0)
+        return Build(0)
 
     @property
-    def bad(self) -> Key:
+    def bad(self) -> Build:
         """The build of the bad end: of the first commit with its binary."""
-        return Key(self.line.first_alike(self.line.last))
+        return Build(self.line.first_alike(self.line.last))
 
-    def same_as(self, key: Key) -> Key:
+    def same_as(self, key: Build) -> Build:
         """The first key that was built of the same binary; the key itself where none was."""
         built = self.builds.get(key)
         return self._first[built.digest] if built else key
@@ -120,7 +120,7 @@ class State:
         return self._sought
 
     @property
-    def broken(self) -> dict[Key, str]:
+    def broken(self) -> dict[Build, str]:
         """What can't be measured, and why: it does not build or boot, or another failure hides the one sought."""
         if self.measure.kind is not Kind.TEST:
             return self.failed
@@ -131,11 +131,11 @@ class State:
             self._hidden = {key: said for key, said in hidden.items() if said} | self.failed
         return self._hidden
 
-    def count(self, key: Key) -> int:
+    def count(self, key: Build) -> int:
         """How many boots this key's binary has had since the host's speed last changed."""
         return len(self.values.get(self.same_as(key), ()))
 
-    def numbers(self, key: Key) -> list[float]:
+    def numbers(self, key: Build) -> list[float]:
         """Their values; of a test, of those that passed or failed as is looked for: no other failure says
         anything of it."""
         first = self.same_as(key)
@@ -144,32 +144,32 @@ class State:
         wanted = self.sought
         return [float(one is not None) for one in self.ended.get(first, ()) if tells(one, wanted)]
 
-    def told(self, key: Key) -> int:
+    def told(self, key: Build) -> int:
         """How many boots say anything."""
         return len(self.numbers(key))
 
-    def mean(self, key: Key) -> float:
+    def mean(self, key: Build) -> float:
         """Their mean; 0 where there are none."""
         values = self.numbers(key)
         return sum(values) / len(values) if values else 0.0
 
-    def usable(self, key: Key) -> bool:
+    def usable(self, key: Build) -> bool:
         """Whether it is built and boots."""
         return key in self.builds and key not in self.broken
 
-    def outcome(self, key: Key) -> Built | Broken | None:
+    def outcome(self, key: Build) -> Built | Broken | None:
         """What became of a build; None before it ended."""
         if key in self.broken:
             return Broken(self.broken[key])
         return self.builds.get(key)
 
-    def open_builds(self) -> list[Key]:
+    def open_builds(self) -> list[Build]:
         """The builds of the last plan that have not ended."""
         return [key for key in self.plans[-1].builds if self.outcome(key) is None] if self.plans else []
 
-    def open_boots(self) -> list[tuple[Key, int]]:
+    def open_boots(self) -> list[tuple[Build, int]]:
         """The keys of the last plan that can be booted and want more boots: key and how many more."""
-        wanted: dict[Key, int] = {}
+        wanted: dict[Build, int] = {}
         for key, count in self.plans[-1].boots if self.plans else ():
             if self.usable(key):
                 first = self.same_as(key)
@@ -190,7 +190,7 @@ class State:
                 places[place] = Reading(index, groups[first], self.numbers(first))
         return [places[place] for place in sorted(places)]
 
-    def _points(self, key: Key, same: tuple[str, ...]) -> list[int]:
+    def _points(self, key: Build, same: tuple[str, ...]) -> list[int]:
         if not self.line.binaries:
             return [key.index]
         name = same[key.index]

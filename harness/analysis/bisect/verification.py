@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.analysis.bisect.answer import Answer, Check, Culprit
-from harness.analysis.bisect.model import FRESH, REVERTED, CommitRange, Key, Kind, Measure, Plan
+from harness.analysis.bisect.model import FRESH, REVERTED, Build, CommitRange, Kind, Measure, Plan
 from harness.analysis.bisect.session import Checker, Session
 
 LAYOUTS = 2
@@ -26,7 +26,7 @@ def rebuilt(session: Session, answer: Answer) -> Check:
     name, pair = rebuilt.__name__, _pair(session, answer)
     if pair is None:
         return Check(name, None, NOT_ASKED)
-    parent, culprit = (Key(index, FRESH) for index in pair)
+    parent, culprit = (Build(index, FRESH) for index in pair)
     share = _share(session, answer, name, [(parent, culprit)])
     if share is None:
         return Check(name, None, "One of them can't be built from scratch.")
@@ -43,7 +43,7 @@ def relaid(session: Session, answer: Answer) -> Check:
     tried = [key.layout for key in (*state.builds, *state.broken) if key.index in pair and key not in ours]
     first = max(tried, default=0) + 1
     layouts = range(first, min(first + LAYOUTS, session.layouts))
-    pairs = [(Key(pair[0], layout), Key(pair[1], layout)) for layout in layouts]
+    pairs = [(Build(pair[0], layout), Build(pair[1], layout)) for layout in layouts]
     share = _share(session, answer, name, pairs) if pairs else None
     if share is None:
         return Check(name, None, "No further layout of the culprit can be built.")
@@ -55,7 +55,7 @@ def reverted(session: Session, answer: Answer) -> Check:
     name, pair = reverted.__name__, _pair(session, answer)
     if pair is None:
         return Check(name, None, NOT_ASKED)
-    without = Key(pair[1], REVERTED)
+    without = Build(pair[1], REVERTED)
     share = _share(session, answer, name, [(without, session.state.bad)])
     if share is None:
         return Check(name, None, session.state.broken.get(without, "It can't be built."))
@@ -99,11 +99,11 @@ class _Share:
         return False if self.mean < GONE and self.mean + SURELY * self.error < 1 else None
 
 
-def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Key, Key]]) -> _Share | None:
+def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Build, Build]]) -> _Share | None:
     """What lies between the two builds of each pair, on average; None where none of them can be measured."""
     state = session.state
     keys = [key for pair in pairs for key in pair]
-    had = max((state.count(Key(index)) for index in _pair(session, answer) or ()), default=0)
+    had = max((state.count(Build(index)) for index in _pair(session, answer) or ()), default=0)
     boots = 1 if state.measure.kind is Kind.EXACT else min(max(FEWEST, had), MOST)
     plan = Plan(
         name,

@@ -9,7 +9,7 @@ from distributed import Client
 from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import LAYOUTS
-from harness.analysis.bisect.model import Broken, Built, Failure, Key, Kind, Measure
+from harness.analysis.bisect.model import Broken, Build, Built, Failure, Kind, Measure
 from harness.analysis.bisect.run import Benches, Question
 from harness.core.errors import HostError
 from harness.core.events import publish
@@ -54,12 +54,12 @@ class FarmBench:
         host = self._most({*needs, tools}, HOST).removeprefix(HOST)
         self._caller = Caller(client, {*order.needs, tools}, RESUME)
         self._home = self._caller.call(place, wanted=self._at(host))
-        self._made: dict[Key, Made] = {}
+        self._made: dict[Build, Made] = {}
         self.layouts = 1
-        self.samples: dict[Key, list[Sample]] = {}
+        self.samples: dict[Build, list[Sample]] = {}
 
     @property
-    def cached(self) -> Collection[Key]:
+    def cached(self) -> Collection[Build]:
         """Those that this session has built."""
         return self._made.keys()
 
@@ -76,9 +76,9 @@ class FarmBench:
         self.layouts = LAYOUTS if measure.layout and not self._question.through else 1
         self.host = "" if measure.kind is Kind.EXACT else self._home.host
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         """Build it on any worker, and hand it over where it is to be booted elsewhere."""
-        near = [self._home.worker] if key == Key(0) else []  # which was built there to be measured
+        near = [self._home.worker] if key == Build(0) else []  # which was built there to be measured
         made = self._caller.call(bisect_worker.build, self._asked, key, workers=near)
         self._made[key] = made
         here = self._home
@@ -86,7 +86,7 @@ class FarmBench:
             self._hand_over(made)
         return made.result
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         """Boot it once on the one host, or where it was built."""
         made = self._made.get(key)
         near = [made.place.worker] if made and not self.host else []
@@ -94,7 +94,7 @@ class FarmBench:
         self.samples.setdefault(key, []).extend(read.samples)
         return read.value
 
-    def differences(self, before: Key, after: Key) -> Sequence[Difference]:
+    def differences(self, before: Build, after: Build) -> Sequence[Difference]:
         """What differs between two builds, as one worker sees it that boots both."""
         if self._question.test:
             return []

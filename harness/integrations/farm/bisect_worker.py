@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.local_backend import Kernels, Tests, Workshop
-from harness.analysis.bisect.model import Broken, Built, Failure, Key, Measure
+from harness.analysis.bisect.model import Broken, Build, Built, Failure, Measure
 from harness.core.machine import Image
 from harness.host.cache import MANIFEST, Cache
 from harness.integrations.farm.messages import Order
@@ -56,14 +56,14 @@ class Read:
     samples: tuple[Sample, ...] = ()
 
 
-def build(asked: Asked, key: Key) -> Made:
+def build(asked: Asked, key: Build) -> Made:
     """Build it here."""
     bench = _bench(asked)
     result = bench.build(key)
     return Made(result, place(), () if isinstance(result, Broken) else _entries(bench.image(key)))
 
 
-def boot(asked: Asked, key: Key) -> Read:
+def boot(asked: Asked, key: Build) -> Read:
     """Boot it here once; it is built before if it is not there."""
     bench = _bench(asked)
     before = len(bench.samples.get(key, []))
@@ -75,7 +75,7 @@ def measure(asked: Asked) -> Measure:
     return _bench(asked).measure()
 
 
-def differences(asked: Asked, before: Key, after: Key) -> list[Difference]:
+def differences(asked: Asked, before: Build, after: Build) -> list[Difference]:
     """What two builds differ in; both are booted for it, for who measured them may be gone."""
     bench = _bench(asked)
     for key in (before, after):

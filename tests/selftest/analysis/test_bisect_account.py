@@ -10,7 +10,7 @@ import pytest
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference, account, of_kernels, phases, readable
 from harness.analysis.bisect.journal import Memory
-from harness.analysis.bisect.model import REVERTED, Broken, Built, Key, Kind, Measure
+from harness.analysis.bisect.model import REVERTED, Broken, Build, Built, Kind, Measure
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import CHECKS
 from harness.core.cell import Cell
@@ -53,14 +53,14 @@ class World:
     layouts = 1
     cached = ()
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         return (
             Broken("core/sched.cc: error: <b>")
             if key.index == 2
             else Built(f"{key.index} {key.layout == REVERTED}", 1.0)
         )
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Build) -> float | Broken:
         return 100.0 if key.layout == REVERTED or key.index < 6 else 107.0
 
 

@@ -10,7 +10,7 @@ from simulated_commits import EXACT, TEST, Commits, line, step
 from harness.analysis.bisect.answer import Answer, Outcome, Warn
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Failed, from_json, to_json
-from harness.analysis.bisect.model import REVERTED, Broken, Built, Effort, Failure, Key
+from harness.analysis.bisect.model import REVERTED, Broken, Build, Built, Effort, Failure
 from harness.analysis.bisect.replay import replayed
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import checks_of
@@ -27,15 +27,15 @@ class Failing:
     faults: tuple[tuple[str, range, float], ...]
     innocent: bool = False
     layouts = 1
-    cached: tuple[Key, ...] = ()
+    cached: tuple[Build, ...] = ()
     boots: int = 0
-    built: list[Key] = field(default_factory=list)
+    built: list[Build] = field(default_factory=list)
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         self.built.append(key)
         return Built(f"{key.index}-{key.layout}", 180.0)
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         self.boots += 1
         dice = np.random.default_rng([7, self.boots])
         for cause, where, chance in self.faults:
@@ -115,7 +115,7 @@ def test_a_failure_that_comes_and_goes_at_the_bad_end_is_told_from_one_that_is_e
 class Spoiled(Commits):
     """Numbers without noise, but for a boot now and then that its host spoiled."""
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Build) -> float | Broken:
         value = super().boot(key)
         assert not isinstance(value, Broken)
         spoiled = key.index in range(1, 100) and np.random.default_rng([5, self.boots]).random() < 0.3
@@ -132,7 +132,7 @@ def test_a_spoiled_boot_of_an_exact_number_misleads_nobody() -> None:
 class Missing(Failing):
     """One whose boots give nothing now and then, and never at three commits."""
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         value = super().boot(key)
         lost = key.index in range(60, 63) or np.random.default_rng([3, self.boots]).random() < 0.05
         return Broken("the guest never got ready") if lost else value

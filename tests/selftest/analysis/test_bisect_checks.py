@@ -8,7 +8,7 @@ from simulated_commits import EXACT, MOVED, TEST, Commits, line, step
 from harness.analysis.bisect.answer import Outcome
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Began, Booted, Checked, Concluded
-from harness.analysis.bisect.model import FRESH, REVERTED, Key, Measure
+from harness.analysis.bisect.model import FRESH, REVERTED, Build, Measure
 from harness.analysis.bisect.replay import replayed
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import CHECKS, checks_of, rebuilt
@@ -28,7 +28,11 @@ def test_an_answer_is_checked_by_fresh_builds_and_by_a_revert(
     assert {one.name: one.passed for one in answer.checks} == dict.fromkeys(
         ["rebuilt", *relaid_too, "reverted"], True
     )
-    assert {key for key in commits.built if key.for_check} == {Key(32, FRESH), Key(33, FRESH), Key(33, REVERTED)}
+    assert {key for key in commits.built if key.for_check} == {
+        Build(32, FRESH),
+        Build(33, FRESH),
+        Build(33, REVERTED),
+    }
     for_checks = 7 if measure is MOVED else 3
     assert answer.builds == len(commits.built) - for_checks, "checks are not counted"
 

@@ -10,7 +10,7 @@ from harness.analysis.bisect.answer import Outcome
 from harness.analysis.bisect.forecast import outlook
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Began, Booted, Finished, Opened
-from harness.analysis.bisect.model import Built, Effort, Key, Measure, Plan
+from harness.analysis.bisect.model import Build, Built, Effort, Measure, Plan
 from harness.analysis.bisect.policy import decide
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.state import State
@@ -29,9 +29,9 @@ def test_what_a_boot_takes_is_what_boots_took_and_at_least_what_was_said(
     taken: Sequence[int], said: float
 ) -> None:
     state = State(Opened(line(3), NOISY, Effort(boot_seconds=1.0)))
-    state.apply(Finished(Key(0), Built("a", 180.0)))
+    state.apply(Finished(Build(0), Built("a", 180.0)))
     for seconds in taken:
-        state.apply(Booted(Key(0), 13.0, seconds))
+        state.apply(Booted(Build(0), 13.0, seconds))
     assert state.boot_seconds() == said
 
 
@@ -41,9 +41,9 @@ def test_boots_that_take_long_are_few() -> None:
     for seconds in (0, 600):
         state = State(Opened(line(25), NOISY, Effort()))
         for at, level in ((0, 100.0), (25, 103.0)):
-            state.apply(Finished(Key(at), Built(f"{at}", 180.0)))
+            state.apply(Finished(Build(at), Built(f"{at}", 180.0)))
             for value in (-1.0, 0.0, 1.0, -1.0, 0.0, 1.0, -1.0, 1.0):
-                state.apply(Booted(Key(at), level + value, seconds))
+                state.apply(Booted(Build(at), level + value, seconds))
         plan = decide(state, Commits(step(25, (9, 103.0))))
         assert isinstance(plan, Plan)
         asked.append(plan.boots[0][1])
@@ -79,7 +79,7 @@ def test_batches_find_it_in_fewer_rounds(jobs: int, measure: Measure, noise: flo
 
 
 def test_cached_builds_are_taken_first() -> None:
-    cached = [Key(at) for at in (100, 200, 300, 400)]
+    cached = [Build(at) for at in (100, 200, 300, 400)]
     commits = Commits(step(500, (230, 103.0)), 0.01, cached=cached)
     answer = bisected(commits, NOISY)
     assert [one.points for one in answer.culprits] == [(230,)]

@@ -31,7 +31,7 @@ from harness.analysis.bisect.journal_records import (
     from_json,
     to_json,
 )
-from harness.analysis.bisect.model import Broken, Built, CommitRange, Effort, Failure, Key, Kind, Measure, Plan
+from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure, Plan
 from harness.analysis.bisect.replay import replayed
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.state import State
@@ -50,17 +50,17 @@ class Commits:
     journal: File | Memory
     noise: float = 0.01
     full: int = 0
-    cached: tuple[Key, ...] = ()
+    cached: tuple[Build, ...] = ()
     layouts: int = 1
-    built: list[Key] = field(default_factory=list)
+    built: list[Build] = field(default_factory=list)
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         self.built.append(key)
         if len(self.built) == self.full:
             raise HostError("There is no space left.")
         return Broken("does not compile") if key.index in BROKEN else Built(f"{key}", 180.0)
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Build) -> float | Broken:
         before = sum(isinstance(one, Booted) and one.key == key for one in self.journal.records)
         dice = np.random.default_rng([key.index, before])
         return float((100.0 if key.index < CULPRIT else 104.0) * (1 + self.noise * dice.normal()))
@@ -77,7 +77,7 @@ def session(
     return Session(line(), measure, commits, journal, Effort(jobs=jobs)), commits
 
 
-def builds(records: list[Record]) -> Counter[Key]:
+def builds(records: list[Record]) -> Counter[Build]:
     """How often each build ended."""
     return Counter(one.key for one in records if isinstance(one, Finished | Failed))
 
@@ -273,7 +273,7 @@ def test_checks_are_made_once(tmp_path: Path) -> None:
 
     def parent(one: Session, answer: Answer) -> Check:
         made.append(answer.culprits[0].points)
-        one.measure_also(Plan("parent", (Key(10),), ((Key(10), 3),)))
+        one.measure_also(Plan("parent", (Build(10),), ((Build(10), 3),)))
         return Check("parent", True, "again")
 
     def killed(one: Session, answer: Answer) -> Check:
@@ -288,7 +288,7 @@ def test_checks_are_made_once(tmp_path: Path) -> None:
     assert [one.name for one in answer.checks] == ["parent", "other"]
 
 
-KEYS = st.builds(Key, st.integers(0, 60), st.integers(0, 5))
+KEYS = st.builds(Build, st.integers(0, 60), st.integers(0, 5))
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 RECORDS = st.one_of(
     st.builds(Planned, st.builds(Plan, st.text(), st.tuples(KEYS), st.tuples(st.tuples(KEYS, st.integers(1, 9))))),
@@ -326,12 +326,12 @@ class Later:
     measure: Measure
     boots: int
     layouts = 1
-    cached: tuple[Key, ...] = ()
+    cached: tuple[Build, ...] = ()
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         return Built(f"{key.index}-{key.layout}", 180.0)
 
-    def boot(self, key: Key) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure | Broken:
         self.boots += 1
         dice, bad = np.random.default_rng([5, self.boots]), key.index >= 23
         if self.measure.kind is Kind.TEST:

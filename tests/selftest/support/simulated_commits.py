@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.journal import Memory
-from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Built, CommitRange, Effort, Key, Kind, Measure
+from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Build, Built, CommitRange, Effort, Kind, Measure
 from harness.analysis.bisect.session import Session
 
 EXACT = Measure("boot.instructions", "", Kind.EXACT, layout=0.0)
@@ -31,18 +31,18 @@ class Commits:
     only_laid_out: Mapping[int, float] = field(default_factory=dict)
     stale: Mapping[int, float] = field(default_factory=dict)
     modes: float = 0.0
-    cached: Collection[Key] = ()
-    built: list[Key] = field(default_factory=list)
+    cached: Collection[Build] = ()
+    built: list[Build] = field(default_factory=list)
     boots: int = 0
 
-    def build(self, key: Key) -> Built | Broken:
+    def build(self, key: Build) -> Built | Broken:
         self.built.append(key)
         if key.index in self.broken:
             return Broken("does not compile")
         binary = self.binaries[key.index] if self.binaries else key.index
         return Built(f"{binary}-{key.layout}", 180.0, key in self.cached)
 
-    def boot(self, key: Key) -> float | Broken:
+    def boot(self, key: Build) -> float | Broken:
         self.boots += 1
         level = self.levels[key.index] + (self.stale.get(key.index, 0.0) if key.layout == 0 else 0.0)
         if key.layout == REVERTED:

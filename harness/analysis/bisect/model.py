@@ -184,7 +184,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Observations:
     """One build's boots as a posterior sees them: at a point, of a binary (`group`), its values."""
 
     index: int

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp
 
 from harness.analysis.bisect.likelihood import Array, Levels, levels_of, summary
-from harness.analysis.bisect.model import Measure, Reading
+from harness.analysis.bisect.model import Measure, Observations
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Measured:
         return inside
 
 
-def measured(measure: Measure, readings: Sequence[Reading]) -> Measured:
+def measured(measure: Measure, readings: Sequence[Observations]) -> Measured:
     """What the readings say; the least and the greatest point of them are the ends."""
     summaries = [summary(one.values) for one in readings]
     points = np.unique([one.index for one in readings])

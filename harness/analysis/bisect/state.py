@@ -16,7 +16,17 @@ from harness.analysis.bisect.journal_records import (
     Planned,
     Record,
 )
-from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Kind, Measure, Plan, Reading
+from harness.analysis.bisect.model import (
+    Broken,
+    Build,
+    Built,
+    CommitRange,
+    Effort,
+    Kind,
+    Measure,
+    Observations,
+    Plan,
+)
 
 LAYOUT_SECONDS = 15.0
 """What a layout is expected to take before any was made: OSv's kernel is linked in ten seconds."""
@@ -176,18 +186,18 @@ class State:
                 wanted[first] = max(wanted.get(first, 0), count)
         return [(key, count - self.count(key)) for key, count in wanted.items() if count > self.count(key)]
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[Observations]:
         """What was booted, at each point where its binary is known to lie; of a run of equals, at the first."""
         same = self.line.binaries or self.line.commits
         groups = {key: number for number, key in enumerate(sorted(self.values)) if self.told(key)}
-        places: dict[tuple[int, int], Reading] = {}
+        places: dict[tuple[int, int], Observations] = {}
         for key in self.builds:
             first = self.same_as(key)
             if first not in groups or key in self.broken or key.for_check:
                 continue
             for index in self._points(key, same):
                 place = (index, groups[first])
-                places[place] = Reading(index, groups[first], self.numbers(first))
+                places[place] = Observations(index, groups[first], self.numbers(first))
         return [places[place] for place in sorted(places)]
 
     def _points(self, key: Build, same: tuple[str, ...]) -> list[int]:

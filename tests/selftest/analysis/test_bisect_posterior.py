@@ -12,7 +12,7 @@ from scipy.stats import binom, multivariate_normal
 from harness.analysis.bisect.bimodality import bimodal
 from harness.analysis.bisect.information_gain import FailureChannel, NormalChannel, entropy
 from harness.analysis.bisect.likelihood import Failures, Normal, Summary, summary
-from harness.analysis.bisect.model import Measure, Reading
+from harness.analysis.bisect.model import Measure, Observations
 from harness.analysis.bisect.posterior import measured, posterior
 from harness.analysis.bisect.probe_selection import apart
 from harness.analysis.bisect.segmentation import runs
@@ -21,9 +21,9 @@ NOISY = Measure("boot.wall", "s")
 TEST = Measure.test("tst-mmap.so")
 
 
-def readings(*values: list[float], spaced: int = 10) -> list[Reading]:
+def readings(*values: list[float], spaced: int = 10) -> list[Observations]:
     """One build at every so many points."""
-    return [Reading(at * spaced, at, one) for at, one in enumerate(values)]
+    return [Observations(at * spaced, at, one) for at, one in enumerate(values)]
 
 
 def prior(count: int) -> np.ndarray:

@@ -29,7 +29,7 @@ TRIES = 3
 """How often a load is run that its generator limits."""
 
 
-class Workshop:
+class BuildPool:
     """Where keys are built: in several clones of the checkout at once, the `lanes`, the build put through an
     environment of the user's where there is one."""
 
@@ -64,7 +64,7 @@ class Kernels:
 
     host = ""
 
-    def __init__(self, workshop: Workshop, metric: str, duration: float) -> None:
+    def __init__(self, workshop: BuildPool, metric: str, duration: float) -> None:
         self._workshop = workshop
         self._metric = metric
         self._duration = duration
@@ -144,7 +144,7 @@ class Tests:
     layouts = 1
     host = ""
 
-    def __init__(self, workshop: Workshop, test: str) -> None:
+    def __init__(self, workshop: BuildPool, test: str) -> None:
         self._workshop = workshop
         self._test = test
         self.samples: dict[Build, list[Sample]] = {}

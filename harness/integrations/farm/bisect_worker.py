@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference
-from harness.analysis.bisect.local_backend import Kernels, Tests, Workshop
+from harness.analysis.bisect.local_backend import BuildPool, Kernels, Tests
 from harness.analysis.bisect.model import Broken, Build, Built, Failure, Measure
 from harness.core.machine import Image
 from harness.host.cache import MANIFEST, Cache
@@ -111,7 +111,7 @@ def _bench(asked: Asked) -> Kernels | Tests:
     lab, cell = lab_of(asked.order)
     assert lab.osv_root
     commits = Commits(lab.osv_root, asked.good, asked.bad)
-    workshop = Workshop(lab, cell, commits, [_lane()], asked.through)
+    workshop = BuildPool(lab, cell, commits, [_lane()], asked.through)
     if asked.test:
         return Tests(workshop, asked.test)
     return Kernels(workshop, asked.metric, asked.duration)

@@ -59,7 +59,7 @@ class BuildPool:
             self._lanes.put(lane)
 
 
-class Kernels:
+class MetricBackend:
     """A `Builder` of commits for one metric. What it measured is in `samples`, by key."""
 
     host = ""

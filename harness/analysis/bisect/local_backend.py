@@ -137,7 +137,7 @@ class MetricBackend:
         return self._measurements[key]
 
 
-class Tests:
+class TestBackend:
     """A `Builder` of commits for one in-guest test: a boot gives its failure if it is no pass, else 0. It takes no
     samples."""
 

@@ -12,7 +12,7 @@ from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference, account
 from harness.analysis.bisect.journal import File
 from harness.analysis.bisect.journal_records import Opened
-from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, Tests
+from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, TestBackend
 from harness.analysis.bisect.model import Build, Builder, Effort, Measure
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import checks_of, parent_and_culprit
@@ -85,7 +85,7 @@ def bench_here(lab: Lab) -> Benches:
         lab.check_runs(question.cell)
         workshop = BuildPool(lab, question.cell, question.commits, range(question.effort.jobs), question.through)
         if question.test:
-            return Tests(workshop, question.test)
+            return TestBackend(workshop, question.test)
         return MetricBackend(workshop, question.metric, question.duration)
 
     return made

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference
-from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, Tests
+from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, TestBackend
 from harness.analysis.bisect.model import Broken, Build, Built, Failure, Measure
 from harness.core.machine import Image
 from harness.host.cache import MANIFEST, Cache
@@ -106,14 +106,14 @@ def take_over(packed: bytes) -> None:
 
 
 @cache
-def _bench(asked: Asked) -> MetricBackend | Tests:
+def _bench(asked: Asked) -> MetricBackend | TestBackend:
     """Who builds and boots here; it keeps what it has built."""
     lab, cell = lab_of(asked.order)
     assert lab.osv_root
     commits = Commits(lab.osv_root, asked.good, asked.bad)
     workshop = BuildPool(lab, cell, commits, [_lane()], asked.through)
     if asked.test:
-        return Tests(workshop, asked.test)
+        return TestBackend(workshop, asked.test)
     return MetricBackend(workshop, asked.metric, asked.duration)
 
 

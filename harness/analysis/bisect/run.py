@@ -54,7 +54,7 @@ class Done:
     kept: list[Sample | Document]
 
 
-class Bench(Builder, Protocol):
+class BuildBackend(Builder, Protocol):
     """Who builds and boots, and knows what is measured. `host` is the one of many whose boots alone may be
     compared, or nothing where that is no question."""
 
@@ -74,14 +74,14 @@ class Bench(Builder, Protocol):
         """What differs between two builds that were measured."""
 
 
-Benches = Callable[[Question, Opened | None], Bench]
+Benches = Callable[[Question, Opened | None], BuildBackend]
 """Makes the bench for a question; the journal of one that goes on began with the record."""
 
 
 def bench_here(lab: Lab) -> Benches:
     """Benches of this host."""
 
-    def made(question: Question, opened: Opened | None) -> Bench:
+    def made(question: Question, opened: Opened | None) -> BuildBackend:
         lab.check_runs(question.cell)
         workshop = BuildPool(lab, question.cell, question.commits, range(question.effort.jobs), question.through)
         if question.test:

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import beta
 
 from benchmarks import merges
-from harness.analysis.bisect.answer import Outcome
+from harness.analysis.bisect.answer import BisectOutcome
 from harness.analysis.bisect.conclusion import conclude
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure
@@ -168,7 +168,7 @@ def trial(number: int, case: Case) -> Trial:
         return Trial(False, False, False, 0.0, len(state.builds), 0, state.boots, tuple(beliefs), script)
     answer = conclude(session.state, ended)
     points = answer.culprits[0].points if answer.culprits else ()
-    answered = answer.outcome is Outcome.FOUND
+    answered = answer.outcome is BisectOutcome.FOUND
     return Trial(
         answered,
         answered and len(answer.culprits) == 1 and points == (culprit,),

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness.analysis.bisect.answer import Answer, Outcome
+from harness.analysis.bisect.answer import Answer, BisectOutcome
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
@@ -145,5 +145,5 @@ def answered(root: Path, seed: Sequence[int], others: float) -> tuple[Answer, bo
     inside = answer.inside is not None
     while answer.inside:
         answer = answer.inside
-    claimed = inside and answer.outcome is Outcome.FOUND
+    claimed = inside and answer.outcome is BisectOutcome.FOUND
     return answer, claimed, claimed and [one.commits for one in answer.culprits] == [(culprit,)]

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from harness.analysis.bisect.answer import Answer, Culprit, Outcome
+from harness.analysis.bisect.answer import Answer, BisectOutcome, Culprit
 from harness.analysis.bisect.journal_records import Booted, Failed, Finished, Opened, Record, to_json
 from harness.analysis.bisect.model import FRESH, REVERTED, Build
 from harness.cli.output import screen, table
@@ -10,13 +10,13 @@ from harness.report.model.formatting import percent, shown
 
 SHORT = 12
 SAYS = {
-    Outcome.FOUND: "found",
-    Outcome.NARROWED: "narrowed down, and no further",
-    Outcome.NO_DIFFERENCE: "good and bad do not differ",
-    Outcome.SWAPPED: "the bad end is the better one: swapped, or to be looked for with --improved?",
-    Outcome.LAYOUT: "builds differ as the layout of code does, not as commits",
-    Outcome.SPREAD: "many small changes, none of which is the one",
-    Outcome.REFUTED: "a commit was found, and a check refutes it",
+    BisectOutcome.FOUND: "found",
+    BisectOutcome.NARROWED: "narrowed down, and no further",
+    BisectOutcome.NO_DIFFERENCE: "good and bad do not differ",
+    BisectOutcome.SWAPPED: "the bad end is the better one: swapped, or to be looked for with --improved?",
+    BisectOutcome.LAYOUT: "builds differ as the layout of code does, not as commits",
+    BisectOutcome.SPREAD: "many small changes, none of which is the one",
+    BisectOutcome.REFUTED: "a commit was found, and a check refutes it",
 }
 
 

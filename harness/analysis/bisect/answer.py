@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Outcome(StrEnum):
+class BisectOutcome(StrEnum):
     """FOUND: each culprit is known as surely as was asked. NARROWED: it can't be. NO_DIFFERENCE: the ends do not
     differ. SWAPPED: the bad end is the better one. LAYOUT: builds differ as layouts do, not as commits. SPREAD:
     the whole is made of many small changes. REFUTED: built from scratch, or taken back, the culprit changes
@@ -81,7 +81,7 @@ class Answer:
     were asked for, `cached` those of them that cost nothing, `layouts` those that are a link of what another had
     built; `inside` is the answer in the branch of a merge; `cause` is which failure of a test was looked for."""
 
-    outcome: Outcome
+    outcome: BisectOutcome
     culprits: tuple[Culprit, ...]
     good_level: float
     bad_level: float
@@ -112,7 +112,7 @@ class Answer:
         return cls(
             **{
                 **row,
-                "outcome": Outcome(row["outcome"]),
+                "outcome": BisectOutcome(row["outcome"]),
                 "culprits": tuple(_culprit(one) for one in row["culprits"]),
                 "warnings": tuple(Warning(Warn(one["kind"]), one["text"]) for one in row["warnings"]),
                 "checks": tuple(Check(**one) for one in row["checks"]),

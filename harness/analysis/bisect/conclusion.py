@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from harness.analysis.bisect.answer import Answer, Culprit, Outcome, Warn, Warning
+from harness.analysis.bisect.answer import Answer, BisectOutcome, Culprit, Warn, Warning
 from harness.analysis.bisect.bimodality import bimodal
 from harness.analysis.bisect.exact_search import MATTERS
 from harness.analysis.bisect.failure_cause import UNTOLD, tells
@@ -25,7 +25,7 @@ def conclude(state: State, ended: Ended) -> Answer:
     good, bad, smallest = (ended.ends.good, ended.ends.bad, ended.ends.smallest) if ended.ends else (0.0, 0.0, 0.0)
     culprits = tuple(sorted((_culprit(state, step) for step in ended.steps), key=lambda one: -abs(one.change)))
     outcome, why = _outcome(state, ended, culprits)
-    kept = culprits if outcome in (Outcome.FOUND, Outcome.NARROWED) else ()
+    kept = culprits if outcome in (BisectOutcome.FOUND, BisectOutcome.NARROWED) else ()
     return Answer(
         outcome=outcome,
         culprits=kept,
@@ -43,33 +43,33 @@ def conclude(state: State, ended: Ended) -> Answer:
     )
 
 
-def _outcome(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> tuple[Outcome, str]:
+def _outcome(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> tuple[BisectOutcome, str]:
     said, unit = ended.ends, state.measure.unit
     if said is None:
-        return Outcome.NO_DIFFERENCE, "Good and bad are the same binary."
+        return BisectOutcome.NO_DIFFERENCE, "Good and bad are the same binary."
     if state.measure.kind is Kind.TEST and said.good == said.bad == 1:
-        return Outcome.NO_DIFFERENCE, "It fails at the good end too, each time: name one where it passes."
+        return BisectOutcome.NO_DIFFERENCE, "It fails at the good end too, each time: name one where it passes."
     if not said.differ:
         least = f"{said.smallest:.3g} {unit}".rstrip()
         seen = "it is exact" if state.measure.kind is Kind.EXACT else f"one of {least} would have been seen"
-        return Outcome.NO_DIFFERENCE, f"No difference between good and bad was seen; {seen}."
+        return BisectOutcome.NO_DIFFERENCE, f"No difference between good and bad was seen; {seen}."
     if (said.change > 0) != (state.measure.better == "lower"):
         return (
-            Outcome.SWAPPED,
+            BisectOutcome.SWAPPED,
             f"Bad is better than good: {said.bad:.6g} against {said.good:.6g} {unit}".rstrip() + ".",
         )
     sure = [float(blocks(state, step.mass).max()) >= state.effort.confidence for step in ended.steps]
     alone = (ended.shapes or {}).get("none", 0.0)
     if alone > 0.5 and not all(sure):
         return (
-            Outcome.LAYOUT,
+            BisectOutcome.LAYOUT,
             "Builds differ among themselves no less than good and bad do: as layouts of code do.",
         )
     if not culprits:
-        return Outcome.SPREAD, f"No commit makes {MATTERS:.0%} of the change: it is made of many small ones."
+        return BisectOutcome.SPREAD, f"No commit makes {MATTERS:.0%} of the change: it is made of many small ones."
     if all(sure):
-        return Outcome.FOUND, ""
-    return Outcome.NARROWED, ended.why
+        return BisectOutcome.FOUND, ""
+    return BisectOutcome.NARROWED, ended.why
 
 
 def _culprit(state: State, step: Step) -> Culprit:

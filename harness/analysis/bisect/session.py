@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import isfinite
 from time import monotonic
 
-from harness.analysis.bisect.answer import Answer, Check, Outcome
+from harness.analysis.bisect.answer import Answer, BisectOutcome, Check
 from harness.analysis.bisect.conclusion import conclude
 from harness.analysis.bisect.forecast import outlook
 from harness.analysis.bisect.journal import Journal
@@ -40,7 +40,7 @@ from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 from harness.core.events import publish
 
-REFUTES = {"reverted": Outcome.REFUTED, "relaid": Outcome.LAYOUT, "rebuilt": Outcome.REFUTED}
+REFUTES = {"reverted": BisectOutcome.REFUTED, "relaid": BisectOutcome.LAYOUT, "rebuilt": BisectOutcome.REFUTED}
 """What an answer becomes that a check refutes; of several the last."""
 
 TRIES = 3
@@ -108,7 +108,7 @@ class Session:
         for name, outcome in REFUTES.items():
             if name in failed:
                 answer = replace(answer, outcome=outcome, why=next(one.detail for one in done if one.name == name))
-        inside = follow(answer) if follow and answer.outcome is Outcome.FOUND else None
+        inside = follow(answer) if follow and answer.outcome is BisectOutcome.FOUND else None
         answer = replace(answer, checks=done, inside=inside)
         self._record(Answered(answer.to_json()))
         publish("bisect.answered", self.state.measure.name, answer.outcome)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import click
 
-from harness.analysis.bisect.answer import Outcome
+from harness.analysis.bisect.answer import BisectOutcome
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.journal import read
 from harness.analysis.bisect.journal_records import Opened
@@ -135,7 +135,7 @@ def command(arguments: Arguments) -> int:
     with History(arguments.history) as history:
         history.add(done.kept)
     show_answer(done.answer, screen(), bool(question.test))
-    return 0 if done.answer.outcome is Outcome.FOUND else 1
+    return 0 if done.answer.outcome is BisectOutcome.FOUND else 1
 
 
 @contextmanager
@@ -222,4 +222,4 @@ def _look_back(how: str, state: Path) -> int:
         return 0
     answer = replayed(records)
     show_answer(answer, screen(), records[0].measure.kind is Kind.TEST)
-    return 0 if answer.outcome is Outcome.FOUND else 1
+    return 0 if answer.outcome is BisectOutcome.FOUND else 1

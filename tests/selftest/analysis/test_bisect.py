@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_commits import EXACT, MOVED, NOISY, TEST, Commits, bisected, line, step
 
-from harness.analysis.bisect.answer import Answer, Check, Outcome, Warn
+from harness.analysis.bisect.answer import Answer, BisectOutcome, Check, Warn
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.model import CommitRange, Measure
 from harness.analysis.bisect.session import Session
@@ -22,7 +22,7 @@ def test_an_exact_number_needs_as_many_builds_as_halving(count: int, data: st.Da
     """Whatever the culprit: the right one, with a build for each bit and the ends."""
     culprit = data.draw(st.integers(1, count))
     answer = bisected(Commits(step(count, (culprit, 101.0))), EXACT)
-    assert answer.outcome is Outcome.FOUND
+    assert answer.outcome is BisectOutcome.FOUND
     assert [one.points for one in answer.culprits] == [(culprit,)]
     assert answer.culprits[0].change == 1.0
     assert answer.builds <= int(np.ceil(np.log2(count))) + 2
@@ -40,7 +40,7 @@ def test_the_culprit_of_a_noisy_measure_is_found(
     wrong = 0
     for culprit in range(3, 200, 20):
         answer = bisected(Commits(step(200, (culprit, after), first=before), noise), measure)
-        assert answer.outcome is Outcome.FOUND
+        assert answer.outcome is BisectOutcome.FOUND
         assert answer.culprits[0].probability >= 0.99
         wrong += [one.points for one in answer.culprits] != [(culprit,)]
     assert wrong <= 1
@@ -57,7 +57,7 @@ def test_a_test_that_always_fails_needs_few_boots() -> None:
 
 def test_what_made_it_better_is_looked_for_too() -> None:
     levels = step(100, (40, 95.0))
-    assert bisected(Commits(levels), EXACT).outcome is Outcome.SWAPPED
+    assert bisected(Commits(levels), EXACT).outcome is BisectOutcome.SWAPPED
     answer = bisected(Commits(levels), replace(EXACT, better=EXACT.better.opposite))
     assert [(one.points, one.change) for one in answer.culprits] == [((40,), -5.0)]
 
@@ -72,7 +72,7 @@ def test_the_size_lies_in_its_interval() -> None:
 @pytest.mark.parametrize("measure", [EXACT, NOISY])
 def test_one_candidate_is_the_culprit(measure: Measure) -> None:
     answer = bisected(Commits([100.0, 103.0], 0.0 if measure is EXACT else 0.01), measure)
-    assert answer.outcome is Outcome.FOUND
+    assert answer.outcome is BisectOutcome.FOUND
     assert answer.culprits[0].points == (1,)
     assert answer.builds == 2
 
@@ -80,7 +80,7 @@ def test_one_candidate_is_the_culprit(measure: Measure) -> None:
 @pytest.mark.parametrize(("measure", "level"), [(EXACT, 100.0), (NOISY, 100.0), (MOVED, 100.0), (TEST, 0.3)])
 def test_ends_that_do_not_differ_are_said_to_be_equal(measure: Measure, level: float) -> None:
     answer = bisected(Commits(step(50, first=level), 0.0 if measure is EXACT else 0.02), measure)
-    assert answer.outcome is Outcome.NO_DIFFERENCE
+    assert answer.outcome is BisectOutcome.NO_DIFFERENCE
     assert answer.builds == 2
     assert answer.culprits == ()
     assert (answer.smallest == 0) == (measure is EXACT)
@@ -93,14 +93,14 @@ def test_ends_that_do_not_differ_are_said_to_be_equal(measure: Measure, level: f
 def test_swapped_ends_are_said_to_be_swapped(measure: Measure, levels: tuple[float, float]) -> None:
     good, bad = levels
     answer = bisected(Commits(step(50, (20, bad), first=good), 0.0 if measure is EXACT else 0.02), measure)
-    assert answer.outcome is Outcome.SWAPPED
+    assert answer.outcome is BisectOutcome.SWAPPED
     assert answer.builds == 2
 
 
 def test_what_is_better_when_higher_is_worse_when_lower() -> None:
     higher = replace(NOISY, better=Better.HIGHER)
     answer = bisected(Commits(step(50, (20, 95.0)), 0.02), higher)
-    assert answer.outcome is Outcome.FOUND
+    assert answer.outcome is BisectOutcome.FOUND
     assert answer.culprits[0].points == (20,)
 
 
@@ -120,20 +120,20 @@ def test_a_commit_with_its_parents_binary_is_never_blamed(fresh: list[bool], dat
             blamed = {point for one in answer.culprits for point in one.points}
             assert all(fresh[point - 1] for point in blamed)
             if measure is EXACT:
-                assert answer.outcome is Outcome.FOUND and blamed == {culprit}
+                assert answer.outcome is BisectOutcome.FOUND and blamed == {culprit}
             if known:
                 assert all(binaries[key.index] == key.index for key in commits.built)
 
 
 def test_equal_ends_need_no_boot() -> None:
     answer = bisected(Commits(step(9, first=100.0), binaries=[0] * 10), EXACT)
-    assert (answer.outcome, answer.boots) == (Outcome.NO_DIFFERENCE, 0)
+    assert (answer.outcome, answer.boots) == (BisectOutcome.NO_DIFFERENCE, 0)
 
 
 @pytest.mark.parametrize(("measure", "noise"), [(EXACT, 0.0), (NOISY, 0.01)])
 def test_a_culprit_behind_broken_commits_is_a_set_that_names_them(measure: Measure, noise: float) -> None:
     answer = bisected(Commits(step(60, (33, 105.0)), noise, broken=(31, 32, 33)), measure)
-    assert answer.outcome is Outcome.FOUND
+    assert answer.outcome is BisectOutcome.FOUND
     (culprit,) = answer.culprits
     assert culprit.points == (31, 32, 33, 34)
     assert culprit.broken == tuple(line(60).commits[31:34])

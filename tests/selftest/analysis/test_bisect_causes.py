@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from simulated_commits import EXACT, TEST, Commits, line, step
 
-from harness.analysis.bisect.answer import Answer, Outcome, Warn
+from harness.analysis.bisect.answer import Answer, BisectOutcome, Warn
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Failed, from_json, to_json
 from harness.analysis.bisect.model import REVERTED, Broken, Build, Built, Effort, Failure
@@ -56,7 +56,7 @@ def bisected(world: Failing, checked: bool = False) -> Answer:
 
 def test_another_bug_in_the_middle_is_not_taken_for_the_one_that_is_looked_for() -> None:
     answer = bisected(Failing(((OTHER, range(30, 60), 1.0), (SOUGHT, range(80, 101), 1.0))), checked=True)
-    assert (answer.outcome, [one.points for one in answer.culprits]) == (Outcome.FOUND, [(80,)])
+    assert (answer.outcome, [one.points for one in answer.culprits]) == (BisectOutcome.FOUND, [(80,)])
     assert answer.cause == SOUGHT and Warn.OTHER in answer.warned
     assert [check.passed for check in answer.checks] == [True, True]
 
@@ -80,7 +80,7 @@ def test_a_long_stretch_that_another_failure_hides_is_not_built_commit_by_commit
 @pytest.mark.parametrize("chance", [0.05, 0.3])
 def test_failures_of_another_cause_everywhere_say_nothing(chance: float) -> None:
     answer = bisected(Failing(((OTHER, range(101), chance), (SOUGHT, range(57, 101), 0.8))))
-    assert (answer.outcome, [one.points for one in answer.culprits]) == (Outcome.FOUND, [(57,)])
+    assert (answer.outcome, [one.points for one in answer.culprits]) == (BisectOutcome.FOUND, [(57,)])
     assert answer.good_level == 0 and answer.bad_level > 0.6
 
 
@@ -88,7 +88,7 @@ def test_a_test_that_fails_at_both_ends_is_told_in_a_few_boots() -> None:
     for faults in (((SOUGHT, range(101), 1.0),), ((OTHER, range(101), 0.1), (SOUGHT, range(101), 1.0))):
         world = Failing(faults)
         answer = bisected(world)
-        assert answer.outcome is Outcome.NO_DIFFERENCE and "good end too" in answer.why
+        assert answer.outcome is BisectOutcome.NO_DIFFERENCE and "good end too" in answer.why
         assert world.boots <= 40
 
 
@@ -104,7 +104,7 @@ def test_an_end_that_fails_by_another_cause_can_t_be_measured() -> None:
 
 def test_a_culprit_whose_revert_changes_nothing_is_refuted() -> None:
     answer = bisected(Failing(((SOUGHT, range(70, 101), 1.0),), innocent=True), checked=True)
-    assert answer.outcome is Outcome.REFUTED and "0% of the change" in answer.why
+    assert answer.outcome is BisectOutcome.REFUTED and "0% of the change" in answer.why
 
 
 def test_a_failure_that_comes_and_goes_at_the_bad_end_is_told_from_one_that_is_everywhere() -> None:

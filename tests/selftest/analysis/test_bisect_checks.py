@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from simulated_commits import EXACT, MOVED, TEST, Commits, line, step
 
-from harness.analysis.bisect.answer import Outcome
+from harness.analysis.bisect.answer import BisectOutcome
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Began, Booted, Checked, Concluded
 from harness.analysis.bisect.model import FRESH, REVERTED, Build, Measure
@@ -41,7 +41,7 @@ def test_what_is_not_there_in_a_build_from_scratch_is_refuted() -> None:
     """As a build on top of others that make took for new enough."""
     commits = Commits(step(60), stale=dict.fromkeys(range(20, 61), 3.0))
     answer = Session(line(60), EXACT, commits, Memory()).run([("rebuilt", rebuilt)])
-    assert answer.outcome is Outcome.REFUTED
+    assert answer.outcome is BisectOutcome.REFUTED
     assert "0% of the change" in answer.why
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulated_commits import EXACT, MOVED, NOISY, Commits, bisected, line, step
 
-from harness.analysis.bisect.answer import Outcome
+from harness.analysis.bisect.answer import BisectOutcome
 from harness.analysis.bisect.forecast import outlook
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Began, Booted, Finished, Opened
@@ -89,7 +89,7 @@ def test_cached_builds_are_taken_first() -> None:
 
 def test_the_budget_of_builds_ends_it_with_a_range() -> None:
     answer = bisected(Commits(step(1000, (230, 103.0)), 0.01), NOISY, Effort(most_builds=6))
-    assert answer.outcome is Outcome.NARROWED
+    assert answer.outcome is BisectOutcome.NARROWED
     assert "6 builds" in answer.why
     assert 230 in answer.culprits[0].points
     assert answer.builds == 6

@@ -3,7 +3,7 @@
 import pytest
 from simulated_commits import EXACT, MOVED, NOISY, Commits, bisected, line, step
 
-from harness.analysis.bisect.answer import Outcome, Warn
+from harness.analysis.bisect.answer import BisectOutcome, Warn
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.model import Effort, Measure
 from harness.analysis.bisect.session import Session
@@ -17,7 +17,7 @@ def test_layout_offsets_are_told_from_the_culprit_by_other_layouts() -> None:
     for culprit in range(5, 200, 20):
         commits = Commits(step(200, (culprit, 102.0)), 0.02, offset=0.005, layouts=16)
         answer = bisected(commits, MOVED)
-        right += answer.outcome is Outcome.FOUND and answer.culprits[0].points == (culprit,)
+        right += answer.outcome is BisectOutcome.FOUND and answer.culprits[0].points == (culprit,)
         assert len(set(commits.built)) == len(commits.built)
     assert right >= 9
 
@@ -25,9 +25,9 @@ def test_layout_offsets_are_told_from_the_culprit_by_other_layouts() -> None:
 def test_without_other_layouts_it_says_what_keeps_it_from_being_sure() -> None:
     """Offsets as great as half the change: one build of each commit can't do."""
     answer = bisected(Commits(step(30, (14, 102.0)), 0.002, offset=0.01), MOVED)
-    assert answer.outcome in (Outcome.NARROWED, Outcome.LAYOUT)
+    assert answer.outcome in (BisectOutcome.NARROWED, BisectOutcome.LAYOUT)
     assert answer.why
-    if answer.outcome is Outcome.NARROWED:
+    if answer.outcome is BisectOutcome.NARROWED:
         assert len(answer.culprits[0].points) > 1
 
 
@@ -36,10 +36,10 @@ def test_a_change_of_the_layout_alone_is_not_a_commits() -> None:
     laid = dict.fromkeys(range(33, 61), 0.04)
     commits = Commits(step(60), 0.005, layouts=8, only_laid_out=laid)
     answer = Session(line(60), MOVED, commits, Memory()).run(checks=[("relaid", relaid)])
-    assert answer.outcome is Outcome.LAYOUT
+    assert answer.outcome is BisectOutcome.LAYOUT
     commits = Commits(step(60, (33, 104.0)), 0.005, layouts=8)
     answer = Session(line(60), MOVED, commits, Memory()).run(checks=[("relaid", relaid)])
-    assert answer.outcome is Outcome.FOUND
+    assert answer.outcome is BisectOutcome.FOUND
     assert [one.passed for one in answer.checks] == [True]
 
 
@@ -51,7 +51,7 @@ def test_code_layout_moves_no_size() -> None:
 @pytest.mark.parametrize(("measure", "noise"), [(EXACT, 0.0), (NOISY, 0.01), (MOVED, 0.01)])
 def test_two_culprits_are_two(measure: Measure, noise: float) -> None:
     answer = bisected(Commits(step(120, (30, 104.0), (90, 110.0)), noise), measure)
-    assert answer.outcome is Outcome.FOUND
+    assert answer.outcome is BisectOutcome.FOUND
     assert sorted(one.points for one in answer.culprits) == [(30,), (90,)]
     assert [one.points for one in answer.culprits] == [(90,), (30,)]
     assert [one.change for one in answer.culprits] == pytest.approx([6, 4], abs=1)
@@ -69,7 +69,7 @@ def test_a_change_that_went_away_again_is_said_to_have(measure: Measure, noise: 
 
 def test_many_small_changes_are_not_one_commits() -> None:
     answer = bisected(Commits([100.0 + at for at in range(101)]), EXACT)
-    assert (answer.outcome, answer.culprits) == (Outcome.SPREAD, ())
+    assert (answer.outcome, answer.culprits) == (BisectOutcome.SPREAD, ())
 
 
 def test_the_rest_of_an_exact_change_is_said() -> None:

@@ -22,7 +22,7 @@ KIND = "confirmation"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReportableFindings:
     """What may be shown of a history: findings by time, and the nights that stand alone."""
 
     findings: list[Finding]
@@ -31,7 +31,7 @@ class Standing:
 
 def judged(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
-) -> Standing:
+) -> ReportableFindings:
     """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
     enough without one; what a rerun did not confirm is not among them.
 
@@ -52,7 +52,7 @@ def judged(
             found.append(_as_rerun(replace(night.suspect, confirmed=True), said))
         else:
             nights.append(replace(night, confirmed=confirmed))
-    return Standing(found, nights)
+    return ReportableFindings(found, nights)
 
 
 def standing(

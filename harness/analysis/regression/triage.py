@@ -55,7 +55,7 @@ def judged(
     return ReportableFindings(found, nights)
 
 
-def standing(
+def reportable_findings(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
     """The findings of `judged`."""

@@ -17,7 +17,7 @@ from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.model import Effort, Kind
 from harness.analysis.bisect.replay import replayed
 from harness.analysis.bisect.run import Benches, Question, bench_here, bisect
-from harness.analysis.regression.triage import KIND, standing
+from harness.analysis.regression.triage import KIND, reportable_findings
 from harness.cli import completion as complete
 from harness.cli.bisect_output import show_answer, show_journal
 from harness.cli.commit_tests import check_test
@@ -187,7 +187,7 @@ def _take_over(arguments: Arguments, number: int) -> None:
     if arguments.metric or arguments.test or arguments.good:
         raise HarnessError("--finding names the metric and the commits: give neither --metric, --test nor --good.")
     with History(arguments.history) as history:
-        found = standing(list(history.samples()), history.documents(KIND), history.graph())
+        found = reportable_findings(list(history.samples()), history.documents(KIND), history.graph())
     if not 1 <= number <= len(found):
         raise HarnessError(
             f"There is no finding {number}; the history has {len(found)}.",

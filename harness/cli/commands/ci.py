@@ -12,7 +12,7 @@ import click
 
 from harness.analysis.regression.drift_since import Since, since
 from harness.analysis.regression.finding import Finding
-from harness.analysis.regression.triage import standing
+from harness.analysis.regression.triage import reportable_findings
 from harness.cli import completion as complete
 from harness.cli.declaration import Group, argument, option
 from harness.cli.options import DIR, FILE, CellName, Common
@@ -239,7 +239,7 @@ def _issues(arguments: Reporting) -> int:
     with History(arguments.history) as history:
         samples, judged = history.samples(), history.judged()
         graph = history.graph()
-        found = standing(samples, history.documents(), graph)
+        found = reportable_findings(samples, history.documents(), graph)
     whole = [one for one in found if _wants_an_issue(one, arguments)]
     parts = [one for one in found if one.metric.is_part]
     creeping = [one for one in since(samples, graph=graph) if _wants_an_issue(one, arguments)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.regression.finding import Finding
-from harness.analysis.regression.triage import KIND, standing
+from harness.analysis.regression.triage import KIND, reportable_findings
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, explained
 from harness.core.events import subscribed
@@ -44,7 +44,7 @@ class Measurer:
                 history.add(taken.records)
                 series = {one.series for one in taken.samples}
                 known = [one for one in history.samples(cell=str(cell)) if one.series in series]
-                found = standing(known, history.documents(KIND), history.graph())
+                found = reportable_findings(known, history.documents(KIND), history.graph())
         except (HarnessError, OSError) as error:
             if expectation := expected(cell, name.removeprefix("app-"), self._lab.recorded_accelerator(cell)):
                 pytest.xfail(f"not measured, as expected: {expectation.reason}")

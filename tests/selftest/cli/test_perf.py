@@ -14,7 +14,7 @@ from history_records import sample as record
 from rich.console import Console
 
 from harness.analysis.ab import sides
-from harness.analysis.regression.triage import KIND, standing, unconfirmed
+from harness.analysis.regression.triage import KIND, reportable_findings, unconfirmed
 from harness.cli import main
 from harness.cli.commands.perf import _table
 from harness.core.errors import HarnessError
@@ -210,7 +210,7 @@ def test_a_suspect_that_a_rerun_drops_is_not_shown_again(sample: Sample) -> None
     ]
     series = _series(values, False, sample)
     (suspect,) = unconfirmed(series, [])
-    assert [one.confirmed for one in standing(series, [])] == [None]
+    assert [one.confirmed for one in reportable_findings(series, [])] == [None]
 
     def rerun(confirmed: bool) -> Document:
         about = (
@@ -218,8 +218,8 @@ def test_a_suspect_that_a_rerun_drops_is_not_shown_again(sample: Sample) -> None
         )
         return Document(KIND, suspect.cell, about, {"confirmed": confirmed}, suspect.after, "run", 1.0)
 
-    assert standing(series, [rerun(False)]) == [] and unconfirmed(series, [rerun(False)]) == []
-    assert [one.confirmed for one in standing(series, [rerun(True)])] == [True]
+    assert reportable_findings(series, [rerun(False)]) == [] and unconfirmed(series, [rerun(False)]) == []
+    assert [one.confirmed for one in reportable_findings(series, [rerun(True)])] == [True]
 
 
 def test_a_linux_suspect_says_that_it_cant_be_rerun(

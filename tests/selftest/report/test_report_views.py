@@ -15,7 +15,7 @@ import pytest
 from planted_nights import BEGAN, CELLS, DAY, Planted, version
 from test_report_page import DRAWN, HOSTILE, OPEN_ALL, SETTLED, _complaints, _until, _with_texts
 
-from harness.analysis.regression.triage import standing
+from harness.analysis.regression.triage import reportable_findings
 from harness.cli import main
 from harness.core.matrix import Matrix
 from harness.integrations.ci.plan import plan, record
@@ -52,7 +52,7 @@ def history() -> Told:
         newer = one.cell.startswith("osv") and one.taken >= BEGAN + BUILDER * DAY
         compiler = "13.3.0" if newer else "12.2.0"
         samples.append(replace(one, version=replace(one.version, builder=f"compiler=gcc {compiler}")))
-    return Told(samples, told.judged, [], standing(samples, []))
+    return Told(samples, told.judged, [], reportable_findings(samples, []))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
 
-from harness.analysis.regression.triage import standing
+from harness.analysis.regression.triage import reportable_findings
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Better, Environment, Metric, Sample, Version
 from harness.report.model.data import Told
@@ -58,7 +58,7 @@ class Planted:
                 if (night, cell) not in self.missing:
                     judged += self._judged(night, cell, dice)
                     samples += self._samples(night, cell, dice)
-        return Told(samples, judged, [], standing(samples, []))
+        return Told(samples, judged, [], reportable_findings(samples, []))
 
     def _version(self, night: int, cell: str) -> Version:
         return version(cell, night, self.commits[night] if self.commits else None)

@@ -87,7 +87,7 @@ def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
     return replace(one, change=change, interval=(low, high), new_level=new)
 
 
-def rerun(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
+def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
     """Build what came before the suspect and what came after, and measure both again, in pairs.
 
     Raises `HarnessError` where either can't be had any more: then nothing is known.

@@ -15,7 +15,7 @@ from harness.analysis.regression.drift_since import Since, since
 from harness.analysis.regression.finding import Finding, Night
 from harness.analysis.regression.notes import notes, unbridged
 from harness.analysis.regression.series import Numbers, numbers
-from harness.analysis.regression.triage import KIND, judged, measure_again, rerun, unconfirmed
+from harness.analysis.regression.triage import KIND, confirm_on_host, judged, measure_again, unconfirmed
 from harness.cli import completion as complete
 from harness.cli.declaration import declare, option
 from harness.cli.name_patterns import check_matches
@@ -178,7 +178,7 @@ def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) 
         about = f"{one.metric.name} on {one.cell}, {one.before.described} to {one.after.described}"
         try:
             with subscribed(Progress()):
-                done, document = rerun(lab, one, dice, mark)
+                done, document = confirm_on_host(lab, one, dice, mark)
         except HarnessError as error:
             out.print(f"not rerun: {about}: {error.happened}", markup=False, soft_wrap=True)
             continue

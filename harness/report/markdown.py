@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.metrics.records import Better
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.formatting import percent, shown, version_name
 from harness.report.model.outcomes import Test, by_test, counts
 from harness.report.morning.against import Against, against
@@ -25,7 +25,7 @@ MOST_NAMED = 3
 LONGEST_CODE, LONGEST_ASIDE = 120, 300
 
 
-def markdown(told: Told, commit: str = "", silent: Sequence[str] | None = None, link: str = "") -> str:
+def markdown(told: ReportData, commit: str = "", silent: Sequence[str] | None = None, link: str = "") -> str:
     """The commit's version, or the newest one, against the one before it, ended by a newline; at most some 30,000
     characters, of the 65,536 that a comment may have.
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from harness.metrics.records import Metric, Version
-from harness.report.model.data import Told, safe_text
+from harness.report.model.data import ReportData, safe_text
 from harness.report.model.formatting import version_name
 from harness.report.model.outcomes import BAD, by_test, counts, standing
 from harness.report.model.series import Series, series_of
@@ -38,7 +38,7 @@ JUDGED: Family = ("osv_judged_timestamp_seconds", "seconds", "When a test of the
 FINDINGS: Family = ("osv_findings", "", "Changes that the statistics stand behind.")
 
 
-def openmetrics(told: Told) -> str:
+def openmetrics(told: ReportData) -> str:
     """The exposition, ended by `# EOF`. Samples bear no timestamps: what is old says so by its version."""
     told = told.safe
     timeline = Timeline(told)
@@ -84,7 +84,7 @@ def _named(one: Series) -> Labels:
     return labels | ({"builder": one.builder} if one.metric.exact else {"host": where.host}) | {"fingerprint": own}
 
 
-def _put_verdicts(families: Families, told: Told) -> None:
+def _put_verdicts(families: Families, told: ReportData) -> None:
     by_suite = defaultdict(list)
     for test in by_test(told):
         by_suite[test.cell, test.suite].append(test)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 from rich.console import Console
 from rich.text import Text
 
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.formatting import version_name
 from harness.report.model.outcomes import BAD, EXPECTED, GOOD, STALE, Test, by_test, counts
 from harness.report.model.timeline import Timeline
@@ -24,7 +24,7 @@ Line = tuple[str, str]
 """A style of `STYLES`, and the words."""
 
 
-def show(told: Told, out: Console, commits: Commits | None = None) -> None:
+def show(told: ReportData, out: Console, commits: Commits | None = None) -> None:
     """Print the facts, each on one line that is cut at the console's width; nothing of them is markup."""
     told = told.safe
     if told.empty:

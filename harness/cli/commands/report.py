@@ -24,7 +24,7 @@ from harness.metrics.history.store import History
 from harness.report.html.page import write
 from harness.report.html.screenshots import take
 from harness.report.markdown import markdown
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
 from harness.report.telling import telling
@@ -34,7 +34,7 @@ from harness.runner.session import Lab
 PAGE = Path("report.html")
 
 
-def _text(told: Told, commits: Commits) -> str:
+def _text(told: ReportData, commits: Commits) -> str:
     """The summary, in colour where it will be read on a terminal."""
     out = StringIO()
     terminal = sys.stdout.isatty()
@@ -44,7 +44,7 @@ def _text(told: Told, commits: Commits) -> str:
 
 
 HTML = "html"
-FORMATS: dict[str, Callable[[Told, Commits], str]] = {
+FORMATS: dict[str, Callable[[ReportData, Commits], str]] = {
     "markdown": lambda told, commits: markdown(told),
     "text": _text,
     "openmetrics": lambda told, commits: openmetrics(told),
@@ -101,7 +101,7 @@ def command(arguments: Arguments) -> int:
     return 0
 
 
-def _html(told: Told, commits: Commits, arguments: Arguments) -> int:
+def _html(told: ReportData, commits: Commits, arguments: Arguments) -> int:
     output = arguments.output or PAGE
     for path in write(told, output, commits=commits, single=arguments.single):
         _told_size(path)
@@ -117,7 +117,7 @@ def _told_size(path: Path) -> None:
     screen().print(f"{path}: {shown}", markup=False)
 
 
-def _told(arguments: Arguments) -> Told:
+def _told(arguments: Arguments) -> ReportData:
     since = _moment(arguments.since)
 
     with History(arguments.history) as history:

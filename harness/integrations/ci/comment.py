@@ -18,7 +18,7 @@ from harness.metrics.history.jsonl import records_in
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Document, Sample, Version
 from harness.report.markdown import markdown
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 
 MARK = "<!-- osv-harness pull-request -->"
 """By this, and by who wrote it, the comment is known again, and updated in place."""
@@ -37,7 +37,7 @@ def comment(folder: Path, night: Night, before: Sequence[Judged], head: str, lin
     samples = [[one for one in _records(folder, name) if isinstance(one, Sample)] for name in (BASE, HEAD)]
     documents += _exact(samples[0], samples[1], head)
     silent = [row.cell for row in night.without_result()]
-    told = Told([], [*known, *judged], documents)
+    told = ReportData([], [*known, *judged], documents)
     return f"{MARK}\n{markdown(told, head, silent, link)}"
 
 

@@ -15,7 +15,7 @@ from harness.integrations.server.facts import facts
 from harness.integrations.server.pages import FACTS, PAGE, POLICY, state_text
 from harness.metrics.history.store import History
 from harness.report.html.page import page
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
 from harness.report.morning.report import morning
 from harness.report.telling import telling
@@ -24,7 +24,7 @@ from harness.runner.session import Lab
 NICE = 10
 
 
-def told_of(history: History) -> Told:
+def told_of(history: History) -> ReportData:
     """All that a report rests on."""
     return telling(history.samples(), history.judged(), history.documents(), history.graph())
 

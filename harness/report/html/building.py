@@ -17,7 +17,7 @@ from harness.report.html.rendering import Parts
 from harness.report.html.sections import Section, heads, sections
 from harness.report.html.trends import stacks, trends
 from harness.report.html.verdicts import AtVersions, test_shards
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.figures import anchor
 from harness.report.model.formatting import moment
 from harness.report.model.highlights import MOST_NEWS, cause_words, causes_of, unexpected
@@ -45,7 +45,7 @@ class Built:
     has_figures: bool
 
 
-def build(told: Told, matrix: Matrix | None = None, commits: Commits | None = None) -> Built:
+def build(told: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> Built:
     """Everything of the page but its text. Its size is bounded whatever the history's: see `docs/report.md`."""
     told = told.safe
     spans = spans_of(chain(told.samples, told.judged))
@@ -82,7 +82,7 @@ def build(told: Told, matrix: Matrix | None = None, commits: Commits | None = No
     return Built(today, values, shards, bool(shown))
 
 
-def _values(told: Told, spans: Sequence[Span], timeline: Timeline) -> dict[str, Any]:
+def _values(told: ReportData, spans: Sequence[Span], timeline: Timeline) -> dict[str, Any]:
     """What the page says of the whole history."""
     ended = max((span.last for span in spans), default=0.0)
     arches = {span.cell.partition(":")[2].partition("-")[0] for span in spans} - {""}
@@ -94,7 +94,7 @@ def _values(told: Told, spans: Sequence[Span], timeline: Timeline) -> dict[str, 
 
 
 def _add_views(
-    shards: dict[str, Any], told: Told, today: Morning, timeline: Timeline, every: Sequence[Series],
+    shards: dict[str, Any], told: ReportData, today: Morning, timeline: Timeline, every: Sequence[Series],
     tests: Sequence[Test], cells: Sequence[str],
 ) -> None:  # fmt: skip
     """What the views of a test, a cell, a metric and a comparison rest on."""

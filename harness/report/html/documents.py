@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.metrics.records import Better, Document
 from harness.report.html.bisections import Bisected, bisected
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.formatting import moment, percent, shown
 from harness.report.model.spans import PLAN
 
@@ -40,7 +40,7 @@ class Record:
     text: str = ""
 
 
-def records(told: Told) -> list[Record]:
+def records(told: ReportData) -> list[Record]:
     """The latest documents that are no loads, the last first."""
     others = sorted((one for one in told.documents if one.kind not in ("load", PLAN)), key=lambda one: -one.taken)
     return [_record(document) for document in others[:MOST_RECORDS]]

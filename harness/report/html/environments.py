@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Environment, Sample
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 
 MOST_HOSTS = 40
 """Rows of a report: of more hosts, those of one kind are one row."""
@@ -23,7 +23,7 @@ class Place:
     latest: float
 
 
-def places_of(told: Told) -> Sequence[Place]:
+def places_of(told: ReportData) -> Sequence[Place]:
     """All environments, the one last used first."""
     found: dict[Environment, Place] = {}
     for is_sample, rows in ((True, told.samples), (False, told.judged)):

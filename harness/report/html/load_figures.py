@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.metrics.records import Document
-from harness.report.model.data import Told, safe_text
+from harness.report.model.data import ReportData, safe_text
 from harness.report.model.figures import MOST_LINES, Figure, Kind, Line
 from harness.report.model.formatting import version_name
 from harness.report.model.timeline import Timeline
@@ -21,7 +21,7 @@ NINES_STEP = 0.1
 Loaded = tuple[Document, Result]
 
 
-def load_figures(told: Told, timeline: Timeline) -> tuple[list[Figure], int]:
+def load_figures(told: ReportData, timeline: Timeline) -> tuple[list[Figure], int]:
     """Figures for each app and load, with a line for each cell; and how many documents could not be read."""
     groups: dict[tuple[str, str, str], dict[str, list[Loaded]]] = defaultdict(lambda: defaultdict(list))
     unread = 0

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.core.matrix import Matrix
-    from harness.report.model.data import Told
+    from harness.report.model.data import ReportData
     from harness.report.morning.commits import Commits
 
 
 # What makes the page is imported when one is made: it rests on modules that rest on `told` in this package.
-def page(told: "Told", matrix: "Matrix | None" = None, commits: "Commits | None" = None) -> str:
+def page(told: "ReportData", matrix: "Matrix | None" = None, commits: "Commits | None" = None) -> str:
     """The whole page as one file. `commits` tells their subjects, authors and links."""
     from harness.report.html import site
 
@@ -22,7 +22,7 @@ def page(told: "Told", matrix: "Matrix | None" = None, commits: "Commits | None"
 
 
 def write(
-    told: "Told", path: Path, matrix: "Matrix | None" = None, commits: "Commits | None" = None,
+    told: "ReportData", path: Path, matrix: "Matrix | None" = None, commits: "Commits | None" = None,
     single: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Write the page there, and beside it, unless it is to be a single file, its data in a folder, `latest.json`,

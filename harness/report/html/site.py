@@ -13,7 +13,7 @@ from harness.core.whole_files import check_writable, write_whole
 from harness.report.feeds import badge, feed, latest
 from harness.report.html.building import Built, build
 from harness.report.html.rendering import rendered, shard_text
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
 
 CURE = "Free space there, or give another --output."
@@ -22,13 +22,17 @@ MOST_INLINED = 60
 OURS = pattern(r"(versions|index|plotly|(at|part|test|cell|figure|section)-[0-9a-z-]+)\.js")
 
 
-def page(told: Told, matrix: Matrix | None = None, commits: Commits | None = None) -> str:
+def page(told: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> str:
     """The whole page as one file. `commits` tells their subjects, authors and links."""
     return _single(build(told, matrix, commits))
 
 
 def write(
-    told: Told, path: Path, matrix: Matrix | None = None, commits: Commits | None = None, single: bool = False
+    told: ReportData,
+    path: Path,
+    matrix: Matrix | None = None,
+    commits: Commits | None = None,
+    single: bool = False,
 ) -> list[Path]:
     """Write the page there, and beside it, unless it is to be a single file, its data in a folder, `latest.json`,
     `feed.atom` and `badge.svg`. Returns the paths of the files that people open.

@@ -20,7 +20,7 @@ LONGEST_NOTE = 1000
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportData:
     """All that a report rests on. Nothing of it need be in any order.
 
     `notes` are sentences that stand beside the findings, and `asides` lines on nights and creeps, which are none;

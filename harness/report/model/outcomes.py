@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from harness.metrics.history.records import Judged
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.figures import anchor
 from harness.report.model.timeline import Timeline
 
@@ -48,7 +48,7 @@ class Test:
         return self.runs[-1]
 
 
-def by_test(told: Told) -> list[Test]:
+def by_test(told: ReportData) -> list[Test]:
     """Every test that was ever judged, by cell, suite and name."""
     groups: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
     for judged in sorted(told.judged, key=attrgetter("taken")):

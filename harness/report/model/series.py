@@ -10,7 +10,7 @@ from harness.analysis.regression.ancestry import Ancestry, Node, Seen, ancestry,
 from harness.analysis.regression.grouping import Group, grouped, kernel_of
 from harness.core import facts
 from harness.metrics.records import Environment, Metric, Sample, Version
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.figures import Line
 from harness.report.model.spans import spans_of
 from harness.report.model.thinning import Point, joined, thinned
@@ -65,12 +65,12 @@ class Series:
         )
 
 
-def series_of(told: Told, timeline: Timeline) -> list[Series]:
+def series_of(told: ReportData, timeline: Timeline) -> list[Series]:
     """The series that are drawn, in the order in which their first samples were taken."""
     return thin(merged(every_series(told, timeline)), told, timeline)
 
 
-def every_series(told: Told, timeline: Timeline) -> list[Series]:
+def every_series(told: ReportData, timeline: Timeline) -> list[Series]:
     """All series of the samples, with a point for each version; those of hosts of one night have one point."""
     groups = sorted(grouped(told.samples), key=lambda group: group.samples[0].taken)
     orders = _orders(told)
@@ -83,7 +83,7 @@ def merged(series: Sequence[Series]) -> list[Series]:
     return _long_enough(_of_classes(series))
 
 
-def thin(series: Sequence[Series], told: Told, timeline: Timeline) -> list[Series]:
+def thin(series: Sequence[Series], told: ReportData, timeline: Timeline) -> list[Series]:
     """The same with fewer points, so that all of a report are not too many."""
     most = max(LEAST_POINTS, min(MOST_POINTS_OF_ONE, MOST_POINTS // max(1, len(series))))
     steps: dict[tuple[str, str, str], set[int]] = defaultdict(set)
@@ -96,7 +96,7 @@ def thin(series: Sequence[Series], told: Told, timeline: Timeline) -> list[Serie
     ]
 
 
-def _orders(told: Told) -> dict[str, Ancestry]:
+def _orders(told: ReportData) -> dict[str, Ancestry]:
     """The order of each kernel's versions that were measured."""
     seen: dict[str, dict[Node, Seen]] = defaultdict(dict)
     for span in sorted(spans_of(told.samples), key=lambda one: one.first):

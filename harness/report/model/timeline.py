@@ -6,7 +6,7 @@ from typing import Any
 from harness.analysis.regression.ancestry import Node, Seen, ancestry, node_of
 from harness.analysis.regression.grouping import kernel_of
 from harness.metrics.records import Version
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.formatting import moment, version_name
 from harness.report.model.spans import Span, spans_of
 
@@ -20,7 +20,7 @@ class Timeline:
     each version.
     """
 
-    def __init__(self, told: Told, spans: Iterable[Span] | None = None) -> None:
+    def __init__(self, told: ReportData, spans: Iterable[Span] | None = None) -> None:
         self._taken: dict[Key, float] = {}
         self._committed: dict[Key, float] = {}
         self._nodes: dict[Key, Node] = {}

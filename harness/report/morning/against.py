@@ -9,7 +9,7 @@ from harness.analysis.regression.grouping import kernel_of
 from harness.core.errors import HarnessError
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Document, Version
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.morning.changes import FLOOR, Moved, folded
 from harness.report.morning.rates import Kind, tendency
 from harness.report.morning.tests import NO_WORD, failed
@@ -49,7 +49,7 @@ class Against:
         return self.verdicts + self.series + len(self.judgements) > 0
 
 
-def against(told: Told, commit: str = "") -> Against:
+def against(told: ReportData, commit: str = "") -> Against:
     """The version of that commit, or the newest one, of OSv, or of what else there is, against the newest of the
     others. `told` is not empty."""
     kernels = {kernel_of(row.cell) for row in told.rows if commit in ("", row.version.commit)}
@@ -79,7 +79,7 @@ def against(told: Told, commit: str = "") -> Against:
     )  # fmt: skip
 
 
-def _last_two(told: Told, kernel: str, commit: str) -> tuple[Version | None, Version]:
+def _last_two(told: ReportData, kernel: str, commit: str) -> tuple[Version | None, Version]:
     """The newest version, or the commit's, and the newest of the others: by their commits' dates where all have
     one, else as they came."""
     first: dict[str, tuple[float, Version]] = {}
@@ -131,7 +131,7 @@ def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[
 
 
 def _moved(
-    told: Told, kernel: str, b: Version, measured: Mapping[str, set[tuple[str, str, str]]]
+    told: ReportData, kernel: str, b: Version, measured: Mapping[str, set[tuple[str, str, str]]]
 ) -> list[Moved]:
     """What moved with `b`: wholes, those for the worse first, each on how many of the cells."""
     found = [

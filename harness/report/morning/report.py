@@ -7,7 +7,7 @@ from itertools import chain
 from time import gmtime, strftime
 
 from harness.metrics.records import Version
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.spans import PLAN, Span, spans_of
 from harness.report.morning.changes import Changes, Step, changes_of
 from harness.report.morning.classification import tests_of
@@ -101,8 +101,9 @@ class Morning:
         return len(self.nights.every[-1].cells) if self.nights.every else 0
 
 
-def morning(told: Told, commits: Commits | None = None, spans: Sequence[Span] | None = None) -> Morning:
-    """The facts of a history whose texts are safe already (`Told.safe`). `spans` are those of its samples and
+def morning(told: ReportData, commits: Commits | None = None, spans: Sequence[Span] | None = None) -> Morning:
+    """The facts of a history whose texts are safe already (`ReportData.safe`). `spans` are those of its samples
+    and
     verdicts, if they are known."""
     spans = spans_of(chain(told.samples, told.judged)) if spans is None else spans
     nights = Nights.of(spans, plans_of(told.documents))
@@ -154,7 +155,7 @@ def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
     return {commit: nights.number(taken) for commit, taken in found.items()}
 
 
-def _measured(told: Told) -> dict[tuple[str, str, str], int]:
+def _measured(told: ReportData) -> dict[tuple[str, str, str], int]:
     """How many cells measure a kernel's metric of a subject."""
     found: dict[tuple[str, str, str], set[str]] = {}
     for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in told.samples}:

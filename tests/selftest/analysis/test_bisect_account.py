@@ -20,7 +20,7 @@ from harness.kernels.osv.checkout import LANDMARKS
 from harness.kernels.symbols import Symbols
 from harness.metrics.records import Document, Environment, Metric, Sample, Version
 from harness.report.html.page import page
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 
 VERSION = Version("a" * 40, "", "v1", 0.0)
 HERE = Environment("host", "cpu", 2, "", "tcg", "qemu 7.2", "6.1")
@@ -84,7 +84,7 @@ def test_the_page_tells_a_bisection_and_no_markup_of_its_commits(commits: Commit
                Difference("symbol", "planted<int>()", 0.0, 64.0, "B")]  # fmt: skip
     body = account(session.state, commits, answer, changed)
     document = Document("bisect", "osv:x86_64-qemu-ramfs-all", "boot.instructions", body, VERSION, "run", 1.0)
-    text = page(Told(documents=[document]))
+    text = page(ReportData(documents=[document]))
     assert f"{commits.commits[6][:12]}: from 100 instructions to 107 instructions (+7%)" in text
     assert "Reverted holds: Reverting it on the bad end takes 100% of the change away." in text
     shown = text.replace("\\u0026", "&")  # of the page's parts, which are JSON in a script element
@@ -95,7 +95,7 @@ def test_the_page_tells_a_bisection_and_no_markup_of_its_commits(commits: Commit
 
 def test_a_bisection_of_another_form_is_shown_as_it_is() -> None:
     document = Document("bisect", "cell", "metric", {"answer": "in another form"}, VERSION, "run", 1.0)
-    assert "in another form" in page(Told(documents=[document]))
+    assert "in another form" in page(ReportData(documents=[document]))
 
 
 def _kernel(folder: Path, source: str) -> Image:

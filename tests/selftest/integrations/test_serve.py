@@ -20,7 +20,7 @@ from harness.integrations.server.answers import Facts
 from harness.integrations.server.triage import standings
 from harness.metrics.history.records import Action
 from harness.metrics.history.store import History
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.morning.report import morning
 
 NIGHTS = 12
@@ -41,7 +41,7 @@ def says(night: int, cell: str, test: str, dice: Random) -> tuple[str, bool, str
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
+def told() -> ReportData:
     return Planted(NIGHTS, says, sizes=lambda night, cell: 1.03 if night >= NIGHTS - 1 else 1.0).told()
 
 
@@ -70,7 +70,7 @@ def runs(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path, runs: Path, told: Told) -> Iterator[Server]:
+def server(folder: Path, runs: Path, told: ReportData) -> Iterator[Server]:
     url = str(folder / "history.sqlite")
     with History(url) as history:
         history.add([*told.samples, *told.judged])
@@ -88,7 +88,7 @@ def evidence(name: str, cell: str = ROFS.replace(":", "-"), test: str = "tst-c.s
     return f"/evidence/night-{NIGHTS - 1}/{cell}/{test}/{name}"
 
 
-def test_the_facts_are_those_of_the_morning(server: Server, told: Told) -> None:
+def test_the_facts_are_those_of_the_morning(server: Server, told: ReportData) -> None:
     """And the page is the one that `report` writes, with a way to the server's own script."""
     facts, today = server.facts(), morning(told.safe)
     assert facts["headline"] == today.headline != ""
@@ -108,7 +108,7 @@ def test_the_facts_are_those_of_the_morning(server: Server, told: Told) -> None:
     assert (again.status, again.body) == (304, b"")
 
 
-def test_every_verdict_of_the_history_is_reached(server: Server, told: Told) -> None:
+def test_every_verdict_of_the_history_is_reached(server: Server, told: ReportData) -> None:
     seen: list[str] = []
     path = "/api/verdicts?most=100"
     while True:

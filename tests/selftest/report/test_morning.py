@@ -19,7 +19,7 @@ from harness.metrics.records import Better
 from harness.report.html.chromium import Browser, found
 from harness.report.html.page import page
 from harness.report.markdown import markdown
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
 from harness.report.morning.nights import GAP, LONGEST, Nights
 from harness.report.morning.report import Morning, morning
@@ -54,17 +54,17 @@ def sizes(night: int, cell: str) -> float:
     return 1 + night * 1e-6 + (0.02 if night >= STEP_FROM and cell in (ROFS, ZFS, RAMFS) else 0.0)
 
 
-def planted(seed: int = 1, moving_hosts: bool = False) -> Told:
+def planted(seed: int = 1, moving_hosts: bool = False) -> ReportData:
     missing = frozenset({(LAST, RAMFS)})
     return Planted(LAST + 1, says, missing, sizes, moving_hosts=moving_hosts, seed=seed).told()
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
+def told() -> ReportData:
     return planted()
 
 
-def facts_of(told: Told, commits: Commits | None = None) -> str:
+def facts_of(told: ReportData, commits: Commits | None = None) -> str:
     """The part of the page that stands first."""
     text = page(told, commits=commits)
     start = text.index('<section id="morning"')
@@ -94,7 +94,7 @@ def test_every_planted_event_stands_in_its_class_and_nothing_else(seed: int, mov
     assert f"{version(ROFS, LAST - 1).described}" in facts
 
 
-def test_the_first_kilobytes_have_the_facts_without_a_script(told: Told) -> None:
+def test_the_first_kilobytes_have_the_facts_without_a_script(told: ReportData) -> None:
     """Within 20 KB all facts of last night are there, and the title says the conclusion."""
     text = page(told).encode()[:20_000].decode("utf-8", "ignore")
     assert "<title>1 new failure, night of 30 Oct 2026</title>" in text
@@ -192,7 +192,7 @@ def test_suspects_are_named_and_their_words_are_text(tmp_path: Path) -> None:
     judged = [
         one if one.cell == LINUX else _at(one, known) for one in told.judged
     ]
-    facts = facts_of(Told([], judged), Commits(tmp_path))
+    facts = facts_of(ReportData([], judged), Commits(tmp_path))
     assert f'href="https://github.com/cloudius-systems/osv/commit/{made[3]}"' in facts
     assert "subject 3 &lt;script&gt;" in facts
     assert "subject 2" not in facts
@@ -212,20 +212,20 @@ def test_a_checkouts_words_are_not_asked_with_anothers_options(tmp_path: Path) -
     assert commits.one("--help").subject == ""
 
 
-def test_somebodys_own_run_is_no_night(told: Told) -> None:
+def test_somebodys_own_run_is_no_night(told: ReportData) -> None:
     """A run of one cell in the day after does not make all others missing."""
     own = [
         replace(one, taken=BEGAN + LAST * DAY + DAY / 2, id=f"{one.id}own", run="mine")
         for one in told.judged if one.cell == ROFS and one.run == f"night-{LAST}"
     ]  # fmt: skip
-    found_ = morning(Told([], [*told.judged, *own]).safe)
+    found_ = morning(ReportData([], [*told.judged, *own]).safe)
     assert [one.cell for one in found_.missing] == [RAMFS]
 
 
 @pytest.mark.skipif(found() is None, reason="Debian's package chromium is not installed")
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_the_facts_first(told: Told, tmp_path: Path, width: int, scheme: str) -> None:
+def test_a_browser_shows_the_facts_first(told: ReportData, tmp_path: Path, width: int, scheme: str) -> None:
     """Last night's failure is in the first window, nothing is wider, and every count leads to its facts."""
     path = tmp_path / "report.html"
     path.write_text(page(told), encoding="utf-8")
@@ -241,7 +241,7 @@ def test_a_browser_shows_the_facts_first(told: Told, tmp_path: Path, width: int,
         assert "tst-a.so crashed on 2 cells" in browser.evaluate("document.querySelector('[data-new]').innerText")
 
 
-def test_a_terminal_of_80_columns_gets_a_line_a_fact_newest_last(told: Told) -> None:
+def test_a_terminal_of_80_columns_gets_a_line_a_fact_newest_last(told: ReportData) -> None:
     """No line is wider, the conclusion ends it; a cell without a result shows no older one."""
     out = StringIO()
     show(told, Console(file=out, width=80, highlight=False))
@@ -255,7 +255,7 @@ def test_a_terminal_of_80_columns_gets_a_line_a_fact_newest_last(told: Told) -> 
 
 
 def test_a_tests_history_is_told_by_cell_and_failure(
-    told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    told: ReportData, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`osv-harness history test` says flaky where it is, newest failure last, in 80 columns."""
     where = str(tmp_path / "h.sqlite")
@@ -301,7 +301,7 @@ def test_nothing_compared_is_told_as_that() -> None:
     alone = markdown(Planted(1).told())
     apart = Planted(2).told()
     half = [one for one in apart.judged if (one.cell == ROFS) == (one.run == "night-0")]
-    for text in (alone, markdown(Told([], half))):
+    for text in (alone, markdown(ReportData([], half))):
         assert "othing was compared" in text.splitlines()[0]
         assert "beyond noise" not in text
 
@@ -349,11 +349,11 @@ def test_nights_are_parted_by_gaps_and_cut_where_they_do_not_end(seed: int) -> N
     assert all(len(one[2]) < 2 for one in expected if one not in found), "that are somebody's own run"
 
 
-def test_what_is_safe_stays_and_what_is_not_is_changed_wherever_it_stands(told: Told) -> None:
+def test_what_is_safe_stays_and_what_is_not_is_changed_wherever_it_stands(told: ReportData) -> None:
     built = replace(told.judged[0].version, described="v\x07")
     evil = replace(told.judged[0], reason="\x1b[31mred", version=built)
     unit = replace(told.samples[0], metric=replace(told.samples[0].metric, unit="s\x1b"))
-    safe = Told([*told.samples, unit], [*told.judged, evil]).safe
+    safe = ReportData([*told.samples, unit], [*told.judged, evil]).safe
     assert all(one is other for one, other in zip(safe.judged, told.judged, strict=False))
     assert all(one is other for one, other in zip(safe.samples, told.samples, strict=False))
     shown = [safe.judged[-1].reason, safe.judged[-1].version.described, safe.samples[-1].metric.unit]

@@ -23,7 +23,7 @@ from harness.report.html.page import page
 from harness.report.html.rendering import script_text
 from harness.report.html.trends import stacks, trends
 from harness.report.markdown import code, markdown
-from harness.report.model.data import LONGEST_TEXT, Told, safe_text
+from harness.report.model.data import LONGEST_TEXT, ReportData, safe_text
 from harness.report.model.figures import Kind
 from harness.report.model.formatting import moment, percent, shown
 from harness.report.model.highlights import by_cause, unexpected
@@ -41,7 +41,7 @@ HOSTILE = (
 )  # fmt: skip
 
 
-def hostile() -> Told:
+def hostile() -> ReportData:
     """The history with hostile words wherever a guest, a kernel's tree or another runner can put some."""
     told = history()
     samples = [
@@ -72,11 +72,11 @@ def hostile() -> Told:
         replace(told.findings[0], subject=words, cell=words, after=Version(words, words, words), cause=0)
         for words in HOSTILE
     ]
-    return Told(samples, judged, told.documents, findings)
+    return ReportData(samples, judged, told.documents, findings)
 
 
 @pytest.mark.parametrize("told", [history(), hostile()], ids=["plain", "hostile"])
-def test_markdown_holds_no_markup_but_its_own(told: Told) -> None:
+def test_markdown_holds_no_markup_but_its_own(told: ReportData) -> None:
     """Every text stands in a code span: no HTML, link, image, heading, mention, or square too many."""
     written = markdown(told)
     assert len(written) < 65_536
@@ -101,8 +101,8 @@ def test_a_code_span_shows_what_it_was_given(text: str) -> None:
     assert spans[1].content == " end"
 
 
-@pytest.mark.parametrize("told", [history(), hostile(), Told()], ids=["plain", "hostile", "empty"])
-def test_openmetrics_is_valid(told: Told) -> None:
+@pytest.mark.parametrize("told", [history(), hostile(), ReportData()], ids=["plain", "hostile", "empty"])
+def test_openmetrics_is_valid(told: ReportData) -> None:
     """As prometheus_client's own parser reads it: every family once, units as suffixes, an end."""
     parser = pytest.importorskip("prometheus_client.openmetrics.parser")
     text = openmetrics(told)
@@ -131,8 +131,8 @@ def test_openmetrics_tells_the_latest() -> None:
     assert len(families["osv_latest_version"].samples) == len(CELLS)
 
 
-@pytest.mark.parametrize("told", [history(), hostile(), Told()], ids=["plain", "hostile", "empty"])
-def test_the_terminal_gets_nothing_but_text(told: Told) -> None:
+@pytest.mark.parametrize("told", [history(), hostile(), ReportData()], ids=["plain", "hostile", "empty"])
+def test_the_terminal_gets_nothing_but_text(told: ReportData) -> None:
     """No escape sequence, no markup that was read, every finding's cause and every unexpected verdict named."""
     out = StringIO()
     show(told, Console(file=out, width=200, highlight=False))
@@ -185,11 +185,11 @@ def test_versions_stand_in_the_order_of_commits() -> None:
         Sample(metric, 1, CELLS[0], "", new, HERE, "1", 10),
         Sample(metric, 1, CELLS[0], "", old, HERE, "2", 20),
     ]
-    assert [row["commit"] for row in Timeline(Told(samples)).to_json()] == [old.commit, new.commit]
+    assert [row["commit"] for row in Timeline(ReportData(samples)).to_json()] == [old.commit, new.commit]
     undated = [replace(one, version=replace(one.version, committed=0)) for one in samples]
-    assert [row["commit"] for row in Timeline(Told(undated)).to_json()] == [old.commit, new.commit]
+    assert [row["commit"] for row in Timeline(ReportData(undated)).to_json()] == [old.commit, new.commit]
     undated = [replace(one, version=replace(one.version, committed=0, described="a kernel")) for one in samples]
-    assert [row["commit"] for row in Timeline(Told(undated)).to_json()] == [new.commit, old.commit]
+    assert [row["commit"] for row in Timeline(ReportData(undated)).to_json()] == [new.commit, old.commit]
 
 
 def test_trends_bear_their_findings() -> None:
@@ -246,7 +246,7 @@ def test_a_comparison_is_a_table_and_another_record_its_text() -> None:
     judged = Judgement(Metric("boot.wall", "s"), Decision.CHANGED, 0.03, (0.02, 0.04), 0.001, 20, 0.01)
     comparison = replace(load, kind="comparison", body={"judgements": [judged.to_json()]})
     newer = replace(load, kind="comparison", body={"judgements": [{"metric": "<b>"}]})
-    first, second = records(Told(documents=[comparison, newer]))
+    first, second = records(ReportData(documents=[comparison, newer]))
     assert first.judgements == [Compared("boot.wall", "+3%", "+2% … +4%", 20, "▲ worse", "bad")]
     assert "<b>" in second.text
 
@@ -272,7 +272,7 @@ def test_verdicts_are_counted_as_a_person_takes_them() -> None:
         replace(one, test="c", outcome="skipped", expected=True),
         replace(one, test="d", outcome="new_kind", expected=False),
     ]
-    found = {count.words: (count.standing, count.symbol) for count in counts(by_test(Told(judged=judged)))}
+    found = {count.words: (count.standing, count.symbol) for count in counts(by_test(ReportData(judged=judged)))}
     assert found == {
         "passed unexpectedly": ("stale", "✓"), "new kind": ("bad", "?"), "skipped": ("good", "↷"),
         "failed as expected": ("expected", "✗"),
@@ -290,7 +290,7 @@ def test_what_is_not_as_expected_says_since_when() -> None:
         )
 
     rows = unexpected(
-        by_test(Told(judged=[judged(n, good) for n, good in enumerate([True, False, True, False, False])]))
+        by_test(ReportData(judged=[judged(n, good) for n, good in enumerate([True, False, True, False, False])]))
     )
     assert [row.since for row in rows] == [version(one.cell, 3).described]
 
@@ -352,5 +352,5 @@ def test_the_command_can_be_asked_for_less(tmp_path: Path, capsys: pytest.Captur
 
 def test_nothing_of_this_machine_is_in_a_page(tmp_path: Path) -> None:
     """A report may be shown to anybody: it holds what the history holds."""
-    assert str(Path.home()) not in page(Told())
+    assert str(Path.home()) not in page(ReportData())
     assert str(Path(__file__).parents[3]) not in page(history()).split('<script type="application/json"')[0]

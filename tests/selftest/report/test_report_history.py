@@ -8,7 +8,7 @@ from itertools import count
 from harness.analysis.regression.finding import Finding
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Better, Document, Environment, Metric, Sample, Version
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.workloads.load import histogram as latency
 from harness.workloads.load.result import Generator, Result, Second
 
@@ -38,13 +38,13 @@ def version(cell: str, number: int) -> Version:
     return Version(commit, sha256(f"{cell}{number}".encode()).hexdigest(), described, BEGAN + number * DAY)
 
 
-def history() -> Told:
+def history() -> ReportData:
     """The same every time."""
     chance = random.Random(1)
     samples = [sample for cell in CELLS for number in range(COMMITS) for sample in _samples(cell, number, chance)]
     judged = [one for cell in CELLS for number in range(COMMITS) for one in _judged(cell, number, chance)]
     documents = [_load(cell, number, chance) for cell in CELLS for number in (COMMITS - 2, COMMITS - 1)]
-    return Told(samples, judged, documents, _findings())
+    return ReportData(samples, judged, documents, _findings())
 
 
 def _samples(cell: str, number: int, chance: random.Random) -> Iterator[Sample]:

@@ -15,7 +15,7 @@ from harness.metrics.records import Metric, Sample, Version
 from harness.report.html.chromium import Browser, found
 from harness.report.html.page import page, write
 from harness.report.html.screenshots import VIEWS, take
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 
 pytestmark = pytest.mark.skipif(found() is None, reason="Debian's package chromium is not installed")
 
@@ -80,7 +80,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _written(history(), tmp_path_factory.mktemp("single"), single=True)
 
 
-def _written(told: Told, folder: Path, single: bool = False) -> Path:
+def _written(told: ReportData, folder: Path, single: bool = False) -> Path:
     path = folder / "report.html"
     write(told, path, single=single)
     return path
@@ -158,7 +158,7 @@ def test_a_plot_reads_no_markup(browser: Browser, tmp_path: Path, words: str) ->
         Sample(metric, 1.0, f"osv:{words}{number}", "", Version("c", "", words[-14:], BEGAN), HERE, "1", BEGAN)
         for number in (1, 2)
     ]
-    browser.open(_written(Told(samples), tmp_path))
+    browser.open(_written(ReportData(samples), tmp_path))
     browser.evaluate(OPEN_ALL)
     browser.evaluate(DRAWN)
     shown = "[...document.querySelectorAll('.plot .legendtext, .plot .xtick text')].map((one) => one.textContent)"
@@ -167,7 +167,7 @@ def test_a_plot_reads_no_markup(browser: Browser, tmp_path: Path, words: str) ->
     assert _complaints(browser) == []
 
 
-def _with_texts(words: list[str] | tuple[str, ...]) -> Told:
+def _with_texts(words: list[str] | tuple[str, ...]) -> ReportData:
     """The history with every text that comes from outside changed: a number keeps those apart that were apart."""
     told = history()
     known: dict[str, str] = {}
@@ -194,7 +194,7 @@ def _with_texts(words: list[str] | tuple[str, ...]) -> Told:
         documents += [replace(new, body=body)]
         documents += [replace(new, kind=text("bisect"), body={text("key"): [text("value")]}, id=new.id + "b")]
     versions = ("commit", "digest", "described")
-    return Told(
+    return ReportData(
         [measured(changed(sample, "cell", "subject", "run")) for sample in told.samples],
         [changed(judged, "suite", "cell", "test", "outcome", "reason", "run") for judged in told.judged],
         documents,
@@ -396,7 +396,7 @@ def test_every_figure_can_be_saved(browser: Browser, report: Path, tmp_path: Pat
 
 def test_an_empty_history_says_how_to_fill_it(browser: Browser, tmp_path: Path) -> None:
     """It opens without a complaint, and is small, for there is nothing to draw."""
-    path = _written(Told(), tmp_path)
+    path = _written(ReportData(), tmp_path)
     browser.open(path)
     assert "tox -e qemu-rofs" in browser.evaluate("document.body.innerText")
     assert _complaints(browser) == []
@@ -416,7 +416,7 @@ def test_a_long_history_makes_a_page_of_bounded_size(browser: Browser, tmp_path:
         replace(one, test=f"test{test}", version=version, taken=BEGAN + day, cell=cell, reason=f"reason {day}")
         for day, version in enumerate(versions) for test in range(50) for cell in CELLS
     ]  # fmt: skip
-    path = _written(Told(samples, judged), tmp_path)
+    path = _written(ReportData(samples, judged), tmp_path)
     assert path.stat().st_size < 300_000
     assert sum(one.stat().st_size for one in (tmp_path / "report-data").iterdir()) < 16e6
     browser.open(path)
@@ -427,7 +427,7 @@ def test_a_long_history_makes_a_page_of_bounded_size(browser: Browser, tmp_path:
     assert numbers[0] == 0
     assert numbers[-1] == len(set(numbers)) - 1 or numbers[-1] > 200
     assert "500 versions" in browser.evaluate("document.querySelector('figure').textContent")
-    older = page(Told(samples, judged))
+    older = page(ReportData(samples, judged))
     assert len(older) < 14e6
     assert "older versions this file has no numbers" in older
 

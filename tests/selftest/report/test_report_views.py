@@ -23,7 +23,7 @@ from harness.metrics.history.store import History
 from harness.report.feeds import badge, feed, latest
 from harness.report.html.chromium import Browser, found
 from harness.report.html.page import page, write
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 from harness.report.model.thinning import Point, thinned
 from harness.report.morning.report import morning
 
@@ -44,7 +44,7 @@ def sizes(night: int, cell: str) -> float:
     return 1.02 if night >= STEP and cell in (ROFS, ZFS, RAMFS) else 1.0
 
 
-def history() -> Told:
+def history() -> ReportData:
     """A step of 2% on three cells, a flaky test, a crash last night, and another compiler from a night on."""
     told = Planted(NIGHTS, says, frozenset({(CRASH, RAMFS)}), sizes).told()
     samples = []
@@ -52,11 +52,11 @@ def history() -> Told:
         newer = one.cell.startswith("osv") and one.taken >= BEGAN + BUILDER * DAY
         compiler = "13.3.0" if newer else "12.2.0"
         samples.append(replace(one, version=replace(one.version, builder=f"compiler=gcc {compiler}")))
-    return Told(samples, told.judged, [], reportable_findings(samples, []))
+    return ReportData(samples, told.judged, [], reportable_findings(samples, []))
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
+def told() -> ReportData:
     return history()
 
 
@@ -67,7 +67,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def report(told: Told, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(told: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("views") / "report.html"
     write(told, path)
     return path
@@ -101,7 +101,7 @@ def test_a_step_is_told_with_its_cells_and_noise_is_not(browser: Browser, report
 
 
 @needs_browser
-def test_a_flaky_test_is_no_new_failure(browser: Browser, report: Path, told: Told) -> None:
+def test_a_flaky_test_is_no_new_failure(browser: Browser, report: Path, told: ReportData) -> None:
     """A night on which it failed against one on which it passed, either way round."""
     bad = {one.version.commit for one in told.judged if not one.expected and one.test == "tst-b.so"}
     nights = [night for night in range(11, CRASH) if version(ROFS, night).commit in bad]
@@ -226,16 +226,16 @@ def test_what_was_planned_and_has_no_result_is_told() -> None:
     planned = plan(matrix, [{"name": name, "standing": "runs here", "reason": ""} for name in names], "x86_64")
     last = [one for one in nights.judged if not (one.cell == EXT and one.run == "night-9")]
     kept = record(planned, "x86_64", "r", BEGAN + 9 * DAY - 6 * 3600)
-    today = morning(Told([], last, [kept]).safe)
+    today = morning(ReportData([], last, [kept]).safe)
     assert [(one.cell, one.never) for one in today.missing] == [("osv:x86_64-firecracker-rofs-all", True)]
     nothing = record(planned, "x86_64", "r2", BEGAN + 10 * DAY)
-    silent = morning(Told([], last, [kept, nothing]).safe)
+    silent = morning(ReportData([], last, [kept, nothing]).safe)
     assert silent.headline == "No result"
     assert {one.cell for one in silent.missing} == set(names)
-    assert "No result" in page(Told([], last, [kept, nothing]))
+    assert "No result" in page(ReportData([], last, [kept, nothing]))
 
 
-def test_programs_get_the_last_night_as_json_feed_and_badge(told: Told) -> None:
+def test_programs_get_the_last_night_as_json_feed_and_badge(told: ReportData) -> None:
     """One entry for each thing, the same next night; well-formed whatever guests and commits say."""
     today = morning(told.safe)
     values = json.loads(latest(today))
@@ -268,7 +268,7 @@ def test_the_scripts_have_no_fault_of_syntax(tmp_path: Path) -> None:
 
 
 def test_findings_have_a_line_each_at_80_columns(
-    told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    told: ReportData, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No line is folded or wider; each says which way, how much, where and since when."""
     where = str(tmp_path / "h.sqlite")

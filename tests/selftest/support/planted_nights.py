@@ -8,7 +8,7 @@ from random import Random
 from harness.analysis.regression.triage import reportable_findings
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Better, Environment, Metric, Sample, Version
-from harness.report.model.data import Told
+from harness.report.model.data import ReportData
 
 CELLS = (
     "osv:x86_64-qemu-rofs-all", "osv:x86_64-qemu-zfs-all", "osv:x86_64-qemu-ramfs-all", "osv:x86_64-qemu-ext-all",
@@ -48,7 +48,7 @@ class Planted:
     moving_hosts: bool = False
     seed: int = 1
 
-    def told(self) -> Told:
+    def told(self) -> ReportData:
         """The whole history, with what the statistics say of its numbers."""
         dice = Random(self.seed)
         judged: list[Judged] = []
@@ -58,7 +58,7 @@ class Planted:
                 if (night, cell) not in self.missing:
                     judged += self._judged(night, cell, dice)
                     samples += self._samples(night, cell, dice)
-        return Told(samples, judged, [], reportable_findings(samples, []))
+        return ReportData(samples, judged, [], reportable_findings(samples, []))
 
     def _version(self, night: int, cell: str) -> Version:
         return version(cell, night, self.commits[night] if self.commits else None)

@@ -32,7 +32,7 @@ TITLE = re.compile(r"[^A-Za-z0-9 .,:;+/_()%<>=-]")
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class FailureGroup:
     """`members` are hex keys of what fails for this cause, `id` its own; `title` is plain ASCII and `lines` are
     Markdown, in both of which nothing of a guest's is markup."""
 
@@ -46,7 +46,7 @@ class Cause:
 class Seen:
     """`causes` stand now; `gone` are the keys of what is surely well: what did not run is neither."""
 
-    causes: Sequence[Cause]
+    causes: Sequence[FailureGroup]
     gone: frozenset[str]
 
 
@@ -119,17 +119,17 @@ def _series(one: Finding | Since | Sample) -> tuple[str, str, str]:
     return one.metric.name, one.cell, one.subject
 
 
-def _whole_cells(what: str, cells: Sequence[str]) -> list[Cause]:
+def _whole_cells(what: str, cells: Sequence[str]) -> list[FailureGroup]:
     """One cause for all cells of which the same is to be said: they are likely one kernel's."""
     if not cells:
         return []
     number = f"{len(cells)} cells" if len(cells) > 1 else cells[0]
     title = f"{number} {what if len(cells) == 1 else what.replace('has', 'have')}"
     lines = _limited([f"- {code(cell)} {what}" for cell in cells])
-    return [Cause(key("cells", what), _title(title), lines, frozenset(key("cell", cell) for cell in cells))]
+    return [FailureGroup(key("cells", what), _title(title), lines, frozenset(key("cell", cell) for cell in cells))]
 
 
-def _of_tests(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> Cause:
+def _of_tests(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> FailureGroup:
     first = cases[0]
     kind, word = _kind(first)
     tests = sorted({case.test for case in cases})
@@ -141,10 +141,12 @@ def _of_tests(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits)
         f"- {code(case.test)} on {code(case.cell)}: {code(case.outcome)}: {code(case.reason)}" for case in cases
     ]
     members = frozenset(key("test", case.cell, case.test) for case in cases)
-    return Cause(key(kind, word), _title(title), (*_limited(lines), *about_test(cases, judged, commits)), members)
+    return FailureGroup(
+        key(kind, word), _title(title), (*_limited(lines), *about_test(cases, judged, commits)), members
+    )
 
 
-def _of_findings(findings: Sequence[Finding], commits: Commits) -> Cause:
+def _of_findings(findings: Sequence[Finding], commits: Commits) -> FailureGroup:
     told = [in_words(one, {}) for one in ordered(findings)]
     first = told[0]
     title = f"{first.metric} {first.change} on {first.cell} since {first.after}"
@@ -156,17 +158,17 @@ def _of_findings(findings: Sequence[Finding], commits: Commits) -> Cause:
     ]
     members = frozenset(key("metric", *_series(one)) for one in findings)
     lines_ = (*_limited(lines), *about_step(ordered(findings), commits))
-    return Cause(key("step", *_step(findings[0])), _title(title), lines_, members)
+    return FailureGroup(key("step", *_step(findings[0])), _title(title), lines_, members)
 
 
-def _of_creeps(crept: Sequence[Since]) -> Cause:
+def _of_creeps(crept: Sequence[Since]) -> FailureGroup:
     """One metric's: no commit is to be looked at, but what was added since."""
     ordered_by_size = sorted(crept, key=lambda one: -abs(one.change))
     worst = ordered_by_size[0]
     lines = [f"- {code(aside_words(one), LONGEST_ASIDE)}" for one in ordered_by_size]
     title = f"{worst.metric.name} crept on {worst.cell} {worst.words}"
     members = frozenset(key("metric", *_series(one)) for one in crept)
-    return Cause(key("creep", *_creep(worst)), _title(title), _limited(lines), members)
+    return FailureGroup(key("creep", *_creep(worst)), _title(title), _limited(lines), members)
 
 
 def _limited(lines: list[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.integrations.ci.failure_groups import Cause, Seen
+from harness.integrations.ci.failure_groups import FailureGroup, Seen
 
 LABEL = "osv-harness"
 """Only who may write to the repository can give an issue a label: what has none is not ours, whatever it says."""
@@ -92,7 +92,7 @@ def actions(seen: Seen, issues: Sequence[Issue], run: str) -> tuple[list[Action]
     return wanted, left_out
 
 
-def body(cause: Cause, run: str) -> str:
+def body(cause: FailureGroup, run: str) -> str:
     """The issue's text, with the mark by which it is known again."""
     members = ",".join(_marked(cause))
     lines = [
@@ -107,11 +107,11 @@ def body(cause: Cause, run: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _marked(cause: Cause) -> list[str]:
+def _marked(cause: FailureGroup) -> list[str]:
     return sorted(cause.members)[:MOST_MEMBERS]
 
 
-def _issue_of(cause: Cause, issues: Sequence[Issue], taken: set[int]) -> Issue | None:
+def _issue_of(cause: FailureGroup, issues: Sequence[Issue], taken: set[int]) -> Issue | None:
     """The issue of the cause, or one that stands for some of the same failures; open ones first."""
     free = [issue for issue in issues if issue.number not in taken]
     same = [issue for issue in free if issue.cause == cause.id and (issue.open or issue.members & cause.members)]
@@ -119,7 +119,7 @@ def _issue_of(cause: Cause, issues: Sequence[Issue], taken: set[int]) -> Issue |
     return next(iter([*same, *kin]), None)
 
 
-def _kept(cause: Cause, issue: Issue, run: str) -> list[Action]:
+def _kept(cause: FailureGroup, issue: Issue, run: str) -> list[Action]:
     """What is to be done with the issue of a cause that stands."""
     changed = issue.members != frozenset(_marked(cause)) or issue.cause != cause.id
     if issue.accepted:

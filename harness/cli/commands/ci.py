@@ -244,7 +244,7 @@ def _issues(arguments: Reporting) -> int:
     parts = [one for one in found if one.metric.is_part]
     creeping = [one for one in since(samples, graph=graph) if _wants_an_issue(one, arguments)]
     commits = Commits(Lab(arguments.osv_root).osv_root)
-    seen = failure_groups.causes(night, whole, samples, judged, creeping, parts=parts, commits=commits)
+    seen = failure_groups.failure_groups(night, whole, samples, judged, creeping, parts=parts, commits=commits)
     wanted, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in wanted:
         about = f"#{action.number} " if action.number else ""

@@ -50,7 +50,7 @@ class Seen:
     gone: frozenset[str]
 
 
-def causes(
+def failure_groups(
     night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[Judged] = (),
     crept: Sequence[Since] = (), *, parts: Sequence[Finding] = (), commits: Commits | None = None,
 ) -> Seen:  # fmt: skip

@@ -30,7 +30,7 @@ def seen(
     findings = list(worse)
     samples = [sample(one.metric, one.cell) for one in findings]
     night = results.Night(planned(*(cells or (OF_OSV,))), list(cases))
-    return failure_groups.causes(night, findings, samples, parts=parts)
+    return failure_groups.failure_groups(night, findings, samples, parts=parts)
 
 
 def as_told(action: Action, number: int = 7, **more: Any) -> dict[str, Any]:
@@ -73,12 +73,12 @@ def test_a_creep_is_an_issue_until_it_is_undone() -> None:
     night = results.Night(planned(OF_OSV), good("a"))
     crept = Since(metric, OF_OSV, "nginx", old, new, 1.0, 1.2, 0.2, (0.15, 0.25), 0, 0.0)
     samples = [replace(sample(metric, OF_OSV), subject="nginx")]
-    now = failure_groups.causes(night, [], samples, (), [crept, replace(crept, change=-0.2)])
+    now = failure_groups.failure_groups(night, [], samples, (), [crept, replace(crept, change=-0.2)])
     action = opened(now)
     assert action.title.startswith(f"app.nginx.most.p50 crept on {OF_OSV} since")
     assert "no single step" in action.body
     assert verbs(now, as_told(action)) == []
-    assert verbs(failure_groups.causes(night, [], samples), as_told(action)) == [("close", 7)]
+    assert verbs(failure_groups.failure_groups(night, [], samples), as_told(action)) == [("close", 7)]
 
 
 def test_failures_of_one_cause_share_an_issue() -> None:
@@ -191,7 +191,7 @@ def test_an_issue_says_commit_range_command_and_console(tmp_path: Path) -> None:
     ]  # fmt: skip
     bad = replace(case("a"), console=("[backtrace]", "```", "0x40 <main+4>", HOSTILE))
     night = results.Night(planned(OF_OSV), [bad, *good("b", "c")])
-    (cause,) = failure_groups.causes(night, [], [], judged, commits=Commits(tmp_path)).causes
+    (cause,) = failure_groups.failure_groups(night, [], [], judged, commits=Commits(tmp_path)).causes
     text = "\n".join(cause.lines)
     assert "Good at `v1`, bad at `v2`." in text
     assert "`subject 2" in text and "subject 1" not in text
@@ -266,7 +266,7 @@ def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
             Judged("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"), HERE, "r",
                    1e9 + night * 86400, f"{night}{one.test}") for one in tonight
         ]  # fmt: skip
-        now = failure_groups.causes(results.Night(planned(OF_OSV), tonight), [], [], judged)
+        now = failure_groups.failure_groups(results.Night(planned(OF_OSV), tonight), [], [], judged)
         for action in issues.actions(now, issues.ours(known), RUN)[0]:
             done.append(action.verb)
             if action.verb == "open":

@@ -9,7 +9,7 @@ from harness.core.errors import HarnessError
 from harness.integrations.farm.capabilities import lacking
 from harness.integrations.farm.dask_cluster import connect
 from harness.integrations.farm.dispatcher import heard, workers_of
-from harness.integrations.farm.messages import Order
+from harness.integrations.farm.messages import CellRequest
 from harness.integrations.farm.rpc import Caller, NobodyError
 from harness.integrations.farm.run import Farm, order_of
 from harness.integrations.farm.worker import lab_of
@@ -49,7 +49,7 @@ def compare(farm: Farm, lab: Lab, question: AbRequest) -> Compared:
             raise HarnessError(f"The farm can't compare {cells[0]} with {cells[1]}: {why}.") from error
 
 
-def _compare(order: Order, question: AbRequest) -> Compared:
+def _compare(order: CellRequest, question: AbRequest) -> Compared:
     lab, _ = lab_of(order)
     records: list[Sample | Document] = []
 

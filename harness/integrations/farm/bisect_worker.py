@@ -16,7 +16,7 @@ from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, Test
 from harness.analysis.bisect.model import Broken, Build, Built, Failure, Measure
 from harness.core.machine import Image
 from harness.host.cache import MANIFEST, Cache
-from harness.integrations.farm.messages import Order
+from harness.integrations.farm.messages import CellRequest
 from harness.integrations.farm.rpc import Place, place
 from harness.integrations.farm.worker import lab_of
 from harness.metrics.records import Sample
@@ -30,7 +30,7 @@ class Asked:
     """What a bisection wants of its workers: the cell in their checkouts, the ends, and a metric or a test;
     `duration` is of each load of an app in seconds, `through` what builds are put through."""
 
-    order: Order
+    order: CellRequest
     good: str
     bad: str
     metric: str

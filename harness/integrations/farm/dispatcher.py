@@ -16,7 +16,7 @@ from harness.core.procedure import DURATION
 from harness.core.text import printable
 from harness.host.cache import digest_of
 from harness.integrations.farm.capabilities import lacking
-from harness.integrations.farm.messages import Answer, Fault, Listed, Named, Order, judged_id, measured_id
+from harness.integrations.farm.messages import Answer, CellRequest, Fault, Listed, Named, judged_id, measured_id
 from harness.integrations.farm.tasks import Chunk, Listing, Measuring, Task, able
 from harness.integrations.farm.worker import TOPIC, list_tests, measure, run_tests
 from harness.metrics.history.jsonl import line_of, records_in
@@ -63,11 +63,11 @@ class Asker:
         self._known = known
         self._land = land
         self._tasks: dict[str, Task] = {}
-        self._images: dict[Order, Future[Any]] = {}
+        self._images: dict[CellRequest, Future[Any]] = {}
         self._unrun: list[Unrun] = []
         self._over = 0
 
-    def ask(self, orders: Sequence[Order], homes: Callable[[Order], str]) -> list[Unrun]:
+    def ask(self, orders: Sequence[CellRequest], homes: Callable[[CellRequest], str]) -> list[Unrun]:
         """Have all of it run; returns what was not. `homes` names the host that measured an order's cell last."""
         first = [self._submit(Listing(order)) for order in orders] if self._plan.tests else []
         first += [self._submit(task) for task in self._measurings(orders, homes)]
@@ -80,7 +80,9 @@ class Asker:
                 publish("farm.progress", f"{self._over} of {len(self._tasks)} tasks over")
         return self._unrun
 
-    def _measurings(self, orders: Sequence[Order], homes: Callable[[Order], str]) -> Iterator[Measuring]:
+    def _measurings(
+        self, orders: Sequence[CellRequest], homes: Callable[[CellRequest], str]
+    ) -> Iterator[Measuring]:
         wanted = [
             tuple(
                 (order, name) for name in self._plan.measurements if measured_id(order, name, 0) not in self._known

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class CellRequest:
     """One cell of one run: its full name, what a worker must be able to do for it, in the order of the alphabet,
     and the digest of the OSv checkout's content (nothing where the kernel is not OSv's)."""
 
@@ -61,16 +61,16 @@ class Answer:
     faults: Mapping[Named, Fault] = field(default_factory=dict)
 
 
-def judged_id(order: Order, test: str, of_first: bool = False) -> str:
+def judged_id(order: CellRequest, test: str, of_first: bool = False) -> str:
     """The id of a test's verdict: the same whoever runs it and however often, so that a history has it once; or of
     that of the run that was taken again for it."""
     return _id(order, "unit", test, *(["first"] if of_first else []))
 
 
-def measured_id(order: Order, measurement: str, number: int) -> str:
+def measured_id(order: CellRequest, measurement: str, number: int) -> str:
     """The id of the record that a measurement gives as its `number`th, likewise."""
     return _id(order, "perf", measurement, str(number))
 
 
-def _id(order: Order, *parts: str) -> str:
+def _id(order: CellRequest, *parts: str) -> str:
     return hashlib.sha256(json.dumps([order.run, order.cell, *parts]).encode()).hexdigest()[:32]

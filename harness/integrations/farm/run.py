@@ -11,7 +11,7 @@ from harness.host.availability import Availability, AvailabilityCheck, Support
 from harness.integrations.farm.capabilities import checkout_digest, needs
 from harness.integrations.farm.dask_cluster import Tls, connect
 from harness.integrations.farm.dispatcher import Asker, Plan, Unrun
-from harness.integrations.farm.messages import Order
+from harness.integrations.farm.messages import CellRequest
 from harness.integrations.farm.result_sink import Landing
 from harness.metrics.history.store import History
 from harness.runner.session import Lab
@@ -38,7 +38,7 @@ def spread(
     orders = [order_of(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
     landing = Landing(history, run, runs)
 
-    def home(order: Order) -> str:
+    def home(order: CellRequest) -> str:
         last = history.samples(cell=order.cell, last=1)
         return last[0].environment.host if last else ""
 
@@ -54,14 +54,14 @@ def _never(lab: Lab, cell: Cell) -> Availability | None:
     return found if found.standing in (Support.NOT_DRIVEN, Support.INVALID) else None
 
 
-def order_of(lab: Lab, cell: Cell, run: str, accelerator: str) -> Order:
+def order_of(lab: Lab, cell: Cell, run: str, accelerator: str) -> CellRequest:
     """A cell, as it is said to the farm. Raises `HostError` if its kernel is OSv's and no checkout is named."""
     checkout = ""
     if cell.kernel == "osv":
         if lab.osv_root is None:
             raise HostError(f"{cell} has no checkout here that would say which OSv is meant.", "Set OSV_ROOT.")
         checkout = _digest(lab.osv_root)
-    return Order(run, str(cell), needs(lab, cell, checkout, accelerator), checkout)
+    return CellRequest(run, str(cell), needs(lab, cell, checkout, accelerator), checkout)
 
 
 @cache

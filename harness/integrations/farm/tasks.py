@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from harness.integrations.farm.messages import Named, Order
+from harness.integrations.farm.messages import CellRequest, Named
 
 TRIES = 3
 """How often something is tried whose host is at fault."""
@@ -41,7 +41,7 @@ class Tries:
 class Listing:
     """The image of a cell, and the names of its tests."""
 
-    order: Order
+    order: CellRequest
     tries: Tries = field(default=Tries())
 
     @property
@@ -63,7 +63,7 @@ class Listing:
 class Chunk:
     """Some tests of a cell."""
 
-    order: Order
+    order: CellRequest
     names: tuple[str, ...]
     tries: Tries = field(default=Tries())
 
@@ -86,7 +86,7 @@ class Chunk:
 class Measuring:
     """Measurements that may be compared with each other, and `home`, the host that must take them (or nothing)."""
 
-    asked: tuple[tuple[Order, str], ...]
+    asked: tuple[tuple[CellRequest, str], ...]
     home: str = ""
     tries: Tries = field(default=Tries())
 

@@ -18,7 +18,7 @@ from harness.core.machine import Image
 from harness.host.cpu_slots import cpu_slots
 from harness.host.temp_dir import temporary_dir
 from harness.integrations.farm.capabilities import checkout_digest
-from harness.integrations.farm.messages import Answer, Fault, Listed, Named, Order, judged_id, measured_id
+from harness.integrations.farm.messages import Answer, CellRequest, Fault, Listed, Named, judged_id, measured_id
 from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.records import Judged
@@ -43,7 +43,7 @@ EVIDENCE_SIZE = 4 << 20
 """Bytes of a file of evidence that travel; more of a console than that says nothing more."""
 
 
-def list_tests(order: Order) -> Listed:
+def list_tests(order: CellRequest) -> Listed:
     """Build the cell's image and name its tests."""
     with told():
         try:
@@ -58,7 +58,7 @@ def list_tests(order: Order) -> Listed:
             return Listed(_name(), refused=str(error))
 
 
-def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
+def run_tests(order: CellRequest, names: Sequence[str], listed: Listed) -> Answer:
     """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
     scheduler prefers that worker, and an idle one may take the task all the same."""
     lines: list[bytes] = []
@@ -92,7 +92,7 @@ def run_tests(order: Order, names: Sequence[str], listed: Listed) -> Answer:
     return Answer(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
 
 
-def measure(asked: Sequence[tuple[Order, str]], duration: float) -> Answer:
+def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> Answer:
     """Take these measurements, each of a cell, here and one after the other: what one task measures may be
     compared."""
     lines: list[bytes] = []
@@ -112,7 +112,7 @@ def measure(asked: Sequence[tuple[Order, str]], duration: float) -> Answer:
     return Answer(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
 
 
-def lab_of(order: Order) -> tuple[Lab, Cell]:
+def lab_of(order: CellRequest) -> tuple[Lab, Cell]:
     """This worker's lab and the cell. Raises `HarnessError` where they are not what was ordered."""
     lab = _lab_for(order.checkout)
     if order.checkout and lab.osv_root and checkout_digest(lab.osv_root) != order.checkout:
@@ -129,7 +129,7 @@ def _lab_for(checkout: str) -> Lab:
     return Lab()
 
 
-def _judged(order: Order, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
+def _judged(order: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
     """The run's verdict, after that of the one that it was taken again for."""
     taker, name = Sampler(lab, image, order.run), run.program.name
     expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
@@ -147,7 +147,7 @@ def _judged(order: Order, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
         )  # fmt: skip
 
 
-def _measured(order: Order, name: str, taken: Measured) -> Iterator[bytes]:
+def _measured(order: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:
     records: list[Sample | Document] = [*taken.samples, *taken.documents]
     for number, record in enumerate(records):
         yield line_of(replace(record, run=order.run, id=measured_id(order, name, number)))

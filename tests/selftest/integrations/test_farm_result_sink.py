@@ -3,14 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.integrations.farm.messages import Answer, Order, judged_id, measured_id
+from harness.integrations.farm.messages import Answer, CellRequest, judged_id, measured_id
 from harness.integrations.farm.result_sink import Landing
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
 from harness.metrics.records import Environment, Version
 
-ORDER = Order("night", "linux:x86_64-qemu-ramfs-all", ())
+ORDER = CellRequest("night", "linux:x86_64-qemu-ramfs-all", ())
 
 
 def judged(seconds: float) -> Judged:

@@ -16,7 +16,15 @@ from harness.core.procedure import DURATION
 from harness.core.text import printable
 from harness.host.cache import digest_of
 from harness.integrations.farm.capabilities import lacking
-from harness.integrations.farm.messages import Answer, CellRequest, Fault, Listed, Named, judged_id, measured_id
+from harness.integrations.farm.messages import (
+    CellRequest,
+    Fault,
+    Listed,
+    Named,
+    TaskResult,
+    judged_id,
+    measured_id,
+)
 from harness.integrations.farm.tasks import Chunk, Listing, Measuring, Task, able
 from harness.integrations.farm.worker import TOPIC, list_tests, measure, run_tests
 from harness.metrics.history.jsonl import line_of, records_in
@@ -55,7 +63,7 @@ class Asker:
     """One run on a farm. `land` is given each answer; `known` are the ids of records that need no run."""
 
     def __init__(
-        self, farm: Client, lab: Lab, plan: Plan, known: Set[str], land: Callable[[Answer], None]
+        self, farm: Client, lab: Lab, plan: Plan, known: Set[str], land: Callable[[TaskResult], None]
     ) -> None:
         self._farm = farm
         self._lab = lab
@@ -139,7 +147,7 @@ class Asker:
             publish("farm.faulted", f"{name} on {cell}".removeprefix(" on "), plain(f"by {worker}: {fault.why}"))
             note = {"fault.txt": f"{worker} on {host}: {fault.why}\n".encode()}
             kept = {(cell, f"{name or 'image'}.try-{len(tries.failed)}"): {**fault.evidence, **note}}
-            self._land(Answer(worker, host, evidence=kept))
+            self._land(TaskResult(worker, host, evidence=kept))
         if not tries.over:
             again = replace(task.only(faults), tries=tries)
             if isinstance(again, Measuring) and (again.home or self._plan.together):
@@ -147,7 +155,7 @@ class Asker:
             return [self._submit(again)]
         for part, fault in faults.items():
             if fault.line:
-                self._land(Answer(worker, host, _telling(fault.line, tries.told), {part: fault.evidence}))
+                self._land(TaskResult(worker, host, _telling(fault.line, tries.told), {part: fault.evidence}))
             else:
                 self._unrun.append(Unrun(*part, fault.why + tries.told))
         return []

@@ -48,7 +48,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskResult:
     """What became of a task: `lines` are history records as JSON Lines, `evidence` the files of each test that was
     no pass, `refused` what of it could not be run, and why, `faults` what is to be tried again; `worker` on `host`
     answers."""

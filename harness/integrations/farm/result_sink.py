@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from harness.core.events import publish
-from harness.integrations.farm.messages import Answer, Named
+from harness.integrations.farm.messages import Named, TaskResult
 from harness.metrics.history.jsonl import records_in
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
@@ -33,7 +33,7 @@ class Landing:
         for record in before:
             self._count(record)
 
-    def land(self, answer: Answer) -> None:
+    def land(self, answer: TaskResult) -> None:
         """Keep what is new of an answer. Raises `HarnessError` if a line is no record, or can't be kept."""
         fresh = [record for record in records_in(BytesIO(answer.lines)) if record.id not in self.known]
         self._history.add(fresh)

@@ -18,7 +18,15 @@ from harness.core.machine import Image
 from harness.host.cpu_slots import cpu_slots
 from harness.host.temp_dir import temporary_dir
 from harness.integrations.farm.capabilities import checkout_digest
-from harness.integrations.farm.messages import Answer, CellRequest, Fault, Listed, Named, judged_id, measured_id
+from harness.integrations.farm.messages import (
+    CellRequest,
+    Fault,
+    Listed,
+    Named,
+    TaskResult,
+    judged_id,
+    measured_id,
+)
 from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.records import Judged
@@ -58,7 +66,7 @@ def list_tests(order: CellRequest) -> Listed:
             return Listed(_name(), refused=str(error))
 
 
-def run_tests(order: CellRequest, names: Sequence[str], listed: Listed) -> Answer:
+def run_tests(order: CellRequest, names: Sequence[str], listed: Listed) -> TaskResult:
     """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
     scheduler prefers that worker, and an idle one may take the task all the same."""
     lines: list[bytes] = []
@@ -89,10 +97,10 @@ def run_tests(order: CellRequest, names: Sequence[str], listed: Listed) -> Answe
                 refused[order.cell, name] = str(error)
         if seconds:
             lab.durations.record(cell, lab.recorded_accelerator(cell), seconds)
-    return Answer(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
+    return TaskResult(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
 
 
-def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> Answer:
+def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskResult:
     """Take these measurements, each of a cell, here and one after the other: what one task measures may be
     compared."""
     lines: list[bytes] = []
@@ -109,7 +117,7 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> Answer
                 refused[order.cell, name] = str(error)
             else:
                 lines += _measured(order, name, taken)
-    return Answer(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
+    return TaskResult(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
 
 
 def lab_of(order: CellRequest) -> tuple[Lab, Cell]:

@@ -16,7 +16,7 @@ from harness.core.text import printable
 
 if TYPE_CHECKING:
     from harness.integrations.farm.dask_cluster import Tls
-    from harness.integrations.farm.dispatcher import Unrun
+    from harness.integrations.farm.dispatcher import NotRun
 
 
 @dataclass
@@ -67,7 +67,7 @@ def run_name() -> str:
     return f"farm-{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
-def show_unrun(unrun: Sequence["Unrun"]) -> None:
+def show_unrun(unrun: Sequence["NotRun"]) -> None:
     """Say of each thing that was not run why."""
     for one in unrun:
         what = f"{one.what} on {one.cell}" if one.what else one.cell

@@ -23,7 +23,7 @@ from harness.report.progress import Progress
 from harness.runner.session import Lab
 
 if TYPE_CHECKING:
-    from harness.integrations.farm.dispatcher import Unrun
+    from harness.integrations.farm.dispatcher import NotRun
     from harness.integrations.farm.result_sink import Landing
 
 PORT = 8786
@@ -183,10 +183,10 @@ def _cells(lab: Lab, arguments: Spreading) -> list[Cell]:
     return list(dict.fromkeys(cells))
 
 
-def _show(cells: Sequence[Cell], landing: "Landing", unrun: Sequence["Unrun"]) -> None:
+def _show(cells: Sequence[Cell], landing: "Landing", unrun: Sequence["NotRun"]) -> None:
     out = screen()
     rows = table("cell", "verdicts", "samples", "not run")
-    not_run: dict[str, list[Unrun]] = defaultdict(list)
+    not_run: dict[str, list[NotRun]] = defaultdict(list)
     for one in unrun:
         not_run[one.cell].append(one)
     for cell in map(str, cells):

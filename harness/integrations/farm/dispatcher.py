@@ -51,7 +51,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Unrun:
+class NotRun:
     """What was asked for and not run (`what` is a test, a measurement, or nothing for the cell), and why."""
 
     cell: str
@@ -72,10 +72,10 @@ class Asker:
         self._land = land
         self._tasks: dict[str, Task] = {}
         self._images: dict[CellRequest, Future[Any]] = {}
-        self._unrun: list[Unrun] = []
+        self._unrun: list[NotRun] = []
         self._over = 0
 
-    def ask(self, orders: Sequence[CellRequest], homes: Callable[[CellRequest], str]) -> list[Unrun]:
+    def ask(self, orders: Sequence[CellRequest], homes: Callable[[CellRequest], str]) -> list[NotRun]:
         """Have all of it run; returns what was not. `homes` names the host that measured an order's cell last."""
         first = [self._submit(Listing(order)) for order in orders] if self._plan.tests else []
         first += [self._submit(task) for task in self._measurings(orders, homes)]
@@ -120,7 +120,7 @@ class Asker:
             if isinstance(task, Listing):
                 return self._chunks(task, result, future)
             self._land(result)
-            self._unrun += [Unrun(cell, name, why) for (cell, name), why in result.refused.items()]
+            self._unrun += [NotRun(cell, name, why) for (cell, name), why in result.refused.items()]
             if result.faults:
                 return self._again(task, result.faults, result.worker, result.host)
         return []
@@ -157,7 +157,7 @@ class Asker:
             if fault.line:
                 self._land(TaskResult(worker, host, _telling(fault.line, tries.told), {part: fault.evidence}))
             else:
-                self._unrun.append(Unrun(*part, fault.why + tries.told))
+                self._unrun.append(NotRun(*part, fault.why + tries.told))
         return []
 
     def _chunks(self, task: Listing, listed: Listed, future: Future[Any]) -> Iterable[Future[Any]]:
@@ -196,7 +196,7 @@ class Asker:
                 return self._farm.submit(measure, asked, self._plan.duration, **how)
 
     def _give_up(self, task: Task, why: str) -> None:
-        self._unrun += [Unrun(cell, what, why) for cell, what in task.parts]
+        self._unrun += [NotRun(cell, what, why) for cell, what in task.parts]
 
     def _why_nobody(self, task: Task) -> str:
         return lacking(self._lab, self._lab.cell(task.parts[0][0]), task.needs, workers_of(self._farm))

@@ -10,7 +10,7 @@ from harness.core.errors import HostError
 from harness.host.availability import Availability, AvailabilityCheck, Support
 from harness.integrations.farm.capabilities import checkout_digest, needs
 from harness.integrations.farm.dask_cluster import Tls, connect
-from harness.integrations.farm.dispatcher import Asker, Plan, Unrun
+from harness.integrations.farm.dispatcher import Asker, NotRun, Plan
 from harness.integrations.farm.messages import CellRequest
 from harness.integrations.farm.result_sink import Landing
 from harness.metrics.history.store import History
@@ -29,7 +29,7 @@ class Farm:
 
 def spread(
     farm: Farm, lab: Lab, cells: Sequence[Cell], plan: Plan, run: str, history: History, runs: Path
-) -> tuple[Landing, list[Unrun]]:
+) -> tuple[Landing, list[NotRun]]:
     """Have the plan carried out for all cells: what landed in the history, and what was not run and why.
 
     Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
@@ -44,7 +44,7 @@ def spread(
 
     with connect(farm.address, farm.tls) as client:
         unrun = Asker(client, lab, plan, landing.known, landing.land).ask(orders, home)
-    never = [Unrun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
+    never = [NotRun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
     return landing, unrun + never
 
 

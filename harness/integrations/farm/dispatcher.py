@@ -59,7 +59,7 @@ class NotRun:
     why: str
 
 
-class Asker:
+class Dispatcher:
     """One run on a farm. `land` is given each answer; `known` are the ids of records that need no run."""
 
     def __init__(

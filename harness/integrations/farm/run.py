@@ -10,7 +10,7 @@ from harness.core.errors import HostError
 from harness.host.availability import Availability, AvailabilityCheck, Support
 from harness.integrations.farm.capabilities import checkout_digest, needs
 from harness.integrations.farm.dask_cluster import Tls, connect
-from harness.integrations.farm.dispatcher import Asker, NotRun, Plan
+from harness.integrations.farm.dispatcher import Dispatcher, NotRun, Plan
 from harness.integrations.farm.messages import CellRequest
 from harness.integrations.farm.result_sink import Landing
 from harness.metrics.history.store import History
@@ -43,7 +43,7 @@ def spread(
         return last[0].environment.host if last else ""
 
     with connect(farm.address, farm.tls) as client:
-        unrun = Asker(client, lab, plan, landing.known, landing.land).ask(orders, home)
+        unrun = Dispatcher(client, lab, plan, landing.known, landing.land).ask(orders, home)
     never = [NotRun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
     return landing, unrun + never
 

@@ -24,7 +24,7 @@ from harness.runner.session import Lab
 
 if TYPE_CHECKING:
     from harness.integrations.farm.dispatcher import NotRun
-    from harness.integrations.farm.result_sink import Landing
+    from harness.integrations.farm.result_sink import ResultSink
 
 PORT = 8786
 TESTS = "test"
@@ -183,7 +183,7 @@ def _cells(lab: Lab, arguments: Spreading) -> list[Cell]:
     return list(dict.fromkeys(cells))
 
 
-def _show(cells: Sequence[Cell], landing: "Landing", unrun: Sequence["NotRun"]) -> None:
+def _show(cells: Sequence[Cell], landing: "ResultSink", unrun: Sequence["NotRun"]) -> None:
     out = screen()
     rows = table("cell", "verdicts", "samples", "not run")
     not_run: dict[str, list[NotRun]] = defaultdict(list)

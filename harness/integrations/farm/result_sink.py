@@ -15,7 +15,7 @@ from harness.metrics.records import Document, Sample
 from harness.report.evidence import UNSAFE
 
 
-class Landing:
+class ResultSink:
     """One run's place in a history. `known` are the ids that are there: nothing lands twice, and what another
     session of the same run has brought need not be run again."""
 

@@ -12,7 +12,7 @@ from harness.integrations.farm.capabilities import checkout_digest, needs
 from harness.integrations.farm.dask_cluster import Tls, connect
 from harness.integrations.farm.dispatcher import Dispatcher, NotRun, Plan
 from harness.integrations.farm.messages import CellRequest
-from harness.integrations.farm.result_sink import Landing
+from harness.integrations.farm.result_sink import ResultSink
 from harness.metrics.history.store import History
 from harness.runner.session import Lab
 from harness.vm.registry import driver_names
@@ -29,14 +29,14 @@ class Farm:
 
 def spread(
     farm: Farm, lab: Lab, cells: Sequence[Cell], plan: Plan, run: str, history: History, runs: Path
-) -> tuple[Landing, list[NotRun]]:
+) -> tuple[ResultSink, list[NotRun]]:
     """Have the plan carried out for all cells: what landed in the history, and what was not run and why.
 
     Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
     """
     refused = {cell: row for cell in cells if (row := _never(lab, cell))}
     orders = [order_of(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
-    landing = Landing(history, run, runs)
+    landing = ResultSink(history, run, runs)
 
     def home(order: CellRequest) -> str:
         last = history.samples(cell=order.cell, last=1)

@@ -17,7 +17,7 @@ from harness.analysis.bisect.model import Broken, Build, Built, Failure, Measure
 from harness.core.machine import Image
 from harness.host.cache import MANIFEST, Cache
 from harness.integrations.farm.messages import CellRequest
-from harness.integrations.farm.rpc import Place, place
+from harness.integrations.farm.rpc import WorkerLocation, place
 from harness.integrations.farm.worker import lab_of
 from harness.metrics.records import Sample
 
@@ -44,7 +44,7 @@ class Made:
     """What became of a build, where, and which artefacts are the image."""
 
     result: Built | Broken
-    place: Place
+    place: WorkerLocation
     entries: tuple[Entry, ...] = ()
 
 

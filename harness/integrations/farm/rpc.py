@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerLocation:
     """A worker, its host, and the folder of its cache there."""
 
     worker: str
@@ -32,7 +32,7 @@ class Place:
 class Failure:
     """What the host of a worker got wrong."""
 
-    place: Place
+    place: WorkerLocation
     error: HarnessError
 
 
@@ -40,9 +40,9 @@ class NobodyError(HostError):
     """No worker is left that can do it."""
 
 
-def place() -> Place:
+def place() -> WorkerLocation:
     """Where this is: called on a worker."""
-    return Place(str(get_worker().name), os.uname().nodename, str(Cache().root.resolve()))
+    return WorkerLocation(str(get_worker().name), os.uname().nodename, str(Cache().root.resolve()))
 
 
 def attempt(act: Callable[..., T], *arguments: object) -> T | Failure:

@@ -10,7 +10,7 @@ from harness.integrations.farm.capabilities import lacking
 from harness.integrations.farm.dask_cluster import connect
 from harness.integrations.farm.dispatcher import heard, workers_of
 from harness.integrations.farm.messages import CellRequest
-from harness.integrations.farm.rpc import Caller, NobodyError
+from harness.integrations.farm.rpc import NobodyError, RemoteCaller
 from harness.integrations.farm.run import Farm, order_of
 from harness.integrations.farm.worker import lab_of
 from harness.kernels.osv.clones import CommitClones
@@ -43,7 +43,7 @@ def compare(farm: Farm, lab: Lab, question: AbRequest) -> Compared:
     needs = frozenset(orders[0].needs).union(orders[1].needs)
     with connect(farm.address, farm.tls) as client, heard(client):
         try:
-            return Caller(client, needs).call(_compare, order, question)
+            return RemoteCaller(client, needs).call(_compare, order, question)
         except NobodyError as error:
             why = lacking(lab, cells[1], needs, workers_of(client))
             raise HarnessError(f"The farm can't compare {cells[0]} with {cells[1]}: {why}.") from error

@@ -18,7 +18,7 @@ from harness.integrations.farm.bisect_worker import Asked, Made
 from harness.integrations.farm.capabilities import HOST, TOOLS, lacking
 from harness.integrations.farm.dask_cluster import connect
 from harness.integrations.farm.dispatcher import heard, plain, workers_of
-from harness.integrations.farm.rpc import Caller, place
+from harness.integrations.farm.rpc import RemoteCaller, place
 from harness.integrations.farm.run import Farm, order_of
 from harness.metrics.records import Sample
 from harness.runner.session import Lab
@@ -52,7 +52,7 @@ class FarmBench:
         needs = {*order.needs, *self._at(self.host)}
         tools = self._most(needs, f"{TOOLS}{question.cell.arch}-")
         host = self._most({*needs, tools}, HOST).removeprefix(HOST)
-        self._caller = Caller(client, {*order.needs, tools}, RESUME)
+        self._caller = RemoteCaller(client, {*order.needs, tools}, RESUME)
         self._home = self._caller.call(place, wanted=self._at(host))
         self._made: dict[Build, Made] = {}
         self.layouts = 1

@@ -54,7 +54,7 @@ def attempt(act: Callable[..., T], *arguments: object) -> T | Failure:
             return Failure(place(), error)
 
 
-class Caller:
+class RemoteCaller:
     """Has things done by those workers of a farm that have all of `needs`; `cure` goes with what it raises."""
 
     def __init__(self, client: Client, needs: Collection[str], cure: str = "") -> None:

@@ -148,7 +148,7 @@ def _run(arguments: Spreading) -> int:
     """1 where something is not as expected, or was not run."""
     known = tls(arguments)
     from harness.integrations.farm.dispatcher import Plan
-    from harness.integrations.farm.run import Farm, spread
+    from harness.integrations.farm.run import Farm, run_on_farm
 
     if arguments.chunk < 1:
         raise HarnessError(f"--chunk {arguments.chunk} is no number of tests.", "Give a number from 1.")
@@ -167,7 +167,7 @@ def _run(arguments: Spreading) -> int:
     )
     farm = Farm(arguments.farm, known, arguments.accelerator or "")
     with subscribed(Progress()), History(arguments.history) as history:
-        landing, unrun = spread(farm, lab, cells, plan, name, history, arguments.runs / name)
+        landing, unrun = run_on_farm(farm, lab, cells, plan, name, history, arguments.runs / name)
         where = history.where
     _show(cells, landing, unrun)
     screen().print(f"run {name} in {where}", markup=False, soft_wrap=True)

@@ -83,13 +83,13 @@ def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
         raise HarnessError("Neither --at nor --forget goes with --farm.", "Give workers checkouts at the commit.")
     known = tls(arguments)
     from harness.integrations.farm.dispatcher import Plan
-    from harness.integrations.farm.run import Farm, spread
+    from harness.integrations.farm.run import Farm, run_on_farm
 
     cells, name = [lab.cell(name) for name in arguments.cell], run_name()
     plan = Plan((), measurements=tuple(arguments.only or suite.KERNEL), duration=arguments.duration)
     farm = Farm(scheduler, known)
     with subscribed(Progress()), History(arguments.history) as history:
-        _, unrun = spread(farm, lab, cells, plan, name, history, Path("runs") / name)
+        _, unrun = run_on_farm(farm, lab, cells, plan, name, history, Path("runs") / name)
         for cell in cells:
             if taken := history.samples(run=name, cell=str(cell)):
                 screen().print(_table(taken, arguments.samples), "")

@@ -27,7 +27,7 @@ class Farm:
     accelerator: str = ""
 
 
-def spread(
+def run_on_farm(
     farm: Farm, lab: Lab, cells: Sequence[Cell], plan: Plan, run: str, history: History, runs: Path
 ) -> tuple[ResultSink, list[NotRun]]:
     """Have the plan carried out for all cells: what landed in the history, and what was not run and why.

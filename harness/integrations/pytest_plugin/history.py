@@ -23,7 +23,7 @@ LEAST = 1e-4
 """Relative: no smaller change fails an item. Exact numbers tell every one, and no kernel stays the same."""
 
 
-class Measurer:
+class MeasurementTest:
     """Call it with a cell and a measurement: it passes if nothing of it is found to have become worse."""
 
     def __init__(

@@ -187,10 +187,12 @@ def measure(
     lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> Callable[[Cell, str], None]:
     """Takes a measurement of a cell, keeps it, and compares it with what is known."""
-    from harness.integrations.pytest_plugin.history import Measurer
+    from harness.integrations.pytest_plugin.history import MeasurementTest
 
     options = pytestconfig.getoption
-    return Measurer(lab, options("--history"), pytestconfig.stash[RUNS], options("--duration"), record_property)
+    return MeasurementTest(
+        lab, options("--history"), pytestconfig.stash[RUNS], options("--duration"), record_property
+    )
 
 
 @pytest.hookimpl(wrapper=True)

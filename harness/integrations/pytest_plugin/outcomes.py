@@ -29,7 +29,7 @@ Remember = Callable[[Image, Run, bool], None]
 """Adds a verdict to the history, with whether it was the expected one."""
 
 
-class Keeper:
+class OutcomeReporter:
     """Notes what reports need of a run, keeps the evidence of what is no pass, and ends the test as it asks."""
 
     def __init__(
@@ -111,7 +111,7 @@ class GuestRun:
     `again` says how pytest does the item on a cell again, which runs what the command line has no word for.
     """
 
-    def __init__(self, lab: Lab, keeper: Keeper, again: Callable[[Cell], str]) -> None:
+    def __init__(self, lab: Lab, keeper: OutcomeReporter, again: Callable[[Cell], str]) -> None:
         self._lab = lab
         self._keeper = keeper
         self._again = again
@@ -137,7 +137,7 @@ class GuestRun:
 class AppTest:
     """Call it with a cell and an app's name; it ends the test as `GuestRun` does."""
 
-    def __init__(self, lab: Lab, keeper: Keeper, duration: float) -> None:
+    def __init__(self, lab: Lab, keeper: OutcomeReporter, duration: float) -> None:
         self._lab = lab
         self._keeper = keeper
         self._duration = duration

@@ -14,7 +14,7 @@ from harness.core.events import Event, subscribed
 from harness.core.machine import Image
 from harness.core.procedure import DURATION
 from harness.integrations.pytest_plugin.junit_file import JunitFile
-from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, Keeper
+from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
 from harness.integrations.pytest_plugin.progress import Tally
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.prebuilt.kernel import files_of
@@ -159,25 +159,27 @@ def lab(pytestconfig: pytest.Config) -> Lab:
 
 
 @pytest.fixture
-def keeper(lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]) -> Keeper:
+def keeper(
+    lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> OutcomeReporter:
     """What turns a verdict into pytest's outcome, and keeps its evidence."""
     runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
 
     def remember(image: Image, run: Run, good: bool) -> None:
         _judged.append(verdicts.of(image, run, good))
 
-    return Keeper(lab, runs, record_property, None if pytestconfig.getoption("--forget") else remember)
+    return OutcomeReporter(lab, runs, record_property, None if pytestconfig.getoption("--forget") else remember)
 
 
 @pytest.fixture
-def run_guest(lab: Lab, keeper: Keeper, request: pytest.FixtureRequest) -> GuestRun:
+def run_guest(lab: Lab, keeper: OutcomeReporter, request: pytest.FixtureRequest) -> GuestRun:
     """Runs an in-guest test on a cell."""
     folder, item, runs = request.config.rootpath, request.node.nodeid, keeper.runs.parent
     return GuestRun(lab, keeper, lambda cell: item_again(lab, cell, folder, item, runs))
 
 
 @pytest.fixture
-def run_app(lab: Lab, keeper: Keeper, pytestconfig: pytest.Config) -> AppTest:
+def run_app(lab: Lab, keeper: OutcomeReporter, pytestconfig: pytest.Config) -> AppTest:
     """Runs an app on a cell."""
     return AppTest(lab, keeper, pytestconfig.getoption("--duration"))
 

@@ -19,7 +19,7 @@ LEAST = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Forecast:
     """`mass` (points) is the probability that each commit is the culprit; `first` to `last` are the points that
     are left, `likeliest` the probability of the likeliest set of commits that can be told apart; about so many
     more `builds` and `seconds`."""
@@ -45,7 +45,7 @@ class Outlook:
         )
 
 
-def outlook(state: State) -> Outlook | None:
+def forecast(state: State) -> Forecast | None:
     """None before both ends are measured, and where they do not differ."""
     if not all(state.told(key) for key in (state.good, state.bad)):
         return None
@@ -54,7 +54,7 @@ def outlook(state: State) -> Outlook | None:
     left = np.flatnonzero(mass >= LEAST * mass.max())
     builds = int(np.ceil(bits_missing(blocks(state, mass)) - 0.5))
     each = state.build_seconds() + state.boot_seconds() * state.boots / len(state.builds)
-    return Outlook(mass, int(left[0]), int(left[-1]), float(blocks(state, mass).max()), builds, builds * each)
+    return Forecast(mass, int(left[0]), int(left[-1]), float(blocks(state, mass).max()), builds, builds * each)
 
 
 def _mass(state: State) -> Array | None:

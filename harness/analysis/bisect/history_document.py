@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.commit_range import Commits
-from harness.analysis.bisect.forecast import outlook
+from harness.analysis.bisect.forecast import forecast
 from harness.analysis.bisect.state import State
 from harness.core.machine import Image
 from harness.kernels.symbols import Symbols
@@ -36,7 +36,7 @@ class Difference:
 
 def account(state: State, commits: Commits, answer: Answer, differences: Sequence[Difference]) -> dict[str, Any]:
     """As plain JSON values: the answer, every commit that was built or is likely, and the differences."""
-    ahead = outlook(state)
+    ahead = forecast(state)
     rows = [
         _commit(state, commits, index, ahead.mass[index] if ahead else 0.0)
         for index in range(len(commits.commits))

@@ -9,7 +9,7 @@ from time import monotonic
 
 from harness.analysis.bisect.answer import Answer, BisectOutcome, Check
 from harness.analysis.bisect.conclusion import conclude
-from harness.analysis.bisect.forecast import outlook
+from harness.analysis.bisect.forecast import forecast
 from harness.analysis.bisect.journal import Journal
 from harness.analysis.bisect.journal_records import (
     Answered,
@@ -124,7 +124,7 @@ class Session:
             self._record(step)
         else:
             self.measure_also(step)
-            if step.builds and (ahead := outlook(self.state)):
+            if step.builds and (ahead := forecast(self.state)):
                 publish("bisect.told", f"{len(self.state.builds)} builds", str(ahead))
         return None
 

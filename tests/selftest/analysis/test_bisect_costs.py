@@ -7,7 +7,7 @@ import pytest
 from simulated_commits import EXACT, MOVED, NOISY, Commits, bisected, line, step
 
 from harness.analysis.bisect.answer import BisectOutcome
-from harness.analysis.bisect.forecast import outlook
+from harness.analysis.bisect.forecast import forecast
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Began, Booted, Finished, Opened
 from harness.analysis.bisect.model import Build, Built, Effort, Measure, Plan
@@ -53,10 +53,10 @@ def test_boots_that_take_long_are_few() -> None:
 def test_the_outlook_narrows_to_the_culprit() -> None:
     journal = Memory()
     session = Session(line(200), EXACT, Commits(step(200, (77, 102.0))), journal)
-    assert outlook(session.state) is None, "nothing is known before the ends are"
+    assert forecast(session.state) is None, "nothing is known before the ends are"
     widths = []
     while session.advance() is None:
-        if ahead := outlook(session.state):
+        if ahead := forecast(session.state):
             widths.append(ahead.last - ahead.first + 1)
             assert ahead.first <= 77 <= ahead.last
             assert len(ahead.sparkline()) == 40

@@ -12,7 +12,7 @@ from harness.analysis.bisect.verification import checks_of
 from harness.core.errors import HarnessError
 
 
-class Recorded:
+class RecordedBuilder:
     """The `Builder` that gives what a journal says was built and booted, in its order."""
 
     cached: Collection[Build] = ()
@@ -47,7 +47,7 @@ class Recorded:
         return value
 
 
-def replayed(records: Sequence[Record]) -> Answer:
+def replay_journal(records: Sequence[Record]) -> Answer:
     """The answer that follows from the numbers of a journal, decided again by today's rules.
 
     Raises `HarnessError` where they are not enough: the bisection has not ended, or would have gone on otherwise.
@@ -56,7 +56,7 @@ def replayed(records: Sequence[Record]) -> Answer:
     assert isinstance(opened, Opened)
     checked = {one.name for one in records if isinstance(one, Checked)}
     again = Memory()
-    recorded = Recorded(records, opened.layouts)
+    recorded = RecordedBuilder(records, opened.layouts)
     session = Session(opened.line, opened.measure, recorded, again, opened.effort, load=opened.known_load)
     answer = session.run([(name, check) for name, check in checks_of(opened.measure) if name in checked])
     before = [one.plan for one in records if isinstance(one, Planned)]

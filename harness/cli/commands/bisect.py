@@ -15,7 +15,7 @@ from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.journal import read
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.model import Effort, Kind
-from harness.analysis.bisect.replay import replayed
+from harness.analysis.bisect.replay import replay_journal
 from harness.analysis.bisect.run import Benches, Question, bench_here, bisect
 from harness.analysis.regression.triage import KIND, reportable_findings
 from harness.cli import completion as complete
@@ -220,6 +220,6 @@ def _look_back(how: str, state: Path) -> int:
     if how == "log":
         show_journal(records, records[0])
         return 0
-    answer = replayed(records)
+    answer = replay_journal(records)
     show_answer(answer, screen(), records[0].measure.kind is Kind.TEST)
     return 0 if answer.outcome is BisectOutcome.FOUND else 1

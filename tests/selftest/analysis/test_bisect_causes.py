@@ -11,7 +11,7 @@ from harness.analysis.bisect.answer import Answer, BisectOutcome, Warn
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Failed, from_json, to_json
 from harness.analysis.bisect.model import REVERTED, Broken, Build, Built, Effort, Failure
-from harness.analysis.bisect.replay import replayed
+from harness.analysis.bisect.replay import replay_journal
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import checks_of
 from harness.core.errors import HarnessError
@@ -50,7 +50,7 @@ def bisected(world: Failing, checked: bool = False) -> Answer:
     journal = Memory()
     answer = Session(line(100), TEST, world, journal, Effort()).run(checks_of(TEST) if checked else ())
     again = [from_json(to_json(record)) for record in journal.records]
-    assert again == journal.records and replayed(again) == answer
+    assert again == journal.records and replay_journal(again) == answer
     return answer
 
 

@@ -9,7 +9,7 @@ from harness.analysis.bisect.answer import BisectOutcome
 from harness.analysis.bisect.journal import Memory
 from harness.analysis.bisect.journal_records import Began, Booted, Checked, Concluded
 from harness.analysis.bisect.model import FRESH, REVERTED, Build, Measure
-from harness.analysis.bisect.replay import replayed
+from harness.analysis.bisect.replay import replay_journal
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import CHECKS, checks_of, rebuilt
 from harness.core.errors import HarnessError
@@ -64,8 +64,8 @@ def test_a_journal_is_replayed_to_its_answer() -> None:
     journal, commits = Memory(), Commits(step(200, (77, 102.0)), 0.02, layouts=16)
     answer = Session(line(200), MOVED, commits, journal).run(CHECKS)
     before = commits.boots
-    assert replayed(journal.records) == answer
+    assert replay_journal(journal.records) == answer
     assert commits.boots == before
     cut = next(at for at, one in enumerate(journal.records) if isinstance(one, Checked)) // 2
     with pytest.raises(HarnessError, match="can't be replayed"):
-        replayed(journal.records[:cut])
+        replay_journal(journal.records[:cut])

@@ -32,7 +32,7 @@ from harness.analysis.bisect.journal_records import (
     to_json,
 )
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure, Plan
-from harness.analysis.bisect.replay import replayed
+from harness.analysis.bisect.replay import replay_journal
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError, HostError
@@ -358,7 +358,7 @@ def test_a_journal_of_older_code_is_gone_on_with(name: str, measure: Measure, tm
     built = Counter(one.key for one in read(path) if isinstance(one, Finished))
     assert set(built.values()) == {1} and built.keys() >= {one.key for one in before if isinstance(one, Finished)}
     assert world.boots - boots < 4 * boots, "what was measured counts for nothing"
-    assert replayed(read(path)) == answer
+    assert replay_journal(read(path)) == answer
 
 
 def test_a_journal_of_other_loads_is_another_series(tmp_path: Path) -> None:

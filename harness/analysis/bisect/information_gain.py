@@ -33,7 +33,7 @@ def entropy(chance: Array) -> Array:
     return np.asarray(-(xlogy(chance, chance) + xlogy(1 - chance, 1 - chance)) / np.log(2))
 
 
-class SureChannel:
+class NoiselessChannel:
     """Numbers without noise: the first boot tells all. `after` is the chance that each point has the new level."""
 
     def __init__(self, after: Array) -> None:
@@ -62,7 +62,7 @@ class _Hypotheses:
         return np.concatenate([(1 - share) * self._weight, share * self._weight], axis=1)
 
 
-class NormalChannel:
+class GaussianChannel:
     """Numbers with noise. More boots of a build share its layout's offset, so that they tell less and less: what
     its boots already told of that is taken into account."""
 
@@ -87,7 +87,7 @@ class NormalChannel:
         return _told(weights, centre, variance)
 
 
-class FailureChannel:
+class BinomialChannel:
     """Outcomes of a test with a chance to fail at each level."""
 
     def __init__(self, found: Posterior) -> None:
@@ -105,9 +105,9 @@ class FailureChannel:
         return np.asarray(np.maximum(told / np.log(2), 0.0))
 
 
-def channel_of(levels: Levels, found: Posterior) -> Channel:
+def channel_for(levels: Levels, found: Posterior) -> Channel:
     """The one for a family of levels."""
-    return NormalChannel(levels, found) if isinstance(levels, Normal) else FailureChannel(found)
+    return GaussianChannel(levels, found) if isinstance(levels, Normal) else BinomialChannel(found)
 
 
 def _collapsed(grid: Array, side: tuple[Array, Array], kept: NDArray[np.int64]) -> tuple[Array, Array]:

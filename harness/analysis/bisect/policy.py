@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.analysis.bisect import drift, exact_search
 from harness.analysis.bisect import endpoints as ends
-from harness.analysis.bisect.information_gain import SureChannel, channel_of
+from harness.analysis.bisect.information_gain import NoiselessChannel, channel_for
 from harness.analysis.bisect.journal_records import Drifted
 from harness.analysis.bisect.likelihood import Array
 from harness.analysis.bisect.model import Build, Builder, Kind, Plan
@@ -78,7 +78,7 @@ def _exact(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
         return plan
     left = exact_search.gaps(state)
     for gap in left:
-        if choice := choose(state, builder, gap.mass, SureChannel(np.cumsum(gap.mass))):
+        if choice := choose(state, builder, gap.mass, NoiselessChannel(np.cumsum(gap.mass))):
             return _affordable(state, choice) or _ended_exactly(said, left, _spent(state))
     if plan := exact_search.again(state, [at for gap in left for at in (gap.first, gap.last)]):
         return plan
@@ -95,7 +95,7 @@ def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
     found = measured(state.measure, state.readings())
     shapes = runs(found, prior)
     searched = _searched(found, shapes, prior, said.change > 0)
-    boots = max(enough_boots(state, one.mass, channel_of(found.levels, one)) for one in searched)
+    boots = max(enough_boots(state, one.mass, channel_for(found.levels, one)) for one in searched)
     if min(state.count(state.good), state.count(state.bad)) < boots:
         return Plan("ends", (), tuple((key, max(boots, state.count(key))) for key in (state.good, state.bad)))
     if state.measure.kind is Kind.NOISY and drift.builds_since(state) >= drift.EVERY:
@@ -104,7 +104,7 @@ def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
     for one in searched:
         if blocks(state, one.mass).max() >= state.effort.confidence:
             continue
-        if choice := choose(state, builder, one.mass, channel_of(found.levels, one)):
+        if choice := choose(state, builder, one.mass, channel_for(found.levels, one)):
             if plan := _affordable(state, choice):
                 return plan
             why = _spent(state)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, multivariate_normal
 
 from harness.analysis.bisect.bimodality import bimodal
-from harness.analysis.bisect.information_gain import FailureChannel, NormalChannel, entropy
+from harness.analysis.bisect.information_gain import BinomialChannel, GaussianChannel, entropy
 from harness.analysis.bisect.likelihood import Failures, Normal, Summary, summary
 from harness.analysis.bisect.model import Measure, Observations
 from harness.analysis.bisect.posterior import measured, posterior
@@ -85,7 +85,7 @@ def test_probabilities_are_probabilities(values: list[list[float]], upwards: boo
     assert said.mass[0] == 0
     assert sum(runs(found, prior(count)).shapes.values()) == pytest.approx(1)
     index = np.arange(count + 1, dtype=float)
-    bits = NormalChannel(found.levels, said).bits(index, index * 0, index * 0, np.array([1.0, 20.0]))  # type: ignore[arg-type]
+    bits = GaussianChannel(found.levels, said).bits(index, index * 0, index * 0, np.array([1.0, 20.0]))  # type: ignore[arg-type]
     assert np.isfinite(bits).all()
     assert (bits <= entropy(np.array(0.5)) * np.log2(2 * len(values)) + 1e-6).all()
 
@@ -101,7 +101,7 @@ def test_a_measurement_of_a_test_tells_its_mutual_information() -> None:
         either = weights @ chances
         expected = (weights[:, None] * chances * np.log2(chances / either)).sum()
         place = np.array([3.0])
-        told = FailureChannel(said).bits(place, place * 0, place * 0, np.array([float(count)]))
+        told = BinomialChannel(said).bits(place, place * 0, place * 0, np.array([float(count)]))
         assert told[0, 0] == pytest.approx(expected)
 
 
@@ -114,7 +114,7 @@ def test_a_noisy_measurement_tells_its_mutual_information() -> None:
     family = found.levels
     assert isinstance(family, Normal)
     place, boots = np.array([4.0]), 3.0
-    told = NormalChannel(family, said).bits(place, place * 0, place * 0, np.array([boots]))[0, 0]
+    told = GaussianChannel(family, said).bits(place, place * 0, place * 0, np.array([boots]))[0, 0]
     grid = said.noise
     level = [float((grid * side[0][0]).sum()) for side in (said.old, said.new)]
     spread = [float((grid * (side[1][0] + (side[0][0] - mean) ** 2)).sum())
@@ -139,7 +139,7 @@ def test_more_boots_tell_nothing_of_a_layouts_offset() -> None:
     assert said is not None
     assert isinstance(found.levels, Normal)
     at, more = np.array([35.0, 35.0]), np.array([100.0])
-    told = NormalChannel(found.levels, said).bits(at, np.array([0.0, 400.0]), np.array([0.0, 101.0]), more)
+    told = GaussianChannel(found.levels, said).bits(at, np.array([0.0, 400.0]), np.array([0.0, 101.0]), more)
     assert told[0, 0] > 0.5
     assert told[1, 0] < 0.01
 

@@ -74,11 +74,11 @@ class BuildBackend(Builder, Protocol):
         """What differs between two builds that were measured."""
 
 
-Benches = Callable[[Question, Opened | None], BuildBackend]
+BackendFactory = Callable[[Question, Opened | None], BuildBackend]
 """Makes the bench for a question; the journal of one that goes on began with the record."""
 
 
-def bench_here(lab: Lab) -> Benches:
+def local_backends(lab: Lab) -> BackendFactory:
     """Benches of this host."""
 
     def made(question: Question, opened: Opened | None) -> BuildBackend:
@@ -91,7 +91,7 @@ def bench_here(lab: Lab) -> Benches:
     return made
 
 
-def bisect(benches: Benches, question: Question, state: Path) -> Done:
+def bisect(make_backend: BackendFactory, question: Question, state: Path) -> Done:
     """Answer it, with its journal at `state`: what is there already is not done again.
 
     Raises `HarnessError` where an end can't be measured, the journal is another's, or the host is at fault.
@@ -114,7 +114,7 @@ def bisect(benches: Benches, question: Question, state: Path) -> Done:
             return None
         publish("bisect.followed", merge, f"into its branch of {len(branch.commits) - 1} commits")
         within = replace(question, commits=branch, cause=answer.cause)
-        inner = bisect(benches, within, state.with_suffix(f".{merge[:12]}.jsonl"))
+        inner = bisect(make_backend, within, state.with_suffix(f".{merge[:12]}.jsonl"))
         kept.extend(inner.kept)
         return inner.answer
 
@@ -122,7 +122,7 @@ def bisect(benches: Benches, question: Question, state: Path) -> Done:
         opened = journal.records[0] if journal.records else None
         opened = opened if isinstance(opened, Opened) else None
         line = question.commits.line()
-        builder = benches(question, opened)
+        builder = make_backend(question, opened)
         measure = opened.measure if opened else builder.measure()
         if question.improved and question.metric and not opened:
             measure = replace(measure, better=measure.better.opposite)

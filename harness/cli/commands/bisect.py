@@ -16,7 +16,7 @@ from harness.analysis.bisect.journal import read
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.model import Effort, Kind
 from harness.analysis.bisect.replay import replay_journal
-from harness.analysis.bisect.run import Benches, Question, bench_here, bisect
+from harness.analysis.bisect.run import BackendFactory, Question, bisect, local_backends
 from harness.analysis.regression.triage import KIND, reportable_findings
 from harness.cli import completion as complete
 from harness.cli.bisect_output import show_answer, show_journal
@@ -130,8 +130,8 @@ def command(arguments: Arguments) -> int:
             publish(
                 "bisect.uncommitted", ", ".join(changes[:3]), "is not part of any commit, and of no build here"
             )
-        with _benches(lab, arguments) as benches:
-            done = bisect(benches, question, state)
+        with _backend_factory(lab, arguments) as make_backend:
+            done = bisect(make_backend, question, state)
     with History(arguments.history) as history:
         history.add(done.kept)
     show_answer(done.answer, screen(), bool(question.test))
@@ -139,17 +139,17 @@ def command(arguments: Arguments) -> int:
 
 
 @contextmanager
-def _benches(lab: Lab, arguments: Arguments) -> Iterator[Benches]:
+def _backend_factory(lab: Lab, arguments: Arguments) -> Iterator[BackendFactory]:
     """Who builds and boots: this host, or a farm."""
     if not arguments.farm:
-        yield bench_here(lab)
+        yield local_backends(lab)
         return
     known = tls(arguments)
-    from harness.integrations.farm.bisect_backend import benches_of
+    from harness.integrations.farm.bisect_backend import farm_backends
     from harness.integrations.farm.run import Farm
 
-    with benches_of(Farm(arguments.farm, known), lab) as benches:
-        yield benches
+    with farm_backends(Farm(arguments.farm, known), lab) as make_backend:
+        yield make_backend
 
 
 def _question(lab: Lab, arguments: Arguments) -> Question:

@@ -10,7 +10,7 @@ from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import LAYOUTS
 from harness.analysis.bisect.model import Broken, Build, Built, Failure, Kind, Measure
-from harness.analysis.bisect.run import Benches, Question
+from harness.analysis.bisect.run import BackendFactory, Question
 from harness.core.errors import HostError
 from harness.core.events import publish
 from harness.integrations.farm import bisect_worker
@@ -27,7 +27,7 @@ RESUME = "Go on with --resume once it is there again, or begin anew with another
 
 
 @contextmanager
-def benches_of(farm: Farm, lab: Lab) -> Iterator[Benches]:
+def farm_backends(farm: Farm, lab: Lab) -> Iterator[BackendFactory]:
     """Benches whose work is the farm's inside the block. Raises `HarnessError` if no farm answers."""
     with connect(farm.address, farm.tls) as client, heard(client):
         yield lambda question, opened: FarmBench(client, farm, lab, question, opened)

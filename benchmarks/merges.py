@@ -17,7 +17,7 @@ from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Measure
-from harness.analysis.bisect.run import Question, bisect
+from harness.analysis.bisect.run import BisectRequest, bisect
 from harness.core.matrix import Matrix
 from harness.metrics.records import Sample
 
@@ -134,12 +134,12 @@ def answered(root: Path, seed: Sequence[int], others: float) -> tuple[Answer, bo
     culprit = str(dice.choice(suspects(root)))
     bad = frozenset([culprit, *git(root, "rev-list", "--ancestry-path", f"{culprit}..master")])
 
-    def make_backend(question: Question, opened: Opened | None) -> Bench:
+    def make_backend(question: BisectRequest, opened: Opened | None) -> Bench:
         return Bench(question.commits.commits, bad, dice, others)
 
     cell = Matrix.load().parse("qemu-ramfs", "osv")
     commits = known(root, "start", "master")
-    question = Question(cell, commits, Effort(), test="simulated", checked=False)
+    question = BisectRequest(cell, commits, Effort(), test="simulated", checked=False)
     with TemporaryDirectory() as folder:
         answer = bisect(make_backend, question, Path(folder) / "journal").answer
     inside = answer.inside is not None

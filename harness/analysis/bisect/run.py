@@ -26,7 +26,7 @@ from harness.runner.session import Lab
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BisectRequest:
     """What is asked: a metric or an in-guest test of a cell, between which commits, and how sure.
 
     `duration` is of each load of an app in seconds, `through` what builds are put through; `checked` is whether
@@ -47,7 +47,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class BisectResult:
     """The answer, and what the history is to keep: the samples taken, and a document of the bisection."""
 
     answer: Answer
@@ -74,14 +74,14 @@ class BuildBackend(Builder, Protocol):
         """What differs between two builds that were measured."""
 
 
-BackendFactory = Callable[[Question, Opened | None], BuildBackend]
+BackendFactory = Callable[[BisectRequest, Opened | None], BuildBackend]
 """Makes the bench for a question; the journal of one that goes on began with the record."""
 
 
 def local_backends(lab: Lab) -> BackendFactory:
     """Benches of this host."""
 
-    def made(question: Question, opened: Opened | None) -> BuildBackend:
+    def made(question: BisectRequest, opened: Opened | None) -> BuildBackend:
         lab.check_runs(question.cell)
         workshop = BuildPool(lab, question.cell, question.commits, range(question.effort.jobs), question.through)
         if question.test:
@@ -91,7 +91,7 @@ def local_backends(lab: Lab) -> BackendFactory:
     return made
 
 
-def bisect(make_backend: BackendFactory, question: Question, state: Path) -> Done:
+def bisect(make_backend: BackendFactory, question: BisectRequest, state: Path) -> BisectResult:
     """Answer it, with its journal at `state`: what is there already is not done again.
 
     Raises `HarnessError` where an end can't be measured, the journal is another's, or the host is at fault.
@@ -142,4 +142,4 @@ def bisect(make_backend: BackendFactory, question: Question, state: Path) -> Don
     version = Version(question.commits.bad, "", "", 0.0)
     subject = question.metric or question.test
     kept.append(Document("bisect", str(question.cell), subject, body, version, uuid4().hex, time.time()))
-    return Done(answer, kept)
+    return BisectResult(answer, kept)

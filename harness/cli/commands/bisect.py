@@ -16,7 +16,7 @@ from harness.analysis.bisect.journal import read
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.model import Effort, Kind
 from harness.analysis.bisect.replay import replay_journal
-from harness.analysis.bisect.run import BackendFactory, Question, bisect, local_backends
+from harness.analysis.bisect.run import BackendFactory, BisectRequest, bisect, local_backends
 from harness.analysis.regression.triage import KIND, reportable_findings
 from harness.cli import completion as complete
 from harness.cli.bisect_output import show_answer, show_journal
@@ -152,7 +152,7 @@ def _backend_factory(lab: Lab, arguments: Arguments) -> Iterator[BackendFactory]
         yield make_backend
 
 
-def _question(lab: Lab, arguments: Arguments) -> Question:
+def _question(lab: Lab, arguments: Arguments) -> BisectRequest:
     """What the arguments ask. Raises `HarnessError` with what is wrong with them."""
     assert lab.osv_root
     if arguments.finding is not None:
@@ -169,7 +169,7 @@ def _question(lab: Lab, arguments: Arguments) -> Question:
         suite.measuring(arguments.metric, cell)
     else:
         check_test(lab.osv_root, arguments.test or "", (commits.good, commits.bad))
-    return Question(
+    return BisectRequest(
         cell,
         commits,
         Effort(confidence=arguments.confidence, jobs=arguments.jobs),
@@ -199,7 +199,7 @@ def _take_over(arguments: Arguments, number: int) -> None:
     arguments.good, arguments.bad, arguments.improved = before.commit, after.commit, not one.worse
 
 
-def _state(lab: Lab, question: Question) -> Path:
+def _state(lab: Lab, question: BisectRequest) -> Path:
     """The journal's path: of the same question, the same."""
     commits, effort = question.commits, question.effort
     asked = [

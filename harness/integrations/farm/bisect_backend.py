@@ -10,7 +10,7 @@ from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import LAYOUTS
 from harness.analysis.bisect.model import Broken, Build, Built, Failure, Kind, Measure
-from harness.analysis.bisect.run import BackendFactory, Question
+from harness.analysis.bisect.run import BackendFactory, BisectRequest
 from harness.core.errors import HostError
 from harness.core.events import publish
 from harness.integrations.farm import bisect_worker
@@ -40,7 +40,9 @@ class FarmBench:
     hosts built is handed over to it.
     """
 
-    def __init__(self, client: Client, farm: Farm, lab: Lab, question: Question, opened: Opened | None) -> None:
+    def __init__(
+        self, client: Client, farm: Farm, lab: Lab, question: BisectRequest, opened: Opened | None
+    ) -> None:
         """Raises `HostError` where the farm has no worker for it, or not the host that the journal names."""
         self._client, self._lab, self._question = client, lab, question
         self.host = opened.host if opened else ""

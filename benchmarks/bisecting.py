@@ -22,7 +22,7 @@ from scipy.stats import beta
 from benchmarks import merges
 from harness.analysis.bisect.answer import BisectOutcome
 from harness.analysis.bisect.conclusion import conclude
-from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure
 from harness.analysis.bisect.policy import blocks
 from harness.analysis.bisect.posterior import measured, posterior
@@ -156,7 +156,7 @@ def trial(number: int, case: Case) -> Trial:
     line = CommitRange(tuple(map(str, range(COMMITS + 1))))
     hidden = _stretch(dice, culprit) if case.middle else range(0)
     world = World(case, dice, culprit, binaries, hidden)
-    session = Session(line, case.measure, world, Memory(), Effort())
+    session = Session(line, case.measure, world, MemoryJournal(), Effort())
     beliefs = []
     script = _script(World(case, np.random.default_rng([SEED, number]), culprit, binaries, hidden)) == culprit
     try:

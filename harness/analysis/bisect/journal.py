@@ -20,7 +20,7 @@ class Journal(Protocol):
     def append(self, record: Record) -> None: ...
 
 
-class Memory:
+class MemoryJournal:
     """A journal that ends with its process."""
 
     def __init__(self, records: Sequence[Record] = ()) -> None:
@@ -30,7 +30,7 @@ class Memory:
         self.records.append(record)
 
 
-class File:
+class JournalFile:
     """A journal of JSON Lines at `path`, for one session at a time; each record is on disk when `append` returns.
 
     A last line that a kill or a full disk left torn is dropped when the file is opened. Raises `HarnessError`

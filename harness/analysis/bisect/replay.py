@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from harness.analysis.bisect.answer import Answer
-from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.journal_records import Booted, Checked, Failed, Finished, Opened, Planned, Record
 from harness.analysis.bisect.model import Broken, Build, Built, Failure
 from harness.analysis.bisect.session import Session
@@ -55,7 +55,7 @@ def replay_journal(records: Sequence[Record]) -> Answer:
     opened = records[0]
     assert isinstance(opened, Opened)
     checked = {one.name for one in records if isinstance(one, Checked)}
-    again = Memory()
+    again = MemoryJournal()
     recorded = RecordedBuilder(records, opened.layouts)
     session = Session(opened.line, opened.measure, recorded, again, opened.effort, load=opened.known_load)
     answer = session.run([(name, check) for name, check in checks_of(opened.measure) if name in checked])

@@ -10,7 +10,7 @@ from uuid import uuid4
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference, account
-from harness.analysis.bisect.journal import File
+from harness.analysis.bisect.journal import JournalFile
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, TestBackend
 from harness.analysis.bisect.model import Build, Builder, Effort, Measure
@@ -118,7 +118,7 @@ def bisect(make_backend: BackendFactory, question: BisectRequest, state: Path) -
         kept.extend(inner.kept)
         return inner.answer
 
-    with File(state) as journal:
+    with JournalFile(state) as journal:
         opened = journal.records[0] if journal.records else None
         opened = opened if isinstance(opened, Opened) else None
         line = question.commits.line()

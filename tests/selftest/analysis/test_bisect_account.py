@@ -9,7 +9,7 @@ import pytest
 
 from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference, account, of_kernels, phases, readable
-from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import REVERTED, Broken, Build, Built, Kind, Measure
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import CHECKS
@@ -65,7 +65,9 @@ class World:
 
 
 def test_an_account_tells_the_commits_that_were_tried(commits: Commits) -> None:
-    session = Session(commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), Memory())
+    session = Session(
+        commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), MemoryJournal()
+    )
     answer = session.run(CHECKS)
     told = account(session.state, commits, answer, [])
     tried = {row["commit"]: row for row in told["commits"]}
@@ -78,7 +80,9 @@ def test_an_account_tells_the_commits_that_were_tried(commits: Commits) -> None:
 
 
 def test_the_page_tells_a_bisection_and_no_markup_of_its_commits(commits: Commits) -> None:
-    session = Session(commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), Memory())
+    session = Session(
+        commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), MemoryJournal()
+    )
     answer = session.run(CHECKS)
     changed = [Difference("phase", "boot.instructions.kernel", 100.0, 107.0, "instructions"),
                Difference("symbol", "planted<int>()", 0.0, 64.0, "B")]  # fmt: skip

@@ -34,7 +34,9 @@ class Difference:
     unit: str
 
 
-def account(state: State, commits: Commits, answer: Answer, differences: Sequence[Difference]) -> dict[str, Any]:
+def bisection_document(
+    state: State, commits: Commits, answer: Answer, differences: Sequence[Difference]
+) -> dict[str, Any]:
     """As plain JSON values: the answer, every commit that was built or is likely, and the differences."""
     ahead = forecast(state)
     rows = [
@@ -62,7 +64,7 @@ def _commit(state: State, commits: Commits, index: int, probability: float) -> d
     }
 
 
-def phases(before: Sequence[Sample], after: Sequence[Sample]) -> list[Difference]:
+def phase_differences(before: Sequence[Sample], after: Sequence[Sample]) -> list[Difference]:
     """The parts of a measured whole that differ, as the samples of both sides tell them."""
     old, new = ({one.metric.name: one for one in side if one.metric.is_part} for side in (before, after))
     return [
@@ -72,7 +74,7 @@ def phases(before: Sequence[Sample], after: Sequence[Sample]) -> list[Difference
     ]
 
 
-def of_kernels(before: Image, after: Image, symbols: tuple[Symbols, Symbols] | None) -> list[Difference]:
+def kernel_differences(before: Image, after: Image, symbols: tuple[Symbols, Symbols] | None) -> list[Difference]:
     """The sections that differ in size, and the functions: those most that changed most, in bytes."""
     files = [image.symbols or image.kernel for image in (before, after)]
     old, new = (sections(file) for file in files)
@@ -84,7 +86,7 @@ def of_kernels(before: Image, after: Image, symbols: tuple[Symbols, Symbols] | N
         for function in table.functions:
             side[function.name] += function.size
     changed = sorted(_changed(*sizes).items(), key=lambda row: -abs(row[1][1] - row[1][0]))[:MOST_SYMBOLS]
-    names = readable([name for name, _ in changed])
+    names = demangled([name for name, _ in changed])
     return found + [Difference("symbol", names[name], *pair, "B") for name, pair in changed]
 
 
@@ -94,7 +96,7 @@ def _changed(old: Mapping[str, int], new: Mapping[str, int]) -> dict[str, tuple[
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def readable(names: Sequence[str]) -> dict[str, str]:
+def demangled(names: Sequence[str]) -> dict[str, str]:
     """C++ names as people write them, by their mangled ones; as they are where binutils has no c++filt."""
     if shutil.which("c++filt") is None or not names:
         return {name: name for name in names}

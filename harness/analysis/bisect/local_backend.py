@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 from harness.analysis.bisect.commit_range import Commits
-from harness.analysis.bisect.history_document import Difference, of_kernels, phases
+from harness.analysis.bisect.history_document import Difference, kernel_differences, phase_differences
 from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Build, Built, Failure, Measure
 from harness.core.cell import Cell
 from harness.core.errors import BuildError, CellError, CheckoutError, HarnessError, HostError, HypervisorError
@@ -112,7 +112,10 @@ class MetricBackend:
         taken = [self.samples.get(key, []) for key in (before, after)]
         old, new = (self._prepared(key).taker.image for key in (before, after))
         tables = [Symbols(image.symbols, self._workshop.cache) for image in (old, new) if image.symbols]
-        return [*phases(*taken), *of_kernels(old, new, (tables[0], tables[1]) if len(tables) == 2 else None)]
+        return [
+            *phase_differences(*taken),
+            *kernel_differences(old, new, (tables[0], tables[1]) if len(tables) == 2 else None),
+        ]
 
     def _sample(self, key: Build) -> Sample:
         for _ in range(TRIES):

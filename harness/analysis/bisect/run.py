@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.commit_range import Commits
-from harness.analysis.bisect.history_document import Difference, account
+from harness.analysis.bisect.history_document import Difference, bisection_document
 from harness.analysis.bisect.journal import JournalFile
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, TestBackend
@@ -138,7 +138,7 @@ def bisect(make_backend: BackendFactory, question: BisectRequest, state: Path) -
         differences = builder.differences(
             *(Build(point) for point in parent_and_culprit(line, answer.culprits[0]))
         )
-    body = account(session.state, question.commits, answer, differences)
+    body = bisection_document(session.state, question.commits, answer, differences)
     version = Version(question.commits.bad, "", "", 0.0)
     subject = question.metric or question.test
     kept.append(Document("bisect", str(question.cell), subject, body, version, uuid4().hex, time.time()))

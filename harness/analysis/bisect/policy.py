@@ -17,7 +17,7 @@ from harness.analysis.bisect.likelihood import Array
 from harness.analysis.bisect.model import Build, Builder, Kind, Plan
 from harness.analysis.bisect.posterior import Measured, Posterior, measured, posterior
 from harness.analysis.bisect.probe_selection import Choice, choose, enough_boots, separable
-from harness.analysis.bisect.segmentation import Runs, parts, runs
+from harness.analysis.bisect.segmentation import Segmentation, segment, segments_at
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
@@ -93,7 +93,7 @@ def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
     suspects = np.array(state.line.suspects(), dtype=float)
     prior = suspects / suspects.sum()
     found = measured(state.measure, state.readings())
-    shapes = runs(found, prior)
+    shapes = segment(found, prior)
     searched = _searched(found, shapes, prior, said.change > 0)
     boots = max(enough_boots(state, one.mass, channel_for(found.levels, one)) for one in searched)
     if min(state.count(state.good), state.count(state.bad)) < boots:
@@ -116,10 +116,10 @@ def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
     return Ended(said, steps, shapes.shapes, why)
 
 
-def _searched(found: Measured, shapes: Runs, prior: Array, upwards: bool) -> list[Posterior]:
+def _searched(found: Measured, shapes: Segmentation, prior: Array, upwards: bool) -> list[Posterior]:
     """The posterior of the one step, or of each where several are likely."""
     if shapes.several >= SEVERAL:
-        each = [posterior(part.found, prior, None, part.noise) for part in parts(found, shapes.cuts)]
+        each = [posterior(part.found, prior, None, part.noise) for part in segments_at(found, shapes.cuts)]
     else:
         each = [posterior(found, prior, upwards)]
     return [one for one in each if one is not None]

@@ -17,7 +17,7 @@ MOST = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class Segmentation:
     """`shapes` is the probability of each shape; `cuts` are the gaps at which the likeliest shape of several
     steps cuts the measured points."""
 
@@ -30,7 +30,7 @@ class Runs:
         return self.shapes["two"] + self.shapes["back"]
 
 
-def runs(found: Measured, prior: Array) -> Runs:
+def segment(found: Measured, prior: Array) -> Segmentation:
     """Judge all ways to cut the measured points."""
     gaps = gap_masses(found, prior)
     for at, (left, right) in enumerate(pairwise(found.groups)):
@@ -48,16 +48,16 @@ def runs(found: Measured, prior: Array) -> Runs:
         "two": list(combinations(jumping, 2)),
         "back": list(combinations(jumping, 3)),
     }
-    weighed = {shape: _weigh(shape, cuts, found, gaps, reach) for shape, cuts in ways.items() if cuts}
+    weighed = {shape: _joint(shape, cuts, found, gaps, reach) for shape, cuts in ways.items() if cuts}
     total = {shape: float(logsumexp(joint)) + np.log(PRIOR[shape]) for shape, joint in weighed.items()}
     everything = logsumexp(list(total.values()))
     shapes = {shape: float(np.exp(total[shape] - everything)) if shape in total else 0.0 for shape in PRIOR}
     many = [shape for shape in ("two", "back") if shape in total]
     if not many:
-        return Runs(shapes, ())
+        return Segmentation(shapes, ())
     shape = max(many, key=lambda name: total[name])
     best = int(logsumexp(weighed[shape], axis=1).argmax())
-    return Runs(shapes, ways[shape][best])
+    return Segmentation(shapes, ways[shape][best])
 
 
 def _jumps(found: Measured) -> Array:
@@ -66,7 +66,7 @@ def _jumps(found: Measured) -> Array:
     return np.asarray((np.diff(mean, axis=0) ** 2 / (variance[1:] + variance[:-1])).max(axis=1))
 
 
-def _weigh(shape: str, cuts: Sequence[tuple[int, ...]], found: Measured, gaps: Array, reach: Array) -> Array:
+def _joint(shape: str, cuts: Sequence[tuple[int, ...]], found: Measured, gaps: Array, reach: Array) -> Array:
     """The log of prior times likelihood of each way to cut, (ways, G)."""
     at = np.array(cuts, dtype=int).reshape(len(cuts), -1)
     edges = [reach[0], *(reach[column + 1] for column in at.T), reach[-1]]
@@ -82,19 +82,19 @@ def _weigh(shape: str, cuts: Sequence[tuple[int, ...]], found: Measured, gaps: A
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Segment:
     """The measured points on both sides of one step, and what the others tell of the noise (G, logarithms)."""
 
     found: Measured
     noise: Array
 
 
-def parts(found: Measured, cuts: Sequence[int]) -> list[Part]:
+def segments_at(found: Measured, cuts: Sequence[int]) -> list[Segment]:
     """One for each cut, from the cut before it to the one after."""
     edges = [-1, *cuts, len(found.points) - 1]
     levels = [found.levels.evidence(found.sums[low + 1 : high + 1].sum(axis=0)) for low, high in pairwise(edges)]
     return [
-        Part(
+        Segment(
             found.within(edges[at] + 1, edges[at + 2]),
             sum(
                 (one for run, one in enumerate(levels) if run not in (at, at + 1)),

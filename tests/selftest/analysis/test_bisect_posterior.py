@@ -15,7 +15,7 @@ from harness.analysis.bisect.likelihood import Failures, Normal, Summary, summar
 from harness.analysis.bisect.model import Measure, Observations
 from harness.analysis.bisect.posterior import measured, posterior
 from harness.analysis.bisect.probe_selection import apart
-from harness.analysis.bisect.segmentation import runs
+from harness.analysis.bisect.segmentation import segment
 
 NOISY = Measure("boot.wall", "s")
 TEST = Measure.test("tst-mmap.so")
@@ -83,7 +83,7 @@ def test_probabilities_are_probabilities(values: list[list[float]], upwards: boo
     assert said.mass.sum() == pytest.approx(1)
     assert np.isfinite(said.change()).all()
     assert said.mass[0] == 0
-    assert sum(runs(found, prior(count)).shapes.values()) == pytest.approx(1)
+    assert sum(segment(found, prior(count)).shapes.values()) == pytest.approx(1)
     index = np.arange(count + 1, dtype=float)
     bits = GaussianChannel(found.levels, said).bits(index, index * 0, index * 0, np.array([1.0, 20.0]))  # type: ignore[arg-type]
     assert np.isfinite(bits).all()

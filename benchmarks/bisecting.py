@@ -194,7 +194,7 @@ def _stretch(dice: np.random.Generator, culprit: int) -> range:
 def _belief(session: Session, culprit: int) -> tuple[float, bool]:
     """The likeliest commit's probability at this moment, and whether it is the culprit."""
     state = session.state
-    suspects = np.array(state.line.suspects(), dtype=float)
+    suspects = np.array(state.range.suspects(), dtype=float)
     found = posterior(measured(state.measure, state.readings()), suspects / suspects.sum(), True)
     if found is None:
         return 0.0, False

@@ -81,10 +81,10 @@ def _culprit(state: State, step: Step) -> Culprit:
         if masses[kept].sum() >= state.effort.confidence:
             break
     points = np.flatnonzero(np.isin(of, kept) & (step.mass > 0))
-    commits = state.line.commits
+    commits = state.range.commits
     first, last = int(points[0]), int(points[-1])
-    broken = {state.line.first_alike(key.index) for key in state.broken if key.layout == 0}
-    hidden = [at for at in range(first, last + 1) if state.line.first_alike(at) in broken] if last > first else []
+    broken = {state.range.first_alike(key.index) for key in state.broken if key.layout == 0}
+    hidden = [at for at in range(first, last + 1) if state.range.first_alike(at) in broken] if last > first else []
     spread = INTERVAL * step.deviation
     return Culprit(
         points=tuple(int(at) for at in points),

@@ -42,7 +42,7 @@ def gaps(state: State) -> list[Gap]:
     values = {one.index: mode(one.values) for one in state.readings()}
     points = sorted(values)
     whole = abs(values[points[-1]] - values[points[0]])
-    suspects = np.array(state.line.suspects(), dtype=float)
+    suspects = np.array(state.range.suspects(), dtype=float)
     found = []
     for first, last in pairwise(points):
         change = abs(values[last] - values[first])
@@ -72,7 +72,7 @@ def again(state: State, points: Iterable[int]) -> Plan | None:
     Raises `HarnessError` where even several boots of one did not.
     """
     wanted: dict[Build, int] = {}
-    for key in (Build(state.line.first_alike(at)) for at in points):
+    for key in (Build(state.range.first_alike(at)) for at in points):
         values = state.numbers(key)
         if values and values.count(mode(values)) < 2:
             wanted[key] = len(values) + 1

@@ -61,6 +61,6 @@ def _mass(state: State) -> Array | None:
     if state.measure.kind is Kind.EXACT:
         every = gaps(state)
         return every[0].mass if every else None
-    suspects = np.array(state.line.suspects(), dtype=float)
+    suspects = np.array(state.range.suspects(), dtype=float)
     found = posterior(measured(state.measure, state.readings()), suspects / suspects.sum(), None)
     return found.mass if found else None

@@ -54,7 +54,7 @@ def decide(state: State, builder: Builder) -> Plan | Drifted | Ended:
     for key, name in zip(both, ("good", "bad"), strict=True):
         if key in state.broken:
             raise HarnessError(
-                f"The {name} end, {state.line.commits[key.index][:12]}, can't be measured: {state.broken[key]}",
+                f"The {name} end, {state.range.commits[key.index][:12]}, can't be measured: {state.broken[key]}",
                 "Name another; or give a command that builds old commits, with --build-with.",
             )
     if state.good == state.bad:
@@ -90,7 +90,7 @@ def _ended_exactly(said: ends.Ends, left: Sequence[exact_search.Gap], why: str) 
 
 
 def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
-    suspects = np.array(state.line.suspects(), dtype=float)
+    suspects = np.array(state.range.suspects(), dtype=float)
     prior = suspects / suspects.sum()
     found = measured(state.measure, state.readings())
     shapes = segment(found, prior)

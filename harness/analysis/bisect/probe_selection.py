@@ -159,7 +159,7 @@ def buildable(state: State) -> Array:
     Commits that don't build come in stretches: beside one, as long a stretch again is likely broken too, and what
     lies between two is so the likelier the more of them there are.
     """
-    count = state.line.last + 1
+    count = state.range.last + 1
     places = np.arange(count)
     good, stretches = _stretches(state)
     chance = np.ones(count)
@@ -175,9 +175,9 @@ def buildable(state: State) -> Array:
         chance[stretch] = 0.0
     chance[good] = 0.0
     chance[_given_up(state)] = 0.0
-    if state.line.binaries:
+    if state.range.binaries:
         named: dict[str, int] = {}
-        for place, name in enumerate(state.line.binaries):
+        for place, name in enumerate(state.range.binaries):
             if named.setdefault(name, place) != place:
                 chance[place] = 0.0
     return chance
@@ -195,7 +195,7 @@ def _stretches(state: State) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]
 
 def _given_up(state: State) -> NDArray[np.bool_]:
     """For each point whether it lies among so many broken ones that it is held to be broken too."""
-    inside = np.zeros(state.line.last + 1, dtype=bool)
+    inside = np.zeros(state.range.last + 1, dtype=bool)
     for stretch in _stretches(state)[1]:
         if len(stretch) >= GIVEN_UP:
             inside[stretch[0] : stretch[-1] + 1] = True
@@ -204,12 +204,12 @@ def _given_up(state: State) -> NDArray[np.bool_]:
 
 def separable(state: State) -> NDArray[np.bool_]:
     """For each point whether measuring it can tell the culprits up to it from those after it."""
-    inside = np.ones(state.line.last + 1, dtype=bool)
+    inside = np.ones(state.range.last + 1, dtype=bool)
     broken = [key.index for key in state.broken if key.layout == 0]
     inside[broken] = False
     inside &= ~_given_up(state)
-    if state.line.binaries:
-        inside &= ~np.isin(np.array(state.line.binaries), [state.line.binaries[index] for index in broken])
+    if state.range.binaries:
+        inside &= ~np.isin(np.array(state.range.binaries), [state.range.binaries[index] for index in broken])
     return inside
 
 

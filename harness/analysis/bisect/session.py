@@ -158,7 +158,7 @@ class Session:
             for key in keys:
                 if key not in self.state.began:
                     self._record(Began(key))
-                publish("bisect.building", self.state.line.commits[key.index], f"layout {key.layout}")
+                publish("bisect.building", self.state.range.commits[key.index], f"layout {key.layout}")
                 running[pool.submit(self._builder.build, key)] = key
             for future in as_completed(running):
                 key = running[future]
@@ -167,7 +167,7 @@ class Session:
                 except BaseException as error:  # whatever it is, the other builds are paid for: keep them
                     fault = fault or error
                     continue
-                commit = self.state.line.commits[key.index]
+                commit = self.state.range.commits[key.index]
                 if isinstance(ended, Broken):
                     publish("bisect.broken", commit, ended.why)
                     self._record(Failed(key, ended.why))
@@ -188,7 +188,7 @@ class Session:
             if isinstance(value, Broken):
                 missed[key] += 1
                 if missed[key] == TRIES:
-                    publish("bisect.broken", self.state.line.commits[key.index], value.why)
+                    publish("bisect.broken", self.state.range.commits[key.index], value.why)
                     self._record(Failed(key, value.why))
                     del left[key]
                 continue

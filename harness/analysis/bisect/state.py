@@ -41,7 +41,7 @@ class State:
     """
 
     def __init__(self, opened: Opened) -> None:
-        self.line: CommitRange = opened.line
+        self.range: CommitRange = opened.line
         self.measure: Measure = opened.measure
         self.effort: Effort = opened.effort
         self.builds: dict[Build, Built] = {}
@@ -114,7 +114,7 @@ class State:
     @property
     def bad(self) -> Build:
         """The build of the bad end: of the first commit with its binary."""
-        return Build(self.line.first_alike(self.line.last))
+        return Build(self.range.first_alike(self.range.last))
 
     def same_as(self, key: Build) -> Build:
         """The first key that was built of the same binary; the key itself where none was."""
@@ -188,7 +188,7 @@ class State:
 
     def readings(self) -> list[Observations]:
         """What was booted, at each point where its binary is known to lie; of a run of equals, at the first."""
-        same = self.line.binaries or self.line.commits
+        same = self.range.binaries or self.range.commits
         groups = {key: number for number, key in enumerate(sorted(self.values)) if self.told(key)}
         places: dict[tuple[int, int], Observations] = {}
         for key in self.builds:
@@ -201,7 +201,7 @@ class State:
         return [places[place] for place in sorted(places)]
 
     def _points(self, key: Build, same: tuple[str, ...]) -> list[int]:
-        if not self.line.binaries:
+        if not self.range.binaries:
             return [key.index]
         name = same[key.index]
         return [at for at, one in enumerate(same) if one == name and (at == 0 or same[at - 1] != name)]

@@ -79,7 +79,7 @@ def parent_and_culprit(line: CommitRange, culprit: Culprit) -> tuple[int, int]:
 def _pair(session: Session, answer: Answer) -> tuple[int, int] | None:
     """The same; None where the culprit is a set."""
     greatest = answer.culprits[0]
-    return parent_and_culprit(session.state.line, greatest) if len(greatest.points) == 1 else None
+    return parent_and_culprit(session.state.range, greatest) if len(greatest.points) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

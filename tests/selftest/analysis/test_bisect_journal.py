@@ -244,7 +244,7 @@ def test_a_journal_of_one_host_is_no_others(tmp_path: Path) -> None:
         Session(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
         with pytest.raises(HarnessError, match="another bisection"):
             session(journal, NOISY)
-    assert opened.state.line == line()
+    assert opened.state.range == line()
     row = json.loads(path.read_text())
     assert row.pop("host") == "one"
     first = from_json(row)

@@ -50,7 +50,7 @@ def look(state: State, layouts: int) -> Plan | Ends:
     counts = [state.count(key) for key in (state.good, state.bad)]
     if min(counts) < first:
         return _boots(state, min(first, state.effort.most_boots))
-    if state.measure.kind is Kind.TEST and min(map(state.told, (state.good, state.bad))) < first:
+    if state.measure.kind is Kind.TEST and min(map(state.informative_boots, (state.good, state.bad))) < first:
         return _more_that_tell(state, first)
     ends = [summary(state.numbers(key)) for key in (state.good, state.bad)]
     last = min(counts) >= state.effort.most_boots
@@ -116,7 +116,7 @@ def _exact_indeed(state: State) -> None:
 def _more_that_tell(state: State, first: int) -> Plan:
     """More boots of the ends of which too few tell anything. Raises `HarnessError` where most of them don't."""
     ends = (state.good, state.bad)
-    wanted = {key: state.count(key) + max(0, first - state.told(key)) for key in ends}
+    wanted = {key: state.count(key) + max(0, first - state.informative_boots(key)) for key in ends}
     if max(wanted.values()) > state.effort.most_boots:
         raise HarnessError(
             f"Of {state.effort.most_boots} boots of an end, fewer than {first} tell of this: {state.sought}.",

@@ -47,7 +47,7 @@ class Forecast:
 
 def forecast(state: State) -> Forecast | None:
     """None before both ends are measured, and where they do not differ."""
-    if not all(state.told(key) for key in (state.good, state.bad)):
+    if not all(state.informative_boots(key) for key in (state.good, state.bad)):
         return None
     if (mass := _mass(state)) is None:
         return None

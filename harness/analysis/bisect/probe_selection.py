@@ -217,7 +217,8 @@ def _rebooted(state: State) -> list[_Option]:
     """More boots of what is built."""
     keys = {state.same_as(key) for key in state.builds if state.usable(key)}
     return [
-        _Option(key, (key.index, state.told(key), state.mean(key)), 0.0, state.count(key)) for key in sorted(keys)
+        _Option(key, (key.index, state.informative_boots(key), state.mean(key)), 0.0, state.count(key))
+        for key in sorted(keys)
     ]
 
 

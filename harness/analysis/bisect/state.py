@@ -154,7 +154,7 @@ class State:
         wanted = self.sought
         return [float(one is not None) for one in self.ended.get(first, ()) if tells(one, wanted)]
 
-    def told(self, key: Build) -> int:
+    def informative_boots(self, key: Build) -> int:
         """How many boots say anything."""
         return len(self.numbers(key))
 
@@ -189,7 +189,7 @@ class State:
     def readings(self) -> list[Observations]:
         """What was booted, at each point where its binary is known to lie; of a run of equals, at the first."""
         same = self.range.binaries or self.range.commits
-        groups = {key: number for number, key in enumerate(sorted(self.values)) if self.told(key)}
+        groups = {key: number for number, key in enumerate(sorted(self.values)) if self.informative_boots(key)}
         places: dict[tuple[int, int], Observations] = {}
         for key in self.builds:
             first = self.same_as(key)

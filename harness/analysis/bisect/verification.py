@@ -112,7 +112,11 @@ def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Build,
     )
     if not any(one.why == name for one in state.plans):
         session.measure_also(plan)
-    both = [(state.numbers(old), state.numbers(new)) for old, new in pairs if state.told(old) and state.told(new)]
+    both = [
+        (state.numbers(old), state.numbers(new))
+        for old, new in pairs
+        if state.informative_boots(old) and state.informative_boots(new)
+    ]
     if not both:
         return None
     change = answer.culprits[0].change

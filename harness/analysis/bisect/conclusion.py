@@ -7,7 +7,7 @@ import numpy as np
 from harness.analysis.bisect.answer import Answer, BisectOutcome, Culprit, Warn, Warning
 from harness.analysis.bisect.bimodality import bimodal
 from harness.analysis.bisect.exact_search import MATTERS
-from harness.analysis.bisect.failure_cause import UNTOLD, tells
+from harness.analysis.bisect.failure_cause import UNKNOWN_FAILURE, is_informative
 from harness.analysis.bisect.model import Kind
 from harness.analysis.bisect.policy import Ended, Step, block_of, blocks
 from harness.analysis.bisect.state import State
@@ -39,7 +39,7 @@ def conclude(state: State, ended: Ended) -> Answer:
         broken=len(state.broken),
         boots=state.boots,
         layouts=sum(key.layout > 0 for key in state.builds),
-        cause=state.sought if state.measure.kind is Kind.TEST else "",
+        cause=state.target_failure if state.measure.kind is Kind.TEST else "",
     )
 
 
@@ -137,8 +137,10 @@ def _others(state: State) -> str:
     """Which failures were seen besides the one that was looked for; empty where there were none."""
     if state.measure.kind is not Kind.TEST:
         return ""
-    seen = Counter(one for boots in state.ended.values() for one in boots if not tells(one, state.sought))
-    untold = seen.pop(UNTOLD, 0)
+    seen = Counter(
+        one for boots in state.ended.values() for one in boots if not is_informative(one, state.target_failure)
+    )
+    untold = seen.pop(UNKNOWN_FAILURE, 0)
     told = "; ".join(f"{count} times: {one}" for one, count in seen.most_common(MOST_OTHERS))
     said = [f"It failed otherwise too, which says nothing of this cause: {told}."] if told else []
     said += [f"{untold} failures are of before failures were told apart: they count as nothing."] if untold else []

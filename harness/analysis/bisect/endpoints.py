@@ -119,7 +119,7 @@ def _more_that_tell(state: State, first: int) -> Plan:
     wanted = {key: state.count(key) + max(0, first - state.informative_boots(key)) for key in ends}
     if max(wanted.values()) > state.effort.most_boots:
         raise HarnessError(
-            f"Of {state.effort.most_boots} boots of an end, fewer than {first} tell of this: {state.sought}.",
+            f"Of {state.effort.most_boots} boots of an end, fewer than {first} tell of this: {state.target_failure}.",
             "Name other ends: these fail by something else.",
         )
     return Plan("ends", (), tuple(wanted.items()))

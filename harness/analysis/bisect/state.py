@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from harness.analysis.bisect.failure_cause import hidden_by, sought, tells
+from harness.analysis.bisect.failure_cause import find_target_failure, is_informative, masking_failure
 from harness.analysis.bisect.journal_records import (
     Answered,
     Began,
@@ -58,8 +58,8 @@ class State:
         self.concluded: Concluded | None = None
         self.answer: Answered | None = None
         self._first: dict[str, Build] = {}
-        self._hidden: dict[Build, str] | None = None
-        self._sought: str | None = None
+        self._masked: dict[Build, str] | None = None
+        self._target_failure: str | None = None
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> "State":
@@ -74,7 +74,7 @@ class State:
 
     def apply(self, record: Record) -> None:
         """One thing more happened."""
-        self._hidden = self._sought = None
+        self._masked = self._target_failure = None
         match record:
             case Planned(plan):
                 self.plans.append(plan)
@@ -122,24 +122,24 @@ class State:
         return self._first[built.digest] if built else key
 
     @property
-    def sought(self) -> str:
+    def target_failure(self) -> str:
         """The failure of a test that is looked for, as far as the ends tell by now."""
-        if self._sought is None:
+        if self._target_failure is None:
             ends = (self.ended.get(self.same_as(end), ()) for end in (self.good, self.bad))
-            self._sought = self.measure.cause or sought(*ends)
-        return self._sought
+            self._target_failure = self.measure.cause or find_target_failure(*ends)
+        return self._target_failure
 
     @property
     def broken(self) -> dict[Build, str]:
         """What can't be measured, and why: it does not build or boot, or another failure hides the one sought."""
         if self.measure.kind is not Kind.TEST:
             return self.failed
-        if self._hidden is None:
-            wanted = self.sought
-            why = {first: hidden_by(seen, wanted) for first, seen in self.ended.items()}
+        if self._masked is None:
+            wanted = self.target_failure
+            why = {first: masking_failure(seen, wanted) for first, seen in self.ended.items()}
             hidden = {key: why.get(self.same_as(key), "") for key in self.builds}
-            self._hidden = {key: said for key, said in hidden.items() if said} | self.failed
-        return self._hidden
+            self._masked = {key: said for key, said in hidden.items() if said} | self.failed
+        return self._masked
 
     def count(self, key: Build) -> int:
         """How many boots this key's binary has had since the host's speed last changed."""
@@ -151,8 +151,8 @@ class State:
         first = self.same_as(key)
         if self.measure.kind is not Kind.TEST:
             return [value for _, value in self.values.get(first, ())]
-        wanted = self.sought
-        return [float(one is not None) for one in self.ended.get(first, ()) if tells(one, wanted)]
+        wanted = self.target_failure
+        return [float(one is not None) for one in self.ended.get(first, ()) if is_informative(one, wanted)]
 
     def informative_boots(self, key: Build) -> int:
         """How many boots say anything."""

@@ -161,7 +161,7 @@ def trial(number: int, case: Case) -> Trial:
     script = _script(World(case, np.random.default_rng([SEED, number]), culprit, binaries, hidden)) == culprit
     try:
         while (ended := session.advance()) is None:
-            if case.kind is not Kind.EXACT and len(session.state.readings()) > 1:
+            if case.kind is not Kind.EXACT and len(session.state.observations()) > 1:
                 beliefs.append(_belief(session, culprit))
     except HarnessError:  # an end of an exact number whose two boots differ
         state = session.state
@@ -195,7 +195,7 @@ def _belief(session: Session, culprit: int) -> tuple[float, bool]:
     """The likeliest commit's probability at this moment, and whether it is the culprit."""
     state = session.state
     suspects = np.array(state.range.suspects(), dtype=float)
-    found = posterior(measured(state.measure, state.readings()), suspects / suspects.sum(), True)
+    found = posterior(measured(state.measure, state.observations()), suspects / suspects.sum(), True)
     if found is None:
         return 0.0, False
     masses = blocks(state, found.mass)

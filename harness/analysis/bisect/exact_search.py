@@ -39,7 +39,7 @@ class Gap:
 
 def gaps(state: State) -> list[Gap]:
     """Those whose difference matters, the greatest first."""
-    values = {one.index: mode(one.values) for one in state.readings()}
+    values = {one.index: mode(one.values) for one in state.observations()}
     points = sorted(values)
     whole = abs(values[points[-1]] - values[points[0]])
     suspects = np.array(state.range.suspects(), dtype=float)
@@ -58,7 +58,7 @@ def gaps(state: State) -> list[Gap]:
 def alone(state: State) -> list[int]:
     """The measured points whose number is neither of their neighbours': a step on both sides, or a boot that its
     host spoiled."""
-    rows = [(one.index, mode(one.values)) for one in state.readings()]
+    rows = [(one.index, mode(one.values)) for one in state.observations()]
     return [
         at
         for (_, before), (at, value), (_, after) in zip(rows, rows[1:], rows[2:], strict=False)

@@ -62,5 +62,5 @@ def _mass(state: State) -> Array | None:
         every = gaps(state)
         return every[0].mass if every else None
     suspects = np.array(state.range.suspects(), dtype=float)
-    found = posterior(measured(state.measure, state.readings()), suspects / suspects.sum(), None)
+    found = posterior(measured(state.measure, state.observations()), suspects / suspects.sum(), None)
     return found.mass if found else None

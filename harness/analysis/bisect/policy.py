@@ -92,7 +92,7 @@ def _ended_exactly(said: ends.Ends, left: Sequence[exact_search.Gap], why: str) 
 def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
     suspects = np.array(state.range.suspects(), dtype=float)
     prior = suspects / suspects.sum()
-    found = measured(state.measure, state.readings())
+    found = measured(state.measure, state.observations())
     shapes = segment(found, prior)
     searched = _searched(found, shapes, prior, said.change > 0)
     boots = max(enough_boots(state, one.mass, channel_for(found.levels, one)) for one in searched)

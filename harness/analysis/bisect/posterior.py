@@ -39,22 +39,22 @@ class Measured:
         return inside
 
 
-def measured(measure: Measure, readings: Sequence[Observations]) -> Measured:
+def measured(measure: Measure, observations: Sequence[Observations]) -> Measured:
     """What the readings say; the least and the greatest point of them are the ends."""
-    summaries = [summary(one.values) for one in readings]
-    points = np.unique([one.index for one in readings])
-    of_group = {one.group: said for one, said in zip(readings, summaries, strict=True)}
+    summaries = [summary(one.values) for one in observations]
+    points = np.unique([one.index for one in observations])
+    of_group = {one.group: said for one, said in zip(observations, summaries, strict=True)}
     ends = tuple(
-        float(np.mean([said.mean for one, said in zip(readings, summaries, strict=True) if one.index == end]))
+        float(np.mean([said.mean for one, said in zip(observations, summaries, strict=True) if one.index == end]))
         for end in (points[0], points[-1])
     )
     levels = levels_of(measure, list(of_group.values()), (ends[0], ends[1]))
-    times = {group: sum(one.group == group for one in readings) for group in of_group}
+    times = {group: sum(one.group == group for one in observations) for group in of_group}
     each = levels.sums(summaries)
     sums = np.zeros((len(points), *each.shape[1:]))
-    for at, one in enumerate(readings):
+    for at, one in enumerate(observations):
         sums[np.searchsorted(points, one.index)] += each[at] / times[one.group]
-    groups = tuple(frozenset(one.group for one in readings if one.index == point) for point in points)
+    groups = tuple(frozenset(one.group for one in observations if one.index == point) for point in points)
     return Measured(points, sums, groups, levels)
 
 

@@ -186,7 +186,7 @@ class State:
                 wanted[first] = max(wanted.get(first, 0), count)
         return [(key, count - self.count(key)) for key, count in wanted.items() if count > self.count(key)]
 
-    def readings(self) -> list[Observations]:
+    def observations(self) -> list[Observations]:
         """What was booted, at each point where its binary is known to lie; of a run of equals, at the first."""
         same = self.range.binaries or self.range.commits
         groups = {key: number for number, key in enumerate(sorted(self.values)) if self.informative_boots(key)}

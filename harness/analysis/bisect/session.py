@@ -145,9 +145,9 @@ class Session:
 
     def _carry_out(self) -> None:
         """What the last plan wants and has not had."""
-        if builds := self.state.open_builds():
+        if builds := self.state.pending_builds():
             self._build(builds)
-        if boots := self.state.open_boots():
+        if boots := self.state.pending_boots():
             self._boot(boots)
 
     def _build(self, keys: Sequence[Build]) -> None:

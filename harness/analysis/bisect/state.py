@@ -173,11 +173,11 @@ class State:
             return Broken(self.broken[key])
         return self.builds.get(key)
 
-    def open_builds(self) -> list[Build]:
+    def pending_builds(self) -> list[Build]:
         """The builds of the last plan that have not ended."""
         return [key for key in self.plans[-1].builds if self.outcome(key) is None] if self.plans else []
 
-    def open_boots(self) -> list[tuple[Build, int]]:
+    def pending_boots(self) -> list[tuple[Build, int]]:
         """The keys of the last plan that can be booted and want more boots: key and how many more."""
         wanted: dict[Build, int] = {}
         for key, count in self.plans[-1].boots if self.plans else ():

@@ -9,7 +9,7 @@ from harness.analysis.bisect.bimodality import bimodal
 from harness.analysis.bisect.exact_search import MATTERS
 from harness.analysis.bisect.failure_cause import UNKNOWN_FAILURE, is_informative
 from harness.analysis.bisect.model import Kind
-from harness.analysis.bisect.policy import Ended, Step, block_of, blocks
+from harness.analysis.bisect.policy import SearchEnd, Step, block_of, blocks
 from harness.analysis.bisect.state import State
 
 SUSPECTED = 0.1
@@ -20,7 +20,7 @@ INTERVAL = 1.96
 """Standard deviations of a 95% interval."""
 
 
-def conclude(state: State, ended: Ended) -> Answer:
+def conclude(state: State, ended: SearchEnd) -> Answer:
     """The answer, without checks."""
     good, bad, smallest = (ended.ends.good, ended.ends.bad, ended.ends.smallest) if ended.ends else (0.0, 0.0, 0.0)
     culprits = tuple(sorted((_culprit(state, step) for step in ended.steps), key=lambda one: -abs(one.change)))
@@ -43,7 +43,7 @@ def conclude(state: State, ended: Ended) -> Answer:
     )
 
 
-def _outcome(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> tuple[BisectOutcome, str]:
+def _outcome(state: State, ended: SearchEnd, culprits: tuple[Culprit, ...]) -> tuple[BisectOutcome, str]:
     said, unit = ended.ends, state.measure.unit
     if said is None:
         return BisectOutcome.NO_DIFFERENCE, "Good and bad are the same binary."
@@ -98,7 +98,7 @@ def _culprit(state: State, step: Step) -> Culprit:
     )
 
 
-def _warnings(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> list[Warning]:
+def _warnings(state: State, ended: SearchEnd, culprits: tuple[Culprit, ...]) -> list[Warning]:
     found: list[Warning] = []
     doubt = 1 - state.effort.confidence
     shapes = ended.shapes or {}

@@ -38,7 +38,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SearchEnd:
     """Nothing is left to do. `ends` is None where good and bad are the same binary; `shapes` is how likely each
     number of steps is (empty for an exact number); `why` says why a step is not known surely."""
 
@@ -48,7 +48,7 @@ class Ended:
     why: str = ""
 
 
-def decide(state: State, builder: Builder) -> Plan | Drifted | Ended:
+def decide(state: State, builder: Builder) -> Plan | Drifted | SearchEnd:
     """Raises `HarnessError` where an end can't be measured: nothing can be bisected then."""
     both = (state.good, state.bad)
     for key, name in zip(both, ("good", "bad"), strict=True):
@@ -58,43 +58,43 @@ def decide(state: State, builder: Builder) -> Plan | Drifted | Ended:
                 "Name another; or give a command that builds old commits, with --build-with.",
             )
     if state.good == state.bad:
-        return Ended(None)
+        return SearchEnd(None)
     if not all(key in state.builds for key in both):
         return Plan("ends", both)
     if state.same_as(state.good) == state.same_as(state.bad):
-        return Ended(None)
+        return SearchEnd(None)
     if changed := drift.drifted(state):
         return changed
     said = ends.look(state, builder.layouts)
     if isinstance(said, Plan):
         return said
     if not said.differ or (said.change > 0) != (state.measure.better == "lower"):
-        return Ended(said)
+        return SearchEnd(said)
     return _exact(state, builder, said) if state.measure.kind is Kind.EXACT else _noisy(state, builder, said)
 
 
-def _exact(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
+def _exact(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
     if plan := exact_search.again(state, exact_search.alone(state)):
         return plan
     left = exact_search.gaps(state)
     for gap in left:
         if choice := choose(state, builder, gap.mass, NoiselessChannel(np.cumsum(gap.mass))):
-            return _affordable(state, choice) or _ended_exactly(said, left, _spent(state))
+            return _within_budget(state, choice) or _exact_end(said, left, _budget_spent(state))
     if plan := exact_search.again(state, [at for gap in left for at in (gap.first, gap.last)]):
         return plan
-    return _ended_exactly(said, left, "")
+    return _exact_end(said, left, "")
 
 
-def _ended_exactly(said: ends.Ends, left: Sequence[exact_search.Gap], why: str) -> Ended:
-    return Ended(said, tuple(Step(gap.mass, gap.old, gap.new, gap.change, 0.0) for gap in left), None, why)
+def _exact_end(said: ends.Ends, left: Sequence[exact_search.Gap], why: str) -> SearchEnd:
+    return SearchEnd(said, tuple(Step(gap.mass, gap.old, gap.new, gap.change, 0.0) for gap in left), None, why)
 
 
-def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
+def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
     suspects = np.array(state.range.suspects(), dtype=float)
     prior = suspects / suspects.sum()
     found = measured(state.measure, state.observations())
     shapes = segment(found, prior)
-    searched = _searched(found, shapes, prior, said.change > 0)
+    searched = _posteriors(found, shapes, prior, said.change > 0)
     boots = max(enough_boots(state, one.mass, channel_for(found.levels, one)) for one in searched)
     if min(state.count(state.good), state.count(state.bad)) < boots:
         return Plan("ends", (), tuple((key, max(boots, state.count(key))) for key in (state.good, state.bad)))
@@ -105,18 +105,18 @@ def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
         if blocks(state, one.mass).max() >= state.effort.confidence:
             continue
         if choice := choose(state, builder, one.mass, channel_for(found.levels, one)):
-            if plan := _affordable(state, choice):
+            if plan := _within_budget(state, choice):
                 return plan
-            why = _spent(state)
+            why = _budget_spent(state)
         else:
-            why = _stuck(state, builder, one, found)
+            why = _why_undecided(state, builder, one, found)
     if state.measure.kind is Kind.NOISY and drift.builds_since(state):
         return drift.reference(state, boots)
     steps = tuple(Step(one.mass, *one.levels(), *one.change()) for one in searched)
-    return Ended(said, steps, shapes.shapes, why)
+    return SearchEnd(said, steps, shapes.shapes, why)
 
 
-def _searched(found: Measured, shapes: Segmentation, prior: Array, upwards: bool) -> list[Posterior]:
+def _posteriors(found: Measured, shapes: Segmentation, prior: Array, upwards: bool) -> list[Posterior]:
     """The posterior of the one step, or of each where several are likely."""
     if shapes.several >= SEVERAL:
         each = [posterior(part.found, prior, None, part.noise) for part in segments_at(found, shapes.cuts)]
@@ -136,7 +136,7 @@ def block_of(state: State) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(apart[:-1])])
 
 
-def _affordable(state: State, choice: Choice) -> Plan | None:
+def _within_budget(state: State, choice: Choice) -> Plan | None:
     left = state.effort.most_builds - len({*state.builds, *state.broken})
     if len(choice.builds) <= left:
         return Plan("tell", choice.builds, choice.boots)
@@ -144,11 +144,11 @@ def _affordable(state: State, choice: Choice) -> Plan | None:
     return Plan("tell", kept, tuple(pair for pair in choice.boots if pair[0] in kept)) if kept else None
 
 
-def _spent(state: State) -> str:
+def _budget_spent(state: State) -> str:
     return f"All {state.effort.most_builds} builds were used."
 
 
-def _stuck(state: State, builder: Builder, found: Posterior, all_found: Measured) -> str:
+def _why_undecided(state: State, builder: Builder, found: Posterior, all_found: Measured) -> str:
     """Why nothing that can be done would tell more."""
     size, _ = found.change()
     tau = getattr(all_found.levels, "tau", None)

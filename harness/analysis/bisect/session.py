@@ -35,7 +35,7 @@ from harness.analysis.bisect.model import (
     Measure,
     Plan,
 )
-from harness.analysis.bisect.policy import Ended, decide
+from harness.analysis.bisect.policy import SearchEnd, decide
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 from harness.core.events import publish
@@ -114,10 +114,10 @@ class Session:
         publish("bisect.answered", self.state.measure.name, answer.outcome)
         return answer
 
-    def advance(self) -> Ended | None:
+    def advance(self) -> SearchEnd | None:
         """Decide what is next and do it; what it ended in where nothing is left to do."""
         step = decide(self.state, self._builder)
-        if isinstance(step, Ended):
+        if isinstance(step, SearchEnd):
             return step
         if isinstance(step, Drifted):
             publish("bisect.drifted", self.state.measure.name, f"{step.change:+.1%}")

@@ -25,7 +25,7 @@ from harness.analysis.bisect.conclusion import conclude
 from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure
 from harness.analysis.bisect.policy import blocks
-from harness.analysis.bisect.posterior import measured, posterior
+from harness.analysis.bisect.posterior import measured_points, posterior
 from harness.analysis.bisect.session import Session
 from harness.core.errors import HarnessError
 
@@ -195,7 +195,7 @@ def _belief(session: Session, culprit: int) -> tuple[float, bool]:
     """The likeliest commit's probability at this moment, and whether it is the culprit."""
     state = session.state
     suspects = np.array(state.range.suspects(), dtype=float)
-    found = posterior(measured(state.measure, state.observations()), suspects / suspects.sum(), True)
+    found = posterior(measured_points(state.measure, state.observations()), suspects / suspects.sum(), True)
     if found is None:
         return 0.0, False
     masses = blocks(state, found.mass)

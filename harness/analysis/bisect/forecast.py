@@ -8,7 +8,7 @@ from harness.analysis.bisect.exact_search import gaps
 from harness.analysis.bisect.likelihood import Array
 from harness.analysis.bisect.model import Kind
 from harness.analysis.bisect.policy import blocks
-from harness.analysis.bisect.posterior import measured, posterior
+from harness.analysis.bisect.posterior import measured_points, posterior
 from harness.analysis.bisect.probe_selection import bits_missing
 from harness.analysis.bisect.state import State
 
@@ -62,5 +62,5 @@ def _mass(state: State) -> Array | None:
         every = gaps(state)
         return every[0].mass if every else None
     suspects = np.array(state.range.suspects(), dtype=float)
-    found = posterior(measured(state.measure, state.observations()), suspects / suspects.sum(), None)
+    found = posterior(measured_points(state.measure, state.observations()), suspects / suspects.sum(), None)
     return found.mass if found else None

@@ -15,7 +15,7 @@ from harness.analysis.bisect.information_gain import NoiselessChannel, channel_f
 from harness.analysis.bisect.journal_records import Drifted
 from harness.analysis.bisect.likelihood import Array
 from harness.analysis.bisect.model import Build, Builder, Kind, Plan
-from harness.analysis.bisect.posterior import Measured, Posterior, measured, posterior
+from harness.analysis.bisect.posterior import MeasuredPoints, Posterior, measured_points, posterior
 from harness.analysis.bisect.probe_selection import Choice, choose, enough_boots, separable
 from harness.analysis.bisect.segmentation import Segmentation, segment, segments_at
 from harness.analysis.bisect.state import State
@@ -92,7 +92,7 @@ def _exact_end(said: ends.Ends, left: Sequence[exact_search.Gap], why: str) -> S
 def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
     suspects = np.array(state.range.suspects(), dtype=float)
     prior = suspects / suspects.sum()
-    found = measured(state.measure, state.observations())
+    found = measured_points(state.measure, state.observations())
     shapes = segment(found, prior)
     searched = _posteriors(found, shapes, prior, said.change > 0)
     boots = max(enough_boots(state, one.mass, channel_for(found.levels, one)) for one in searched)
@@ -116,7 +116,7 @@ def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
     return SearchEnd(said, steps, shapes.shapes, why)
 
 
-def _posteriors(found: Measured, shapes: Segmentation, prior: Array, upwards: bool) -> list[Posterior]:
+def _posteriors(found: MeasuredPoints, shapes: Segmentation, prior: Array, upwards: bool) -> list[Posterior]:
     """The posterior of the one step, or of each where several are likely."""
     if shapes.several >= SEVERAL:
         each = [posterior(part.found, prior, None, part.noise) for part in segments_at(found, shapes.cuts)]
@@ -148,7 +148,7 @@ def _budget_spent(state: State) -> str:
     return f"All {state.effort.most_builds} builds were used."
 
 
-def _why_undecided(state: State, builder: Builder, found: Posterior, all_found: Measured) -> str:
+def _why_undecided(state: State, builder: Builder, found: Posterior, all_found: MeasuredPoints) -> str:
     """Why nothing that can be done would tell more."""
     size, _ = found.change()
     tau = getattr(all_found.levels, "tau", None)

@@ -16,7 +16,7 @@ from harness.analysis.bisect.model import Measure, Observations
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredPoints:
     """What was measured, by point: distinct points in order (P), their sums (P, G, sums), which binaries lie at
     each, and the family that judges them. Boots of a binary that lies at several points are shared out to them."""
 
@@ -28,9 +28,9 @@ class Measured:
     def within(self, first: int, last: int) -> "Measured":
         """Only the measured points from the first to the last, which are indices into `points`."""
         span = slice(first, last + 1)
-        return Measured(self.points[span], self.sums[span], self.groups[span], self.levels)
+        return MeasuredPoints(self.points[span], self.sums[span], self.groups[span], self.levels)
 
-    def runs_on(self) -> NDArray[np.bool_]:
+    def spanned_by_one_binary(self) -> NDArray[np.bool_]:
         """For each gap (P - 1) whether the same binary lies before and after it: no single step can be there."""
         inside = np.zeros(len(self.points) - 1, dtype=bool)
         for group in frozenset().union(*self.groups):
@@ -39,7 +39,7 @@ class Measured:
         return inside
 
 
-def measured(measure: Measure, observations: Sequence[Observations]) -> Measured:
+def measured_points(measure: Measure, observations: Sequence[Observations]) -> MeasuredPoints:
     """What the readings say; the least and the greatest point of them are the ends."""
     summaries = [summary(one.values) for one in observations]
     points = np.unique([one.index for one in observations])
@@ -55,7 +55,7 @@ def measured(measure: Measure, observations: Sequence[Observations]) -> Measured
     for at, one in enumerate(observations):
         sums[np.searchsorted(points, one.index)] += each[at] / times[one.group]
     groups = tuple(frozenset(one.group for one in observations if one.index == point) for point in points)
-    return Measured(points, sums, groups, levels)
+    return MeasuredPoints(points, sums, groups, levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,16 @@ class Posterior:
         return float((self.by_gap * self.old[0]).sum()), float((self.by_gap * self.new[0]).sum())
 
 
-def posterior(found: Measured, prior: Array, upwards: bool | None, noise: Array | None = None) -> Posterior | None:
+def posterior(
+    found: MeasuredPoints, prior: Array, upwards: bool | None, noise: Array | None = None
+) -> Posterior | None:
     """For one step somewhere between the first and the last measured point; None where none can be.
 
     `prior` (points) is what each culprit was likely beforehand, 0 where it can't be; a step is `upwards`,
     downwards or, None, either; `noise` weighs the grid by more than these points tell, in logarithms.
     """
     gaps = gap_masses(found, prior)
-    gaps[found.runs_on()] = 0.0
+    gaps[found.spanned_by_one_binary()] = 0.0
     if not gaps.any():
         return None
     before = np.cumsum(found.sums, axis=0)[:-1]
@@ -125,7 +127,7 @@ def posterior(found: Measured, prior: Array, upwards: bool | None, noise: Array 
     return Posterior(mass, found.points, share, old, new)
 
 
-def gap_masses(found: Measured, prior: Array) -> Array:
+def gap_masses(found: MeasuredPoints, prior: Array) -> Array:
     """What each gap between measured points was likely beforehand (P - 1)."""
     reached = np.cumsum(prior)[found.points]
     return np.asarray(np.diff(reached))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from harness.analysis.bisect.likelihood import Array
-from harness.analysis.bisect.posterior import Measured, gap_masses
+from harness.analysis.bisect.posterior import MeasuredPoints, gap_masses
 
 PRIOR = {"none": 0.03, "one": 0.9, "two": 0.05, "back": 0.02}
 """How likely each shape is beforehand: no step, one, two, and one that went away again and came back."""
@@ -30,7 +30,7 @@ class Segmentation:
         return self.shapes["two"] + self.shapes["back"]
 
 
-def segment(found: Measured, prior: Array) -> Segmentation:
+def segment(found: MeasuredPoints, prior: Array) -> Segmentation:
     """Judge all ways to cut the measured points."""
     gaps = gap_masses(found, prior)
     for at, (left, right) in enumerate(pairwise(found.groups)):
@@ -38,7 +38,7 @@ def segment(found: Measured, prior: Array) -> Segmentation:
             gaps[at] = 0.0
     gaps = gaps / gaps.sum() if gaps.any() else gaps
     reach = np.concatenate([np.zeros((1, *found.sums.shape[1:])), np.cumsum(found.sums, axis=0)])
-    one_inside = np.where(found.runs_on(), 0.0, gaps)
+    one_inside = np.where(found.spanned_by_one_binary(), 0.0, gaps)
     usable = [at for at in range(len(gaps)) if gaps[at] > 0]
     jumps = _jumps(found)
     jumping = sorted(sorted(usable, key=lambda at: -jumps[at])[:MOST])
@@ -60,13 +60,13 @@ def segment(found: Measured, prior: Array) -> Segmentation:
     return Segmentation(shapes, ways[shape][best])
 
 
-def _jumps(found: Measured) -> Array:
+def _jumps(found: MeasuredPoints) -> Array:
     """How far neighbours are apart (P - 1), in standard deviations, anywhere on the grid."""
     mean, variance = found.levels.level(found.sums)
     return np.asarray((np.diff(mean, axis=0) ** 2 / (variance[1:] + variance[:-1])).max(axis=1))
 
 
-def _joint(shape: str, cuts: Sequence[tuple[int, ...]], found: Measured, gaps: Array, reach: Array) -> Array:
+def _joint(shape: str, cuts: Sequence[tuple[int, ...]], found: MeasuredPoints, gaps: Array, reach: Array) -> Array:
     """The log of prior times likelihood of each way to cut, (ways, G)."""
     at = np.array(cuts, dtype=int).reshape(len(cuts), -1)
     edges = [reach[0], *(reach[column + 1] for column in at.T), reach[-1]]
@@ -85,11 +85,11 @@ def _joint(shape: str, cuts: Sequence[tuple[int, ...]], found: Measured, gaps: A
 class Segment:
     """The measured points on both sides of one step, and what the others tell of the noise (G, logarithms)."""
 
-    found: Measured
+    found: MeasuredPoints
     noise: Array
 
 
-def segments_at(found: Measured, cuts: Sequence[int]) -> list[Segment]:
+def segments_at(found: MeasuredPoints, cuts: Sequence[int]) -> list[Segment]:
     """One for each cut, from the cut before it to the one after."""
     edges = [-1, *cuts, len(found.points) - 1]
     levels = [found.levels.evidence(found.sums[low + 1 : high + 1].sum(axis=0)) for low, high in pairwise(edges)]

@@ -13,7 +13,7 @@ from harness.analysis.bisect.bimodality import bimodal
 from harness.analysis.bisect.information_gain import BinomialChannel, GaussianChannel, entropy
 from harness.analysis.bisect.likelihood import Failures, Normal, Summary, summary
 from harness.analysis.bisect.model import Measure, Observations
-from harness.analysis.bisect.posterior import measured, posterior
+from harness.analysis.bisect.posterior import measured_points, posterior
 from harness.analysis.bisect.probe_selection import apart
 from harness.analysis.bisect.segmentation import segment
 
@@ -60,7 +60,7 @@ def test_a_levels_evidence_is_that_of_the_normal_distribution() -> None:
 
 def test_the_posterior_is_the_share_of_each_culprit() -> None:
     """One by one, every commit as the culprit, by the family's evidence of both sides."""
-    found = measured(TEST, observations([0.0] * 6, [0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [1.0] * 6))
+    found = measured_points(TEST, observations([0.0] * 6, [0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [1.0] * 6))
     family, said = Failures(), posterior(found, prior(30), True)
     assert said is not None
     weights = np.zeros(31)
@@ -76,7 +76,7 @@ def test_the_posterior_is_the_share_of_each_culprit() -> None:
 @given(st.lists(st.lists(st.floats(90, 110), min_size=1, max_size=12), min_size=2, max_size=7), st.booleans())
 @settings(deadline=None, max_examples=80)
 def test_probabilities_are_probabilities(values: list[list[float]], upwards: bool) -> None:
-    found = measured(NOISY, observations(*values))
+    found = measured_points(NOISY, observations(*values))
     count = 10 * (len(values) - 1)
     said = posterior(found, prior(count), upwards)
     assert said is not None
@@ -91,7 +91,7 @@ def test_probabilities_are_probabilities(values: list[list[float]], upwards: boo
 
 
 def test_a_measurement_of_a_test_tells_its_mutual_information() -> None:
-    found = measured(TEST, observations([0.0] * 9 + [1.0], [1.0] * 9 + [0.0]))
+    found = measured_points(TEST, observations([0.0] * 9 + [1.0], [1.0] * 9 + [0.0]))
     said = posterior(found, prior(10), True)
     assert said is not None
     old, new = (float(level) for level in said.levels())
@@ -108,7 +108,9 @@ def test_a_measurement_of_a_test_tells_its_mutual_information() -> None:
 def test_a_noisy_measurement_tells_its_mutual_information() -> None:
     """Beside the mean over 200,000 simulated results."""
     dice = np.random.default_rng(2)
-    found = measured(NOISY, observations(list(100 + dice.normal(size=40)), list(102 + dice.normal(size=40))))
+    found = measured_points(
+        NOISY, observations(list(100 + dice.normal(size=40)), list(102 + dice.normal(size=40)))
+    )
     said = posterior(found, prior(10), True)
     assert said is not None
     family = found.levels
@@ -134,7 +136,7 @@ def test_more_boots_tell_nothing_of_a_layouts_offset() -> None:
     dice = np.random.default_rng(3)
     levels = [100, 100, 100, 100, 102, 102, 102, 102]
     builds = [list(level + 0.5 * dice.normal() + 0.1 * dice.normal(size=40)) for level in levels]
-    found = measured(NOISY, observations(*builds))
+    found = measured_points(NOISY, observations(*builds))
     said = posterior(found, prior(70), True)
     assert said is not None
     assert isinstance(found.levels, Normal)

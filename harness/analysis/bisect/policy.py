@@ -16,7 +16,7 @@ from harness.analysis.bisect.journal_records import Drifted
 from harness.analysis.bisect.likelihood import Array
 from harness.analysis.bisect.model import Build, Builder, Kind, Plan
 from harness.analysis.bisect.posterior import MeasuredPoints, Posterior, measured_points, posterior
-from harness.analysis.bisect.probe_selection import Choice, choose, enough_boots, separable
+from harness.analysis.bisect.probe_selection import Probe, choose_probe, enough_boots, separable
 from harness.analysis.bisect.segmentation import Segmentation, segment, segments_at
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
@@ -78,8 +78,8 @@ def _exact(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
         return plan
     left = exact_search.gaps(state)
     for gap in left:
-        if choice := choose(state, builder, gap.mass, NoiselessChannel(np.cumsum(gap.mass))):
-            return _within_budget(state, choice) or _exact_end(said, left, _budget_spent(state))
+        if probe := choose_probe(state, builder, gap.mass, NoiselessChannel(np.cumsum(gap.mass))):
+            return _within_budget(state, probe) or _exact_end(said, left, _budget_spent(state))
     if plan := exact_search.again(state, [at for gap in left for at in (gap.first, gap.last)]):
         return plan
     return _exact_end(said, left, "")
@@ -104,8 +104,8 @@ def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
     for one in searched:
         if blocks(state, one.mass).max() >= state.effort.confidence:
             continue
-        if choice := choose(state, builder, one.mass, channel_for(found.levels, one)):
-            if plan := _within_budget(state, choice):
+        if probe := choose_probe(state, builder, one.mass, channel_for(found.levels, one)):
+            if plan := _within_budget(state, probe):
                 return plan
             why = _budget_spent(state)
         else:
@@ -136,12 +136,12 @@ def block_of(state: State) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(apart[:-1])])
 
 
-def _within_budget(state: State, choice: Choice) -> Plan | None:
+def _within_budget(state: State, probe: Probe) -> Plan | None:
     left = state.effort.most_builds - len({*state.builds, *state.broken})
-    if len(choice.builds) <= left:
-        return Plan("tell", choice.builds, choice.boots)
-    kept: tuple[Build, ...] = choice.builds[:left]
-    return Plan("tell", kept, tuple(pair for pair in choice.boots if pair[0] in kept)) if kept else None
+    if len(probe.builds) <= left:
+        return Plan("tell", probe.builds, probe.boots)
+    kept: tuple[Build, ...] = probe.builds[:left]
+    return Plan("tell", kept, tuple(pair for pair in probe.boots if pair[0] in kept)) if kept else None
 
 
 def _budget_spent(state: State) -> str:

@@ -14,7 +14,7 @@ from harness.analysis.bisect.information_gain import BinomialChannel, GaussianCh
 from harness.analysis.bisect.likelihood import Failures, Normal, Summary, summary
 from harness.analysis.bisect.model import Measure, Observations
 from harness.analysis.bisect.posterior import measured_points, posterior
-from harness.analysis.bisect.probe_selection import apart
+from harness.analysis.bisect.probe_selection import best_cuts
 from harness.analysis.bisect.segmentation import segment
 
 NOISY = Measure("boot.wall", "s")
@@ -160,7 +160,7 @@ def test_a_batch_cuts_the_probability_almost_as_evenly_as_can_be(mass: list[floa
         parts = np.array([weights[low:high].sum() for low, high in pairwise(edges)])
         return float(-(parts[parts > 0] * np.log2(parts[parts > 0])).sum())
 
-    chosen = apart(weights, np.ones(len(weights)), count)
+    chosen = best_cuts(weights, np.ones(len(weights)), count)
     best = max(told(points) for points in combinations(range(len(weights)), count))
     assert len(set(chosen)) == len(chosen) <= count
     assert told(tuple(chosen)) >= 0.9 * best - 1e-9

@@ -27,12 +27,12 @@ def builds_since(state: State) -> int:
     return count
 
 
-def reference(state: State, boots: int) -> Plan:
+def reference_plan(state: State, boots: int) -> Plan:
     """So many more boots of both ends."""
     return Plan("reference", (), tuple((key, state.count(key) + boots) for key in (state.good, state.bad)))
 
 
-def drifted(state: State) -> Drifted | None:
+def detect_drift(state: State) -> Drifted | None:
     """What the last boots of the ends say beside all earlier ones; None where they agree, or none were made."""
     if state.measure.kind is not Kind.NOISY or not state.plans or state.plans[-1].why not in REFERENCES:
         return None

@@ -16,7 +16,7 @@ from harness.analysis.bisect.model import Build, Plan
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
-MOST_AGAIN = 5
+MOST_REPEATS = 5
 """Boots of a build after which the number that none of them repeats is not exact."""
 MATTERS = 0.1
 """A difference of less than this share of the whole is not followed."""
@@ -55,7 +55,7 @@ def gaps(state: State) -> list[Gap]:
     return sorted(found, key=lambda gap: -abs(gap.change))
 
 
-def alone(state: State) -> list[int]:
+def isolated_points(state: State) -> list[int]:
     """The measured points whose number is neither of their neighbours': a step on both sides, or a boot that its
     host spoiled."""
     rows = [(one.index, mode(one.values)) for one in state.observations()]
@@ -66,7 +66,7 @@ def alone(state: State) -> list[int]:
     ]
 
 
-def again(state: State, points: Iterable[int]) -> Plan | None:
+def repeat_plan(state: State, points: Iterable[int]) -> Plan | None:
     """One boot more of each of these points of which no two gave the same number; None where there is none.
 
     Raises `HarnessError` where even several boots of one did not.
@@ -76,7 +76,7 @@ def again(state: State, points: Iterable[int]) -> Plan | None:
         values = state.numbers(key)
         if values and values.count(mode(values)) < 2:
             wanted[key] = len(values) + 1
-            if len(values) >= MOST_AGAIN:
+            if len(values) >= MOST_REPEATS:
                 raise HarnessError(
                     f"{state.measure.name} is called exact, but {len(values)} boots of one build all differ.",
                     "Something in the guest or its host is left to chance: bisect it as a noisy number.",

@@ -40,8 +40,8 @@ class NoiselessChannel:
         self._after = np.clip(after, 0.0, 1.0)
 
     def bits(self, index: Array, before: Array, mean: Array, more: Array) -> Array:
-        told = np.where(before > 0, 0.0, entropy(self._after[index.astype(int)]))
-        return np.asarray(told[:, None] * np.ones(len(more)))
+        bits = np.where(before > 0, 0.0, entropy(self._after[index.astype(int)]))
+        return np.asarray(bits[:, None] * np.ones(len(more)))
 
 
 class _Hypotheses:
@@ -74,7 +74,9 @@ class GaussianChannel:
         self._tau2 = np.tile(grid @ levels.tau**2, 2)
         self._mean, self._known = (
             np.concatenate(pair)
-            for pair in zip(*(_collapsed(grid, side, kept) for side in (found.old, found.new)), strict=True)
+            for pair in zip(
+                *(_mean_and_variance(grid, side, kept) for side in (found.old, found.new)), strict=True
+            )
         )
 
     def bits(self, index: Array, before: Array, mean: Array, more: Array) -> Array:
@@ -84,7 +86,7 @@ class GaussianChannel:
         gain = spread / (spread + self._sigma2 / np.maximum(before, 1)[:, None]) * (before[:, None] > 0)
         centre = self._mean + gain * (np.where(before > 0, mean, 0.0)[:, None] - self._mean)
         variance = ((1 - gain) * spread)[:, None, :] + self._sigma2 / more[:, None]
-        return _told(weights, centre, variance)
+        return _mutual_information(weights, centre, variance)
 
 
 class BinomialChannel:
@@ -97,12 +99,12 @@ class BinomialChannel:
 
     def bits(self, index: Array, before: Array, mean: Array, more: Array) -> Array:
         weights = self._of.weights(index)
-        told = np.empty((len(index), len(more)))
+        bits = np.empty((len(index), len(more)))
         for at, count in enumerate(more.astype(int)):
             chances = binom.pmf(np.arange(count + 1), count, self._rate[:, None])
             either = weights @ chances
-            told[:, at] = weights @ xlogy(chances, chances).sum(axis=1) - xlogy(either, either).sum(axis=1)
-        return np.asarray(np.maximum(told / np.log(2), 0.0))
+            bits[:, at] = weights @ xlogy(chances, chances).sum(axis=1) - xlogy(either, either).sum(axis=1)
+        return np.asarray(np.maximum(bits / np.log(2), 0.0))
 
 
 def channel_for(levels: Levels, found: Posterior) -> Channel:
@@ -110,14 +112,14 @@ def channel_for(levels: Levels, found: Posterior) -> Channel:
     return GaussianChannel(levels, found) if isinstance(levels, Normal) else BinomialChannel(found)
 
 
-def _collapsed(grid: Array, side: tuple[Array, Array], kept: NDArray[np.int64]) -> tuple[Array, Array]:
+def _mean_and_variance(grid: Array, side: tuple[Array, Array], kept: NDArray[np.int64]) -> tuple[Array, Array]:
     """A level's mean and variance for each gap, over the grid."""
     means, variances = side[0][kept], side[1][kept]
     mean = (grid * means).sum(axis=1)
     return mean, (grid * (variances + (means - mean[:, None]) ** 2)).sum(axis=1)
 
 
-def _told(weights: Array, centre: Array, variance: Array) -> Array:
+def _mutual_information(weights: Array, centre: Array, variance: Array) -> Array:
     """The mutual information (A, L) of hypotheses (A, C) and a normal result: centres (A, C), variances (A, L, C).
 
     The entropy of the mixture is taken at Gauss-Hermite nodes of each of its parts.

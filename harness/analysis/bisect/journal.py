@@ -77,7 +77,7 @@ class JournalFile:
         """Let another session have it."""
         os.close(self._file)
 
-    def __enter__(self) -> "File":
+    def __enter__(self) -> "JournalFile":
         return self
 
     def __exit__(self, *_: object) -> None:

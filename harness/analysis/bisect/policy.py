@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.bisect import drift, exact_search
-from harness.analysis.bisect import endpoints as ends
+from harness.analysis.bisect import drift, endpoints, exact_search
 from harness.analysis.bisect.information_gain import NoiselessChannel, channel_for
 from harness.analysis.bisect.journal_records import Drifted
 from harness.analysis.bisect.likelihood import Array
@@ -42,7 +41,7 @@ class SearchEnd:
     """Nothing is left to do. `ends` is None where good and bad are the same binary; `shapes` is how likely each
     number of steps is (empty for an exact number); `why` says why a step is not known surely."""
 
-    ends: ends.Ends | None
+    ends: endpoints.Ends | None
     steps: tuple[Step, ...] = ()
     shapes: dict[str, float] | None = None
     why: str = ""
@@ -63,43 +62,43 @@ def decide(state: State, builder: Builder) -> Plan | Drifted | SearchEnd:
         return Plan("ends", both)
     if state.same_as(state.good) == state.same_as(state.bad):
         return SearchEnd(None)
-    if changed := drift.drifted(state):
+    if changed := drift.detect_drift(state):
         return changed
-    said = ends.look(state, builder.layouts)
-    if isinstance(said, Plan):
-        return said
-    if not said.differ or (said.change > 0) != (state.measure.better == "lower"):
-        return SearchEnd(said)
-    return _exact(state, builder, said) if state.measure.kind is Kind.EXACT else _noisy(state, builder, said)
+    ends = endpoints.compare_ends(state, builder.layouts)
+    if isinstance(ends, Plan):
+        return ends
+    if not ends.differ or (ends.change > 0) != (state.measure.better == "lower"):
+        return SearchEnd(ends)
+    return _exact(state, builder, ends) if state.measure.kind is Kind.EXACT else _noisy(state, builder, ends)
 
 
-def _exact(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
-    if plan := exact_search.again(state, exact_search.alone(state)):
+def _exact(state: State, builder: Builder, ends: endpoints.Ends) -> Plan | SearchEnd:
+    if plan := exact_search.repeat_plan(state, exact_search.isolated_points(state)):
         return plan
     left = exact_search.gaps(state)
     for gap in left:
         if probe := choose_probe(state, builder, gap.mass, NoiselessChannel(np.cumsum(gap.mass))):
-            return _within_budget(state, probe) or _exact_end(said, left, _budget_spent(state))
-    if plan := exact_search.again(state, [at for gap in left for at in (gap.first, gap.last)]):
+            return _within_budget(state, probe) or _exact_end(ends, left, _budget_spent(state))
+    if plan := exact_search.repeat_plan(state, [at for gap in left for at in (gap.first, gap.last)]):
         return plan
-    return _exact_end(said, left, "")
+    return _exact_end(ends, left, "")
 
 
-def _exact_end(said: ends.Ends, left: Sequence[exact_search.Gap], why: str) -> SearchEnd:
-    return SearchEnd(said, tuple(Step(gap.mass, gap.old, gap.new, gap.change, 0.0) for gap in left), None, why)
+def _exact_end(ends: endpoints.Ends, left: Sequence[exact_search.Gap], why: str) -> SearchEnd:
+    return SearchEnd(ends, tuple(Step(gap.mass, gap.old, gap.new, gap.change, 0.0) for gap in left), None, why)
 
 
-def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
+def _noisy(state: State, builder: Builder, ends: endpoints.Ends) -> Plan | SearchEnd:
     suspects = np.array(state.range.suspects(), dtype=float)
     prior = suspects / suspects.sum()
     found = measured_points(state.measure, state.observations())
     shapes = segment(found, prior)
-    searched = _posteriors(found, shapes, prior, said.change > 0)
+    searched = _posteriors(found, shapes, prior, ends.change > 0)
     boots = max(enough_boots(state, one.mass, channel_for(found.levels, one)) for one in searched)
     if min(state.count(state.good), state.count(state.bad)) < boots:
         return Plan("ends", (), tuple((key, max(boots, state.count(key))) for key in (state.good, state.bad)))
     if state.measure.kind is Kind.NOISY and drift.builds_since(state) >= drift.EVERY:
-        return drift.reference(state, boots)
+        return drift.reference_plan(state, boots)
     why = ""
     for one in searched:
         if blocks(state, one.mass).max() >= state.effort.confidence:
@@ -111,9 +110,9 @@ def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | SearchEnd:
         else:
             why = _why_undecided(state, builder, one, found)
     if state.measure.kind is Kind.NOISY and drift.builds_since(state):
-        return drift.reference(state, boots)
+        return drift.reference_plan(state, boots)
     steps = tuple(Step(one.mass, *one.levels(), *one.change()) for one in searched)
-    return SearchEnd(said, steps, shapes.shapes, why)
+    return SearchEnd(ends, steps, shapes.shapes, why)
 
 
 def _posteriors(found: MeasuredPoints, shapes: Segmentation, prior: Array, upwards: bool) -> list[Posterior]:

@@ -25,7 +25,7 @@ class MeasuredPoints:
     groups: tuple[frozenset[int], ...]
     levels: Levels
 
-    def within(self, first: int, last: int) -> "Measured":
+    def within(self, first: int, last: int) -> "MeasuredPoints":
         """Only the measured points from the first to the last, which are indices into `points`."""
         span = slice(first, last + 1)
         return MeasuredPoints(self.points[span], self.sums[span], self.groups[span], self.levels)
@@ -43,9 +43,17 @@ def measured_points(measure: Measure, observations: Sequence[Observations]) -> M
     """What the readings say; the least and the greatest point of them are the ends."""
     summaries = [summary(one.values) for one in observations]
     points = np.unique([one.index for one in observations])
-    of_group = {one.group: said for one, said in zip(observations, summaries, strict=True)}
+    of_group = {one.group: one_summary for one, one_summary in zip(observations, summaries, strict=True)}
     ends = tuple(
-        float(np.mean([said.mean for one, said in zip(observations, summaries, strict=True) if one.index == end]))
+        float(
+            np.mean(
+                [
+                    one_summary.mean
+                    for one, one_summary in zip(observations, summaries, strict=True)
+                    if one.index == end
+                ]
+            )
+        )
         for end in (points[0], points[-1])
     )
     levels = levels_of(measure, list(of_group.values()), (ends[0], ends[1]))

@@ -36,7 +36,7 @@ class State:
     """Builds, boots, what was planned last and whether that is done.
 
     `values` has the boots since the host's speed last changed, each with the number of the plan that wanted it,
-    by the first key that was built of that binary: builds with equal digests share their boots. `ended` has, the
+    by the first key that was built of that binary: builds with equal digests share their boots. `boot_failures` has, the
     same way, what became of a test in each: None where it passed, else its failure.
     """
 
@@ -47,7 +47,7 @@ class State:
         self.builds: dict[Build, Built] = {}
         self.failed: dict[Build, str] = {}
         self.values: dict[Build, list[tuple[int, float]]] = {}
-        self.ended: dict[Build, list[str | None]] = {}
+        self.boot_failures: dict[Build, list[str | None]] = {}
         self.plans: list[Plan] = []
         self.began: list[Build] = []
         self.boots = 0
@@ -86,17 +86,17 @@ class State:
             case Failed(key, why):
                 self.failed[key] = why
                 self.values.pop(self.same_as(key), None)
-                self.ended.pop(self.same_as(key), None)
+                self.boot_failures.pop(self.same_as(key), None)
             case Booted(key, value, seconds, cause):
                 self.boots += 1
                 self.booted_seconds += seconds
                 self.values.setdefault(self.same_as(key), []).append((len(self.plans), value))
-                self.ended.setdefault(self.same_as(key), []).append(cause if value else None)
+                self.boot_failures.setdefault(self.same_as(key), []).append(cause if value else None)
             case Drifted(change):
                 self.drifts.append(change)
                 self.drift_plans.append(len(self.plans))
                 self.values.clear()
-                self.ended.clear()
+                self.boot_failures.clear()
             case Concluded():
                 self.concluded = record
             case Checked():
@@ -125,7 +125,7 @@ class State:
     def target_failure(self) -> str:
         """The failure of a test that is looked for, as far as the ends tell by now."""
         if self._target_failure is None:
-            ends = (self.ended.get(self.same_as(end), ()) for end in (self.good, self.bad))
+            ends = (self.boot_failures.get(self.same_as(end), ()) for end in (self.good, self.bad))
             self._target_failure = self.measure.cause or find_target_failure(*ends)
         return self._target_failure
 
@@ -136,7 +136,7 @@ class State:
             return self.failed
         if self._masked is None:
             wanted = self.target_failure
-            why = {first: masking_failure(seen, wanted) for first, seen in self.ended.items()}
+            why = {first: masking_failure(seen, wanted) for first, seen in self.boot_failures.items()}
             hidden = {key: why.get(self.same_as(key), "") for key in self.builds}
             self._masked = {key: said for key, said in hidden.items() if said} | self.failed
         return self._masked
@@ -152,7 +152,7 @@ class State:
         if self.measure.kind is not Kind.TEST:
             return [value for _, value in self.values.get(first, ())]
         wanted = self.target_failure
-        return [float(one is not None) for one in self.ended.get(first, ()) if is_informative(one, wanted)]
+        return [float(one is not None) for one in self.boot_failures.get(first, ()) if is_informative(one, wanted)]
 
     def informative_boots(self, key: Build) -> int:
         """How many boots say anything."""

@@ -30,33 +30,33 @@ TRIES = 3
 
 
 class BuildPool:
-    """Where keys are built: in several clones of the checkout at once, the `lanes`, the build put through an
+    """Where keys are built: in several clones of the checkout at once, the `numbers`, the build put through an
     environment of the user's where there is one."""
 
     def __init__(
-        self, lab: Lab, cell: Cell, commits: Commits, lanes: Iterable[int], through: tuple[str, ...] = ()
+        self, lab: Lab, cell: Cell, commits: Commits, numbers: Iterable[int], through: tuple[str, ...] = ()
     ) -> None:
         self.cell = cell
         self.commits = commits.commits
         self.through = through
         self.cache = lab.cache
-        self._lanes: SimpleQueue[CommitClones] = SimpleQueue()
-        for lane in lanes:
-            self._lanes.put(CommitClones(commits.root, lab.cache, lane))
+        self._clones: SimpleQueue[CommitClones] = SimpleQueue()
+        for number in numbers:
+            self._clones.put(CommitClones(commits.root, lab.cache, number))
 
     @contextmanager
     def at(self, key: Build) -> Iterator[Lab]:
         """A lab of the key's commit, to be built in inside the block."""
         commit = self.commits[key.index]
-        lane = self._lanes.get()
+        clone = self._clones.get()
         try:
             if key.layout == REVERTED:
-                commit = lane.reverted(commit, self.commits[-1])
+                commit = clone.reverted(commit, self.commits[-1])
             building = BuildOptions(max(key.layout, 0), key.layout == FRESH, self.through)
-            with lane.at(commit) as root:
+            with clone.at(commit) as root:
                 yield Lab(root, self.cache, building)
         finally:
-            self._lanes.put(lane)
+            self._clones.put(clone)
 
 
 class MetricBackend:
@@ -64,8 +64,8 @@ class MetricBackend:
 
     host = ""
 
-    def __init__(self, workshop: BuildPool, metric: str, duration: float) -> None:
-        self._workshop = workshop
+    def __init__(self, pool: BuildPool, metric: str, duration: float) -> None:
+        self._pool = pool
         self._metric = metric
         self._duration = duration
         self._measurements: dict[Build, Measurement] = {}
@@ -87,7 +87,7 @@ class MetricBackend:
 
     def lay_out(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move, and the linker is this host's."""
-        self.layouts = LAYOUTS if measure.layout and not self._workshop.through else 1
+        self.layouts = LAYOUTS if measure.layout and not self._pool.through else 1
 
     def build(self, key: Build) -> Built | Broken:
         """Build what the metric needs of the commit. A fault of the host is raised, for no commit is to blame."""
@@ -111,7 +111,7 @@ class MetricBackend:
         """What differs between two builds that were measured."""
         taken = [self.samples.get(key, []) for key in (before, after)]
         old, new = (self._prepared(key).taker.image for key in (before, after))
-        tables = [Symbols(image.symbols, self._workshop.cache) for image in (old, new) if image.symbols]
+        tables = [Symbols(image.symbols, self._pool.cache) for image in (old, new) if image.symbols]
         return [
             *phase_differences(*taken),
             *kernel_differences(old, new, (tables[0], tables[1]) if len(tables) == 2 else None),
@@ -132,10 +132,10 @@ class MetricBackend:
     def _prepared(self, key: Build) -> Measurement:
         """The measurement of a commit's kernel; of one that an earlier session built, from the cache."""
         if key not in self._measurements:
-            name, metrics = suite.measuring(self._metric, self._workshop.cell), [self._metric]
-            with self._workshop.at(key) as lab:
+            name, metrics = suite.measuring(self._metric, self._pool.cell), [self._metric]
+            with self._pool.at(key) as lab:
                 self._measurements[key] = suite.prepare(
-                    lab, self._workshop.cell, name, self._duration, boots=1, metrics=metrics
+                    lab, self._pool.cell, name, self._duration, boots=1, metrics=metrics
                 )
         return self._measurements[key]
 
@@ -147,8 +147,8 @@ class TestBackend:
     layouts = 1
     host = ""
 
-    def __init__(self, workshop: BuildPool, test: str) -> None:
-        self._workshop = workshop
+    def __init__(self, pool: BuildPool, test: str) -> None:
+        self._pool = pool
         self._test = test
         self.samples: dict[Build, list[Sample]] = {}
         self._labs: dict[Build, tuple[Lab, Program]] = {}
@@ -165,19 +165,19 @@ class TestBackend:
             lab, _ = self._prepared(key)
         except (BuildError, CellError, CheckoutError) as error:
             return Broken(error.happened)
-        return _built(lab.image(self._workshop.cell), began)
+        return _built(lab.image(self._pool.cell), began)
 
     def boot(self, key: Build) -> float | Failure | Broken:
         """Run the test once. A fault of ours is raised, for it says nothing of the test."""
         lab, program = self._prepared(key)
-        verdict = lab.run(self._workshop.cell, program).verdict
+        verdict = lab.run(self._pool.cell, program).verdict
         if verdict.outcome is Outcome.HARNESS_ERROR:
-            raise HostError(f"{self._test} at {self._workshop.commits[key.index][:12]}: {verdict.reason}.")
+            raise HostError(f"{self._test} at {self._pool.commits[key.index][:12]}: {verdict.reason}.")
         return 0.0 if verdict.outcome is Outcome.PASSED else Failure(verdict.identity)
 
     def image(self, key: Build) -> Image:
         """What was built."""
-        return self._prepared(key)[0].image(self._workshop.cell)
+        return self._prepared(key)[0].image(self._pool.cell)
 
     def measure(self) -> Measure:
         """The test's outcome."""
@@ -192,9 +192,9 @@ class TestBackend:
 
     def _prepared(self, key: Build) -> tuple[Lab, Program]:
         if key not in self._labs:
-            with self._workshop.at(key) as lab:
-                program = lab.program(self._workshop.cell, self._test)
-                lab.runner(self._workshop.cell).prepare()
+            with self._pool.at(key) as lab:
+                program = lab.program(self._pool.cell, self._test)
+                lab.runner(self._pool.cell).prepare()
                 self._labs[key] = lab, program
         return self._labs[key]
 

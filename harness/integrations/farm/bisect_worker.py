@@ -111,25 +111,25 @@ def _bench(asked: Asked) -> MetricBackend | TestBackend:
     lab, cell = lab_of(asked.order)
     assert lab.osv_root
     commits = Commits(lab.osv_root, asked.good, asked.bad)
-    workshop = BuildPool(lab, cell, commits, [_lane()], asked.through)
+    pool = BuildPool(lab, cell, commits, [_clone_number()], asked.through)
     if asked.test:
-        return TestBackend(workshop, asked.test)
-    return MetricBackend(workshop, asked.metric, asked.duration)
+        return TestBackend(pool, asked.test)
+    return MetricBackend(pool, asked.metric, asked.duration)
 
 
 @cache
-def _lane() -> int:
+def _clone_number() -> int:
     """The first clone of the checkout that no other worker of this cache builds in: this one's until it ends."""
     locks = Cache().root / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    for lane in count():
-        held = os.open(locks / f"farm-lane-{lane}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    for number in count():
+        held = os.open(locks / f"farm-lane-{number}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(held)
         else:
-            return lane
+            return number
     raise AssertionError
 
 

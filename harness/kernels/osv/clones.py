@@ -17,13 +17,13 @@ from harness.kernels.osv.checkout import Checkout, gitlinks, populated, run_git
 
 
 class CommitClones:
-    """The commits of the checkout at `root`. Each `lane` is a clone with a build tree of its own, for one user."""
+    """The commits of the checkout at `root`. Each `number` is a clone with a build tree of its own, for one user."""
 
-    def __init__(self, root: Path, cache: Cache, lane: int = 0) -> None:
+    def __init__(self, root: Path, cache: Cache, number: int = 0) -> None:
         self._checkout = Checkout(root)
         owner = hashlib.sha256(str(self._checkout.root).encode()).hexdigest()[:8]
         self._cache = cache
-        self._name = f"revisions-{owner}-{lane}"
+        self._name = f"revisions-{owner}-{number}"
 
     def resolve(self, name: str) -> str:
         """The commit that a name means, 40 hex digits. Raises `CheckoutError` if the checkout has none."""

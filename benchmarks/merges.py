@@ -50,7 +50,7 @@ class Bench:
     def measure(self) -> Measure:
         return Measure.test("simulated")
 
-    def lay_out(self, measure: Measure) -> None:
+    def offer_layouts(self, measure: Measure) -> None:
         pass
 
     def differences(self, before: Build, after: Build) -> Sequence[Difference]:

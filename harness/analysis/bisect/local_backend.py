@@ -85,7 +85,7 @@ class MetricBackend:
         """What is measured, as a boot of the good end tells. Raises `HarnessError` if it can't be had there."""
         return Measure.of(self._sample(Build(0)).metric)
 
-    def lay_out(self, measure: Measure) -> None:
+    def offer_layouts(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move, and the linker is this host's."""
         self.layouts = LAYOUTS if measure.layout and not self._pool.through else 1
 
@@ -183,7 +183,7 @@ class TestBackend:
         """The test's outcome."""
         return Measure.test(self._test)
 
-    def lay_out(self, measure: Measure) -> None:
+    def offer_layouts(self, measure: Measure) -> None:
         """Nothing: layouts move speeds alone."""
 
     def differences(self, before: Build, after: Build) -> list[Difference]:

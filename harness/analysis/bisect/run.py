@@ -67,7 +67,7 @@ class BuildBackend(Builder, Protocol):
     def measure(self) -> Measure:
         """What is measured. Raises `HarnessError` if it can't be had at the good end."""
 
-    def lay_out(self, measure: Measure) -> None:
+    def offer_layouts(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move."""
 
     def differences(self, before: Build, after: Build) -> Sequence[Difference]:
@@ -128,7 +128,7 @@ def bisect(make_backend: BackendFactory, question: BisectRequest, state: Path) -
             measure = replace(measure, better=measure.better.opposite)
         if question.test and not opened:
             measure = replace(measure, cause=question.cause)
-        builder.lay_out(measure)
+        builder.offer_layouts(measure)
         load = question.duration if question.metric.startswith("app.") else 0.0
         session = Session(line, measure, builder, journal, question.effort, builder.host, load)
         answer = session.run(checks_of(measure) if question.checked else (), follow)

@@ -73,7 +73,7 @@ class FarmBench:
             bisect_worker.measure, self._asked, wanted=self._at(self._home.host), workers=[self._home.worker]
         )
 
-    def lay_out(self, measure: Measure) -> None:
+    def offer_layouts(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move; boot on one host what has noise."""
         self.layouts = LAYOUTS if measure.layout and not self._question.through else 1
         self.host = "" if measure.kind is Kind.EXACT else self._home.host

@@ -51,7 +51,7 @@ class Session:
     """One bisection. Everything it does follows from its journal, so that a new session on the journal of a killed
     one goes on where that was: no build that ended is made again.
 
-    `checks`, by name, verify an answer, each once: they build and boot with `measure_also`. `follow` is given the
+    `checks`, by name, verify an answer, each once: they build and boot with `run_plan`. `follow` is given the
     answer and says what is inside its culprit (of a merge: the answer of a session in the branch).
     """
 
@@ -93,7 +93,7 @@ class Session:
         """The answer. Raises `HarnessError` where an end can't be measured, and what the builder raises."""
         if self.state.answer:
             return Answer.from_json(self.state.answer.answer)
-        self._carry_out()
+        self._finish_last_plan()
         if self.state.concluded:
             answer = Answer.from_json(self.state.concluded.answer)
         else:
@@ -123,7 +123,7 @@ class Session:
             publish("bisect.drifted", self.state.measure.name, f"{step.change:+.1%}")
             self._record(step)
         else:
-            self.measure_also(step)
+            self.run_plan(step)
             if step.builds and (ahead := forecast(self.state)):
                 publish("bisect.told", f"{len(self.state.builds)} builds", str(ahead))
         return None
@@ -133,17 +133,17 @@ class Session:
         """How many layouts of a commit can be built."""
         return self._builder.layouts
 
-    def measure_also(self, plan: Plan) -> None:
+    def run_plan(self, plan: Plan) -> None:
         """Build and boot what a plan says, all of it on record before it returns."""
         self._record(Planned(plan))
-        self._carry_out()
+        self._finish_last_plan()
 
     def _check(self, name: str, check: "Checker", answer: Answer) -> None:
         if name not in {one.name for one in self.state.checks}:
             said = check(self, answer)
             self._record(Checked(name, said.passed, said.detail))
 
-    def _carry_out(self) -> None:
+    def _finish_last_plan(self) -> None:
         """What the last plan wants and has not had."""
         if builds := self.state.pending_builds():
             self._build(builds)
@@ -209,4 +209,4 @@ class Session:
 
 
 Checker = Callable[[Session, Answer], Check]
-"""Verifies an answer: may measure more by the session's `measure_also`, and reads its `state`."""
+"""Verifies an answer: may measure more by the session's `run_plan`, and reads its `state`."""

@@ -111,7 +111,7 @@ def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Build,
         tuple((key, boots) for key in keys),
     )
     if not any(one.why == name for one in state.plans):
-        session.measure_also(plan)
+        session.run_plan(plan)
     both = [
         (state.numbers(old), state.numbers(new))
         for old, new in pairs

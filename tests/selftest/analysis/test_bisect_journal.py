@@ -273,7 +273,7 @@ def test_checks_are_made_once(tmp_path: Path) -> None:
 
     def parent(one: Session, answer: Answer) -> Check:
         made.append(answer.culprits[0].points)
-        one.measure_also(Plan("parent", (Build(10),), ((Build(10), 3),)))
+        one.run_plan(Plan("parent", (Build(10),), ((Build(10), 3),)))
         return Check("parent", True, "again")
 
     def killed(one: Session, answer: Answer) -> Check:

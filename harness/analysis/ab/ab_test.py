@@ -27,7 +27,7 @@ class AbRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SideInfo:
     """One side: its name as it was given, its cell, its kernel's version."""
 
     name: str
@@ -39,32 +39,32 @@ class Shown:
 class AbTest:
     """What came of it: the sides, a judgement of each metric, and the document for the history."""
 
-    a: Shown
-    b: Shown
+    a: SideInfo
+    b: SideInfo
     judgements: dict[str, Judgement]
     document: Document
 
 
-def run_ab_test(lab: Lab, question: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
+def run_ab_test(lab: Lab, request: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
     """Build both, and measure them in turns; `keep` is given all that was measured. Raises `HarnessError`."""
-    cell, metrics = lab.cell(question.cell), question.metrics
-    a, b = (sides.build(lab, cell, name, metrics, question.duration) for name in (question.a, question.b))
-    found = sides.compare(a, b, metrics, question.pairs, question.interesting, keep, Random())
-    return AbTest(_shown(a), _shown(b), found, _document(a, b, found))
+    cell, metrics = lab.cell(request.cell), request.metrics
+    a, b = (sides.build(lab, cell, name, metrics, request.duration) for name in (request.a, request.b))
+    judgements = sides.compare(a, b, metrics, request.pairs, request.interesting, keep, Random())
+    return AbTest(_side_info(a), _side_info(b), judgements, _document(a, b, judgements))
 
 
-def _shown(side: sides.Side) -> Shown:
+def _side_info(side: sides.Side) -> SideInfo:
     version = next(iter(side.measurements.values())).taker.version.described
-    return Shown(side.name, str(side.cell), version)
+    return SideInfo(side.name, str(side.cell), version)
 
 
-def _document(a: sides.Side, b: sides.Side, found: dict[str, Judgement]) -> Document:
+def _document(a: sides.Side, b: sides.Side, judgements: dict[str, Judgement]) -> Document:
     taker = next(iter(b.measurements.values())).taker
     body = {
         "a": a.name,
         "b": b.name,
         "a_cell": str(a.cell),
-        "judgements": [one.to_json() for one in found.values()],
+        "judgements": [one.to_json() for one in judgements.values()],
     }
     return Document(
         "comparison", str(b.cell), f"{a.name} against {b.name}", body, taker.version, taker.run, time.time()

@@ -15,11 +15,11 @@ from harness.metrics.records import Better, Metric
 
 LEVEL = 1e-4
 """The chance of a false alarm in a whole comparison, over all its metrics and looks."""
-INTERVAL = 0.95
+CONFIDENCE = 0.95
 """The confidence of an interval, for one metric, whenever the comparison stops."""
 POWER = 0.90
 """How surely the smallest visible change would have been seen."""
-LAST = 0.7
+LAST_LOOK_SHARE = 0.7
 """The share of the level that the last look has; the others have the rest."""
 
 
@@ -58,13 +58,13 @@ class Judgement:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Judgement":
         """The judgement that `to_json` wrote."""
-        span = row["interval"]
+        bounds = row["interval"]
         metric = Metric(**{**row["metric"], "better": Better(row["metric"]["better"])})
-        decision, ends = Decision(row["decision"]), None if span is None else (span[0], span[1])
-        return cls(**{**row, "metric": metric, "decision": decision, "interval": ends})
+        decision, interval = Decision(row["decision"]), None if bounds is None else (bounds[0], bounds[1])
+        return cls(**{**row, "metric": metric, "decision": decision, "interval": interval})
 
 
-def looks(most: int) -> dict[int, float]:
+def planned_looks(most: int) -> dict[int, float]:
     """The pairs after which a comparison of at most so many looks at them, each with its share of the level.
 
     Each look is a valid test of its own share, so all errors together stay below the level however the comparison
@@ -74,8 +74,8 @@ def looks(most: int) -> dict[int, float]:
     while planned[-1] * 0.8 >= 8:
         planned.append(round(planned[-1] * 0.8))
     early = sum(planned[1:])
-    shares = {count: (1 - LAST) * count / early for count in reversed(planned[1:])}
-    return {**shares, most: LAST if early else 1.0}
+    shares = {count: (1 - LAST_LOOK_SHARE) * count / early for count in reversed(planned[1:])}
+    return {**shares, most: LAST_LOOK_SHARE if early else 1.0}
 
 
 class Comparison:
@@ -96,12 +96,12 @@ class Comparison:
         noisy = sum(not metric.exact for metric in self.metrics.values())
         self._shared = level / max(1, noisy)
         self._tracks = {name: _Track(metric) for name, metric in self.metrics.items()}
-        self._looks = looks(most)
+        self._looks = planned_looks(most)
 
     @staticmethod
-    def order(dice: Random) -> tuple[str, str]:
+    def order(rng: Random) -> tuple[str, str]:
         """Which of a pair is measured first: ("a", "b") or ("b", "a"), by a fair coin; the test rests on it."""
-        return ("a", "b") if dice.random() < 0.5 else ("b", "a")
+        return ("a", "b") if rng.random() < 0.5 else ("b", "a")
 
     def add(self, values: Mapping[str, tuple[float | None, float | None]]) -> None:
         """One more pair of every metric, each (A's, B's); a missing one is None, and its pair is left out.
@@ -155,8 +155,8 @@ class _Track:
             self.probability = min(self.probability, sign_flip_test.probability(self._differences()) / share)
             if self.probability <= level:
                 self.decision = Decision.CHANGED
-            elif self._may_be_inside(interesting) and (span := self._interval()) is not None:
-                inside = -interesting < span[0] and span[1] < interesting
+            elif self._may_be_inside(interesting) and (bounds := self._interval()) is not None:
+                inside = -interesting < bounds[0] and bounds[1] < interesting
                 self.decision = Decision.UNCHANGED if inside else Decision.UNDECIDED
 
     def judgement(self, level: float) -> Judgement:
@@ -174,10 +174,10 @@ class _Track:
         if self._seen:
             a, b = self.values[0]
             change = b / a - 1 if self._relative else b - a
-        span = None if change is None else (change, change)
+        bounds = None if change is None else (change, change)
         smallest = None if change is None else 0.0
         return Judgement(
-            self.metric, self.decision, change, span, self.probability, self._seen, smallest, self._relative
+            self.metric, self.decision, change, bounds, self.probability, self._seen, smallest, self._relative
         )
 
     @property
@@ -196,7 +196,7 @@ class _Track:
     def _interval(self) -> tuple[float, float] | None:
         if not self._seen:
             return None
-        low, high = sign_flip_test.interval(self._differences(), (1 - INTERVAL) * self._share)
+        low, high = sign_flip_test.interval(self._differences(), (1 - CONFIDENCE) * self._share)
         return (self._as_change(low), self._as_change(high)) if isfinite(low) else None
 
     def _may_be_inside(self, interesting: float) -> bool:

@@ -38,15 +38,15 @@ def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: flo
     checkout, or a commit of the lab's. Raises `HarnessError` where it is none of these, or can't be built.
     """
     metrics = list(metrics)
-    its = cell_of(lab, cell, name)
+    side_cell = cell_of(lab, cell, name)
     if is_checkout(name):
-        return _built(Lab(Path(name), lab.cache), name, its, metrics, duration)
+        return _built(Lab(Path(name), lab.cache), name, side_cell, metrics, duration)
     if not is_commit(lab, cell, name):
-        return _built(lab, name, its, metrics, duration)
+        return _built(lab, name, side_cell, metrics, duration)
     assert lab.osv_root
     revisions = CommitClones(lab.osv_root, lab.cache)
     with revisions.at(revisions.resolve(name)) as root:
-        return _built(Lab(root, lab.cache), name, its, metrics, duration)
+        return _built(Lab(root, lab.cache), name, side_cell, metrics, duration)
 
 
 def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
@@ -77,14 +77,14 @@ def is_commit(lab: Lab, cell: Cell, name: str) -> bool:
 
 def _built(lab: Lab, name: str, cell: Cell, metrics: Sequence[str], duration: float) -> Side:
     lab.check_runs(cell)
-    wanted = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
-    made = {one: suite.prepare(lab, cell, one, duration, boots=1, metrics=metrics) for one in wanted}
-    return Side(name, cell, made)
+    names = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
+    measurements = {one: suite.prepare(lab, cell, one, duration, boots=1, metrics=metrics) for one in names}
+    return Side(name, cell, measurements)
 
 
 def compare(
     a: Side, b: Side, metrics: Iterable[str], most: int, interesting: float,
-    keep: Callable[[Measured], None], dice: Random, level: float = LEVEL,
+    keep: Callable[[Measured], None], rng: Random, level: float = LEVEL,
 ) -> dict[str, Judgement]:  # fmt: skip
     """Measure the sides in pairs, in random order, until each metric is decided or `most` pairs are used.
 
@@ -93,19 +93,19 @@ def compare(
     """
     metrics = list(metrics)
     tried: list[_Pair] = []
-    while (kinds := _kinds(tried, metrics)) is None:
-        tried.append(_pair(a, b, list(a.measurements), keep, dice))
-    comparison = Comparison(kinds.values(), level, most, interesting)
+    while (compared := _comparable(tried, metrics)) is None:
+        tried.append(_pair(a, b, list(a.measurements), keep, rng))
+    comparison = Comparison(compared.values(), level, most, interesting)
     comparison.add(_values(tried[-1], metrics))
     while not comparison.done:
-        open_ = {name for name, one in comparison.judgements().items() if one.decision == "undecided"}
-        needed = dict.fromkeys(suite.measuring(name, a.cell) for name in metrics if name in open_)
-        comparison.add(_values(_pair(a, b, needed, keep, dice), metrics))
+        undecided = {name for name, one in comparison.judgements().items() if one.decision == "undecided"}
+        needed = dict.fromkeys(suite.measuring(name, a.cell) for name in metrics if name in undecided)
+        comparison.add(_values(_pair(a, b, needed, keep, rng), metrics))
         publish("comparison.pair", f"{a.name} and {b.name}", f"{comparison.pairs} of at most {most} pairs")
     return comparison.judgements()
 
 
-def once(side: Side, measurement: str, metric: str) -> float:
+def measure_once(side: Side, measurement: str, metric: str) -> float:
     """One value of a metric. Raises `HarnessError` if it can't be had."""
     for _ in range(TRIES):
         for sample in side.measurements[measurement].take().samples:
@@ -117,11 +117,11 @@ def once(side: Side, measurement: str, metric: str) -> float:
 _Pair = tuple[dict[str, Sample], dict[str, Sample]]
 
 
-def _pair(a: Side, b: Side, needed: Iterable[str], keep: Callable[[Measured], None], dice: Random) -> _Pair:
+def _pair(a: Side, b: Side, needed: Iterable[str], keep: Callable[[Measured], None], rng: Random) -> _Pair:
     """Every needed measurement of both sides, once."""
     found: dict[str, dict[str, Sample]] = {"a": {}, "b": {}}
     for name in needed:
-        for side in Comparison.order(dice):
+        for side in Comparison.order(rng):
             measured = {"a": a, "b": b}[side].measurements[name].take()
             keep(measured)
             found[side] |= {sample.metric.name: sample for sample in measured.samples}
@@ -137,7 +137,7 @@ def _values(pair: _Pair, metrics: Iterable[str]) -> dict[str, tuple[float | None
     }
 
 
-def _kinds(tried: Sequence[_Pair], metrics: Iterable[str]) -> dict[str, Metric] | None:
+def _comparable(tried: Sequence[_Pair], metrics: Iterable[str]) -> dict[str, Metric] | None:
     """What is compared, by the last pair, or None if another has to be tried; exact is what is so on both sides.
 
     Raises `HarnessError` if so many pairs lacked a metric that no other is worth trying.

@@ -48,8 +48,8 @@ def interval(differences: ArrayLike, level: float) -> tuple[float, float]:
     middle = centre(values)
     width = float(np.ptp(values)) or abs(middle) or 1.0
     return (
-        _edge(values, level, middle, float(values.min()) - 1e-6 * width),
-        _edge(values, level, middle, float(values.max()) + 1e-6 * width),
+        _interval_end(values, level, middle, float(values.min()) - 1e-6 * width),
+        _interval_end(values, level, middle, float(values.max()) + 1e-6 * width),
     )
 
 
@@ -61,14 +61,14 @@ def clipped(differences: ArrayLike) -> NDArray[np.float64]:
 
 
 def _on_grid(values: NDArray[np.float64], cells: int) -> NDArray[np.int64]:
-    drawn = clipped(values)
-    size = float(np.abs(drawn).sum())
+    limited = clipped(values)
+    size = float(np.abs(limited).sum())
     if size == 0:
-        return np.zeros(len(drawn), dtype=np.int64)
-    return np.asarray(np.rint(drawn / size * cells), dtype=np.int64)
+        return np.zeros(len(limited), dtype=np.int64)
+    return np.asarray(np.rint(limited / size * cells), dtype=np.int64)
 
 
-def _edge(values: NDArray[np.float64], level: float, inside: float, outside: float) -> float:
+def _interval_end(values: NDArray[np.float64], level: float, inside: float, outside: float) -> float:
     """Between a shift that is not refused and one that is, to 1/1000 of their distance, from outside."""
     for _ in range(10):
         middle = (inside + outside) / 2

@@ -134,14 +134,14 @@ def answered(root: Path, seed: Sequence[int], others: float) -> tuple[Answer, bo
     culprit = str(dice.choice(suspects(root)))
     bad = frozenset([culprit, *git(root, "rev-list", "--ancestry-path", f"{culprit}..master")])
 
-    def make_backend(question: BisectRequest, opened: Opened | None) -> Bench:
-        return Bench(question.commits.commits, bad, dice, others)
+    def make_backend(request: BisectRequest, opened: Opened | None) -> Bench:
+        return Bench(request.commits.commits, bad, dice, others)
 
     cell = Matrix.load().parse("qemu-ramfs", "osv")
     commits = known(root, "start", "master")
-    question = BisectRequest(cell, commits, Effort(), test="simulated", checked=False)
+    request = BisectRequest(cell, commits, Effort(), test="simulated", checked=False)
     with TemporaryDirectory() as folder:
-        answer = bisect(make_backend, question, Path(folder) / "journal").answer
+        answer = bisect(make_backend, request, Path(folder) / "journal").answer
     inside = answer.inside is not None
     while answer.inside:
         answer = answer.inside

@@ -1,4 +1,4 @@
-"""A whole comparison: both sides built and measured on this host, and what is to be kept and shown of it."""
+"""Runs an A/B test on this host, and makes the document that the history keeps of it."""
 
 import time
 from collections.abc import Callable
@@ -14,8 +14,11 @@ from harness.runner.session import Lab
 
 @dataclass(frozen=True, slots=True)
 class AbRequest:
-    """What is compared: two sides as a person names them, on a cell where they name none; at most so many `pairs`,
-    until a change of `interesting` (a share) is shown or ruled out; `duration` is of each load in seconds."""
+    """What to compare: two sides, named as on the command line, on a cell that is used where a name gives none.
+
+    At most `pairs` pairs are measured, until a change of at least `interesting` (a share) is shown or ruled out.
+    `duration` is the length of each load in seconds.
+    """
 
     a: str
     b: str
@@ -28,7 +31,7 @@ class AbRequest:
 
 @dataclass(frozen=True, slots=True)
 class SideInfo:
-    """One side: its name as it was given, its cell, its kernel's version."""
+    """One side: its name as given, its cell, the version of its kernel."""
 
     name: str
     cell: str
@@ -37,7 +40,7 @@ class SideInfo:
 
 @dataclass(frozen=True, slots=True)
 class AbTest:
-    """What came of it: the sides, a judgement of each metric, and the document for the history."""
+    """The result: both sides, one judgement per metric, and the document for the history."""
 
     a: SideInfo
     b: SideInfo
@@ -46,7 +49,7 @@ class AbTest:
 
 
 def run_ab_test(lab: Lab, request: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
-    """Build both, and measure them in turns; `keep` is given all that was measured. Raises `HarnessError`."""
+    """Build both sides and measure them in turns. `keep` receives every measurement. Raises `HarnessError`."""
     cell, metrics = lab.cell(request.cell), request.metrics
     a, b = (sides.build(lab, cell, name, metrics, request.duration) for name in (request.a, request.b))
     judgements = sides.compare(a, b, metrics, request.pairs, request.interesting, keep, Random())

@@ -1,4 +1,5 @@
-"""The two sides of a comparison, as a person names them: commits, options, cells, checkouts; and their trial."""
+"""The two sides of an A/B test, named by commit, option, cell or checkout: how they are built and measured in
+pairs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +18,14 @@ from harness.metrics.suite import Measured, Measurement
 from harness.runner.session import Lab
 
 TRIES = 3
-"""How often something is measured that gives no number at first."""
+"""How often a measurement that gave no number is repeated."""
 
 DEFAULT = ("boot.instructions", "size.kernel", "boot.wall")
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side, built: its name as it was given, its cell, and what is measured of it, by measurement."""
+    """One side, built: its name as given, its cell, and its measurements by name."""
 
     name: str
     cell: Cell
@@ -32,10 +33,11 @@ class Side:
 
 
 def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: float) -> Side:
-    """The side that `name` means, with all built that the metrics need.
+    """Build the side that `name` means, with everything that the metrics need.
 
-    It is a cell (`linux:qemu-rofs`), an option more (`+hide_symbols`) or none (`+`), a folder with an OSv
-    checkout, or a commit of the lab's. Raises `HarnessError` where it is none of these, or can't be built.
+    A name is a cell (`linux:qemu-rofs`), one more option (`+hide_symbols`) or none (`+`), a folder with an OSv
+    checkout, or a commit of the session's checkout. Raises `HarnessError` if it is none of these or can't be
+    built.
     """
     metrics = list(metrics)
     side_cell = cell_of(lab, cell, name)
@@ -50,7 +52,7 @@ def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: flo
 
 
 def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
-    """The cell of the side that `name` means. Raises `CellError` where it means none."""
+    """The cell of the side that `name` means. Raises `CellError` if the name means no side."""
     if name.startswith("+"):
         options = (*cell.options, *(option for option in name.split("+") if option))
         return lab.cell(str(replace(cell, options=options)))
@@ -65,12 +67,12 @@ def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
 
 
 def is_checkout(name: str) -> bool:
-    """Whether it is the folder of an OSv checkout."""
+    """Whether `name` is the folder of an OSv checkout."""
     return (Path(name) / LANDMARKS[0]).is_file()
 
 
 def is_commit(lab: Lab, cell: Cell, name: str) -> bool:
-    """Whether it can be nothing but a commit of the lab's checkout."""
+    """Whether `name` can only be a commit of the session's checkout."""
     other = name.startswith("+") or ":" in name or is_checkout(name)
     return not other and cell.kernel == "osv" and lab.osv_root is not None
 
@@ -88,8 +90,8 @@ def compare(
 ) -> dict[str, Judgement]:  # fmt: skip
     """Measure the sides in pairs, in random order, until each metric is decided or `most` pairs are used.
 
-    `keep` is given everything that was measured. Raises `HarnessError` if what is measured does not pass on a
-    side, or if neither measures a metric.
+    `keep` receives every measurement. Raises `HarnessError` if what is measured does not pass on a side, or if
+    neither side measures a metric.
     """
     metrics = list(metrics)
     tried: list[_Pair] = []
@@ -106,7 +108,7 @@ def compare(
 
 
 def measure_once(side: Side, measurement: str, metric: str) -> float:
-    """One value of a metric. Raises `HarnessError` if it can't be had."""
+    """Measure one value of a metric. Raises `HarnessError` if there is none after `TRIES` runs."""
     for _ in range(TRIES):
         for sample in side.measurements[measurement].take().samples:
             if sample.metric.name == metric:
@@ -118,7 +120,7 @@ _Pair = tuple[dict[str, Sample], dict[str, Sample]]
 
 
 def _pair(a: Side, b: Side, needed: Iterable[str], keep: Callable[[Measured], None], rng: Random) -> _Pair:
-    """Every needed measurement of both sides, once."""
+    """Take every needed measurement of both sides once."""
     found: dict[str, dict[str, Sample]] = {"a": {}, "b": {}}
     for name in needed:
         for side in Comparison.order(rng):
@@ -138,9 +140,9 @@ def _values(pair: _Pair, metrics: Iterable[str]) -> dict[str, tuple[float | None
 
 
 def _comparable(tried: Sequence[_Pair], metrics: Iterable[str]) -> dict[str, Metric] | None:
-    """What is compared, by the last pair, or None if another has to be tried; exact is what is so on both sides.
+    """The metrics to compare, taken from the last pair; None if another pair must be measured first.
 
-    Raises `HarnessError` if so many pairs lacked a metric that no other is worth trying.
+    A metric is exact only if it is exact on both sides. Raises `HarnessError` if `TRIES` pairs lacked a metric.
     """
     if not tried:
         return None

@@ -1,4 +1,4 @@
-"""From what a search ended in to the answer, with the warnings that it deserves."""
+"""Turns the end of a search into the answer, with its warnings."""
 
 from collections import Counter
 
@@ -13,15 +13,15 @@ from harness.analysis.bisect.policy import SearchEnd, Step, block_of, blocks
 from harness.analysis.bisect.state import State
 
 SUSPECTED = 0.1
-"""The probability from which several steps are worth a warning where one is answered; beforehand it is 0.07."""
+"""The probability of several steps from which an answer with one step gets a warning; the prior is 0.07."""
 MOST_OTHERS = 3
-"""Failures that are told besides the one that was looked for."""
+"""How many failures other than the target are listed."""
 INTERVAL = 1.96
-"""Standard deviations of a 95% interval."""
+"""Half the width of a 95% interval, in standard deviations."""
 
 
 def conclude(state: State, end: SearchEnd) -> Answer:
-    """The answer, without checks."""
+    """The answer, before its checks."""
     good, bad, smallest = (end.ends.good, end.ends.bad, end.ends.smallest) if end.ends else (0.0, 0.0, 0.0)
     culprits = tuple(sorted((_culprit(state, step) for step in end.steps), key=lambda one: -abs(one.change)))
     outcome, why = _outcome(state, end, culprits)
@@ -73,7 +73,8 @@ def _outcome(state: State, end: SearchEnd, culprits: tuple[Culprit, ...]) -> tup
 
 
 def _culprit(state: State, step: Step) -> Culprit:
-    """The set that no measurement can divide, or the smallest of several that is as sure as was asked."""
+    """The set of commits that no measurement can divide, or the smallest set that reaches the confidence asked
+    for."""
     masses, of = blocks(state, step.mass), block_of(state)
     kept: list[int] = []
     for block in np.argsort(-masses, kind="stable"):
@@ -134,7 +135,7 @@ def _warnings(state: State, end: SearchEnd, culprits: tuple[Culprit, ...]) -> li
 
 
 def _other_failures(state: State) -> str:
-    """Which failures were seen besides the one that was looked for; empty where there were none."""
+    """Lists the failures that were seen besides the target; empty if there were none."""
     if state.measure.kind is not Kind.TEST:
         return ""
     seen = Counter(
@@ -147,6 +148,6 @@ def _other_failures(state: State) -> str:
     listed = "; ".join(f"{count} times: {one}" for one, count in seen.most_common(MOST_OTHERS))
     sentences = [f"It failed otherwise too, which says nothing of this cause: {listed}."] if listed else []
     sentences += (
-        [f"{unknown} failures are of before failures were told apart: they count as nothing."] if unknown else []
+        [f"{unknown} failures are from before failures were told apart: they are not counted."] if unknown else []
     )
     return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""Is there any difference between good and bad? The first question, before anything between them is built."""
+"""Decides whether good and bad differ at all, before anything between them is built."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,27 @@ from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
 FIRST = {Kind.EXACT: 2, Kind.NOISY: 8, Kind.TEST: 5}
-"""The boots of each end at the first look; every further look has twice as many. Two of an exact number: to see
+"""The boots of each end at the first look; each later look has twice as many. An exact number needs two, to show
 that it is exact."""
 SURE, LAST = 4.5, 3.5
-"""Standard errors that make a difference at any look, and at the last: one in 2,000 begins for nothing."""
+"""Standard errors that count as a difference at an early look, and at the last. One bisection in 2,000 starts
+without a real difference."""
 POWER = 1.2816
-"""The normal quantile of the 90% of cases in which the smallest visible difference would have been seen."""
+"""The normal quantile of the 90% of cases in which the smallest detectable difference would have been found."""
 LAYOUTS, BOOTS_PER_LAYOUT = 3, 200
-"""The layouts of both ends that are measured before they are called equal or swapped, and the boots of each."""
+"""How many layouts of both ends are measured before the ends are called equal or swapped, and the boots of
+each."""
 LIKELIHOOD_RATIO, LAST_RATIO = 300.0, 20.0
-"""The same for a test: how many times likelier two chances to fail are than one."""
+"""The same for a test, at an early look and at the last: how many times likelier two failure rates are than
+one."""
 ALWAYS = 10
-"""The boots of each end after which a test that has failed in all of them is called failing at both."""
+"""A test that failed in all of so many boots of each end is called failing at both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Both ends' levels, whether they differ, and the smallest difference that so many boots would have shown in
-    90% of cases."""
+    """The levels of both ends, whether they differ, and the smallest difference that so many boots would have
+    found in 90% of cases."""
 
     good: float
     bad: float
@@ -41,10 +44,10 @@ class Ends:
 
 
 def compare_ends(state: State, layouts: int) -> Plan | Ends:
-    """What to do next with the ends, or what they say. Both are built, and are not the same binary.
+    """The next plan for the ends, or their comparison. Both are built, from different binaries.
 
-    A layout can hide a difference, and feign one: before ends of noisy numbers are called equal or swapped,
-    they are built in further layouts, of which `layouts` can be made.
+    A layout can hide a difference or fake one. So before ends of noisy numbers are called equal or swapped, they
+    are built in further layouts, of which `layouts` can be made.
     """
     first = FIRST[state.measure.kind]
     counts = [state.count(key) for key in (state.good, state.bad)]
@@ -80,7 +83,7 @@ def _is_worse(state: State, change: float) -> bool:
 
 
 def _in_more_layouts(state: State, measured_ends: Ends, layouts: int) -> Plan | Ends:
-    """The ends in further layouts, or what all of them say."""
+    """A plan for further layouts of the ends, or the comparison over all of them."""
     both: list[tuple[Summary, Summary]] = []
     for layout in range(layouts):
         keys = [Build(end.index, layout) for end in (state.good, state.bad)]
@@ -113,7 +116,7 @@ def _in_more_layouts(state: State, measured_ends: Ends, layouts: int) -> Plan | 
 
 
 def _check_exact(state: State) -> None:
-    """Raises `HarnessError` if boots of the same build gave different numbers."""
+    """Raise `HarnessError` if boots of the same build gave different numbers."""
     for key in (state.good, state.bad):
         if len(values := sorted(set(state.numbers(key)))) > 1:
             raise HarnessError(
@@ -123,12 +126,12 @@ def _check_exact(state: State) -> None:
 
 
 def _more_informative_boots(state: State, first: int) -> Plan:
-    """More boots of the ends of which too few tell anything. Raises `HarnessError` where most of them don't."""
+    """Plan more boots of an end with too few informative ones. Raises `HarnessError` if most of them are not."""
     ends = (state.good, state.bad)
     wanted = {key: state.count(key) + max(0, first - state.informative_boots(key)) for key in ends}
     if max(wanted.values()) > state.effort.most_boots:
         raise HarnessError(
-            f"Of {state.effort.most_boots} boots of an end, fewer than {first} tell of this: {state.target_failure}.",
+            f"Of {state.effort.most_boots} boots of an end, fewer than {first} tell of {state.target_failure}.",
             "Name other ends: these fail by something else.",
         )
     return Plan("ends", (), tuple(wanted.items()))
@@ -158,7 +161,7 @@ def _test_ends(ends: list[Summary], last: bool) -> tuple[bool, float]:
 
 
 def _likelihood_ratio(good: int, of_good: int, bad: int, of_bad: int) -> float:
-    """How many times likelier the outcomes are with two chances to fail than with one."""
+    """How many times likelier the outcomes are with two failure rates than with one."""
     if bad / of_bad == good / of_good:
         return 0.0
     family = Failures()

@@ -1,7 +1,8 @@
-"""The search for steps in a number without noise: any two measured points with different numbers have one between.
+"""Searches for steps in a number without noise: a step lies between any two measured points with different
+numbers.
 
-The greatest difference is followed first, and what is left of the whole afterwards is followed too as long as it
-matters; so several steps, and one that went away again, are found as such.
+The largest difference is followed first. What remains of the total is followed too while it matters, so several
+steps, and one that was undone later, are found as such.
 """
 
 from collections.abc import Iterable
@@ -17,14 +18,15 @@ from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
 MOST_REPEATS = 5
-"""Boots of a build after which the number that none of them repeats is not exact."""
+"""A number that no boot repeats in so many boots of a build is not exact."""
 MATTERS = 0.1
-"""A difference of less than this share of the whole is not followed."""
+"""A difference below this share of the total is not followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Two measured points next to each other, their numbers, and where the step between them can be (points)."""
+    """Two neighbouring measured points, their numbers, and the probability of each point to be the step
+    (`mass`)."""
 
     first: int
     last: int
@@ -38,7 +40,7 @@ class Gap:
 
 
 def gaps(state: State) -> list[Gap]:
-    """Those whose difference matters, the greatest first."""
+    """The gaps whose difference matters, largest first."""
     values = {one.index: mode(one.values) for one in state.observations()}
     points = sorted(values)
     whole = abs(values[points[-1]] - values[points[0]])
@@ -56,8 +58,8 @@ def gaps(state: State) -> list[Gap]:
 
 
 def isolated_points(state: State) -> list[int]:
-    """The measured points whose number is neither of their neighbours': a step on both sides, or a boot that its
-    host spoiled."""
+    """The measured points whose number equals neither neighbour's: a step on both sides, or a boot that the host
+    disturbed."""
     rows = [(one.index, mode(one.values)) for one in state.observations()]
     return [
         at
@@ -67,9 +69,9 @@ def isolated_points(state: State) -> list[int]:
 
 
 def repeat_plan(state: State, points: Iterable[int]) -> Plan | None:
-    """One boot more of each of these points of which no two gave the same number; None where there is none.
+    """One more boot of each of these points that has no two equal numbers; None if there is no such point.
 
-    Raises `HarnessError` where even several boots of one did not.
+    Raises `HarnessError` if `MOST_REPEATS` boots of one build all differ.
     """
     wanted: dict[Build, int] = {}
     for key in (Build(state.range.first_alike(at)) for at in points):

@@ -1,4 +1,4 @@
-"""How far a bisection is: which commits it can still be, and what that will still take."""
+"""How far a bisection is: which commits are left, and what it will still cost."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ from harness.analysis.bisect.state import State
 BARS = " ▁▂▃▄▅▆▇█"
 COLUMNS = 40
 LEAST = 0.001
-"""What has less of the probability is no part of the range that is left."""
+"""Commits with less than this share of the largest probability do not count as left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """`mass` (points) is the probability that each commit is the culprit; `first` to `last` are the points that
-    are left, `likeliest` the probability of the likeliest set of commits that can be told apart; about so many
-    more `builds` and `seconds`."""
+    """`mass` (points) is the probability of each commit to be the culprit; `first` to `last` are the points that
+    are left; `likeliest` is the probability of the likeliest set of commits that can't be told apart; `builds` and
+    `seconds` estimate what is still to do."""
 
     mass: Array
     first: int
@@ -32,7 +32,8 @@ class Forecast:
     seconds: float
 
     def sparkline(self, columns: int = COLUMNS) -> str:
-        """The probability over the whole line: a column is a stretch of commits, its height their share."""
+        """The probability over the whole range: each column is a stretch of commits, its height their
+        probability."""
         shares = np.array([part.sum() for part in np.array_split(self.mass, min(columns, len(self.mass)))])
         heights = np.ceil(shares / max(shares.max(), 1e-12) * (len(BARS) - 1)).astype(int)
         return "".join(BARS[height] for height in heights)
@@ -46,7 +47,7 @@ class Forecast:
 
 
 def forecast(state: State) -> Forecast | None:
-    """None before both ends are measured, and where they do not differ."""
+    """The forecast; None before both ends are measured, or if they do not differ."""
     if not all(state.informative_boots(key) for key in (state.good, state.bad)):
         return None
     if (mass := _mass(state)) is None:

@@ -1,4 +1,4 @@
-"""OSv's commits as a bisection builds and boots them: each in a clone of ours, through the cache."""
+"""Builds and boots OSv's commits on this host: each in a clone of the checkout, through the cache."""
 
 import hashlib
 import time
@@ -23,15 +23,17 @@ from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 
 LAYOUTS = 16
-"""How many layouts of one commit are made, its own among them; each is a link, not a build."""
+"""How many layouts of one commit can be made, its own included; each is a link, not a build."""
 
 TRIES = 3
-"""How often a load is run that its generator limits."""
+"""How often a load that its generator limited is repeated."""
 
 
 class BuildPool:
-    """Where keys are built: in several clones of the checkout at once, the `numbers`, the build put through an
-    environment of the user's where there is one."""
+    """Builds commits in several clones of the checkout at once, one for each of `numbers`.
+
+    `through` is put before each command of a build: it enters an environment of the user's.
+    """
 
     def __init__(
         self, lab: Lab, cell: Cell, commits: Commits, numbers: Iterable[int], through: tuple[str, ...] = ()
@@ -46,7 +48,7 @@ class BuildPool:
 
     @contextmanager
     def at(self, key: Build) -> Iterator[Lab]:
-        """A lab of the key's commit, to be built in inside the block."""
+        """A session of the build's commit, to be built with inside the block."""
         commit = self.commits[key.index]
         clone = self._clones.get()
         try:
@@ -60,7 +62,7 @@ class BuildPool:
 
 
 class MetricBackend:
-    """A `Builder` of commits for one metric. What it measured is in `samples`, by key."""
+    """Builds commits and boots them for one metric. `samples` holds what was measured, by build."""
 
     host = ""
 
@@ -74,23 +76,24 @@ class MetricBackend:
 
     @property
     def cached(self) -> Collection[Build]:
-        """Those that this process has built."""
+        """The builds that this process has made."""
         return self._measurements.keys()
 
     def image(self, key: Build) -> Image:
-        """What was built."""
+        """The built image."""
         return self._prepared(key).taker.image
 
     def measure(self) -> Measure:
-        """What is measured, as a boot of the good end tells. Raises `HarnessError` if it can't be had there."""
+        """What is measured, as a boot of the good end shows. Raises `HarnessError` if it can't be had there."""
         return Measure.of(self._sample(Build(0)).metric)
 
     def offer_layouts(self, measure: Measure) -> None:
-        """Offer layouts where the measure is one that they move, and the linker is this host's."""
+        """Offer layouts if they move the measure and the linker is this host's."""
         self.layouts = LAYOUTS if measure.layout and not self._pool.through else 1
 
     def build(self, key: Build) -> Built | Broken:
-        """Build what the metric needs of the commit. A fault of the host is raised, for no commit is to blame."""
+        """Build what the metric needs of the commit. The host's faults are raised: no commit is to blame for
+        them."""
         began = time.time()
         try:
             image = self._prepared(key).taker.image
@@ -108,7 +111,7 @@ class MetricBackend:
             return Broken(error.happened)
 
     def differences(self, before: Build, after: Build) -> list[Difference]:
-        """What differs between two builds that were measured."""
+        """What differs between two measured builds."""
         taken = [self.samples.get(key, []) for key in (before, after)]
         old, new = (self._prepared(key).taker.image for key in (before, after))
         tables = [Symbols(image.symbols, self._pool.cache) for image in (old, new) if image.symbols]
@@ -130,7 +133,7 @@ class MetricBackend:
         )
 
     def _prepared(self, key: Build) -> Measurement:
-        """The measurement of a commit's kernel; of one that an earlier session built, from the cache."""
+        """The measurement of the build's kernel; if an earlier session built it, from the cache."""
         if key not in self._measurements:
             name, metrics = suite.measuring(self._metric, self._pool.cell), [self._metric]
             with self._pool.at(key) as lab:
@@ -141,7 +144,7 @@ class MetricBackend:
 
 
 class TestBackend:
-    """A `Builder` of commits for one in-guest test: a boot gives its failure if it is no pass, else 0. It takes no
+    """Builds commits and boots them for one in-guest test: a boot gives its failure, or 0 if it passed. Takes no
     samples."""
 
     layouts = 1
@@ -155,11 +158,11 @@ class TestBackend:
 
     @property
     def cached(self) -> Collection[Build]:
-        """Those that this process has built."""
+        """The builds that this process has made."""
         return self._labs.keys()
 
     def build(self, key: Build) -> Built | Broken:
-        """Build the commit's image of tests; one without the test is broken."""
+        """Build the commit's image of tests. A commit without the test is broken."""
         began = time.time()
         try:
             lab, _ = self._prepared(key)
@@ -168,7 +171,7 @@ class TestBackend:
         return _built(lab.image(self._pool.cell), began)
 
     def boot(self, key: Build) -> float | Failure | Broken:
-        """Run the test once. A fault of ours is raised, for it says nothing of the test."""
+        """Run the test once. The harness's own faults are raised: they say nothing about the test."""
         lab, program = self._prepared(key)
         verdict = lab.run(self._pool.cell, program).verdict
         if verdict.outcome is Outcome.HARNESS_ERROR:
@@ -176,7 +179,7 @@ class TestBackend:
         return 0.0 if verdict.outcome is Outcome.PASSED else Failure(verdict.identity)
 
     def image(self, key: Build) -> Image:
-        """What was built."""
+        """The built image."""
         return self._prepared(key)[0].image(self._pool.cell)
 
     def measure(self) -> Measure:
@@ -184,10 +187,10 @@ class TestBackend:
         return Measure.test(self._test)
 
     def offer_layouts(self, measure: Measure) -> None:
-        """Nothing: layouts move speeds alone."""
+        """Does nothing: layouts move only speeds."""
 
     def differences(self, before: Build, after: Build) -> list[Difference]:
-        """None that say why a test fails."""
+        """None: there are no numbers to compare."""
         return []
 
     def _prepared(self, key: Build) -> tuple[Lab, Program]:
@@ -200,12 +203,12 @@ class TestBackend:
 
 
 def _built(image: Image, began: float) -> Built:
-    """What a build that began at this time left; an image that is older was in the cache."""
+    """The result of a build that started at `began`; an older image was in the cache."""
     return Built(binary(image), time.time() - began, cached=image.kernel.stat().st_mtime < began)
 
 
 def binary(image: Image) -> str:
-    """The digest of what is booted but for the version that OSv prints, in which no two commits are equal."""
+    """The digest of what is booted, without the version that OSv prints: it differs in every commit."""
     version = image.facts["commit"].encode()
     digest = hashlib.sha256(image.cmdline.encode())
     for path in [image.kernel, *(disk.path for disk in image.disks)]:

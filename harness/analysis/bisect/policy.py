@@ -1,6 +1,6 @@
-"""The next step of a bisection, from all that is known: a plan, word that the host's speed changed, or the end.
+"""Decides the next step of a bisection from its state: a plan, a drift of the host's speed, or the end.
 
-A pure function of the state: a session that is resumed decides what the one before would have decided.
+It is a pure function of the state, so a resumed session decides what the one before would have decided.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
 SEVERAL = 0.9
-"""How likely several steps must be before each is searched for by itself."""
+"""The probability of several steps from which each is searched for by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step that was searched for: which points it can be (`mass`), its levels, its size with a standard
-    deviation, and whether it is known as surely as was asked or can be."""
+    """A step that was searched for: the probability of each point (`mass`), its levels, its size with a standard
+    deviation."""
 
     mass: Array
     old: float
@@ -38,8 +38,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class SearchEnd:
-    """Nothing is left to do. `ends` is None where good and bad are the same binary; `shapes` is how likely each
-    number of steps is (empty for an exact number); `why` says why a step is not known surely."""
+    """Nothing is left to do.
+
+    `ends` is None if good and bad are the same binary. `shapes` is the probability of each number of steps (None
+    for an exact number). `why` says why a step is not certain.
+    """
 
     ends: endpoints.Ends | None
     steps: tuple[Step, ...] = ()
@@ -48,7 +51,7 @@ class SearchEnd:
 
 
 def decide(state: State, builder: Builder) -> Plan | Drifted | SearchEnd:
-    """Raises `HarnessError` where an end can't be measured: nothing can be bisected then."""
+    """Decide what to do next. Raises `HarnessError` if an end can't be measured: then nothing can be bisected."""
     both = (state.good, state.bad)
     for key, name in zip(both, ("good", "bad"), strict=True):
         if key in state.broken:
@@ -116,7 +119,7 @@ def _noisy(state: State, builder: Builder, ends: endpoints.Ends) -> Plan | Searc
 
 
 def _posteriors(found: MeasuredPoints, shapes: Segmentation, prior: Array, upwards: bool) -> list[Posterior]:
-    """The posterior of the one step, or of each where several are likely."""
+    """The posterior of the single step, or of each step if several are likely."""
     if shapes.several >= SEVERAL:
         each = [posterior(part.found, prior, None, part.noise) for part in segments_at(found, shapes.cuts)]
     else:
@@ -148,7 +151,7 @@ def _budget_spent(state: State) -> str:
 
 
 def _why_undecided(state: State, builder: Builder, found: Posterior, all_found: MeasuredPoints) -> str:
-    """Why nothing that can be done would tell more."""
+    """Why no measurement would reveal more."""
     size, _ = found.change()
     tau = getattr(all_found.levels, "tau", None)
     if tau is not None and float(found.noise @ tau) > abs(size) / 20:

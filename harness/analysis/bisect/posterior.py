@@ -1,7 +1,8 @@
-"""How likely each commit is the first of the new level, given what was measured of some.
+"""The probability of each commit to be the first with the new level, given the measurements of some commits.
 
-Only the order of the measured points tells: all culprits between the same two measured points are as likely as
-each other was beforehand. So the likelihood is of gaps between measured points, a dozen or two, not of commits.
+Only the order of the measured points matters: culprits between the same two measured points keep the ratio of
+their priors. So the likelihood is computed for the gaps between measured points, a dozen or two, not for each
+commit.
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ from harness.analysis.bisect.model import Measure, Observations
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPoints:
-    """What was measured, by point: distinct points in order (P), their sums (P, G, sums), which binaries lie at
-    each, and the family that judges them. Boots of a binary that lies at several points are shared out to them."""
+    """What was measured, by point: distinct points in order (P), their sums (P, G, sums), the binaries at each,
+    and the family that judges them. The boots of a binary that lies at several points are divided among them."""
 
     points: NDArray[np.int64]
     sums: Array
@@ -31,7 +32,7 @@ class MeasuredPoints:
         return MeasuredPoints(self.points[span], self.sums[span], self.groups[span], self.levels)
 
     def spanned_by_one_binary(self) -> NDArray[np.bool_]:
-        """For each gap (P - 1) whether the same binary lies before and after it: no single step can be there."""
+        """For each gap (P - 1), whether the same binary lies before and after it: no single step can be there."""
         inside = np.zeros(len(self.points) - 1, dtype=bool)
         for group in frozenset().union(*self.groups):
             at = [place for place, groups in enumerate(self.groups) if group in groups]
@@ -40,7 +41,7 @@ class MeasuredPoints:
 
 
 def measured_points(measure: Measure, observations: Sequence[Observations]) -> MeasuredPoints:
-    """What the readings say; the least and the greatest point of them are the ends."""
+    """Sort observations by point; the smallest and the largest point are the ends."""
     summaries = [summary(one.values) for one in observations]
     points = np.unique([one.index for one in observations])
     of_group = {one.group: one_summary for one, one_summary in zip(observations, summaries, strict=True)}
@@ -68,10 +69,10 @@ def measured_points(measure: Measure, observations: Sequence[Observations]) -> M
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """`mass` (every point of the line) is the probability that each is the culprit.
+    """`mass` (every point of the range) is the probability of each to be the culprit.
 
-    `points` (P) were measured; `by_gap` (P - 1, G) is the probability that the culprit lies between two of them,
-    at each point of the grid; `old` and `new` are the levels if it does, as mean and variance, each (P - 1, G).
+    `points` (P) were measured. `by_gap` (P - 1, G) is the probability that the culprit lies between two of them,
+    at each point of the grid. `old` and `new` are the levels if it does, as mean and variance, each (P - 1, G).
     """
 
     mass: Array
@@ -91,7 +92,7 @@ class Posterior:
         return np.asarray(self.by_gap.sum(axis=0))
 
     def change(self) -> tuple[float, float]:
-        """New level less old level: mean and standard deviation, over gaps and grid."""
+        """New level minus old level: mean and standard deviation, over gaps and grid."""
         sizes, variances = self.new[0] - self.old[0], self.new[1] + self.old[1]
         mean = float((self.by_gap * sizes).sum())
         return mean, float(np.sqrt((self.by_gap * (variances + (sizes - mean) ** 2)).sum()))
@@ -104,10 +105,10 @@ class Posterior:
 def posterior(
     found: MeasuredPoints, prior: Array, upwards: bool | None, noise: Array | None = None
 ) -> Posterior | None:
-    """For one step somewhere between the first and the last measured point; None where none can be.
+    """The posterior of one step between the first and the last measured point; None if no step can be there.
 
-    `prior` (points) is what each culprit was likely beforehand, 0 where it can't be; a step is `upwards`,
-    downwards or, None, either; `noise` weighs the grid by more than these points tell, in logarithms.
+    `prior` (points) is the prior probability of each culprit, 0 where it can't be. A step is `upwards`, downwards
+    or, None, either. `noise` adds weights of the grid from points outside these, in logarithms.
     """
     gaps = gap_masses(found, prior)
     gaps[found.spanned_by_one_binary()] = 0.0
@@ -121,7 +122,7 @@ def posterior(
     if noise is not None:
         joint = joint + noise
     if upwards is not None:
-        # of a level that could be anything, the part on the side where the new one lies
+        # keep only the part of the level on the side where the new one lies
         distance = (new[0] - old[0]) / np.sqrt(np.maximum(new[1] + old[1], 1e-300))
         joint = joint + log_ndtr(distance if upwards else -distance)
     with np.errstate(divide="ignore"):
@@ -136,6 +137,6 @@ def posterior(
 
 
 def gap_masses(found: MeasuredPoints, prior: Array) -> Array:
-    """What each gap between measured points was likely beforehand (P - 1)."""
+    """The prior probability of each gap between measured points (P - 1)."""
     reached = np.cumsum(prior)[found.points]
     return np.asarray(np.diff(reached))

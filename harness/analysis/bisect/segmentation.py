@@ -1,4 +1,4 @@
-"""How many levels the measured points have: one, two, three, or two between which they go to and fro."""
+"""How many levels the measured points have: one, two, three, or two that alternate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from harness.analysis.bisect.likelihood import Array
 from harness.analysis.bisect.posterior import MeasuredPoints, gap_masses
 
 PRIOR = {"none": 0.03, "one": 0.9, "two": 0.05, "back": 0.02}
-"""How likely each shape is beforehand: no step, one, two, and one that went away again and came back."""
+"""The prior probability of each shape: no step, one, two, and a step that was undone and came back."""
 MOST = 14
-"""Of so many gaps, those with the greatest jumps between neighbours, two or three are steps; or else none are."""
+"""Only the so many gaps with the largest jumps between neighbours can be one of several steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """`shapes` is the probability of each shape; `cuts` are the gaps at which the likeliest shape of several
+    """`shapes` is the probability of each shape; `cuts` are the gaps at which the likeliest shape with several
     steps cuts the measured points."""
 
     shapes: dict[str, float]
@@ -61,7 +61,7 @@ def segment(found: MeasuredPoints, prior: Array) -> Segmentation:
 
 
 def _jumps(found: MeasuredPoints) -> Array:
-    """How far neighbours are apart (P - 1), in standard deviations, anywhere on the grid."""
+    """The distance between neighbours (P - 1), in standard deviations, at the grid point where it is largest."""
     mean, variance = found.levels.level(found.sums)
     return np.asarray((np.diff(mean, axis=0) ** 2 / (variance[1:] + variance[:-1])).max(axis=1))
 
@@ -75,7 +75,7 @@ def _joint(shape: str, cuts: Sequence[tuple[int, ...]], found: MeasuredPoints, g
         parts = [parts[0] + parts[2], parts[1] + parts[3]]
     evidence: Callable[[Array], Array] = found.levels.evidence
     joint = sum((evidence(part) for part in parts), found.levels.grid)
-    # a level that is one more than those of the simplest shape must pay for the span it could have been in
+    # each level beyond the first pays for the span in which it could have been
     joint = np.atleast_2d(joint - (len(parts) - 1) * found.levels.width)
     ways = np.prod(gaps[at], axis=1) * {"none": 1, "one": 1, "two": 2, "back": 6}[shape]
     return np.asarray(joint + np.log(ways)[:, None])
@@ -83,14 +83,15 @@ def _joint(shape: str, cuts: Sequence[tuple[int, ...]], found: MeasuredPoints, g
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The measured points on both sides of one step, and what the others tell of the noise (G, logarithms)."""
+    """The measured points on both sides of one step, and what the others reveal about the noise (G,
+    logarithms)."""
 
     found: MeasuredPoints
     noise: Array
 
 
 def segments_at(found: MeasuredPoints, cuts: Sequence[int]) -> list[Segment]:
-    """One for each cut, from the cut before it to the one after."""
+    """One segment for each cut, from the cut before it to the one after it."""
     edges = [-1, *cuts, len(found.points) - 1]
     levels = [found.levels.evidence(found.sums[low + 1 : high + 1].sum(axis=0)) for low, high in pairwise(edges)]
     return [

@@ -1,4 +1,4 @@
-"""A bisection from its first build to its answer: plans are made, carried out and recorded, one after another."""
+"""A bisection from its first build to its answer: makes plans, carries them out, records each step."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -41,18 +41,18 @@ from harness.core.errors import HarnessError
 from harness.core.events import publish
 
 REFUTES = {"reverted": BisectOutcome.REFUTED, "relaid": BisectOutcome.LAYOUT, "rebuilt": BisectOutcome.REFUTED}
-"""What an answer becomes that a check refutes; of several the last."""
+"""The outcome of an answer that a check refutes; the last of several counts."""
 
 TRIES = 3
-"""Boots one after another that give nothing before their build is called broken: one can fail by chance."""
+"""Failed boots in a row after which a build is called broken: one can fail by chance."""
 
 
 class Session:
-    """One bisection. Everything it does follows from its journal, so that a new session on the journal of a killed
-    one goes on where that was: no build that ended is made again.
+    """One bisection. Everything it does follows from its journal, so a session on the journal of a killed one goes
+    on where that was, and repeats no finished build.
 
-    `checks`, by name, verify an answer, each once: they build and boot with `run_plan`. `follow` is given the
-    answer and says what is inside its culprit (of a merge: the answer of a session in the branch).
+    `checks`, by name, verify an answer, each once; they build and boot with `run_plan`. `follow` takes the answer
+    and returns what is inside its culprit (for a merge: the answer of a session in its branch).
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Session:
         checks: Sequence[tuple[str, "Checker"]] = (),
         follow: Callable[[Answer], Answer | None] | None = None,
     ) -> Answer:
-        """The answer. Raises `HarnessError` where an end can't be measured, and what the builder raises."""
+        """Return the answer. Raises `HarnessError` if an end can't be measured, and what the builder raises."""
         if self.state.answer:
             return Answer.from_json(self.state.answer.answer)
         self._finish_last_plan()
@@ -115,7 +115,7 @@ class Session:
         return answer
 
     def advance(self) -> SearchEnd | None:
-        """Decide what is next and do it; what it ended in where nothing is left to do."""
+        """Decide what is next and do it; returns the end of the search if nothing is left to do."""
         step = decide(self.state, self._builder)
         if isinstance(step, SearchEnd):
             return step
@@ -125,7 +125,7 @@ class Session:
         else:
             self.run_plan(step)
             if step.builds and (ahead := forecast(self.state)):
-                publish("bisect.told", f"{len(self.state.builds)} builds", str(ahead))
+                publish("bisect.forecast", f"{len(self.state.builds)} builds", str(ahead))
         return None
 
     @property
@@ -134,24 +134,24 @@ class Session:
         return self._builder.layouts
 
     def run_plan(self, plan: Plan) -> None:
-        """Build and boot what a plan says, all of it on record before it returns."""
+        """Build and boot what a plan says; all of it is recorded before this returns."""
         self._record(Planned(plan))
         self._finish_last_plan()
 
     def _check(self, name: str, check: "Checker", answer: Answer) -> None:
         if name not in {one.name for one in self.state.checks}:
-            said = check(self, answer)
-            self._record(Checked(name, said.passed, said.detail))
+            result = check(self, answer)
+            self._record(Checked(name, result.passed, result.detail))
 
     def _finish_last_plan(self) -> None:
-        """What the last plan wants and has not had."""
+        """Do what the last plan still wants."""
         if builds := self.state.pending_builds():
             self._build(builds)
         if boots := self.state.pending_boots():
             self._boot(boots)
 
     def _build(self, keys: Sequence[Build]) -> None:
-        """All builds of a plan; a fault of the host is raised when the others have ended."""
+        """Make all builds of a plan. A fault of the host is raised after the others have ended."""
         fault: BaseException | None = None
         with ThreadPoolExecutor(self.state.effort.jobs) as pool:
             running: dict[Future[Built | Broken], Build] = {}
@@ -178,10 +178,10 @@ class Session:
             raise fault
 
     def _boot(self, boots: Sequence[tuple[Build, int]]) -> None:
-        """All boots of a plan, in turns, so that whatever else the host does is shared by what is compared."""
+        """Make all boots of a plan in turns, so that what else the host does affects all builds alike."""
         left, missed = dict(boots), Counter[Build]()
         while left:
-            # whoever wants most, so that a resumed session goes on in the same order
+            # the build that wants most comes first, so that a resumed session keeps the order
             key = max(left, key=lambda one: left[one])
             began = monotonic()
             value = self._builder.boot(key)
@@ -199,7 +199,7 @@ class Session:
                 raise HarnessError(f"A boot gave {number} as {self.state.measure.name}.")
             self._record(Booted(key, number, round(monotonic() - began), cause))
             left[key] -= 1
-            # what hides in all of its boots does so in the others too
+            # a failure that masks the target in all boots of a build does so in further ones
             if not left[key] or not self.state.usable(key):
                 del left[key]
 

@@ -116,8 +116,8 @@ def command(arguments: Arguments) -> int:
     lab = Lab(arguments.osv_root)
     if lab.osv_root is None:
         raise CheckoutError("No OSv checkout is named whose commits could be bisected.", "Set OSV_ROOT.")
-    question = _question(lab, arguments)
-    state = arguments.state or _state(lab, question)
+    request = _question(lab, arguments)
+    state = arguments.state or _state(lab, request)
     if arguments.do:
         return _look_back(arguments.do, state)
     if state.exists() and not arguments.resume:
@@ -131,10 +131,10 @@ def command(arguments: Arguments) -> int:
                 "bisect.uncommitted", ", ".join(changes[:3]), "is not part of any commit, and of no build here"
             )
         with _backend_factory(lab, arguments) as make_backend:
-            done = bisect(make_backend, question, state)
+            done = bisect(make_backend, request, state)
     with History(arguments.history) as history:
-        history.add(done.kept)
-    show_answer(done.answer, screen(), bool(question.test))
+        history.add(done.records)
+    show_answer(done.answer, screen(), bool(request.test))
     return 0 if done.answer.outcome is BisectOutcome.FOUND else 1
 
 
@@ -199,17 +199,17 @@ def _take_over(arguments: Arguments, number: int) -> None:
     arguments.good, arguments.bad, arguments.improved = before.commit, after.commit, not one.worse
 
 
-def _state(lab: Lab, question: BisectRequest) -> Path:
+def _state(lab: Lab, request: BisectRequest) -> Path:
     """The journal's path: of the same question, the same."""
-    commits, effort = question.commits, question.effort
+    commits, effort = request.commits, request.effort
     asked = [
-        str(question.cell),
-        question.metric or question.test,
+        str(request.cell),
+        request.metric or request.test,
         commits.good,
         commits.bad,
         str(effort.confidence),
     ]
-    asked += [*question.through, *(["improved"] if question.improved else [])]
+    asked += [*request.through, *(["improved"] if request.improved else [])]
     return lab.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
 
 

@@ -30,7 +30,7 @@ RESUME = "Go on with --resume once it is there again, or begin anew with another
 def farm_backends(farm: Farm, lab: Lab) -> Iterator[BackendFactory]:
     """Benches whose work is the farm's inside the block. Raises `HarnessError` if no farm answers."""
     with connect(farm.address, farm.tls) as client, heard(client):
-        yield lambda question, opened: FarmBench(client, farm, lab, question, opened)
+        yield lambda request, opened: FarmBench(client, farm, lab, request, opened)
 
 
 class FarmBench:
@@ -41,18 +41,18 @@ class FarmBench:
     """
 
     def __init__(
-        self, client: Client, farm: Farm, lab: Lab, question: BisectRequest, opened: Opened | None
+        self, client: Client, farm: Farm, lab: Lab, request: BisectRequest, opened: Opened | None
     ) -> None:
         """Raises `HostError` where the farm has no worker for it, or not the host that the journal names."""
-        self._client, self._lab, self._question = client, lab, question
+        self._client, self._lab, self._question = client, lab, request
         self.host = opened.host if opened else ""
-        order = order_of(lab, question.cell, "bisect", farm.accelerator)
-        commits = question.commits
+        order = order_of(lab, request.cell, "bisect", farm.accelerator)
+        commits = request.commits
         self._asked = Asked(
-            order, commits.good, commits.bad, question.metric, question.test, question.duration, question.through
+            order, commits.good, commits.bad, request.metric, request.test, request.duration, request.through
         )
         needs = {*order.needs, *self._at(self.host)}
-        tools = self._most(needs, f"{TOOLS}{question.cell.arch}-")
+        tools = self._most(needs, f"{TOOLS}{request.cell.arch}-")
         host = self._most({*needs, tools}, HOST).removeprefix(HOST)
         self._caller = RemoteCaller(client, {*order.needs, tools}, RESUME)
         self._home = self._caller.call(place, wanted=self._at(host))

@@ -16,7 +16,7 @@ from harness.cli.output import screen, table
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
-from harness.integrations.farm.capabilities import abilities
+from harness.integrations.farm.capabilities import capabilities
 from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.report.progress import Progress
@@ -137,7 +137,7 @@ def _worker(arguments: Working) -> int:
     lab = Lab(arguments.osv_root)
     if arguments.osv_root:
         os.environ["OSV_ROOT"] = str(arguments.osv_root.absolute())
-    found = abilities(lab, arguments.without)
+    found = capabilities(lab, arguments.without)
     print(f"{arguments.name} can do: {', '.join(sorted(found))}", flush=True)
     serve_worker(arguments.farm, arguments.listen, arguments.name, found, lab.cache, known)
     return 0

@@ -6,12 +6,12 @@ from pathlib import Path
 from harness.analysis.ab.ab_test import AbRequest, AbTest, run_ab_test
 from harness.analysis.ab.sides import cell_of, is_checkout, is_commit
 from harness.core.errors import HarnessError
-from harness.integrations.farm.capabilities import lacking
+from harness.integrations.farm.capabilities import missing_capabilities
 from harness.integrations.farm.dask_cluster import connect
-from harness.integrations.farm.dispatcher import heard, workers_of
+from harness.integrations.farm.dispatcher import heard, worker_capabilities
 from harness.integrations.farm.messages import CellRequest
 from harness.integrations.farm.rpc import NobodyError, RemoteCaller
-from harness.integrations.farm.run import Farm, order_of
+from harness.integrations.farm.run import Farm, request_for
 from harness.integrations.farm.worker import lab_of
 from harness.kernels.osv.clones import CommitClones
 from harness.metrics.records import Document, Sample
@@ -38,19 +38,19 @@ def compare(farm: Farm, lab: Lab, question: AbRequest) -> Compared:
         b=_said_anywhere(lab, question.cell, question.b),
     )
     cells = [cell_of(lab, lab.cell(question.cell), name) for name in (question.a, question.b)]
-    orders = [order_of(lab, cell, "compare", farm.accelerator) for cell in cells]
-    order = max(orders, key=lambda one: bool(one.checkout))
-    needs = frozenset(orders[0].needs).union(orders[1].needs)
+    requests = [request_for(lab, cell, "compare", farm.accelerator) for cell in cells]
+    request = max(requests, key=lambda one: bool(one.checkout))
+    requirements = frozenset(requests[0].requirements).union(requests[1].requirements)
     with connect(farm.address, farm.tls) as client, heard(client):
         try:
-            return RemoteCaller(client, needs).call(_compare, order, question)
+            return RemoteCaller(client, requirements).call(_compare, request, question)
         except NobodyError as error:
-            why = lacking(lab, cells[1], needs, workers_of(client))
+            why = missing_capabilities(lab, cells[1], requirements, worker_capabilities(client))
             raise HarnessError(f"The farm can't compare {cells[0]} with {cells[1]}: {why}.") from error
 
 
-def _compare(order: CellRequest, question: AbRequest) -> Compared:
-    lab, _ = lab_of(order)
+def _compare(request: CellRequest, question: AbRequest) -> Compared:
+    lab, _ = lab_of(request)
     records: list[Sample | Document] = []
 
     def keep(measured: Measured) -> None:

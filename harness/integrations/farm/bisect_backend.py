@@ -15,11 +15,11 @@ from harness.core.errors import HostError
 from harness.core.events import publish
 from harness.integrations.farm import bisect_worker
 from harness.integrations.farm.bisect_worker import Asked, Made
-from harness.integrations.farm.capabilities import HOST, TOOLS, lacking
+from harness.integrations.farm.capabilities import HOST, TOOLS, missing_capabilities
 from harness.integrations.farm.dask_cluster import connect
-from harness.integrations.farm.dispatcher import heard, plain, workers_of
+from harness.integrations.farm.dispatcher import heard, plain, worker_capabilities
 from harness.integrations.farm.rpc import RemoteCaller, place
-from harness.integrations.farm.run import Farm, order_of
+from harness.integrations.farm.run import Farm, request_for
 from harness.metrics.records import Sample
 from harness.runner.session import Lab
 
@@ -44,17 +44,23 @@ class FarmBench:
         self, client: Client, farm: Farm, lab: Lab, request: BisectRequest, opened: Opened | None
     ) -> None:
         """Raises `HostError` where the farm has no worker for it, or not the host that the journal names."""
-        self._client, self._lab, self._question = client, lab, request
+        self._client, self._lab, self._request = client, lab, request
         self.host = opened.host if opened else ""
-        order = order_of(lab, request.cell, "bisect", farm.accelerator)
+        cell_request = request_for(lab, request.cell, "bisect", farm.accelerator)
         commits = request.commits
         self._asked = Asked(
-            order, commits.good, commits.bad, request.metric, request.test, request.duration, request.through
+            cell_request,
+            commits.good,
+            commits.bad,
+            request.metric,
+            request.test,
+            request.duration,
+            request.through,
         )
-        needs = {*order.needs, *self._at(self.host)}
-        tools = self._most(needs, f"{TOOLS}{request.cell.arch}-")
-        host = self._most({*needs, tools}, HOST).removeprefix(HOST)
-        self._caller = RemoteCaller(client, {*order.needs, tools}, RESUME)
+        requirements = {*cell_request.requirements, *self._at(self.host)}
+        tools = self._most(requirements, f"{TOOLS}{request.cell.arch}-")
+        host = self._most({*requirements, tools}, HOST).removeprefix(HOST)
+        self._caller = RemoteCaller(client, {*cell_request.requirements, tools}, RESUME)
         self._home = self._caller.call(place, wanted=self._at(host))
         self._made: dict[Build, Made] = {}
         self.layouts = 1
@@ -67,15 +73,15 @@ class FarmBench:
 
     def measure(self) -> Measure:
         """What is measured, as a boot of the good end tells."""
-        if self._question.test:
-            return Measure.test(self._question.test)
+        if self._request.test:
+            return Measure.test(self._request.test)
         return self._caller.call(
             bisect_worker.measure, self._asked, wanted=self._at(self._home.host), workers=[self._home.worker]
         )
 
     def offer_layouts(self, measure: Measure) -> None:
         """Offer layouts where the measure is one that they move; boot on one host what has noise."""
-        self.layouts = LAYOUTS if measure.layout and not self._question.through else 1
+        self.layouts = LAYOUTS if measure.layout and not self._request.through else 1
         self.host = "" if measure.kind is Kind.EXACT else self._home.host
 
     def build(self, key: Build) -> Built | Broken:
@@ -98,7 +104,7 @@ class FarmBench:
 
     def differences(self, before: Build, after: Build) -> Sequence[Difference]:
         """What differs between two builds, as one worker sees it that boots both."""
-        if self._question.test:
+        if self._request.test:
             return []
         return self._caller.call(bisect_worker.differences, self._asked, before, after, wanted=self._at(self.host))
 
@@ -113,12 +119,14 @@ class FarmBench:
     def _most(self, wanted: Collection[str], begins: str) -> str:
         """The word that most of the workers say that have all that is wanted, of those that begin so. Raises
         `HostError` where there is none."""
-        there = workers_of(self._client)
-        able = [abilities for abilities in there.values() if abilities.issuperset(wanted)]
-        words = Counter(word for abilities in able for word in sorted(abilities) if word.startswith(begins))
+        there = worker_capabilities(self._client)
+        capable_workers = [capabilities for capabilities in there.values() if capabilities.issuperset(wanted)]
+        words = Counter(
+            word for capabilities in capable_workers for word in sorted(capabilities) if word.startswith(begins)
+        )
         if not words:
-            why = lacking(self._lab, self._question.cell, frozenset(wanted), there)
-            raise HostError(f"The farm can't bisect on {self._question.cell}: {why}.", RESUME)
+            why = missing_capabilities(self._lab, self._request.cell, frozenset(wanted), there)
+            raise HostError(f"The farm can't bisect on {self._request.cell}: {why}.", RESUME)
         return words.most_common(1)[0][0]
 
     def _at(self, host: str) -> Collection[str]:

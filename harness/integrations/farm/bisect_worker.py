@@ -30,7 +30,7 @@ class Asked:
     """What a bisection wants of its workers: the cell in their checkouts, the ends, and a metric or a test;
     `duration` is of each load of an app in seconds, `through` what builds are put through."""
 
-    order: CellRequest
+    request: CellRequest
     good: str
     bad: str
     metric: str
@@ -108,7 +108,7 @@ def take_over(packed: bytes) -> None:
 @cache
 def _bench(asked: Asked) -> MetricBackend | TestBackend:
     """Who builds and boots here; it keeps what it has built."""
-    lab, cell = lab_of(asked.order)
+    lab, cell = lab_of(asked.request)
     assert lab.osv_root
     commits = Commits(lab.osv_root, asked.good, asked.bad)
     pool = BuildPool(lab, cell, commits, [_clone_number()], asked.through)

@@ -22,10 +22,15 @@ CODE = Path(harness.__file__).parent
 TOOLS, HOST = "tools-", "host-"
 
 
-def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
+def capabilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
     """The words for all that this host can do; `without` are those that it shall not say."""
     host = lab.host
-    asked = {need.format(arch=arch) for rule in lab.matrix.host_rules for need in rule.needs for arch in ARCHES}
+    asked = {
+        requirement.format(arch=arch)
+        for rule in lab.matrix.host_rules
+        for requirement in rule.needs
+        for arch in ARCHES
+    }
     found = {name for name in asked if host.capability(name).present}
     found |= {f"hypervisor-{name}" for name in driver_names()}
     for arch in ARCHES:
@@ -35,7 +40,7 @@ def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
             continue
         if host.capability(f"{accelerator}-{arch}").present:
             found |= {f"arch-{arch}", f"arch-{arch}-{accelerator}"}
-    found |= {"kernel-linux", own_code(), f"{HOST}{os.uname().nodename}"}
+    found |= {"kernel-linux", code_version(), f"{HOST}{os.uname().nodename}"}
     if lab.osv_root:
         found |= {"kernel-osv", f"osv-{checkout_digest(lab.osv_root)}", *_tools(lab)}
     return frozenset(found) - set(without)
@@ -51,12 +56,12 @@ def _tools(lab: Lab) -> Iterator[str]:
             yield f"{TOOLS}{arch}-{digest_of({**made_with, 'qemu': lab.host.qemu(arch).version})[:16]}"
 
 
-def needs(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:
+def requirements(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:
     """What a worker must be able to do to run the cell, built from a checkout of this digest."""
-    found = {f"arch-{cell.arch}", f"hypervisor-{cell.hypervisor}", f"kernel-{cell.kernel}", own_code()}
+    found = {f"arch-{cell.arch}", f"hypervisor-{cell.hypervisor}", f"kernel-{cell.kernel}", code_version()}
     for rule in lab.matrix.host_rules:
         if rule.applies(cell):
-            found |= {need.format(arch=cell.arch) for need in rule.needs}
+            found |= {requirement.format(arch=cell.arch) for requirement in rule.needs}
     if checkout:
         found.add(f"osv-{checkout}")
     if accelerator:
@@ -64,7 +69,9 @@ def needs(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[s
     return tuple(sorted(found))
 
 
-def lacking(lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, Collection[str]]) -> str:
+def missing_capabilities(
+    lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, Collection[str]]
+) -> str:
     """Why no worker, by name with its abilities, can do what is wanted for the cell: a sentence for people."""
     if not workers:
         return "the farm has no worker"
@@ -74,7 +81,7 @@ def lacking(lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, 
     reasons = [
         rule.because(cell)
         for rule in lab.matrix.host_rules
-        if rule.applies(cell) and {need.format(arch=cell.arch) for need in rule.needs} & set(missing)
+        if rule.applies(cell) and {requirement.format(arch=cell.arch) for requirement in rule.needs} & set(missing)
     ]
     return " ".join([f"no worker has {', '.join(missing)}", *(f"({reason})" for reason in reasons)])
 
@@ -84,7 +91,7 @@ def checkout_digest(root: Path) -> str:
     return Checkout(root).state().digest[:16]
 
 
-def own_code() -> str:
+def code_version() -> str:
     """This harness's code and data as an ability: a worker with another version would judge by other rules."""
     digest = hashlib.sha256()
     shipped = (path for kind in ("py", "sh", "toml") for path in CODE.rglob(f"*.{kind}"))

@@ -118,7 +118,7 @@ def _no_listener(where: str, error: Exception) -> HostError:
 
 
 def serve_worker(
-    address: str, listen: str, name: str, abilities: Collection[str], cache: Cache, tls: Tls | None
+    address: str, listen: str, name: str, capabilities: Collection[str], cache: Cache, tls: Tls | None
 ) -> None:
     """Work for the farm, one task at a time, until stopped or until the scheduler is gone.
 
@@ -138,7 +138,7 @@ def serve_worker(
 
     async def serve() -> None:
         async with Worker(
-            address, nthreads=1, name=name, resources=dict.fromkeys(abilities, PLENTY), host=listen,
+            address, nthreads=1, name=name, resources=dict.fromkeys(capabilities, PLENTY), host=listen,
             dashboard_address=NO_PAGE, memory_limit=0, local_directory=str(cache.scratch("farm")), security=known,
             death_timeout=CONNECT_SECONDS,
         ) as worker:  # fmt: skip

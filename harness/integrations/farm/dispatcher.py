@@ -15,17 +15,17 @@ from harness.core.events import publish
 from harness.core.procedure import DURATION
 from harness.core.text import printable
 from harness.host.cache import digest_of
-from harness.integrations.farm.capabilities import lacking
+from harness.integrations.farm.capabilities import missing_capabilities
 from harness.integrations.farm.messages import (
     CellRequest,
     Fault,
-    Listed,
-    Named,
     TaskResult,
-    judged_id,
-    measured_id,
+    TestList,
+    WorkItem,
+    measurement_id,
+    verdict_id,
 )
-from harness.integrations.farm.tasks import Chunk, Listing, Measuring, Task, able
+from harness.integrations.farm.tasks import Chunk, Listing, Measuring, Task, capable_workers
 from harness.integrations.farm.worker import TOPIC, list_tests, measure, run_tests
 from harness.metrics.history.jsonl import line_of, records_in
 from harness.metrics.history.records import Judged
@@ -75,10 +75,10 @@ class Dispatcher:
         self._unrun: list[NotRun] = []
         self._over = 0
 
-    def ask(self, orders: Sequence[CellRequest], homes: Callable[[CellRequest], str]) -> list[NotRun]:
+    def ask(self, requests: Sequence[CellRequest], homes: Callable[[CellRequest], str]) -> list[NotRun]:
         """Have all of it run; returns what was not. `homes` names the host that measured an order's cell last."""
-        first = [self._submit(Listing(order)) for order in orders] if self._plan.tests else []
-        first += [self._submit(task) for task in self._measurings(orders, homes)]
+        first = [self._submit(Listing(request)) for request in requests] if self._plan.tests else []
+        first += [self._submit(task) for task in self._measurings(requests, homes)]
         waiting = as_completed(first)
         with heard(self._farm):
             for future in waiting:
@@ -89,16 +89,20 @@ class Dispatcher:
         return self._unrun
 
     def _measurings(
-        self, orders: Sequence[CellRequest], homes: Callable[[CellRequest], str]
+        self, requests: Sequence[CellRequest], homes: Callable[[CellRequest], str]
     ) -> Iterator[Measuring]:
         wanted = [
             tuple(
-                (order, name) for name in self._plan.measurements if measured_id(order, name, 0) not in self._known
+                (request, name)
+                for name in self._plan.measurements
+                if measurement_id(request, name, 0) not in self._known
             )
-            for order in orders
+            for request in requests
         ]
         groups = [tuple(pair for group in wanted for pair in group)] if self._plan.together else wanted
-        there = {ability for abilities in workers_of(self._farm).values() for ability in abilities}
+        there = {
+            capability for capabilities in worker_capabilities(self._farm).values() for capability in capabilities
+        }
         for group in filter(None, groups):
             home = homes(group[0][0])
             yield Measuring(group, home if f"host-{home}" in there else "")
@@ -136,7 +140,9 @@ class Dispatcher:
         self._give_up(task, self._why_nobody(task))
         return []
 
-    def _again(self, task: Task, faults: Mapping[Named, Fault], worker: str, host: str) -> Iterable[Future[Any]]:
+    def _again(
+        self, task: Task, faults: Mapping[WorkItem, Fault], worker: str, host: str
+    ) -> Iterable[Future[Any]]:
         """What a host got wrong, tried once more by another worker if there is one, after all that was not tried
         yet; or, if it was tried often enough, landed as what came of the last try.
 
@@ -160,38 +166,40 @@ class Dispatcher:
                 self._unrun.append(NotRun(*part, fault.why + tries.told))
         return []
 
-    def _chunks(self, task: Listing, listed: Listed, future: Future[Any]) -> Iterable[Future[Any]]:
-        order = task.order
+    def _chunks(self, task: Listing, listed: TestList, future: Future[Any]) -> Iterable[Future[Any]]:
+        request = task.request
         if listed.fault:
-            return self._again(task, {(order.cell, ""): Fault(listed.fault)}, listed.worker, "")
+            return self._again(task, {(request.cell, ""): Fault(listed.fault)}, listed.worker, "")
         if listed.refused:
             self._give_up(task, listed.refused)
             return []
-        self._images[order] = future
+        self._images[request] = future
         names = [
             name
             for name in listed.tests
-            if judged_id(order, name) not in self._known
+            if verdict_id(request, name) not in self._known
             and any(fnmatchcase(name, pattern) for pattern in self._plan.tests)
         ]
         size = self._plan.chunk
-        return [self._submit(Chunk(order, tuple(names[at : at + size]))) for at in range(0, len(names), size)]
+        return [self._submit(Chunk(request, tuple(names[at : at + size]))) for at in range(0, len(names), size)]
 
     def _submit(self, task: Task) -> Future[Any]:
         key = f"{type(task).__name__.lower()}-{digest_of({'task': repr(task)})[:24]}"
         self._tasks[key] = task
-        others = task.tries.others(able(task, workers_of(self._farm))) if task.tries.failed else []
+        others = (
+            task.tries.others(capable_workers(task, worker_capabilities(self._farm))) if task.tries.failed else []
+        )
         how: dict[str, Any] = {
             "key": key,
-            "resources": dict.fromkeys(task.needs, 1),
+            "resources": dict.fromkeys(task.requirements, 1),
             "workers": others or None,
             "priority": -len(task.tries.failed),
         }
         match task:
-            case Listing(order):
-                return self._farm.submit(list_tests, order, **how)
-            case Chunk(order, names):
-                return self._farm.submit(run_tests, order, names, self._images[order], **how)
+            case Listing(request):
+                return self._farm.submit(list_tests, request, **how)
+            case Chunk(request, names):
+                return self._farm.submit(run_tests, request, names, self._images[request], **how)
             case Measuring(asked):
                 return self._farm.submit(measure, asked, self._plan.duration, **how)
 
@@ -199,10 +207,12 @@ class Dispatcher:
         self._unrun += [NotRun(cell, what, why) for cell, what in task.parts]
 
     def _why_nobody(self, task: Task) -> str:
-        return lacking(self._lab, self._lab.cell(task.parts[0][0]), task.needs, workers_of(self._farm))
+        return missing_capabilities(
+            self._lab, self._lab.cell(task.parts[0][0]), task.requirements, worker_capabilities(self._farm)
+        )
 
 
-def workers_of(farm: Client) -> dict[str, frozenset[str]]:
+def worker_capabilities(farm: Client) -> dict[str, frozenset[str]]:
     """The abilities of each worker that is there now, by name."""
     rows = farm.scheduler_info(n_workers=-1)["workers"].values()
     return {str(row["name"]): frozenset(row["resources"]) for row in rows}

@@ -18,12 +18,12 @@ class CellRequest:
 
     run: str
     cell: str
-    needs: tuple[str, ...]
+    requirements: tuple[str, ...]
     checkout: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class TestList:
     """The tests of a cell whose image is built, the longest known first; or why there is no image: it is refused,
     or `fault` says what this worker's host got wrong."""
 
@@ -33,7 +33,7 @@ class Listed:
     fault: str = ""
 
 
-Named = tuple[str, str]
+WorkItem = tuple[str, str]
 """A cell and one of its tests or measurements."""
 
 
@@ -56,21 +56,21 @@ class TaskResult:
     worker: str
     host: str = ""
     lines: bytes = b""
-    evidence: Mapping[Named, Mapping[str, bytes]] = field(default_factory=dict)
-    refused: Mapping[Named, str] = field(default_factory=dict)
-    faults: Mapping[Named, Fault] = field(default_factory=dict)
+    evidence: Mapping[WorkItem, Mapping[str, bytes]] = field(default_factory=dict)
+    refused: Mapping[WorkItem, str] = field(default_factory=dict)
+    faults: Mapping[WorkItem, Fault] = field(default_factory=dict)
 
 
-def judged_id(order: CellRequest, test: str, of_first: bool = False) -> str:
+def verdict_id(request: CellRequest, test: str, of_first: bool = False) -> str:
     """The id of a test's verdict: the same whoever runs it and however often, so that a history has it once; or of
     that of the run that was taken again for it."""
-    return _id(order, "unit", test, *(["first"] if of_first else []))
+    return _id(request, "unit", test, *(["first"] if of_first else []))
 
 
-def measured_id(order: CellRequest, measurement: str, number: int) -> str:
+def measurement_id(request: CellRequest, measurement: str, number: int) -> str:
     """The id of the record that a measurement gives as its `number`th, likewise."""
-    return _id(order, "perf", measurement, str(number))
+    return _id(request, "perf", measurement, str(number))
 
 
-def _id(order: CellRequest, *parts: str) -> str:
-    return hashlib.sha256(json.dumps([order.run, order.cell, *parts]).encode()).hexdigest()[:32]
+def _id(request: CellRequest, *parts: str) -> str:
+    return hashlib.sha256(json.dumps([request.run, request.cell, *parts]).encode()).hexdigest()[:32]

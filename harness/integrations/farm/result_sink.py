@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from harness.core.events import publish
-from harness.integrations.farm.messages import Named, TaskResult
+from harness.integrations.farm.messages import TaskResult, WorkItem
 from harness.metrics.history.jsonl import records_in
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
@@ -26,7 +26,7 @@ class ResultSink:
             *history.judged(run=run), *history.samples(run=run), *history.documents(run=run)
         ]  # fmt: skip
         self.known = {record.id for record in before}
-        self.outcomes: Counter[Named] = Counter()
+        self.outcomes: Counter[WorkItem] = Counter()
         self.samples: Counter[str] = Counter()
         self.workers: Counter[str] = Counter()
         self.unexpected: list[Judged] = []

@@ -12,7 +12,7 @@ from distributed.scheduler import NoValidWorkerError
 from harness.core.errors import HarnessError, HostError
 from harness.core.events import publish
 from harness.host.cache import Cache
-from harness.integrations.farm.dispatcher import plain, workers_of
+from harness.integrations.farm.dispatcher import plain, worker_capabilities
 from harness.integrations.farm.tasks import TRIES
 from harness.integrations.farm.worker import HOSTS_FAULTS, told
 
@@ -55,10 +55,10 @@ def attempt(act: Callable[..., T], *arguments: object) -> T | Failure:
 
 
 class RemoteCaller:
-    """Has things done by those workers of a farm that have all of `needs`; `cure` goes with what it raises."""
+    """Has things done by those workers of a farm that have all of `requirements`; `cure` goes with what it raises."""
 
-    def __init__(self, client: Client, needs: Collection[str], cure: str = "") -> None:
-        self._client, self._needs, self._cure = client, frozenset(needs), cure
+    def __init__(self, client: Client, requirements: Collection[str], cure: str = "") -> None:
+        self._client, self._needs, self._cure = client, frozenset(requirements), cure
 
     def call(
         self,
@@ -74,7 +74,7 @@ class RemoteCaller:
         """
         failed: list[str] = []
         while True:
-            others = [name for name in self._able(wanted) if name not in failed] if failed else workers
+            others = [name for name in self._capable(wanted) if name not in failed] if failed else workers
             try:
                 result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted, workers=others))
             except NobodyError:
@@ -111,6 +111,6 @@ class RemoteCaller:
         except CancelledError as error:
             raise HostError("The farm's scheduler ended.", self._cure) from error
 
-    def _able(self, wanted: Collection[str]) -> list[str]:
+    def _capable(self, wanted: Collection[str]) -> list[str]:
         needed = self._needs.union(wanted)
-        return [name for name, abilities in workers_of(self._client).items() if needed <= abilities]
+        return [name for name, capabilities in worker_capabilities(self._client).items() if needed <= capabilities]

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.core.cell import Cell
 from harness.core.errors import HostError
 from harness.host.availability import Availability, AvailabilityCheck, Support
-from harness.integrations.farm.capabilities import checkout_digest, needs
+from harness.integrations.farm.capabilities import checkout_digest, requirements
 from harness.integrations.farm.dask_cluster import Tls, connect
 from harness.integrations.farm.dispatcher import Dispatcher, NotRun, Plan
 from harness.integrations.farm.messages import CellRequest
@@ -35,15 +35,15 @@ def run_on_farm(
     Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
     """
     refused = {cell: row for cell in cells if (row := _never(lab, cell))}
-    orders = [order_of(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
+    requests = [request_for(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
     landing = ResultSink(history, run, runs)
 
-    def home(order: CellRequest) -> str:
-        last = history.samples(cell=order.cell, last=1)
+    def home(request: CellRequest) -> str:
+        last = history.samples(cell=request.cell, last=1)
         return last[0].environment.host if last else ""
 
     with connect(farm.address, farm.tls) as client:
-        unrun = Dispatcher(client, lab, plan, landing.known, landing.land).ask(orders, home)
+        unrun = Dispatcher(client, lab, plan, landing.known, landing.land).ask(requests, home)
     never = [NotRun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
     return landing, unrun + never
 
@@ -54,14 +54,14 @@ def _never(lab: Lab, cell: Cell) -> Availability | None:
     return found if found.standing in (Support.NOT_DRIVEN, Support.INVALID) else None
 
 
-def order_of(lab: Lab, cell: Cell, run: str, accelerator: str) -> CellRequest:
+def request_for(lab: Lab, cell: Cell, run: str, accelerator: str) -> CellRequest:
     """A cell, as it is said to the farm. Raises `HostError` if its kernel is OSv's and no checkout is named."""
     checkout = ""
     if cell.kernel == "osv":
         if lab.osv_root is None:
             raise HostError(f"{cell} has no checkout here that would say which OSv is meant.", "Set OSV_ROOT.")
         checkout = _digest(lab.osv_root)
-    return CellRequest(run, str(cell), needs(lab, cell, checkout, accelerator), checkout)
+    return CellRequest(run, str(cell), requirements(lab, cell, checkout, accelerator), checkout)
 
 
 @cache

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from harness.integrations.farm.messages import CellRequest, Named
+from harness.integrations.farm.messages import CellRequest, WorkItem
 
 TRIES = 3
 """How often something is tried whose host is at fault."""
@@ -32,29 +32,31 @@ class Tries:
         """With one more that failed."""
         return Tries((*self.failed, worker))
 
-    def others(self, able: Collection[str]) -> list[str]:
+    def others(self, capable_workers: Collection[str]) -> list[str]:
         """Those of the workers that have not failed it; nobody where all have, or where anybody will do."""
-        return [name for name in able if name not in self.failed] if self.failed and self.elsewhere else []
+        return (
+            [name for name in capable_workers if name not in self.failed] if self.failed and self.elsewhere else []
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The image of a cell, and the names of its tests."""
 
-    order: CellRequest
+    request: CellRequest
     tries: Tries = field(default=Tries())
 
     @property
-    def needs(self) -> frozenset[str]:
+    def requirements(self) -> frozenset[str]:
         """What a worker must be able to do for it."""
-        return frozenset(self.order.needs)
+        return frozenset(self.request.requirements)
 
     @property
-    def parts(self) -> list[Named]:
+    def parts(self) -> list[WorkItem]:
         """What of the run is in it."""
-        return [(self.order.cell, "")]
+        return [(self.request.cell, "")]
 
-    def only(self, parts: Collection[Named]) -> Self:
+    def only(self, parts: Collection[WorkItem]) -> Self:
         """All of it."""
         return self
 
@@ -63,23 +65,23 @@ class Listing:
 class Chunk:
     """Some tests of a cell."""
 
-    order: CellRequest
+    request: CellRequest
     names: tuple[str, ...]
     tries: Tries = field(default=Tries())
 
     @property
-    def needs(self) -> frozenset[str]:
+    def requirements(self) -> frozenset[str]:
         """What a worker must be able to do for it."""
-        return frozenset(self.order.needs)
+        return frozenset(self.request.requirements)
 
     @property
-    def parts(self) -> list[Named]:
+    def parts(self) -> list[WorkItem]:
         """What of the run is in it."""
-        return [(self.order.cell, name) for name in self.names]
+        return [(self.request.cell, name) for name in self.names]
 
-    def only(self, parts: Collection[Named]) -> Self:
+    def only(self, parts: Collection[WorkItem]) -> Self:
         """Some of it."""
-        return replace(self, names=tuple(name for name in self.names if (self.order.cell, name) in parts))
+        return replace(self, names=tuple(name for name in self.names if (self.request.cell, name) in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +93,17 @@ class Measuring:
     tries: Tries = field(default=Tries())
 
     @property
-    def needs(self) -> frozenset[str]:
+    def requirements(self) -> frozenset[str]:
         """What a worker must be able to do for it."""
         home = {f"host-{self.home}"} if self.home else set()
-        return frozenset(home.union(*(order.needs for order, _ in self.asked)))
+        return frozenset(home.union(*(request.requirements for request, _ in self.asked)))
 
     @property
-    def parts(self) -> list[Named]:
+    def parts(self) -> list[WorkItem]:
         """What of the run is in it."""
-        return [(order.cell, name) for order, name in self.asked]
+        return [(request.cell, name) for request, name in self.asked]
 
-    def only(self, parts: Collection[Named]) -> Self:
+    def only(self, parts: Collection[WorkItem]) -> Self:
         """Some of it."""
         return replace(self, asked=tuple(pair for pair in self.asked if (pair[0].cell, pair[1]) in parts))
 
@@ -109,6 +111,6 @@ class Measuring:
 Task = Listing | Chunk | Measuring
 
 
-def able(task: Task, workers: Mapping[str, Collection[str]]) -> list[str]:
+def capable_workers(task: Task, workers: Mapping[str, Collection[str]]) -> list[str]:
     """The workers, by name with their abilities, that can do it."""
-    return [name for name, abilities in workers.items() if task.needs <= set(abilities)]
+    return [name for name, capabilities in workers.items() if task.requirements <= set(capabilities)]

@@ -21,11 +21,11 @@ from harness.integrations.farm.capabilities import checkout_digest
 from harness.integrations.farm.messages import (
     CellRequest,
     Fault,
-    Listed,
-    Named,
     TaskResult,
-    judged_id,
-    measured_id,
+    TestList,
+    WorkItem,
+    measurement_id,
+    verdict_id,
 )
 from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
@@ -51,50 +51,50 @@ EVIDENCE_SIZE = 4 << 20
 """Bytes of a file of evidence that travel; more of a console than that says nothing more."""
 
 
-def list_tests(order: CellRequest) -> Listed:
+def list_tests(request: CellRequest) -> TestList:
     """Build the cell's image and name its tests."""
     with told():
         try:
-            lab, cell = lab_of(order)
+            lab, cell = lab_of(request)
             runner = lab.runner(cell)
             with cpu_slots(1, lab.cache.root / "locks" / "vcpus"):
                 runner.prepare()
-            return Listed(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
+            return TestList(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
         except HOSTS_FAULTS as error:
-            return Listed(_name(), fault=str(error))
+            return TestList(_name(), fault=str(error))
         except HarnessError as error:
-            return Listed(_name(), refused=str(error))
+            return TestList(_name(), refused=str(error))
 
 
-def run_tests(order: CellRequest, names: Sequence[str], listed: Listed) -> TaskResult:
+def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> TaskResult:
     """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
     scheduler prefers that worker, and an idle one may take the task all the same."""
     lines: list[bytes] = []
-    kept: dict[Named, dict[str, bytes]] = {}
-    refused: dict[Named, str] = {}
-    faults: dict[Named, Fault] = {}
+    kept: dict[WorkItem, dict[str, bytes]] = {}
+    refused: dict[WorkItem, str] = {}
+    faults: dict[WorkItem, Fault] = {}
     seconds: dict[str, float] = {}
     with told():
         for name in names:
             try:
-                lab, cell = lab_of(order)
+                lab, cell = lab_of(request)
                 run = lab.run(cell, lab.program(cell, name))
                 image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
-                line = b"".join(line_of(judged) for judged in _judged(order, lab, image, run))
+                line = b"".join(line_of(judged) for judged in _judged(request, lab, image, run))
                 passed = run.verdict.outcome is Outcome.PASSED
                 evidence_ = {} if passed else _evidence(lab, run, image, accelerator)
                 if run.verdict.outcome is Outcome.HARNESS_ERROR:
-                    faults[order.cell, name] = Fault(run.verdict.reason, line, evidence_)
+                    faults[request.cell, name] = Fault(run.verdict.reason, line, evidence_)
                     continue
                 lines.append(line)
                 if run.verdict.outcome is Outcome.PASSED:
                     seconds[name] = run.verdict.observation.seconds
                 else:
-                    kept[order.cell, name] = evidence_
+                    kept[request.cell, name] = evidence_
             except HOSTS_FAULTS as error:
-                faults[order.cell, name] = Fault(str(error))
+                faults[request.cell, name] = Fault(str(error))
             except HarnessError as error:
-                refused[order.cell, name] = str(error)
+                refused[request.cell, name] = str(error)
         if seconds:
             lab.durations.record(cell, lab.recorded_accelerator(cell), seconds)
     return TaskResult(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
@@ -104,31 +104,31 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskRe
     """Take these measurements, each of a cell, here and one after the other: what one task measures may be
     compared."""
     lines: list[bytes] = []
-    refused: dict[Named, str] = {}
-    faults: dict[Named, Fault] = {}
+    refused: dict[WorkItem, str] = {}
+    faults: dict[WorkItem, Fault] = {}
     with told():
-        for order, name in asked:
+        for request, name in asked:
             try:
-                lab, cell = lab_of(order)
+                lab, cell = lab_of(request)
                 taken = suite.prepare(lab, cell, name, duration).take()
             except HOSTS_FAULTS as error:
-                faults[order.cell, name] = Fault(str(error))
+                faults[request.cell, name] = Fault(str(error))
             except HarnessError as error:
-                refused[order.cell, name] = str(error)
+                refused[request.cell, name] = str(error)
             else:
-                lines += _measured(order, name, taken)
+                lines += _measured(request, name, taken)
     return TaskResult(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
 
 
-def lab_of(order: CellRequest) -> tuple[Lab, Cell]:
+def lab_of(request: CellRequest) -> tuple[Lab, Cell]:
     """This worker's lab and the cell. Raises `HarnessError` where they are not what was ordered."""
-    lab = _lab_for(order.checkout)
-    if order.checkout and lab.osv_root and checkout_digest(lab.osv_root) != order.checkout:
+    lab = _lab_for(request.checkout)
+    if request.checkout and lab.osv_root and checkout_digest(lab.osv_root) != request.checkout:
         raise CheckoutError(
             f"The worker's OSv checkout at {lab.osv_root} is no longer what it was when the worker began.",
             "Start the worker anew, or put the checkout back.",
         )
-    return lab, lab.cell(order.cell)
+    return lab, lab.cell(request.cell)
 
 
 @cache
@@ -137,9 +137,9 @@ def _lab_for(checkout: str) -> Lab:
     return Lab()
 
 
-def _judged(order: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
+def _judged(request: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
     """The run's verdict, after that of the one that it was taken again for."""
-    taker, name = Sampler(lab, image, order.run), run.program.name
+    taker, name = Sampler(lab, image, request.run), run.program.name
     expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
     for one in (run.first, run):
         if one is None:
@@ -149,16 +149,16 @@ def _judged(order: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Ju
             complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
         )
         yield Judged(
-            "unit", order.cell, name, str(verdict.outcome), not wrong, verdict.reason,
-            verdict.observation.seconds, taker.version, taker.environment, order.run, time.time(),
-            judged_id(order, name, one is run.first),
+            "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
+            verdict.observation.seconds, taker.version, taker.environment, request.run, time.time(),
+            verdict_id(request, name, one is run.first),
         )  # fmt: skip
 
 
-def _measured(order: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:
+def _measured(request: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:
     records: list[Sample | Document] = [*taken.samples, *taken.documents]
     for number, record in enumerate(records):
-        yield line_of(replace(record, run=order.run, id=measured_id(order, name, number)))
+        yield line_of(replace(record, run=request.run, id=measurement_id(request, name, number)))
     yield from map(line_of, taken.commits)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.integrations.farm.messages import CellRequest, TaskResult, judged_id, measured_id
+from harness.integrations.farm.messages import CellRequest, TaskResult, measurement_id, verdict_id
 from harness.integrations.farm.result_sink import ResultSink
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.records import Judged
@@ -18,7 +18,7 @@ def judged(seconds: float) -> Judged:
     where = Environment("host", "cpu", 2, "none", "tcg", "QEMU 7.2", "6.1")
     return Judged(
         "unit", ORDER.cell, "stress-ng-cache", "passed", True, "", seconds, version, where, ORDER.run,
-        1e9 + seconds, judged_id(ORDER, "stress-ng-cache"),
+        1e9 + seconds, verdict_id(ORDER, "stress-ng-cache"),
     )  # fmt: skip
 
 
@@ -46,5 +46,5 @@ def test_evidence_lands_in_the_runs_folder_only(tmp_path: Path) -> None:
 
 def test_ids_tell_records_apart() -> None:
     other = replace(ORDER, run="another night")
-    ids = [judged_id(ORDER, "a"), judged_id(ORDER, "b"), judged_id(other, "a"), measured_id(ORDER, "a", 0)]
-    assert len({*ids, measured_id(ORDER, "a", 1)}) == 5
+    ids = [verdict_id(ORDER, "a"), verdict_id(ORDER, "b"), verdict_id(other, "a"), measurement_id(ORDER, "a", 0)]
+    assert len({*ids, measurement_id(ORDER, "a", 1)}) == 5

@@ -96,7 +96,7 @@ def _on_farm(lab: Lab, question: AbRequest, arguments: Arguments, history: Histo
 
     done = compare(Farm(arguments.farm, known), lab, question)
     history.add(done.records)
-    return done.trial
+    return done.ab_test
 
 
 def _show(out: Console, done: AbTest) -> None:

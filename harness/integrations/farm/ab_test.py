@@ -8,9 +8,9 @@ from harness.analysis.ab.sides import cell_of, is_checkout, is_commit
 from harness.core.errors import HarnessError
 from harness.integrations.farm.capabilities import missing_capabilities
 from harness.integrations.farm.dask_cluster import connect
-from harness.integrations.farm.dispatcher import heard, worker_capabilities
+from harness.integrations.farm.dispatcher import receiving_events, worker_capabilities
 from harness.integrations.farm.messages import CellRequest
-from harness.integrations.farm.rpc import NobodyError, RemoteCaller
+from harness.integrations.farm.rpc import NoWorkerError, RemoteCaller
 from harness.integrations.farm.run import Farm, request_for
 from harness.integrations.farm.worker import lab_of
 from harness.kernels.osv.clones import CommitClones
@@ -20,47 +20,47 @@ from harness.runner.session import Lab
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class FarmAbTest:
     """What a worker's comparison came to, and all that was measured for it."""
 
-    trial: AbTest
+    ab_test: AbTest
     records: tuple[Sample | Document, ...]
 
 
-def compare(farm: Farm, lab: Lab, question: AbRequest) -> Compared:
+def compare(farm: Farm, lab: Lab, ab_request: AbRequest) -> FarmAbTest:
     """Have it done by a worker that can run both sides; if that is lost, by another, from the start.
 
     Raises `HarnessError` if no farm answers or no worker can do it, and what the comparison raises.
     """
-    question = replace(
-        question,
-        a=_said_anywhere(lab, question.cell, question.a),
-        b=_said_anywhere(lab, question.cell, question.b),
+    ab_request = replace(
+        ab_request,
+        a=_portable_name(lab, ab_request.cell, ab_request.a),
+        b=_portable_name(lab, ab_request.cell, ab_request.b),
     )
-    cells = [cell_of(lab, lab.cell(question.cell), name) for name in (question.a, question.b)]
+    cells = [cell_of(lab, lab.cell(ab_request.cell), name) for name in (ab_request.a, ab_request.b)]
     requests = [request_for(lab, cell, "compare", farm.accelerator) for cell in cells]
     request = max(requests, key=lambda one: bool(one.checkout))
     requirements = frozenset(requests[0].requirements).union(requests[1].requirements)
-    with connect(farm.address, farm.tls) as client, heard(client):
+    with connect(farm.address, farm.tls) as client, receiving_events(client):
         try:
-            return RemoteCaller(client, requirements).call(_compare, request, question)
-        except NobodyError as error:
+            return RemoteCaller(client, requirements).call(_compare, request, ab_request)
+        except NoWorkerError as error:
             why = missing_capabilities(lab, cells[1], requirements, worker_capabilities(client))
             raise HarnessError(f"The farm can't compare {cells[0]} with {cells[1]}: {why}.") from error
 
 
-def _compare(request: CellRequest, question: AbRequest) -> Compared:
+def _compare(request: CellRequest, ab_request: AbRequest) -> FarmAbTest:
     lab, _ = lab_of(request)
     records: list[Sample | Document] = []
 
     def keep(measured: Measured) -> None:
         records.extend([*measured.samples, *measured.documents])
 
-    done = run_ab_test(lab, question, keep)
-    return Compared(done, (*records, done.document))
+    done = run_ab_test(lab, ab_request, keep)
+    return FarmAbTest(done, (*records, done.document))
 
 
-def _said_anywhere(lab: Lab, cell: str, name: str) -> str:
+def _portable_name(lab: Lab, cell: str, name: str) -> str:
     """A side's name as every worker understands it. Raises `HarnessError` for a folder of this host."""
     if is_checkout(name):
         raise HarnessError(f"{Path(name)} is a folder of this host, and not of a farm's.", "Name a commit.")

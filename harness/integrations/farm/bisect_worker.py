@@ -17,7 +17,7 @@ from harness.analysis.bisect.model import Broken, Build, Built, Failure, Measure
 from harness.core.machine import Image
 from harness.host.cache import MANIFEST, Cache
 from harness.integrations.farm.messages import CellRequest
-from harness.integrations.farm.rpc import WorkerLocation, place
+from harness.integrations.farm.rpc import WorkerLocation, this_location
 from harness.integrations.farm.worker import lab_of
 from harness.metrics.records import Sample
 
@@ -26,7 +26,7 @@ Entry = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BisectTask:
     """What a bisection wants of its workers: the cell in their checkouts, the ends, and a metric or a test;
     `duration` is of each load of an app in seconds, `through` what builds are put through."""
 
@@ -40,63 +40,63 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class WorkerBuild:
     """What became of a build, where, and which artefacts are the image."""
 
     result: Built | Broken
-    place: WorkerLocation
+    location: WorkerLocation
     entries: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class WorkerBoot:
     """What a boot gave, and the samples that were taken of it."""
 
     value: float | Failure | Broken
     samples: tuple[Sample, ...] = ()
 
 
-def build(asked: Asked, key: Build) -> Made:
+def build(task: BisectTask, key: Build) -> WorkerBuild:
     """Build it here."""
-    bench = _bench(asked)
-    result = bench.build(key)
-    return Made(result, place(), () if isinstance(result, Broken) else _entries(bench.image(key)))
+    backend = _backend(task)
+    result = backend.build(key)
+    return WorkerBuild(result, this_location(), () if isinstance(result, Broken) else _entries(backend.image(key)))
 
 
-def boot(asked: Asked, key: Build) -> Read:
+def boot(task: BisectTask, key: Build) -> WorkerBoot:
     """Boot it here once; it is built before if it is not there."""
-    bench = _bench(asked)
-    before = len(bench.samples.get(key, []))
-    return Read(bench.boot(key), tuple(bench.samples.get(key, [])[before:]))
+    backend = _backend(task)
+    before = len(backend.samples.get(key, []))
+    return WorkerBoot(backend.boot(key), tuple(backend.samples.get(key, [])[before:]))
 
 
-def measure(asked: Asked) -> Measure:
+def measure(task: BisectTask) -> Measure:
     """What is measured, as the good end tells."""
-    return _bench(asked).measure()
+    return _backend(task).measure()
 
 
-def differences(asked: Asked, before: Build, after: Build) -> list[Difference]:
+def differences(task: BisectTask, before: Build, after: Build) -> list[Difference]:
     """What two builds differ in; both are booted for it, for who measured them may be gone."""
-    bench = _bench(asked)
+    backend = _backend(task)
     for key in (before, after):
-        if key not in bench.samples:
-            bench.boot(key)
-    return bench.differences(before, after)
+        if key not in backend.samples:
+            backend.boot(key)
+    return backend.differences(before, after)
 
 
-def hand_over(entries: Sequence[Entry]) -> bytes:
+def export_artifacts(entries: Sequence[Entry]) -> bytes:
     """Artefacts of this worker's cache, as a tar file."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
         for kind, digest in entries:
             tar.add(Cache().root / kind / digest, arcname=f"{kind}/{digest}")
-    return packed.getvalue()
+    return archive.getvalue()
 
 
-def take_over(packed: bytes) -> None:
+def import_artifacts(archive: bytes) -> None:
     """Put them into this worker's cache, where it has none of that name; it checks them when they are used."""
     root = Cache().root
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         named = sorted({"/".join(Path(member.name).parts[:2]) for member in tar})
         for name in named:
             kind, _, digest = name.partition("/")
@@ -106,15 +106,15 @@ def take_over(packed: bytes) -> None:
 
 
 @cache
-def _bench(asked: Asked) -> MetricBackend | TestBackend:
+def _backend(task: BisectTask) -> MetricBackend | TestBackend:
     """Who builds and boots here; it keeps what it has built."""
-    lab, cell = lab_of(asked.request)
+    lab, cell = lab_of(task.request)
     assert lab.osv_root
-    commits = Commits(lab.osv_root, asked.good, asked.bad)
-    pool = BuildPool(lab, cell, commits, [_clone_number()], asked.through)
-    if asked.test:
-        return TestBackend(pool, asked.test)
-    return MetricBackend(pool, asked.metric, asked.duration)
+    commits = Commits(lab.osv_root, task.good, task.bad)
+    pool = BuildPool(lab, cell, commits, [_clone_number()], task.through)
+    if task.test:
+        return TestBackend(pool, task.test)
+    return MetricBackend(pool, task.metric, task.duration)
 
 
 @cache

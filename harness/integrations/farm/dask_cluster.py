@@ -75,11 +75,11 @@ def check_address(address: str, tls: Tls | None) -> str:
     return host
 
 
-def serve_scheduler(listen: str, port: int, patience: float, tls: Tls | None) -> None:
-    """Be the farm's scheduler until stopped. A task that no worker can run waits `patience` seconds for one."""
+def serve_scheduler(listen: str, port: int, task_timeout: float, tls: Tls | None) -> None:
+    """Be the farm's scheduler until stopped. A task that no worker can run waits `task_timeout` seconds for one."""
     settings = {
         "distributed.scheduler.allowed-failures": WORKER_DEATHS,
-        "distributed.scheduler.no-workers-timeout": f"{patience} s",
+        "distributed.scheduler.no-workers-timeout": f"{task_timeout} s",
         "distributed.scheduler.worker-ttl": f"{SILENT_SECONDS} s",
     }
     known = security(tls)

@@ -25,7 +25,7 @@ from harness.integrations.farm.messages import (
     measurement_id,
     verdict_id,
 )
-from harness.integrations.farm.tasks import Chunk, Listing, Measuring, Task, capable_workers
+from harness.integrations.farm.tasks import ListTask, MeasureTask, Task, TestTask, capable_workers
 from harness.integrations.farm.worker import TOPIC, list_tests, measure, run_tests
 from harness.metrics.history.jsonl import line_of, records_in
 from harness.metrics.history.records import Judged
@@ -60,37 +60,37 @@ class NotRun:
 
 
 class Dispatcher:
-    """One run on a farm. `land` is given each answer; `known` are the ids of records that need no run."""
+    """One run on a farm. `store` is given each answer; `known` are the ids of records that need no run."""
 
     def __init__(
-        self, farm: Client, lab: Lab, plan: Plan, known: Set[str], land: Callable[[TaskResult], None]
+        self, farm: Client, lab: Lab, plan: Plan, known: Set[str], store: Callable[[TaskResult], None]
     ) -> None:
         self._farm = farm
         self._lab = lab
         self._plan = plan
         self._known = known
-        self._land = land
+        self._store = store
         self._tasks: dict[str, Task] = {}
         self._images: dict[CellRequest, Future[Any]] = {}
-        self._unrun: list[NotRun] = []
-        self._over = 0
+        self._not_run: list[NotRun] = []
+        self._finished = 0
 
-    def ask(self, requests: Sequence[CellRequest], homes: Callable[[CellRequest], str]) -> list[NotRun]:
-        """Have all of it run; returns what was not. `homes` names the host that measured an order's cell last."""
-        first = [self._submit(Listing(request)) for request in requests] if self._plan.tests else []
-        first += [self._submit(task) for task in self._measurings(requests, homes)]
+    def run(self, requests: Sequence[CellRequest], last_host: Callable[[CellRequest], str]) -> list[NotRun]:
+        """Have all of it run; returns what was not. `last_host` names the host that measured an order's cell last."""
+        first = [self._submit(ListTask(request)) for request in requests] if self._plan.tests else []
+        first += [self._submit(task) for task in self._measure_tasks(requests, last_host)]
         waiting = as_completed(first)
-        with heard(self._farm):
+        with receiving_events(self._farm):
             for future in waiting:
                 task = self._tasks[future.key]
-                waiting.update(self._take(task, future))
-                self._over += 1
-                publish("farm.progress", f"{self._over} of {len(self._tasks)} tasks over")
-        return self._unrun
+                waiting.update(self._handle(task, future))
+                self._finished += 1
+                publish("farm.progress", f"{self._finished} of {len(self._tasks)} tasks over")
+        return self._not_run
 
-    def _measurings(
-        self, requests: Sequence[CellRequest], homes: Callable[[CellRequest], str]
-    ) -> Iterator[Measuring]:
+    def _measure_tasks(
+        self, requests: Sequence[CellRequest], last_host: Callable[[CellRequest], str]
+    ) -> Iterator[MeasureTask]:
         wanted = [
             tuple(
                 (request, name)
@@ -104,43 +104,43 @@ class Dispatcher:
             capability for capabilities in worker_capabilities(self._farm).values() for capability in capabilities
         }
         for group in filter(None, groups):
-            home = homes(group[0][0])
-            yield Measuring(group, home if f"host-{home}" in there else "")
+            home = last_host(group[0][0])
+            yield MeasureTask(group, home if f"host-{home}" in there else "")
 
-    def _take(self, task: Task, future: Future[Any]) -> Iterable[Future[Any]]:
+    def _handle(self, task: Task, future: Future[Any]) -> Iterable[Future[Any]]:
         """What follows from a task that is over."""
         try:
             result = future.result()
         except NoValidWorkerError:
-            return self._moved(task)
+            return self._reassign(task)
         except KilledWorker as error:
             self._give_up(task, f"{error.allowed_failures + 1} workers ended while they had it")
         except CancelledError:
             self._give_up(task, "the farm's scheduler ended, or dropped it")
         except Exception as error:  # of the task's code or of dask's: the worker's host may be at fault
             fault = Fault(plain(f"{type(error).__name__}: {error}"))
-            return self._again(task, dict.fromkeys(task.parts, fault), SOMEBODY, "")
+            return self._retry(task, dict.fromkeys(task.parts, fault), SOMEBODY, "")
         else:
-            if isinstance(task, Listing):
+            if isinstance(task, ListTask):
                 return self._chunks(task, result, future)
-            self._land(result)
-            self._unrun += [NotRun(cell, name, why) for (cell, name), why in result.refused.items()]
+            self._store(result)
+            self._not_run += [NotRun(cell, name, why) for (cell, name), why in result.refused.items()]
             if result.faults:
-                return self._again(task, result.faults, result.worker, result.host)
+                return self._retry(task, result.faults, result.worker, result.host)
         return []
 
-    def _moved(self, task: Task) -> Iterable[Future[Any]]:
+    def _reassign(self, task: Task) -> Iterable[Future[Any]]:
         """A task again that nobody can have as it is: the host is gone that was to measure it, or those workers
         that had not failed it."""
-        if isinstance(task, Measuring) and task.home:
-            publish("farm.moved", task.asked[0][0].cell, f"{task.home} is gone: measured elsewhere")
+        if isinstance(task, MeasureTask) and task.home:
+            publish("farm.moved", task.requests[0][0].cell, f"{task.home} is gone: measured elsewhere")
             return [self._submit(replace(task, home=""))]
-        if task.tries.failed and task.tries.elsewhere:
-            return [self._submit(replace(task, tries=replace(task.tries, elsewhere=False)))]
+        if task.tries.failed and task.tries.avoid_failed:
+            return [self._submit(replace(task, tries=replace(task.tries, avoid_failed=False)))]
         self._give_up(task, self._why_nobody(task))
         return []
 
-    def _again(
+    def _retry(
         self, task: Task, faults: Mapping[WorkItem, Fault], worker: str, host: str
     ) -> Iterable[Future[Any]]:
         """What a host got wrong, tried once more by another worker if there is one, after all that was not tried
@@ -153,23 +153,23 @@ class Dispatcher:
             publish("farm.faulted", f"{name} on {cell}".removeprefix(" on "), plain(f"by {worker}: {fault.why}"))
             note = {"fault.txt": f"{worker} on {host}: {fault.why}\n".encode()}
             kept = {(cell, f"{name or 'image'}.try-{len(tries.failed)}"): {**fault.evidence, **note}}
-            self._land(TaskResult(worker, host, evidence=kept))
-        if not tries.over:
-            again = replace(task.only(faults), tries=tries)
-            if isinstance(again, Measuring) and (again.home or self._plan.together):
-                again = replace(again, home=host)
-            return [self._submit(again)]
+            self._store(TaskResult(worker, host, evidence=kept))
+        if not tries.exhausted:
+            retried = replace(task.only(faults), tries=tries)
+            if isinstance(retried, MeasureTask) and (retried.home or self._plan.together):
+                retried = replace(retried, home=host)
+            return [self._submit(retried)]
         for part, fault in faults.items():
             if fault.line:
-                self._land(TaskResult(worker, host, _telling(fault.line, tries.told), {part: fault.evidence}))
+                self._store(TaskResult(worker, host, _with_note(fault.line, tries.note), {part: fault.evidence}))
             else:
-                self._unrun.append(NotRun(*part, fault.why + tries.told))
+                self._not_run.append(NotRun(*part, fault.why + tries.note))
         return []
 
-    def _chunks(self, task: Listing, listed: TestList, future: Future[Any]) -> Iterable[Future[Any]]:
+    def _chunks(self, task: ListTask, listed: TestList, future: Future[Any]) -> Iterable[Future[Any]]:
         request = task.request
         if listed.fault:
-            return self._again(task, {(request.cell, ""): Fault(listed.fault)}, listed.worker, "")
+            return self._retry(task, {(request.cell, ""): Fault(listed.fault)}, listed.worker, "")
         if listed.refused:
             self._give_up(task, listed.refused)
             return []
@@ -181,7 +181,7 @@ class Dispatcher:
             and any(fnmatchcase(name, pattern) for pattern in self._plan.tests)
         ]
         size = self._plan.chunk
-        return [self._submit(Chunk(request, tuple(names[at : at + size]))) for at in range(0, len(names), size)]
+        return [self._submit(TestTask(request, tuple(names[at : at + size]))) for at in range(0, len(names), size)]
 
     def _submit(self, task: Task) -> Future[Any]:
         key = f"{type(task).__name__.lower()}-{digest_of({'task': repr(task)})[:24]}"
@@ -196,15 +196,15 @@ class Dispatcher:
             "priority": -len(task.tries.failed),
         }
         match task:
-            case Listing(request):
+            case ListTask(request):
                 return self._farm.submit(list_tests, request, **how)
-            case Chunk(request, names):
+            case TestTask(request, names):
                 return self._farm.submit(run_tests, request, names, self._images[request], **how)
-            case Measuring(asked):
-                return self._farm.submit(measure, asked, self._plan.duration, **how)
+            case MeasureTask(requests):
+                return self._farm.submit(measure, requests, self._plan.duration, **how)
 
     def _give_up(self, task: Task, why: str) -> None:
-        self._unrun += [NotRun(cell, what, why) for cell, what in task.parts]
+        self._not_run += [NotRun(cell, what, why) for cell, what in task.parts]
 
     def _why_nobody(self, task: Task) -> str:
         return missing_capabilities(
@@ -218,28 +218,28 @@ def worker_capabilities(farm: Client) -> dict[str, frozenset[str]]:
     return {str(row["name"]): frozenset(row["resources"]) for row in rows}
 
 
-def _telling(line: bytes, more: str) -> bytes:
+def _with_note(line: bytes, more: str) -> bytes:
     """A verdict's line with more to its reason."""
     records = records_in(BytesIO(line))
     return b"".join(line_of(replace(one, reason=one.reason + more)) for one in records if isinstance(one, Judged))
 
 
 @contextmanager
-def heard(farm: Client) -> Iterator[None]:
+def receiving_events(farm: Client) -> Iterator[None]:
     """Publish here what workers publish there, and who joins and who is lost."""
 
-    def tell(event: tuple[float, dict[str, str]]) -> None:
-        _, told = event
-        publish(plain(told["kind"]), plain(told["about"]), plain(told["detail"]))
+    def republish(event: tuple[float, dict[str, str]]) -> None:
+        _, event_body = event
+        publish(plain(event_body["kind"]), plain(event_body["about"]), plain(event_body["detail"]))
 
-    def note(event: tuple[float, dict[str, str]]) -> None:
-        _, told = event
-        if told.get("action") in ("add-worker", "remove-worker"):
-            kind = "farm.joined" if told["action"] == "add-worker" else "farm.lost"
-            publish(kind, plain(told["worker"]))
+    def note_worker(event: tuple[float, dict[str, str]]) -> None:
+        _, event_body = event
+        if event_body.get("action") in ("add-worker", "remove-worker"):
+            kind = "farm.joined" if event_body["action"] == "add-worker" else "farm.lost"
+            publish(kind, plain(event_body["worker"]))
 
-    farm.subscribe_topic(TOPIC, tell)
-    farm.subscribe_topic("all", note)
+    farm.subscribe_topic(TOPIC, republish)
+    farm.subscribe_topic("all", note_worker)
     try:
         yield
     finally:

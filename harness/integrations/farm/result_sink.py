@@ -33,7 +33,7 @@ class ResultSink:
         for record in before:
             self._count(record)
 
-    def land(self, answer: TaskResult) -> None:
+    def store(self, answer: TaskResult) -> None:
         """Keep what is new of an answer. Raises `HarnessError` if a line is no record, or can't be kept."""
         fresh = [record for record in records_in(BytesIO(answer.lines)) if record.id not in self.known]
         self._history.add(fresh)

@@ -34,21 +34,21 @@ def run_on_farm(
 
     Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
     """
-    refused = {cell: row for cell in cells if (row := _never(lab, cell))}
+    refused = {cell: row for cell in cells if (row := _unsupported(lab, cell))}
     requests = [request_for(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
-    landing = ResultSink(history, run, runs)
+    sink = ResultSink(history, run, runs)
 
-    def home(request: CellRequest) -> str:
-        last = history.samples(cell=request.cell, last=1)
-        return last[0].environment.host if last else ""
+    def last_host(request: CellRequest) -> str:
+        latest = history.samples(cell=request.cell, last=1)
+        return latest[0].environment.host if latest else ""
 
     with connect(farm.address, farm.tls) as client:
-        unrun = Dispatcher(client, lab, plan, landing.known, landing.land).ask(requests, home)
-    never = [NotRun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
-    return landing, unrun + never
+        not_run = Dispatcher(client, lab, plan, sink.known, sink.store).run(requests, last_host)
+    unsupported = [NotRun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
+    return sink, not_run + unsupported
 
 
-def _never(lab: Lab, cell: Cell) -> Availability | None:
+def _unsupported(lab: Lab, cell: Cell) -> Availability | None:
     """Why no worker could run the cell: nothing drives it yet. What hosts lack is asked of the workers."""
     found = AvailabilityCheck(lab.matrix, lab.host, driver_names(), lab.osv_root).of(cell)
     return found if found.standing in (Support.NOT_DRIVEN, Support.INVALID) else None

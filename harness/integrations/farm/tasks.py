@@ -12,19 +12,19 @@ TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """The workers that had it and failed it by a fault of their hosts; `elsewhere` is whether
+    """The workers that had it and failed it by a fault of their hosts; `avoid_failed` is whether
     others are asked for while there are any."""
 
     failed: tuple[str, ...] = ()
-    elsewhere: bool = True
+    avoid_failed: bool = True
 
     @property
-    def over(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether it is not to be tried again."""
         return len(self.failed) >= TRIES
 
     @property
-    def told(self) -> str:
+    def note(self) -> str:
         """That it was tried more than once, if it was."""
         return f" (tried {len(self.failed)} times, by {', '.join(self.failed)})" if len(self.failed) > 1 else ""
 
@@ -32,15 +32,13 @@ class Tries:
         """With one more that failed."""
         return Tries((*self.failed, worker))
 
-    def others(self, capable_workers: Collection[str]) -> list[str]:
+    def others(self, capable: Collection[str]) -> list[str]:
         """Those of the workers that have not failed it; nobody where all have, or where anybody will do."""
-        return (
-            [name for name in capable_workers if name not in self.failed] if self.failed and self.elsewhere else []
-        )
+        return [name for name in capable if name not in self.failed] if self.failed and self.avoid_failed else []
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListTask:
     """The image of a cell, and the names of its tests."""
 
     request: CellRequest
@@ -62,7 +60,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class TestTask:
     """Some tests of a cell."""
 
     request: CellRequest
@@ -85,10 +83,10 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Measuring:
+class MeasureTask:
     """Measurements that may be compared with each other, and `home`, the host that must take them (or nothing)."""
 
-    asked: tuple[tuple[CellRequest, str], ...]
+    requests: tuple[tuple[CellRequest, str], ...]
     home: str = ""
     tries: Tries = field(default=Tries())
 
@@ -96,19 +94,19 @@ class Measuring:
     def requirements(self) -> frozenset[str]:
         """What a worker must be able to do for it."""
         home = {f"host-{self.home}"} if self.home else set()
-        return frozenset(home.union(*(request.requirements for request, _ in self.asked)))
+        return frozenset(home.union(*(request.requirements for request, _ in self.requests)))
 
     @property
     def parts(self) -> list[WorkItem]:
         """What of the run is in it."""
-        return [(request.cell, name) for request, name in self.asked]
+        return [(request.cell, name) for request, name in self.requests]
 
     def only(self, parts: Collection[WorkItem]) -> Self:
         """Some of it."""
-        return replace(self, asked=tuple(pair for pair in self.asked if (pair[0].cell, pair[1]) in parts))
+        return replace(self, requests=tuple(pair for pair in self.requests if (pair[0].cell, pair[1]) in parts))
 
 
-Task = Listing | Chunk | Measuring
+Task = ListTask | TestTask | MeasureTask
 
 
 def capable_workers(task: Task, workers: Mapping[str, Collection[str]]) -> list[str]:

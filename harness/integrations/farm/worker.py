@@ -43,7 +43,7 @@ from harness.runner.verdict import Outcome
 TOPIC = "osv-harness"
 """Where workers tell what happens."""
 
-HOSTS_FAULTS = (HostError, HypervisorError, CheckoutError)
+HOST_FAULTS = (HostError, HypervisorError, CheckoutError)
 """What says nothing of a kernel, and may be otherwise on another worker."""
 
 GOOD = (Outcome.PASSED, Outcome.SKIPPED)
@@ -53,14 +53,14 @@ EVIDENCE_SIZE = 4 << 20
 
 def list_tests(request: CellRequest) -> TestList:
     """Build the cell's image and name its tests."""
-    with told():
+    with publishing_events():
         try:
             lab, cell = lab_of(request)
             runner = lab.runner(cell)
             with cpu_slots(1, lab.cache.root / "locks" / "vcpus"):
                 runner.prepare()
             return TestList(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
-        except HOSTS_FAULTS as error:
+        except HOST_FAULTS as error:
             return TestList(_name(), fault=str(error))
         except HarnessError as error:
             return TestList(_name(), refused=str(error))
@@ -70,11 +70,11 @@ def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> T
     """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
     scheduler prefers that worker, and an idle one may take the task all the same."""
     lines: list[bytes] = []
-    kept: dict[WorkItem, dict[str, bytes]] = {}
+    saved: dict[WorkItem, dict[str, bytes]] = {}
     refused: dict[WorkItem, str] = {}
     faults: dict[WorkItem, Fault] = {}
     seconds: dict[str, float] = {}
-    with told():
+    with publishing_events():
         for name in names:
             try:
                 lab, cell = lab_of(request)
@@ -82,22 +82,22 @@ def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> T
                 image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
                 line = b"".join(line_of(judged) for judged in _judged(request, lab, image, run))
                 passed = run.verdict.outcome is Outcome.PASSED
-                evidence_ = {} if passed else _evidence(lab, run, image, accelerator)
+                files = {} if passed else _evidence(lab, run, image, accelerator)
                 if run.verdict.outcome is Outcome.HARNESS_ERROR:
-                    faults[request.cell, name] = Fault(run.verdict.reason, line, evidence_)
+                    faults[request.cell, name] = Fault(run.verdict.reason, line, files)
                     continue
                 lines.append(line)
                 if run.verdict.outcome is Outcome.PASSED:
                     seconds[name] = run.verdict.observation.seconds
                 else:
-                    kept[request.cell, name] = evidence_
-            except HOSTS_FAULTS as error:
+                    saved[request.cell, name] = files
+            except HOST_FAULTS as error:
                 faults[request.cell, name] = Fault(str(error))
             except HarnessError as error:
                 refused[request.cell, name] = str(error)
         if seconds:
             lab.durations.record(cell, lab.recorded_accelerator(cell), seconds)
-    return TaskResult(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
+    return TaskResult(_name(), os.uname().nodename, b"".join(lines), saved, refused, faults)
 
 
 def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskResult:
@@ -106,12 +106,12 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskRe
     lines: list[bytes] = []
     refused: dict[WorkItem, str] = {}
     faults: dict[WorkItem, Fault] = {}
-    with told():
+    with publishing_events():
         for request, name in asked:
             try:
                 lab, cell = lab_of(request)
                 taken = suite.prepare(lab, cell, name, duration).take()
-            except HOSTS_FAULTS as error:
+            except HOST_FAULTS as error:
                 faults[request.cell, name] = Fault(str(error))
             except HarnessError as error:
                 refused[request.cell, name] = str(error)
@@ -176,7 +176,7 @@ def _beginning(path: Path) -> bytes:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def publishing_events() -> Iterator[None]:
     """Tell the farm's clients what happens here inside the block."""
     worker = get_worker()
 

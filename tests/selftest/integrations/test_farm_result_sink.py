@@ -25,13 +25,13 @@ def judged(seconds: float) -> Judged:
 def test_what_ran_twice_lands_once(tmp_path: Path) -> None:
     """A lost worker and the one that did its work again tell different seconds of one verdict."""
     with History(tmp_path / "history.sqlite") as history:
-        landing = ResultSink(history, ORDER.run, tmp_path)
-        landing.land(TaskResult("one", "here", line_of(judged(1.0))))
-        landing.land(TaskResult("two", "here", line_of(judged(2.0))))
+        sink = ResultSink(history, ORDER.run, tmp_path)
+        sink.store(TaskResult("one", "here", line_of(judged(1.0))))
+        sink.store(TaskResult("two", "here", line_of(judged(2.0))))
         resumed = ResultSink(history, ORDER.run, tmp_path)
-        resumed.land(TaskResult("three", "here", line_of(judged(3.0))))
+        resumed.store(TaskResult("three", "here", line_of(judged(3.0))))
         assert history.judged(run=ORDER.run) == [judged(1.0)]
-    assert landing.workers == {"one on here": 1}
+    assert sink.workers == {"one on here": 1}
     assert resumed.outcomes == {(ORDER.cell, "passed"): 1}
 
 
@@ -39,7 +39,7 @@ def test_evidence_lands_in_the_runs_folder_only(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     with History(tmp_path / "history.sqlite") as history:
         answer = TaskResult("one", evidence={("../../cell", "../test"): {"../../console.raw": b"words"}})
-        ResultSink(history, ORDER.run, runs).land(answer)
+        ResultSink(history, ORDER.run, runs).store(answer)
     written = list(tmp_path.rglob("*console.raw"))
     assert len(written) == 1 and runs in written[0].parents and written[0].read_bytes() == b"words"
 

@@ -1,4 +1,4 @@
-"""A comparison on a farm: both sides on one worker, for numbers of two hosts may not be compared."""
+"""An A/B test on a farm: one worker measures both sides, because numbers of two hosts may not be compared."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +21,16 @@ from harness.runner.session import Lab
 
 @dataclass(frozen=True, slots=True)
 class FarmAbTest:
-    """What a worker's comparison came to, and all that was measured for it."""
+    """The result of a worker's A/B test, and everything that was measured for it."""
 
     ab_test: AbTest
     records: tuple[Sample | Document, ...]
 
 
 def compare(farm: Farm, lab: Lab, ab_request: AbRequest) -> FarmAbTest:
-    """Have it done by a worker that can run both sides; if that is lost, by another, from the start.
+    """Let a worker that can run both sides do the A/B test; if it is lost, another starts again.
 
-    Raises `HarnessError` if no farm answers or no worker can do it, and what the comparison raises.
+    Raises `HarnessError` if no farm answers or no worker can do it, and what the A/B test raises.
     """
     ab_request = replace(
         ab_request,

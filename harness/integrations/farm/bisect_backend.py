@@ -1,4 +1,4 @@
-"""A bisection's bench on a farm: any worker builds candidates; they are booted where numbers compare."""
+"""The backend of a bisection on a farm: any worker builds; boots happen where the numbers are comparable."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -28,22 +28,22 @@ RESUME = "Go on with --resume once it is there again, or begin anew with another
 
 @contextmanager
 def farm_backends(farm: Farm, lab: Lab) -> Iterator[BackendFactory]:
-    """Benches whose work is the farm's inside the block. Raises `HarnessError` if no farm answers."""
+    """Make backends that work on the farm inside the block. Raises `HarnessError` if no farm answers."""
     with connect(farm.address, farm.tls) as client, receiving_events(client):
         yield lambda request, opened: FarmBackend(client, farm, lab, request, opened)
 
 
 class FarmBackend:
-    """A `Bench` of workers that have the same checkout, the same tools and the same QEMU.
+    """A `BuildBackend` of workers with the same checkout, the same tools and the same QEMU.
 
-    Numbers without noise are booted where they were built. All others are booted on one host, `host`: what other
-    hosts built is handed over to it.
+    Numbers without noise are booted where they were built. All others are booted on one host, `host`, which gets
+    the artifacts that other hosts built.
     """
 
     def __init__(
         self, client: Client, farm: Farm, lab: Lab, request: BisectRequest, opened: Opened | None
     ) -> None:
-        """Raises `HostError` where the farm has no worker for it, or not the host that the journal names."""
+        """Raises `HostError` if the farm has no worker for it, or not the host that the journal names."""
         self._client, self._lab, self._request = client, lab, request
         self.host = opened.host if opened else ""
         cell_request = request_for(lab, request.cell, "bisect", farm.accelerator)
@@ -68,11 +68,11 @@ class FarmBackend:
 
     @property
     def cached(self) -> Collection[Build]:
-        """Those that this session has built."""
+        """The builds that this session has made."""
         return self._built.keys()
 
     def measure(self) -> Measure:
-        """What is measured, as a boot of the good end tells."""
+        """What is measured, as a boot of the good end shows."""
         if self._request.test:
             return Measure.test(self._request.test)
         return self._caller.call(
@@ -83,13 +83,15 @@ class FarmBackend:
         )
 
     def offer_layouts(self, measure: Measure) -> None:
-        """Offer layouts where the measure is one that they move; boot on one host what has noise."""
+        """Offer layouts if they move the measure. A measure with noise is booted on one host."""
         self.layouts = LAYOUTS if measure.layout and not self._request.through else 1
         self.host = "" if measure.kind is Kind.EXACT else self._boot_location.host
 
     def build(self, key: Build) -> Built | Broken:
-        """Build it on any worker, and hand it over where it is to be booted elsewhere."""
-        near = [self._boot_location.worker] if key == Build(0) else []  # which was built there to be measured
+        """Build on any worker, and send the artifacts if the boot happens elsewhere."""
+        near = (
+            [self._boot_location.worker] if key == Build(0) else []
+        )  # the good end was built there to be measured
         built = self._caller.call(bisect_worker.build, self._task, key, workers=near)
         self._built[key] = built
         here = self._boot_location
@@ -98,7 +100,7 @@ class FarmBackend:
         return built.result
 
     def boot(self, key: Build) -> float | Failure | Broken:
-        """Boot it once on the one host, or where it was built."""
+        """Boot it once, on the one host or where it was built."""
         built = self._built.get(key)
         near = [built.location.worker] if built and not self.host else []
         read = self._caller.call(bisect_worker.boot, self._task, key, extra=self._at(self.host), workers=near)
@@ -106,13 +108,13 @@ class FarmBackend:
         return read.value
 
     def differences(self, before: Build, after: Build) -> Sequence[Difference]:
-        """What differs between two builds, as one worker sees it that boots both."""
+        """What differs between two builds, as found by one worker that boots both."""
         if self._request.test:
             return []
         return self._caller.call(bisect_worker.differences, self._task, before, after, extra=self._at(self.host))
 
     def _send_artifacts(self, built: WorkerBuild) -> None:
-        """Bring what was built to the host that boots; where that fails, it is built there when it is booted."""
+        """Send the artifacts to the host that boots. If that fails, that host builds again when it boots."""
         archive = self._caller.submit(
             bisect_worker.export_artifacts, built.entries, workers=[built.location.worker]
         )
@@ -120,12 +122,12 @@ class FarmBackend:
             self._caller.submit(
                 bisect_worker.import_artifacts, archive, extra=self._at(self._boot_location.host)
             ).result()
-        except Exception as error:  # a lost worker, a full disk: nothing is lost but time
+        except Exception as error:  # a lost worker or a full disk costs only time
             publish("farm.not_handed_over", built.location.worker, plain(f"{type(error).__name__}: {error}"))
 
     def _most_common(self, extra: Collection[str], begins: str) -> str:
-        """The word that most of the workers say that have all that is wanted, of those that begin so. Raises
-        `HostError` where there is none."""
+        """The capability with this prefix that most of the suitable workers have. Raises `HostError` if none has
+        one."""
         there = worker_capabilities(self._client)
         capable_workers = [capabilities for capabilities in there.values() if capabilities.issuperset(extra)]
         counts = Counter(

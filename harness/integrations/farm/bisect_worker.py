@@ -1,4 +1,4 @@
-"""What a bisection's workers do: build a candidate, boot it, say what two differ in, hand over an image."""
+"""The worker's part of a bisection: build, boot, compare two builds, export and import artifacts."""
 
 import fcntl
 import io
@@ -22,13 +22,15 @@ from harness.integrations.farm.worker import lab_of
 from harness.metrics.records import Sample
 
 Entry = tuple[str, str]
-"""An artefact of a cache: its kind and its digest."""
+"""An artifact of a cache: its kind and its digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class BisectTask:
-    """What a bisection wants of its workers: the cell in their checkouts, the ends, and a metric or a test;
-    `duration` is of each load of an app in seconds, `through` what builds are put through."""
+    """What a bisection asks of its workers: the cell in their checkouts, the ends, and a metric or a test.
+
+    `duration` is the length of each load of an app in seconds; `through` is put before each command of a build.
+    """
 
     request: CellRequest
     good: str
@@ -41,7 +43,7 @@ class BisectTask:
 
 @dataclass(frozen=True, slots=True)
 class WorkerBuild:
-    """What became of a build, where, and which artefacts are the image."""
+    """The result of a build, where it was made, and the artifacts that hold the image."""
 
     result: Built | Broken
     location: WorkerLocation
@@ -50,33 +52,33 @@ class WorkerBuild:
 
 @dataclass(frozen=True, slots=True)
 class WorkerBoot:
-    """What a boot gave, and the samples that were taken of it."""
+    """The value of a boot, and its samples."""
 
     value: float | Failure | Broken
     samples: tuple[Sample, ...] = ()
 
 
 def build(task: BisectTask, key: Build) -> WorkerBuild:
-    """Build it here."""
+    """Build it on this worker."""
     backend = _backend(task)
     result = backend.build(key)
     return WorkerBuild(result, this_location(), () if isinstance(result, Broken) else _entries(backend.image(key)))
 
 
 def boot(task: BisectTask, key: Build) -> WorkerBoot:
-    """Boot it here once; it is built before if it is not there."""
+    """Boot it once on this worker; build it first if it is missing."""
     backend = _backend(task)
     before = len(backend.samples.get(key, []))
     return WorkerBoot(backend.boot(key), tuple(backend.samples.get(key, [])[before:]))
 
 
 def measure(task: BisectTask) -> Measure:
-    """What is measured, as the good end tells."""
+    """What is measured, as a boot of the good end shows."""
     return _backend(task).measure()
 
 
 def differences(task: BisectTask, before: Build, after: Build) -> list[Difference]:
-    """What two builds differ in; both are booted for it, for who measured them may be gone."""
+    """What differs between two builds. Both are booted for it: the worker that measured them may be gone."""
     backend = _backend(task)
     for key in (before, after):
         if key not in backend.samples:
@@ -85,7 +87,7 @@ def differences(task: BisectTask, before: Build, after: Build) -> list[Differenc
 
 
 def export_artifacts(entries: Sequence[Entry]) -> bytes:
-    """Artefacts of this worker's cache, as a tar file."""
+    """Artifacts of this worker's cache, as a tar file."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for kind, digest in entries:
@@ -94,7 +96,8 @@ def export_artifacts(entries: Sequence[Entry]) -> bytes:
 
 
 def import_artifacts(archive: bytes) -> None:
-    """Put them into this worker's cache, where it has none of that name; it checks them when they are used."""
+    """Put artifacts into this worker's cache, except those that it has. The cache checks them when they are
+    used."""
     root = Cache().root
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         named = sorted({"/".join(Path(member.name).parts[:2]) for member in tar})
@@ -107,7 +110,7 @@ def import_artifacts(archive: bytes) -> None:
 
 @cache
 def _backend(task: BisectTask) -> MetricBackend | TestBackend:
-    """Who builds and boots here; it keeps what it has built."""
+    """The backend of this worker; it remembers its builds."""
     lab, cell = lab_of(task.request)
     assert lab.osv_root
     commits = Commits(lab.osv_root, task.good, task.bad)
@@ -119,7 +122,7 @@ def _backend(task: BisectTask) -> MetricBackend | TestBackend:
 
 @cache
 def _clone_number() -> int:
-    """The first clone of the checkout that no other worker of this cache builds in: this one's until it ends."""
+    """The first clone of the checkout that no other worker of this cache uses; kept until this worker ends."""
     locks = Cache().root / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     for number in count():
@@ -134,7 +137,7 @@ def _clone_number() -> int:
 
 
 def _entries(image: Image) -> tuple[Entry, ...]:
-    """The artefacts in which the image's files are."""
+    """The artifacts that hold the image's files."""
     root = Cache().root
     paths = [image.kernel, image.symbols, image.initrd, image.manifest, *(disk.path for disk in image.disks)]
     inside = [path.relative_to(root).parts[:2] for path in paths if path and path.is_relative_to(root)]

@@ -1,4 +1,5 @@
-"""What a worker can do, found by trying, and what a cell needs of one: words that both sides make alike."""
+"""What a worker can do, found by trying, and what a cell requires: words that client and worker derive in the same
+way."""
 
 import hashlib
 import os
@@ -23,7 +24,7 @@ TOOLS, HOST = "tools-", "host-"
 
 
 def capabilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
-    """The words for all that this host can do; `without` are those that it shall not say."""
+    """The words for everything that this host can do, except those in `without`."""
     host = lab.host
     asked = {
         requirement.format(arch=arch)
@@ -47,8 +48,8 @@ def capabilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
 
 
 def _tools(lab: Lab) -> Iterator[str]:
-    """For each arch one word for the compiler, the libraries and the QEMU here, by their versions: where it is the
-    same on two workers, their builds and exact counts may be compared."""
+    """For each arch, one word for the versions of compiler, libraries and QEMU: builds and exact counts of workers
+    with the same word may be compared."""
     for arch in ARCHES:
         cell = lab.cell(f"osv:{arch}-qemu-ramfs")
         with suppress(HarnessError):
@@ -57,7 +58,7 @@ def _tools(lab: Lab) -> Iterator[str]:
 
 
 def requirements(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:
-    """What a worker must be able to do to run the cell, built from a checkout of this digest."""
+    """What a worker must be able to do to run the cell, built from a checkout with this digest."""
     found = {f"arch-{cell.arch}", f"hypervisor-{cell.hypervisor}", f"kernel-{cell.kernel}", code_version()}
     for rule in lab.matrix.host_rules:
         if rule.applies(cell):
@@ -72,7 +73,8 @@ def requirements(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> 
 def missing_capabilities(
     lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, Collection[str]]
 ) -> str:
-    """Why no worker, by name with its abilities, can do what is wanted for the cell: a sentence for people."""
+    """Why no worker can do what is wanted for the cell: a sentence for people. `workers` are capabilities by
+    name."""
     if not workers:
         return "the farm has no worker"
     missing = sorted(wanted.difference(*workers.values()))
@@ -87,12 +89,12 @@ def missing_capabilities(
 
 
 def checkout_digest(root: Path) -> str:
-    """What an OSv checkout holds, uncommitted changes and submodules included: 16 hex digits."""
+    """The digest of an OSv checkout's content, with uncommitted changes and submodules: 16 hex digits."""
     return Checkout(root).state().digest[:16]
 
 
 def code_version() -> str:
-    """This harness's code and data as an ability: a worker with another version would judge by other rules."""
+    """The digest of this harness's code and data, as a capability: another version would judge by other rules."""
     digest = hashlib.sha256()
     shipped = (path for kind in ("py", "sh", "toml") for path in CODE.rglob(f"*.{kind}"))
     named = [(path.relative_to(CODE), path) for path in sorted(shipped)]

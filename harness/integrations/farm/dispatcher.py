@@ -1,4 +1,4 @@
-"""Turns orders into tasks, has the farm run them, and says of each what came of it or why nothing did."""
+"""Turns cell requests into tasks, lets the farm run them, and reports for each its result or why there is none."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import CancelledError
@@ -32,16 +32,16 @@ from harness.metrics.history.records import Judged
 from harness.runner.session import Lab
 
 LONGEST = 300
-"""Characters of what a worker tells."""
+"""Characters of a worker's text that are shown."""
 
 SOMEBODY = "a worker"
-"""Who failed a task, where dask does not tell."""
+"""Stands for the worker that failed a task, if dask does not name it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is wanted of every cell: its tests that match a pattern, `chunk` of them a task; measurements, of all
-    cells on one worker if `together`, with loads of `duration` seconds."""
+    """What to do for every cell: run the tests that match a pattern, `chunk` of them per task; take measurements
+    with loads of `duration` seconds, all cells on one worker if `together`."""
 
     tests: tuple[str, ...] = ("*",)
     chunk: int = 20
@@ -52,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """What was asked for and not run (`what` is a test, a measurement, or nothing for the cell), and why."""
+    """What was requested and not run, and why. `what` is a test, a measurement, or empty for the whole cell."""
 
     cell: str
     what: str
@@ -60,7 +60,7 @@ class NotRun:
 
 
 class Dispatcher:
-    """One run on a farm. `store` is given each answer; `known` are the ids of records that need no run."""
+    """One run on a farm. `store` receives each result; `known` are the ids of records that need no run."""
 
     def __init__(
         self, farm: Client, lab: Lab, plan: Plan, known: Set[str], store: Callable[[TaskResult], None]
@@ -76,7 +76,8 @@ class Dispatcher:
         self._finished = 0
 
     def run(self, requests: Sequence[CellRequest], last_host: Callable[[CellRequest], str]) -> list[NotRun]:
-        """Have all of it run; returns what was not. `last_host` names the host that measured an order's cell last."""
+        """Run all requests; returns what was not run. `last_host` names the host that last measured a request's
+        cell."""
         first = [self._submit(ListTask(request)) for request in requests] if self._plan.tests else []
         first += [self._submit(task) for task in self._measure_tasks(requests, last_host)]
         waiting = as_completed(first)
@@ -108,7 +109,7 @@ class Dispatcher:
             yield MeasureTask(group, home if f"host-{home}" in there else "")
 
     def _handle(self, task: Task, future: Future[Any]) -> Iterable[Future[Any]]:
-        """What follows from a task that is over."""
+        """Handle a finished task; returns the tasks that follow from it."""
         try:
             result = future.result()
         except NoValidWorkerError:
@@ -117,7 +118,7 @@ class Dispatcher:
             self._give_up(task, f"{error.allowed_failures + 1} workers ended while they had it")
         except CancelledError:
             self._give_up(task, "the farm's scheduler ended, or dropped it")
-        except Exception as error:  # of the task's code or of dask's: the worker's host may be at fault
+        except Exception as error:  # of the task's code or of dask: the worker's host may be at fault
             fault = Fault(plain(f"{type(error).__name__}: {error}"))
             return self._retry(task, dict.fromkeys(task.parts, fault), SOMEBODY, "")
         else:
@@ -130,8 +131,8 @@ class Dispatcher:
         return []
 
     def _reassign(self, task: Task) -> Iterable[Future[Any]]:
-        """A task again that nobody can have as it is: the host is gone that was to measure it, or those workers
-        that had not failed it."""
+        """Submit a task again that no worker may take as it is: the host that was to measure it is gone, or every
+        worker left has failed it before."""
         if isinstance(task, MeasureTask) and task.home:
             publish("farm.moved", task.requests[0][0].cell, f"{task.home} is gone: measured elsewhere")
             return [self._submit(replace(task, home=""))]
@@ -143,10 +144,10 @@ class Dispatcher:
     def _retry(
         self, task: Task, faults: Mapping[WorkItem, Fault], worker: str, host: str
     ) -> Iterable[Future[Any]]:
-        """What a host got wrong, tried once more by another worker if there is one, after all that was not tried
-        yet; or, if it was tried often enough, landed as what came of the last try.
+        """Retry the parts of a task that a host got wrong, on another worker if there is one, after all tasks not
+        tried yet. After the last try its result is stored.
 
-        What is measured together stays on its host.
+        Measurements that belong together stay on their host.
         """
         tries = task.tries.after(worker)
         for (cell, name), fault in faults.items():
@@ -213,20 +214,20 @@ class Dispatcher:
 
 
 def worker_capabilities(farm: Client) -> dict[str, frozenset[str]]:
-    """The abilities of each worker that is there now, by name."""
+    """The capabilities of each connected worker, by name."""
     rows = farm.scheduler_info(n_workers=-1)["workers"].values()
     return {str(row["name"]): frozenset(row["resources"]) for row in rows}
 
 
 def _with_note(line: bytes, more: str) -> bytes:
-    """A verdict's line with more to its reason."""
+    """The line of a verdict, with `more` added to its reason."""
     records = records_in(BytesIO(line))
     return b"".join(line_of(replace(one, reason=one.reason + more)) for one in records if isinstance(one, Judged))
 
 
 @contextmanager
 def receiving_events(farm: Client) -> Iterator[None]:
-    """Publish here what workers publish there, and who joins and who is lost."""
+    """Publish here the events that workers publish, and workers that join or are lost."""
 
     def republish(event: tuple[float, dict[str, str]]) -> None:
         _, event_body = event
@@ -248,5 +249,5 @@ def receiving_events(farm: Client) -> Iterator[None]:
 
 
 def plain(text: str) -> str:
-    """What a worker tells, as it may be shown: in one line."""
+    """Text of a worker, made safe to show on one line."""
     return printable(" ".join(text.split()).encode("utf-8", "backslashreplace"))[:LONGEST]

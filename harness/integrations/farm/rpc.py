@@ -1,4 +1,4 @@
-"""One thing asked of a farm and waited for: by whoever can, again elsewhere where a host is at fault."""
+"""Calls a function on a worker that can run it and waits; retries elsewhere if a host is at fault."""
 
 import os
 from collections.abc import Callable, Collection
@@ -30,7 +30,7 @@ class WorkerLocation:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What the host of a worker got wrong."""
+    """An error of a worker's host."""
 
     location: WorkerLocation
     error: HarnessError
@@ -41,12 +41,12 @@ class NoWorkerError(HostError):
 
 
 def this_location() -> WorkerLocation:
-    """Where this is: called on a worker."""
+    """The location of the worker that calls this."""
     return WorkerLocation(str(get_worker().name), os.uname().nodename, str(Cache().root.resolve()))
 
 
 def attempt(function: Callable[..., T], *arguments: object) -> T | Failure:
-    """Act on a worker; what its host got wrong is an answer, and all else is raised."""
+    """Call a function on a worker. Errors of its host are returned, all others raised."""
     with publishing_events():
         try:
             return function(*arguments)
@@ -55,7 +55,8 @@ def attempt(function: Callable[..., T], *arguments: object) -> T | Failure:
 
 
 class RemoteCaller:
-    """Has things done by those workers of a farm that have all of `requirements`; `cure` goes with what it raises."""
+    """Calls functions on workers of a farm that have all of `requirements`. `cure` goes into the errors that it
+    raises."""
 
     def __init__(self, client: Client, requirements: Collection[str], cure: str = "") -> None:
         self._client, self._required, self._cure = client, frozenset(requirements), cure
@@ -67,10 +68,11 @@ class RemoteCaller:
         extra: Collection[str] = (),
         workers: Collection[str] = (),
     ) -> T:
-        """What `function` comes to on a worker that has what is `extra` besides, at first on one of `workers` if any.
+        """Call the function on a worker that also has the `extra` capabilities, first on one of `workers` if any
+        are named.
 
-        Raises what it raises, its `HostError` and the like when they came of every try, `NoWorkerError` where no
-        worker can do it, and `HostError` where the farm itself fails.
+        Raises what the function raises; the host's error if every try failed with one; `NoWorkerError` if no
+        worker can do it; `HostError` if the farm itself fails.
         """
         failed: list[str] = []
         while True:
@@ -94,7 +96,7 @@ class RemoteCaller:
         self, task: Callable[..., object], *arguments: object, extra: Collection[str] = (),
         workers: Collection[str] = (),
     ) -> Future[Any]:  # fmt: skip
-        """Have it done, by one of these workers if any are named."""
+        """Submit a task, to one of `workers` if any are named."""
         return self._client.submit(
             task, *arguments, resources=dict.fromkeys(self._required.union(extra), 1),
             workers=list(workers) or None, pure=False,

@@ -1,4 +1,4 @@
-"""One run on a farm from its cells to what landed: orders made, asked, kept."""
+"""One run on a farm: makes the cell requests, runs them, and stores the results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from harness.vm.registry import driver_names
 
 @dataclass(frozen=True, slots=True)
 class Farm:
-    """Where a farm is, how its members know each other, and which accelerator (if any) its guests must have."""
+    """The address of a farm, the TLS files of its members, and the accelerator that guests must have (or
+    empty)."""
 
     address: str
     tls: Tls | None = None
@@ -30,7 +31,7 @@ class Farm:
 def run_on_farm(
     farm: Farm, lab: Lab, cells: Sequence[Cell], plan: Plan, run: str, history: History, runs: Path
 ) -> tuple[ResultSink, list[NotRun]]:
-    """Have the plan carried out for all cells: what landed in the history, and what was not run and why.
+    """Carry out the plan for all cells. Returns what was stored in the history, and what was not run and why.
 
     Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
     """
@@ -49,13 +50,14 @@ def run_on_farm(
 
 
 def _unsupported(lab: Lab, cell: Cell) -> Availability | None:
-    """Why no worker could run the cell: nothing drives it yet. What hosts lack is asked of the workers."""
+    """Why no worker could run the cell: it is invalid or has no driver. What hosts lack is asked of the
+    workers."""
     found = AvailabilityCheck(lab.matrix, lab.host, driver_names(), lab.osv_root).of(cell)
     return found if found.standing in (Support.NOT_DRIVEN, Support.INVALID) else None
 
 
 def request_for(lab: Lab, cell: Cell, run: str, accelerator: str) -> CellRequest:
-    """A cell, as it is said to the farm. Raises `HostError` if its kernel is OSv's and no checkout is named."""
+    """The request for a cell. Raises `HostError` if its kernel is OSv's and no checkout is named."""
     checkout = ""
     if cell.kernel == "osv":
         if lab.osv_root is None:

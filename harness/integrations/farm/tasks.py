@@ -1,4 +1,4 @@
-"""What is asked of a worker at once: the parts of a run, and how often each was tried."""
+"""The tasks for workers: the parts of a run that each holds, and how often it was tried."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -7,13 +7,12 @@ from typing import Self
 from harness.integrations.farm.messages import CellRequest, WorkItem
 
 TRIES = 3
-"""How often something is tried whose host is at fault."""
+"""How often a task is tried if hosts are at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """The workers that had it and failed it by a fault of their hosts; `avoid_failed` is whether
-    others are asked for while there are any."""
+    """The workers whose hosts failed the task. `avoid_failed` prefers other workers while there are any."""
 
     failed: tuple[str, ...] = ()
     avoid_failed: bool = True
@@ -25,21 +24,21 @@ class Tries:
 
     @property
     def note(self) -> str:
-        """That it was tried more than once, if it was."""
+        """A note that it was tried more than once; empty if it was not."""
         return f" (tried {len(self.failed)} times, by {', '.join(self.failed)})" if len(self.failed) > 1 else ""
 
     def after(self, worker: str) -> "Tries":
-        """With one more that failed."""
+        """With one more failed worker."""
         return Tries((*self.failed, worker))
 
     def others(self, capable: Collection[str]) -> list[str]:
-        """Those of the workers that have not failed it; nobody where all have, or where anybody will do."""
+        """The capable workers that have not failed it; empty if all have, or if any worker will do."""
         return [name for name in capable if name not in self.failed] if self.failed and self.avoid_failed else []
 
 
 @dataclass(frozen=True, slots=True)
 class ListTask:
-    """The image of a cell, and the names of its tests."""
+    """Build the image of a cell and list its tests."""
 
     request: CellRequest
     tries: Tries = field(default=Tries())
@@ -51,17 +50,17 @@ class ListTask:
 
     @property
     def parts(self) -> list[WorkItem]:
-        """What of the run is in it."""
+        """The parts of the run that it holds."""
         return [(self.request.cell, "")]
 
     def only(self, parts: Collection[WorkItem]) -> Self:
-        """All of it."""
+        """The same task: it has one part."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class TestTask:
-    """Some tests of a cell."""
+    """Run some tests of a cell."""
 
     request: CellRequest
     names: tuple[str, ...]
@@ -74,17 +73,18 @@ class TestTask:
 
     @property
     def parts(self) -> list[WorkItem]:
-        """What of the run is in it."""
+        """The parts of the run that it holds."""
         return [(self.request.cell, name) for name in self.names]
 
     def only(self, parts: Collection[WorkItem]) -> Self:
-        """Some of it."""
+        """The same task with only these parts."""
         return replace(self, names=tuple(name for name in self.names if (self.request.cell, name) in parts))
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureTask:
-    """Measurements that may be compared with each other, and `home`, the host that must take them (or nothing)."""
+    """Take measurements that may be compared with each other. `home` is the host that must take them (or
+    empty)."""
 
     requests: tuple[tuple[CellRequest, str], ...]
     home: str = ""
@@ -98,11 +98,11 @@ class MeasureTask:
 
     @property
     def parts(self) -> list[WorkItem]:
-        """What of the run is in it."""
+        """The parts of the run that it holds."""
         return [(request.cell, name) for request, name in self.requests]
 
     def only(self, parts: Collection[WorkItem]) -> Self:
-        """Some of it."""
+        """The same task with only these parts."""
         return replace(self, requests=tuple(pair for pair in self.requests if (pair[0].cell, pair[1]) in parts))
 
 
@@ -110,5 +110,5 @@ Task = ListTask | TestTask | MeasureTask
 
 
 def capable_workers(task: Task, workers: Mapping[str, Collection[str]]) -> list[str]:
-    """The workers, by name with their abilities, that can do it."""
+    """The workers that can do the task. `workers` are capabilities by name."""
     return [name for name, capabilities in workers.items() if task.requirements <= set(capabilities)]

@@ -1,4 +1,4 @@
-"""What runs on a worker: orders in, records out. Nothing is raised that a person's host or kernel got wrong."""
+"""The functions that run on a worker: requests in, records out. Errors of the host or the kernel are results."""
 
 import os
 import time
@@ -41,18 +41,18 @@ from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 
 TOPIC = "osv-harness"
-"""Where workers tell what happens."""
+"""The topic under which workers publish their events."""
 
 HOST_FAULTS = (HostError, HypervisorError, CheckoutError)
-"""What says nothing of a kernel, and may be otherwise on another worker."""
+"""Errors that say nothing about a kernel, and may not happen on another worker."""
 
 GOOD = (Outcome.PASSED, Outcome.SKIPPED)
 EVIDENCE_SIZE = 4 << 20
-"""Bytes of a file of evidence that travel; more of a console than that says nothing more."""
+"""Bytes of each file of evidence that are sent: the rest of a longer console adds nothing."""
 
 
 def list_tests(request: CellRequest) -> TestList:
-    """Build the cell's image and name its tests."""
+    """Build the cell's image and list its tests."""
     with publishing_events():
         try:
             lab, cell = lab_of(request)
@@ -67,8 +67,11 @@ def list_tests(request: CellRequest) -> TestList:
 
 
 def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> TaskResult:
-    """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
-    scheduler prefers that worker, and an idle one may take the task all the same."""
+    """Run these tests of the cell.
+
+    `listed` makes the scheduler prefer the worker that built the image; an idle worker may take the task all the
+    same.
+    """
     lines: list[bytes] = []
     saved: dict[WorkItem, dict[str, bytes]] = {}
     refused: dict[WorkItem, str] = {}
@@ -101,8 +104,7 @@ def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> T
 
 
 def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskResult:
-    """Take these measurements, each of a cell, here and one after the other: what one task measures may be
-    compared."""
+    """Take these measurements on this worker, one after the other: numbers of one task may be compared."""
     lines: list[bytes] = []
     refused: dict[WorkItem, str] = {}
     faults: dict[WorkItem, Fault] = {}
@@ -121,7 +123,7 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskRe
 
 
 def lab_of(request: CellRequest) -> tuple[Lab, Cell]:
-    """This worker's lab and the cell. Raises `HarnessError` where they are not what was ordered."""
+    """This worker's session and the cell. Raises `HarnessError` if the checkout is not the requested one."""
     lab = _lab_for(request.checkout)
     if request.checkout and lab.osv_root and checkout_digest(lab.osv_root) != request.checkout:
         raise CheckoutError(
@@ -133,12 +135,12 @@ def lab_of(request: CellRequest) -> tuple[Lab, Cell]:
 
 @cache
 def _lab_for(checkout: str) -> Lab:
-    """One for each checkout's content: it keeps images."""
+    """One session for each content of the checkout: it keeps images."""
     return Lab()
 
 
 def _judged(request: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
-    """The run's verdict, after that of the one that it was taken again for."""
+    """The verdict of the run, after that of the first run if the test was run again."""
     taker, name = Sampler(lab, image, request.run), run.program.name
     expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
     for one in (run.first, run):
@@ -177,7 +179,7 @@ def _beginning(path: Path) -> bytes:
 
 @contextmanager
 def publishing_events() -> Iterator[None]:
-    """Tell the farm's clients what happens here inside the block."""
+    """Publish what happens on this worker, inside the block, to the farm's clients."""
     worker = get_worker()
 
     def tell(event: Event) -> None:

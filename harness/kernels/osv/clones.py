@@ -17,7 +17,7 @@ from harness.kernels.osv.checkout import Checkout, gitlinks, populated, run_git
 
 
 class CommitClones:
-    """The commits of the checkout at `root`. Each `number` is a clone with a build tree of its own, for one user."""
+    """The commits of the checkout at `root`. Each `number` is a clone with its own build tree, for one user."""
 
     def __init__(self, root: Path, cache: Cache, number: int = 0) -> None:
         self._checkout = Checkout(root)

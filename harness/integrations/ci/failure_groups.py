@@ -9,8 +9,8 @@ from itertools import groupby
 
 from harness.analysis.regression.drift_since import Since
 from harness.analysis.regression.finding import Finding
+from harness.integrations.ci.issue_details import about_step, about_test
 from harness.integrations.ci.results import Case, Night
-from harness.integrations.ci.telling import about_step, about_test
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Sample
 from harness.report.asides import aside_words

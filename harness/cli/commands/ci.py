@@ -217,7 +217,7 @@ def _pack(arguments: Packing) -> int:
     cell = lab.cell(arguments.cell)
     with subscribed(Progress()):
         image = lab.image(cell)
-    image_bundle.pack(image, lab.kernel(cell.kernel).origin(image), arguments.folder / cell.slug)
+    image_bundle.write_bundle(image, lab.kernel(cell.kernel).origin(image), arguments.folder / cell.slug)
     screen().print(str(arguments.folder / cell.slug), markup=False)
     return 0
 
@@ -233,7 +233,7 @@ def _summary(arguments: Gathered) -> int:
 def _issues(arguments: Reporting) -> int:
     night = results.night(arguments.folder)
     try:
-        known = issues.ours(json.loads(arguments.issues.read_text()))
+        known = issues.parse_issues(json.loads(arguments.issues.read_text()))
     except (OSError, ValueError) as error:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
@@ -250,11 +250,11 @@ def _issues(arguments: Reporting) -> int:
         about = f"#{action.number} " if action.number else ""
         screen().print(f"{action.verb} {about}{action.title}", markup=False)
         if arguments.do:
-            gh_cli.do(action)
+            gh_cli.perform(action)
     if not wanted:
         screen().print("No issue is to be changed.")
     if left_out:
-        screen().print(f"{left_out} more causes wait: one night opens {issues.MOST_NEW} issues at most.")
+        screen().print(f"{left_out} more failure groups wait: one night opens {issues.MOST_NEW} issues at most.")
     return 0
 
 

@@ -20,7 +20,7 @@ from harness.core.events import subscribed
 from harness.integrations.nested_kvm.debian_root import DEBIANS, SHELL
 from harness.integrations.nested_kvm.debian_root import PYTHON as DEBIANS_PYTHON
 from harness.integrations.nested_kvm.machine import BOARDS, GICS, Hardware
-from harness.integrations.nested_kvm.session import MEMORY, check, fitting_memory
+from harness.integrations.nested_kvm.session import MEMORY, check, default_memory
 from harness.integrations.nested_kvm.session import run as run_in_lab
 from harness.report.progress import Progress
 
@@ -73,7 +73,7 @@ def command(arguments: Arguments) -> int:
     if not command and not at_terminal:
         raise HarnessError("No command is named, and a shell wants a terminal.", "osv-harness lab -- COMMAND")
     terminal = at_terminal and (not command or command[0] not in HEARD)
-    hardware = Hardware(arguments.cpus or 0, arguments.memory or fitting_memory(), arguments.gic)
+    hardware = Hardware(arguments.cpus or 0, arguments.memory or default_memory(), arguments.gic)
     return _run(command, arguments.arch, hardware, arguments.osv_root, terminal)
 
 
@@ -81,7 +81,7 @@ def run_pytest(words: Sequence[str], checkout: Path | None) -> int:
     """Run a pytest with these words in a lab of its cells' arch; its status. Raises what `run` raises."""
     named = os.environ.get("OSV_ROOT")
     checkout = checkout or (Path(named) if named else None)
-    return _run(["pytest", *words], "", Hardware(0, fitting_memory()), checkout)
+    return _run(["pytest", *words], "", Hardware(0, default_memory()), checkout)
 
 
 def _run(

@@ -44,8 +44,8 @@ def compile_folder(python: Interpreter, folder: Path, place: str) -> None:
     words = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", place]
     done = run_with_parent([*python.command, *words, str(folder)], {**os.environ, **python.environment})
     if not next(folder.rglob("*.pyc"), None):
-        said = (done.stdout + done.stderr).strip().splitlines()[-4:]
-        raise BuildError("Python's modules could not be compiled for a lab:\n" + "\n".join(said))
+        output = (done.stdout + done.stderr).strip().splitlines()[-4:]
+        raise BuildError("Python's modules could not be compiled for a lab:\n" + "\n".join(output))
 
 
 def _files() -> Iterator[Path]:

@@ -26,7 +26,7 @@ DEBIANS = ("aarch64",)
 
 PYTHON, SHELL = "/usr/bin/python3", "/bin/bash"
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/lab/bin"
-FORM = 1
+FORMAT = 1
 """Part of its key; to be raised when what is kept of the packages changes."""
 
 PACKAGES = (
@@ -52,7 +52,7 @@ UNREAD = ("usr/share/perl", "usr/share/icons", "usr/share/bash-completion", "usr
 def debian_root(arch: str, cache: Cache) -> Path:
     """The folder with `usr`, `etc` and so on. Raises `HostError`, `BuildError`."""
     wanted = (*PACKAGES, QEMU_PACKAGES[arch])
-    parts = {"form": FORM, "source": debian_packages.source_parts(wanted, arch), "wheels": _requirements()}
+    parts = {"form": FORMAT, "source": debian_packages.source_parts(wanted, arch), "wheels": _requirements()}
     return cache.get("lab-root", parts, lambda out: _write(wanted, arch, cache, out / "root")) / "root"
 
 

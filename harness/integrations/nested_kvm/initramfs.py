@@ -21,9 +21,9 @@ APPLETS = (
 
 def write(
     out: Path, kernel: Path, view: View, command: Sequence[str], environment: Mapping[str, str], terminal: bool,
-    handed: Mapping[str, object],
+    host_facts: Mapping[str, object],
 ) -> None:  # fmt: skip
-    """Write it for the command, whose words are passed as they are; `handed` is what `harness.host.in_lab` reads
+    """Write it for the command, whose words are passed as they are; `host_facts` is what `harness.host.in_lab` reads
     there.
     `kernel` is the folder that `nested_kvm.kernel` made."""
     files: dict[str, Node] = {f"/{name}": Folder() for name in ("dev", "proc", "sys", "new")}
@@ -37,7 +37,7 @@ def write(
         "/lab/root": Folder(),
         "/lab/shown": File(_mounts(view).encode()),
         "/lab/settings": File(_settings(view, terminal).encode()),
-        str(HANDED): File(json.dumps(handed, default=str).encode()),
+        str(HANDED): File(json.dumps(host_facts, default=str).encode()),
         "/lab/command": File(_command(command, environment).encode()),
     }
     files |= {f"/lab/bin/{name}": Link("busybox") for name in " ".join(APPLETS).split()}

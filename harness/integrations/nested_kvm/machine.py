@@ -21,7 +21,7 @@ class Board:
     machine: str
     cpu: str
     console: str
-    words: str = ""
+    kernel_args: str = ""
     most_cpus: int = 4
 
 
@@ -71,7 +71,7 @@ def command_line(
     args += ["-M", board.machine.format(gic=hardware.gic), "-accel", f"tcg,thread={threads}", "-cpu", board.cpu]
     args += ["-smp", str(hardware.cpus), "-m", f"{hardware.memory}M"]
     args += ["-kernel", str(kernel), "-initrd", str(initrd)]
-    args += ["-append", " ".join([f"console={board.console}", QUIET, board.words, *clock])]
+    args += ["-append", " ".join([f"console={board.console}", QUIET, board.kernel_args, *clock])]
     for name in LINES:
         args += ["-chardev", f"socket,id={name},fd={lines[name]}"]
     args += ["-serial", "chardev:console", "-device", "virtio-serial-pci,max_ports=8"]
@@ -103,14 +103,14 @@ class Vm:
             command = command_line(emulator, arch, hardware, kernel, initrd, shares, out, theirs)
             self.process = Child("QEMU", command, None, [*theirs.values()], emulator.environment)
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Say a line to the lab's init."""
         self.lines["control"].sendall(f"{line}\n".encode())
 
-    def words(self) -> str:
+    def qemu_output(self) -> str:
         """What QEMU said, less what every emulation of an EPYC says: that it lacks some of its features."""
-        said = self.process.words().split("; ")
-        return "; ".join(line for line in said if "requested feature: CPUID" not in line)
+        parts = self.process.words().split("; ")
+        return "; ".join(line for line in parts if "requested feature: CPUID" not in line)
 
     def close(self) -> None:
         """End it."""

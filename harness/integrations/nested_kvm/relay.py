@@ -26,15 +26,15 @@ STALL = "kthread timer wakeup didn't happen"
 PANIC = "Kernel panic - not syncing"
 """Why its Linux ended; the trace that follows may be longer than what is kept."""
 
-FAREWELL = 20.0
+INTERRUPT_SECONDS = 20.0
 """Seconds that a command may take to end after Ctrl-C."""
 
 CONSOLE_LINES = 40
-MOST = 1 << 16  # bytes read at once, or kept of a line
+MOST_BYTES = 1 << 16  # bytes read at once, or kept of a line
 STREAMS = {"stdout": 1, "stderr": 2, "terminal": 1}
 
 
-class NotUp(HostError):
+class LabNotUpError(HostError):
     """A lab whose command did not begin; another may come up."""
 
 
@@ -58,35 +58,35 @@ class Relay:
         self._stalled = False
 
     def run(self) -> int:
-        """The command's status. Raises `NotUp` where it does not begin, `HostError` where the lab ends before it,
+        """The command's status. Raises `LabNotUpError` where it does not begin, `HostError` where the lab ends before it,
         `KeyboardInterrupt` where the command does not end at Ctrl-C."""
-        self._come_up()
+        self._wait_until_up()
         with self._raw_terminal():
             try:
-                self._listen(self._has_ended)
+                self._relay_until(self._has_ended)
             except KeyboardInterrupt:
                 # The command may have evidence to write; a second Ctrl-C ends the lab at once.
-                self._vm.tell("signal INT")
-                self._listen(self._has_ended, FAREWELL)
+                self._vm.send("signal INT")
+                self._relay_until(self._has_ended, INTERRUPT_SECONDS)
             self._drain()
         if self._status is None:
             raise KeyboardInterrupt
         return self._status
 
-    def _come_up(self) -> None:
-        patience = CpuFairTimeout(self._vm.process.pid, BOOT)
+    def _wait_until_up(self) -> None:
+        timeout = CpuFairTimeout(self._vm.process.pid, BOOT)
         while not self.release:
-            left = patience.seconds()
+            left = timeout.seconds()
             if left == 0.0 or self._stalled:
                 happened = "stalled as it came up" if self._stalled else f"did not come up in {BOOT:.0f} s"
                 failure = self._failure(f"The lab {happened}")
-                raise NotUp(failure.happened, failure.cure)
-            self._listen(lambda: bool(self.release) or self._stalled, left)
+                raise LabNotUpError(failure.happened, failure.cure)
+            self._relay_until(lambda: bool(self.release) or self._stalled, left)
 
     def _has_ended(self) -> bool:
         return self._status is not None
 
-    def _listen(self, done: Callable[[], bool], seconds: float | None = None) -> None:
+    def _relay_until(self, done: Callable[[], bool], seconds: float | None = None) -> None:
         """Pass on what comes until it is done, or the seconds are over. Raises `HostError` if the lab ends."""
         deadline = None if seconds is None else monotonic() + seconds
         pidfd = os.pidfd_open(self._vm.process.pid)
@@ -100,7 +100,7 @@ class Relay:
                     if line in ready:
                         self._read(name)
                 if self._keys and self._keys[0] in ready:
-                    self._type()
+                    self._forward_keys()
                 if pidfd in ready:
                     self._drain()
                     if not done():
@@ -118,7 +118,7 @@ class Relay:
 
     def _read(self, name: str) -> None:
         try:
-            data = self._open[name].recv(MOST)
+            data = self._open[name].recv(MOST_BYTES)
         except ConnectionError:
             data = b""
         if not data:
@@ -127,7 +127,7 @@ class Relay:
             self._show(name, data)
             return
         *lines, rest = (self._rest[name] + data).split(b"\n")
-        self._rest[name] = rest[-MOST:]
+        self._rest[name] = rest[-MOST_BYTES:]
         for line in lines:
             if name == "console":
                 self._console.append(printable(line))
@@ -135,9 +135,9 @@ class Relay:
                 if PANIC.encode() in line and not self._panic:
                     self._panic = self._console[-1]
             else:
-                self._obey(line.decode("utf-8", "replace"))
+                self._handle_message(line.decode("utf-8", "replace"))
 
-    def _obey(self, line: str) -> None:
+    def _handle_message(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word == "up":
             self.release = rest
@@ -156,10 +156,10 @@ class Relay:
         *lines, rest = (self._rest[name] + data).split(b"\n")
         if not data and rest:
             lines, rest = [*lines, rest], b""
-        self._rest[name] = rest[-MOST:]
+        self._rest[name] = rest[-MOST_BYTES:]
         _write(stream, "".join(f"{printable(line)}\n" for line in lines).encode())
 
-    def _type(self) -> None:
+    def _forward_keys(self) -> None:
         typed = os.read(self._keys[0], 1024)
         if typed:
             self._vm.lines["terminal"].sendall(typed)
@@ -167,11 +167,11 @@ class Relay:
             self._keys = []
 
     def _failure(self, what: str) -> HostError:
-        words = self._vm.words()
+        qemu_output = self._vm.qemu_output()
         first = [self._panic] if self._panic and self._panic not in self._console else []
-        said = "".join(f"\n  {line}" for line in (*first, *self._console))
+        console_text = "".join(f"\n  {line}" for line in (*first, *self._console))
         return HostError(
-            f"{what}{f' ({words})' if words else ''}. The last that its Linux said:{said or ' nothing.'}",
+            f"{what}{f' ({qemu_output})' if qemu_output else ''}. The last that its Linux said:{console_text or ' nothing.'}",
             "If it tells of a want of memory, or of SIGKILL, give more with --memory, or end what else runs.",
         )
 
@@ -182,7 +182,7 @@ class Relay:
             yield
             return
         columns, rows = shutil.get_terminal_size()
-        self._vm.tell(f"size {rows} {columns}")
+        self._vm.send(f"size {rows} {columns}")
         saved = termios.tcgetattr(sys.stdin)
         try:
             tty.setraw(sys.stdin)

@@ -12,30 +12,30 @@ BESIDE = ("-wal", "-shm", "-journal")
 """How the names of what SQLite keeps beside a database end."""
 
 
-def bring(out: Path, folder: Path) -> list[Path]:
+def copy_results(out: Path, folder: Path) -> list[Path]:
     """Put the files under `out` into `folder`, at the same places; those that were put.
 
     Only what is a plain file is taken, and put below `folder`, for a guest may have broken out into the lab.
     A history is merged with the one that is there. Raises `HostError` where there is no room.
     """
-    brought = []
+    copied = []
     for name in _files(out):
-        place = folder / name
+        target = folder / name
         try:
             if _is_database(out / name):
-                merge(out / name, place)
+                merge_history(out / name, target)
             else:
-                _put(out / name, place)
+                _put(out / name, target)
         except OSError as error:
             raise HostError(
-                f"What the lab wrote can't be put to {place}: {error.strerror}.",
+                f"What the lab wrote can't be put to {target}: {error.strerror}.",
                 "Free some space there, or go to another folder, and run it again.",
             ) from error
-        brought.append(place)
-    return brought
+        copied.append(target)
+    return copied
 
 
-def merge(history: Path, into: Path | None = None) -> None:
+def merge_history(history: Path, into: Path | None = None) -> None:
     """Add a history's records to another's, by default this user's. Raises `HarnessError`."""
     # It takes a second to import, which nobody pays whose command kept none.
     from harness.metrics.history.store import History
@@ -61,14 +61,14 @@ def _files(out: Path, below: Path = Path()) -> Iterator[Path]:
             yield below / entry.name
 
 
-def _put(source: Path, place: Path) -> None:
+def _put(source: Path, target: Path) -> None:
     """Appears by one rename, with this user's own modes."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_symlink() or (place.exists() and not place.is_file()):
-        raise HarnessError(f"{place} is no plain file, and is not written over.", "Go to another folder.")
-    new = place.with_name(f".{place.name}.new")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise HarnessError(f"{target} is no plain file, and is not written over.", "Go to another folder.")
+    new = target.with_name(f".{target.name}.new")
     try:
         shutil.copyfile(source, new)
-        new.replace(place)
+        new.replace(target)
     finally:
         new.unlink(missing_ok=True)

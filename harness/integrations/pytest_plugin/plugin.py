@@ -15,7 +15,7 @@ from harness.core.machine import Image
 from harness.core.procedure import DURATION
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
-from harness.integrations.pytest_plugin.progress import Tally
+from harness.integrations.pytest_plugin.progress import ProgressReporter
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.prebuilt.kernel import files_of
 from harness.metrics.history.records import Judged
@@ -121,7 +121,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                 known |= {f"{cell}/{test}": seconds for test, seconds in lab.known_seconds(cell).items()}
         except (HarnessError, OSError) as error:
             pytest.exit(explained(error), returncode=3)
-    config.pluginmanager.register(Tally(config, known))
+    config.pluginmanager.register(ProgressReporter(config, known))
     if _writer:
         _writer[-1].start()
 
@@ -159,29 +159,31 @@ def lab(pytestconfig: pytest.Config) -> Lab:
 
 
 @pytest.fixture
-def keeper(
+def outcome_reporter(
     lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> OutcomeReporter:
     """What turns a verdict into pytest's outcome, and keeps its evidence."""
     runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
 
-    def remember(image: Image, run: Run, good: bool) -> None:
+    def record_verdict(image: Image, run: Run, good: bool) -> None:
         _judged.append(verdicts.of(image, run, good))
 
-    return OutcomeReporter(lab, runs, record_property, None if pytestconfig.getoption("--forget") else remember)
+    return OutcomeReporter(
+        lab, runs, record_property, None if pytestconfig.getoption("--forget") else record_verdict
+    )
 
 
 @pytest.fixture
-def run_guest(lab: Lab, keeper: OutcomeReporter, request: pytest.FixtureRequest) -> GuestRun:
+def run_guest(lab: Lab, outcome_reporter: OutcomeReporter, request: pytest.FixtureRequest) -> GuestRun:
     """Runs an in-guest test on a cell."""
-    folder, item, runs = request.config.rootpath, request.node.nodeid, keeper.runs.parent
-    return GuestRun(lab, keeper, lambda cell: item_again(lab, cell, folder, item, runs))
+    folder, item, runs = request.config.rootpath, request.node.nodeid, outcome_reporter.runs.parent
+    return GuestRun(lab, outcome_reporter, lambda cell: item_again(lab, cell, folder, item, runs))
 
 
 @pytest.fixture
-def run_app(lab: Lab, keeper: OutcomeReporter, pytestconfig: pytest.Config) -> AppTest:
+def run_app(lab: Lab, outcome_reporter: OutcomeReporter, pytestconfig: pytest.Config) -> AppTest:
     """Runs an app on a cell."""
-    return AppTest(lab, keeper, pytestconfig.getoption("--duration"))
+    return AppTest(lab, outcome_reporter, pytestconfig.getoption("--duration"))
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from harness.runner.verdict import Outcome
 
 EVERY_SECONDS = 10.0
 SECONDS_OF_UNKNOWN = 1.0
-TOLD_FROM = 0.1
+ESTIMATE_FROM = 0.1
 """The share of the work, by its known seconds, that must be done before the time left is told."""
 
 
-class Tally:
+class ProgressReporter:
     """A pytest plugin of the controlling process. `known` is the longest recorded seconds by `cell/test`."""
 
     def __init__(self, config: pytest.Config, known: Mapping[str, float]) -> None:
@@ -40,7 +40,7 @@ class Tally:
         if report.when != "call":
             return
         self._work_done += self._left.pop(report.nodeid, 0.0)
-        self._outcomes[_words(report)] += 1
+        self._outcomes[_outcome_text(report)] += 1
         if self._left and monotonic() - self._shown >= EVERY_SECONDS:
             self._shown = monotonic()
             self._show()
@@ -52,7 +52,7 @@ class Tally:
     def _show(self) -> None:
         done = sum(self._outcomes.values())
         elapsed = monotonic() - self._began
-        means_something = self._work_done > TOLD_FROM * self._work
+        means_something = self._work_done > ESTIMATE_FROM * self._work
         ahead = elapsed * sum(self._left.values()) / self._work_done if means_something else None
         left = "" if ahead is None else f"; about {ahead:.0f} s left"
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self._outcomes.most_common())
@@ -62,7 +62,7 @@ class Tally:
             reporter.write_line(f"{done} of {done + len(self._left)} run: {counts}{left}")
 
 
-def _words(report: pytest.TestReport) -> str:
+def _outcome_text(report: pytest.TestReport) -> str:
     """What became of one test, with whether that was expected where the outcome alone would mislead."""
     outcome = str(dict(report.user_properties).get("outcome", report.outcome))
     if report.failed and outcome == Outcome.PASSED:

@@ -19,7 +19,7 @@ from harness.host.host import Host
 from harness.host.in_lab import VARIABLE
 from harness.host.requirements import Capability
 from harness.integrations.nested_kvm.host_view import view
-from harness.integrations.nested_kvm.results import bring
+from harness.integrations.nested_kvm.results import copy_results
 from harness.kernels.rootfs.filesystems import File, Link
 from harness.metrics.history.store import History
 from harness.vm.registry import driver_names
@@ -167,11 +167,11 @@ def test_only_plain_files_are_brought_and_links_are_not_followed(tmp_path: Path)
     (out / "outside").symlink_to(tmp_path)
     (out / "passwd").symlink_to("/etc/passwd")
     os.mkfifo(out / "pipe")
-    assert bring(out, folder) == [folder / "runs/verdict.json"]
+    assert copy_results(out, folder) == [folder / "runs/verdict.json"]
     (folder / "junit.xml").symlink_to(tmp_path / "elsewhere")
     (out / "junit.xml").write_text("<x/>")
     with pytest.raises(HarnessError, match="is no plain file"):
-        bring(out, folder)
+        copy_results(out, folder)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -180,7 +180,7 @@ def test_a_full_disk_where_evidence_is_brought_to(tmp_path: Path, tiny_disk: Pat
     out.mkdir()
     (out / "console.raw").write_bytes(bytes(2 << 20))
     with pytest.raises(HarnessError, match=r"console\.raw: No space left on device"):
-        bring(out, tiny_disk)
+        copy_results(out, tiny_disk)
     assert not list(tiny_disk.iterdir())
 
 
@@ -190,7 +190,7 @@ def test_histories_are_merged(tmp_path: Path) -> None:
         place.mkdir()
         with History(place / "h.sqlite") as history:
             history.add([row])
-    bring(out, folder)
+    copy_results(out, folder)
     with History(folder / "h.sqlite") as history:
         assert {row.id for row in history.judged()} == {"1" * 32, "2" * 32}
 

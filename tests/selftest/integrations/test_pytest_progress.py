@@ -25,7 +25,7 @@ class Told:
     """Registers the tally as the harness's plugin does, with every line of it shown."""
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        session.config.pluginmanager.register(progress.Tally(session.config, {}))
+        session.config.pluginmanager.register(progress.ProgressReporter(session.config, {}))
 
 
 def test_expected_failures_are_not_counted_as_failures(

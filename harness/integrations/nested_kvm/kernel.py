@@ -1,4 +1,4 @@
-"""The Linux of a lab: Debian's kernel with KVM in it, its modules, and busybox."""
+"""The Linux of a lab: Debian's kernel with KVM, its modules, and busybox."""
 
 import json
 import shutil
@@ -13,19 +13,20 @@ from harness.kernels.linux.modules import boot_modules
 from harness.kernels.linux.vmlinux import unpack_vmlinux
 
 FORMAT = 2
-"""Part of its key; to be raised when what is kept of the packages changes."""
+"""Part of the cache key: raise it when what is kept of the packages changes."""
 
 LOADED_AT_BOOT = ("virtio_pci", "virtio_console", "9p", "9pnet_virtio", "overlay", "tun")
 KVM_OF: Mapping[str, tuple[str, ...]] = {"x86_64": ("kvm_amd",), "aarch64": ()}
-"""The cpu that is emulated is AMD's; Debian's arm64 kernel has KVM built in."""
+"""The emulated cpu is AMD's. Debian's arm64 kernel has KVM built in."""
 
 LOADED_ON_DEMAND = ("crc32c_generic", "bridge", "nf_tables", "nft_chain_nat", "nft_masq", "vhost_net", "veth")
-"""For networks of guests, the first for nf_tables: loaded when the kernel asks for them, for each costs tens of
-milliseconds under TCG."""
+"""For guest networks; the first is for nf_tables. They are loaded when the kernel asks for them: each costs tens
+of milliseconds under TCG."""
 
 
 def kernel(arch: str, cache: Cache) -> Path:
-    """The folder with `kernel`, `busybox`, `boot-modules/` and `facts.json`. Raises `HostError`, `BuildError`."""
+    """The folder with `kernel`, `busybox`, `boot-modules/` and `facts.json`. Raises `HostError` or
+    `BuildError`."""
     wanted = (f"linux-image-{debian_packages.ARCHITECTURES[arch]}", "busybox-static")
     parts = {
         "form": FORMAT, "modules": [*LOADED_AT_BOOT, *KVM_OF[arch], *LOADED_ON_DEMAND],
@@ -55,7 +56,7 @@ def _write(wanted: tuple[str, ...], arch: str, cache: Cache, out: Path) -> None:
 
 
 def _aliases(listed: Path) -> list[str]:
-    """What the kernel may call the last of the modules that a list names, or any of those under it."""
+    """The aliases of the last module in a list file, and of those that it depends on."""
     found = []
     for name in listed.read_text().split():
         with (listed.parent / f"{name}.ko").open("rb") as file:

@@ -1,4 +1,4 @@
-"""Passes on what a lab's command prints, and waits for how it ends."""
+"""Passes on the output of a lab's command, and waits for its end."""
 
 import os
 import select
@@ -18,16 +18,16 @@ from harness.host.process.timeout import CpuFairTimeout
 from harness.integrations.nested_kvm.machine import Vm
 
 BOOT = 120.0
-"""Seconds of its own time within which a lab's command begins; it takes 7 to 10 where the host is free."""
+"""Seconds of the lab's own time within which its command must start; on a free host it takes 7 to 10."""
 
 STALL = "kthread timer wakeup didn't happen"
-"""What Linux says where a cpu gets no timer interrupts any more: seen in 2 of 30 boots, at load 14 on 2 cores."""
+"""Linux's message if a cpu no longer gets timer interrupts: seen in 2 of 30 boots, at load 14 on 2 cores."""
 
 PANIC = "Kernel panic - not syncing"
-"""Why its Linux ended; the trace that follows may be longer than what is kept."""
+"""Why Linux died. The trace that follows may be longer than what is kept of the console."""
 
 INTERRUPT_SECONDS = 20.0
-"""Seconds that a command may take to end after Ctrl-C."""
+"""Seconds that a command has to end after Ctrl-C."""
 
 CONSOLE_LINES = 40
 MOST_BYTES = 1 << 16  # bytes read at once, or kept of a line
@@ -35,17 +35,17 @@ STREAMS = {"stdout": 1, "stderr": 2, "terminal": 1}
 
 
 class LabNotUpError(HostError):
-    """A lab whose command did not begin; another may come up."""
+    """The lab's command did not start; another lab may come up."""
 
 
 class Relay:
-    """Between a running lab and this process's own standard streams.
+    """Connects a running lab with this process's standard streams.
 
-    `release` is the lab's kernel once its command has begun; `unsaved` says what could not be brought out.
+    `release` is the lab's kernel once its command has started. `unsaved` says what could not be copied out.
     """
 
     def __init__(self, vm: Vm, terminal: bool) -> None:
-        """`terminal` is whether the command has our terminal as its own."""
+        """`terminal` gives the command our terminal."""
         self.release = ""
         self.unsaved = ""
         self._vm = vm
@@ -58,8 +58,8 @@ class Relay:
         self._stalled = False
 
     def run(self) -> int:
-        """The command's status. Raises `LabNotUpError` where it does not begin, `HostError` where the lab ends before it,
-        `KeyboardInterrupt` where the command does not end at Ctrl-C."""
+        """Return the command's status. Raises `LabNotUpError` if it does not start, `HostError` if the lab ends
+        before it, `KeyboardInterrupt` if it does not end after Ctrl-C."""
         self._wait_until_up()
         with self._raw_terminal():
             try:
@@ -87,7 +87,7 @@ class Relay:
         return self._status is not None
 
     def _relay_until(self, done: Callable[[], bool], seconds: float | None = None) -> None:
-        """Pass on what comes until it is done, or the seconds are over. Raises `HostError` if the lab ends."""
+        """Pass on what arrives until `done`, or for `seconds`. Raises `HostError` if the lab ends."""
         deadline = None if seconds is None else monotonic() + seconds
         pidfd = os.pidfd_open(self._vm.process.pid)
         try:
@@ -110,7 +110,7 @@ class Relay:
             os.close(pidfd)
 
     def _drain(self) -> None:
-        """What was said and not read yet."""
+        """Pass on what is still unread."""
         while ready := select.select([*self._open.values()], [], [], 0)[0]:
             for name, line in list(self._open.items()):
                 if line in ready:
@@ -148,7 +148,7 @@ class Relay:
             self._status = int(rest)
 
     def _show(self, name: str, data: bytes) -> None:
-        """Bytes go on as they are, but to a terminal that is not the command's: that is given safe lines."""
+        """Pass on bytes unchanged; a terminal that is not the command's own gets safe lines."""
         stream = STREAMS[name]
         if name == "terminal" or not os.isatty(stream):
             _write(stream, data)
@@ -167,17 +167,17 @@ class Relay:
             self._keys = []
 
     def _failure(self, what: str) -> HostError:
-        qemu_output = self._vm.qemu_output()
+        output = self._vm.qemu_output()
         first = [self._panic] if self._panic and self._panic not in self._console else []
-        console_text = "".join(f"\n  {line}" for line in (*first, *self._console))
+        console = "".join(f"\n  {line}" for line in (*first, *self._console))
         return HostError(
-            f"{what}{f' ({qemu_output})' if qemu_output else ''}. The last that its Linux said:{console_text or ' nothing.'}",
+            f"{what}{f' ({output})' if output else ''}. The last lines of its Linux:{console or ' none.'}",
             "If it tells of a want of memory, or of SIGKILL, give more with --memory, or end what else runs.",
         )
 
     @contextmanager
     def _raw_terminal(self) -> Iterator[None]:
-        """Keys go to the command's terminal as they are pressed, whose size is made that of ours."""
+        """Pass keys on as they are pressed, and give the command's terminal the size of ours."""
         if not self._keys:
             yield
             return

@@ -1,4 +1,4 @@
-"""Brings what a lab's command wrote to where it would have written it on this host."""
+"""Copies what a lab's command wrote to where it would have written it on this host."""
 
 import os
 import shutil
@@ -9,14 +9,14 @@ from harness.core.errors import HarnessError, HostError
 
 SQLITE = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")
-"""How the names of what SQLite keeps beside a database end."""
+"""Suffixes of the files that SQLite keeps beside a database."""
 
 
 def copy_results(out: Path, folder: Path) -> list[Path]:
-    """Put the files under `out` into `folder`, at the same places; those that were put.
+    """Copy the files under `out` into `folder`, at the same relative paths; returns the new paths.
 
-    Only what is a plain file is taken, and put below `folder`, for a guest may have broken out into the lab.
-    A history is merged with the one that is there. Raises `HostError` where there is no room.
+    Only plain files are copied, and only below `folder`, because a guest may have broken out into the lab. A
+    history is merged into the existing one. Raises `HostError` if there is no room.
     """
     copied = []
     for name in _files(out):
@@ -36,8 +36,8 @@ def copy_results(out: Path, folder: Path) -> list[Path]:
 
 
 def merge_history(history: Path, into: Path | None = None) -> None:
-    """Add a history's records to another's, by default this user's. Raises `HarnessError`."""
-    # It takes a second to import, which nobody pays whose command kept none.
+    """Add the records of a history to another one, by default this user's. Raises `HarnessError`."""
+    # The import takes a second; only commands that stored records need it.
     from harness.metrics.history.store import History
 
     lines = history.with_suffix(".jsonl")
@@ -53,7 +53,7 @@ def _is_database(path: Path) -> bool:
 
 
 def _files(out: Path, below: Path = Path()) -> Iterator[Path]:
-    """Every plain file, by its path below `out`; links and devices are passed over."""
+    """Every plain file, by its path below `out`; links and devices are skipped."""
     for entry in sorted(os.scandir(out / below), key=lambda one: one.name):
         if entry.is_dir(follow_symlinks=False):
             yield from _files(out, below / entry.name)
@@ -62,7 +62,7 @@ def _files(out: Path, below: Path = Path()) -> Iterator[Path]:
 
 
 def _put(source: Path, target: Path) -> None:
-    """Appears by one rename, with this user's own modes."""
+    """Copy by one rename, with this user's default modes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise HarnessError(f"{target} is no plain file, and is not written over.", "Go to another folder.")

@@ -1,4 +1,4 @@
-"""Runs one command in a lab of its own, from the packages that it needs to the files that it wrote."""
+"""Runs one command in a new lab: fetches the packages, starts the VM, copies the files that the command wrote."""
 
 import errno
 import os
@@ -33,15 +33,15 @@ from harness.kernels.osv.checkout import Checkout
 from harness.kernels.osv.toolchain import taken_from_host
 
 INHERITED = re.compile(r"LANG|LC_\w+|TERM|TZ|COLUMNS|NO_COLOR|PYTHONPATH|PYTEST_ADDOPTS|OSV_ROOT|OSV_HARNESS_\w+")
-"""The variables that a lab's command inherits; no other, for some are secrets."""
+"""The variables that a lab's command inherits. No others: some are secrets."""
 
 MEMORY = 5120  # MiB
 LEAST_MEMORY = 1536  # MiB
 ATTEMPTS = 3
-"""Labs that are started until a command begins in one: on a busy host some lose a cpu's timer interrupts."""
+"""How many labs are started until a command starts in one: on a busy host some lose a cpu's timer interrupts."""
 
 QEMU_OVERHEAD = 512
-"""MiB that QEMU needs beside the lab's memory: what it translates, and itself."""
+"""MiB that QEMU needs besides the lab's memory, for translated code and itself."""
 
 MEMINFO = Path("/proc/meminfo")
 
@@ -50,11 +50,11 @@ def run(
     command: Sequence[str], arch: str, hardware: Hardware, checkout: Path | None, terminal: bool = False,
     verified: Iterable[Path] = (),
 ) -> int:  # fmt: skip
-    """The status with which the command ended in a lab of `arch`, with its output on ours.
+    """Run a command in a lab of `arch`, with its output on ours; returns its status.
 
-    `checkout` is OSv's, and `verified` are the entries of the cache that need not be read again. With `terminal` our
-    terminal is the command's. What it wrote where it ran comes to where we are. Raises
-    `HostError` or `BuildError` where there can be no lab, or it came to an end before its command.
+    `checkout` is OSv's. `sound` are the entries of the cache that need no second check. `terminal` gives the
+    command our terminal. Files that it wrote to its working folder are copied to ours. Raises `HostError` or
+    `BuildError` if there can be no lab, or if it ends before its command.
     """
     check(arch, hardware)
     cache = Cache()
@@ -86,7 +86,7 @@ def run(
 
 
 def check(arch: str, hardware: Hardware) -> None:
-    """Raise `HostError` where no lab of the arch, or of this size, can be."""
+    """Raise `HostError` if no lab of this arch or size is possible."""
     if in_lab():
         raise HostError("This is a lab, and there is none in a lab.", "Run the command as it is: KVM works here.")
     if arch not in BOARDS:
@@ -106,12 +106,12 @@ def check(arch: str, hardware: Hardware) -> None:
 
 
 def default_memory() -> int:
-    """MiB of memory of a lab, where none is asked for: less than is usual on a host with little of it free."""
+    """The default memory of a lab in MiB: less than usual if the host has little free."""
     return max(LEAST_MEMORY, min(MEMORY, (_free_memory() - QEMU_OVERHEAD) // 256 * 256))
 
 
 def _free_memory() -> int:
-    """MiB that can be used without swapping: the host's, or what is left of the cgroup's."""
+    """MiB usable without swapping: the host's, or what the cgroup has left."""
     facts = re.search(r"^MemAvailable:\s+(\d+) kB", MEMINFO.read_text(), re.MULTILINE)
     free = int(facts[1]) // 1024 if facts else sys.maxsize
     try:
@@ -123,14 +123,15 @@ def _free_memory() -> int:
 
 
 def _lab_view(command: Sequence[str], arch: str, cache: Cache, checkout: Path | None) -> View:
-    """What the lab is shown: this host's own system, or an unpacked one with its own Python."""
+    """What the lab sees: this host's system, or an unpacked one with its own Python."""
     system = debian_root(arch, cache) if arch in DEBIANS else None
     package = code(cache, debians_python(cache)) if system else code(cache)
     return view(command, Path.cwd(), cache.root.absolute(), checkout, package, system)
 
 
 def _states(checkout: Path | None) -> Mapping[str, object]:
-    """The state of the checkout, by its folder. One that can't be read is told of by who asks for it there."""
+    """The state of the checkout, by its folder. A checkout that can't be read is reported by who asks for it in
+    the lab."""
     if checkout is None:
         return {}
     with suppress(HarnessError):
@@ -140,7 +141,7 @@ def _states(checkout: Path | None) -> Mapping[str, object]:
 
 
 def _builders(arch: str) -> Mapping[str, object]:
-    """What of this host decides a kernel's bytes, by the arch of its cells; nothing where it has no compiler."""
+    """What of this host determines a kernel's bytes, by arch; empty if it has no compiler."""
     with suppress(HostError):
         return {arch: taken_from_host(Cell("osv", arch, "qemu", "rofs", "all"))}
     return {}
@@ -169,7 +170,7 @@ def _copy_results(out: Path, shown: View) -> None:
 
 
 def _environment(arch: str, shown: View) -> Mapping[str, str]:
-    """What the command finds in its environment."""
+    """The environment of the command."""
     variables = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
     tools = str(Path(sys.executable).parent)
     path = f"{tools}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"

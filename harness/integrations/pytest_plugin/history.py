@@ -1,4 +1,4 @@
-"""The history in pytest: measurements taken, kept and compared with what came before."""
+"""Measurements in pytest: takes them, stores them, and compares them with earlier ones."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,11 +20,12 @@ from harness.runner.expectations import expected
 from harness.runner.session import Lab
 
 LEAST = 1e-4
-"""Relative: no smaller change fails an item. Exact numbers tell every one, and no kernel stays the same."""
+"""A smaller relative change fails no item: exact numbers show every change, and every kernel differs from the
+last."""
 
 
 class MeasurementTest:
-    """Call it with a cell and a measurement: it passes if nothing of it is found to have become worse."""
+    """Call it with a cell and a measurement: it passes if no number of it has become worse."""
 
     def __init__(
         self, lab: Lab, url: str | None, runs: Path, duration: float, record: Callable[[str, object], None]

@@ -1,4 +1,4 @@
-"""A verdict as pytest's outcome: its expectation, its properties, its evidence."""
+"""Turns a verdict into pytest's outcome, with its expectation, its properties and its evidence."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,11 +26,11 @@ SHOWN_LINES = 20
 
 
 RecordVerdict = Callable[[Image, Run, bool], None]
-"""Adds a verdict to the history, with whether it was the expected one."""
+"""Adds a verdict to the history, with whether it was expected."""
 
 
 class OutcomeReporter:
-    """Notes what reports need of a run, keeps the evidence of what is no pass, and ends the test as it asks."""
+    """Records the properties of a run, keeps evidence of what did not pass, and ends the test accordingly."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class OutcomeReporter:
         self, cell: Cell, image: Image, run: Run, again: str, figures: Mapping[str, object] = MappingProxyType({}),
         keep: Callable[[Path], None] = lambda folder: None,
     ) -> None:  # fmt: skip
-        """Return on a pass, and otherwise end the test.
+        """Return if the run passed, else end the test.
 
-        `again` is a shell line that does the run again; `figures` become properties; `keep` adds to the evidence.
+        `again` is a shell command that repeats the run; `figures` become properties; `keep` adds to the evidence.
         """
         __tracebackhide__ = True
         outcome, reason = run.verdict.outcome, run.verdict.reason
@@ -81,7 +81,7 @@ class OutcomeReporter:
             pytest.fail(f"{outcome}: {reason}\n{_tail(run, folder)}", pytrace=False)
 
     def _note(self, cell: Cell, image: Image, run: Run, accelerator: str, figures: Mapping[str, object]) -> None:
-        """Put what reports and the record of durations need into the item's properties, as plain text."""
+        """Put what reports and the durations need into the item's properties, as plain text."""
         properties = {
             "cell": cell,
             "test": run.program.name,
@@ -110,9 +110,10 @@ class OutcomeReporter:
 
 
 class GuestRun:
-    """Call it with a cell and a program: returns on a pass, and otherwise ends the test as its verdict asks.
+    """Call it with a cell and a program: it returns if the run passes, and else ends the test by its verdict.
 
-    `again` says how pytest does the item on a cell again, which runs what the command line has no word for.
+    `again` returns the command that repeats the item on a cell by pytest, for runs that the command line can't
+    express.
     """
 
     def __init__(self, lab: Lab, reporter: OutcomeReporter, again: Callable[[Cell], str]) -> None:
@@ -121,7 +122,7 @@ class GuestRun:
         self._again = again
 
     def __call__(self, cell: Cell, program: Program, visit: Interaction | None = None, modules: str = "") -> None:
-        """`modules` of OSv's own tree are in its image in place of the cell's tests, where any are named."""
+        """`modules` of OSv's tree, if given, are in the image in place of the cell's tests."""
         __tracebackhide__ = True
         try:
             if modules:

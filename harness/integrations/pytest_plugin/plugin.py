@@ -1,4 +1,4 @@
-"""The harness in pytest: options, the lab as fixtures, and each in-guest test as an item of its own."""
+"""The pytest plugin: options, fixtures, and one item per in-guest test."""
 
 from collections.abc import Callable, Generator
 from functools import partial
@@ -105,7 +105,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Build the asked cells' images once, before xdist starts workers that would all wait for them."""
+    """Build the images of the chosen cells once, before xdist starts workers that would all wait for them."""
     config = session.config
     if hasattr(config, "workerinput") or not config.stash[CELLS]:
         return
@@ -127,8 +127,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test that takes `cell` and one of our runners an item for each asked cell; with `guest_program` one
-    for each in-guest test of it, with `app_name` one for each app, with `measurement` one for each of those."""
+    """Parametrize a test that takes `cell` and one of our runners: one item per chosen cell; with `guest_program`
+    one per in-guest test, with `app_name` one per app, with `measurement` one per measurement."""
     taken = set(metafunc.fixturenames)
     if "cell" not in taken or not taken & {"run_guest", "run_app", "measure"}:
         return
@@ -154,7 +154,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def lab(pytestconfig: pytest.Config) -> Lab:
-    """This run's cells, kernels and guests."""
+    """The session: cells, kernels and guests of this run."""
     return pytestconfig.stash[LAB]
 
 
@@ -162,7 +162,7 @@ def lab(pytestconfig: pytest.Config) -> Lab:
 def outcome_reporter(
     lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> OutcomeReporter:
-    """What turns a verdict into pytest's outcome, and keeps its evidence."""
+    """Turns a verdict into pytest's outcome, and keeps its evidence."""
     runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
 
     def record_verdict(image: Image, run: Run, good: bool) -> None:
@@ -190,7 +190,7 @@ def run_app(lab: Lab, outcome_reporter: OutcomeReporter, pytestconfig: pytest.Co
 def measure(
     lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> Callable[[Cell, str], None]:
-    """Takes a measurement of a cell, keeps it, and compares it with what is known."""
+    """Takes a measurement of a cell, stores it, and compares it with earlier ones."""
     from harness.integrations.pytest_plugin.history import MeasurementTest
 
     options = pytestconfig.getoption
@@ -201,7 +201,7 @@ def measure(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Give the verdicts of a test to its report, which goes to the process that writes them down."""
+    """Attach the verdicts of a test to its report, which goes to the process that stores them."""
     report = yield
     if report.when == "call" and _judged:
         report.osv_judged = [one.to_json() for one in _judged]  # type: ignore[attr-defined]
@@ -210,7 +210,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note each verdict, and how long each pass took, where it is written: a test that hung tells of no limit."""
+    """Store each verdict, and the duration of each pass. A test that hung says nothing about durations."""
     if _writer:
         for row in getattr(report, "osv_judged", ()):
             _writer[-1].add(Judged.from_json(row))
@@ -221,7 +221,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-    """Show what failed and then passed as what it is: neither a pass nor an expected failure."""
+    """Show a test that failed and then passed as flaky: it is neither a pass nor an expected failure."""
     if (
         report.when == "call"
         and dict(report.user_properties).get("outcome") == Outcome.FLAKY
@@ -232,7 +232,7 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the flaky tests, with what each did at first and where both consoles are; and what was not kept."""
+    """List the flaky tests, with their first failure and where both consoles are; and what could not be stored."""
     if unkept := terminalreporter.config.stash[UNKEPT]:
         terminalreporter.section("what could not be kept", red=True)
         for why in unkept:
@@ -251,7 +251,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     unkept = config.stash[UNKEPT]
     if _writer and (failed := _writer.pop().finish()):
         unkept.append(f"verdicts are not in the history: {failed}")
-        if config.getoption("--history"):  # who names a place wants them there
+        if config.getoption("--history"):  # an explicit history must be written
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     lab = config.stash[LAB]
     for cell in {name for name, _ in _durations}:
@@ -270,11 +270,11 @@ def _note_unkept(unkept: list[str], event: Event) -> None:
 _durations: dict[tuple[str, str], float] = {}
 _judged: list[Judged] = []
 _writer: list[Writer] = []
-"""What adds verdicts to the history, if anything does: one, in the process that is told of all tests."""
+"""Adds verdicts to the history; at most one, in the process that gets the reports of all tests."""
 
 
 def _asked_for(config: pytest.Config, folder: Path) -> bool:
-    """Whether the tests that were named are in that folder, all of them."""
+    """Whether all tests that were named lie in that folder."""
     top = config.rootpath / folder
     return all(
         top in (path := (config.invocation_params.dir / arg.split("::")[0]).resolve(), *path.parents)

@@ -52,8 +52,8 @@ def command(arguments: Arguments) -> int:
         raise HarnessError(
             f"There is no history at {shown(url)}.", "A run of tests makes one; or name another with --history."
         )
+    from harness.integrations.server.assembly import Asked, house_of
     from harness.integrations.server.server import address, is_loopback, listening, serve
-    from harness.integrations.server.starting import Asked, house_of
 
     asked = Asked(arguments.runs.absolute(), arguments.url, arguments.user_header, arguments.farm or "", known)
     with listening(arguments.listen, arguments.port) as listener:

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from harness.integrations.server import evidence, jobs, triage, verdicts
-from harness.integrations.server.answers import (
+from harness.integrations.server.guard import TOKEN
+from harness.integrations.server.models import (
     Decide,
     Decision,
     Evidence,
@@ -21,9 +22,8 @@ from harness.integrations.server.answers import (
     Triage,
     Verdicts,
 )
-from harness.integrations.server.guard import TOKEN
-from harness.integrations.server.house import House
 from harness.integrations.server.problems import Refused, documented
+from harness.integrations.server.services import House
 from harness.metrics.history.reader import State
 
 MOST = 1000

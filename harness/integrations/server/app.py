@@ -11,10 +11,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from harness.integrations.server import api, problems, views
-from harness.integrations.server.answers import SCHEMA, Problem
-from harness.integrations.server.decorating import STATIC
 from harness.integrations.server.guard import LARGEST_BODY, Guard
-from harness.integrations.server.house import House
+from harness.integrations.server.models import SCHEMA, Problem
+from harness.integrations.server.page_assets import STATIC
+from harness.integrations.server.services import House
 
 DESCRIPTION = (
     "What the morning page shows, and more of it. Whatever a guest printed is text in here: escape it where you "

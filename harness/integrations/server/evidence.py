@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.integrations.server.answers import Evidence, EvidenceFile
+from harness.integrations.server.models import Evidence, EvidenceFile
 from harness.integrations.server.problems import Refused
 from harness.report.evidence import UNSAFE
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from time import time
 
-from harness.integrations.server.answers import (
+from harness.integrations.server.models import (
     CellFact,
     Facts,
     Failure,

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.core.errors import HarnessError
-from harness.integrations.server.answers import Problem
+from harness.integrations.server.models import Problem
 from harness.integrations.server.problems import answered
 
 SAFE = ("GET", "HEAD", "OPTIONS")

@@ -26,10 +26,10 @@ from filelock import FileLock, Timeout
 
 from harness.core.errors import HarnessError
 from harness.host.process.die_with_parent import die_with_parent
-from harness.integrations.server.answers import Facts, Hand
+from harness.integrations.server.history_watch import Watch
+from harness.integrations.server.models import Facts, Hand
 from harness.integrations.server.problems import Refused
 from harness.integrations.server.triage import WORK, kept, unknown_subject
-from harness.integrations.server.watching import Watch
 from harness.metrics.history.records import Action, Triage
 from harness.metrics.history.store import History
 from harness.report.model.data import safe_text

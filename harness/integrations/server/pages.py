@@ -15,8 +15,8 @@ import anyio.to_thread
 
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import temporary_dir
-from harness.integrations.server.answers import Facts
-from harness.integrations.server.watching import Watch
+from harness.integrations.server.history_watch import Watch
+from harness.integrations.server.models import Facts
 from harness.metrics.history.reader import State
 from harness.metrics.history.store import History
 from harness.report.model.data import safe_text

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from harness.core.errors import HarnessError
-from harness.integrations.server.answers import Problem
+from harness.integrations.server.models import Problem
 from harness.report.model.data import safe_text
 
 MEDIA = "application/problem+json"

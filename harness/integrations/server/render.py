@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from harness.core.errors import HarnessError
-from harness.integrations.server.decorating import decorated
 from harness.integrations.server.facts import facts
+from harness.integrations.server.page_assets import decorated
 from harness.integrations.server.pages import FACTS, PAGE, POLICY, state_text
 from harness.metrics.history.store import History
 from harness.report.html.page import page

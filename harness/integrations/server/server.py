@@ -14,7 +14,7 @@ import uvicorn
 
 from harness.core.errors import HarnessError, HostError
 from harness.integrations.server.app import app_of
-from harness.integrations.server.house import House
+from harness.integrations.server.services import House
 
 LAST_PORT = 65535
 END_SECONDS = 1

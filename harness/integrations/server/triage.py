@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from time import time
 from uuid import uuid4
 
-from harness.integrations.server.answers import Decide, Decision, Facts, Failure, Job, Standing
-from harness.integrations.server.answers import Triage as Standings
+from harness.integrations.server.models import Decide, Decision, Facts, Failure, Job, Standing
+from harness.integrations.server.models import Triage as Standings
 from harness.integrations.server.problems import Refused
 from harness.metrics.history.records import Action, Triage
 from harness.metrics.history.store import History

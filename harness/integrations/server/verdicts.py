@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from time import time
 
-from harness.integrations.server.answers import CellTally, Live, LiveRun, Number, Verdict, Verdicts, VersionFact
+from harness.integrations.server.models import CellTally, Live, LiveRun, Number, Verdict, Verdicts, VersionFact
 from harness.metrics.history.reader import Tally
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History

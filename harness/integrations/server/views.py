@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 
 from harness.integrations.server import evidence, verdicts
 from harness.integrations.server.api import Name, Place
-from harness.integrations.server.house import House
+from harness.integrations.server.services import House
 from harness.report.model.data import safe_text
 from harness.report.model.formatting import moment
 

@@ -16,7 +16,7 @@ from planted_nights import BEGAN, CELLS, DAY, Planted
 from schemathesis.specs.openapi.checks import ignored_auth
 from served import Answer, Server, served
 
-from harness.integrations.server.answers import Facts
+from harness.integrations.server.models import Facts
 from harness.integrations.server.triage import standings
 from harness.metrics.history.records import Action
 from harness.metrics.history.store import History

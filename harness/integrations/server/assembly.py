@@ -8,10 +8,10 @@ from sqlalchemy import URL
 
 from harness.core.errors import HostError
 from harness.integrations.server.guard import Rules
-from harness.integrations.server.house import House
+from harness.integrations.server.history_watch import Watch
 from harness.integrations.server.jobs import Hands, Jobs, secret_of
 from harness.integrations.server.pages import Pages
-from harness.integrations.server.watching import Watch
+from harness.integrations.server.services import House
 from harness.metrics.history.store import History
 from harness.metrics.history.url import is_file
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.integrations.server.guard import Rules
+from harness.integrations.server.history_watch import Watch
 from harness.integrations.server.jobs import Jobs
 from harness.integrations.server.pages import Pages
-from harness.integrations.server.watching import Watch
 from harness.metrics.history.store import History
 
 

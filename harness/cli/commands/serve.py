@@ -52,16 +52,18 @@ def command(arguments: Arguments) -> int:
         raise HarnessError(
             f"There is no history at {shown(url)}.", "A run of tests makes one; or name another with --history."
         )
-    from harness.integrations.server.assembly import Asked, house_of
-    from harness.integrations.server.server import address, is_loopback, listening, serve
+    from harness.integrations.server.assembly import ServerOptions, build_services
+    from harness.integrations.server.server import address, is_loopback, listen, serve
 
-    asked = Asked(arguments.runs.absolute(), arguments.url, arguments.user_header, arguments.farm or "", known)
-    with listening(arguments.listen, arguments.port) as listener:
-        house = house_of(url, LOCK_SECONDS, arguments.osv_root, asked)
+    options = ServerOptions(
+        arguments.runs.absolute(), arguments.url, arguments.user_header, arguments.farm or "", known
+    )
+    with listen(arguments.listen, arguments.port) as listener:
+        services = build_services(url, LOCK_SECONDS, arguments.osv_root, options)
         print(f"{shown(url)} is at {address(listener)}", flush=True)
         if not is_loopback(arguments.listen):
             screen().print(
                 "Whoever reaches this address may read all of it and decide: see docs/serve.md.", style="yellow"
             )
-        serve(house, listener)
+        serve(services, listener)
     return 0

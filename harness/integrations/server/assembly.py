@@ -1,4 +1,4 @@
-"""Puts a server together from what its command was given."""
+"""Builds the parts of a server from its command's options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +9,9 @@ from sqlalchemy import URL
 from harness.core.errors import HostError
 from harness.integrations.server.guard import Rules
 from harness.integrations.server.history_watch import Watch
-from harness.integrations.server.jobs import Hands, Jobs, secret_of
+from harness.integrations.server.jobs import FarmAccess, Jobs, secret_of
 from harness.integrations.server.pages import Pages
-from harness.integrations.server.services import House
+from harness.integrations.server.services import Services
 from harness.metrics.history.store import History
 from harness.metrics.history.url import is_file
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Where evidence is, what people call the server, who they are, and which farm works for it."""
+class ServerOptions:
+    """The folder of evidence, the addresses of the server, the header with the user's name, and the farm."""
 
     runs: Path
     urls: tuple[str, ...] = ()
@@ -30,31 +30,31 @@ class Asked:
     tls: "Tls | None" = None
 
 
-def house_of(url: URL, lock_seconds: int, osv_root: Path | None, asked: Asked) -> House:
-    """The server's parts. Raises `HarnessError` where the history can't be opened, or a name is none."""
+def build_services(url: URL, lock_seconds: int, osv_root: Path | None, options: ServerOptions) -> Services:
+    """The parts of the server. Raises `HarnessError` if the history can't be opened, or an option is invalid."""
     words = url.database if is_file(url) else url.render_as_string(hide_password=False)
-    rules = Rules(asked.urls, asked.user_header)
+    rules = Rules(options.urls, options.user_header)
     history = History(words, lock_seconds)
-    environment = {"OSV_HARNESS_HISTORY": str(words)}  # not on a command line, which all users of a host see
+    environment = {"OSV_HARNESS_HISTORY": str(words)}  # a command line would show it to all users of the host
     if osv_root:
         environment["OSV_ROOT"] = str(osv_root.absolute())
     watch = Watch(url)
     pages = Pages(history, watch, environment)
-    hands = _hands(asked, environment) if asked.farm else None
-    return House(history, watch, pages, Jobs(history, watch, hands), rules, asked.runs)
+    farm = _farm_access(options, environment) if options.farm else None
+    return Services(history, watch, pages, Jobs(history, watch, farm), rules, options.runs)
 
 
-def _hands(asked: Asked, environment: dict[str, str]) -> Hands:
-    from harness.integrations.farm.dask_cluster import check_address  # which is no part of the extra `serve`
+def _farm_access(options: ServerOptions, environment: dict[str, str]) -> FarmAccess:
+    from harness.integrations.farm.dask_cluster import check_address  # not in the extra `serve`
 
-    check_address(asked.farm, asked.tls)
-    known = asked.tls
+    check_address(options.farm, options.tls)
+    known = options.tls
     files = {"--tls-ca": known.ca, "--tls-cert": known.cert, "--tls-key": known.key} if known else {}
-    options = [f"{name}={path.absolute()}" for name, path in files.items()]
+    tls_options = [f"{name}={path.absolute()}" for name, path in files.items()]
     try:
-        secret = secret_of(asked.runs)
+        secret = secret_of(options.runs)
     except OSError as error:
         raise HostError(
-            f"Nothing can be kept in {asked.runs}: {error.strerror}.", "Give --runs a folder of yours."
+            f"Nothing can be kept in {options.runs}: {error.strerror}.", "Give --runs a folder of yours."
         ) from error
-    return Hands(asked.farm, options, asked.runs, environment, secret)
+    return FarmAccess(options.farm, tls_options, options.runs, environment, secret)

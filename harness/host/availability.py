@@ -29,13 +29,13 @@ class Support(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """The standing of one cell and why, in one sentence; a cell that runs needs none.
+    """How far one cell is supported here and why, in one sentence; a cell that runs needs no reason.
 
     `kind` is the sentence before the cell's own values were put in: what many cells have in common.
     """
 
     cell: Cell
-    standing: Support
+    support: Support
     reason: str = ""
     kind: str = ""
 
@@ -55,7 +55,7 @@ class AvailabilityCheck:
         self._given = frozenset(given)
 
     def of(self, cell: Cell) -> Availability:
-        """The standing of the cell: the rules of the matrix come first, this host's last."""
+        """How far the cell is supported: the rules of the matrix come first, this host's last."""
         if rule := self._matrix.rule_against(cell):
             return _by(rule, cell, Support.INVALID)
         if cell.hypervisor not in self._driven:
@@ -88,5 +88,5 @@ class AvailabilityCheck:
                         yield rule, capability
 
 
-def _by(rule: Rule, cell: Cell, standing: Support, more: str = "") -> Availability:
-    return Availability(cell, standing, rule.because(cell) + more, rule.reason + more)
+def _by(rule: Rule, cell: Cell, support: Support, more: str = "") -> Availability:
+    return Availability(cell, support, rule.because(cell) + more, rule.reason + more)

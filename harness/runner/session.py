@@ -126,8 +126,8 @@ class Lab:
         built = self.files.kernel if self.files else None
         given = BUILDERS if built else ()
         found = AvailabilityCheck(self.matrix, self.host, driver_names(), built or self.osv_root, given).of(cell)
-        if found.standing is not Support.RUNS:
-            raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
+        if found.support is not Support.RUNS:
+            raise CellError(f"The cell {cell}: {found.support}.", found.reason)
 
     def runner(self, cell: Cell) -> Runner:
         """What runs programs on the cell; raises `CellError` with the reason if this host can't run it."""

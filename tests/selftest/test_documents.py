@@ -52,7 +52,7 @@ BY_HARNESS = [(name, line) for name, line in EVERY if plain(line)[:1] == ["osv-h
 
 @pytest.mark.parametrize(("document", "line"), BY_HARNESS)
 def test_a_command_of_the_harness_has_only_words_that_it_knows(document: str, line: str) -> None:
-    asked = cli.parsed(plain(line)[1:]).arguments
+    asked = cli.parse(plain(line)[1:]).arguments
     lab = Lab(Path("/some/osv"))
     named = getattr(asked, "cell", None) or []
     patterns = plain(line)[1] in ("matrix", "report", "findings", "history")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.command_line import parsed
+from harness.cli.command_line import parse
 from harness.core import project
 from harness.host import distribution
 from harness.host.requirements import NEEDS
@@ -90,4 +90,4 @@ def test_every_step_of_the_containerfile_is_one_that_there_is() -> None:
     for rest in ours:
         words = rest.split()
         assert words[:2] == ["./ready", "osv-harness"]
-        parsed(words[2:])
+        parse(words[2:])

@@ -22,7 +22,7 @@ from harness.cli import completion as complete
 from harness.cli.bisect_output import show_answer, show_journal
 from harness.cli.commit_tests import check_test
 from harness.cli.declaration import argument, declare, option
-from harness.cli.farm_options import OnFarm, tls
+from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.number_types import COUNT
 from harness.cli.options import FILE, HistoryUrl, LoadSeconds
 from harness.cli.output import screen
@@ -37,8 +37,8 @@ from harness.runner.session import Lab
 
 
 @dataclass
-class Arguments(OnFarm):
-    """What, between which commits, how sure."""
+class Arguments(FarmOptions):
+    """What to bisect, between which commits, with which confidence."""
 
     do: Annotated[
         str | None,
@@ -110,16 +110,16 @@ class Arguments(OnFarm):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Bisect; 1 where there is no commit to name."""
+    """Bisect; returns 1 if no commit was found."""
     if arguments.do and arguments.state:
-        return _look_back(arguments.do, arguments.state)
+        return _show_past(arguments.do, arguments.state)
     lab = Lab(arguments.osv_root)
     if lab.osv_root is None:
         raise CheckoutError("No OSv checkout is named whose commits could be bisected.", "Set OSV_ROOT.")
-    request = _question(lab, arguments)
+    request = _request(lab, arguments)
     state = arguments.state or _state(lab, request)
     if arguments.do:
-        return _look_back(arguments.do, state)
+        return _show_past(arguments.do, state)
     if state.exists() and not arguments.resume:
         raise HarnessError(
             f"This bisection was begun before: {state}.",
@@ -140,7 +140,7 @@ def command(arguments: Arguments) -> int:
 
 @contextmanager
 def _backend_factory(lab: Lab, arguments: Arguments) -> Iterator[BackendFactory]:
-    """Who builds and boots: this host, or a farm."""
+    """The backends that build and boot: this host's, or a farm's."""
     if not arguments.farm:
         yield local_backends(lab)
         return
@@ -152,11 +152,11 @@ def _backend_factory(lab: Lab, arguments: Arguments) -> Iterator[BackendFactory]
         yield make_backend
 
 
-def _question(lab: Lab, arguments: Arguments) -> BisectRequest:
-    """What the arguments ask. Raises `HarnessError` with what is wrong with them."""
+def _request(lab: Lab, arguments: Arguments) -> BisectRequest:
+    """The request that the arguments make. Raises `HarnessError` with what is wrong with them."""
     assert lab.osv_root
     if arguments.finding is not None:
-        _take_over(arguments, arguments.finding)
+        _use_finding(arguments, arguments.finding)
     if bool(arguments.metric) == bool(arguments.test) or not arguments.good:
         raise HarnessError("A bisection wants --good, and either --metric or --test; or a --finding.")
     if arguments.metric and not NAME.fullmatch(arguments.metric):
@@ -182,8 +182,8 @@ def _question(lab: Lab, arguments: Arguments) -> BisectRequest:
     )
 
 
-def _take_over(arguments: Arguments, number: int) -> None:
-    """A finding's metric and cell, and the commits between which it lies, as if they had been given."""
+def _use_finding(arguments: Arguments, number: int) -> None:
+    """Set the arguments to a finding's metric and cell, and to the commits between which it lies."""
     if arguments.metric or arguments.test or arguments.good:
         raise HarnessError("--finding names the metric and the commits: give neither --metric, --test nor --good.")
     with History(arguments.history) as history:
@@ -200,7 +200,7 @@ def _take_over(arguments: Arguments, number: int) -> None:
 
 
 def _state(lab: Lab, request: BisectRequest) -> Path:
-    """The journal's path: of the same question, the same."""
+    """The path of the journal: the same for the same request."""
     commits, effort = request.commits, request.effort
     asked = [
         str(request.cell),
@@ -213,7 +213,7 @@ def _state(lab: Lab, request: BisectRequest) -> Path:
     return lab.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
 
 
-def _look_back(how: str, state: Path) -> int:
+def _show_past(how: str, state: Path) -> int:
     records = read(state) if state.exists() else []
     if not records or not isinstance(records[0], Opened):
         raise HarnessError("There is no such bisection.", "Give its ends and its metric, or its --state.")

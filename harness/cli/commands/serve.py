@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from harness.cli.declaration import declare, option
-from harness.cli.farm_options import OnFarm, tls
+from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.options import LISTEN, HistoryUrl, RunsFolder
 from harness.cli.output import screen
 from harness.core.errors import HarnessError, HostError
@@ -14,12 +14,12 @@ from harness.metrics.history.url import is_file, place, shown
 
 PORT = 8717
 LOCK_SECONDS = 10
-"""For which a decision waits for another writer of the history."""
+"""How long a decision waits for another writer of the history."""
 
 
 @dataclass
-class Arguments(OnFarm):
-    """Of which history, where, and who may do what."""
+class Arguments(FarmOptions):
+    """The history, the address, and the users."""
 
     history: HistoryUrl
     runs: RunsFolder

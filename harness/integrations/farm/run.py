@@ -45,7 +45,7 @@ def run_on_farm(
 
     with connect(farm.address, farm.tls) as client:
         not_run = Dispatcher(client, lab, plan, sink.known, sink.store).run(requests, last_host)
-    unsupported = [NotRun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
+    unsupported = [NotRun(str(cell), "", f"{row.support}: {row.reason}") for cell, row in refused.items()]
     return sink, not_run + unsupported
 
 
@@ -53,7 +53,7 @@ def _unsupported(lab: Lab, cell: Cell) -> Availability | None:
     """Why no worker could run the cell: it is invalid or has no driver. What hosts lack is asked of the
     workers."""
     found = AvailabilityCheck(lab.matrix, lab.host, driver_names(), lab.osv_root).of(cell)
-    return found if found.standing in (Support.NOT_DRIVEN, Support.INVALID) else None
+    return found if found.support in (Support.NOT_DRIVEN, Support.INVALID) else None
 
 
 def request_for(lab: Lab, cell: Cell, run: str, accelerator: str) -> CellRequest:

@@ -11,7 +11,7 @@ import pytest
 from history_records import judged
 
 from harness.cli import main
-from harness.cli.lab_preparation import asked_by
+from harness.cli.lab_preparation import parse_lab_command
 from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
 from harness.host.availability import AvailabilityCheck, Support
@@ -74,7 +74,7 @@ def test_cells_of_two_arches_or_of_another(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_its_arch_is_that_of_the_cells(wanted: str, words: list[str], arch: str) -> None:
-    asked = asked_by(words, None, wanted or None)
+    asked = parse_lab_command(words, None, wanted or None)
     assert asked.arch(wanted) == arch
     assert {cell.arch for cell in asked.cells} <= {arch}
 
@@ -222,5 +222,5 @@ def test_a_cell_that_lacks_only_kvm_runs_in_the_lab(
     matrix = Matrix.load()
     cell = matrix.parse(f"osv:{arch}-firecracker-rofs", "osv")
     found = AvailabilityCheck(matrix, Without(*lacking), driver_names(), TOP).of(cell)
-    assert found.standing is standing
+    assert found.support is standing
     assert ("osv-harness lab" in found.reason) == (standing is Support.IN_LAB)

@@ -88,7 +88,7 @@ class Runner(Protocol):
         """Make what all runs need and take long to make, so that workers find it."""
         ...
 
-    def run(self, program: Program, visit: Interaction | None = None) -> Run:
+    def run(self, program: Program, interaction: Interaction | None = None) -> Run:
         """Run it to a verdict; after a visit it is asked to end, in its kernel's way.
 
         A fault of the harness or the host is a verdict too, never an exception.

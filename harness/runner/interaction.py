@@ -11,7 +11,7 @@ from time import monotonic
 from harness.core.errors import HarnessError
 from harness.core.text import printable
 from harness.runner.guest import Guest
-from harness.runner.observation import Activity, Visited
+from harness.runner.observation import Activity, InteractionResult
 from harness.vm.base import Endpoint, HasOwnNetwork, SupportsBallooning
 
 LEAVING_SECONDS = 20.0
@@ -20,20 +20,20 @@ INSIDE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """First `get_ready` is called, which waits until the program answers, and then `act`, both in a thread beside
+    """First `wait_ready` is called, which waits until the program answers, and then `act`, both in a thread beside
     the guest's watch, once the console has shown `line` where one is given.
 
-    `serves` is whether the program runs until it is asked to end. `ready_limit` bounds the time until it is ready,
+    `long_running` is whether the program runs until it is asked to end. `ready_limit` bounds the time until it is ready,
     `act_limit` how long a visit of one that serves may take from then, in seconds of the guest's own time; the
     program's limit counts from when it was asked to end, or, if it ends by itself, from when it was ready.
     """
 
     act: Callable[["GuestClient"], None]
-    get_ready: Callable[["GuestClient"], None] = lambda visitor: None
+    wait_ready: Callable[["GuestClient"], None] = lambda client: None
     line: str = ""
     ready_limit: float = 60.0
     act_limit: float = 60.0
-    serves: bool = True
+    long_running: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class GuestClient:
     """
 
     def __init__(
-        self, guest: Guest, visit: Interaction, end: Callable[[], None], inside: Inside | None = None
+        self, guest: Guest, interaction: Interaction, end: Callable[[], None], inside: Inside | None = None
     ) -> None:
         self.ports: Mapping[int, int] = guest.vm.ports()
         self.pid = guest.vm.pid
@@ -65,21 +65,21 @@ class GuestClient:
         self.gone = threading.Event()
         self._started = guest.transcript.start
         self.doing = ""
-        self._visit = visit
+        self._interaction = interaction
         self._end = end
         self._inside = inside
         self._wake = -1
         self._lock = threading.Lock()
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread = threading.Thread(target=self._act, daemon=True)
-        self._complaints: list[str] = []
+        self._mismatches: list[str] = []
         self._trouble = ""
         self._ready = False
-        self._asked_to_end = False
+        self._end_requested = False
 
-    def place(self, port: int) -> Endpoint:
+    def endpoint(self, port: int) -> Endpoint:
         """Where a load reaches the guest's port: without our forwarder, which is slower than the guest."""
-        apart = self._vm.place(port) if isinstance(self._vm, HasOwnNetwork) else None
+        apart = self._vm.endpoint(port) if isinstance(self._vm, HasOwnNetwork) else None
         return apart or Endpoint("127.0.0.1", self.ports[port])
 
     @property
@@ -87,21 +87,21 @@ class GuestClient:
         """How long ago the hypervisor's process was started."""
         return monotonic() - self._started
 
-    def complain(self, what: str) -> None:
+    def report_mismatch(self, what: str) -> None:
         """The program did something wrong; `what` may quote a guest."""
-        self._complaints.append(_safe(what))
+        self._mismatches.append(_safe(what))
 
-    def report_trouble(self, what: str) -> None:
+    def report_infrastructure_error(self, what: str) -> None:
         """Something of ours failed, so that nothing can be said of the program; its own end comes before that."""
         if not self.gone.is_set():
             self._trouble = self._trouble or _safe(what)
 
     @property
-    def sees_inside(self) -> bool:
+    def can_run_commands(self) -> bool:
         """Whether commands can be run in the guest."""
         return self._inside is not None
 
-    def run_inside(self, command: str) -> CommandResult:
+    def run_command(self, command: str) -> CommandResult:
         """Run a shell command in the guest, beside the program. Raises `HarnessError` if it has no answer."""
         inside, answers = self._inside, SimpleQueue[CommandResult]()
         if inside is None:
@@ -120,18 +120,18 @@ class GuestClient:
             raise HarnessError("This guest has no balloon.")
         self._ask(lambda: vm.set_balloon(mib))
 
-    def ask_to_end(self) -> None:
+    def request_end(self) -> None:
         """Have the guest asked to end, in the way of its kernel."""
-        self._asked_to_end = True
+        self._end_requested = True
         self._ask(self._end)
 
-    def result(self) -> Visited:
+    def result(self) -> InteractionResult:
         """What came of the visit."""
-        return Visited(
+        return InteractionResult(
             self._ready,
-            self._asked_to_end,
-            self._visit.serves,
-            tuple(self._complaints),
+            self._end_requested,
+            self._interaction.long_running,
+            tuple(self._mismatches),
             self._trouble,
             _safe(self.doing),
         )
@@ -140,10 +140,10 @@ class GuestClient:
         """Visit until the guest is over; what it did when its time was over, if it was not."""
 
         def see_it_end() -> Activity | None:
-            if self._visit.serves:
-                late = guest.wait_within(lambda: self._asked_to_end or over(), self._visit.act_limit)
+            if self._interaction.long_running:
+                late = guest.wait_within(lambda: self._end_requested or over(), self._interaction.act_limit)
                 if late:
-                    self.report_trouble(f"the visit took more than {self._visit.act_limit:.0f} s: it {self.doing}")
+                    self.report_infrastructure_error(f"the visit took more than {self._interaction.act_limit:.0f} s: it {self.doing}")
                     return late
             return guest.wait_within(over, limit)
 
@@ -156,17 +156,17 @@ class GuestClient:
     def _watch(
         self, guest: Guest, over: Callable[[], bool], then: Callable[[], Activity | None]
     ) -> Activity | None:
-        line = self._visit.line.encode()
+        line = self._interaction.line.encode()
         self._wake = os.eventfd(0)
         guest.console.watched[self._wake] = self._serve
         try:
             if line:
                 guest.monitor.expect(line)
-                late = guest.wait_within(lambda: guest.monitor.saw(line) or over(), self._visit.ready_limit)
+                late = guest.wait_within(lambda: guest.monitor.saw(line) or over(), self._interaction.ready_limit)
                 if late or over():
                     return late
             self._thread.start()
-            late = guest.wait_within(lambda: self._ready or over(), self._visit.ready_limit)
+            late = guest.wait_within(lambda: self._ready or over(), self._interaction.ready_limit)
             return late or then()
         finally:
             guest.console.watched.pop(self._wake)
@@ -178,18 +178,18 @@ class GuestClient:
 
     def _act(self) -> None:
         try:
-            self._visit.get_ready(self)
+            self._interaction.wait_ready(self)
             if self.gone.is_set():
                 return
             self._found_ready()
-            self._visit.act(self)
+            self._interaction.act(self)
         except HarnessError as error:
-            self.report_trouble(str(error))
+            self.report_infrastructure_error(str(error))
         except Exception as error:  # whatever it was, it is ours, and the guest's watch must go on
-            self.report_trouble(f"the harness failed while it {self.doing or 'visited the guest'}: {error!r}")
+            self.report_infrastructure_error(f"the harness failed while it {self.doing or 'visited the guest'}: {error!r}")
         if self._trouble:
             self._found_ready()
-            self.ask_to_end()
+            self.request_end()
 
     def _found_ready(self) -> None:
         self._ready = True

@@ -21,14 +21,14 @@ class Activity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Visited:
+class InteractionResult:
     """What came of a visit: whether the program got ready, whether it was asked to end, whether it was to run
     until then, what it did wrong, what of ours failed meanwhile, and what the visitor did last."""
 
     ready: bool
-    asked_to_end: bool
-    serves: bool = True
-    complaints: tuple[str, ...] = ()
+    end_requested: bool
+    long_running: bool = True
+    mismatches: tuple[str, ...] = ()
     trouble: str = ""
     doing: str = ""
 
@@ -64,7 +64,7 @@ class Observation:
 
     What was asked for: `skip_statuses` are those by which the program says that it can't run here; `ends_by` is
     the kernel's line about the program's death where that death is what the program tests; `good_statuses` are
-    those of a good end; `unprinted` is what the program should have printed and did not; `visited` is set where
+    those of a good end; `unprinted` is what the program should have printed and did not; `interaction` is set where
     the host visited the program.
     """
 
@@ -99,7 +99,7 @@ class Observation:
     ends_by: str = ""
     good_statuses: tuple[int, ...] = (0,)
     unprinted: tuple[str, ...] = ()
-    visited: Visited | None = None
+    interaction: InteractionResult | None = None
 
     @property
     def starved(self) -> bool:

@@ -17,7 +17,7 @@ NOTE = "program.json"
 
 
 def fork_ready(
-    machine: Machine, command: str, visit: Interaction, forks: SupportsSnapshots, cache: Cache,
+    machine: Machine, command: str, interaction: Interaction, forks: SupportsSnapshots, cache: Cache,
     begin: Callable[[Guest], tuple[Callable[[], bool], Mapping[str, Any]]],
 ) -> tuple[Vm, Mapping[str, Any]]:  # fmt: skip
     """A fork, stopped, of the machine in which `command` answers, and what `begin` noted.
@@ -31,9 +31,9 @@ def fork_ready(
         publish("template.started", str(machine.image.cell), f"until {command.split()[0]} answers")
         with Guest(machine, forks.start_template(template)) as guest:
             over, note = begin(guest)
-            visitor = GuestClient(guest, replace(visit, act=lambda visitor: None), lambda: None)
-            late = visitor.watch_until_ready(guest, over)
-            came = visitor.result()
+            client = GuestClient(guest, replace(interaction, act=lambda client: None), lambda: None)
+            late = client.watch_until_ready(guest, over)
+            came = client.result()
             if late or came.trouble or not came.ready:
                 raise HypervisorError(f"The program did not get ready: {came.trouble or late or 'it was over'}.")
             (template.folder / NOTE).write_text(json.dumps(note))

@@ -163,11 +163,11 @@ class Lab:
         self.check_runs(cell)
         self.kernel(cell.kernel).prepare(cell, self.cache)
 
-    def run_on(self, image: Image, program: Program, visit: Interaction | None = None, alone: bool = False) -> Run:
+    def run_on(self, image: Image, program: Program, interaction: Interaction | None = None, alone: bool = False) -> Run:
         """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
         cpus = max(program.cpus, machine_profile_of(image.cell, program.variant).cpus)
         with cpu_slots(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
-            return self._runner(image, fork=False).run(program, visit)
+            return self._runner(image, fork=False).run(program, interaction)
 
     def known_seconds(self, cell: Cell) -> dict[str, float]:
         """The longest recorded seconds of the cell's tests."""
@@ -209,7 +209,7 @@ class Lab:
             return LinuxRunner(image, driver, accelerator, self.cache, scale, fork)
         return OsvRunner(image, driver, accelerator, self.cache, fork)
 
-    def run(self, cell: Cell, program: Program, visit: Interaction | None = None) -> Run:
+    def run(self, cell: Cell, program: Program, interaction: Interaction | None = None) -> Run:
         """Run a program in a guest of its own, when the host has room for its vCPUs.
 
         What may be the host's doing is taken again, beside no other guest of ours: see `harness.runner.retry`.
@@ -218,11 +218,11 @@ class Lab:
         cpus = max(program.cpus, machine_profile_of(cell, program.variant).cpus)
         locks = self.cache.root / "locks" / "vcpus"
         with cpu_slots(cpus, locks):
-            run = runner.run(program, visit)
+            run = runner.run(program, interaction)
 
         def run_alone() -> Run:
             publish("guest.starved", str(cell), f"{program.name} runs again, alone")
             with cpu_slots(ALL_CPUS, locks):
-                return runner.run(program, visit)
+                return runner.run(program, interaction)
 
         return taken_again(run, run_alone)

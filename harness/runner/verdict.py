@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from harness.runner.console.transcript import Line
 from harness.runner.failure_titles import identity
-from harness.runner.observation import Activity, Observation, Visited
+from harness.runner.observation import Activity, Observation, InteractionResult
 from harness.vm.base import ExitCause
 
 BARE_ABORT = "Aborted"
@@ -96,7 +96,7 @@ def _died(seen: Observation) -> Judged | None:
 
 def _ours(seen: Observation) -> Judged | None:
     """The harness or the host failed: nothing can be said of the kernel."""
-    if trouble := seen.trouble or (seen.visited.trouble if seen.visited else ""):
+    if trouble := seen.trouble or (seen.interaction.trouble if seen.interaction else ""):
         return Outcome.HARNESS_ERROR, trouble
     if seen.ending and seen.ending.cause in (ExitCause.KILLED, ExitCause.REFUSED):
         return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}{_text(seen)}"
@@ -141,7 +141,7 @@ def _ended_from_inside(seen: Observation) -> Judged | None:
 
 def _served(seen: Observation) -> Judged | None:
     """A program that serves: its answers count, and that it ends when it is asked to, and not before."""
-    return _judge_visited(seen, seen.visited) if seen.visited and seen.visited.serves else None
+    return _judge_interaction(seen, seen.interaction) if seen.interaction and seen.interaction.long_running else None
 
 
 def _passed(seen: Observation) -> Judged | None:
@@ -180,17 +180,17 @@ PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
 """The rows of the table in docs/verdicts.md, in its order; `guest_ended` is what is left."""
 
 
-def _judge_visited(seen: Observation, visited: Visited) -> Judged:
-    if not visited.ready and seen.activity:
+def _judge_interaction(seen: Observation, interaction: InteractionResult) -> Judged:
+    if not interaction.ready and seen.activity:
         outcome, reason = _judge_late(seen)
         return outcome, f"the program never got ready: {reason}"
     ended = seen.status is not None or seen.ending is not None
-    if ended and not visited.asked_to_end:
+    if ended and not interaction.end_requested:
         how = f"with status {seen.status}" if seen.status is not None else _how_it_ended(seen)
         return Outcome.GUEST_ENDED, f"the program ended before it was asked to: {how}{_meanwhile(seen)}"
-    if visited.complaints:
-        more = f" (and {len(visited.complaints) - 1} more)" if len(visited.complaints) > 1 else ""
-        return Outcome.FAILED, f"{visited.complaints[0]}{more}"
+    if interaction.mismatches:
+        more = f" (and {len(interaction.mismatches) - 1} more)" if len(interaction.mismatches) > 1 else ""
+        return Outcome.FAILED, f"{interaction.mismatches[0]}{more}"
     if seen.unprinted:
         return Outcome.FAILED, f"it answered rightly, but did not print {seen.unprinted[0]!r}"
     if seen.clean_end:
@@ -207,7 +207,7 @@ def _judge_visited(seen: Observation, visited: Visited) -> Judged:
 
 
 def _meanwhile(seen: Observation) -> str:
-    return f", while the host {seen.visited.doing}" if seen.visited and seen.visited.doing else ""
+    return f", while the host {seen.interaction.doing}" if seen.interaction and seen.interaction.doing else ""
 
 
 def _text(seen: Observation) -> str:

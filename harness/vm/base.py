@@ -52,7 +52,7 @@ class Endpoint:
 
     host: str
     port: int
-    entering: tuple[str, ...] = ()
+    command_prefix: tuple[str, ...] = ()
 
 
 class Vm(Protocol):
@@ -165,7 +165,7 @@ class Counts(Protocol):
 class HasOwnNetwork(Protocol):
     """A running machine's power to let others into its guest's network, where that is apart from this host's."""
 
-    def place(self, port: int) -> Endpoint | None:
+    def endpoint(self, port: int) -> Endpoint | None:
         """The guest's port without a forwarder on the way; None where the network is not apart."""
         ...
 

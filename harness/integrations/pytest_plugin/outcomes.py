@@ -121,20 +121,20 @@ class GuestRun:
         self._reporter = reporter
         self._again = again
 
-    def __call__(self, cell: Cell, program: Program, visit: Interaction | None = None, modules: str = "") -> None:
+    def __call__(self, cell: Cell, program: Program, interaction: Interaction | None = None, modules: str = "") -> None:
         """`modules` of OSv's tree, if given, are in the image in place of the cell's tests."""
         __tracebackhide__ = True
         try:
             if modules:
                 self._lab.check_runs(cell)
                 image = self._lab.image_of_modules(cell, modules)
-                run = self._lab.run_on(image, program, visit)
+                run = self._lab.run_on(image, program, interaction)
             else:
-                run = self._lab.run(cell, program, visit)
+                run = self._lab.run(cell, program, interaction)
                 image = self._lab.image(cell)
         except (HarnessError, OSError) as error:
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
-        runs, only_here = self._reporter.runs.parent, visit or modules
+        runs, only_here = self._reporter.runs.parent, interaction or modules
         again = self._again(cell) if only_here else test_again(self._lab, cell, program.name, runs)
         self._reporter.conclude(cell, image, run, again)
 

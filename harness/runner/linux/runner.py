@@ -66,15 +66,15 @@ class LinuxRunner:
         )  # fmt: skip
         return apply_profile(machine, program.variant, self._cache)
 
-    def run(self, program: Program, visit: Interaction | None = None) -> Run:
+    def run(self, program: Program, interaction: Interaction | None = None) -> Run:
         machine = self.machine(program)
         try:
-            vm, origin, running = self._start(machine, program, visit)
+            vm, origin, running = self._start(machine, program, interaction)
         except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(monotonic()))
         with Guest(machine, vm) as guest:
             try:
-                return self._observe(program, guest, origin, visit, running)
+                return self._observe(program, guest, origin, interaction, running)
             except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
@@ -91,19 +91,19 @@ class LinuxRunner:
         where = self._cache.get("template", parts, lambda out: self._make_template(Template(machine, out)))
         return Template(machine, where)
 
-    def _start(self, machine: Machine, program: Program, visit: Interaction | None) -> tuple[Vm, str, str]:
+    def _start(self, machine: Machine, program: Program, interaction: Interaction | None) -> tuple[Vm, str, str]:
         """The guest, how it came to be, and the program's identifier if it runs already."""
         forks = snapshots_of(self._hypervisor)
-        if program.slow_start and visit and forks and machine.devices.can_be_forked:
+        if program.slow_start and interaction and forks and machine.devices.can_be_forked:
 
             def begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
                 agent, identifier = self._boot(guest), secrets.token_hex(8)
-                agent.run(identifier, _shell_command(program, serves=True))
+                agent.run(identifier, _shell_command(program, long_running=True))
                 return lambda: bool(agent.exited) or agent.gone, {"identifier": identifier}
 
             with suppress(HypervisorError):  # then a booted guest shows why
-                command = _shell_command(program, serves=True)
-                vm, note = fork_ready(machine, command, visit, forks, self._cache, begin)
+                command = _shell_command(program, long_running=True)
+                vm, note = fork_ready(machine, command, interaction, forks, self._cache, begin)
                 return vm, "forked when ready", note["identifier"]
         template = self.template(machine)
         if template and forks:
@@ -133,7 +133,7 @@ class LinuxRunner:
         return agent
 
     def _observe(
-        self, program: Program, guest: Guest, origin: str, visit: Interaction | None, running: str
+        self, program: Program, guest: Guest, origin: str, interaction: Interaction | None, running: str
     ) -> Run:
         """`running` is the identifier of the program where the guest was forked with it."""
         vm, monitor, started = guest.vm, guest.monitor, guest.transcript.start
@@ -159,12 +159,12 @@ class LinuxRunner:
             return (identifier in agent.exited and all_came()) or watch.found() or agent.gone
 
         activity = late
-        visitor = GuestClient(guest, visit, lambda: agent.run("end", END), agent.tell) if visit else None
+        client = GuestClient(guest, interaction, lambda: agent.run("end", END), agent.tell) if interaction else None
         if agent.ready:
             if not running:
-                agent.run(identifier, _shell_command(program, visitor is not None))
-            if visitor:
-                activity = visitor.watch(guest, over, program.limit)
+                agent.run(identifier, _shell_command(program, client is not None))
+            if client:
+                activity = client.watch(guest, over, program.limit)
             else:
                 activity = guest.wait_within(over, program.limit)
         if agent.gone or not agent.ready or watch.found():
@@ -199,7 +199,7 @@ class LinuxRunner:
             skip_statuses=program.skip_statuses,
             good_statuses=program.good_statuses,
             unprinted=unprinted(program, guest.transcript, self.image.cell.kernel, agent.log.without_its_words),
-            visited=visitor.result() if visitor else None,
+            interaction=client.result() if client else None,
             kept_waiting=guest.kept_waiting,
             pauses=guest.host.pauses,
         )
@@ -214,10 +214,10 @@ def _place(faults: Faults, agent: Agent) -> str:
     return place_of(first.text, agent.log.shown().splitlines()) if first else ""
 
 
-def _shell_command(program: Program, serves: bool) -> str:
+def _shell_command(program: Program, long_running: bool) -> str:
     """What the guest's shell is told to run; a program that serves is remembered, so that it can be ended."""
     settings = "".join(f"export {name}={shlex.quote(value)}; " for name, value in program.environment)
-    return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if serves else program.command)
+    return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if long_running else program.command)
 
 
 def _attach(guest: Guest) -> Agent:

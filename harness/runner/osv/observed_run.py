@@ -9,7 +9,7 @@ from harness.core.machine import Machine
 from harness.runner.base import Program, unprinted
 from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.guest import Guest
-from harness.runner.observation import Activity, Observation, Visited
+from harness.runner.observation import Activity, Observation, InteractionResult
 from harness.runner.osv.command_line import own_programs, programs_of
 from harness.runner.osv.console_backtrace import place_on
 from harness.runner.osv.exit_checkpoints import ExitCaller
@@ -30,7 +30,7 @@ class Status:
 
 def observe(
     program: Program, guest: Guest, tracer: ExitTracer | None, *,
-    booted: bool, activity: Activity | None, limit: float, visited: Visited | None,
+    booted: bool, activity: Activity | None, limit: float, interaction: InteractionResult | None,
     abort_message: str | None = None, fault: str = "",
 ) -> Observation:  # fmt: skip
     """Everything that was seen; the guest is over, or its time is.
@@ -72,7 +72,7 @@ def observe(
         ends_by=program.ends_by,
         good_statuses=program.good_statuses,
         unprinted=unprinted(program, guest.transcript, guest.machine.image.cell.kernel),
-        visited=visited,
+        interaction=interaction,
     )
 
 

@@ -73,15 +73,15 @@ class OsvRunner:
     def prepare(self) -> None:
         """Nothing: the image is all that a boot needs."""
 
-    def run(self, program: Program, visit: Interaction | None = None) -> Run:
+    def run(self, program: Program, interaction: Interaction | None = None) -> Run:
         machine = self.machine(program)
         try:
-            vm, origin, stub = self._start(program, machine, visit)
+            vm, origin, stub = self._start(program, machine, interaction)
         except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(monotonic()))
         with Guest(machine, vm) as guest:
             try:
-                return self._watch(program, guest, origin, stub, visit)
+                return self._watch(program, guest, origin, stub, interaction)
             except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
@@ -108,13 +108,13 @@ class OsvRunner:
         return f"{settings} {self._words.before} {program.command}".strip()
 
     def _start(
-        self, program: Program, machine: Machine, visit: Interaction | None
+        self, program: Program, machine: Machine, interaction: Interaction | None
     ) -> tuple[Vm, str, "_Stub | None"]:
         """The guest, how it came to be, and its debug stub if that has been used."""
         forks = snapshots_of(self._hypervisor)
-        if program.slow_start and visit and forks and machine.devices.can_be_forked:
+        if program.slow_start and interaction and forks and machine.devices.can_be_forked:
             with suppress(HypervisorError):  # then a booted guest shows why
-                vm, _ = fork_ready(machine, machine.cmdline, visit, forks, self._cache, _begin)
+                vm, _ = fork_ready(machine, machine.cmdline, interaction, forks, self._cache, _begin)
                 return vm, READY, None
         command = self._command(program)
         # The kernel's options, the environment among them, were read before the template was stopped.
@@ -125,7 +125,7 @@ class OsvRunner:
         return self._hypervisor.start(machine), "booted", None
 
     def _watch(
-        self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", visit: Interaction | None
+        self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", interaction: Interaction | None
     ) -> Run:
         vm, monitor = guest.vm, guest.monitor
         tracer = self._tracer(vm, origin, stub)
@@ -143,11 +143,11 @@ class OsvRunner:
 
         boot_limit = min(BOOT_SECONDS + program.limit, program.boot_limit)
         activity = guest.wait_within(lambda: booted() or dead(), boot_limit)
-        visitor = GuestClient(guest, visit, self._end_of(vm)) if visit else None
+        client = GuestClient(guest, interaction, self._end_of(vm)) if interaction else None
         limit = boot_limit if activity else program.limit
         if not activity:
             activity = (
-                visitor.watch(guest, dead, program.limit) if visitor else guest.wait_within(dead, program.limit)
+                client.watch(guest, dead, program.limit) if client else guest.wait_within(dead, program.limit)
             )
         if tracer and tracer.dead:
             guest.wait(lambda: tracer.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
@@ -159,7 +159,7 @@ class OsvRunner:
         scene = Scene(guest, tracer, self._symbols)
         seen = observe(
             program, guest, tracer, booted=booted(), activity=activity, limit=limit,
-            visited=visitor.result() if visitor else None, abort_message=scene.abort_message(),
+            interaction=client.result() if client else None, abort_message=scene.abort_message(),
             fault=scene.fault(),
         )  # fmt: skip
         scene.hold()

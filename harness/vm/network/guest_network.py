@@ -42,7 +42,7 @@ class GuestNetwork:
         """The host port of 127.0.0.1 behind each forwarded guest port."""
         return self._forwards.ports if self._forwards else {}
 
-    def place(self, port: int) -> Endpoint:
+    def endpoint(self, port: int) -> Endpoint:
         """The guest's port as a process in its network reaches it."""
         return Endpoint(GUEST_ADDRESS, port, tuple(nsenter_command(self._pid)))
 

@@ -106,8 +106,8 @@ class QemuVm:
         rows = re.findall(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", table)
         return {int(guest): int(host) for host, guest in rows}
 
-    def place(self, port: int) -> Endpoint | None:
-        return self._joined.place(port) if self._joined else None
+    def endpoint(self, port: int) -> Endpoint | None:
+        return self._joined.endpoint(port) if self._joined else None
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         pidfd = os.pidfd_open(self.pid) if self._process.poll() is None else None

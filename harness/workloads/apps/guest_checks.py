@@ -18,22 +18,22 @@ class GuestBackend(BaseBackend):  # type: ignore[misc]  # testinfra is not typed
 
     NAME = "osv-harness"
 
-    def __init__(self, visitor: GuestClient) -> None:
+    def __init__(self, client: GuestClient) -> None:
         super().__init__("guest")
-        self._visitor = visitor
+        self._visitor = client
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
         """The command's status and what it printed. Raises `HarnessError` if the guest does not answer."""
         line = self.get_command(command, *args)
         if line.startswith("ps "):  # Debian's busybox was built without the column that testinfra asks it for
             line = line.replace(",time", ",stat")
-        told = self._visitor.run_inside(line)
+        told = self._visitor.run_command(line)
         return self.result(told.status, line.encode(), told.output, told.errors)
 
 
-def host(visitor: GuestClient) -> Host:
+def host(client: GuestClient) -> Host:
     """The guest as testinfra's `host`."""
-    return Host(GuestBackend(visitor))
+    return Host(GuestBackend(client))
 
 
 def complaint(row: Mapping[str, Any], inside: Host) -> str:

@@ -87,14 +87,14 @@ def run_app(
         slow_start=wanted.slow_start,
     )
     service = _Service(wanted, chosen, duration, on_second)
-    visit = (
+    interaction = (
         Interaction(
-            act=service.use, get_ready=service.get_ready, ready_limit=wanted.ready * scale, act_limit=visiting
+            act=service.use, wait_ready=service.wait_ready, ready_limit=wanted.ready * scale, act_limit=visiting
         )
         if wanted.port
         else None
     )
-    run = lab.run_on(image, program, visit, alone)
+    run = lab.run_on(image, program, interaction, alone)
     sizes = [path.stat().st_size for path in (image.kernel, image.initrd, *(d.path for d in image.disks)) if path]
     return AppRun(wanted, image, run, tuple(service.results), service.ready_seconds, service.memory, sum(sizes))
 
@@ -136,76 +136,76 @@ class _Service:
         self.ready_seconds = 0.0
         self.memory = Held()
 
-    def get_ready(self, visitor: GuestClient) -> None:
+    def wait_ready(self, client: GuestClient) -> None:
         """Wait for the first right answer."""
-        port = visitor.ports[self._app.port]
+        port = client.ports[self._app.port]
         while wrong := mismatch(self._app.checks[0], port):
-            visitor.doing = f"waited for a right answer, and last got: {wrong}"
-            if visitor.gone.wait(RETRY_SECONDS):
+            client.doing = f"waited for a right answer, and last got: {wrong}"
+            if client.gone.wait(RETRY_SECONDS):
                 return
-        self.ready_seconds = visitor.seconds
+        self.ready_seconds = client.seconds
 
-    def use(self, visitor: GuestClient) -> None:
+    def use(self, client: GuestClient) -> None:
         """Check it, load it, check it again, and have it end."""
-        port = visitor.ports[self._app.port]
+        port = client.ports[self._app.port]
         first, *others = self._app.checks
-        visitor.doing = "checked its answers"
-        self._check(others, port, visitor)
-        if visitor.sees_inside:
-            guest = guest_checks.host(visitor)
+        client.doing = "checked its answers"
+        self._check(others, port, client)
+        if client.can_run_commands:
+            guest = guest_checks.host(client)
             for row in self._app.inside:
                 if wrong := guest_checks.complaint(row, guest):
-                    visitor.complain(wrong)
+                    client.report_mismatch(wrong)
         for one in self._loads:
-            self._load(one, visitor)
-        self.memory = _held(visitor.pid)
-        if visitor.gone.is_set():
+            self._load(one, client)
+        self.memory = _held(client.pid)
+        if client.gone.is_set():
             return
-        visitor.doing = "asked it once more after the load"
-        self._check([first], port, visitor)
-        if not visitor.gone.is_set():
-            visitor.doing = "asked it to end"
-            visitor.ask_to_end()
+        client.doing = "asked it once more after the load"
+        self._check([first], port, client)
+        if not client.gone.is_set():
+            client.doing = "asked it to end"
+            client.request_end()
 
-    def _check(self, checks: Iterable[Mapping[str, Any]], port: int, visitor: GuestClient) -> None:
+    def _check(self, checks: Iterable[Mapping[str, Any]], port: int, client: GuestClient) -> None:
         for check in checks:
-            if not visitor.gone.is_set() and (wrong := mismatch(check, port)) and not visitor.gone.is_set():
-                visitor.complain(f"{visitor.doing}: {wrong}")
+            if not client.gone.is_set() and (wrong := mismatch(check, port)) and not client.gone.is_set():
+                client.report_mismatch(f"{client.doing}: {wrong}")
 
-    def _load(self, one: Load, visitor: GuestClient) -> None:
+    def _load(self, one: Load, client: GuestClient) -> None:
         done = 0
         began = monotonic()
 
         def second(live: Second) -> None:
             nonlocal done
             done += live.requests
-            visitor.doing = f"loaded it ({one.name}: {done} answers in {monotonic() - began:.0f} s)"
+            client.doing = f"loaded it ({one.name}: {done} answers in {monotonic() - began:.0f} s)"
             if self._on_second:
                 self._on_second(one, live)
 
-        visitor.doing = f"loaded it ({one.name})"
-        place = visitor.place(self._app.port)
+        client.doing = f"loaded it ({one.name})"
+        place = client.endpoint(self._app.port)
         result = generators.run(
             one,
             place.host,
             place.port,
-            entering=place.entering,
+            command_prefix=place.command_prefix,
             duration=self._duration,
             on_second=second,
-            stop=visitor.gone,
+            stop=client.gone,
         )
         self.results.append(result)
-        if visitor.gone.is_set():
+        if client.gone.is_set():
             return
         if result.error:
-            visitor.report_trouble(f"the load generator failed ({one.name}): {result.error}")
+            client.report_infrastructure_error(f"the load generator failed ({one.name}): {result.error}")
         failures = sum(result.failures.values())
         if failures:
             most = sorted(result.failures.items(), key=lambda item: -item[1])[:KINDS_SHOWN]
             kinds = ", ".join(f"{count} {kind}" for kind, count in most)
-            visitor.complain(f"under load ({one.name}) {failures} of {result.requests + failures} failed: {kinds}")
+            client.report_mismatch(f"under load ({one.name}) {failures} of {result.requests + failures} failed: {kinds}")
         elif not result.requests and not result.error:
-            visitor.complain(f"under load ({one.name}) nothing was answered")
+            client.report_mismatch(f"under load ({one.name}) nothing was answered")
 
 
 def _load(wanted: App, name: str) -> Load:

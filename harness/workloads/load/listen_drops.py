@@ -24,11 +24,11 @@ SECONDS = 10.0
 """After which ss is not waited for any more."""
 
 
-def listen_drops(port: int, entering: Sequence[str] = ()) -> int:
+def listen_drops(port: int, command_prefix: Sequence[str] = ()) -> int:
     """How often a listener at the port has had no room, since it listens; 0 where ss can't tell."""
     if shutil.which("ss") is None:
         return 0
-    asked = [*entering, "ss", "-H", "-ltmn", f"sport = :{port}"]
+    asked = [*command_prefix, "ss", "-H", "-ltmn", f"sport = :{port}"]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired):
@@ -36,11 +36,11 @@ def listen_drops(port: int, entering: Sequence[str] = ()) -> int:
     return sum(int(found) for found in re.findall(r"skmem:\([^)]*\bd(\d+)\)", done.stdout))
 
 
-def watched(once: Callable[[], Result], port: int, entering: Sequence[str] = ()) -> Result:
+def watched(once: Callable[[], Result], port: int, command_prefix: Sequence[str] = ()) -> Result:
     """One load, with an eye on what listens at the port: limited by its generator if that had no room."""
-    before = listen_drops(port, entering)
+    before = listen_drops(port, command_prefix)
     result = once()
-    return with_drops(result, listen_drops(port, entering) - before)
+    return with_drops(result, listen_drops(port, command_prefix) - before)
 
 
 def with_drops(result: Result, drops: int) -> Result:

@@ -41,17 +41,17 @@ FAILURES = {
 
 def run(
     load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event,
-    entering: Sequence[str] = (),
+    command_prefix: Sequence[str] = (),
 ) -> Result:  # fmt: skip
     """Run the load by redis-benchmark; see `harness.workloads.load.run.run`. `on_second` is never called, `seed`
     of no use."""
-    command = [*entering, "redis-benchmark", "-h", host, "-p", f"{port}", "-c", f"{load.users}"]
+    command = [*command_prefix, "redis-benchmark", "-h", host, "-p", f"{port}", "-c", f"{load.users}"]
     command += ["--precision", "3", "-e"]  # without -e some of its versions say nothing of error answers
     asked = [str(word) for word in load.requests[0]["command"]]
     count = load.users * 100
 
     def once(number: int) -> Result:
-        return watched(lambda: _once(load, [*command, "-n", f"{number}", *asked], stop), port, entering)
+        return watched(lambda: _once(load, [*command, "-n", f"{number}", *asked], stop), port, command_prefix)
 
     while True:
         result = once(count)

@@ -19,7 +19,7 @@ def run(
     host: str,
     port: int,
     *,
-    entering: Sequence[str] = (),
+    command_prefix: Sequence[str] = (),
     duration: float | None = None,
     seed: int = 0,
     on_second: Callable[[Second], None] | None = None,
@@ -27,7 +27,7 @@ def run(
 ) -> Result:
     """Put the load on a server, in this thread, and say what came of it.
 
-    `entering` is what a command begins with that is to run where the server is reached. `duration` (seconds)
+    `command_prefix` is what a command begins with that is to run where the server is reached. `duration` (seconds)
     replaces the load's own. The order of the requests follows from `seed`. `on_second` hears of each second soon
     after it ended, from tools that tell. When `stop` is set, the result is of what was seen until then. One that
     can't start or that dies makes a result with `error`. The generators' processes die with this thread, whatever
@@ -37,6 +37,6 @@ def run(
         load = replace(load, duration=duration)
     told, stopped = on_second or (lambda _: None), stop or threading.Event()
     if load.tool == "redis-benchmark":  # which is run more than once, and the last counts
-        return run_redis_benchmark(load, host, port, seed, told, stopped, entering)
+        return run_redis_benchmark(load, host, port, seed, told, stopped, command_prefix)
     run_with = {"locust": run_locust, "wrk": run_wrk}[load.tool]
-    return watched(lambda: run_with(load, host, port, seed, told, stopped, entering), port, entering)
+    return watched(lambda: run_with(load, host, port, seed, told, stopped, command_prefix), port, command_prefix)

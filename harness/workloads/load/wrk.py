@@ -33,13 +33,13 @@ KINDS = {"connect": "refused", "read": "connection broken", "write": "connection
 
 def run(
     load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event,
-    entering: Sequence[str] = (),
+    command_prefix: Sequence[str] = (),
 ) -> Result:  # fmt: skip
     """Run the load by wrk; see `harness.workloads.load.run.run`. `on_second` is never called."""
     threads = min(len(os.sched_getaffinity(0)), load.users)
     seconds = max(1, math.ceil(load.duration))
     command = [
-        *entering,
+        *command_prefix,
         "wrk",
         "-t",
         f"{threads}",

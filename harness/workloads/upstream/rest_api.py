@@ -58,26 +58,26 @@ def left_out(cell: Cell) -> dict[str, str]:
     return LEFT_OUT | {test: f"{what}, and {cell.fs} is read-only" for test, what in WANTS_MORE.items()}
 
 
-def visit(checkout: Path, name: str, cell: Cell) -> Interaction:
+def interaction(checkout: Path, name: str, cell: Cell) -> Interaction:
     """Run upstream's tests once the guest answers; what fails of them is what the guest is blamed for."""
     return Interaction(
-        get_ready=wait_for_answer, act=lambda visitor: _run_tests(visitor, checkout, name, cell), act_limit=600
+        wait_ready=wait_for_answer, act=lambda client: _run_tests(client, checkout, name, cell), act_limit=600
     )
 
 
-def wait_for_answer(visitor: GuestClient) -> None:
+def wait_for_answer(client: GuestClient) -> None:
     """Wait until the API answers rightly."""
     check = {"get": "/os/vendor", "body": '"Cloudius Systems"'}
-    while wrong := mismatch(check, visitor.ports[PORT]):
-        visitor.doing = f"waited for a right answer, and last got: {wrong}"
-        if visitor.gone.wait(0.1):
+    while wrong := mismatch(check, client.ports[PORT]):
+        client.doing = f"waited for a right answer, and last got: {wrong}"
+        if client.gone.wait(0.1):
             return
 
 
-def _run_tests(visitor: GuestClient, checkout: Path, name: str, cell: Cell) -> None:
-    visitor.doing = "ran OSv's tests of its REST API"
+def _run_tests(client: GuestClient, checkout: Path, name: str, cell: Cell) -> None:
+    client.doing = "ran OSv's tests of its REST API"
     asked = {
-        "checkout": str(checkout), "listings": name, "folder": FOLDERS[name], "port": visitor.ports[PORT],
+        "checkout": str(checkout), "listings": name, "folder": FOLDERS[name], "port": client.ports[PORT],
         "left out": left_out(cell),
     }  # fmt: skip
     with temporary_dir("osv-harness-rest-") as folder:
@@ -87,11 +87,11 @@ def _run_tests(visitor: GuestClient, checkout: Path, name: str, cell: Cell) -> N
             process = subprocess.Popen(
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=results, stderr=errors
             )
-            while process.poll() is None and not visitor.gone.wait(0.2):
+            while process.poll() is None and not client.gone.wait(0.2):
                 pass
             process.kill()
             process.wait()
-        if visitor.gone.is_set():
+        if client.gone.is_set():
             return
         rows = [json.loads(line) for line in out.read_text(errors="replace").splitlines() if line.startswith("{")]
         said = words.read_text(errors="replace").strip().splitlines()[-1:]
@@ -99,7 +99,7 @@ def _run_tests(visitor: GuestClient, checkout: Path, name: str, cell: Cell) -> N
         raise HostError(f"OSv's tests of its REST API did not run: {' '.join(said) or process.returncode}")
     for row in rows:
         if row["outcome"] == "failed":
-            visitor.complain(f"{row['test']}: {row['said']}")
+            client.report_mismatch(f"{row['test']}: {row['said']}")
     passed = sum(row["outcome"] == "passed" for row in rows)
-    visitor.doing = f"ran OSv's tests of its REST API, of which {passed} passed"
-    visitor.ask_to_end()
+    client.doing = f"ran OSv's tests of its REST API, of which {passed} passed"
+    client.request_end()

@@ -30,11 +30,11 @@ def program() -> Program:
     return replace(served, name="tracing_smoke_test", command=f"{TRACED} {served.command}")
 
 
-def visit(checkout: Path, symbols: Path) -> Interaction:
+def interaction(checkout: Path, symbols: Path) -> Interaction:
     """Have the guest open a file, take its trace and ask trace.py about it."""
     return Interaction(
-        get_ready=rest_api.wait_for_answer,
-        act=lambda visitor: _look(visitor, checkout / "scripts/trace.py", symbols),
+        wait_ready=rest_api.wait_for_answer,
+        act=lambda client: _look(client, checkout / "scripts/trace.py", symbols),
         act_limit=600,
     )
 
@@ -53,29 +53,29 @@ def _questions(symbols: Path) -> list[tuple[list[str], list[str]]]:
     ]
 
 
-def _look(visitor: GuestClient, script: Path, symbols: Path) -> None:
-    port = visitor.ports[rest_api.PORT]
-    visitor.doing = f"read {FILE}"
+def _look(client: GuestClient, script: Path, symbols: Path) -> None:
+    port = client.ports[rest_api.PORT]
+    client.doing = f"read {FILE}"
     if wrong := mismatch({"get": f"/file{FILE}?op=GET"}, port):
-        visitor.complain(f"{FILE} could not be read: {wrong}")
+        client.report_mismatch(f"{FILE} could not be read: {wrong}")
     with temporary_dir("osv-harness-trace-") as folder:
-        visitor.doing = "took its trace"
+        client.doing = "took its trace"
         taken = folder / "tracefile"
-        _run(visitor, script, ["download", "-u", f"http://127.0.0.1:{port}/", str(taken)], folder)
+        _run(client, script, ["download", "-u", f"http://127.0.0.1:{port}/", str(taken)], folder)
         for arguments, wanted in _questions(symbols):
-            if visitor.gone.is_set():
+            if client.gone.is_set():
                 return
-            visitor.doing = f"asked trace.py {arguments[0]}"
-            status, said = _run(visitor, script, [*arguments, str(taken)], folder)
+            client.doing = f"asked trace.py {arguments[0]}"
+            status, said = _run(client, script, [*arguments, str(taken)], folder)
             if status:
-                visitor.complain(f"trace.py {arguments[0]} ended with status {status}: {said[-300:]}")
+                client.report_mismatch(f"trace.py {arguments[0]} ended with status {status}: {said[-300:]}")
             elif missing := [one for one in wanted if one not in said]:
-                visitor.complain(f"trace.py {arguments[0]} shows no {' and no '.join(missing)}")
-    visitor.doing = "asked it to end"
-    visitor.ask_to_end()
+                client.report_mismatch(f"trace.py {arguments[0]} shows no {' and no '.join(missing)}")
+    client.doing = "asked it to end"
+    client.request_end()
 
 
-def _run(visitor: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
+def _run(client: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
     """Status and output of one command; ends with the guest, or when it takes too long."""
     out = folder / "said"
     until = monotonic() + PATIENCE
@@ -84,7 +84,7 @@ def _run(visitor: GuestClient, script: Path, arguments: list[str], folder: Path)
             die_with_parent([rest_api.PYTHON, "-E", "-B", str(script), *arguments]),
             cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        while process.poll() is None and monotonic() < until and not visitor.gone.wait(0.1):
+        while process.poll() is None and monotonic() < until and not client.gone.wait(0.1):
             pass
         process.kill()
         status = process.wait()

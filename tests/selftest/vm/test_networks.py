@@ -70,25 +70,25 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
     cell = runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
     seen: list[str] = []
 
-    def act(visitor: GuestClient) -> None:
-        visitor.doing = "asked from outside"
-        if wrong := mismatch({"answer": GREETING, "within": 20}, visitor.ports[PORT]):
-            visitor.complain(wrong)
-        place = visitor.place(PORT)
-        if wrong := _asked_inside(list(place.entering), place.host, place.port):
-            visitor.complain(wrong)
-        seen.append(visitor.run_inside("ifconfig eth0; ping -c 1 -w 20 172.16.0.1").output.decode())
+    def act(client: GuestClient) -> None:
+        client.doing = "asked from outside"
+        if wrong := mismatch({"answer": GREETING, "within": 20}, client.ports[PORT]):
+            client.report_mismatch(wrong)
+        place = client.endpoint(PORT)
+        if wrong := _asked_inside(list(place.command_prefix), place.host, place.port):
+            client.report_mismatch(wrong)
+        seen.append(client.run_command("ifconfig eth0; ping -c 1 -w 20 172.16.0.1").output.decode())
         if cell.variant == "vhost":
-            held = [os.readlink(fd) for fd in Path(f"/proc/{visitor.pid}/fd").iterdir()]  # noqa: PTH115
+            held = [os.readlink(fd) for fd in Path(f"/proc/{client.pid}/fd").iterdir()]  # noqa: PTH115
             seen.append("vhost" if str(VHOST) in held else "no vhost")
-        visitor.ask_to_end()
+        client.request_end()
 
-    def get_ready(visitor: GuestClient) -> None:
-        while mismatch({"answer": GREETING}, visitor.ports[PORT]) and not visitor.gone.wait(0.1):
+    def wait_ready(client: GuestClient) -> None:
+        while mismatch({"answer": GREETING}, client.ports[PORT]) and not client.gone.wait(0.1):
             pass
 
     program = Program("serves", SERVER, 60, forwards=(PORT,), good_statuses=(143,))  # a shell that got SIGTERM
-    run = lab.run(cell, program, Interaction(act=act, get_ready=get_ready, ready_limit=120, act_limit=120))
+    run = lab.run(cell, program, Interaction(act=act, wait_ready=wait_ready, ready_limit=120, act_limit=120))
     assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, run.transcript.tail(20))
     assert f"inet addr:{GUEST_ADDRESS}" in seen[0]
     assert "1 packets received" in seen[0]

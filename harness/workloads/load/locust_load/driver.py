@@ -49,7 +49,7 @@ class _Died(Exception):
 class _Process:
     """One of locust's processes and the socket to it."""
 
-    def __init__(self, stack: ExitStack, arguments: list[str], entering: Sequence[str]) -> None:
+    def __init__(self, stack: ExitStack, arguments: list[str], command_prefix: Sequence[str]) -> None:
         self.socket, theirs = socket.socketpair()
         stack.callback(self.socket.close)
         with theirs:
@@ -58,7 +58,7 @@ class _Process:
             # Where there is no .locust.conf, and where our own modules are if they are not installed.
             environment["HOME"] = "/nonexistent"
             environment["PYTHONPATH"] = str(Path(harness.__file__).parents[1])
-            command = [*entering, sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
+            command = [*command_prefix, sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
             self.process = GeneratorProcess([*command, *arguments], environment, DEVNULL, [theirs.fileno()])
         stack.enter_context(self.process)
         self._rest = b""
@@ -127,7 +127,7 @@ class _Tally:
 
 def run(
     load: Load, host: str, port: int, seed: int, on_second: OnSecond, stop: threading.Event,
-    entering: Sequence[str] = (),
+    command_prefix: Sequence[str] = (),
 ) -> Result:  # fmt: skip
     """Run the load by locust; see `harness.workloads.load.run.run`."""
     count = min(len(os.sched_getaffinity(0)), load.users)
@@ -138,7 +138,7 @@ def run(
             shares = [load.users // count + (number < load.users % count) for number in range(count)]
             processes = [
                 _Process(
-                    stack, ["-u", f"{users}", "-r", f"{users}", "--only-summary", "--loglevel", "ERROR"], entering
+                    stack, ["-u", f"{users}", "-r", f"{users}", "--only-summary", "--loglevel", "ERROR"], command_prefix
                 )
                 for users in shares
             ]

@@ -36,7 +36,7 @@ class Linkage(StrEnum):
 LD_SO = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
 """Linux's own ld.so, by arch. Source: OSv's scripts/test.py; the psABIs."""
 
-FITTING: dict[LinkMode, tuple[Linkage, ...]] = {
+ACCEPTED_LINKAGE: dict[LinkMode, tuple[Linkage, ...]] = {
     LinkMode.LINUX_LD: (Linkage.PIE, Linkage.NON_PIE),
     LinkMode.PIE: (Linkage.PIE,),
     LinkMode.NON_PIE: (Linkage.NON_PIE,),
@@ -75,8 +75,8 @@ def check_launch(cell: Cell, name: str, program: Path) -> None:
     """Raise `LaunchError` where the program is not linked as the cell's launch mode wants it."""
     mode = launch_of(cell)
     found = linkage(program) if mode else None
-    if mode and found not in FITTING[mode]:
-        wanted = " or ".join(FITTING[mode])
+    if mode and found not in ACCEPTED_LINKAGE[mode]:
+        wanted = " or ".join(ACCEPTED_LINKAGE[mode])
         raise LaunchError(
             f"{name} can't be launched as {mode}: its program is {found}, and {mode} takes {wanted}.",
             "Programs that the harness compiles (apps with a [source]) can be had in every mode.",

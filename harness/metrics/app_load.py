@@ -7,7 +7,7 @@ from harness.metrics.records import Better, Document, Metric, Sample
 from harness.metrics.sampler import Sampler
 from harness.workloads.apps.run import AppRun
 from harness.workloads.load.run import Result
-from harness.workloads.load.versions import generator
+from harness.workloads.load.versions import tool_version
 
 PERCENTILES = (50.0, 99.0)
 
@@ -51,7 +51,7 @@ def _of_load(taker: Sampler, done: AppRun, result: Result, duration: float | Non
     app, load = done.app.name, done.app.loads[result.scenario]
     how = {
         "duration": f"{_seconds(done, result, duration):g}", "users": load.users, "rate": f"{load.rate:g}",
-        "generator": generator(load.tool),
+        "generator": tool_version(load.tool),
     }  # fmt: skip
     prefix = f"app.{app}.{re.sub(r'[^A-Za-z0-9_+/-]', '_', result.scenario)}"
     samples = []

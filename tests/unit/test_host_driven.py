@@ -104,7 +104,7 @@ def send_until_closed(client: GuestClient) -> None:
     """Send to the guest until it, or its end, breaks the connection."""
     with (
         contextlib.suppress(OSError),
-        socket.create_connection(("127.0.0.1", client.ports[PORT]), timeout=30) as client,
+        socket.create_connection(("127.0.0.1", client.ports[PORT]), timeout=30) as line,
     ):
         while True:
-            client.sendall(b"." * 1024)
+            line.sendall(b"." * 1024)

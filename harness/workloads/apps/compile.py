@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
-from harness.core.link_mode import FITTING, LinkMode, linkage
+from harness.core.link_mode import ACCEPTED_LINKAGE, LinkMode, linkage
 from harness.core.matrix import host_arch
 from harness.host.cache import Cache
 from harness.host.process.die_with_parent import run_with_parent
@@ -43,7 +43,7 @@ RUST_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
 }
 
 
-def compiled(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.PIE) -> Path:
+def compile_program(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.PIE) -> Path:
     """The host file of the program for `arch`, linked for the launch mode.
 
     Raises `HostError` without a compiler, `BuildError` with its words, or where it made another kind of program.
@@ -65,13 +65,13 @@ def compiled(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.
     def make(out: Path) -> None:
         publish("build.started", source.file.name, f"compiling it for {arch}")
         with temporary_dir("osv-harness-compile-") as scratch:
-            given = {**os.environ, **environment, "GOCACHE": f"{scratch}/go", "GOPATH": f"{scratch}/path"}
-            done = run_with_parent([*command, "-o", str(out / "program"), str(source.file)], given)
+            env = {**os.environ, **environment, "GOCACHE": f"{scratch}/go", "GOPATH": f"{scratch}/path"}
+            done = run_with_parent([*command, "-o", str(out / "program"), str(source.file)], env)
         if done.returncode:
-            said = "\n".join(done.stderr.strip().splitlines()[:12])
-            raise BuildError(f"{source.file.name} does not compile for {arch} as {mode}:\n{said}")
-        if (made := linkage(out / "program")) not in FITTING[mode]:
-            raise BuildError(f"{source.file.name} was to be {FITTING[mode][0]} and became {made}.")
+            output = "\n".join(done.stderr.strip().splitlines()[:12])
+            raise BuildError(f"{source.file.name} does not compile for {arch} as {mode}:\n{output}")
+        if (actual := linkage(out / "program")) not in ACCEPTED_LINKAGE[mode]:
+            raise BuildError(f"{source.file.name} was to be {ACCEPTED_LINKAGE[mode][0]} and became {actual}.")
 
     return cache.get("app-program", parts, make) / "program"
 

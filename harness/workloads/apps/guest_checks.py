@@ -20,15 +20,15 @@ class GuestBackend(BaseBackend):  # type: ignore[misc]  # testinfra is not typed
 
     def __init__(self, client: GuestClient) -> None:
         super().__init__("guest")
-        self._visitor = client
+        self._client = client
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
         """The command's status and what it printed. Raises `HarnessError` if the guest does not answer."""
         line = self.get_command(command, *args)
         if line.startswith("ps "):  # Debian's busybox was built without the column that testinfra asks it for
             line = line.replace(",time", ",stat")
-        told = self._visitor.run_command(line)
-        return self.result(told.status, line.encode(), told.output, told.errors)
+        result = self._client.run_command(line)
+        return self.result(result.status, line.encode(), result.output, result.errors)
 
 
 def host(client: GuestClient) -> Host:
@@ -36,7 +36,7 @@ def host(client: GuestClient) -> Host:
     return Host(GuestBackend(client))
 
 
-def complaint(row: Mapping[str, Any], inside: Host) -> str:
+def mismatch(row: Mapping[str, Any], inside: Host) -> str:
     """What is not so inside the guest, nothing if it is."""
     if "process" in row and not inside.process.filter(comm=row["process"]):
         return f"no process {row['process']} runs in the guest"

@@ -14,8 +14,8 @@ NO_LOADS = "Install it; a lab of aarch64 has none, and no load is put on anythin
 
 def empty() -> "HdrHistogram":
     """A histogram that holds nothing yet."""
-    made: HdrHistogram = _kind()(1, LONGEST, 3)
-    return made
+    histogram: HdrHistogram = _kind()(1, LONGEST, 3)
+    return histogram
 
 
 def record(histogram: "HdrHistogram", microseconds: int, count: int = 1) -> None:
@@ -30,8 +30,8 @@ def encoded(histogram: "HdrHistogram") -> str:
 
 def decoded(text: str) -> "HdrHistogram":
     """The histogram that `encoded` wrote."""
-    read: HdrHistogram = _kind().decode(text)
-    return read
+    histogram: HdrHistogram = _kind().decode(text)
+    return histogram
 
 
 def percentile(histogram: "HdrHistogram", p: float) -> float:

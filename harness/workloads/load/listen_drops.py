@@ -28,18 +28,18 @@ def listen_drops(port: int, command_prefix: Sequence[str] = ()) -> int:
     """How often a listener at the port has had no room, since it listens; 0 where ss can't tell."""
     if shutil.which("ss") is None:
         return 0
-    asked = [*command_prefix, "ss", "-H", "-ltmn", f"sport = :{port}"]
+    command = [*command_prefix, "ss", "-H", "-ltmn", f"sport = :{port}"]
     try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return 0
     return sum(int(found) for found in re.findall(r"skmem:\([^)]*\bd(\d+)\)", done.stdout))
 
 
-def watched(once: Callable[[], Result], port: int, command_prefix: Sequence[str] = ()) -> Result:
+def with_drop_check(run_once: Callable[[], Result], port: int, command_prefix: Sequence[str] = ()) -> Result:
     """One load, with an eye on what listens at the port: limited by its generator if that had no room."""
     before = listen_drops(port, command_prefix)
-    result = once()
+    result = run_once()
     return with_drops(result, listen_drops(port, command_prefix) - before)
 
 

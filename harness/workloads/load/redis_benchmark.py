@@ -16,7 +16,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from harness.workloads.load.histogram import empty, encoded, record
-from harness.workloads.load.listen_drops import watched
+from harness.workloads.load.listen_drops import with_drop_check
 from harness.workloads.load.process import GeneratorProcess, Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
@@ -24,10 +24,10 @@ from harness.workloads.load.scenario import Load
 if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
 
-TRIAL = 0.2
+TRIAL_SECONDS = 0.2
 """Seconds that a trial must last for its rate to be believed."""
 
-PATIENCE = 10.0
+UNANSWERED_SECONDS = 10.0
 """Seconds beyond twice the duration after which what is unanswered counts as a timeout."""
 
 FAILURES = {
@@ -47,42 +47,44 @@ def run(
     of no use."""
     command = [*command_prefix, "redis-benchmark", "-h", host, "-p", f"{port}", "-c", f"{load.users}"]
     command += ["--precision", "3", "-e"]  # without -e some of its versions say nothing of error answers
-    asked = [str(word) for word in load.requests[0]["command"]]
+    command_words = [str(word) for word in load.requests[0]["command"]]
     count = load.users * 100
 
     def once(number: int) -> Result:
-        return watched(lambda: _once(load, [*command, "-n", f"{number}", *asked], stop), port, command_prefix)
+        return with_drop_check(
+            lambda: _once(load, [*command, "-n", f"{number}", *command_words], stop), port, command_prefix
+        )
 
     while True:
         result = once(count)
         if not result.requests or stop.is_set() or result.seconds >= load.duration / 2:
             return result
-        if result.seconds >= TRIAL:
+        if result.seconds >= TRIAL_SECONDS:
             count = int(result.throughput * load.duration)
             return once(count)
-        count = int(count * min(10.0, 1.5 * TRIAL / max(result.seconds, 0.01)))
+        count = int(count * min(10.0, 1.5 * TRIAL_SECONDS / max(result.seconds, 0.01)))
 
 
 def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:
     watch, started = Watch(), time()
     try:
         with GeneratorProcess(command) as process:
-            status = _watched(process, watch, 2 * load.duration + PATIENCE, stop)
-            words = process.words()
-            ended = process.end() if status else ""
+            status = _wait(process, watch, 2 * load.duration + UNANSWERED_SECONDS, stop)
+            output = process.words()
+            exit_text = process.end() if status else ""
     except FileNotFoundError as missing:
         return Result("redis-benchmark", load.name, "closed loop", started, error=f"{missing.filename} is missing")
-    histogram = _histogram(words)
-    completed = re.search(r"(\d+) requests completed in ([\d.]+) seconds", words)
+    histogram = _histogram(output)
+    completed = re.search(r"(\d+) requests completed in ([\d.]+) seconds", output)
     if completed is None:
-        failures = {kind: 1 for said, kind in FAILURES.items() if said in words}
+        failures = {kind: 1 for text, kind in FAILURES.items() if text in output}
         if status is None and not failures and not stop.is_set():
             failures = {"timeout": load.users}
-        error = "" if failures or stop.is_set() else f"redis-benchmark {ended}"
+        error = "" if failures or stop.is_set() else f"redis-benchmark {exit_text}"
         return Result("redis-benchmark", load.name, "closed loop", started, failures=failures, error=error)
     use = watch.use()
     # Its seconds are rounded to 10 ms, its throughput is not.
-    requests, throughput = int(completed[1]), re.search(r"throughput summary: ([\d.]+)", words)
+    requests, throughput = int(completed[1]), re.search(r"throughput summary: ([\d.]+)", output)
     seconds = requests / float(throughput[1]) if throughput else float(completed[2])
     return Result(
         "redis-benchmark", load.name, "closed loop", started, seconds, requests, histogram=encoded(histogram),
@@ -90,7 +92,7 @@ def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:
     )  # fmt: skip
 
 
-def _watched(process: GeneratorProcess, watch: Watch, limit: float, stop: threading.Event) -> int | None:
+def _wait(process: GeneratorProcess, watch: Watch, limit: float, stop: threading.Event) -> int | None:
     """Its exit status, or None if it was stopped, refused or too late."""
     ends = monotonic() + limit
     while (status := process.wait(0.1)) is None:
@@ -100,9 +102,9 @@ def _watched(process: GeneratorProcess, watch: Watch, limit: float, stop: thread
     return status
 
 
-def _histogram(words: str) -> "HdrHistogram":
+def _histogram(output: str) -> "HdrHistogram":
     """The counts between the points that it prints, each put at the upper one."""
-    found = re.findall(r"% <= ([\d.]+) milliseconds \(cumulative count (\d+)\)", words)
+    found = re.findall(r"% <= ([\d.]+) milliseconds \(cumulative count (\d+)\)", output)
     points = sorted({(int(count), round(float(latency) * 1000)) for latency, count in found})
     histogram = empty()
     for (before, _), (count, latency) in pairwise([(0, 0), *points]):

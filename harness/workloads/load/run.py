@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from harness.workloads.load.listen_drops import watched
+from harness.workloads.load.listen_drops import with_drop_check
 from harness.workloads.load.locust_load.driver import run as run_locust
 from harness.workloads.load.redis_benchmark import run as run_redis_benchmark
 from harness.workloads.load.result import Generator, Result, Second
@@ -35,8 +35,10 @@ def run(
     """
     if duration is not None:
         load = replace(load, duration=duration)
-    told, stopped = on_second or (lambda _: None), stop or threading.Event()
+    report, stopped = on_second or (lambda _: None), stop or threading.Event()
     if load.tool == "redis-benchmark":  # which is run more than once, and the last counts
-        return run_redis_benchmark(load, host, port, seed, told, stopped, command_prefix)
+        return run_redis_benchmark(load, host, port, seed, report, stopped, command_prefix)
     run_with = {"locust": run_locust, "wrk": run_wrk}[load.tool]
-    return watched(lambda: run_with(load, host, port, seed, told, stopped, command_prefix), port, command_prefix)
+    return with_drop_check(
+        lambda: run_with(load, host, port, seed, report, stopped, command_prefix), port, command_prefix
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.procedure import DURATION
-from harness.workloads.load.schema import ASKED_BY, check
+from harness.workloads.load.schema import PROTOCOL_OF, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +32,5 @@ class Load:
 def load_from(name: str, row: Mapping[str, Any]) -> Load:
     """The load that a table of TOML describes. Raises `HarnessError` that names the wrong key, tool or user."""
     check(f"load.{name}", row)
-    user = row.get("user") or ASKED_BY[row["tool"]]
+    user = row.get("user") or PROTOCOL_OF[row["tool"]]
     return Load(name, **{**row, "user": user, "requests": tuple(row["requests"])})

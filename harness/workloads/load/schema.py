@@ -35,7 +35,7 @@ ONE_OF: Mapping[str, tuple[str, ...]] = {
 """Keys of which a row needs one."""
 
 TOOLS = ("locust", "wrk", "redis-benchmark")
-ASKED_BY = {"wrk": "http", "redis-benchmark": "redis"}
+PROTOCOL_OF = {"wrk": "http", "redis-benchmark": "redis"}
 """Whose rows the tools that know one protocol take."""
 
 
@@ -48,16 +48,18 @@ def check(where: str, row: Mapping[str, Any]) -> None:
     user = row.get("user", "")
     if tool == "locust" and user not in USERS:
         raise HarnessError(f"{where}: locust has no user {user!r} here.", did_you_mean(user, tuple(USERS)))
-    if tool in ASKED_BY and user not in ("", ASKED_BY[tool]):
-        raise HarnessError(f"{where}: {tool} asks by {ASKED_BY[tool]} only.", "Leave `user` out, or use locust.")
-    if tool in ASKED_BY and row.get("rate", 0):
+    if tool in PROTOCOL_OF and user not in ("", PROTOCOL_OF[tool]):
+        raise HarnessError(
+            f"{where}: {tool} asks by {PROTOCOL_OF[tool]} only.", "Leave `user` out, or use locust."
+        )
+    if tool in PROTOCOL_OF and row.get("rate", 0):
         raise HarnessError(f"{where}: {tool} can't keep a rate.", "Leave `rate` out, or use locust.")
     for key in ("users", "duration"):
         if row.get(key, 1) <= 0:
             raise HarnessError(f"{where}: {key} is {row[key]}.", "It must be more than 0.")
     if row.get("rate", 0) < 0:
         raise HarnessError(f"{where}: rate is {row['rate']}.", "0 is a closed loop, more is requests/s.")
-    _check_requests(where, tool, ASKED_BY.get(tool, user), row.get("requests", ()))
+    _check_requests(where, tool, PROTOCOL_OF.get(tool, user), row.get("requests", ()))
 
 
 def _check_requests(where: str, tool: str, user: str, requests: Any) -> None:
@@ -92,10 +94,10 @@ def _check_keys(where: str, row: Mapping[str, Any], known: Mapping[str, Types]) 
         if key not in known:
             raise HarnessError(f"{where}: there is no key {key!r}.", did_you_mean(key, known))
         if not isinstance(value, known[key]) or isinstance(value, bool):
-            raise HarnessError(f"{where}: {key} is {value!r}.", f"It must be a {_said(known[key])}.")
+            raise HarnessError(f"{where}: {key} is {value!r}.", f"It must be a {_type_names(known[key])}.")
 
 
-def _said(types: Types) -> str:
+def _type_names(types: Types) -> str:
     names = {str: "string", list: "list", tuple: "list", int: "number", float: "number", Mapping: "table"}
     every = types if isinstance(types, tuple) else (types,)
     return " or ".join(dict.fromkeys(names[kind] for kind in every))

@@ -21,10 +21,10 @@ from harness.workloads.load.process import GeneratorProcess, Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 
-PATIENCE = 10
+REQUEST_TIMEOUT = 10
 """Seconds above which wrk counts an answer as a timeout."""
 
-GRACE = 10.0
+REPORT_SECONDS = 10.0
 """Seconds after the load's end in which wrk says what it has."""
 
 KINDS = {"connect": "refused", "read": "connection broken", "write": "connection broken", "timeout": "timeout"}
@@ -48,7 +48,7 @@ def run(
         "-d",
         f"{seconds}s",
         "-T",
-        f"{PATIENCE}s",
+        f"{REQUEST_TIMEOUT}s",
     ]
     command += ["-s", "wrk.lua", f"http://{host}:{port}/", "--", f"{seed}", f"{load.users}"]
     for row in load.requests:
@@ -56,12 +56,12 @@ def run(
     watch, started = Watch(), time()
     try:
         with GeneratorProcess(command) as process:
-            status = _watched(process, watch, load.duration, stop)
-            words = process.words()
-            ended = process.end() if status != 0 else ""
+            status = _wait(process, watch, load.duration, stop)
+            output = process.words()
+            exit_text = process.end() if status != 0 else ""
     except FileNotFoundError as missing:
         return Result("wrk", load.name, "closed loop", started, error=f"{missing.filename} is missing")
-    return _result(load, started, words, ended, watch)
+    return _result(load, started, output, exit_text, watch)
 
 
 def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
@@ -77,30 +77,30 @@ def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
     return [f"{row.get('weight', 1)}", text, f"{row.get('status', 200)}", check, f"{row.get(check, '')}"]
 
 
-def _watched(process: GeneratorProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
+def _wait(process: GeneratorProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
     """wrk's exit status; at the end of the duration, or when stopped, it is interrupted and says what it has."""
     ends = monotonic() + duration
     while (status := process.wait(0.1)) is None:
         watch.look([process.pid])
-        if monotonic() > ends + GRACE:
+        if monotonic() > ends + REPORT_SECONDS:
             return None
         if stop.is_set() or monotonic() > ends:
             process.interrupt()
-            return process.wait(GRACE)
+            return process.wait(REPORT_SECONDS)
     return status
 
 
-def _result(load: Load, started: float, words: str, ended: str, watch: Watch) -> Result:
-    before, _, told = words.partition("OSV_HARNESS\n")
-    if not told:
+def _result(load: Load, started: float, output: str, exit_text: str, watch: Watch) -> Result:
+    before, _, report = output.partition("OSV_HARNESS\n")
+    if not report:
         # wrk connects once before it starts, and ends if that fails: that is the server's doing.
         if "unable to connect" in before and "refused" in before:
             return Result("wrk", load.name, "closed loop", started, failures={"refused": 1})
-        return Result("wrk", load.name, "closed loop", started, error=f"wrk {ended or before}")
+        return Result("wrk", load.name, "closed loop", started, error=f"wrk {exit_text or before}")
     failures: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     histogram = empty()
-    for line in told.splitlines():
+    for line in report.splitlines():
         name, *values = line.split()
         value = int(float(values[0]))
         kind, _, what = name.partition(":")

@@ -76,14 +76,14 @@ def wait_for_answer(client: GuestClient) -> None:
 
 def _run_tests(client: GuestClient, checkout: Path, name: str, cell: Cell) -> None:
     client.doing = "ran OSv's tests of its REST API"
-    asked = {
+    options = {
         "checkout": str(checkout), "listings": name, "folder": FOLDERS[name], "port": client.ports[PORT],
         "left out": left_out(cell),
     }  # fmt: skip
     with temporary_dir("osv-harness-rest-") as folder:
         out, words = folder / "results", folder / "words"
         with out.open("wb") as results, words.open("wb") as errors:
-            command = die_with_parent([PYTHON, "-I", "-B", str(SCRIPT), json.dumps(asked)])
+            command = die_with_parent([PYTHON, "-I", "-B", str(SCRIPT), json.dumps(options)])
             process = subprocess.Popen(
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=results, stderr=errors
             )
@@ -94,9 +94,9 @@ def _run_tests(client: GuestClient, checkout: Path, name: str, cell: Cell) -> No
         if client.gone.is_set():
             return
         rows = [json.loads(line) for line in out.read_text(errors="replace").splitlines() if line.startswith("{")]
-        said = words.read_text(errors="replace").strip().splitlines()[-1:]
+        last_line = words.read_text(errors="replace").strip().splitlines()[-1:]
     if process.returncode != 0 or not any(row["outcome"] != "skipped" for row in rows):
-        raise HostError(f"OSv's tests of its REST API did not run: {' '.join(said) or process.returncode}")
+        raise HostError(f"OSv's tests of its REST API did not run: {' '.join(last_line) or process.returncode}")
     for row in rows:
         if row["outcome"] == "failed":
             client.report_mismatch(f"{row['test']}: {row['said']}")

@@ -20,7 +20,7 @@ from harness.workloads.upstream import rest_api
 SERVER = "httpserver-api"
 TRACED = "--trace=vfs_*,net_packet*,sched_wait* --trace-backtrace"
 FILE = "/etc/hosts"
-PATIENCE = 300.0
+COMMAND_SECONDS = 300.0
 """Seconds for one command of trace.py."""
 
 
@@ -34,12 +34,12 @@ def interaction(checkout: Path, symbols: Path) -> Interaction:
     """Have the guest open a file, take its trace and ask trace.py about it."""
     return Interaction(
         wait_ready=rest_api.wait_for_answer,
-        act=lambda client: _look(client, checkout / "scripts/trace.py", symbols),
+        act=lambda client: _check_trace(client, checkout / "scripts/trace.py", symbols),
         act_limit=600,
     )
 
 
-def _questions(symbols: Path) -> list[tuple[list[str], list[str]]]:
+def _commands(symbols: Path) -> list[tuple[list[str], list[str]]]:
     """Commands of trace.py, each with what its answer must have in it."""
     resolving = ["-e", str(symbols)]
     opened = f'vfs_open             "{FILE}" 0x0 00'
@@ -53,23 +53,23 @@ def _questions(symbols: Path) -> list[tuple[list[str], list[str]]]:
     ]
 
 
-def _look(client: GuestClient, script: Path, symbols: Path) -> None:
+def _check_trace(client: GuestClient, script: Path, symbols: Path) -> None:
     port = client.ports[rest_api.PORT]
     client.doing = f"read {FILE}"
     if wrong := mismatch({"get": f"/file{FILE}?op=GET"}, port):
         client.report_mismatch(f"{FILE} could not be read: {wrong}")
     with temporary_dir("osv-harness-trace-") as folder:
         client.doing = "took its trace"
-        taken = folder / "tracefile"
-        _run(client, script, ["download", "-u", f"http://127.0.0.1:{port}/", str(taken)], folder)
-        for arguments, wanted in _questions(symbols):
+        trace_file = folder / "tracefile"
+        _run(client, script, ["download", "-u", f"http://127.0.0.1:{port}/", str(trace_file)], folder)
+        for arguments, expected in _commands(symbols):
             if client.gone.is_set():
                 return
             client.doing = f"asked trace.py {arguments[0]}"
-            status, said = _run(client, script, [*arguments, str(taken)], folder)
+            status, output = _run(client, script, [*arguments, str(trace_file)], folder)
             if status:
-                client.report_mismatch(f"trace.py {arguments[0]} ended with status {status}: {said[-300:]}")
-            elif missing := [one for one in wanted if one not in said]:
+                client.report_mismatch(f"trace.py {arguments[0]} ended with status {status}: {output[-300:]}")
+            elif missing := [one for one in expected if one not in output]:
                 client.report_mismatch(f"trace.py {arguments[0]} shows no {' and no '.join(missing)}")
     client.doing = "asked it to end"
     client.request_end()
@@ -78,11 +78,11 @@ def _look(client: GuestClient, script: Path, symbols: Path) -> None:
 def _run(client: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
     """Status and output of one command; ends with the guest, or when it takes too long."""
     out = folder / "said"
-    until = monotonic() + PATIENCE
-    with out.open("wb") as said:
+    until = monotonic() + COMMAND_SECONDS
+    with out.open("wb") as output:
         process = subprocess.Popen(
             die_with_parent([rest_api.PYTHON, "-E", "-B", str(script), *arguments]),
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         while process.poll() is None and monotonic() < until and not client.gone.wait(0.1):
             pass

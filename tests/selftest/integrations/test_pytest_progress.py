@@ -32,7 +32,7 @@ def test_expected_failures_are_not_counted_as_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(progress, "TOLD_FROM", 0.5)
+    monkeypatch.setattr(progress, "ESTIMATE_FROM", 0.5)
     (tmp_path / "test_endings.py").write_text(ENDINGS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     words = ["-p", "no:cacheprovider", "-p", "no:xdist", "-c", f"{tmp_path}/pytest.ini", str(tmp_path)]

@@ -239,7 +239,7 @@ def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_ha
     for name in set(matrix.axes["hypervisor"].values) - {"qemu", "qemu_microvm"}:
         cells = [cell for cell in matrix.cells("osv") if cell.hypervisor == name and not matrix.invalid(cell)]
         found = survey.of(next(cell for cell in cells if cell.fs != "virtiofs"))
-        assert found.standing is not Support.NOT_DRIVEN
+        assert found.support is not Support.NOT_DRIVEN
         rules = [rule for rule in matrix.host_rules if rule.when.get("hypervisor") == frozenset({name})]
         assert [need for rule in rules for need in rule.needs if need in NEEDS], name
 

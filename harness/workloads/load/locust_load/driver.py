@@ -28,10 +28,10 @@ from harness.workloads.load.scenario import Load
 if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
 
-PATIENCE = 10.0
+REQUEST_TIMEOUT = 10.0
 """Seconds that a request may take before it counts as a timeout; as long is waited for answers at the end."""
 
-READY = 60.0
+READY_SECONDS = 60.0
 """Seconds in which locust's processes start and connect."""
 
 KINDS = 50
@@ -42,7 +42,7 @@ OnSecond = Callable[[Second], None]
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
-class _Died(Exception):
+class _ProcessEnded(Exception):
     """A process of locust's that ended, or went silent, before it was done; with its words."""
 
 
@@ -50,38 +50,38 @@ class _Process:
     """One of locust's processes and the socket to it."""
 
     def __init__(self, stack: ExitStack, arguments: list[str], command_prefix: Sequence[str]) -> None:
-        self.socket, theirs = socket.socketpair()
+        self.socket, child_end = socket.socketpair()
         stack.callback(self.socket.close)
-        with theirs:
+        with child_end:
             environment = {key: value for key, value in os.environ.items() if not key.startswith("LOCUST_")}
-            environment["OSV_HARNESS_LOAD"] = str(theirs.fileno())
+            environment["OSV_HARNESS_LOAD"] = str(child_end.fileno())
             # Where there is no .locust.conf, and where our own modules are if they are not installed.
             environment["HOME"] = "/nonexistent"
             environment["PYTHONPATH"] = str(Path(harness.__file__).parents[1])
             command = [*command_prefix, sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
-            self.process = GeneratorProcess([*command, *arguments], environment, DEVNULL, [theirs.fileno()])
+            self.process = GeneratorProcess([*command, *arguments], environment, DEVNULL, [child_end.fileno()])
         stack.enter_context(self.process)
         self._rest = b""
         self.done = False
 
     def send(self, row: Any) -> None:
-        """Send one line. Raises `_Died` if the process is gone."""
+        """Send one line. Raises `_ProcessEnded` if the process is gone."""
         try:
             self.socket.sendall(json.dumps(row).encode() + b"\n")
         except BrokenPipeError as gone:
-            raise _Died(self.process.end()) from gone
+            raise _ProcessEnded(self.process.end()) from gone
 
     def lines(self) -> list[dict[str, Any]] | None:
         """The whole lines that have come, or None at the end of all."""
         try:
-            came = self.socket.recv(1 << 20)
+            received = self.socket.recv(1 << 20)
         except ConnectionResetError:  # It ended before it read all that we sent.
             return None
-        *whole, self._rest = (self._rest + came).split(b"\n")
-        return [json.loads(line) for line in whole] if came else None
+        *whole, self._rest = (self._rest + received).split(b"\n")
+        return [json.loads(line) for line in whole] if received else None
 
 
-class _Tally:
+class _Totals:
     """All processes' seconds, put together."""
 
     def __init__(self, processes: int, on_second: OnSecond) -> None:
@@ -131,32 +131,34 @@ def run(
 ) -> Result:  # fmt: skip
     """Run the load by locust; see `harness.workloads.load.run.run`."""
     count = min(len(os.sched_getaffinity(0)), load.users)
-    tally, watch, started = _Tally(count, on_second), Watch(), time()
+    tally, watch, started = _Totals(count, on_second), Watch(), time()
     error = ""
     with ExitStack() as stack:
         try:
             shares = [load.users // count + (number < load.users % count) for number in range(count)]
             processes = [
                 _Process(
-                    stack, ["-u", f"{users}", "-r", f"{users}", "--only-summary", "--loglevel", "ERROR"], command_prefix
+                    stack,
+                    ["-u", f"{users}", "-r", f"{users}", "--only-summary", "--loglevel", "ERROR"],
+                    command_prefix,
                 )
                 for users in shares
             ]
             for number, (process, users) in enumerate(zip(processes, shares, strict=True)):
                 process.send(_task(load, host, port, seed, users, number, count))
-            if _ready(processes, stop):
+            if _wait_until_ready(processes, stop):
                 started = time()
                 _drive(processes, load, tally, watch, stop)
         except FileNotFoundError as missing:
             error = f"{missing.filename} is missing"
-        except _Died as died:
+        except _ProcessEnded as died:
             error = f"locust {died}"
     tally.finish()
     mode = "constant rate" if load.rate else "closed loop"
     return Result(
         "locust", load.name, mode, started, tally.length, tally.requests, dict(tally.failures),
         tuple(tally.seconds), encoded(tally.latency), tally.bytes,
-        _judged(watch.use(), tally.latency, tally.lag), error,
+        _generator_report(watch.use(), tally.latency, tally.lag), error,
     )  # fmt: skip
 
 
@@ -165,36 +167,36 @@ def _task(load: Load, host: str, port: int, seed: int, users: int, process: int,
     return {
         "protocol": load.user, "host": host, "port": port, "requests": load.requests, "users": users,
         "rate": load.rate, "duration": load.duration, "seed": seed, "process": process, "processes": processes,
-        "patience": PATIENCE,
+        "timeout": REQUEST_TIMEOUT,
     }  # fmt: skip
 
 
-def _ready(processes: list[_Process], stop: threading.Event) -> bool:
+def _wait_until_ready(processes: list[_Process], stop: threading.Event) -> bool:
     """Wait until all are ready; false if the load was stopped before."""
     waiting = len(processes)
-    for heard in _heard(processes, READY):
-        waiting -= heard is not None
+    for message in _lines(processes, READY_SECONDS):
+        waiting -= message is not None
         if not waiting or stop.is_set():
             break
     return not stop.is_set()
 
 
-def _drive(processes: list[_Process], load: Load, tally: _Tally, watch: Watch, stop: threading.Event) -> None:
+def _drive(processes: list[_Process], load: Load, tally: _Totals, watch: Watch, stop: threading.Event) -> None:
     """From the start, the same for all processes, to the last one's last word."""
     start = monotonic_ns() + 10_000_000
     for process in processes:
         process.send({"start": start})
-    told = False
-    for heard in _heard(processes, load.duration + PATIENCE + READY):
+    stop_sent = False
+    for message in _lines(processes, load.duration + REQUEST_TIMEOUT + READY_SECONDS):
         watch.look([process.process.pid for process in processes])
-        if stop.is_set() and not told:
-            told = True
+        if stop.is_set() and not stop_sent:
+            stop_sent = True
             for process in processes:
-                with suppress(_Died):  # If it was not done, that is heard of next.
+                with suppress(_ProcessEnded):  # If it was not done, that is heard of next.
                     process.send({"stop": True})
-        if heard is None:
+        if message is None:
             continue
-        process, line = heard
+        process, line = message
         if "done" not in line:
             tally.add(line)
             continue
@@ -204,8 +206,8 @@ def _drive(processes: list[_Process], load: Load, tally: _Tally, watch: Watch, s
             return
 
 
-def _heard(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, dict[str, Any]] | None]:
-    """Each line of each process, and None several times a second. Raises `_Died` after `limit` seconds (more in a
+def _lines(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, dict[str, Any]] | None]:
+    """Each line of each process, and None several times a second. Raises `_ProcessEnded` after `limit` seconds (more in a
     lab), or when a process ends before it said that it is done."""
     limit = stretched(limit)
     until = monotonic() + limit
@@ -218,15 +220,15 @@ def _heard(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, 
                 lines = process.lines()
                 if lines is None:
                     if not process.done:
-                        raise _Died(process.process.end())
+                        raise _ProcessEnded(process.process.end())
                     selector.unregister(key.fileobj)
                 for line in lines or ():
                     yield process, line
             yield None
-    raise _Died(f"said nothing more for {limit:.0f} s")
+    raise _ProcessEnded(f"said nothing more for {limit:.0f} s")
 
 
-def _judged(use: Use, latency: "HdrHistogram", lag: "HdrHistogram") -> Generator:
+def _generator_report(use: Use, latency: "HdrHistogram", lag: "HdrHistogram") -> Generator:
     """Whether the generator was what limited the result."""
     late = percentile(lag, 99) if lag.get_total_count() else 0.0
     why = use.limit

@@ -17,8 +17,8 @@ class Recorder:
     Times are monotonic nanoseconds, latencies microseconds.
     """
 
-    def __init__(self, tell: Callable[[bytes], None]) -> None:
-        self._tell = tell
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
         self._began = self._ends = 0
         self._second = 0
         self._clear()
@@ -27,7 +27,7 @@ class Recorder:
         """Let the first second start at this time, and the load end at that one."""
         self._began, self._ends = at, ends
 
-    def right(self, now: int, began: int, size: int) -> None:
+    def succeeded(self, now: int, began: int, size: int) -> None:
         """A right answer of `size` bytes came to a request that began, or was due, at `began`."""
         self.close(now)
         self._requests += 1
@@ -39,16 +39,16 @@ class Recorder:
         self.close(now)
         self._failures[kind] += count
 
-    def late(self, microseconds: int) -> None:
+    def record_lag(self, microseconds: int) -> None:
         """A request was begun this much after it was due, though a user was free."""
         record(self._lag, microseconds)
 
     def close(self, now: int) -> None:
         """Tell of the seconds that are over."""
-        while now >= self._over():
-            self._tell_second()
+        while now >= self._end_of_second():
+            self._send_second()
 
-    def _over(self) -> int:
+    def _end_of_second(self) -> int:
         """When the current second is over. The load's last one waits for the last answers, which else would make
         a second of their own, of a few milliseconds."""
         over = self._began + (self._second + 1) * 10**9
@@ -57,10 +57,10 @@ class Recorder:
     def finish(self, now: int) -> None:
         """Tell of the last second, which may be a part of one, and that no more will come."""
         self.close(now)
-        self._tell_second()
-        self._tell(json.dumps({"done": (now - self._began) / 1e9}).encode() + b"\n")
+        self._send_second()
+        self._send(json.dumps({"done": (now - self._began) / 1e9}).encode() + b"\n")
 
-    def _tell_second(self) -> None:
+    def _send_second(self) -> None:
         line: dict[str, Any] = {
             "second": self._second,
             "requests": self._requests,
@@ -71,7 +71,7 @@ class Recorder:
         }
         self._second += 1
         self._clear()
-        self._tell(json.dumps(line).encode() + b"\n")
+        self._send(json.dumps(line).encode() + b"\n")
 
     def _clear(self) -> None:
         self._requests = self._bytes = 0

@@ -16,7 +16,7 @@ class Task:
     """What one process is to do, as `harness.workloads.load.locust_load.driver` sends it: its part of a load.
 
     `users` are this process's, `rate` (requests/s) and `requests` are the whole load's; `process` is its number
-    among `processes`. `patience` is how many seconds a request may take before it counts as a timeout.
+    among `processes`. `timeout` is how many seconds a request may take before it counts as a timeout.
     """
 
     protocol: str
@@ -29,7 +29,7 @@ class Task:
     seed: int
     process: int
     processes: int
-    patience: float
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Schedule:
         self.began = at
         self.ends = at + int(self.task.duration * 1e9)
 
-    def turn(self) -> ScheduledRequest | None:
+    def next_request(self) -> ScheduledRequest | None:
         """The next turn, or None when the load is over."""
         due = self.began + int(self._next * 1e9 / self.task.rate) if self.task.rate else 0
         if (due or monotonic_ns()) >= self.ends:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from harness.workloads.load.locust_load.schedule import Task
 
-Question = Callable[[], int]
+Request = Callable[[], int]
 """Asks once and gives the size of the right answer in bytes; raises `WrongAnswer` or what its library raises."""
 
 
@@ -21,10 +21,10 @@ class Client(Protocol):
         ...
 
     def connect(self) -> None:
-        """Connect, so that the first request does not pay for it; may fail as a `Question` may."""
+        """Connect, so that the first request does not pay for it; may fail as a `Request` may."""
         ...
 
-    def question(self, row: Mapping[str, Any]) -> Question:
+    def prepare(self, row: Mapping[str, Any]) -> Request:
         """Prepare a row, once for many requests. Asking connects again where that is needed."""
         ...
 

@@ -10,7 +10,7 @@ from typing import Any
 import geventhttpclient.client
 from geventhttpclient import HTTPClient
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
+from harness.workloads.load.locust_load.clients.base import Client, Request, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 # The client would send a request again, up to eleven times and without a word, when a connection breaks: a server
@@ -23,7 +23,7 @@ class Http:
 
     def __init__(self, task: Task) -> None:
         self._http = HTTPClient(
-            task.host, task.port, network_timeout=task.patience, connection_timeout=task.patience
+            task.host, task.port, network_timeout=task.timeout, connection_timeout=task.timeout
         )
 
     def connect(self) -> None:
@@ -34,7 +34,7 @@ class Http:
     def disconnect(self) -> None:
         """Nothing: a connection that broke is left as it breaks."""
 
-    def question(self, row: Mapping[str, Any]) -> Question:
+    def prepare(self, row: Mapping[str, Any]) -> Request:
         """Ask for a path and look at what comes."""
         method, path, send = row.get("method", "GET"), row.get("path", "/"), row.get("send", "").encode()
         headers, status, length = row.get("headers"), row.get("status", 200), row.get("length")
@@ -43,12 +43,12 @@ class Http:
 
         def ask() -> int:
             response = self._http.request(method, path, send, headers)
-            came = response.read()
+            received = response.read()
             if response.get_code() != status:
                 raise WrongAnswer(f"status {response.get_code()}")
-            if body not in (None, came) or contains not in came or length not in (None, len(came)):
+            if body not in (None, received) or contains not in received or length not in (None, len(received)):
                 raise WrongAnswer("wrong body")
-            return len(came)
+            return len(received)
 
         return ask
 

@@ -13,8 +13,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
-from harness.workloads.load.locust_load.clients.tcp import connected, read_exactly
+from harness.workloads.load.locust_load.clients.base import Client, Request, WrongAnswer
+from harness.workloads.load.locust_load.clients.tcp import connect_to, read_exactly
 from harness.workloads.load.locust_load.schedule import Task
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
@@ -34,7 +34,7 @@ class Mqtt:
 
     def connect(self) -> None:
         """Connect and subscribe to all that is below our own name."""
-        self._socket = connected(self._task)
+        self._socket = connect_to(self._task)
         self._send(CONNECT, _text("MQTT") + bytes([4, CLEAN_SESSION, 0, 0]) + _text(self._name))
         self._expect(CONNACK, b"\x00\x00")
         self._send(SUBSCRIBE, b"\x00\x01" + _text(f"{self._name}/#") + b"\x00", QOS_1)
@@ -46,7 +46,7 @@ class Mqtt:
             self._socket.close()
             self._socket = None
 
-    def question(self, row: Mapping[str, Any]) -> Question:
+    def prepare(self, row: Mapping[str, Any]) -> Request:
         """Publish, and wait for the acknowledgement and the message, whichever comes first."""
         topic, payload = _text(f"{self._name}/{row['topic']}"), row.get("payload", "").encode()
         acknowledged = (PUBACK << 4, b"\x00\x02")
@@ -79,9 +79,9 @@ class Mqtt:
                 return first, read_exactly(self._socket, length)
 
     def _expect(self, kind: int, body: bytes) -> None:
-        came = self._receive()
-        if came != (kind << 4, body):
-            raise WrongAnswer(f"refused by the broker: {came[1].hex()}")
+        received = self._receive()
+        if received != (kind << 4, body):
+            raise WrongAnswer(f"refused by the broker: {received[1].hex()}")
 
 
 def _text(text: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from redis.connection import Connection
 from redis.exceptions import ResponseError
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
+from harness.workloads.load.locust_load.clients.base import Client, Request, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 
@@ -20,7 +20,7 @@ class Redis:
     def __init__(self, task: Task) -> None:
         self._redis = Connection(
             task.host, task.port, protocol=2, driver_info=None, decode_responses=True, encoding_errors="replace",
-            socket_timeout=task.patience, socket_connect_timeout=task.patience,
+            socket_timeout=task.timeout, socket_connect_timeout=task.timeout,
         )  # fmt: skip
 
     def connect(self) -> None:
@@ -31,7 +31,7 @@ class Redis:
         """Leave it; sending connects again."""
         self._redis.disconnect()
 
-    def question(self, row: Mapping[str, Any]) -> Question:
+    def prepare(self, row: Mapping[str, Any]) -> Request:
         """Send a command, or several at once, and read as many answers."""
         commands = row["pipeline"] if "pipeline" in row else [row["command"]]
         wanted = row.get("answers") if "pipeline" in row else [row["answer"]] if "answer" in row else None
@@ -39,13 +39,13 @@ class Redis:
 
         def ask() -> int:
             self._redis.send_packed_command(packed)
-            came = [self._answer() for _ in commands]
-            for answer in came:
+            received = [self._answer() for _ in commands]
+            for answer in received:
                 if isinstance(answer, ResponseError):
                     raise WrongAnswer(f"error answer: {answer}"[:80])
-            if wanted not in (None, came):
+            if wanted not in (None, received):
                 raise WrongAnswer("wrong answer")
-            return sum(len(str(answer)) for answer in came)
+            return sum(len(str(answer)) for answer in received)
 
         return ask
 

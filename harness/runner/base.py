@@ -89,7 +89,7 @@ class Runner(Protocol):
         ...
 
     def run(self, program: Program, interaction: Interaction | None = None) -> Run:
-        """Run it to a verdict; after a visit it is asked to end, in its kernel's way.
+        """Run it to a verdict; after an interaction it is asked to end, in its kernel's way.
 
         A fault of the harness or the host is a verdict too, never an exception.
         """

@@ -22,8 +22,8 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InteractionResult:
-    """What came of a visit: whether the program got ready, whether it was asked to end, whether it was to run
-    until then, what it did wrong, what of ours failed meanwhile, and what the visitor did last."""
+    """The result of an interaction: whether the program became ready, whether it was asked to end, whether it runs
+    until then, its mismatches, an error of our own, and what the client did last."""
 
     ready: bool
     end_requested: bool
@@ -64,8 +64,8 @@ class Observation:
 
     What was asked for: `skip_statuses` are those by which the program says that it can't run here; `ends_by` is
     the kernel's line about the program's death where that death is what the program tests; `good_statuses` are
-    those of a good end; `unprinted` is what the program should have printed and did not; `interaction` is set where
-    the host visited the program.
+    those of a good end; `unprinted` is what the program should have printed and did not; `interaction` is set
+    where the host interacted with the program.
     """
 
     booted: bool

@@ -163,7 +163,9 @@ class Lab:
         self.check_runs(cell)
         self.kernel(cell.kernel).prepare(cell, self.cache)
 
-    def run_on(self, image: Image, program: Program, interaction: Interaction | None = None, alone: bool = False) -> Run:
+    def run_on(
+        self, image: Image, program: Program, interaction: Interaction | None = None, alone: bool = False
+    ) -> Run:
         """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
         cpus = max(program.cpus, machine_profile_of(image.cell, program.variant).cpus)
         with cpu_slots(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):

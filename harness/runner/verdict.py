@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from harness.runner.console.transcript import Line
 from harness.runner.failure_titles import identity
-from harness.runner.observation import Activity, Observation, InteractionResult
+from harness.runner.observation import Activity, InteractionResult, Observation
 from harness.vm.base import ExitCause
 
 BARE_ABORT = "Aborted"
@@ -141,7 +141,8 @@ def _ended_from_inside(seen: Observation) -> Judged | None:
 
 def _served(seen: Observation) -> Judged | None:
     """A program that serves: its answers count, and that it ends when it is asked to, and not before."""
-    return _judge_interaction(seen, seen.interaction) if seen.interaction and seen.interaction.long_running else None
+    done = seen.interaction
+    return _judge_interaction(seen, done) if done and done.long_running else None
 
 
 def _passed(seen: Observation) -> Judged | None:

@@ -121,7 +121,9 @@ class GuestRun:
         self._reporter = reporter
         self._again = again
 
-    def __call__(self, cell: Cell, program: Program, interaction: Interaction | None = None, modules: str = "") -> None:
+    def __call__(
+        self, cell: Cell, program: Program, interaction: Interaction | None = None, modules: str = ""
+    ) -> None:
         """`modules` of OSv's tree, if given, are in the image in place of the cell's tests."""
         __tracebackhide__ = True
         try:

@@ -159,7 +159,9 @@ class LinuxRunner:
             return (identifier in agent.exited and all_came()) or watch.found() or agent.gone
 
         activity = late
-        client = GuestClient(guest, interaction, lambda: agent.run("end", END), agent.tell) if interaction else None
+        client = None
+        if interaction:
+            client = GuestClient(guest, interaction, lambda: agent.run("end", END), agent.tell)
         if agent.ready:
             if not running:
                 agent.run(identifier, _shell_command(program, client is not None))

@@ -9,7 +9,7 @@ from harness.core.machine import Machine
 from harness.runner.base import Program, unprinted
 from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.guest import Guest
-from harness.runner.observation import Activity, Observation, InteractionResult
+from harness.runner.observation import Activity, InteractionResult, Observation
 from harness.runner.osv.command_line import own_programs, programs_of
 from harness.runner.osv.console_backtrace import place_on
 from harness.runner.osv.exit_checkpoints import ExitCaller

@@ -1,12 +1,13 @@
-"""Asking a program one thing from outside, and whether the answer is right.
+"""Sends a program one request from outside, and checks the answer.
 
 A check is a table of an app's file:
 
-- `get` (a path), with `status` (200), `body` (the whole of it), `contains` or `length` (bytes): HTTP;
-- `send` (text) or `send_hex`, with `answer` (its beginning), `answer_hex` or `contains`: bytes over TCP. Without
-  `send` the program speaks first.
+- `get` (a path), with `status` (200), `body` (the whole of it), `contains` or `length` (bytes): HTTP; - `send`
+(text) or `send_hex`, with `answer` (its beginning), `answer_hex` or `contains`: bytes over TCP. Without `send` the
+program sends first.
 
-With `within` (seconds) it is asked again until the answer is right, for a server that is deaf between two clients.
+With `within` (seconds) the request is repeated until the answer is right, for a server that accepts no client for
+a moment after the last one.
 """
 
 import http.client
@@ -21,7 +22,7 @@ RETRY_SECONDS = 0.05
 
 
 def mismatch(check: Mapping[str, Any], port: int, seconds: float = SECONDS) -> str:
-    """What is wrong with the program's answer, nothing if it is right; `port` is one of 127.0.0.1."""
+    """How the program's answer differs from the expected one; empty if it is right. `port` is on 127.0.0.1."""
     ends = monotonic() + check.get("within", 0.0)
     while (wrong := _ask_once(check, port, seconds)) and monotonic() < ends:
         sleep(RETRY_SECONDS)

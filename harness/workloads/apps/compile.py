@@ -1,4 +1,4 @@
-"""Small programs that ship with the harness, compiled for a cell's arch once and kept in the cache."""
+"""Compiles the small programs that ship with the harness, once per arch, and caches them."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ C_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
     LinkMode.STATIC: ("-static", "-no-pie", "-fno-pie"),
     LinkMode.STATIC_PIE: ("-static-pie", "-fPIE"),
 }
-# Through gcc's linker: OSv can't place the thread's own variables that Go's own linker asks for (its issue 1141).
+# By gcc's linker: OSv can't place the thread-local variables of Go's own linker (its issue 1141).
 GO_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
     LinkMode.LINUX_LD: ("-buildmode=pie", "-ldflags=-linkmode=external"),
     LinkMode.PIE: ("-buildmode=pie", "-ldflags=-linkmode=external"),
@@ -44,9 +44,9 @@ RUST_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
 
 
 def compile_program(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.PIE) -> Path:
-    """The host file of the program for `arch`, linked for the launch mode.
+    """The compiled program for `arch`, linked for the launch mode.
 
-    Raises `HostError` without a compiler, `BuildError` with its words, or where it made another kind of program.
+    Raises `HostError` if there is no compiler, `BuildError` with its output, or if it linked in another way.
     """
     if source.language == "rust" and arch != host_arch():
         raise HostError(f"{source.file.name} is not compiled for {arch} here.", f"Run it on a host of {arch}.")
@@ -77,7 +77,7 @@ def compile_program(source: Source, arch: str, cache: Cache, mode: LinkMode = Li
 
 
 def _compiler(source: Source, arch: str, mode: LinkMode) -> tuple[list[str], dict[str, str]]:
-    """The compiler's command without its files, and what its environment needs."""
+    """The compiler's command without files, and additions to its environment."""
     cross = "" if arch == host_arch() else f"{arch}-linux-gnu-"
     if source.language == "c":
         return [f"{cross}gcc", "-O2", "-Wall", *C_FLAGS[mode], *source.flags], {}

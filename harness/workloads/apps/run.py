@@ -1,4 +1,4 @@
-"""One app in one guest: started, asked from outside, loaded, asked again, and told to end."""
+"""Runs one app in one guest: starts it, checks its answers, loads it, checks again, and stops it."""
 
 import difflib
 import hashlib
@@ -28,14 +28,14 @@ from harness.workloads.load.run import Load, Result, Second
 
 RETRY_SECONDS = 0.05
 STOP_SECONDS = 10.0  # on hardware
-# A visit is bounded by what its parts may take when all goes wrong: what is late then is ours, not the guest's.
+# The limit of an interaction is the sum of its parts' worst cases: exceeding it is our fault, not the guest's.
 INTERACTION_SECONDS, LOAD_SECONDS = 300.0, 120.0
 MOST_KINDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessMemory:
-    """Bytes of a process that are resident, and that it shares with no other; 0 where that is not known."""
+    """A process's resident bytes, and those that it shares with no other; 0 if unknown."""
 
     resident: int = 0
     private: int = 0
@@ -43,9 +43,9 @@ class ProcessMemory:
 
 @dataclass(frozen=True, slots=True)
 class AppRun:
-    """What became of an app: its run with the verdict, its loads' results, the seconds from the start of the
-    hypervisor's process to the first right answer (0 if it serves nothing), what memory that process held after
-    the load, and the bytes of kernel and disks."""
+    """The result of an app: its run with the verdict, the results of its loads, the seconds from the start of the
+    hypervisor's process to the first right answer (0 if it serves nothing), the memory of that process after the
+    load, and the bytes of kernel and disks."""
 
     app: App
     image: Image
@@ -63,10 +63,10 @@ def run_app(
     lab: Lab, cell: Cell, app: App, loads: Iterable[str] | None = None, duration: float | None = None,
     on_second: OnSecond | None = None, alone: bool = False, image: Image | None = None,
 ) -> AppRun:  # fmt: skip
-    """Run the app to a verdict with the named loads (all of its own by default), of `duration` seconds each;
-    `alone` on the machine, where the figures are to be compared; in `image`, where that has been built before.
+    """Run the app to a verdict, with the named loads (by default all of its own) of `duration` seconds each.
 
-    Raises `HarnessError` if its image can't be made, or if it has no such load.
+    `alone` runs nothing else on the machine, for figures that are to be compared; `image` is used if it was built
+    before. Raises `HarnessError` if the image can't be built, or if the app has no such load.
     """
     loads_to_run = [_load(app, load) for load in loads] if loads is not None else list(app.loads.values())
     lab.check_runs(cell)
@@ -105,8 +105,8 @@ def run_app(
 
 
 def image_of(lab: Lab, cell: Cell, app: App) -> Image:
-    """The cell's image with the app in it. Raises `LaunchError` if its program can't be launched as the cell says,
-    `HarnessError` if the image can't be made."""
+    """The cell's image with the app. Raises `LaunchError` if the program can't be launched in the cell's launch
+    mode, `HarnessError` if the image can't be built."""
     contents = app.contents
     if app.source:
         mode = launch_of(cell) or app.source.launch
@@ -121,7 +121,7 @@ def image_of(lab: Lab, cell: Cell, app: App) -> Image:
 
 
 def build_of(lab: Lab, image: Image, app: App) -> str:
-    """Which build of its program an image has: its packages' versions, or a digest of what we compiled."""
+    """Identifies the build of the program in an image: its packages' versions, or a digest of what we compiled."""
     if app.source:
         cell = image.cell
         program = compile_program(app.source, cell.arch, lab.cache, launch_of(cell) or app.source.launch)
@@ -130,7 +130,7 @@ def build_of(lab: Lab, image: Image, app: App) -> str:
 
 
 class _Service:
-    """The visit of a program that serves a port."""
+    """The interaction with a program that serves a port."""
 
     def __init__(self, app: App, loads: list[Load], duration: float | None, on_second: OnSecond | None) -> None:
         self._app = app
@@ -151,7 +151,7 @@ class _Service:
         self.ready_seconds = client.seconds
 
     def act(self, client: GuestClient) -> None:
-        """Check it, load it, check it again, and have it end."""
+        """Check it, load it, check it again, and stop it."""
         port = client.ports[self._app.port]
         first, *others = self._app.checks
         client.doing = "checked its answers"
@@ -203,7 +203,7 @@ class _Service:
         if client.gone.is_set():
             return
         if result.error:
-            client.report_infrastructure_error(f"the load generator failed ({one.name}): {result.error}")
+            client.report_error(f"the load generator failed ({one.name}): {result.error}")
         failures = sum(result.failures.values())
         if failures:
             most = sorted(result.failures.items(), key=lambda item: -item[1])[:MOST_KINDS]

@@ -1,7 +1,7 @@
-"""redis-benchmark: the highest throughput of Redis's protocol, in a closed loop, in one thread.
+"""Runs redis-benchmark: the highest throughput of Redis's protocol, in a closed loop, in one thread.
 
-One row with a `command`, sent again and again as it is. No answer is looked at but errors, which end it, and then
-it tells no figures. It counts requests and not seconds, so a short trial finds how many fill the duration.
+It takes one row with a `command`, sent repeatedly and unchanged. Answers are not checked except for errors, which
+end it without figures. It counts requests, not seconds, so a short trial finds how many fill the duration.
 
 Latencies are rebuilt from the distribution that it prints: exact to the microsecond at each halving of what is
 left (50 %, 75 %, 87.5 %, …), else in steps of 0.1 ms up to 2 ms and of 1 ms above. There are no bytes and no
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
 
 TRIAL_SECONDS = 0.2
-"""Seconds that a trial must last for its rate to be believed."""
+"""A trial must last at least so long for its rate to be used."""
 
 UNANSWERED_SECONDS = 10.0
-"""Seconds beyond twice the duration after which what is unanswered counts as a timeout."""
+"""Seconds beyond twice the duration after which unanswered requests count as timeouts."""
 
 FAILURES = {
     "Connection refused": "refused",
@@ -36,7 +36,8 @@ FAILURES = {
     "Server closed the connection": "connection closed",
     "Error from server": "error answer",
 }
-"""Its words for what the server did, and ours. It ends with them; only if it is refused it spins for ever."""
+"""Its messages for the server's failures, and our names. It exits with them; only if it is refused it loops for
+ever."""
 
 
 def run(
@@ -44,9 +45,9 @@ def run(
     command_prefix: Sequence[str] = (),
 ) -> Result:  # fmt: skip
     """Run the load by redis-benchmark; see `harness.workloads.load.run.run`. `on_second` is never called, `seed`
-    of no use."""
+    is not used."""
     command = [*command_prefix, "redis-benchmark", "-h", host, "-p", f"{port}", "-c", f"{load.users}"]
-    command += ["--precision", "3", "-e"]  # without -e some of its versions say nothing of error answers
+    command += ["--precision", "3", "-e"]  # without -e some versions report no error answers
     command_words = [str(word) for word in load.requests[0]["command"]]
     count = load.users * 100
 
@@ -83,7 +84,7 @@ def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:
         error = "" if failures or stop.is_set() else f"redis-benchmark {exit_text}"
         return Result("redis-benchmark", load.name, "closed loop", started, failures=failures, error=error)
     use = watch.use()
-    # Its seconds are rounded to 10 ms, its throughput is not.
+    # Its seconds are rounded to 10 ms; its throughput is not rounded.
     requests, throughput = int(completed[1]), re.search(r"throughput summary: ([\d.]+)", output)
     seconds = requests / float(throughput[1]) if throughput else float(completed[2])
     return Result(
@@ -103,7 +104,7 @@ def _wait(process: GeneratorProcess, watch: Watch, limit: float, stop: threading
 
 
 def _histogram(output: str) -> "HdrHistogram":
-    """The counts between the points that it prints, each put at the upper one."""
+    """The counts between the points that it prints, each recorded at the upper point."""
     found = re.findall(r"% <= ([\d.]+) milliseconds \(cumulative count (\d+)\)", output)
     points = sorted({(int(count), round(float(latency) * 1000)) for latency, count in found})
     histogram = empty()

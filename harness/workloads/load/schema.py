@@ -1,4 +1,4 @@
-"""What may stand in `[load.NAME]` and its `requests`, by tool and protocol; checked before anything runs."""
+"""The keys of `[load.NAME]` and of its `requests`, by tool and protocol; checked before anything runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,21 +26,21 @@ USERS: Mapping[str, Mapping[str, Types]] = {
     "sql": {"query": str, "rows": list, "user": str, "password": str, "database": str},
     "tcp": {"send": str, "answer": str},
 }
-"""The keys of a row, by locust's users; each user's module says what they mean. Any row may have a `weight`."""
+"""The keys of a row, by locust's users; each user's module explains them. Any row may have a `weight`."""
 
 ONE_OF: Mapping[str, tuple[str, ...]] = {
     "redis": ("command", "pipeline"), "memcached": ("set", "get"), "mqtt": ("topic",), "sql": ("query",),
     "tcp": ("answer",),
 }  # fmt: skip
-"""Keys of which a row needs one."""
+"""A row needs one of these keys."""
 
 TOOLS = ("locust", "wrk", "redis-benchmark")
 PROTOCOL_OF = {"wrk": "http", "redis-benchmark": "redis"}
-"""Whose rows the tools that know one protocol take."""
+"""The protocol of tools that have only one."""
 
 
 def check(where: str, row: Mapping[str, Any]) -> None:
-    """Raise `HarnessError`, which names the wrong key and the nearest right one, unless the row can be a load."""
+    """Raise `HarnessError`, with the wrong key and the nearest right one, unless the row is a valid load."""
     _check_keys(where, row, LOAD)
     tool = row.get("tool", "")
     if tool not in TOOLS:
@@ -82,7 +82,7 @@ def _check_requests(where: str, tool: str, user: str, requests: Any) -> None:
 
 
 def _check_benchmark(where: str, requests: Any) -> None:
-    """redis-benchmark repeats one command and looks at no answer."""
+    """redis-benchmark repeats one command and checks no answer."""
     if len(requests) != 1 or "command" not in requests[0]:
         raise HarnessError(f"{where}: redis-benchmark repeats one command.", "Give one row with `command`.")
     if "answer" in requests[0]:

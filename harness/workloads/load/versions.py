@@ -1,4 +1,4 @@
-"""Which release of a load generator is here: another may ask otherwise."""
+"""The release of a load generator: another one may send requests in another way."""
 
 import re
 import subprocess
@@ -6,12 +6,12 @@ from functools import cache
 from importlib.metadata import version
 
 VERSION_PATTERNS = {"wrk": r"wrk (?:debian/)?([\w.+-]+)", "redis-benchmark": r"redis-benchmark ([\w.]+)"}
-"""Tools that answer `--version`, and what of their answer is it."""
+"""Tools that answer `--version`, and the pattern of the release in their answer."""
 
 
 @cache
 def tool_version(tool: str) -> str:
-    """The tool with its release: `wrk 4.1.0-3+b2`; the tool alone where it tells none."""
+    """The tool with its release: `wrk 4.1.0-3+b2`; only the tool if it gives none."""
     if tool not in VERSION_PATTERNS:
         return f"{tool} {version(tool)}"
     try:

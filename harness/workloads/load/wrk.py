@@ -1,11 +1,11 @@
-"""wrk: the highest throughput of web servers, in a closed loop, one thread a cpu.
+"""Runs wrk: the highest throughput of web servers, in a closed loop, one thread per cpu.
 
-Rows are those of `harness.workloads.load.locust_load.clients.http`, each sent as it is, without `{n}`. With
-several rows an answer is right if any of them wants it, since wrk does not say which request it belongs to. Every
-answer's status is looked at, and the first of `body`, `contains` and `length` that its row has.
+Rows are those of `harness.workloads.load.locust_load.clients.http`, sent unchanged, without `{n}`. With several
+rows an answer is right if any row accepts it, because wrk does not say which request it belongs to. It checks
+every answer's status, and the first of `body`, `contains` and `length` that its row has.
 
-Latencies are exact to the microsecond, and of every answer, wrong ones too. wrk knows nothing of an answer that
-never came: `users` requests at most, at the end. `bytes` are with headers. There are no figures by second.
+Latencies are exact to the microsecond, and include wrong answers. wrk does not count an answer that never came: at
+most `users` requests, at the end. `bytes` include headers. There are no figures by second.
 """
 
 import math
@@ -22,13 +22,13 @@ from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 
 REQUEST_TIMEOUT = 10
-"""Seconds above which wrk counts an answer as a timeout."""
+"""Seconds after which wrk counts an answer as a timeout."""
 
 REPORT_SECONDS = 10.0
-"""Seconds after the load's end in which wrk says what it has."""
+"""Seconds after the load's end that wrk has for its report."""
 
 KINDS = {"connect": "refused", "read": "connection broken", "write": "connection broken", "timeout": "timeout"}
-"""wrk's words for failures, and ours; it does not tell a reset from an early end."""
+"""wrk's names for failures, and ours; it does not tell a reset from an early end."""
 
 
 def run(
@@ -65,7 +65,7 @@ def run(
 
 
 def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
-    """One row for wrk.lua."""
+    """One row as arguments of wrk.lua."""
     send = row.get("send", "")
     headers = {"Host": f"{host}:{port}", **row.get("headers", {})}
     if send:
@@ -78,7 +78,7 @@ def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
 
 
 def _wait(process: GeneratorProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
-    """wrk's exit status; at the end of the duration, or when stopped, it is interrupted and says what it has."""
+    """wrk's exit status. At the end of the duration, or when stopped, it is interrupted and prints its report."""
     ends = monotonic() + duration
     while (status := process.wait(0.1)) is None:
         watch.look([process.pid])
@@ -93,7 +93,7 @@ def _wait(process: GeneratorProcess, watch: Watch, duration: float, stop: thread
 def _result(load: Load, started: float, output: str, exit_text: str, watch: Watch) -> Result:
     before, _, report = output.partition("OSV_HARNESS\n")
     if not report:
-        # wrk connects once before it starts, and ends if that fails: that is the server's doing.
+        # wrk connects once before it starts, and exits if that fails: a failure of the server.
         if "unable to connect" in before and "refused" in before:
             return Result("wrk", load.name, "closed loop", started, failures={"refused": 1})
         return Result("wrk", load.name, "closed loop", started, error=f"wrk {exit_text or before}")

@@ -1,4 +1,4 @@
-"""OSv's own tests of its REST API (modules/httpserver-api/tests), run here against a guest that serves it."""
+"""Runs OSv's own tests of its REST API (modules/httpserver-api/tests) against a guest that serves it."""
 
 import json
 import subprocess
@@ -15,13 +15,13 @@ from harness.workloads.apps.checks import mismatch
 PORT = 8000
 SCRIPT = Path(__file__).with_name("rest_api_script.py")
 PYTHON = "/usr/bin/python3"
-"""Debian's own, for which python3-requests is."""
+"""Debian's own Python, which python3-requests is for."""
 
 MODULES = {"httpserver-api": "httpserver-api.fg", "httpserver-monitoring-api": "httpserver-monitoring-api.fg"}
-"""What serves the API, to the module as OSv's `image=` takes it; the second has the part of it that only tells."""
+"""The modules that serve the API, as OSv's `image=` takes them; the second has only the read-only part."""
 
 WITH_OPENSSL = "httpserver-api"
-"""The one whose image has openssl, which OSv takes from the host. Source: its module.py."""
+"""The module whose image has openssl, which OSv takes from the host. Source: its module.py."""
 
 FOLDERS = {"httpserver-api": "api", "httpserver-monitoring-api": "monitoring-api"}
 COMMANDS = {
@@ -38,13 +38,13 @@ WANTS_MORE = {
     "test_file_status_cmd": "it asks when a file was last read",
     "test_getfs": "it asks for 200000 free blocks",
 }
-"""What upstream's tests want of the root that only one that can be written has."""
+"""Upstream's tests that need a writable root, and why."""
 READ_ONLY = ("rofs", "virtiofs")
-"""Filesystems on which nothing can be written outside /tmp."""
+"""Filesystems on which only /tmp is writable."""
 
 
 def program(name: str) -> Program:
-    """The guest that serves: of upstream's size, for its tests ask for four cpus and more than 256 MiB."""
+    """The guest that serves, of upstream's size: its tests ask for four cpus and more than 256 MiB."""
     return Program(
         f"rest-{name}", COMMANDS[name], limit=60, cpus=4, memory=2048, network=True, forwards=(PORT,),
         good_statuses=(0,),
@@ -52,21 +52,21 @@ def program(name: str) -> Program:
 
 
 def left_out(cell: Cell) -> dict[str, str]:
-    """Parts of names of upstream's tests that this cell can't have, each with the reason."""
+    """Parts of names of upstream's tests that this cell can't run, each with the reason."""
     if cell.fs not in READ_ONLY:
         return LEFT_OUT
     return LEFT_OUT | {test: f"{what}, and {cell.fs} is read-only" for test, what in WANTS_MORE.items()}
 
 
 def interaction(checkout: Path, name: str, cell: Cell) -> Interaction:
-    """Run upstream's tests once the guest answers; what fails of them is what the guest is blamed for."""
+    """Run upstream's tests once the guest answers; their failures are the guest's."""
     return Interaction(
         wait_ready=wait_for_answer, act=lambda client: _run_tests(client, checkout, name, cell), act_limit=600
     )
 
 
 def wait_for_answer(client: GuestClient) -> None:
-    """Wait until the API answers rightly."""
+    """Wait until the API gives the right answer."""
     check = {"get": "/os/vendor", "body": '"Cloudius Systems"'}
     while wrong := mismatch(check, client.ports[PORT]):
         client.doing = f"waited for a right answer, and last got: {wrong}"

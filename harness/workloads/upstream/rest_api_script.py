@@ -1,6 +1,6 @@
-"""Run OSv's unittests of its REST API against a guest; each one's outcome is a line of JSON on the output.
+"""Runs OSv's unittests of its REST API against a guest; prints each outcome as a line of JSON.
 
-A program of its own: it runs in Debian's Python, which has `requests`, and imports upstream's code and none of
+It is a separate program: it runs in Debian's Python, which has `requests`, and imports upstream's code and none of
 ours. Its argument is JSON: `checkout`, `listings` (the module that describes the API), `folder` (of the tests),
 `port` on 127.0.0.1, and `left out`, parts of names with reasons.
 """
@@ -18,7 +18,7 @@ Fault = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, N
 
 
 class JsonResult(unittest.TestResult):
-    """Tells what becomes of each test as soon as it is known."""
+    """Prints the outcome of each test as soon as it is known."""
 
     def addSuccess(self, test: unittest.TestCase) -> None:
         print_result(test.id(), "passed")
@@ -30,12 +30,12 @@ class JsonResult(unittest.TestResult):
 
 
 def print_result(test: str, outcome: str, said: str = "") -> None:
-    """One line."""
+    """Print one line."""
     print(json.dumps({"test": test, "outcome": outcome, "said": said[:500]}), flush=True)
 
 
 def each(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
-    """The tests of a suite of suites; raises `ImportError` for one that could not be loaded."""
+    """The tests of a suite of suites. Raises `ImportError` for one that could not be loaded."""
     if isinstance(suite, unittest.TestSuite):
         for one in suite:
             yield from each(one)
@@ -46,7 +46,7 @@ def each(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.Tes
 
 
 def main() -> None:
-    """Find them, leave out what is to be left out, run the rest."""
+    """Find the tests, skip those that are left out, run the rest."""
     options: dict[str, Any] = json.loads(sys.argv[1])
     modules = Path(options["checkout"]) / "modules"
     tests = modules / "httpserver-api/tests"

@@ -1,7 +1,7 @@
-"""OSv's tracing, from the guest's tracepoints to what the checkout's own scripts/trace.py makes of them.
+"""Checks OSv's tracing: from the guest's tracepoints to the output of the checkout's own scripts/trace.py.
 
-Upstream's tests/test_tracing.py takes the trace out of a guest with gdb. Here the guest's REST API gives it, which
-trace.py reads too; what is asked of it is the same, where it does not depend on run.py.
+Upstream's tests/test_tracing.py takes the trace out of a guest with gdb. Here it comes through the guest's REST
+API, which trace.py reads too. The same commands are checked, as far as they do not depend on run.py.
 """
 
 import subprocess
@@ -21,17 +21,17 @@ SERVER = "httpserver-api"
 TRACED = "--trace=vfs_*,net_packet*,sched_wait* --trace-backtrace"
 FILE = "/etc/hosts"
 COMMAND_SECONDS = 300.0
-"""Seconds for one command of trace.py."""
+"""The time limit of one command of trace.py."""
 
 
 def program() -> Program:
-    """The guest that traces itself from its boot, and serves what it traced."""
+    """The guest that traces itself from its boot, and serves the trace."""
     served = rest_api.program(SERVER)
     return replace(served, name="tracing_smoke_test", command=f"{TRACED} {served.command}")
 
 
 def interaction(checkout: Path, symbols: Path) -> Interaction:
-    """Have the guest open a file, take its trace and ask trace.py about it."""
+    """Make the guest open a file, download its trace, and run trace.py on it."""
     return Interaction(
         wait_ready=rest_api.wait_for_answer,
         act=lambda client: _check_trace(client, checkout / "scripts/trace.py", symbols),
@@ -40,7 +40,7 @@ def interaction(checkout: Path, symbols: Path) -> Interaction:
 
 
 def _commands(symbols: Path) -> list[tuple[list[str], list[str]]]:
-    """Commands of trace.py, each with what its answer must have in it."""
+    """Commands of trace.py, each with the texts that its output must contain."""
     resolving = ["-e", str(symbols)]
     opened = f'vfs_open             "{FILE}" 0x0 00'
     return [
@@ -76,7 +76,7 @@ def _check_trace(client: GuestClient, script: Path, symbols: Path) -> None:
 
 
 def _run(client: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
-    """Status and output of one command; ends with the guest, or when it takes too long."""
+    """Status and output of one command; it is killed when the guest ends, or after `COMMAND_SECONDS`."""
     out = folder / "said"
     until = monotonic() + COMMAND_SECONDS
     with out.open("wb") as output:

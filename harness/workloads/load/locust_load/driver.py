@@ -1,7 +1,8 @@
-"""Locust, headless: one process a cpu, each with its part of the users and of the schedule, no master among them.
+"""Runs locust headless: one process per cpu, each with its part of the users and of the schedule, without a
+master.
 
-Locust's own statistics are not used: they round to milliseconds, and know nothing of when a request was meant to
-start. Its processes keep histograms of microseconds and tell of them second by second.
+Locust's own statistics are not used: they round to milliseconds, and don't know when a request was due. Its
+processes keep histograms of microseconds and report them every second.
 """
 
 import json
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds that a request may take before it counts as a timeout; as long is waited for answers at the end."""
+"""Seconds after which a request counts as a timeout; also the time that answers have at the end."""
 
 READY_SECONDS = 60.0
-"""Seconds in which locust's processes start and connect."""
+"""Seconds that locust's processes have to start and connect."""
 
 KINDS = 50
-"""Kinds of failure that are told apart."""
+"""How many kinds of failure are counted separately."""
 
 OnSecond = Callable[[Second], None]
 
@@ -43,7 +44,7 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
 class _ProcessEnded(Exception):
-    """A process of locust's that ended, or went silent, before it was done; with its words."""
+    """A process of locust's ended, or sent nothing, before it was done; with its output."""
 
 
 class _Process:
@@ -55,7 +56,7 @@ class _Process:
         with child_end:
             environment = {key: value for key, value in os.environ.items() if not key.startswith("LOCUST_")}
             environment["OSV_HARNESS_LOAD"] = str(child_end.fileno())
-            # Where there is no .locust.conf, and where our own modules are if they are not installed.
+            # HOME without a .locust.conf; PYTHONPATH for our modules if they are not installed.
             environment["HOME"] = "/nonexistent"
             environment["PYTHONPATH"] = str(Path(harness.__file__).parents[1])
             command = [*command_prefix, sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
@@ -72,17 +73,17 @@ class _Process:
             raise _ProcessEnded(self.process.end()) from gone
 
     def lines(self) -> list[dict[str, Any]] | None:
-        """The whole lines that have come, or None at the end of all."""
+        """The complete lines received, or None at the end of the stream."""
         try:
             received = self.socket.recv(1 << 20)
-        except ConnectionResetError:  # It ended before it read all that we sent.
+        except ConnectionResetError:  # It ended before it read everything.
             return None
         *whole, self._rest = (self._rest + received).split(b"\n")
         return [json.loads(line) for line in whole] if received else None
 
 
 class _Totals:
-    """All processes' seconds, put together."""
+    """The seconds of all processes, added up."""
 
     def __init__(self, processes: int, on_second: OnSecond) -> None:
         self._processes = processes
@@ -95,14 +96,14 @@ class _Totals:
         self.length = 0.0
 
     def add(self, line: dict[str, Any]) -> None:
-        """One process's figures of a second; when all have told of it, it is shown."""
+        """Add one process's figures of a second; when all have reported it, it is published."""
         parts = self._parts.setdefault(line["second"], [])
         parts.append(line)
         if len(parts) == self._processes:
             self._show(line["second"])
 
     def finish(self) -> None:
-        """Show the seconds of which not all processes told."""
+        """Publish the seconds that not all processes reported."""
         for second in sorted(self._parts):
             self._show(second)
 
@@ -117,7 +118,7 @@ class _Totals:
             self.bytes += part["bytes"]
         requests = sum(part["requests"] for part in parts)
         self.latency.add(latency)
-        for kind, count in failures.items():  # a server's words may be in it, and each time others
+        for kind, count in failures.items():  # kinds may quote a server, each time differently
             self.failures[kind if kind in self.failures or len(self.failures) < KINDS else "other"] += count
         self.requests += requests
         second = Second(requests, failures.total(), percentile(latency, 50), percentile(latency, 99))
@@ -163,7 +164,8 @@ def run(
 
 
 def _task(load: Load, host: str, port: int, seed: int, users: int, process: int, processes: int) -> dict[str, Any]:
-    """What `users.course.Task` is made of; it can't be imported here, for locust patches the process it is in."""
+    """The fields of `schedule.Task`; that can't be imported here, because locust patches the process it is
+    imported in."""
     return {
         "protocol": load.user, "host": host, "port": port, "requests": load.requests, "users": users,
         "rate": load.rate, "duration": load.duration, "seed": seed, "process": process, "processes": processes,
@@ -182,7 +184,7 @@ def _wait_until_ready(processes: list[_Process], stop: threading.Event) -> bool:
 
 
 def _drive(processes: list[_Process], load: Load, tally: _Totals, watch: Watch, stop: threading.Event) -> None:
-    """From the start, the same for all processes, to the last one's last word."""
+    """Run from the common start of all processes to the last message of the last one."""
     start = monotonic_ns() + 10_000_000
     for process in processes:
         process.send({"start": start})
@@ -192,7 +194,7 @@ def _drive(processes: list[_Process], load: Load, tally: _Totals, watch: Watch, 
         if stop.is_set() and not stop_sent:
             stop_sent = True
             for process in processes:
-                with suppress(_ProcessEnded):  # If it was not done, that is heard of next.
+                with suppress(_ProcessEnded):  # if it was not done, the next lines say so
                     process.send({"stop": True})
         if message is None:
             continue
@@ -207,8 +209,8 @@ def _drive(processes: list[_Process], load: Load, tally: _Totals, watch: Watch, 
 
 
 def _lines(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, dict[str, Any]] | None]:
-    """Each line of each process, and None several times a second. Raises `_ProcessEnded` after `limit` seconds (more in a
-    lab), or when a process ends before it said that it is done."""
+    """Each line of each process, and None several times a second. Raises `_ProcessEnded` after `limit` seconds
+    (more in a lab), or when a process ends before it reported that it is done."""
     limit = stretched(limit)
     until = monotonic() + limit
     with selectors.DefaultSelector() as selector:
@@ -229,7 +231,7 @@ def _lines(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, 
 
 
 def _generator_report(use: Use, latency: "HdrHistogram", lag: "HdrHistogram") -> Generator:
-    """Whether the generator was what limited the result."""
+    """Whether the generator limited the result."""
     late = percentile(lag, 99) if lag.get_total_count() else 0.0
     why = use.limit
     if not why and late > percentile(latency, 99) / 2:

@@ -1,7 +1,8 @@
-"""What `locust -f` loads in each process: reads its task from the harness's socket and makes the users of it.
+"""The file for `locust -f` in each process: reads its task from the harness's socket and creates the users.
 
-The socket's descriptor is in OSV_HARNESS_LOAD. Lines of JSON go both ways: a task comes, `{"ready": true}` goes,
-`{"start": monotonic ns}` comes, seconds go, `{"done": seconds}` goes. Any line after the start means: stop now.
+The socket's descriptor is in OSV_HARNESS_LOAD. JSON lines go both ways: receives the task, sends `{"ready":
+true}`, receives `{"start": monotonic ns}`, sends seconds, sends `{"done": seconds}`. Any line received after the
+start means: stop now.
 """
 
 import json
@@ -29,7 +30,7 @@ _schedule, _recorder, _start_event = Schedule(_task), Recorder(_outbox.put), Eve
 
 
 class User(LoadUser):
-    """The one user that this process has."""
+    """The only user class of this process."""
 
     client_class, schedule, recorder, start_event = client_of(_task.protocol), _schedule, _recorder, _start_event
     ready: ClassVar[list[LoadUser]] = []
@@ -42,13 +43,13 @@ def _on_init(environment: Environment, **_: Any) -> None:
 
 
 def _send_lines() -> None:
-    """Send line after line, whole ones, whoever wrote them."""
+    """Send complete lines one after another, whichever greenlet wrote them."""
     while True:
         _socket.sendall(_outbox.get())
 
 
 def _run(environment: Environment) -> None:
-    """From all users' being ready to the last word."""
+    """Run the load, from the moment when all users are ready to the last message."""
     assert environment.runner is not None
     while len(User.ready) < _task.users:
         gevent.sleep(0.01)
@@ -72,7 +73,7 @@ def _run(environment: Environment) -> None:
 
 
 def _count_unanswered() -> None:
-    """Count what was not answered in time, also what was never asked since no user was free."""
+    """Count requests that were not answered in time, or never sent because no user was free."""
     unanswered = sum(user.waiting for user in User.ready)
     while _schedule.next_request():
         unanswered += 1

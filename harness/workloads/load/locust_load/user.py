@@ -1,4 +1,4 @@
-"""A locust user that asks what the course says, looks at the answers and keeps the books."""
+"""A locust user that sends the scheduled requests, checks the answers and records them."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from harness.workloads.load.locust_load.recorder import Recorder
 from harness.workloads.load.locust_load.schedule import Schedule, ScheduledRequest, Timer
 
 FAILURE_PAUSE = 0.05
-"""Seconds that a user of a closed loop waits after a failure, for a dead server refuses without end."""
+"""Seconds that a user of a closed loop waits after a failure: a dead server refuses without end."""
 
 KINDS = {
     TimeoutError: "timeout",
@@ -24,11 +24,11 @@ KINDS = {
     BrokenPipeError: "connection reset",
     ConnectionAbortedError: "connection reset",
 }
-"""Errors of sockets, and our words for them."""
+"""Errors of sockets, and our names for them."""
 
 
 class LoadUser(User):
-    """A user of any protocol, which its client speaks."""
+    """A user of any protocol, through its client."""
 
     abstract = True
     client_class: ClassVar[type[Client]]
@@ -38,7 +38,7 @@ class LoadUser(User):
     ready: ClassVar[list["LoadUser"]]
 
     def on_start(self) -> None:
-        """Get ready; whatever can't be had now is had, or fails and is counted, when it is asked for."""
+        """Prepare and connect. What fails here is tried again by the first request, and counted there."""
         self.waiting = False
         self._timer = Timer()
         self._client = self.client_class(self.schedule.task)
@@ -53,7 +53,7 @@ class LoadUser(User):
 
     @task
     def work(self) -> None:
-        """Take turns until the load is over."""
+        """Send requests until the load is over."""
         self.start_event.wait()
         while (scheduled := self.schedule.next_request()) is not None:
             began = monotonic_ns()
@@ -98,9 +98,9 @@ def with_number(value: Any, number: int) -> Any:
 
 
 def kind_of(error: BaseException) -> str:
-    """The kind of failure that an exception of any client means.
+    """The kind of failure that a client's exception means.
 
-    Clients wrap the socket's errors in their own, so the whole chain is looked at.
+    Clients wrap the socket's errors in their own, so the whole chain is searched.
     """
     chain: list[BaseException] = []
     link: BaseException | None = error

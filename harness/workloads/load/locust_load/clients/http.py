@@ -1,7 +1,7 @@
 """HTTP by geventhttpclient, the client of locust's FastHttpUser.
 
-Rows: `method` (GET), `path` (/), `headers`, `send` (a body) are asked; `status` (200), `body` (all of it),
-`contains` (a part of it) and `length` (bytes) are what a right answer has. Redirects are not followed.
+Rows: `method` (GET), `path` (/), `headers` and `send` (a body) make the request; `status` (200), `body` (all of
+it), `contains` (a part of it) and `length` (bytes) describe the right answer. Redirects are not followed.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,14 @@ from geventhttpclient import HTTPClient
 from harness.workloads.load.locust_load.clients.base import Client, Request, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
-# The client would send a request again, up to eleven times and without a word, when a connection breaks: a server
-# that resets connections would pass. It does so for these methods only.
+# If a connection breaks, the client would silently repeat a request up to eleven times: a server that resets
+# connections would pass. It repeats only these methods.
 geventhttpclient.client.IDEMPOTENT_METHODS = frozenset()
 
 
 class Http:
-    """One connection, kept while the server keeps it; without FastHttpUser's session, which takes 30 µs each."""
+    """One connection, kept while the server keeps it; without FastHttpUser's session, which costs 30 µs per
+    request."""
 
     def __init__(self, task: Task) -> None:
         self._http = HTTPClient(
@@ -27,15 +28,15 @@ class Http:
         )
 
     def connect(self) -> None:
-        """Open the connection that the first request takes."""
+        """Open the connection that the first request uses."""
         pool = self._http._connection_pool
         pool.return_socket(pool.get_socket())
 
     def disconnect(self) -> None:
-        """Nothing: a connection that broke is left as it breaks."""
+        """Does nothing: geventhttpclient drops broken connections itself."""
 
     def prepare(self, row: Mapping[str, Any]) -> Request:
-        """Ask for a path and look at what comes."""
+        """Request a path and check the response."""
         method, path, send = row.get("method", "GET"), row.get("path", "/"), row.get("send", "").encode()
         headers, status, length = row.get("headers"), row.get("status", 200), row.get("length")
         body = row["body"].encode() if "body" in row else None

@@ -14,7 +14,7 @@ from harness.workloads.load.locust_load.schedule import Task
 
 
 class Memcached:
-    """One connection, made anew after a failure."""
+    """One connection, opened again after a failure."""
 
     def __init__(self, task: Task) -> None:
         self._client = base.Client(
@@ -22,11 +22,11 @@ class Memcached:
         )
 
     def connect(self) -> None:
-        """Ask for its version, which connects."""
+        """Ask for the version, which connects."""
         self._client.version()
 
     def disconnect(self) -> None:
-        """Leave it; asking connects again."""
+        """Close it; the next request connects again."""
         self._client.close()
 
     def prepare(self, row: Mapping[str, Any]) -> Request:

@@ -1,7 +1,7 @@
-"""Redis's protocol by redis-py's connection, whose answers are as they came: `OK`, numbers, lists.
+"""Redis's protocol by redis-py's connection, whose answers are unconverted: `OK`, numbers, lists.
 
 Rows: `command`, a list of words, and its `answer`; or `pipeline`, a list of commands that are sent at once, and
-their `answers`. A pipeline is one request. Without `answer` anything but an error is right.
+their `answers`. A pipeline is one request. Without `answer` everything but an error is right.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from harness.workloads.load.locust_load.schedule import Task
 
 
 class Redis:
-    """One connection, made anew after a failure."""
+    """One connection, opened again after a failure."""
 
     def __init__(self, task: Task) -> None:
         self._redis = Connection(
@@ -24,11 +24,11 @@ class Redis:
         )  # fmt: skip
 
     def connect(self) -> None:
-        """Say nothing yet."""
+        """Connect, and send nothing yet."""
         self._redis.connect()
 
     def disconnect(self) -> None:
-        """Leave it; sending connects again."""
+        """Close it; sending connects again."""
         self._redis.disconnect()
 
     def prepare(self, row: Mapping[str, Any]) -> Request:
@@ -50,7 +50,8 @@ class Redis:
         return ask
 
     def _answer(self) -> Any:
-        """One answer, also if it is an error, since those of a pipeline's other commands follow it."""
+        """Read one answer. An error is returned too, because the answers to a pipeline's other commands follow
+        it."""
         try:
             return self._redis.read_response()
         except ResponseError as error:

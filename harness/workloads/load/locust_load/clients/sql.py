@@ -1,7 +1,7 @@
 """MySQL's protocol by PyMySQL.
 
-Rows: `query`, and the `rows` that it must give: a list of lists, whose values are compared as text. `user`,
-`password` and `database` say how to log in; each user keeps a connection for each login.
+Rows: `query`, and its expected `rows`: a list of lists, whose values are compared as text. `user`, `password` and
+`database` are the login; each user keeps one connection per login.
 """
 
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ Login = tuple[str, str, str]
 
 
 class Sql:
-    """Its connections, made anew after a failure; every query is its own transaction."""
+    """Its connections, opened again after a failure; every query is its own transaction."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._connections: dict[Login, pymysql.Connection] = {}
 
     def connect(self) -> None:
-        """Log in as every row wants."""
+        """Log in for every row."""
         for row in self._task.requests:
             self._connected(_login(row))
 
     def disconnect(self) -> None:
-        """Leave them all."""
+        """Close all connections."""
         while self._connections:
             with suppress(pymysql.Error, OSError):
                 self._connections.popitem()[1].close()

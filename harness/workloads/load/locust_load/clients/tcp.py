@@ -1,6 +1,6 @@
 """Bytes over TCP.
 
-Rows: `send`, and the whole `answer`; as many bytes as it has are read. Both are text, in UTF-8.
+Rows: `send`, and the whole `answer`, whose length says how many bytes to read. Both are text, in UTF-8.
 """
 
 import socket
@@ -12,7 +12,8 @@ from harness.workloads.load.locust_load.schedule import Task
 
 
 class Tcp:
-    """One connection, made anew after a failure and after a wrong answer, of which more may follow."""
+    """One connection, opened again after a failure, and after a wrong answer, because more bytes of that may
+    follow."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -23,7 +24,7 @@ class Tcp:
         self._socket = connect_to(self._task)
 
     def disconnect(self) -> None:
-        """Leave it."""
+        """Close it."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -46,14 +47,14 @@ class Tcp:
 
 
 def connect_to(task: Task) -> socket.socket:
-    """A connection to the server, over which what is small goes at once."""
+    """A connection to the server without Nagle's delay."""
     sock = socket.create_connection((task.host, task.port), task.timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
 def read_exactly(sock: socket.socket, size: int) -> bytes:
-    """So many bytes. Raises `EOFError` if the connection is closed before."""
+    """Read `size` bytes. Raises `EOFError` if the connection is closed before."""
     received = b""
     while len(received) < size:
         more = sock.recv(size - len(received))

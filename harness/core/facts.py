@@ -8,20 +8,20 @@ OF_BUILDERS = ("compiler", "linker", "boost", "options", "through", "packages", 
 LONGEST = 450  # bytes: a name in the history has at most 500
 
 
-def joined(facts: Mapping[str, object]) -> str:
+def format_facts(facts: Mapping[str, object]) -> str:
     """The facts in their order, those that are empty left out; a text too long for the history is cut."""
     parts = [f"{name}={' '.join(str(value).replace(';', ',').split())}" for name, value in facts.items() if value]
     text = "; ".join(parts).encode("ascii", "replace")[:LONGEST].decode()
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
-def parted(text: str) -> dict[str, str]:
-    """The facts that `joined` wrote."""
+def parse_facts(text: str) -> dict[str, str]:
+    """The facts that `format_facts` wrote."""
     return dict(part.partition("=")[::2] for part in text.split("; ") if part)
 
 
 def difference(before: str, after: str) -> str:
     """What tells two such texts apart, for people: `compiler gcc 12.2.0 → gcc 13.3.0, boost 1_74 → 1_83`."""
-    old, new = parted(before), parted(after)
+    old, new = parse_facts(before), parse_facts(after)
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return ", ".join(f"{name} {old.get(name, 'unknown')} → {new.get(name, 'unknown')}" for name in names)

@@ -42,7 +42,7 @@ class Sampler:
         """One number, about `subject`, as a sample of now; `procedure` is what else it depends on."""
         sample = Sample(
             metric, value, str(self.image.cell), subject, self.version, self.environment, self.run, time.time(),
-            spread, procedure=facts.joined({**procedure, **self.procedure}),
+            spread, procedure=facts.format_facts({**procedure, **self.procedure}),
         )  # fmt: skip
         publish("sample.taken", str(self.image.cell), f"{metric.name} {value:g} {metric.unit}")
         return sample

@@ -78,7 +78,7 @@ def builder_of(sample: Sample, of_the_moment: Mapping[str, bool]) -> str:
         return sample.version.builder
     where = sample.environment
     host = "" if of_the_moment[kernel_of(sample.cell)] else where.host
-    return facts.joined({"host": host, "host kernel": where.host_kernel})
+    return facts.format_facts({"host": host, "host kernel": where.host_kernel})
 
 
 def _hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:

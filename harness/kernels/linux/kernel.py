@@ -149,7 +149,7 @@ class Linux:
     def origin(self, image: Image) -> Origin:
         """The version of the kernel's package; what is around it is composed here."""
         release = image.facts["kernel"]
-        builder = facts.joined({"packages": image.facts["suite"], "recipe": recipe()[:12]})
+        builder = facts.format_facts({"packages": image.facts["suite"], "recipe": recipe()[:12]})
         return Origin(image.facts[f"linux-image-{release}"], f"Linux {release}", builder=builder)
 
     def describe(self) -> str:

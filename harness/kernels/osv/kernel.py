@@ -85,7 +85,7 @@ class Osv:
         linker = next((told for name, told in taken["tools"].items() if name.endswith("ld.bfd")), "")
         compiler = next((told for name, told in taken["tools"].items() if name.endswith("g++")), "")
         parts = {name: value for name, value in self.building.parts.items() if name != "through"}
-        return facts.joined(
+        return facts.format_facts(
             {
                 "compiler": compilers(image.symbols) or compiler,
                 "linker": linker,

@@ -88,7 +88,7 @@ class Prebuilt:
                 "commit": origin.described,
                 "origin commit": origin.commit,
                 "origin committed": str(origin.committed),
-                "origin builder": origin.builder or facts.joined({"compiler": compilers(symbols)}),
+                "origin builder": origin.builder or facts.format_facts({"compiler": compilers(symbols)}),
                 "files": ALREADY_BUILT,
                 "verdicts": about,
             },

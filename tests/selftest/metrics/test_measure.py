@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError
-from harness.core.facts import parted
+from harness.core.facts import parse_facts
 from harness.core.machine import Image
 from harness.metrics import app_load, boot, guest_benchmarks, memory, size, suite
 from harness.metrics.checkpoints import addresses
@@ -265,12 +265,12 @@ def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> 
     free = replace(done, loads=tuple(replace(one, generator=Generator()) for one in done.loads))
     taker = Sampler(lab, done.image)
     names = [one.metric.name for one in app_load.samples_of(taker, free)]
-    hows = {one.metric.name: parted(one.procedure) for one in app_load.samples_of(taker, free, 1.0)}
+    hows = {one.metric.name: parse_facts(one.procedure) for one in app_load.samples_of(taker, free, 1.0)}
     load = next(name.split(".")[2] for name in names if name.endswith(".throughput"))
     how = hows[f"app.nginx.{load}.p99"]
     assert how["duration"] == "1" and how["users"] == str(nginx.loads[load].users)
     assert how["generator"].split()[0] == nginx.loads[load].tool and how["generator"] != nginx.loads[load].tool
-    own = {one.metric.name: parted(one.procedure) for one in app_load.samples_of(taker, free)}
+    own = {one.metric.name: parse_facts(one.procedure) for one in app_load.samples_of(taker, free)}
     assert own[f"app.nginx.{load}.p99"]["duration"] == f"{nginx.loads[load].duration:g}"
     assert "1 s" in hows["memory.private"]["loads"] and "duration" not in hows["app.nginx.ready"]
     assert [name for name in names if name.endswith(".throughput")], names
@@ -328,11 +328,11 @@ def test_what_a_number_depends_on_is_recorded_with_it(lab: Lab) -> None:
     """The guest's size, the program's own build, what built the kernel, what boots it."""
     cell = lab.cell("linux:qemu-rofs")
     (sample, *_) = suite.prepare(lab, cell, "size").take().samples
-    how = parted(sample.procedure)
+    how = parse_facts(sample.procedure)
     hello = app("hello", cell)
     assert (how["memory"], how["cpus"]) == (str(hello.memory), str(hello.cpus))
     assert how["program"].startswith("hello ")
-    assert parted(sample.version.builder)["packages"].startswith("Debian ")
+    assert parse_facts(sample.version.builder)["packages"].startswith("Debian ")
     assert sample.environment.firmware.startswith("SeaBIOS ") is (cell.arch == "x86_64")
     for other in (
         replace(sample, procedure=""), replace(sample, version=replace(sample.version, builder="")),

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from harness.core.errors import HarnessError, HostError, of_system
-from harness.core.events import UNKEPT, Event
+from harness.core.events import NOT_STORED, Event
 
 WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 """Errors of a write, for which Python does not name the file."""
@@ -79,6 +79,6 @@ class NotStoredPrinter:
 
     def __call__(self, event: Event) -> None:
         """Report it, if the event is of that kind."""
-        if event.kind == UNKEPT and event.about not in self._told:
+        if event.kind == NOT_STORED and event.about not in self._told:
             self._told.add(event.about)
             print_error(HostError(f"Not kept: {event.about}. {event.detail}"))

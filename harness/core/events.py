@@ -21,7 +21,7 @@ class Event:
     at: float = field(default_factory=monotonic)
 
 
-UNKEPT = "cache.unkept"
+NOT_STORED = "cache.unkept"
 """Of what would have made a later run faster and could not be written: `about` is what it is, `detail` why."""
 
 Subscriber = Callable[[Event], None]

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.core.errors import HostError
-from harness.core.events import UNKEPT, publish
+from harness.core.events import NOT_STORED, publish
 from harness.core.whole_files import write_whole
 from harness.host.cache import Cache, digest_of
 from harness.host.process.die_with_parent import die_with_parent
@@ -140,7 +140,7 @@ def cached_probe(binary: Path, arch: str, accelerator: str, cache: Cache, again:
         try:
             stack.enter_context(cache.locked("host-proof"))
         except HostError as error:
-            publish(UNKEPT, WHAT, error.happened)
+            publish(NOT_STORED, WHAT, error.happened)
             return run_probe(binary, arch, accelerator)
         if not again and (kept := _read(path)):
             return kept
@@ -148,7 +148,7 @@ def cached_probe(binary: Path, arch: str, accelerator: str, cache: Cache, again:
         try:
             write_whole(path, json.dumps(asdict(proof)), make_folder=True)
         except HostError as error:  # what a full disk does not keep is proved again
-            publish(UNKEPT, WHAT, error.happened)
+            publish(NOT_STORED, WHAT, error.happened)
     return proof
 
 

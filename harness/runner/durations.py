@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from harness.core.cell import Cell
 from harness.core.errors import HostError
-from harness.core.events import UNKEPT, publish
+from harness.core.events import NOT_STORED, publish
 from harness.core.whole_files import write_whole
 from harness.host.cache import Cache
 
@@ -36,7 +36,7 @@ class Durations:
                 path = self._folder / f"{cell.slug}.{accelerator}.json"
                 write_whole(path, json.dumps(rows, indent=0), make_folder=True)
         except HostError as error:
-            publish(UNKEPT, "how long each test took, by which the longest begin first", error.happened)
+            publish(NOT_STORED, "how long each test took, by which the longest begin first", error.happened)
 
     def _read(self, cell: Cell, accelerator: str) -> dict[str, list[float]]:
         try:

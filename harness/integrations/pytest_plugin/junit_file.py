@@ -14,12 +14,12 @@ class JunitFile:
     """A plugin that runs around pytest's own writing of files at the end of a session, and inside of its
     summary."""
 
-    def __init__(self, path: Path, unkept: list[str]) -> None:
-        """Errors of writing are added to `unkept`. Raises `HostError` if the file is already known to be
+    def __init__(self, path: Path, not_stored: list[str]) -> None:
+        """Errors of writing are added to `not_stored`. Raises `HostError` if the file is already known to be
         unwritable."""
         check_writable(path, "Free space there, or give --junitxml another file.", make_folder=True)
         self._path = path
-        self._unkept = unkept
+        self._not_stored = not_stored
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -30,8 +30,8 @@ class JunitFile:
                 junit.split_by_cell(self._path)
         except OSError as error:
             why = f"{self._path} can't be written: {error.strerror}."
-            self._unkept.append(f"{why}\n  Free space there, or give --junitxml another file.")
+            self._not_stored.append(f"{why}\n  Free space there, or give --junitxml another file.")
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         except HarnessError as error:
-            self._unkept.append(str(error))
+            self._not_stored.append(str(error))
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

@@ -9,7 +9,7 @@ import pytest
 from harness.core import project
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, explained
-from harness.core.events import UNKEPT as UNKEPT_EVENT
+from harness.core.events import NOT_STORED as NOT_STORED_EVENT
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
 from harness.core.procedure import DURATION
@@ -33,7 +33,7 @@ LAB = pytest.StashKey[Lab]()
 CELLS = pytest.StashKey[list[Cell]]()
 RUNS = pytest.StashKey[Path]()
 VERDICTS = pytest.StashKey[Verdicts]()
-UNKEPT = pytest.StashKey[list[str]]()
+NOT_STORED = pytest.StashKey[list[str]]()
 BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
 
 
@@ -56,14 +56,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[UNKEPT] = []
+    config.stash[NOT_STORED] = []
     try:
         if named_project := config.getoption("--project"):
             project.choose(named_project)
         named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
         lab = Lab(config.getoption("--osv-root"), files=files_of(*named))
         if (path := config.getoption("xmlpath", None)) and not hasattr(config, "workerinput"):
-            config.pluginmanager.register(JunitFile(Path(path), config.stash[UNKEPT]))
+            config.pluginmanager.register(JunitFile(Path(path), config.stash[NOT_STORED]))
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[LAB] = lab
@@ -233,9 +233,9 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the flaky tests, with their first failure and where both consoles are; and what could not be stored."""
-    if unkept := terminalreporter.config.stash[UNKEPT]:
+    if not_stored := terminalreporter.config.stash[NOT_STORED]:
         terminalreporter.section("what could not be kept", red=True)
-        for why in unkept:
+        for why in not_stored:
             terminalreporter.write_line(why)
     if flaky := terminalreporter.stats.get("flaky"):
         terminalreporter.section("flaky: failed while the host was busy, passed alone", yellow=True)
@@ -248,23 +248,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workerinput"):
         return
-    unkept = config.stash[UNKEPT]
+    not_stored = config.stash[NOT_STORED]
     if _writer and (failed := _writer.pop().finish()):
-        unkept.append(f"verdicts are not in the history: {failed}")
+        not_stored.append(f"verdicts are not in the history: {failed}")
         if config.getoption("--history"):  # an explicit history must be written
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     lab = config.stash[LAB]
     for cell in {name for name, _ in _durations}:
         parsed = lab.matrix.parse(cell, lab.default_kernel)
         seconds = {test: value for (name, test), value in _durations.items() if name == cell}
-        with subscribed(partial(_note_unkept, unkept)):
+        with subscribed(partial(_note_not_stored, not_stored)):
             lab.durations.record(parsed, lab.recorded_accelerator(parsed), seconds)
     _durations.clear()
 
 
-def _note_unkept(unkept: list[str], event: Event) -> None:
-    if event.kind == UNKEPT_EVENT:
-        unkept.append(f"{event.about}: {event.detail}")
+def _note_not_stored(not_stored: list[str], event: Event) -> None:
+    if event.kind == NOT_STORED_EVENT:
+        not_stored.append(f"{event.about}: {event.detail}")
 
 
 _durations: dict[tuple[str, str], float] = {}

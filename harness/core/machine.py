@@ -96,7 +96,7 @@ class Devices:
     nfs: bool = False
 
     @property
-    def can_be_forked(self) -> bool:
+    def supports_snapshots(self) -> bool:
         """Whether a guest with them can be saved. Source: QEMU 7.2, hw/nvme/ctrl.c, hw/virtio/vhost-user-fs.c
         (`unmigratable`)."""
         return not (self.disk == "nvme" or self.share)
@@ -108,7 +108,7 @@ class Machine:
 
     `memory` is in MiB; `forwards` maps guest TCP ports, each of which the hypervisor forwards from a free
     port of 127.0.0.1; `disks` come after the image's own; `accelerator` is a name that `host` has proved;
-    `control` adds a second line, for an agent in the guest. A `counted` machine has nothing random in it and no
+    `control` adds a second line, for an agent in the guest. A `deterministic` machine has nothing random in it and no
     clock but the count of its instructions; its console is only heard. `share` is the folder of the host
     that it is shown, read-only, where its devices have a share.
     """
@@ -120,7 +120,7 @@ class Machine:
     accelerator: str = "tcg"
     network: bool = False
     control: bool = False
-    counted: bool = False
+    deterministic: bool = False
     forwards: tuple[int, ...] = ()
     disks: tuple[Disk, ...] = ()
     devices: Devices = Devices()

@@ -40,7 +40,9 @@ class Counter:
         self._addresses = addresses(lab, image, self._points)
         self._limit = 4 * LONGEST_BOOT * catalog.scale("tcg")
         still = unrandomised(image)
-        self.machine = Machine(still, _command_line(still, program.command), memory=program.memory, counted=True)
+        self.machine = Machine(
+            still, _command_line(still, program.command), memory=program.memory, deterministic=True
+        )
 
     def count(self) -> Counted:
         """One boot. Raises `CountError`, `HypervisorError`."""

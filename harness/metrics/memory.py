@@ -118,7 +118,9 @@ def used(taker: Sampler, program: App) -> list[Sample]:
     every boot where these are alike."""
     exact = runs_alike(taker.image.cell)
     image = unrandomised(taker.image) if exact else taker.image
-    run = taker.lab.run_on(image, replace(_guest(taker, program, program.memory, LONGEST_BOOT), counted=exact))
+    run = taker.lab.run_on(
+        image, replace(_guest(taker, program, program.memory, LONGEST_BOOT), deterministic=exact)
+    )
     said = SAYS_MEMORY.search(bytes(run.transcript.raw))
     if not said or not _passes(run):
         return []

@@ -31,7 +31,7 @@ class Program:
     `good_statuses` are those of a good end; `environment` are names and values; `prints` are regular expressions
     that a good run shows on the console; `boot_limit` is how long its kernel may take to start it, where that is
     less than kernels are given; `ends_by` is the kernel's line about the program's death where that death
-    is what it tests; `variant` is that of a machine with the devices that it wants; a `counted` one runs in a
+    is what it tests; `variant` is that of a machine with the devices that it wants; a `deterministic` one runs in a
     machine in which every boot is the same (see `Machine`), on kernels that are told it by their command line.
     """
 
@@ -52,7 +52,7 @@ class Program:
     slow_start: bool = False
     boot_limit: float = inf
     variant: str = ""
-    counted: bool = False
+    deterministic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

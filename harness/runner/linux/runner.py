@@ -85,7 +85,7 @@ class LinuxRunner:
     def template(self, machine: Machine) -> Template | None:
         """The machine stopped where it takes commands, from the cache; None where it can't be forked."""
         forks = snapshots_of(self._hypervisor)
-        if forks is None or not self._fork or not machine.devices.can_be_forked:
+        if forks is None or not self._fork or not machine.devices.supports_snapshots:
             return None
         parts = {"image": self.image.digest, "machine": machine.to_json(), "made by": forks.identity(machine)}
         where = self._cache.get("template", parts, lambda out: self._make_template(Template(machine, out)))
@@ -94,7 +94,7 @@ class LinuxRunner:
     def _start(self, machine: Machine, program: Program, interaction: Interaction | None) -> tuple[Vm, str, str]:
         """The guest, how it came to be, and the program's identifier if it runs already."""
         forks = snapshots_of(self._hypervisor)
-        if program.slow_start and interaction and forks and machine.devices.can_be_forked:
+        if program.slow_start and interaction and forks and machine.devices.supports_snapshots:
 
             def begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
                 agent, identifier = self._boot(guest), secrets.token_hex(8)

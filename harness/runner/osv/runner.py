@@ -96,10 +96,10 @@ class OsvRunner:
         cmdline = " ".join(word for word in (self.image.cmdline, self._words.kernel, words, "--verbose") if word)
         wants_disk = program.disk and not self.image.disks
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
-        accelerator = "tcg" if program.counted else self.accelerator  # hardware counts no instructions
+        accelerator = "tcg" if program.deterministic else self.accelerator  # hardware counts no instructions
         machine = Machine(
             self.image, cmdline, program.cpus, program.memory, accelerator, program.network,
-            counted=program.counted, forwards=program.forwards, disks=disks,
+            deterministic=program.deterministic, forwards=program.forwards, disks=disks,
         )  # fmt: skip
         return apply_profile(machine, program.variant, self._cache)
 
@@ -112,13 +112,13 @@ class OsvRunner:
     ) -> tuple[Vm, str, "_Stub | None"]:
         """The guest, how it came to be, and its debug stub if that has been used."""
         forks = snapshots_of(self._hypervisor)
-        if program.slow_start and interaction and forks and machine.devices.can_be_forked:
+        if program.slow_start and interaction and forks and machine.devices.supports_snapshots:
             with suppress(HypervisorError):  # then a booted guest shows why
                 vm, _ = fork_ready(machine, machine.cmdline, interaction, forks, self._cache, _begin)
                 return vm, READY, None
         command = self._command(program)
         # The kernel's options, the environment among them, were read before the template was stopped.
-        can_fork = machine.devices.can_be_forked and not program.environment
+        can_fork = machine.devices.supports_snapshots and not program.environment
         if self._templates and can_fork and self._templates.takes(command):
             vm, gdb, stack = self._templates.fork(self._bare_machine(program), command)
             return vm, "forked", _Stub(gdb, stack)

@@ -16,7 +16,7 @@ def reject_unsupported(machine: Machine, hypervisor: str, disk: str) -> None:
             f"{hypervisor} has no virtio-serial port by which a guest's agent could be told what to run.",
             "Boot the machine without a control line, or on qemu.",
         )
-    if machine.counted:
+    if machine.deterministic:
         raise HypervisorError(f"{hypervisor} does not count instructions.", "Count them on qemu.")
     devices = machine.devices
     if replace(devices, board="", disk=USUAL.disk) != USUAL or devices.disk not in (disk, USUAL.disk):

@@ -30,7 +30,7 @@ class Board:
     on_hardware: str = ""
 
 
-COUNTED_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
+DETERMINISTIC_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
 """What programs want at least, and no instruction that draws a random number."""
 
 BOARDS = {
@@ -84,10 +84,10 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     temporary overlay that has no name, and the sockets are inherited descriptors.
     """
     hardware_cpu = machine.accelerator != "tcg"
-    threads = "single" if machine.counted else "multi"
+    threads = "single" if machine.deterministic else "multi"
     accelerator = machine.accelerator if hardware_cpu else f"tcg,thread={threads}"
     args = [binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"]
-    cpu = COUNTED_CPUS[machine.image.cell.arch] if machine.counted else board.cpu
+    cpu = DETERMINISTIC_CPUS[machine.image.cell.arch] if machine.deterministic else board.cpu
     args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else cpu]
     args += ["-smp", str(machine.cpus), "-m", f"{machine.memory}M"]
     backends = ram(machine, memory)
@@ -101,7 +101,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     args += devices(machine, board.bus, wires.share)
     for index, one in enumerate((*machine.image.disks, *machine.disks)):
         args += disk(machine.devices, board.bus, index, one)
-    if machine.counted:
+    if machine.deterministic:
         args += COUNTED
     elif board.bus == "pci" or machine.image.cell.kernel != "osv":
         # OSv's driver of a memory-mapped one dies of std::bad_function_call: drivers/virtio-rng.cc makes no
@@ -111,7 +111,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     if board.panic:
         args += ["-device", board.panic]
     args += network(machine, board.bus)
-    if machine.counted:
+    if machine.deterministic:
         args += ["-add-fd", f"fd={wires.console},set={CONSOLE_SET}"]
         args += ["-chardev", f"file,id=console,path=/dev/fdset/{CONSOLE_SET},append=on"]
     else:

@@ -25,7 +25,7 @@ from harness.vm.base import Endpoint, ExitCause, ExitStatus, Template, Vcpu
 from harness.vm.disks.virtiofsd import Virtiofsd, line
 from harness.vm.network.guest_network import GuestNetwork, wiring_of
 from harness.vm.qemu import migration
-from harness.vm.qemu.command_line import COUNTED_CPUS, Board, Wires, board_for, command_line
+from harness.vm.qemu.command_line import DETERMINISTIC_CPUS, Board, Wires, board_for, command_line
 from harness.vm.qemu.devices import Memory
 from harness.vm.qemu.qcow2_overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
 from harness.vm.qemu.qmp import Qmp
@@ -189,7 +189,7 @@ class QemuVm:
 class Qemu:
     """Starts, freezes and forks QEMU machines. `boards` is the board used for each arch by default."""
 
-    counted_arches = frozenset(COUNTED_CPUS)
+    counted_arches = frozenset(DETERMINISTIC_CPUS)
 
     def __init__(self, name: str, boards: dict[str, str], host: Host | None = None) -> None:
         self.name = name
@@ -283,7 +283,7 @@ def _console(machine: Machine) -> tuple[socket.socket | FileIO, socket.socket | 
     A counted machine's is never full, for a guest that waits for room runs instructions meanwhile. A socket is
     full after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
     """
-    if not machine.counted:
+    if not machine.deterministic:
         return socket.socketpair()
     ours, theirs = os.pipe()
     fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, LONG_CONSOLE)

@@ -198,8 +198,8 @@ def test_a_counted_program_is_emulated_where_others_run_on_hardware(lab: Lab, tm
     runner = OsvRunner(image, hypervisor("qemu"), "kvm", lab.cache)
     program = Program("hello", "/hello", 1.0)
     assert runner.machine(program).accelerator == "kvm"
-    counted = runner.machine(replace(program, counted=True))
-    assert counted.counted and counted.accelerator == "tcg"
+    counted = runner.machine(replace(program, deterministic=True))
+    assert counted.deterministic and counted.accelerator == "tcg"
 
 
 def test_sizes_of_a_kernel_are_those_of_its_files(lab: Lab) -> None:

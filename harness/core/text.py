@@ -22,5 +22,5 @@ def printable(raw: bytes) -> str:
 
 
 def plain(raw: bytes) -> bytes:
-    """One line without escape sequences and its carriage return: what patterns are matched against."""
+    """One line without escape sequences and carriage return; patterns are matched against it."""
     return _ESCAPE.sub(b"", raw).rstrip(b"\r") if b"\x1b" in raw else raw.rstrip(b"\r")

@@ -31,8 +31,8 @@ class Program:
     `good_statuses` are those of a good end; `environment` are names and values; `prints` are regular expressions
     that a good run shows on the console; `boot_limit` is how long its kernel may take to start it, where that is
     less than kernels are given; `ends_by` is the kernel's line about the program's death where that death
-    is what it tests; `variant` is that of a machine with the devices that it wants; a `deterministic` one runs in a
-    machine in which every boot is the same (see `Machine`), on kernels that are told it by their command line.
+    is what it tests; `variant` is that of a machine with the devices that it wants; a `deterministic` one runs in
+    a machine in which every boot is the same (see `Machine`), on kernels that are told it by their command line.
     """
 
     name: str

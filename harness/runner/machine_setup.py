@@ -17,18 +17,18 @@ EMPTY = 576 << 20
 
 
 def apply_profile(machine: Machine, needed: str, cache: Cache) -> Machine:
-    """The machine with its cell's fittings and those of the variant `needed`. Raises `HostError` where a second
-    disk can't be made, `CellError` for an unknown variant."""
+    """Add the machine profile of the cell and of the variant `needed`. Raises `HostError` if a second disk can't
+    be made, `CellError` for an unknown variant."""
     cell = machine.image.cell
-    fittings = machine_profile_of(cell, needed)
-    share = machine.image.share or (shared_folder(cache) if fittings.devices.share else None)
+    profile = machine_profile_of(cell, needed)
+    share = machine.image.share or (shared_folder(cache) if profile.devices.share else None)
     return replace(
         machine,
-        cpus=max(machine.cpus, fittings.cpus),
-        memory=max(machine.memory, fittings.memory),
-        network=machine.network or fittings.network,
-        disks=machine.disks + _second(fittings.second, cache),
-        devices=fittings.devices,
+        cpus=max(machine.cpus, profile.cpus),
+        memory=max(machine.memory, profile.memory),
+        network=machine.network or profile.network,
+        disks=machine.disks + _second(profile.second, cache),
+        devices=profile.devices,
         share=share,
     )
 

@@ -12,7 +12,7 @@ from harness.workloads.load.versions import tool_version
 PERCENTILES = (50.0, 99.0)
 
 
-def samples_of(taker: Sampler, done: AppRun, duration: float | None = None) -> list[Sample]:
+def samples_of(sampler: Sampler, done: AppRun, duration: float | None = None) -> list[Sample]:
     """Throughput (requests/s) and latency (microseconds) of each load, time to the first answer (s), memory of the
     hypervisor's process (B). A load that its generator limited says nothing of the kernel, and gives none.
 
@@ -22,14 +22,14 @@ def samples_of(taker: Sampler, done: AppRun, duration: float | None = None) -> l
     name = done.app.name
     samples = []
     if done.ready_seconds:
-        samples.append(taker.take(Metric(f"app.{name}.ready", "s"), done.ready_seconds, name))
+        samples.append(sampler.take(Metric(f"app.{name}.ready", "s"), done.ready_seconds, name))
     if done.memory.resident:
         every = {"loads": ", ".join(f"{one.scenario} {_seconds(done, one, duration):g} s" for one in done.loads)}
         for kind, held in (("resident", done.memory.resident), ("private", done.memory.private)):
-            samples.append(taker.take(Metric(f"memory.{kind}", "B"), held, name, procedure=every))
+            samples.append(sampler.take(Metric(f"memory.{kind}", "B"), held, name, procedure=every))
     for result in done.loads:
         if result.requests and not result.generator.limited and not result.error:
-            samples += _of_load(taker, done, result, duration)
+            samples += _of_load(sampler, done, result, duration)
     return samples
 
 
@@ -37,17 +37,23 @@ def _seconds(done: AppRun, result: Result, duration: float | None) -> float:
     return duration if duration is not None else done.app.loads[result.scenario].duration
 
 
-def documents_of(taker: Sampler, done: AppRun) -> list[Document]:
+def documents_of(sampler: Sampler, done: AppRun) -> list[Document]:
     """The loads' whole results, with their histograms and seconds."""
     return [
         Document(
-            "load", str(taker.image.cell), done.app.name, result.to_json(), taker.version, taker.run, time.time()
+            "load",
+            str(sampler.image.cell),
+            done.app.name,
+            result.to_json(),
+            sampler.version,
+            sampler.run,
+            time.time(),
         )
         for result in done.loads
     ]
 
 
-def _of_load(taker: Sampler, done: AppRun, result: Result, duration: float | None) -> list[Sample]:
+def _of_load(sampler: Sampler, done: AppRun, result: Result, duration: float | None) -> list[Sample]:
     app, load = done.app.name, done.app.loads[result.scenario]
     how = {
         "duration": f"{_seconds(done, result, duration):g}", "users": load.users, "rate": f"{load.rate:g}",
@@ -57,8 +63,8 @@ def _of_load(taker: Sampler, done: AppRun, result: Result, duration: float | Non
     samples = []
     if result.mode == "closed loop":  # at a constant rate it is what was asked for
         throughput = Metric(f"{prefix}.throughput", "requests/s", Better.HIGHER)
-        samples.append(taker.take(throughput, result.throughput, app, procedure=how))
+        samples.append(sampler.take(throughput, result.throughput, app, procedure=how))
     for percent in PERCENTILES:
         latency = Metric(f"{prefix}.p{percent:g}", "us")
-        samples.append(taker.take(latency, result.percentile(percent), app, procedure=how))
+        samples.append(sampler.take(latency, result.percentile(percent), app, procedure=how))
     return samples

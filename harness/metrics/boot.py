@@ -49,19 +49,19 @@ class Counter:
         return count(self.machine, self.driver, self._points, self._addresses, self._limit)
 
 
-def cost(taker: Sampler, program: App, boots: int | None = None) -> list[Sample]:
+def cost(sampler: Sampler, program: App, boots: int | None = None) -> list[Sample]:
     """The boot's instructions, whole, to the program's start and by phases.
 
     Where the cell's files are on a disk the counts differ between boots: then the median of `boots` (5 by default)
     and their range are told. Raises `CountError`, `HypervisorError`.
     """
-    exact = taker.image.cell.fs in EXACT_WITH
-    counter = Counter(taker.lab, taker.image, program)
+    exact = sampler.image.cell.fs in EXACT_WITH
+    counter = Counter(sampler.lab, sampler.image, program)
     counted = [counter.count() for _ in range(boots or (1 if exact else 5))]
 
     def sample(name: str, values: Sequence[int]) -> Sample:
         metric = Metric(name, "instructions", exact=exact)
-        return taker.take(metric, statistics.median(values), program.name, max(values) - min(values))
+        return sampler.take(metric, statistics.median(values), program.name, max(values) - min(values))
 
     samples = [sample("boot.instructions", [one.total for one in counted])]
     names = [name for name, _ in counted[0].phases]
@@ -99,14 +99,14 @@ def boot(lab: Lab, image: Image, program: App) -> Booted:
     return Booted(_phases(image.cell, run.transcript, run.verdict.observation.seconds))
 
 
-def wall(taker: Sampler, program: App, boots: int = 5) -> list[Sample]:
+def wall(sampler: Sampler, program: App, boots: int = 5) -> list[Sample]:
     """Boot time of each of so many boots, and its phases. Raises `HarnessError` if one is no pass."""
     samples = []
     for _ in range(boots):
-        booted = boot(taker.lab, taker.image, program)
-        samples.append(taker.take(Metric("boot.wall", "s"), booted.total, program.name))
+        booted = boot(sampler.lab, sampler.image, program)
+        samples.append(sampler.take(Metric("boot.wall", "s"), booted.total, program.name))
         for name, seconds in booted.phases:
-            samples.append(taker.take(Metric(f"boot.wall.{name}", "s"), seconds, program.name))
+            samples.append(sampler.take(Metric(f"boot.wall.{name}", "s"), seconds, program.name))
     return samples
 
 

@@ -30,19 +30,19 @@ def benchmarks(kernel: str, accelerator: str) -> list[Benchmark]:
     return [_benchmark(name, row, catalog.scale(accelerator)) for name, row in catalog.benchmarks(kernel).items()]
 
 
-def run_benchmark(taker: Sampler, wanted: Benchmark) -> list[Sample]:
+def run_benchmark(sampler: Sampler, wanted: Benchmark) -> list[Sample]:
     """Run it in a guest of its own. Raises `HarnessError` if it is no pass, or prints none of its numbers."""
     program = wanted.program
-    run = taker.lab.run_on(taker.image, program, alone=True)
+    run = sampler.lab.run_on(sampler.image, program, alone=True)
     if run.verdict.outcome is not Outcome.PASSED:
-        raise HarnessError(f"{program.name} did not pass on {taker.image.cell}: {run.verdict.reason}.")
+        raise HarnessError(f"{program.name} did not pass on {sampler.image.cell}: {run.verdict.reason}.")
     found = list(numbers(wanted, (line.text for line in run.transcript.tail(MOST_LINES))))
     if not found:
         raise HarnessError(
-            f"{program.name} passed on {taker.image.cell} and printed no number that its catalog knows.",
-            f"Mend its patterns in catalog/{taker.image.cell.kernel}.toml.",
+            f"{program.name} passed on {sampler.image.cell} and printed no number that its catalog knows.",
+            f"Mend its patterns in catalog/{sampler.image.cell.kernel}.toml.",
         )
-    return [taker.take(metric, value, program.name) for metric, value in found]
+    return [sampler.take(metric, value, program.name) for metric, value in found]
 
 
 def numbers(wanted: Benchmark, lines: Iterable[str]) -> Iterable[tuple[Metric, float]]:

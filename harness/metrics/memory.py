@@ -99,40 +99,40 @@ class _Search:
         return max((size for size, passed in self.boots if not passed and size < memory), default=0)
 
 
-def minimum(taker: Sampler, program: App) -> tuple[Sample, Smallest]:
+def minimum(sampler: Sampler, program: App) -> tuple[Sample, Smallest]:
     """The smallest guest in which the program passes. Raises `HarnessError` if its own memory is too little."""
-    first = _run(taker, program, program.memory, LONGEST_BOOT)
+    first = _run(sampler, program, program.memory, LONGEST_BOOT)
     limit = min(LONGEST_BOOT, 1 + HANGS * first.verdict.observation.seconds)
-    found = smallest(lambda memory: _passes(_run(taker, program, memory, limit)), program.memory)
+    found = smallest(lambda memory: _passes(_run(sampler, program, memory, limit)), program.memory)
     if found is None:
         raise HarnessError(
-            f"{program.name} does not pass on {taker.image.cell} with {program.memory} MiB: "
+            f"{program.name} does not pass on {sampler.image.cell} with {program.memory} MiB: "
             f"{first.verdict.reason}.",
             "Give it more memory in its app file.",
         )
-    return taker.take(Metric("memory.minimum", "MiB"), found.memory, program.name), found
+    return sampler.take(Metric("memory.minimum", "MiB"), found.memory, program.name), found
 
 
-def used(taker: Sampler, program: App) -> list[Sample]:
+def used(sampler: Sampler, program: App) -> list[Sample]:
     """Bytes of the guest's memory that are not free while the program runs, where the program tells: the same in
     every boot where these are alike."""
-    exact = runs_alike(taker.image.cell)
-    image = unrandomised(taker.image) if exact else taker.image
-    run = taker.lab.run_on(
-        image, replace(_guest(taker, program, program.memory, LONGEST_BOOT), deterministic=exact)
+    exact = runs_alike(sampler.image.cell)
+    image = unrandomised(sampler.image) if exact else sampler.image
+    run = sampler.lab.run_on(
+        image, replace(_guest(sampler, program, program.memory, LONGEST_BOOT), deterministic=exact)
     )
     said = SAYS_MEMORY.search(bytes(run.transcript.raw))
     if not said or not _passes(run):
         return []
-    return [taker.take(Metric("memory.used", "B", exact=exact), int(said[1]) - int(said[2]), program.name)]
+    return [sampler.take(Metric("memory.used", "B", exact=exact), int(said[1]) - int(said[2]), program.name)]
 
 
-def _run(taker: Sampler, program: App, memory: int, limit: float) -> Run:
-    return taker.lab.run_on(taker.image, _guest(taker, program, memory, limit))
+def _run(sampler: Sampler, program: App, memory: int, limit: float) -> Run:
+    return sampler.lab.run_on(sampler.image, _guest(sampler, program, memory, limit))
 
 
-def _guest(taker: Sampler, program: App, memory: int, limit: float) -> Program:
-    scaled = limit * catalog.scale(taker.environment.accelerator)
+def _guest(sampler: Sampler, program: App, memory: int, limit: float) -> Program:
+    scaled = limit * catalog.scale(sampler.environment.accelerator)
     return Program(
         program.name, program.command, scaled, program.cpus, memory, prints=program.prints, boot_limit=scaled
     )

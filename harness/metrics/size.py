@@ -17,10 +17,10 @@ ALLOCATED, EXECUTABLE = 0x2, 0x4  # Source: System V ABI, SHF_ALLOC, SHF_EXECINS
 DEFINED_BINDINGS = ("STB_GLOBAL", "STB_WEAK", "STB_GNU_UNIQUE")
 
 
-def sizes(taker: Sampler) -> list[Sample]:
+def sizes(sampler: Sampler) -> list[Sample]:
     """Bytes of the kernel as it is booted, compressed (as `gzip -9` does), with its disks, and by section; how
     many symbols it exports; what of it stands for which part of the sources."""
-    image = taker.image
+    image = sampler.image
     kernel = image.kernel.stat().st_size
     files = [image.kernel, image.initrd, *(disk.path for disk in image.disks)]
     rows = {
@@ -31,9 +31,11 @@ def sizes(taker: Sampler) -> list[Sample]:
     elf = image.symbols or image.kernel
     rows |= {f"size.section.{name}": size for name, size in sections(elf).items()}
     rows |= {f"size.part.{name}": size for name, size in parts(elf).items()}
-    samples = [taker.take(Metric(name, "B", exact=True), size) for name, size in rows.items()]
+    samples = [sampler.take(Metric(name, "B", exact=True), size) for name, size in rows.items()]
     exported = exported_symbols(elf)
-    return [*samples, taker.take(Metric("size.symbols", "symbols", exact=True), exported)] if exported else samples
+    return (
+        [*samples, sampler.take(Metric("size.symbols", "symbols", exact=True), exported)] if exported else samples
+    )
 
 
 def sections(elf: Path) -> dict[str, int]:

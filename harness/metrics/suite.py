@@ -48,16 +48,16 @@ class Measurement:
     is measured does not pass."""
 
     name: str
-    taker: Sampler
+    sampler: Sampler
     take: Callable[[], Measured]
 
 
 KERNEL: dict[str, Callable[[Sampler, App], list[Sample]]] = {
     "boot-cost": boot.cost,
-    "size": lambda taker, program: size.sizes(taker),
+    "size": lambda sampler, program: size.sizes(sampler),
     "boot-wall": boot.wall,
     "memory-used": memory.used,
-    "memory": lambda taker, program: [memory.minimum(taker, program)[0]],
+    "memory": lambda sampler, program: [memory.minimum(sampler, program)[0]],
 }
 """What is measured of a kernel itself, the quickest first."""
 
@@ -132,38 +132,40 @@ def prepare(
         lab.check_runs(cell)
     if name in KERNEL:
         program = apps.app(SMALLEST, cell)
-        return _of_kernel(_taker(lab, image_of(lab, cell, program), program), program, name, boots)
+        return _of_kernel(_sampler(lab, image_of(lab, cell, program), program), program, name, boots)
     for benchmark in guest_benchmarks.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
         if benchmark.program.name == name:
             machine = {"memory": benchmark.program.memory, "cpus": benchmark.program.cpus}
-            taker = Sampler(lab, lab.image(cell), procedure=machine)
-            return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))
+            sampler = Sampler(lab, lab.image(cell), procedure=machine)
+            return Measurement(name, sampler, partial(_of_benchmark, sampler, benchmark))
     app = apps.app(name.removeprefix("app-"), cell)
-    taker = _taker(lab, image_of(lab, cell, app), app)
+    sampler = _sampler(lab, image_of(lab, cell, app), app)
     named = [load for load in app.loads if any(one.startswith(f"app.{app.name}.{load}.") for one in metrics)]
-    return Measurement(name, taker, partial(_of_app, taker, app, duration, named if metrics else list(app.loads)))
+    return Measurement(
+        name, sampler, partial(_of_app, sampler, app, duration, named if metrics else list(app.loads))
+    )
 
 
-def _taker(lab: Lab, image: Image, program: App) -> Sampler:
+def _sampler(lab: Lab, image: Image, program: App) -> Sampler:
     """Takes numbers of the kernel with the program on it, in a guest of the program's size."""
     build = build_of(lab, image, program)
     return Sampler(lab, image, procedure={"memory": program.memory, "cpus": program.cpus, "program": build})
 
 
-def _of_kernel(taker: Sampler, program: App, name: str, boots: int | None) -> Measurement:
+def _of_kernel(sampler: Sampler, program: App, name: str, boots: int | None) -> Measurement:
     measure = KERNEL[name]
     if boots and measure in (boot.cost, boot.wall):
         measure = partial(measure, boots=boots)
-    return Measurement(name, taker, lambda: Measured(measure(taker, program), commits=taker.commits))
+    return Measurement(name, sampler, lambda: Measured(measure(sampler, program), commits=sampler.commits))
 
 
-def _of_benchmark(taker: Sampler, benchmark: guest_benchmarks.Benchmark) -> Measured:
-    return Measured(guest_benchmarks.run_benchmark(taker, benchmark), commits=taker.commits)
+def _of_benchmark(sampler: Sampler, benchmark: guest_benchmarks.Benchmark) -> Measured:
+    return Measured(guest_benchmarks.run_benchmark(sampler, benchmark), commits=sampler.commits)
 
 
-def _of_app(taker: Sampler, app: App, duration: float | None, loads: Sequence[str]) -> Measured:
-    done = run_app(taker.lab, taker.image.cell, app, loads, duration, alone=True, image=taker.image)
+def _of_app(sampler: Sampler, app: App, duration: float | None, loads: Sequence[str]) -> Measured:
+    done = run_app(sampler.lab, sampler.image.cell, app, loads, duration, alone=True, image=sampler.image)
     if done.run.verdict.outcome is not Outcome.PASSED:
-        raise HarnessError(f"{app.name} did not pass on {taker.image.cell}: {done.run.verdict.reason}.")
-    taken = app_load.samples_of(taker, done, duration)
-    return Measured(taken, app_load.documents_of(taker, done), taker.commits)
+        raise HarnessError(f"{app.name} did not pass on {sampler.image.cell}: {done.run.verdict.reason}.")
+    taken = app_load.samples_of(sampler, done, duration)
+    return Measured(taken, app_load.documents_of(sampler, done), sampler.commits)

@@ -22,17 +22,17 @@ class Verdicts:
     def __init__(self, lab: Lab, run: str) -> None:
         self._lab = lab
         self._run = run
-        self._takers: dict[str, Sampler] = {}
+        self._samplers: dict[str, Sampler] = {}
 
     def of(self, image: Image, run: Run, expected: bool) -> Judged:
         """The verdict of a run; `expected` is whether it was the expected one."""
         key = f"{image.digest} {image.cell}"
-        if key not in self._takers:
-            self._takers[key] = Sampler(self._lab, image, self._run)
-        taker, verdict = self._takers[key], run.verdict
+        if key not in self._samplers:
+            self._samplers[key] = Sampler(self._lab, image, self._run)
+        sampler, verdict = self._samplers[key], run.verdict
         return Judged(
             "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
-            expected, verdict.reason, verdict.observation.seconds, taker.version, taker.environment, self._run,
+            expected, verdict.reason, verdict.observation.seconds, sampler.version, sampler.environment, self._run,
             time.time(),
         )  # fmt: skip
 

@@ -57,12 +57,12 @@ def run_ab_test(lab: Lab, request: AbRequest, keep: Callable[[Measured], None]) 
 
 
 def _side_info(side: sides.Side) -> SideInfo:
-    version = next(iter(side.measurements.values())).taker.version.described
+    version = next(iter(side.measurements.values())).sampler.version.described
     return SideInfo(side.name, str(side.cell), version)
 
 
 def _document(a: sides.Side, b: sides.Side, judgements: dict[str, Judgement]) -> Document:
-    taker = next(iter(b.measurements.values())).taker
+    sampler = next(iter(b.measurements.values())).sampler
     body = {
         "a": a.name,
         "b": b.name,
@@ -70,5 +70,5 @@ def _document(a: sides.Side, b: sides.Side, judgements: dict[str, Judgement]) ->
         "judgements": [one.to_json() for one in judgements.values()],
     }
     return Document(
-        "comparison", str(b.cell), f"{a.name} against {b.name}", body, taker.version, taker.run, time.time()
+        "comparison", str(b.cell), f"{a.name} against {b.name}", body, sampler.version, sampler.run, time.time()
     )

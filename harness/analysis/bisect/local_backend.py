@@ -81,7 +81,7 @@ class MetricBackend:
 
     def image(self, key: Build) -> Image:
         """The built image."""
-        return self._prepared(key).taker.image
+        return self._prepared(key).sampler.image
 
     def measure(self) -> Measure:
         """What is measured, as a boot of the good end shows. Raises `HarnessError` if it can't be had there."""
@@ -96,7 +96,7 @@ class MetricBackend:
         them."""
         began = time.time()
         try:
-            image = self._prepared(key).taker.image
+            image = self._prepared(key).sampler.image
         except (BuildError, CheckoutError) as error:
             return Broken(error.happened)
         return _built(image, began)
@@ -113,7 +113,7 @@ class MetricBackend:
     def differences(self, before: Build, after: Build) -> list[Difference]:
         """What differs between two measured builds."""
         taken = [self.samples.get(key, []) for key in (before, after)]
-        old, new = (self._prepared(key).taker.image for key in (before, after))
+        old, new = (self._prepared(key).sampler.image for key in (before, after))
         tables = [Symbols(image.symbols, self._pool.cache) for image in (old, new) if image.symbols]
         return [
             *phase_differences(*taken),

@@ -141,7 +141,7 @@ def _lab_for(checkout: str) -> Lab:
 
 def _judged(request: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
     """The verdict of the run, after that of the first run if the test was run again."""
-    taker, name = Sampler(lab, image, request.run), run.program.name
+    sampler, name = Sampler(lab, image, request.run), run.program.name
     expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
     for one in (run.first, run):
         if one is None:
@@ -152,7 +152,7 @@ def _judged(request: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[
         )
         yield Judged(
             "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
-            verdict.observation.seconds, taker.version, taker.environment, request.run, time.time(),
+            verdict.observation.seconds, sampler.version, sampler.environment, request.run, time.time(),
             verdict_id(request, name, one is run.first),
         )  # fmt: skip
 

@@ -12,51 +12,53 @@ from harness.workloads.load.versions import tool_version
 PERCENTILES = (50.0, 99.0)
 
 
-def samples_of(sampler: Sampler, done: AppRun, duration: float | None = None) -> list[Sample]:
+def samples_of(sampler: Sampler, app_run: AppRun, duration: float | None = None) -> list[Sample]:
     """Throughput (requests/s) and latency (microseconds) of each load, time to the first answer (s), memory of the
     hypervisor's process (B). A load that its generator limited says nothing of the kernel, and gives none.
 
     `duration` (seconds) is that of each load where it was not the load's own. How loads were put on is part of
     their procedure, and of that of the memory which is held after them.
     """
-    name = done.app.name
+    name = app_run.app.name
     samples = []
-    if done.ready_seconds:
-        samples.append(sampler.take(Metric(f"app.{name}.ready", "s"), done.ready_seconds, name))
-    if done.memory.resident:
-        every = {"loads": ", ".join(f"{one.scenario} {_seconds(done, one, duration):g} s" for one in done.loads)}
-        for kind, held in (("resident", done.memory.resident), ("private", done.memory.private)):
-            samples.append(sampler.take(Metric(f"memory.{kind}", "B"), held, name, procedure=every))
-    for result in done.loads:
+    if app_run.ready_seconds:
+        samples.append(sampler.take(Metric(f"app.{name}.ready", "s"), app_run.ready_seconds, name))
+    if app_run.memory.resident:
+        every = {
+            "loads": ", ".join(f"{one.scenario} {_seconds(app_run, one, duration):g} s" for one in app_run.loads)
+        }
+        for kind, size in (("resident", app_run.memory.resident), ("private", app_run.memory.private)):
+            samples.append(sampler.take(Metric(f"memory.{kind}", "B"), size, name, procedure=every))
+    for result in app_run.loads:
         if result.requests and not result.generator.limited and not result.error:
-            samples += _of_load(sampler, done, result, duration)
+            samples += _load_samples(sampler, app_run, result, duration)
     return samples
 
 
-def _seconds(done: AppRun, result: Result, duration: float | None) -> float:
-    return duration if duration is not None else done.app.loads[result.scenario].duration
+def _seconds(app_run: AppRun, result: Result, duration: float | None) -> float:
+    return duration if duration is not None else app_run.app.loads[result.scenario].duration
 
 
-def documents_of(sampler: Sampler, done: AppRun) -> list[Document]:
+def documents_of(sampler: Sampler, app_run: AppRun) -> list[Document]:
     """The loads' whole results, with their histograms and seconds."""
     return [
         Document(
             "load",
             str(sampler.image.cell),
-            done.app.name,
+            app_run.app.name,
             result.to_json(),
             sampler.version,
             sampler.run,
             time.time(),
         )
-        for result in done.loads
+        for result in app_run.loads
     ]
 
 
-def _of_load(sampler: Sampler, done: AppRun, result: Result, duration: float | None) -> list[Sample]:
-    app, load = done.app.name, done.app.loads[result.scenario]
+def _load_samples(sampler: Sampler, app_run: AppRun, result: Result, duration: float | None) -> list[Sample]:
+    app, load = app_run.app.name, app_run.app.loads[result.scenario]
     how = {
-        "duration": f"{_seconds(done, result, duration):g}", "users": load.users, "rate": f"{load.rate:g}",
+        "duration": f"{_seconds(app_run, result, duration):g}", "users": load.users, "rate": f"{load.rate:g}",
         "generator": tool_version(load.tool),
     }  # fmt: skip
     prefix = f"app.{app}.{re.sub(r'[^A-Za-z0-9_+/-]', '_', result.scenario)}"

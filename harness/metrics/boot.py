@@ -10,7 +10,7 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.machine import Image, Machine
 from harness.metrics.checkpoints import addresses, unrandomised
-from harness.metrics.instruction_count import POINTS, Counted, count, points
+from harness.metrics.instruction_count import CHECKPOINTS_FILE, InstructionCounts, checkpoints, count
 from harness.metrics.records import Metric, Sample
 from harness.metrics.sampler import Sampler
 from harness.runner import catalog
@@ -26,27 +26,27 @@ LONGEST_BOOT = 30.0  # seconds on hardware
 MOST_LINES = 2000
 EXACT_WITH = ("ramfs",)
 """Filesystems whose files are in RAM: a disk answers when the host likes."""
-TOLD_BEFORE = ("osv",)
+COMMAND_LINE_KERNELS = ("osv",)
 """Kernels that are told their program on the command line: an agent is told it when the host comes to it."""
 
 
-class Counter:
+class BootCounter:
     """Counts boots of one image with one program in it, as often as wished: of `machine`, by `driver`."""
 
     def __init__(self, lab: Lab, image: Image, program: App) -> None:
         cell = image.cell
         self.driver = hypervisor(cell.hypervisor)
-        self._points = points(cell.kernel)
-        self._addresses = addresses(lab, image, self._points)
+        self._checkpoints = checkpoints(cell.kernel)
+        self._addresses = addresses(lab, image, self._checkpoints)
         self._limit = 4 * LONGEST_BOOT * catalog.scale("tcg")
-        still = unrandomised(image)
+        fixed = unrandomised(image)
         self.machine = Machine(
-            still, _command_line(still, program.command), memory=program.memory, deterministic=True
+            fixed, _command_line(fixed, program.command), memory=program.memory, deterministic=True
         )
 
-    def count(self) -> Counted:
+    def count(self) -> InstructionCounts:
         """One boot. Raises `CountError`, `HypervisorError`."""
-        return count(self.machine, self.driver, self._points, self._addresses, self._limit)
+        return count(self.machine, self.driver, self._checkpoints, self._addresses, self._limit)
 
 
 def cost(sampler: Sampler, program: App, boots: int | None = None) -> list[Sample]:
@@ -56,7 +56,7 @@ def cost(sampler: Sampler, program: App, boots: int | None = None) -> list[Sampl
     and their range are told. Raises `CountError`, `HypervisorError`.
     """
     exact = sampler.image.cell.fs in EXACT_WITH
-    counter = Counter(sampler.lab, sampler.image, program)
+    counter = BootCounter(sampler.lab, sampler.image, program)
     counted = [counter.count() for _ in range(boots or (1 if exact else 5))]
 
     def sample(name: str, values: Sequence[int]) -> Sample:
@@ -72,15 +72,15 @@ def cost(sampler: Sampler, program: App, boots: int | None = None) -> list[Sampl
     return samples
 
 
-def runs_alike(cell: Cell) -> bool:
-    """Whether a `counted` program does the same in every guest of the cell, to the last instruction."""
+def is_deterministic(cell: Cell) -> bool:
+    """Whether a `deterministic` program does the same in every guest of the cell, to the last instruction."""
     driver = hypervisor(cell.hypervisor)
     counts = isinstance(driver, StartsCounted) and cell.arch in driver.counted_arches
-    return counts and cell.fs in EXACT_WITH and cell.kernel in TOLD_BEFORE
+    return counts and cell.fs in EXACT_WITH and cell.kernel in COMMAND_LINE_KERNELS
 
 
 @dataclass(frozen=True, slots=True)
-class Booted:
+class BootTime:
     """A boot by the clock: seconds from the start of the hypervisor's process, by phases in their order."""
 
     phases: tuple[tuple[str, float], ...]
@@ -91,21 +91,21 @@ class Booted:
         return sum(seconds for _, seconds in self.phases)
 
 
-def boot(lab: Lab, image: Image, program: App) -> Booted:
+def boot(lab: Lab, image: Image, program: App) -> BootTime:
     """Boot the image once with the program, by the clock. Raises `HarnessError` if that is no pass."""
     run = lab.run_on(image, _program(lab, image.cell, program), alone=True)
     if run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{program.name} did not pass on {image.cell}: {run.verdict.reason}.")
-    return Booted(_phases(image.cell, run.transcript, run.verdict.observation.seconds))
+    return BootTime(_phases(image.cell, run.transcript, run.verdict.observation.seconds))
 
 
 def wall(sampler: Sampler, program: App, boots: int = 5) -> list[Sample]:
     """Boot time of each of so many boots, and its phases. Raises `HarnessError` if one is no pass."""
     samples = []
     for _ in range(boots):
-        booted = boot(sampler.lab, sampler.image, program)
-        samples.append(sampler.take(Metric("boot.wall", "s"), booted.total, program.name))
-        for name, seconds in booted.phases:
+        boot_time = boot(sampler.lab, sampler.image, program)
+        samples.append(sampler.take(Metric("boot.wall", "s"), boot_time.total, program.name))
+        for name, seconds in boot_time.phases:
             samples.append(sampler.take(Metric(f"boot.wall.{name}", "s"), seconds, program.name))
     return samples
 
@@ -124,7 +124,7 @@ def _program(lab: Lab, cell: Cell, program: App) -> Program:
 
 def _phases(cell: Cell, transcript: Transcript, end: float) -> tuple[tuple[str, float], ...]:
     """Seconds from line to line; what comes after the last line of the table is `end`."""
-    rows = tomllib.loads(POINTS.read_text())[f"{cell.kernel}_line"]
+    rows = tomllib.loads(CHECKPOINTS_FILE.read_text())[f"{cell.kernel}_line"]
     phases, before = [], 0.0
     lines = iter(transcript.tail(MOST_LINES))
     for row in rows:

@@ -11,7 +11,7 @@ from elftools.elf.sections import NoteSection
 from harness.core.errors import HarnessError
 from harness.core.machine import Image
 from harness.kernels.symbols import Symbols
-from harness.metrics.instruction_count import Point
+from harness.metrics.instruction_count import Checkpoint
 from harness.runner.base import Program
 from harness.runner.osv.exit_checkpoints import JOIN, MAIN_THREAD
 from harness.runner.session import Lab
@@ -21,12 +21,12 @@ PHYS32_ENTRY = "18"  # pyelftools has names for the types that it knows, and num
 LISTING_SECONDS = 60.0
 
 
-def addresses(lab: Lab, image: Image, wanted: Iterable[Point]) -> dict[str, int]:
+def addresses(lab: Lab, image: Image, wanted: Iterable[Checkpoint]) -> dict[str, int]:
     """The addresses of those points that the image's kernel has, by their names.
 
     Raises `HarnessError` if nothing tells where the kernel's functions are.
     """
-    names = [point.until for point in wanted]
+    names = [checkpoint.until for checkpoint in wanted]
     return _of_linux(lab, image, names) if image.cell.kernel == "linux" else _of_osv(lab, image, names)
 
 

@@ -39,11 +39,11 @@ def _cpu() -> str:
         text = CPUINFO.read_text(errors="replace")
     except OSError:
         return platform.machine()
-    said: dict[str, str] = dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.+?)\s*$", text, re.MULTILINE))
-    if "model name" in said:
-        return said["model name"]
-    if {"CPU implementer", "CPU part"} <= said.keys():
-        return f"{said['CPU implementer']} {said['CPU part']}"
+    fields: dict[str, str] = dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.+?)\s*$", text, re.MULTILINE))
+    if "model name" in fields:
+        return fields["model name"]
+    if {"CPU implementer", "CPU part"} <= fields.keys():
+        return f"{fields['CPU implementer']} {fields['CPU part']}"
     return platform.machine()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from harness.core.errors import HarnessError
-from harness.metrics.boot import LONGEST_BOOT, runs_alike
+from harness.metrics.boot import LONGEST_BOOT, is_deterministic
 from harness.metrics.checkpoints import unrandomised
 from harness.metrics.records import Metric, Sample
 from harness.metrics.sampler import Sampler
@@ -15,17 +15,17 @@ from harness.runner.verdict import Outcome
 from harness.workloads.apps.app import App
 
 REPEATS = 3
-BESIDE = (1, 2, 4, 7)
+NEAR_EDGE = (1, 2, 4, 7)
 """MiB from the edge at which it is asked once more, for a guest that fails here may pass with less."""
 
-HANGS = 16.0
+HANG_FACTOR = 16.0
 """A guest that takes so many times longer than one with its own memory hangs."""
 
-SAYS_MEMORY = re.compile(rb"^memory (\d{1,15}) bytes, (\d{1,15}) of them free\r?$", re.MULTILINE)
+MEMORY_LINE = re.compile(rb"^memory (\d{1,15}) bytes, (\d{1,15}) of them free\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Smallest:
+class SearchResult:
     """What a search came to: `memory` in MiB, every boot in its order with whether it passed, and what was odd:
     sizes above `memory` that failed."""
 
@@ -34,7 +34,7 @@ class Smallest:
     odd: tuple[int, ...] = ()
 
 
-def smallest(passes: Callable[[int], bool], enough: int) -> Smallest | None:
+def smallest(passes: Callable[[int], bool], enough: int) -> SearchResult | None:
     """The smallest size in MiB, up to `enough`, at which `passes` is true whenever it is asked; None if `enough`
     is too little.
 
@@ -47,9 +47,9 @@ def smallest(passes: Callable[[int], bool], enough: int) -> Smallest | None:
     edge = search.settle(search.between(0, enough), enough)
     while below := search.passing_below(edge):
         edge = search.settle(search.between(search.failing_below(below), below), edge)
-    above = [edge + step for step in BESIDE if edge + step < enough]
+    above = [edge + step for step in NEAR_EDGE if edge + step < enough]
     odd = tuple(size for size in above if not search.passed(size) and not search.ask(size))
-    return Smallest(edge, tuple(search.boots), odd)
+    return SearchResult(edge, tuple(search.boots), odd)
 
 
 @dataclass
@@ -91,7 +91,7 @@ class _Search:
 
     def passing_below(self, edge: int) -> int:
         """A size near below the edge that passes, or 0."""
-        below = [edge - step for step in BESIDE if edge - step > 0 and not self.failed(edge - step)]
+        below = [edge - step for step in NEAR_EDGE if edge - step > 0 and not self.failed(edge - step)]
         return next((size for size in below if self.ask(size)), 0)
 
     def failing_below(self, memory: int) -> int:
@@ -99,10 +99,10 @@ class _Search:
         return max((size for size, passed in self.boots if not passed and size < memory), default=0)
 
 
-def minimum(sampler: Sampler, program: App) -> tuple[Sample, Smallest]:
+def minimum(sampler: Sampler, program: App) -> tuple[Sample, SearchResult]:
     """The smallest guest in which the program passes. Raises `HarnessError` if its own memory is too little."""
     first = _run(sampler, program, program.memory, LONGEST_BOOT)
-    limit = min(LONGEST_BOOT, 1 + HANGS * first.verdict.observation.seconds)
+    limit = min(LONGEST_BOOT, 1 + HANG_FACTOR * first.verdict.observation.seconds)
     found = smallest(lambda memory: _passes(_run(sampler, program, memory, limit)), program.memory)
     if found is None:
         raise HarnessError(
@@ -116,15 +116,15 @@ def minimum(sampler: Sampler, program: App) -> tuple[Sample, Smallest]:
 def used(sampler: Sampler, program: App) -> list[Sample]:
     """Bytes of the guest's memory that are not free while the program runs, where the program tells: the same in
     every boot where these are alike."""
-    exact = runs_alike(sampler.image.cell)
+    exact = is_deterministic(sampler.image.cell)
     image = unrandomised(sampler.image) if exact else sampler.image
     run = sampler.lab.run_on(
         image, replace(_guest(sampler, program, program.memory, LONGEST_BOOT), deterministic=exact)
     )
-    said = SAYS_MEMORY.search(bytes(run.transcript.raw))
-    if not said or not _passes(run):
+    match = MEMORY_LINE.search(bytes(run.transcript.raw))
+    if not match or not _passes(run):
         return []
-    return [sampler.take(Metric("memory.used", "B", exact=exact), int(said[1]) - int(said[2]), program.name)]
+    return [sampler.take(Metric("memory.used", "B", exact=exact), int(match[1]) - int(match[2]), program.name)]
 
 
 def _run(sampler: Sampler, program: App, memory: int, limit: float) -> Run:

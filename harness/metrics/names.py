@@ -10,7 +10,7 @@ from harness.core.errors import CellError
 from harness.core.matrix import nearest
 from harness.metrics import guest_benchmarks
 from harness.metrics.app_load import PERCENTILES
-from harness.metrics.instruction_count import POINTS, points
+from harness.metrics.instruction_count import CHECKPOINTS_FILE, checkpoints
 from harness.workloads.apps import app as apps
 
 WHOLES = (
@@ -31,8 +31,8 @@ def patterns(cell: Cell) -> Iterator[str]:
     yield from WHOLES
     yield from HELD
     yield from BY_KERNEL
-    yield from (f"boot.instructions.{point.phase}" for point in points(cell.kernel))
-    lines = tomllib.loads(POINTS.read_text())[f"{cell.kernel}_line"]
+    yield from (f"boot.instructions.{point.phase}" for point in checkpoints(cell.kernel))
+    lines = tomllib.loads(CHECKPOINTS_FILE.read_text())[f"{cell.kernel}_line"]
     yield from (f"boot.wall.{line['phase']}" for line in lines)
     for benchmark in guest_benchmarks.benchmarks(cell.kernel, "tcg"):
         yield from (re.sub(r"\{\w+\}", "*", row["metric"]) for row in benchmark.numbers)

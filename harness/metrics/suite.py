@@ -21,10 +21,10 @@ from harness.workloads.apps import app as apps
 from harness.workloads.apps.app import App
 from harness.workloads.apps.run import build_of, image_of, run_app
 
-SMALLEST = "hello"
+KERNEL_APP = "hello"
 """The app with which boot, memory and size are measured."""
 
-SERVING = "nginx"
+DEFAULT_APP = "nginx"
 """The app of which a metric of memory is measured that is every app's, where it is asked for by its name."""
 
 
@@ -61,13 +61,13 @@ KERNEL: dict[str, Callable[[Sampler, App], list[Sample]]] = {
 }
 """What is measured of a kernel itself, the quickest first."""
 
-TAKEN_IN_A_LAB = ("size", "memory-used", "memory")
+IN_LAB = ("size", "memory-used", "memory")
 """What a lab's clock has no part in."""
 
 
 def of_kernel() -> list[str]:
     """The measurements of a kernel itself that are taken here."""
-    return [name for name in KERNEL if not in_lab() or name in TAKEN_IN_A_LAB]
+    return [name for name in KERNEL if not in_lab() or name in IN_LAB]
 
 
 def names(cell: Cell) -> list[str]:
@@ -88,7 +88,7 @@ def measuring(metric: str, cell: Cell) -> str:
     check_metric(metric, cell)
     group, _, rest = metric.partition(".")
     if metric in HELD:
-        return f"app-{SERVING}"
+        return f"app-{DEFAULT_APP}"
     by_group = {"size": "size", "memory": "memory", "app": f"app-{rest.partition('.')[0]}"}
     if metric == "memory.used":
         return "memory-used"
@@ -107,10 +107,10 @@ def measuring(metric: str, cell: Cell) -> str:
 
 def check(cell: Cell, name: str) -> None:
     """Raise `CellError` with the nearest names if the cell has no such measurement here."""
-    if in_lab() and name not in TAKEN_IN_A_LAB:
+    if in_lab() and name not in IN_LAB:
         raise CellError(
             f"{name} is not measured in a lab: the clock of an emulation says nothing of a kernel.",
-            f"Measure it outside; here there are {', '.join(TAKEN_IN_A_LAB)}.",
+            f"Measure it outside; here there are {', '.join(IN_LAB)}.",
         )
     if name not in names(cell):
         raise CellError(f"Nothing named {name} is measured of {cell}.", did_you_mean(name, names(cell)))
@@ -131,7 +131,7 @@ def prepare(
     if name != "size":
         lab.check_runs(cell)
     if name in KERNEL:
-        program = apps.app(SMALLEST, cell)
+        program = apps.app(KERNEL_APP, cell)
         return _of_kernel(_sampler(lab, image_of(lab, cell, program), program), program, name, boots)
     for benchmark in guest_benchmarks.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
         if benchmark.program.name == name:
@@ -164,8 +164,8 @@ def _of_benchmark(sampler: Sampler, benchmark: guest_benchmarks.Benchmark) -> Me
 
 
 def _of_app(sampler: Sampler, app: App, duration: float | None, loads: Sequence[str]) -> Measured:
-    done = run_app(sampler.lab, sampler.image.cell, app, loads, duration, alone=True, image=sampler.image)
-    if done.run.verdict.outcome is not Outcome.PASSED:
-        raise HarnessError(f"{app.name} did not pass on {sampler.image.cell}: {done.run.verdict.reason}.")
-    taken = app_load.samples_of(sampler, done, duration)
-    return Measured(taken, app_load.documents_of(sampler, done), sampler.commits)
+    app_run = run_app(sampler.lab, sampler.image.cell, app, loads, duration, alone=True, image=sampler.image)
+    if app_run.run.verdict.outcome is not Outcome.PASSED:
+        raise HarnessError(f"{app.name} did not pass on {sampler.image.cell}: {app_run.run.verdict.reason}.")
+    taken = app_load.samples_of(sampler, app_run, duration)
+    return Measured(taken, app_load.documents_of(sampler, app_run), sampler.commits)

@@ -19,7 +19,7 @@ from harness.core.facts import parse_facts
 from harness.core.machine import Image
 from harness.metrics import app_load, boot, guest_benchmarks, memory, size, suite
 from harness.metrics.checkpoints import addresses
-from harness.metrics.instruction_count import Counted, CountError, Point, count, points
+from harness.metrics.instruction_count import Checkpoint, CountError, InstructionCounts, checkpoints, count
 from harness.metrics.records import Metric, Sample
 from harness.metrics.sampler import Sampler
 from harness.runner.base import Program
@@ -62,12 +62,12 @@ def _two_busy_processes() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", [LINUX, OSV, OSV_ARM])
 def test_a_boot_costs_the_same_each_time_whatever_else_runs(lab: Lab, name: str) -> None:
-    counter = boot.Counter(*_of(_hello(lab, name)))
-    counted = [counter.count() for _ in range(MANY // 2)]
+    counter = boot.BootCounter(*_of(_hello(lab, name)))
+    boots_counted = [counter.count() for _ in range(MANY // 2)]
     with _two_busy_processes():
-        counted += [counter.count() for _ in range(MANY - MANY // 2)]
-    assert len(set(counted)) == 1, [one.total for one in counted]
-    assert counted[0].total == sum(instructions for _, instructions in counted[0].phases) > 1_000_000
+        boots_counted += [counter.count() for _ in range(MANY - MANY // 2)]
+    assert len(set(boots_counted)) == 1, [one.total for one in boots_counted]
+    assert boots_counted[0].total == sum(instructions for _, instructions in boots_counted[0].phases) > 1_000_000
 
 
 def _of(taken: tuple[Sampler, App]) -> tuple[Lab, object, App]:
@@ -80,7 +80,7 @@ def test_a_few_more_instructions_are_seen_from_one_boot_each(lab: Lab, name: str
     """The program does its work twice: less than a hundredth of a percent of Linux's boot, in its own phase."""
     sampler, hello = _hello(lab, name)
     twice = replace(hello, command=f"{hello.command} again")
-    once, more = (boot.Counter(lab, sampler.image, one).count() for one in (hello, twice))
+    once, more = (boot.BootCounter(lab, sampler.image, one).count() for one in (hello, twice))
     assert more.total > once.total
     assert dict(more.phases)["program"] > dict(once.phases)["program"]
 
@@ -97,9 +97,9 @@ def test_samples_of_a_boots_cost_add_up(lab: Lab) -> None:
 
 def test_a_kernel_that_lacks_a_point_leaves_its_phase_to_the_next(lab: Lab) -> None:
     sampler, hello = _hello(lab, LINUX)
-    wanted = points("linux")
+    wanted = checkpoints("linux")
     where = addresses(lab, sampler.image, wanted)
-    counter = boot.Counter(lab, sampler.image, hello)
+    counter = boot.BootCounter(lab, sampler.image, hello)
     whole = counter.count()
     del where["kernel_init"]
     less = count(counter.machine, counter.driver, wanted, where, 240)
@@ -109,16 +109,16 @@ def test_a_kernel_that_lacks_a_point_leaves_its_phase_to_the_next(lab: Lab) -> N
 
 def test_a_boot_that_never_gets_there_says_so_with_its_last_words(lab: Lab) -> None:
     sampler, hello = _hello(lab, LINUX)
-    counter = boot.Counter(lab, sampler.image, hello)
+    counter = boot.BootCounter(lab, sampler.image, hello)
     nowhere = replace(counter.machine, cmdline=counter.machine.cmdline.replace("rdinit=", "rdinit=/no"))
     with pytest.raises(CountError, match="before it passed never") as caught:
-        count(nowhere, counter.driver, [Point("end", "never")], {}, 240)
+        count(nowhere, counter.driver, [Checkpoint("end", "never")], {}, 240)
     assert "ended before" in caught.value.happened
 
 
 def test_phases_out_of_order_are_missed_ones() -> None:
-    assert Counted((("a", 5), ("b", 7))).until("b") == 5
-    assert Counted((("a", 5), ("b", 7))).total == 12
+    assert InstructionCounts((("a", 5), ("b", 7))).until("b") == 5
+    assert InstructionCounts((("a", 5), ("b", 7))).total == 12
 
 
 def test_a_boot_by_the_clock_has_phases_that_add_up(lab: Lab) -> None:
@@ -198,8 +198,8 @@ def test_a_counted_program_is_emulated_where_others_run_on_hardware(lab: Lab, tm
     runner = OsvRunner(image, hypervisor("qemu"), "kvm", lab.cache)
     program = Program("hello", "/hello", 1.0)
     assert runner.machine(program).accelerator == "kvm"
-    counted = runner.machine(replace(program, deterministic=True))
-    assert counted.deterministic and counted.accelerator == "tcg"
+    boots_counted = runner.machine(replace(program, deterministic=True))
+    assert boots_counted.deterministic and boots_counted.accelerator == "tcg"
 
 
 def test_sizes_of_a_kernel_are_those_of_its_files(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""What an app's run under load came to, as samples."""
+"""Turns an app's run under load into samples."""
 
 import re
 import time
@@ -14,10 +14,10 @@ PERCENTILES = (50.0, 99.0)
 
 def samples_of(sampler: Sampler, app_run: AppRun, duration: float | None = None) -> list[Sample]:
     """Throughput (requests/s) and latency (microseconds) of each load, time to the first answer (s), memory of the
-    hypervisor's process (B). A load that its generator limited says nothing of the kernel, and gives none.
+    hypervisor's process (B). A load that its generator limited gives no samples: it says nothing about the kernel.
 
-    `duration` (seconds) is that of each load where it was not the load's own. How loads were put on is part of
-    their procedure, and of that of the memory which is held after them.
+    `duration` (seconds) is that of each load, if it was not the load's own. How loads were applied is part of
+    their procedure, and of the procedure of the memory that is measured after them.
     """
     name = app_run.app.name
     samples = []
@@ -40,7 +40,7 @@ def _seconds(app_run: AppRun, result: Result, duration: float | None) -> float:
 
 
 def documents_of(sampler: Sampler, app_run: AppRun) -> list[Document]:
-    """The loads' whole results, with their histograms and seconds."""
+    """The complete results of the loads, with histograms and seconds."""
     return [
         Document(
             "load",
@@ -63,7 +63,7 @@ def _load_samples(sampler: Sampler, app_run: AppRun, result: Result, duration: f
     }  # fmt: skip
     prefix = f"app.{app}.{re.sub(r'[^A-Za-z0-9_+/-]', '_', result.scenario)}"
     samples = []
-    if result.mode == "closed loop":  # at a constant rate it is what was asked for
+    if result.mode == "closed loop":  # at a constant rate it is the requested rate
         throughput = Metric(f"{prefix}.throughput", "requests/s", Better.HIGHER)
         samples.append(sampler.take(throughput, result.throughput, app, procedure=how))
     for percent in PERCENTILES:

@@ -1,4 +1,4 @@
-"""What a boot costs: exactly, in instructions, and in seconds of the clock on the wall; phase by phase."""
+"""The cost of a boot: exactly, in instructions, and in wall-clock seconds; by phases."""
 
 import re
 import statistics
@@ -25,13 +25,13 @@ from harness.workloads.apps.app import App
 LONGEST_BOOT = 30.0  # seconds on hardware
 MOST_LINES = 2000
 EXACT_WITH = ("ramfs",)
-"""Filesystems whose files are in RAM: a disk answers when the host likes."""
+"""Filesystems whose files are in RAM: the timing of a disk depends on the host."""
 COMMAND_LINE_KERNELS = ("osv",)
-"""Kernels that are told their program on the command line: an agent is told it when the host comes to it."""
+"""Kernels that get their program on the command line. An agent gets it at a time that depends on the host."""
 
 
 class BootCounter:
-    """Counts boots of one image with one program in it, as often as wished: of `machine`, by `driver`."""
+    """Counts boots of one image with one program, any number of times: of `machine`, by `driver`."""
 
     def __init__(self, lab: Lab, image: Image, program: App) -> None:
         cell = image.cell
@@ -45,15 +45,15 @@ class BootCounter:
         )
 
     def count(self) -> InstructionCounts:
-        """One boot. Raises `CountError`, `HypervisorError`."""
+        """Count one boot. Raises `CountError` or `HypervisorError`."""
         return count(self.machine, self.driver, self._checkpoints, self._addresses, self._limit)
 
 
 def cost(sampler: Sampler, program: App, boots: int | None = None) -> list[Sample]:
-    """The boot's instructions, whole, to the program's start and by phases.
+    """The instructions of the boot: in total, to the program's start, and by phases.
 
-    Where the cell's files are on a disk the counts differ between boots: then the median of `boots` (5 by default)
-    and their range are told. Raises `CountError`, `HypervisorError`.
+    If the cell's files are on a disk, the counts differ between boots: then the samples are the median of `boots`
+    (5 by default) and their range. Raises `CountError` or `HypervisorError`.
     """
     exact = sampler.image.cell.fs in EXACT_WITH
     counter = BootCounter(sampler.lab, sampler.image, program)
@@ -73,7 +73,7 @@ def cost(sampler: Sampler, program: App, boots: int | None = None) -> list[Sampl
 
 
 def is_deterministic(cell: Cell) -> bool:
-    """Whether a `deterministic` program does the same in every guest of the cell, to the last instruction."""
+    """Whether a deterministic program does the same in every guest of the cell, to the last instruction."""
     driver = hypervisor(cell.hypervisor)
     counts = isinstance(driver, StartsCounted) and cell.arch in driver.counted_arches
     return counts and cell.fs in EXACT_WITH and cell.kernel in COMMAND_LINE_KERNELS
@@ -81,7 +81,7 @@ def is_deterministic(cell: Cell) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class BootTime:
-    """A boot by the clock: seconds from the start of the hypervisor's process, by phases in their order."""
+    """A timed boot: seconds from the start of the hypervisor's process, by phases in their order."""
 
     phases: tuple[tuple[str, float], ...]
 
@@ -92,7 +92,7 @@ class BootTime:
 
 
 def boot(lab: Lab, image: Image, program: App) -> BootTime:
-    """Boot the image once with the program, by the clock. Raises `HarnessError` if that is no pass."""
+    """Boot the image once with the program, and time it. Raises `HarnessError` if it does not pass."""
     run = lab.run_on(image, _program(lab, image.cell, program), alone=True)
     if run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{program.name} did not pass on {image.cell}: {run.verdict.reason}.")
@@ -100,7 +100,7 @@ def boot(lab: Lab, image: Image, program: App) -> BootTime:
 
 
 def wall(sampler: Sampler, program: App, boots: int = 5) -> list[Sample]:
-    """Boot time of each of so many boots, and its phases. Raises `HarnessError` if one is no pass."""
+    """The boot time of each of so many boots, and its phases. Raises `HarnessError` if one does not pass."""
     samples = []
     for _ in range(boots):
         boot_time = boot(sampler.lab, sampler.image, program)
@@ -111,7 +111,7 @@ def wall(sampler: Sampler, program: App, boots: int = 5) -> list[Sample]:
 
 
 def _command_line(image: Image, command: str) -> str:
-    """A command line that ends the guest with the program."""
+    """A command line that ends the guest after the program."""
     return f"{image.cmdline} {'--' if image.cell.kernel == 'linux' else '--verbose'} {command}"
 
 
@@ -123,7 +123,7 @@ def _program(lab: Lab, cell: Cell, program: App) -> Program:
 
 
 def _phases(cell: Cell, transcript: Transcript, end: float) -> tuple[tuple[str, float], ...]:
-    """Seconds from line to line; what comes after the last line of the table is `end`."""
+    """Seconds from line to line; what follows the last line of the table is `end`."""
     rows = tomllib.loads(CHECKPOINTS_FILE.read_text())[f"{cell.kernel}_line"]
     phases, before = [], 0.0
     lines = iter(transcript.tail(MOST_LINES))

@@ -1,9 +1,9 @@
-"""The exact cost of a boot: guest instructions from reset to each point that the kernel passes.
+"""The exact cost of a boot: guest instructions from reset to each checkpoint of the kernel.
 
-A counted machine has no clock but its instructions, nothing random, and a console that never makes it wait, so
-that the same kernel with its files in RAM gives the same counts whatever else the host does. The guest is stopped
-*at* a point by a breakpoint, because asked at any later moment it has run on: OSv that has told its hypervisor to
-turn it off waits in a loop of 175 instructions until the hypervisor's own thread comes round to it.
+A deterministic machine has no clock but its instruction count, no randomness, and a console that never makes it
+wait. So the same kernel with its files in RAM gives the same counts, whatever else the host does. A breakpoint
+stops the guest *at* a checkpoint, because at any later moment it has run on: after OSv told its hypervisor to
+power off, it waits in a loop of 175 instructions until the hypervisor's thread handles that.
 """
 
 import tomllib
@@ -23,12 +23,12 @@ LAST_LINES = 4
 
 
 class CountError(HarnessError):
-    """A boot that could not be counted to its end, with the console's last words."""
+    """A boot that could not be counted to its end, with the last lines of its console."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The end of a phase: the name of a function of the kernel, or of what has a name of ours (`@entry`)."""
+    """The end of a phase: the name of a kernel function, or one of our own names (`@entry`)."""
 
     phase: str
     until: str
@@ -36,15 +36,15 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class InstructionCounts:
-    """A counted boot: its phases in order with the instructions of each; `missed` are those that ended at no
-    point of their own, and are part of the next."""
+    """A counted boot: its phases in order, with the instructions of each. `missed` are phases without a checkpoint
+    of their own; they are part of the next phase."""
 
     phases: tuple[tuple[str, int], ...]
     missed: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
-        """The instructions from reset to the last point."""
+        """The instructions from reset to the last checkpoint."""
         return sum(count for _, count in self.phases)
 
     def until(self, phase: str) -> int:
@@ -54,17 +54,17 @@ class InstructionCounts:
 
 
 def checkpoints(kernel: str) -> tuple[Checkpoint, ...]:
-    """The points of a kernel's boot, in their order."""
+    """The checkpoints of a kernel's boot, in order."""
     return tuple(Checkpoint(**row) for row in tomllib.loads(CHECKPOINTS_FILE.read_text())[kernel])
 
 
 def count(
     machine: Machine, driver: Hypervisor, wanted: Iterable[Checkpoint], addresses: Mapping[str, int], limit: float
 ) -> InstructionCounts:
-    """Boot the machine once and count its instructions from point to point, for at most `limit` seconds.
+    """Boot the machine once and count its instructions from checkpoint to checkpoint, for at most `limit` seconds.
 
-    `addresses` are those of the points that the kernel has, by their names. Raises `CountError` if the guest does
-    not pass the last of them, `HypervisorError` if it can't be counted at all.
+    `addresses` are those of the checkpoints that the kernel has, by their names. Raises `CountError` if the guest
+    does not reach the last one, `HypervisorError` if it can't be counted at all.
     """
     wanted = tuple(wanted)
     checkpoint_at = {addresses[one.until]: one.phase for one in wanted if one.until in addresses}
@@ -89,7 +89,7 @@ def count(
 
 
 class _CountRecorder:
-    """Notes the count at each place when it is first passed."""
+    """Records the count at each checkpoint when it is first reached."""
 
     def __init__(self, stub: GdbRemote, vm: Counts, checkpoint_at: Mapping[int, str], pc: int) -> None:
         self._stub = stub
@@ -103,7 +103,7 @@ class _CountRecorder:
                 raise HypervisorError(f"The hypervisor takes no breakpoint at {address:#x}.")
 
     def stopped(self) -> bool:
-        """The guest stands at a place, or has gone; whether that ends the wait."""
+        """Handle a stop of the guest at a checkpoint, or its end; returns whether that ends the wait."""
         report = self._stub.take_stop()
         if not report:
             self.gone = report is False
@@ -117,7 +117,8 @@ class _CountRecorder:
 
 
 def _phases(wanted: Iterable[Checkpoint], passed: Mapping[str, int]) -> InstructionCounts:
-    """Counts at the ends of phases as the counts of phases; one that was passed out of order is a missed one."""
+    """Turn the counts at checkpoints into counts of phases; a checkpoint that is reached out of order is a missed
+    one."""
     phases, missed, before = [], [], 0
     for checkpoint in wanted:
         if passed.get(checkpoint.phase, -1) >= before:

@@ -1,4 +1,4 @@
-"""Samples as they are taken: one kernel, one machine, one run."""
+"""Makes samples: of one kernel, on one machine, in one run."""
 
 import hashlib
 import time
@@ -18,9 +18,10 @@ _RUN = uuid4().hex
 
 
 class Sampler:
-    """Makes samples of one image's kernel on this machine; all of one process are of one `run`, unless told.
+    """Makes samples of one image's kernel on this machine.
 
-    `procedure` are the facts that its numbers depend on beside the kernel. `commits` are those up to the kernel's.
+    `procedure` are the facts that its numbers depend on besides the kernel. `commits` are those up to the
+    kernel's.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Sampler:
         self, metric: Metric, value: float, subject: str = "", spread: float = 0.0,
         procedure: Mapping[str, object] = MappingProxyType({}),
     ) -> Sample:  # fmt: skip
-        """One number, about `subject`, as a sample of now; `procedure` is what else it depends on."""
+        """Make a sample of a number measured now, about `subject`; `procedure` is what else it depends on."""
         sample = Sample(
             metric, value, str(self.image.cell), subject, self.version, self.environment, self.run, time.time(),
             spread, procedure=facts.format_facts({**procedure, **self.procedure}),
@@ -49,7 +50,7 @@ class Sampler:
 
 
 def version(image: Image, origin: Origin) -> Version:
-    """Which kernel the image has."""
+    """The version of the image's kernel."""
     with image.kernel.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Version(origin.commit, digest, origin.described, origin.committed, origin.builder)

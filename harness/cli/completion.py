@@ -196,9 +196,9 @@ def launches(ctx: click.Context, incomplete: str) -> Names:
 @_offer
 def installs(ctx: click.Context, incomplete: str) -> Names:
     """What doctor can install."""
-    from harness.host.requirements import NEEDS
+    from harness.host.requirements import REQUIREMENTS
 
-    return ["all", *(name for name, need in NEEDS.items() if need.packages)]
+    return ["all", *(name for name, need in REQUIREMENTS.items() if need.packages)]
 
 
 class Bash(BashComplete):

@@ -16,7 +16,7 @@ from harness.host.cache import Cache
 from harness.host.in_lab import GIVEN, in_lab
 from harness.host.network_probe import NETWORKS, tried_network
 from harness.host.process.timeout import run_with_timeout
-from harness.host.requirements import NEEDS, Capability, surroundings, tried
+from harness.host.requirements import REQUIREMENTS, Capability, surroundings, tried
 
 ARCHES = ("x86_64", "aarch64")
 MINIMUM_QEMU = (7, 2)
@@ -89,7 +89,7 @@ class Host:
         """Everything a host may have, what was found of it, and whether cells of these kernels must have it."""
         names = [f"{kind}-{arch}" for kind in ("qemu", "tcg", "kvm") for arch in ARCHES]
         names += [f"lab-{arch}" for arch in LAB_QEMU]
-        found = [self.capability(name) for name in (*names, *NEEDS, *NETWORKS)]
+        found = [self.capability(name) for name in (*names, *REQUIREMENTS, *NETWORKS)]
         found += surroundings(self.cpus(), self._cache.root)
         return [replace(row, required=not row.required_for.isdisjoint(kernels)) for row in found]
 
@@ -102,13 +102,13 @@ class Host:
             return self._accelerator_capability(arch, kind)
         if kind == "lab" and arch in ARCHES:
             return self._lab_capability(arch)
-        if name not in NEEDS and name not in NETWORKS:
-            raise HostError(f"There is no capability {name!r}.", did_you_mean(name, [*NEEDS, *NETWORKS]))
+        if name not in REQUIREMENTS and name not in NETWORKS:
+            raise HostError(f"There is no capability {name!r}.", did_you_mean(name, [*REQUIREMENTS, *NETWORKS]))
         if in_lab() and name in GIVEN:
-            need = NEEDS[name]
+            need = REQUIREMENTS[name]
             return Capability(name, name, need.good_for, "used before the lab began", True)
         if name not in self._tried:
-            self._tried[name] = tried(NEEDS[name]) if name in NEEDS else tried_network(name)
+            self._tried[name] = tried(REQUIREMENTS[name]) if name in REQUIREMENTS else tried_network(name)
         return self._tried[name]
 
     def _qemu_capability(self, arch: str) -> Capability:

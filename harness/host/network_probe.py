@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.host.netns import Wiring, in_new_netns
-from harness.host.requirements import ELSEWHERE, NO_ONE, Capability
+from harness.host.requirements import NO_ONE, SBIN_PATHS, Capability
 
 VHOST = Path("/dev/vhost-net")
 VHOST_SET_OWNER = 0xAF01  # Source: Linux, include/uapi/linux/vhost.h
@@ -66,7 +66,7 @@ def _vhost() -> str:
 
 
 def _missing(*programs: str) -> str:
-    there = os.pathsep.join((os.environ.get("PATH", os.defpath), *ELSEWHERE))
+    there = os.pathsep.join((os.environ.get("PATH", os.defpath), *SBIN_PATHS))
     return next((f"{program} is missing" for program in programs if shutil.which(program, path=there) is None), "")
 
 

@@ -15,7 +15,7 @@ from harness.host.debian_packages import KEYRING, SUITE, mirror
 from harness.host.process.timeout import run_with_timeout
 from harness.host.temp_dir import temporary_dir
 
-ELSEWHERE = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
+SBIN_PATHS = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
 """Where programs are that are not in every PATH: e2fsprogs', virtiofsd."""
 
 EVERY = frozenset({"linux", "osv"})
@@ -53,7 +53,7 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Requirement:
     """A capability that is a few programs, each tried by running it with the arguments given for it."""
 
     name: str
@@ -65,11 +65,11 @@ class Need:
     cure: str = ""
 
 
-def _compiler(arch: str) -> Need:
+def _compiler(arch: str) -> Requirement:
     """A compiler for `arch`, which is a cross compiler on a host of the other."""
     triplet = f"{arch.replace('_', '-')}-linux-gnu"
     prefix, suffix = ("", "") if arch == host_arch() else (f"{arch}-linux-gnu-", f"-{triplet}")
-    return Need(
+    return Requirement(
         f"osv-compiler-{arch}", f"building OSv for {arch}", OSV,
         ((f"{prefix}g++", "--version"), (f"{prefix}gcc", "--version"), (f"{prefix}ld.bfd", "--version")),
         (f"g++{suffix}", f"gcc{suffix}", f"binutils{suffix}"),
@@ -77,28 +77,28 @@ def _compiler(arch: str) -> Need:
 
 
 _ROWS = (
-    Need("setpriv", "guests that die with the run that started them", EVERY, (("setpriv", "--version"),),
+    Requirement("setpriv", "guests that die with the run that started them", EVERY, (("setpriv", "--version"),),
          ("util-linux",)),
-    Need("debian-packages", "the linux kernel and every guest program", EVERY,
+    Requirement("debian-packages", "the linux kernel and every guest program", EVERY,
          (("mmdebstrap", "--version"), ("apt-get", "--version"), ("dpkg", "--version")),
          ("mmdebstrap", "debian-archive-keyring"), files=(KEYRING,)),
-    Need("squashfs", "rofs cells of linux", LINUX, (("mksquashfs", "-version"),), ("squashfs-tools",)),
-    Need("ext4", "ext cells", EVERY, (("mke2fs", "-V"), ("debugfs", "-V")), ("e2fsprogs",)),
-    Need("qemu-img", "overlays of disks, OSv's images", EVERY, (("qemu-img", "--version"),), ("qemu-utils",)),
-    Need("binutils", "functions and lines in backtraces", EVERY, (("addr2line", "--version"),), ("binutils",)),
-    Need("own-tests", "the harness's own tests", EVERY,
+    Requirement("squashfs", "rofs cells of linux", LINUX, (("mksquashfs", "-version"),), ("squashfs-tools",)),
+    Requirement("ext4", "ext cells", EVERY, (("mke2fs", "-V"), ("debugfs", "-V")), ("e2fsprogs",)),
+    Requirement("qemu-img", "overlays of disks, OSv's images", EVERY, (("qemu-img", "--version"),), ("qemu-utils",)),
+    Requirement("binutils", "functions and lines in backtraces", EVERY, (("addr2line", "--version"),), ("binutils",)),
+    Requirement("own-tests", "the harness's own tests", EVERY,
          (("git", "--version"), ("make", "--version"), ("cpio", "--version"), ("gcc", "--version")),
          ("git", "make", "cpio", "gcc", "libc6-dev")),
-    Need("own-cross-compiler", "the harness's own tests of measuring, on aarch64",
+    Requirement("own-cross-compiler", "the harness's own tests of measuring, on aarch64",
          TESTS, (("aarch64-linux-gnu-gcc", "--version"),), ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")),
-    Need("own-networks", "the harness's own tests of networks", TESTS,
+    Requirement("own-networks", "the harness's own tests of networks", TESTS,
          (("ip", "-V"), ("nft", "--version"), ("slirp4netns", "--version"), ("nsenter", "--version")),
          ("iproute2", "nftables", "slirp4netns", "util-linux")),
-    Need("postgresql", "the harness's own tests of a team's history", TESTS, (("pg_lsclusters", "--help"),),
+    Requirement("postgresql", "the harness's own tests of a team's history", TESTS, (("pg_lsclusters", "--help"),),
          ("postgresql",)),
-    Need("chromium", "screenshots of a report, and its own tests", TESTS, (("chromium", "--version"),),
+    Requirement("chromium", "screenshots of a report, and its own tests", TESTS, (("chromium", "--version"),),
          ("chromium",)),
-    Need("osv-build", "building OSv and its tests", OSV,
+    Requirement("osv-build", "building OSv and its tests", OSV,
          (("make", "--version"), ("git", "--version"), ("python3", "--version")),
          ("make", "git", "build-essential", "bison", "flex", "gawk", "autoconf", "automake", "libtool", "unzip",
           "cmake", "pax-utils", "libboost-all-dev", "libedit-dev", "libncurses-dev", "libssl-dev",
@@ -107,56 +107,56 @@ _ROWS = (
          files=(Path("/usr/include/boost/version.hpp"),)),
     _compiler("x86_64"),
     _compiler("aarch64"),
-    Need("osv-java", "OSv's Java tests", NO_ONE, (("mvn", "--version"), ("javac", "-version")),
+    Requirement("osv-java", "OSv's Java tests", NO_ONE, (("mvn", "--version"), ("javac", "-version")),
          ("maven", "default-jdk-headless")),
-    Need("gdb", "all threads of a guest of OSv that died or hangs", NO_ONE, (("gdb", "--version"),),
+    Requirement("gdb", "all threads of a guest of OSv that died or hangs", NO_ONE, (("gdb", "--version"),),
          ("gdb-multiarch",)),
-    Need("ccache", "building OSv again in little time", NO_ONE, (("ccache", "--version"),), ("ccache",)),
-    Need("openzfs", "cells +host_zfs", NO_ONE, (("zpool", "list"), ("qemu-nbd", "--version")),
+    Requirement("ccache", "building OSv again in little time", NO_ONE, (("ccache", "--version"),), ("ccache",)),
+    Requirement("openzfs", "cells +host_zfs", NO_ONE, (("zpool", "list"), ("qemu-nbd", "--version")),
          ("zfsutils-linux", "zfs-dkms", "qemu-utils"),
          cure="Install zfsutils-linux and a kernel module for it (Debian's contrib has both)."),
-    Need("virtiofsd", "virtiofs cells", NO_ONE,
+    Requirement("virtiofsd", "virtiofs cells", NO_ONE,
          (("virtiofsd", "--version"), ("unshare", "--map-root-user", "--mount", "true")), ("virtiofsd",)),
-    Need("nfs-server", "the variant nfs", NO_ONE,
+    Requirement("nfs-server", "the variant nfs", NO_ONE,
          (("ganesha.nfsd", "-v"), ("unshare", "--mount", "--pid", "--mount-proc", "--fork", "true")),
          ("nfs-ganesha-vfs", "rpcbind"), files=(Path("/usr/sbin/rpcbind"),),
          cure="Run as root, and install nfs-ganesha-vfs and rpcbind."),
-    Need("wrk", "loads of web servers", EVERY, (("wrk", "--version"),), ("wrk",)),
-    Need("redis-benchmark", "loads of Redis", EVERY, (("redis-benchmark", "--version"),), ("redis-tools",)),
-    Need("app-compilers", "apps whose sources ship here", EVERY,
+    Requirement("wrk", "loads of web servers", EVERY, (("wrk", "--version"),), ("wrk",)),
+    Requirement("redis-benchmark", "loads of Redis", EVERY, (("redis-benchmark", "--version"),), ("redis-tools",)),
+    Requirement("app-compilers", "apps whose sources ship here", EVERY,
          (("gcc", "--version"), ("go", "version"), ("rustc", "--version")),
          ("gcc", "libc6-dev", "golang-go", "rustc")),
-    Need("servers", "benchmarks of the load generators", NO_ONE,
+    Requirement("servers", "benchmarks of the load generators", NO_ONE,
          (("redis-server", "--version"), ("nginx", "-v")), ("redis-server", "nginx-light")),
-    Need("firecracker", "firecracker cells", NO_ONE, (("firecracker", "--version"),),
+    Requirement("firecracker", "firecracker cells", NO_ONE, (("firecracker", "--version"),),
          cure="Put a release of https://github.com/firecracker-microvm/firecracker into PATH."),
-    Need("cloud-hypervisor", "cloud_hypervisor cells", NO_ONE, (("cloud-hypervisor", "--version"),),
+    Requirement("cloud-hypervisor", "cloud_hypervisor cells", NO_ONE, (("cloud-hypervisor", "--version"),),
          cure="Put a release of https://github.com/cloud-hypervisor/cloud-hypervisor into PATH."),
-    Need("xen", "xen cells", NO_ONE, (("xl", "info"),), ("xen-utils", "xen-system-amd64"),
+    Requirement("xen", "xen cells", NO_ONE, (("xl", "info"),), ("xen-utils", "xen-system-amd64"),
          cure="Boot this host as a Xen domain 0 (xen-system-amd64)."),
-    Need("namespaces", "firecracker and cloud_hypervisor cells", NO_ONE,
+    Requirement("namespaces", "firecracker and cloud_hypervisor cells", NO_ONE,
          (("unshare", "--map-root-user", "--mount", "--net", "true"), ("nsenter", "--version"), ("ip", "-V")),
          ("util-linux", "iproute2"), cure="Run as root, or allow users their own namespaces."),
-    Need("vmware", "vmware cells", NO_ONE, (("vmrun", "list"),),
+    Requirement("vmware", "vmware cells", NO_ONE, (("vmrun", "list"),),
          cure="Install VMware Workstation for Linux, which brings vmrun, and its kernel modules."),
-    Need("virtualbox", "virtualbox cells", NO_ONE, (("VBoxManage", "--version"), ("VBoxHeadless", "--version")),
+    Requirement("virtualbox", "virtualbox cells", NO_ONE, (("VBoxManage", "--version"), ("VBoxHeadless", "--version")),
          files=(Path("/dev/vboxdrv"),),
          cure="Install VirtualBox (https://www.virtualbox.org/wiki/Linux_Downloads) and its kernel module."),
-    Need("hyperkit", "hyperkit cells", NO_ONE, (("hyperkit", "-v"),),
+    Requirement("hyperkit", "hyperkit cells", NO_ONE, (("hyperkit", "-v"),),
          cure="None on Linux: HyperKit runs on macOS only. On qemu there are the same AHCI disk and HPET."),
-    Need("hyperv", "hyperv cells", NO_ONE, (("powershell.exe", "-NoProfile", "-Command", "(Get-VMHost).Name"),),
+    Requirement("hyperv", "hyperv cells", NO_ONE, (("powershell.exe", "-NoProfile", "-Command", "(Get-VMHost).Name"),),
          cure="None on Linux: Hyper-V runs on Windows only. On qemu the profile hyperv boots with files in RAM."),
-    Need("aws", "aws cells", NO_ONE, (("aws", "sts", "get-caller-identity", "--query", "Account"),),
+    Requirement("aws", "aws cells", NO_ONE, (("aws", "sts", "get-caller-identity", "--query", "Account"),),
          cure="pip install 'osv-harness[aws]', and tell it of an account: aws configure."),
-    Need("gce", "gce cells", NO_ONE,
+    Requirement("gce", "gce cells", NO_ONE,
          (("gcloud", "--quiet", "compute", "project-info", "describe", "--format=value(name)"),),
          cure="Install gcloud (https://cloud.google.com/sdk), and tell it of a project: gcloud init."),
 )  # fmt: skip
 
-NEEDS = {need.name: need for need in _ROWS}
+REQUIREMENTS = {need.name: need for need in _ROWS}
 
 
-def tried(need: Need) -> Capability:
+def tried(need: Requirement) -> Capability:
     """What was found of a need by running its programs: the first line that each of them says."""
     row = Capability(
         need.name, ", ".join(program for program, *_ in need.programs), need.good_for,
@@ -219,7 +219,7 @@ def _say(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str |
 
     Some programs tell their version and then exit with 1.
     """
-    path = shutil.which(program) or shutil.which(program, path=":".join(ELSEWHERE))
+    path = shutil.which(program) or shutil.which(program, path=":".join(SBIN_PATHS))
     if path is None:
         return None
     try:

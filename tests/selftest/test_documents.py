@@ -14,7 +14,7 @@ from harness.cli import command_line as cli
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
-from harness.host.requirements import NEEDS, TESTS
+from harness.host.requirements import REQUIREMENTS, TESTS
 from harness.metrics.suite import names as measurements
 from harness.runner.session import Lab
 from harness.workloads.apps import app as apps
@@ -110,7 +110,7 @@ def test_a_session_of_pytest_has_tests_and_options(document: str, line: str, opt
 
 def test_the_readme_names_what_the_own_tests_install() -> None:
     """None of it is wanted for a cell's tests."""
-    rows = [row for row in NEEDS.values() if row.required_for == TESTS]
+    rows = [row for row in REQUIREMENTS.values() if row.required_for == TESTS]
     packages = {package for row in rows for package in row.packages} - {"util-linux"}  # which every Debian has
     assert {"chromium", "postgresql"} <= packages
     text = (ROOT / "README.md").read_text()

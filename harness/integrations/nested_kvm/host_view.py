@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.core import project
 from harness.core.errors import HarnessError, HostError
-from harness.host.requirements import NEEDS
+from harness.host.requirements import REQUIREMENTS
 from harness.integrations.nested_kvm.code import PACKAGE
 from harness.kernels.rootfs.contents import SETTINGS
 from harness.kernels.rootfs.filesystems import File, Folder, Link, Node
@@ -152,7 +152,7 @@ def _is_wide(folder: Path) -> bool:
 
 def _programs() -> Iterator[tuple[str, Path]]:
     """The programs that the harness may run, as found in PATH, and the files that their names lead to."""
-    names = {program for need in NEEDS.values() for program, *_ in need.programs}
+    names = {program for need in REQUIREMENTS.values() for program, *_ in need.programs}
     for name in sorted(names.union(EMULATORS)):
         found = shutil.which(name)
         if found and (program := Path(found).resolve()).is_file() and program.stat().st_size <= LARGEST_COPY:

@@ -16,7 +16,7 @@ from typing import Self
 
 from harness.core.errors import HostError
 from harness.host.process.die_with_parent import die_with_parent
-from harness.host.requirements import ELSEWHERE, NEEDS
+from harness.host.requirements import REQUIREMENTS, SBIN_PATHS
 
 # The folder is bound onto itself to be made read-only for virtiofsd, whatever a guest asks of it.
 SCRIPT = (
@@ -31,9 +31,9 @@ class Virtiofsd:
 
     def __init__(self, folder: Path, listening: socket.socket) -> None:
         """Raises `HostError` where virtiofsd or unshare is missing."""
-        program = shutil.which("virtiofsd") or shutil.which("virtiofsd", path=":".join(ELSEWHERE))
+        program = shutil.which("virtiofsd") or shutil.which("virtiofsd", path=":".join(SBIN_PATHS))
         if program is None:
-            packages = " or ".join(NEEDS["virtiofsd"].packages)
+            packages = " or ".join(REQUIREMENTS["virtiofsd"].packages)
             raise HostError("virtiofsd is missing.", f"Install {packages} (in Debian 12: qemu-system-common).")
         own_user = [] if os.geteuid() == 0 else ["--map-root-user"]
         namespaces = ["unshare", *own_user, "--mount", "--"]

@@ -15,7 +15,7 @@ from harness.core.errors import HostError
 from harness.core.text import printable
 from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, nsenter_command
 from harness.host.process.timeout import CpuFairTimeout
-from harness.host.requirements import ELSEWHERE
+from harness.host.requirements import SBIN_PATHS
 from harness.vm.common.close_on_error import close_on_error
 
 PROGRAMS = ("ganesha.nfsd", "rpcbind")
@@ -49,7 +49,7 @@ class NfsServer:
 
     def __init__(self, pid: int) -> None:
         """Serve once this returns. Raises `HostError`, in the server's words."""
-        there = os.pathsep.join((os.environ.get("PATH", os.defpath), *ELSEWHERE))
+        there = os.pathsep.join((os.environ.get("PATH", os.defpath), *SBIN_PATHS))
         if missing := [name for name in PROGRAMS if shutil.which(name, path=there) is None]:
             raise HostError(
                 f"{' and '.join(missing)} missing.", "Install the packages nfs-ganesha-vfs and rpcbind."

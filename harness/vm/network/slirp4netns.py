@@ -13,7 +13,7 @@ import tempfile
 from harness.core.errors import HostError
 from harness.host.netns import UPLINK
 from harness.host.process.die_with_parent import die_with_parent
-from harness.host.requirements import ELSEWHERE
+from harness.host.requirements import SBIN_PATHS
 
 PROGRAM = "slirp4netns"
 READY_SECONDS = 20.0
@@ -24,7 +24,7 @@ class Slirp4netns:
 
     def __init__(self, pid: int) -> None:
         """Join the network of the process with this host's. Raises `HostError` in slirp4netns's words."""
-        program = shutil.which(PROGRAM) or shutil.which(PROGRAM, path=":".join(ELSEWHERE))
+        program = shutil.which(PROGRAM) or shutil.which(PROGRAM, path=":".join(SBIN_PATHS))
         if program is None:
             raise HostError(f"{PROGRAM} is missing.", f"Install the package {PROGRAM}.")
         ready, told = os.pipe()

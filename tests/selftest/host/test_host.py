@@ -22,7 +22,7 @@ from harness.host.accelerator_probe import GUESTS, cached_probe
 from harness.host.cache import Cache
 from harness.host.host import Host
 from harness.host.install import install, install_what_can_be, missing_packages
-from harness.host.requirements import NEEDS, Capability, Need, tried
+from harness.host.requirements import REQUIREMENTS, Capability, Requirement, tried
 
 HALT = {"x86_64": bytes(65536 - 16) + bytes.fromhex("faf4ebfd").ljust(16, b"\0"),
         "aarch64": bytes.fromhex("7f2003d5 ffffff17")}  # fmt: skip
@@ -277,7 +277,7 @@ def test_a_qemu_that_is_too_old_or_broken_says_so_in_its_own_words(
 
 
 def test_a_program_counts_only_if_it_runs(folder: Path) -> None:
-    need = Need("it", "testing", frozenset({"linux"}), (("first", "-V"), ("second", "-V")), ("p",))
+    need = Requirement("it", "testing", frozenset({"linux"}), (("first", "-V"), ("second", "-V")), ("p",))
     _program(folder / "first", "#!/bin/sh\necho first of all; echo first 1.2\n")
     assert tried(need).found == "missing: second"
     assert tried(need).how_to_get == "apt-get install p"
@@ -414,7 +414,7 @@ def test_xens_hypervisor_is_installed_for_its_name_alone(
 
 
 def test_what_linux_cells_need_can_all_be_installed() -> None:
-    for need in NEEDS.values():
+    for need in REQUIREMENTS.values():
         assert need.packages or need.cure, f"{need.name} does not say how to get it"
 
 

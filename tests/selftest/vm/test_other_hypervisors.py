@@ -24,7 +24,7 @@ from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Machine
 from harness.core.matrix import Matrix
 from harness.host.availability import AvailabilityCheck, Support
-from harness.host.requirements import NEEDS
+from harness.host.requirements import REQUIREMENTS
 from harness.runner.guest import Guest
 from harness.runner.session import Lab
 from harness.vm.base import ExitCause, Vm
@@ -241,7 +241,7 @@ def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_ha
         found = survey.of(next(cell for cell in cells if cell.fs != "virtiofs"))
         assert found.support is not Support.NOT_DRIVEN
         rules = [rule for rule in matrix.host_rules if rule.when.get("hypervisor") == frozenset({name})]
-        assert [need for rule in rules for need in rule.needs if need in NEEDS], name
+        assert [need for rule in rules for need in rule.needs if need in REQUIREMENTS], name
 
 
 def _available(vm: Vm) -> bytes:

@@ -54,7 +54,7 @@ class LabCommand:
                 image_of(self.lab, cell, apps.app(name, cell))
             if not self.apps:
                 self.lab.image(cell)
-        return self.lab.cache.sound
+        return self.lab.cache.verified
 
 
 def parse_lab_command(command: Sequence[str], checkout: Path | None, arch: str | None) -> LabCommand:

@@ -1,4 +1,4 @@
-"""Whether this host can give guests networks of their own, found by making one of each kind as guests get them."""
+"""Checks whether this host can create guest networks, by creating one of each kind."""
 
 import fcntl
 import os
@@ -30,14 +30,14 @@ NETWORKS = {
 }  # fmt: skip
 
 
-def tried_network(name: str) -> Capability:
-    """What was found of one of `NETWORKS`; nothing of it is left."""
-    trouble = {"tap": _tap, "tap-nat": _nat, "vhost-net": _vhost}[name]()
+def check_network(name: str) -> Capability:
+    """What was found of one of `NETWORKS`; nothing of it remains."""
+    obstacle = {"tap": _tap, "tap-nat": _nat, "vhost-net": _vhost}[name]()
     row = NETWORKS[name]
-    if not trouble:
+    if not obstacle:
         return replace(row, found="made one, and took it down", present=True)
-    missing = trouble.endswith(" is missing")
-    return replace(row, found=trouble, cure=row.cure or ("" if missing else CURE))
+    missing = obstacle.endswith(" is missing")
+    return replace(row, found=obstacle, cure=row.cure or ("" if missing else CURE))
 
 
 def _tap() -> str:
@@ -49,7 +49,7 @@ def _nat() -> str:
 
 
 def _vhost() -> str:
-    """What hinders a process from becoming the owner of a vhost device, as QEMU does."""
+    """Why a process can't become the owner of a vhost device, as QEMU does; empty if it can."""
     if not VHOST.exists():
         return f"there is no {VHOST}"
     try:
@@ -71,7 +71,7 @@ def _missing(*programs: str) -> str:
 
 
 def _made(wiring: Wiring) -> str:
-    """What hinders a network from being made: the words of what failed."""
+    """Why a network can't be created: the message of what failed."""
     try:
         done = subprocess.run(in_new_netns(["true"], wiring), capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:

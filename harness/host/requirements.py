@@ -1,4 +1,4 @@
-"""What a host may have beyond QEMU: programs, packages and room, as data, and how each is tried."""
+"""What a host may have beyond QEMU: programs, packages and space, as data, and how each is checked."""
 
 import os
 import re
@@ -16,13 +16,13 @@ from harness.host.process.timeout import run_with_timeout
 from harness.host.temp_dir import temporary_dir
 
 SBIN_PATHS = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
-"""Where programs are that are not in every PATH: e2fsprogs', virtiofsd."""
+"""Folders of programs that are not in every PATH: those of e2fsprogs, virtiofsd."""
 
 EVERY = frozenset({"linux", "osv"})
 LINUX = frozenset({"linux"})
 OSV = frozenset({"osv"})
 TESTS = frozenset({"tests"})
-"""What is asked about like a kernel: the harness's own tests."""
+"""Stands for the harness's own tests, in place of a kernel."""
 NO_ONE: frozenset[str] = frozenset()
 
 
@@ -30,8 +30,8 @@ NO_ONE: frozenset[str] = frozenset()
 class Capability:
     """One thing that a host may have: what was found of it, what it is good for, and how to get it.
 
-    `packages` are Debian's, `cure` is for what no package brings; `required_for` are the kernels whose cells
-    can't do without, and `required` whether any of those was asked about.
+    `packages` are Debian's; `cure` is for what no package provides. `required_for` are the kernels whose cells
+    need it, and `required` is whether any of those was asked about.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Capability:
 
     @property
     def how_to_get(self) -> str:
-        """What a person without it should do; nothing if it is here."""
+        """What a user without it should do; empty if it is present."""
         if self.present:
             return ""
         return self.cure or distribution.command(self.packages)
@@ -54,7 +54,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A capability that is a few programs, each tried by running it with the arguments given for it."""
+    """A capability that consists of a few programs, each checked by running it with the given arguments."""
 
     name: str
     good_for: str
@@ -66,7 +66,7 @@ class Requirement:
 
 
 def _compiler(arch: str) -> Requirement:
-    """A compiler for `arch`, which is a cross compiler on a host of the other."""
+    """A compiler for `arch`: a cross compiler on a host of the other arch."""
     triplet = f"{arch.replace('_', '-')}-linux-gnu"
     prefix, suffix = ("", "") if arch == host_arch() else (f"{arch}-linux-gnu-", f"-{triplet}")
     return Requirement(
@@ -84,8 +84,10 @@ _ROWS = (
          ("mmdebstrap", "debian-archive-keyring"), files=(KEYRING,)),
     Requirement("squashfs", "rofs cells of linux", LINUX, (("mksquashfs", "-version"),), ("squashfs-tools",)),
     Requirement("ext4", "ext cells", EVERY, (("mke2fs", "-V"), ("debugfs", "-V")), ("e2fsprogs",)),
-    Requirement("qemu-img", "overlays of disks, OSv's images", EVERY, (("qemu-img", "--version"),), ("qemu-utils",)),
-    Requirement("binutils", "functions and lines in backtraces", EVERY, (("addr2line", "--version"),), ("binutils",)),
+    Requirement("qemu-img", "overlays of disks, OSv's images", EVERY,
+          (("qemu-img", "--version"),), ("qemu-utils",)),
+    Requirement("binutils", "functions and lines in backtraces", EVERY,
+          (("addr2line", "--version"),), ("binutils",)),
     Requirement("own-tests", "the harness's own tests", EVERY,
          (("git", "--version"), ("make", "--version"), ("cpio", "--version"), ("gcc", "--version")),
          ("git", "make", "cpio", "gcc", "libc6-dev")),
@@ -139,12 +141,14 @@ _ROWS = (
          ("util-linux", "iproute2"), cure="Run as root, or allow users their own namespaces."),
     Requirement("vmware", "vmware cells", NO_ONE, (("vmrun", "list"),),
          cure="Install VMware Workstation for Linux, which brings vmrun, and its kernel modules."),
-    Requirement("virtualbox", "virtualbox cells", NO_ONE, (("VBoxManage", "--version"), ("VBoxHeadless", "--version")),
+    Requirement("virtualbox", "virtualbox cells", NO_ONE,
+          (("VBoxManage", "--version"), ("VBoxHeadless", "--version")),
          files=(Path("/dev/vboxdrv"),),
          cure="Install VirtualBox (https://www.virtualbox.org/wiki/Linux_Downloads) and its kernel module."),
     Requirement("hyperkit", "hyperkit cells", NO_ONE, (("hyperkit", "-v"),),
          cure="None on Linux: HyperKit runs on macOS only. On qemu there are the same AHCI disk and HPET."),
-    Requirement("hyperv", "hyperv cells", NO_ONE, (("powershell.exe", "-NoProfile", "-Command", "(Get-VMHost).Name"),),
+    Requirement("hyperv", "hyperv cells", NO_ONE,
+          (("powershell.exe", "-NoProfile", "-Command", "(Get-VMHost).Name"),),
          cure="None on Linux: Hyper-V runs on Windows only. On qemu the profile hyperv boots with files in RAM."),
     Requirement("aws", "aws cells", NO_ONE, (("aws", "sts", "get-caller-identity", "--query", "Account"),),
          cure="pip install 'osv-harness[aws]', and tell it of an account: aws configure."),
@@ -156,13 +160,13 @@ _ROWS = (
 REQUIREMENTS = {need.name: need for need in _ROWS}
 
 
-def tried(need: Requirement) -> Capability:
-    """What was found of a need by running its programs: the first line that each of them says."""
+def check_requirement(need: Requirement) -> Capability:
+    """Check a requirement by running its programs; `found` is the first line of each."""
     row = Capability(
         need.name, ", ".join(program for program, *_ in need.programs), need.good_for,
         packages=need.packages, cure=need.cure, required_for=need.required_for,
     )  # fmt: skip
-    said = {program: _say(program, arguments) for program, *arguments in need.programs}
+    said = {program: _first_output_line(program, arguments) for program, *arguments in need.programs}
     lacking = [program for program, words in said.items() if words is None]
     lacking += [str(file) for file in need.files if not file.exists()]
     if lacking:
@@ -170,8 +174,8 @@ def tried(need: Requirement) -> Capability:
     return replace(row, found="; ".join(words for words in said.values() if words), present=True)
 
 
-def surroundings(cpus: int, folder: Path) -> list[Capability]:
-    """What is not installed: cpus, memory, room under `folder` (the cache), and a mirror that can be reached."""
+def check_surroundings(cpus: int, folder: Path) -> list[Capability]:
+    """What can't be installed: cpus, memory, free space under `folder` (the cache), and a reachable mirror."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     room = shutil.disk_usage(there).free / 2**30
@@ -192,7 +196,7 @@ def surroundings(cpus: int, folder: Path) -> list[Capability]:
 
 
 def _refused(folder: Path) -> str:
-    """Why nothing can be written there, found by doing it; nothing if it can."""
+    """Why nothing can be written there, found by trying; empty if it can."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"\0")
@@ -202,7 +206,7 @@ def _refused(folder: Path) -> str:
 
 
 def _mirror() -> Capability:
-    """Whether Debian's archive can be reached, asked of apt, which knows of this host's proxies."""
+    """Whether Debian's archive can be reached, by apt, which knows this host's proxies."""
     row = Capability(
         "debian-mirror", mirror(), "fetching packages that are not in the cache yet", required_for=NO_ONE,
         cure="Name a mirror that can be reached in OSV_HARNESS_DEBIAN_MIRROR.",
@@ -210,14 +214,14 @@ def _mirror() -> Capability:
     helper = "/usr/lib/apt/apt-helper"
     with temporary_dir("osv-harness-mirror-") as folder:
         asked = ["-qq", "download-file", f"{mirror()}/debian/dists/{SUITE}/InRelease", f"{folder}/InRelease"]
-        present = _say(helper, asked, timeout=15) is not None
+        present = _first_output_line(helper, asked, timeout=15) is not None
     return replace(row, found="answers" if present else "does not answer", present=present)
 
 
-def _say(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str | None:
-    """The first line that a program prints (with a number in it, if there is one), or None if it fails.
+def _first_output_line(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str | None:
+    """The first line of a program's output (with a number in it, if there is one), or None if it fails.
 
-    Some programs tell their version and then exit with 1.
+    Some programs print their version and then exit with 1.
     """
     path = shutil.which(program) or shutil.which(program, path=":".join(SBIN_PATHS))
     if path is None:

@@ -10,7 +10,7 @@ from pexpect import EOF, TIMEOUT
 
 from harness.core.events import publish
 from harness.core.machine import Machine
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.host.interference import PULSE_SECONDS, HostEffects
 from harness.host.process.timeout import times_of
 from harness.runner.console.matcher import ConsoleMatcher, Match
@@ -173,7 +173,7 @@ class Guest(AbstractContextManager["Guest"]):
         Under KVM a look is work for the vCPU's thread, which fetches hundreds of registers and puts them back: in
         a lab of aarch64 that is 0.1 to 0.3 s of a cpu, and an idle vCPU that is looked at is never seen idle.
         """
-        settled = stretched(SETTLED_SECONDS)
+        settled = lab_timeout(SETTLED_SECONDS)
         self.wait_for_quiet(settled, settled)
         before, began = times_of(self.vm.pid), monotonic()
         self.wait_for_quiet(REST_SECONDS, REST_SECONDS)

@@ -96,7 +96,7 @@ def _prove_again(host: Host) -> None:
         for accelerator in ("tcg", "kvm"):
             try:
                 if accelerator in host.qemu(arch).accelerators:
-                    host.proof(arch, accelerator, again=True)
+                    host.probe(arch, accelerator, again=True)
             except HostError:
                 continue  # the table says what is wrong with this QEMU
 

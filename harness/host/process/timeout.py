@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime
 
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 
 WORTH_WAITING = 0.02
 """A process that was kept waiting for less than this share of its limit had its time."""
@@ -26,7 +26,7 @@ class CpuFairTimeout:
 
     def __init__(self, pid: int, limit: float) -> None:
         self._pid = pid
-        self._limit = stretched(limit)
+        self._limit = lab_timeout(limit)
         self._starved = _starved_seconds(pid)
         self._granted = 0.0
         self._begun = False

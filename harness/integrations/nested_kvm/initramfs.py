@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.host.in_lab import HANDED
+from harness.host.in_lab import HOST_FACTS_FILE
 from harness.integrations.nested_kvm.host_view import View
 from harness.kernels.rootfs.filesystems import File, Folder, Link, Node, write_initramfs
 
@@ -39,7 +39,7 @@ def write(
         "/lab/root": Folder(),
         "/lab/shown": File(_mounts(view).encode()),
         "/lab/settings": File(_settings(view, terminal).encode()),
-        str(HANDED): File(json.dumps(host_facts, default=str).encode()),
+        str(HOST_FACTS_FILE): File(json.dumps(host_facts, default=str).encode()),
         "/lab/command": File(_command(command, environment).encode()),
     }
     files |= {f"/lab/bin/{name}": Link("busybox") for name in " ".join(APPLETS).split()}

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.core.errors import HypervisorError
 from harness.core.text import printable
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.host.process.timeout import CpuFairTimeout
 from harness.vm.common.process import Child
 
@@ -62,7 +62,7 @@ class Api:
     def send(self, request: Request) -> Any:
         """The answer's JSON, or None where there is none. Raises `HypervisorError` with the API's own words."""
         what = f"{request.method} {request.path}"
-        limit = stretched(ANSWER_SECONDS)
+        limit = lab_timeout(ANSWER_SECONDS)
         connection = HTTPConnection("localhost", timeout=limit)
         try:
             connection.sock = _connected(self._path, limit)

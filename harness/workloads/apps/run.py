@@ -13,7 +13,7 @@ from harness.core.errors import HarnessError
 from harness.core.link_mode import check_launch, launch_of
 from harness.core.machine import Image
 from harness.host import debian_packages
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.kernels.rootfs.elf_dependencies import locate
 from harness.runner import catalog
 from harness.runner.base import Program, Run
@@ -72,7 +72,7 @@ def run_app(
     lab.check_runs(cell)
     image = image or image_of(lab, cell, app)
     scale = catalog.scale(lab.recorded_accelerator(cell))
-    interaction_limit = stretched(
+    interaction_limit = lab_timeout(
         INTERACTION_SECONDS + sum((duration or one.duration) + LOAD_SECONDS for one in loads_to_run)
     )
     program = Program(

@@ -292,7 +292,7 @@ def test_a_program_counts_only_if_it_runs(folder: Path) -> None:
 def test_what_is_required_depends_on_the_kernels_asked_about(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.host.host.surroundings", lambda cpus, folder: [])
+    monkeypatch.setattr("harness.host.host.check_surroundings", lambda cpus, folder: [])
 
     def required(*kernels: str) -> set[str]:
         return {row.name for row in Host(cache).capabilities(kernels) if row.required}

@@ -40,10 +40,10 @@ LOSES = "a lab, which now and then loses a register"
 ITEM = """
 from test_retry import FAILED, PASSED, STARVED, run_of, taken_again
 
-def test_flaky(lab, keeper):
+def test_flaky(lab, outcome_reporter):
     cell = lab.cell("{cell}")
     flaky = taken_again(run_of(STARVED, b"it failed"), lambda: run_of(PASSED, b"it passed"))
-    keeper.conclude(cell, lab.image(cell), flaky, "again")
+    outcome_reporter.conclude(cell, lab.image(cell), flaky, "again")
 """
 
 

@@ -25,7 +25,7 @@ from harness.core.cell import Cell
 from harness.core.errors import CellError, HypervisorError
 from harness.core.machine import Devices, Image, Machine
 from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, Wiring, in_new_netns
-from harness.host.network_probe import VHOST, tried_network
+from harness.host.network_probe import VHOST, check_network
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.session import Lab
@@ -159,7 +159,7 @@ def test_a_network_that_cannot_be_made_says_why(lab: Lab, monkeypatch: pytest.Mo
     (tmp_path / "ip").write_text("#!/bin/sh\necho 'RTNETLINK answers: Out of cheese' >&2\nexit 2\n")
     (tmp_path / "ip").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert tried_network("tap").found == "RTNETLINK answers: Out of cheese"
+    assert check_network("tap").found == "RTNETLINK answers: Out of cheese"
     image = Image(Cell("linux", "x86_64", "qemu", "rofs", "all", (), "tap"), Path("/dev/null"), "", "digest")
     with pytest.raises(HypervisorError) as caught:
         hypervisor("qemu").start(Machine(image, "", network=True, devices=Devices(netdev="tap")))
@@ -227,6 +227,6 @@ def _skip_without_a_checkout(lab: Lab, kernel: str) -> None:
 
 
 def _skip_without(name: str) -> None:
-    found = tried_network(name)
+    found = check_network(name)
     if not found.present:
         pytest.skip(f"{name}: {found.found}")

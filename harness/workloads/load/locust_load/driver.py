@@ -20,7 +20,7 @@ from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING, Any
 
 import harness
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.workloads.load.histogram import decoded, empty, encoded, percentile
 from harness.workloads.load.process import GeneratorProcess, Use, Watch
 from harness.workloads.load.result import Generator, Result, Second
@@ -211,7 +211,7 @@ def _drive(processes: list[_Process], load: Load, tally: _Totals, watch: Watch, 
 def _lines(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, dict[str, Any]] | None]:
     """Each line of each process, and None several times a second. Raises `_ProcessEnded` after `limit` seconds
     (more in a lab), or when a process ends before it reported that it is done."""
-    limit = stretched(limit)
+    limit = lab_timeout(limit)
     until = monotonic() + limit
     with selectors.DefaultSelector() as selector:
         for process in processes:

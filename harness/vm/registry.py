@@ -1,4 +1,4 @@
-"""The hypervisors that have a driver here: a row for each."""
+"""The hypervisors that have a driver: one row each."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -20,11 +20,11 @@ DRIVERS: Mapping[str, str] = {
     "vmware": "harness.vm.vmware.driver",
     "xen": "harness.vm.xen.driver",
 }
-"""The module that drives each hypervisor, by the name that the matrix gives it."""
+"""The module of each hypervisor's driver, by the hypervisor's name in the matrix."""
 
 
 def driver_names() -> frozenset[str]:
-    """The hypervisors that have a driver here."""
+    """The hypervisors that have a driver."""
     return frozenset(DRIVERS)
 
 

@@ -1,4 +1,4 @@
-"""What machines have that a hypervisor lacks: refused before anything is started, with the cure."""
+"""Rejects machines with features that a hypervisor lacks, before anything is started, with advice."""
 
 from dataclasses import replace
 
@@ -9,8 +9,8 @@ USUAL = Devices()
 
 
 def reject_unsupported(machine: Machine, hypervisor: str, disk: str) -> None:
-    """Raise `HypervisorError` where the machine has a control line, is counted, or has devices of a kind that the
-    hypervisor does not show: it shows `disk` disks, whatever is usual elsewhere, and boards of its own."""
+    """Raise `HypervisorError` if the machine has a control line, is deterministic, or has kinds of devices that
+    the hypervisor lacks: it has `disk` disks, and boards of its own."""
     if machine.control:
         raise HypervisorError(
             f"{hypervisor} has no virtio-serial port by which a guest's agent could be told what to run.",
@@ -27,7 +27,7 @@ def reject_unsupported(machine: Machine, hypervisor: str, disk: str) -> None:
 
 
 def reject_network(machine: Machine, hypervisor: str) -> None:
-    """Raise `HypervisorError` where the machine has a network: the hypervisor's are the whole host's."""
+    """Raise `HypervisorError` if the machine has a network: the hypervisor's networks belong to the whole host."""
     if machine.network:
         raise HypervisorError(
             f"A network of {hypervisor} is one of the whole host, and no guest of this harness may be on that.",

@@ -1,16 +1,16 @@
-"""A machine as QEMU's command line: pure, so that it can be read, tested and pasted."""
+"""A machine as QEMU's command line: pure functions, so that it can be read, tested and pasted."""
 
 from dataclasses import dataclass, replace
 
 from harness.core.errors import CellError
 from harness.core.machine import Machine
-from harness.vm.common.kernel_args import command_line as guests_words
+from harness.vm.common.kernel_args import command_line as kernel_args
 from harness.vm.qemu.devices import Memory, devices, disk, network, numa, ram, virtio
 
 CONTROL_PORT = "org.osv-harness.control"
 CONSOLE_SET = 99  # disks have those from 0
 COUNTED = ("-icount", "shift=0,sleep=off", "-rtc", "base=2020-01-01T00:00:00,clock=vm", "-seed", "1")
-"""A clock that is the count of instructions, from a date that is always the same.
+"""A clock that is the instruction count, starting at a fixed date.
 
 Source: QEMU, docs/devel/tcg-icount.rst.
 """
@@ -20,7 +20,7 @@ Source: QEMU, docs/devel/tcg-icount.rst.
 class Board:
     """A QEMU machine type for one arch: its `-M` text, how its devices attach, its panic device.
 
-    `on_hardware` is its `-M` text where hardware runs it and that has to be another.
+    `on_hardware` is its `-M` text under KVM, if that differs.
     """
 
     machine: str
@@ -31,7 +31,7 @@ class Board:
 
 
 DETERMINISTIC_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
-"""What programs want at least, and no instruction that draws a random number."""
+"""The least that programs need, without instructions that draw random numbers."""
 
 BOARDS = {
     ("q35", "x86_64"): Board("q35", "max", "pci", "pvpanic"),
@@ -40,7 +40,7 @@ BOARDS = {
         "microvm,acpi=off,x-option-roms=off,auto-kernel-cmdline=on", "max", "device", None
     ),
     ("microvm-acpi", "x86_64"): Board("microvm,acpi=on,x-option-roms=off", "max", "device", None),
-    # Under KVM the interrupt controller is the host's: one with a GICv2 (Raspberry Pi 4) refuses to show a GICv3.
+    # KVM uses the host's interrupt controller: one with a GICv2 (Raspberry Pi 4) can't emulate a GICv3.
     # Source: QEMU 7.2, hw/arm/virt.c (finalize_gic_version).
     ("virt", "aarch64"): Board(
         "virt,gic-version=3", "max,pauth-impdef=on", "pci", "pvpanic-pci", "virt,gic-version=host"
@@ -50,7 +50,7 @@ BOARDS = {
 
 @dataclass(frozen=True, slots=True)
 class Wires:
-    """The descriptors of QEMU's ends of its sockets; -1 where there is none."""
+    """The descriptors of QEMU's ends of its sockets; -1 for none."""
 
     console: int
     monitor: int
@@ -78,10 +78,10 @@ def board_for(machine: Machine, default: dict[str, str]) -> Board:
 
 
 def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memory: Memory | None) -> list[str]:
-    """QEMU's whole command line for a machine that stands stopped until told to run.
+    """QEMU's complete command line for a machine that is stopped until told to run.
 
-    Nothing in it listens on the network or names a file that QEMU would write: disks are opened with a
-    temporary overlay that has no name, and the sockets are inherited descriptors.
+    Nothing in it listens on the network or names a file that QEMU would write: disks have an unnamed temporary
+    overlay, and the sockets are inherited descriptors.
     """
     hardware_cpu = machine.accelerator != "tcg"
     threads = "single" if machine.deterministic else "multi"
@@ -94,7 +94,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     args += ["-M", board.machine + (",memory-backend=ram0" if len(backends) == 1 else "")]
     args += [word for backend in backends for word in ("-object", backend)] + numa(machine)
     by_dhcp = machine.devices.netdev == "user"
-    words = machine.cmdline if by_dhcp else guests_words(machine, "")
+    words = machine.cmdline if by_dhcp else kernel_args(machine, "")
     args += ["-kernel", str(machine.image.kernel), "-append", words]
     if machine.image.initrd:
         args += ["-initrd", str(machine.image.initrd)]
@@ -104,7 +104,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     if machine.deterministic:
         args += COUNTED
     elif board.bus == "pci" or machine.image.cell.kernel != "osv":
-        # OSv's driver of a memory-mapped one dies of std::bad_function_call: drivers/virtio-rng.cc makes no
+        # OSv's driver for a memory-mapped one dies of std::bad_function_call: drivers/virtio-rng.cc creates no
         # interrupt for it.
         args += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
         args += ["-device", virtio("rng", machine.devices, board.bus) + ",rng=rng0"]

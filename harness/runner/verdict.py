@@ -1,4 +1,4 @@
-"""What became of one program in a guest: decided here, once, from what was observed."""
+"""The verdict on one program in a guest: decided here, once, from the observation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from harness.runner.observation import Activity, InteractionResult, Observation
 from harness.vm.base import ExitCause
 
 BARE_ABORT = "Aborted"
-"""What abort() without a message says. Source: OSv's runtime.cc."""
+"""What abort() prints without a message. Source: OSv's runtime.cc."""
 
 
 class Outcome(StrEnum):
-    """Everything that can become of a test."""
+    """The possible outcomes of a test."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An outcome, the one sentence that a person reads first, and what it rests on."""
+    """An outcome, its reason in one sentence, and the observation behind it."""
 
     outcome: Outcome
     reason: str
@@ -39,7 +39,7 @@ class Verdict:
 
     @property
     def identity(self) -> str:
-        """What it has in common with others of one cause: outcome and title."""
+        """Outcome and title: equal for failures with one cause."""
         return identity(self.outcome, self.reason)
 
 
@@ -47,9 +47,9 @@ Judged = tuple[Outcome, str]
 
 
 def judge(seen: Observation) -> Judged:
-    """The outcome of an observation, and why: the first row of `PRECEDENCE` that has one.
+    """The outcome of an observation, and why: the first row of `PRECEDENCE` that gives one.
 
-    A pass needs that all witnesses agree: the kernel's status, what the console says of it, how the guest ended.
+    A pass requires that all sources agree: the kernel's status, what the console says of it, how the guest ended.
     """
     for row in PRECEDENCE:
         if judged := row(seen):
@@ -58,7 +58,7 @@ def judge(seen: Observation) -> Judged:
 
 
 def _died_as_tested(seen: Observation) -> Judged | None:
-    """The program tests that the kernel ends it, and the kernel did, and said so, and nothing else."""
+    """The program tests that the kernel ends it; the kernel did, said so, and nothing else."""
     as_tested = bool(seen.ends_by) and [fault.text for fault in seen.faults] == [seen.ends_by]
     if as_tested and seen.ending and (seen.signalled or not seen.traced):
         return Outcome.PASSED, f"the kernel ended the program as it tests: {seen.ends_by}"
@@ -66,7 +66,7 @@ def _died_as_tested(seen: Observation) -> Judged | None:
 
 
 def _disturbed(seen: Observation) -> Judged | None:
-    """A watchdog of the kernel's spoke, after the host had done what makes it."""
+    """A watchdog of the kernel fired after the host did what makes it fire."""
     if not seen.disturbed:
         return None
     text = seen.faults[0].text.strip()
@@ -74,7 +74,8 @@ def _disturbed(seen: Observation) -> Judged | None:
 
 
 def _died(seen: Observation) -> Judged | None:
-    """The kernel died. Its words can be torn by another thread's, so what abort() itself holds comes first."""
+    """The kernel died. Another thread's output can tear its messages, so the message inside abort() comes
+    first."""
     if not seen.died:
         return None
     told = [fault for fault in seen.faults if fault.kind == "fault"]
@@ -95,7 +96,7 @@ def _died(seen: Observation) -> Judged | None:
 
 
 def _ours(seen: Observation) -> Judged | None:
-    """The harness or the host failed: nothing can be said of the kernel."""
+    """The harness or the host failed: nothing can be said about the kernel."""
     if trouble := seen.trouble or (seen.interaction.trouble if seen.interaction else ""):
         return Outcome.HARNESS_ERROR, trouble
     if seen.ending and seen.ending.cause in (ExitCause.KILLED, ExitCause.REFUSED):
@@ -116,12 +117,12 @@ def _not_started(seen: Observation) -> Judged | None:
 
 
 def _contradicted(seen: Observation) -> Judged | None:
-    """Two witnesses say different things of a status."""
+    """Two sources give different statuses."""
     return (Outcome.FAILED, seen.contradiction) if seen.contradiction else None
 
 
 def _ended_badly(seen: Observation) -> Judged | None:
-    """The program's own status says it."""
+    """The program's own status decides."""
     if seen.status is not None and seen.status in seen.skip_statuses:
         return Outcome.SKIPPED, f"the program says that it can't run here (status {seen.status})"
     if seen.status is not None and seen.status not in seen.good_statuses:
@@ -130,7 +131,7 @@ def _ended_badly(seen: Observation) -> Judged | None:
 
 
 def _ended_from_inside(seen: Observation) -> Judged | None:
-    """A program that the test had started ended the whole guest, so that the test itself never returned."""
+    """A program that the test started ended the whole guest, so the test itself never returned."""
     if seen.nested_exit is None:
         return None
     return Outcome.GUEST_ENDED, (
@@ -140,13 +141,13 @@ def _ended_from_inside(seen: Observation) -> Judged | None:
 
 
 def _served(seen: Observation) -> Judged | None:
-    """A program that serves: its answers count, and that it ends when it is asked to, and not before."""
+    """A long-running program: its answers count, and that it ends when it is asked to, and not before."""
     done = seen.interaction
     return _judge_interaction(seen, done) if done and done.long_running else None
 
 
 def _passed(seen: Observation) -> Judged | None:
-    """Every witness says that it ended well."""
+    """Every source says that it ended well."""
     if seen.status is None or not seen.clean_end:
         return None
     if seen.unprinted:
@@ -166,7 +167,7 @@ def _late(seen: Observation) -> Judged | None:
 
 
 def _unclean(seen: Observation) -> Judged | None:
-    """The program ended well, and the guest did not."""
+    """The program ended well, but the guest did not."""
     if seen.status is None:
         return None
     how = f"the kernel did not power off: {seen.power_off_failed}" if seen.power_off_failed else ""
@@ -178,7 +179,7 @@ PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
     _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
     _served, _passed, _late, _unclean,
 )  # fmt: skip
-"""The rows of the table in docs/verdicts.md, in its order; `guest_ended` is what is left."""
+"""The rows of the table in docs/verdicts.md, in its order; `guest_ended` is the remaining case."""
 
 
 def _judge_interaction(seen: Observation, interaction: InteractionResult) -> Judged:
@@ -212,7 +213,7 @@ def _meanwhile(seen: Observation) -> str:
 
 
 def _text(seen: Observation) -> str:
-    """What a reader should know of words like a fault's where the kernel was not seen to die."""
+    """A note on texts like a fault's, if the kernel was not observed to die."""
     if not seen.texts:
         return ""
     text = seen.texts[0].text

@@ -1,8 +1,9 @@
-"""A program on Linux: run by the agent of a guest that was forked from a template, or booted where it can't be.
+"""Runs a program on Linux, by the agent of a guest that was cloned from a snapshot, or booted if that is
+impossible.
 
-The agent reports the program's status over the control line, which programs in the guest do not see, and passes
-the kernel's own log on; its end mark on the console, an identifier that was drawn for this run, says that all
-output has come.
+The agent reports the program's status over the control line, which programs in the guest can't see, and passes on
+the kernel's own log. Its end mark on the console, an identifier drawn for this run, shows that all output has
+arrived.
 """
 
 import secrets
@@ -31,7 +32,7 @@ BOOT_SECONDS = 60.0
 GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0
 TAIL_BYTES = 1 << 16
 LOG_IS_OPEN = "printk.devkmsg=on"
-"""The agent may write to the kernel's log as often as it likes, and no program can change that.
+"""The agent may write to the kernel's log without rate limits, and no program can change that.
 
 Source: Linux, kernel/printk/printk.c (devkmsg_write, control_devkmsg).
 """
@@ -40,7 +41,7 @@ END = f"kill -TERM $(cat {REMEMBERED})"
 
 
 class LinuxRunner:
-    """Runs programs in forks of one template for each size of guest, or boots a guest for each."""
+    """Runs programs in clones of one snapshot per size of guest, or boots a guest for each."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class LinuxRunner:
         self._boot_seconds = BOOT_SECONDS * boot_scale
 
     def machine(self, program: Program) -> Machine:
-        """The machine that the program's guest is."""
+        """The machine of the program's guest."""
         machine = Machine(
             self.image, f"{self.image.cmdline} {LOG_IS_OPEN}", program.cpus, program.memory, self.accelerator,
             program.network, control=True, forwards=program.forwards,
@@ -79,11 +80,11 @@ class LinuxRunner:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
     def prepare(self) -> None:
-        """Make the template of guests of the default size."""
+        """Make the snapshot of guests of the default size."""
         self.template(self.machine(Program("", "", 0)))
 
     def template(self, machine: Machine) -> Template | None:
-        """The machine stopped where it takes commands, from the cache; None where it can't be forked."""
+        """The snapshot of the machine, where it takes commands, from the cache; None if it can't be cloned."""
         forks = snapshots_of(self._hypervisor)
         if forks is None or not self._fork or not machine.devices.supports_snapshots:
             return None
@@ -92,7 +93,7 @@ class LinuxRunner:
         return Template(machine, where)
 
     def _start(self, machine: Machine, program: Program, interaction: Interaction | None) -> tuple[Vm, str, str]:
-        """The guest, how it came to be, and the program's identifier if it runs already."""
+        """The guest, its origin, and the program's identifier if it runs already."""
         forks = snapshots_of(self._hypervisor)
         if program.slow_start and interaction and forks and machine.devices.supports_snapshots:
 
@@ -121,7 +122,7 @@ class LinuxRunner:
         publish("template.done", str(self.image.cell))
 
     def _boot(self, guest: Guest) -> Agent:
-        """Let the guest run until its agent takes commands. Raises `HypervisorError` if it does not."""
+        """Run the guest until its agent takes commands. Raises `HypervisorError` if it does not."""
         agent = _attach(guest)
         guest.vm.resume()
         guest.wait_within(lambda: agent.ready or agent.gone, self._boot_seconds)
@@ -135,7 +136,7 @@ class LinuxRunner:
     def _observe(
         self, program: Program, guest: Guest, origin: str, interaction: Interaction | None, running: str
     ) -> Run:
-        """`running` is the identifier of the program where the guest was forked with it."""
+        """`running` is the identifier of the program if the guest was cloned with it running."""
         vm, monitor, started = guest.vm, guest.monitor, guest.transcript.start
         agent = _attach(guest)
         late, boot_limit = None, min(self._boot_seconds, program.boot_limit)
@@ -211,19 +212,20 @@ class LinuxRunner:
 
 
 def _place(faults: Faults, agent: Agent) -> str:
-    """Where the first of the kernel's own faults was met; a watchdog's is wherever the clock found it."""
+    """Where the first of the kernel's own faults happened; a watchdog's place is wherever the timer found it."""
     first = next((fault for fault in faults.of_kernel if fault.kind == "fault"), None)
     return place_of(first.text, agent.log.shown().splitlines()) if first else ""
 
 
 def _shell_command(program: Program, long_running: bool) -> str:
-    """What the guest's shell is told to run; a program that serves is remembered, so that it can be ended."""
+    """The command for the guest's shell. A long-running program's process id is stored, so that it can be
+    ended."""
     settings = "".join(f"export {name}={shlex.quote(value)}; " for name, value in program.environment)
     return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if long_running else program.command)
 
 
 def _attach(guest: Guest) -> Agent:
-    """Listen to the guest's agent whenever its console is waited for."""
+    """Read from the guest's agent whenever its console is waited for."""
     line = guest.vm.control
     if line is None:
         raise HypervisorError("The machine has no control line.", "This is a fault of the harness: report it.")

@@ -1,4 +1,4 @@
-"""A program on OSv: a guest is booted with it on the command line, or forked and given it, and ends with it."""
+"""Runs a program on OSv: boots a guest with it on the command line, or clones one and gives it the command."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -34,8 +34,7 @@ GRACE_SECONDS, LONGEST_GRACE = 0.5, 5.0
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a cell's options change in how programs are started: words before every command, and arguments
-    for the kernel."""
+    """How a cell's options change the start of programs: words before every command, and kernel arguments."""
 
     before: str = ""
     kernel: str = ""
@@ -50,10 +49,8 @@ def words_of(cell: Cell) -> Words:
 
 
 class OsvRunner:
-    """Starts one guest a program: boots it, or forks it where `fork` is wished for and can be had.
-
-    The image's symbols let an exit tracer stand in the kernel where there are any.
-    """
+    """Starts one guest per program: boots it, or clones it if `fork` is set and possible. With the image's
+    symbols, an exit tracer watches the kernel."""
 
     def __init__(
         self, image: Image, hypervisor: Hypervisor, accelerator: str, cache: Cache, fork: bool = False
@@ -67,11 +64,11 @@ class OsvRunner:
         self._templates = templates(image, hypervisor, cache, self._symbols, BOOT_SECONDS) if fork else None
 
     def machine(self, program: Program) -> Machine:
-        """The machine that runs the program; `--verbose` makes the kernel tell statuses and its clean end."""
+        """The machine that runs the program; `--verbose` makes the kernel report statuses and its clean end."""
         return self._bare_machine(program).with_command(self._command(program))
 
     def prepare(self) -> None:
-        """Nothing: the image is all that a boot needs."""
+        """Does nothing: a boot needs only the image."""
 
     def run(self, program: Program, interaction: Interaction | None = None) -> Run:
         machine = self.machine(program)
@@ -86,7 +83,7 @@ class OsvRunner:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
     def template(self, program: Program) -> Template | None:
-        """What the program's guest is forked from; None where it is booted."""
+        """The snapshot from which the program's guest is cloned; None if it is booted."""
         if self._templates and self._templates.takes(self._command(program)):
             return self._templates.template(self._bare_machine(program))
         return None
@@ -110,7 +107,7 @@ class OsvRunner:
     def _start(
         self, program: Program, machine: Machine, interaction: Interaction | None
     ) -> tuple[Vm, str, "_Stub | None"]:
-        """The guest, how it came to be, and its debug stub if that has been used."""
+        """The guest, its origin, and its debug stub if that was used."""
         forks = snapshots_of(self._hypervisor)
         if program.slow_start and interaction and forks and machine.devices.supports_snapshots:
             with suppress(HypervisorError):  # then a booted guest shows why
@@ -168,12 +165,12 @@ class OsvRunner:
         return scene.described(run)
 
     def _end_of(self, vm: Vm) -> Callable[[], None]:
-        """How the guest is asked to end: by its power button where it has one."""
+        """How the guest is asked to end: by its power button, if it has one."""
         has_button = self.image.cell.arch == "x86_64" and self.image.cell.hypervisor == "qemu"
         return vm.press_power_button if has_button else vm.stop
 
     def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None") -> ExitTracer | None:
-        """What watches the kernel; None where the hypervisor or the kernel offers nothing to watch."""
+        """The exit tracer; None if hypervisor and kernel offer nothing to trace."""
         if vm.debug is None or self._symbols is None:
             return None
         stub = stub or _Stub(GdbRemote(vm.debug, vm.pid))
@@ -185,20 +182,20 @@ class OsvRunner:
 
 @dataclass(frozen=True, slots=True)
 class _Stub:
-    """A debug stub, and the main thread's stack pointer where the guest is past that thread's entry."""
+    """A debug stub, and the main thread's stack pointer if the guest is past that thread's entry."""
 
     gdb: GdbRemote
     stack: int = 0
 
 
 def _begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
-    """Let the guest run; a fault ends it."""
+    """Let the guest run; stop at a fault."""
     guest.vm.resume()
     return lambda: bool(guest.monitor.faults()), {}
 
 
 def _heard(guest: Guest, tracer: ExitTracer) -> bool:
-    """Listen to the tracer; whether the wait is to end: the kernel is dying, or the guest is gone."""
+    """Handle a stop; returns whether the wait is to end: the kernel is dying, or the guest is gone."""
     more = tracer.take()
     if not more:
         guest.console.watched.pop(tracer.fileno())

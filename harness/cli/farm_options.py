@@ -1,11 +1,9 @@
 """What commands that use a farm have in common: its options, and what is said of what it did not run."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from time import strftime
 from typing import TYPE_CHECKING, Annotated
 
 from harness.cli.declaration import option
@@ -60,11 +58,6 @@ def tls(arguments: TlsFiles) -> "Tls | None":
     if any(given):
         raise HarnessError("TLS wants three files.", "Give --tls-ca, --tls-cert and --tls-key.")
     return None
-
-
-def run_name() -> str:
-    """A new run's."""
-    return f"farm-{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def show_unrun(unrun: Sequence["NotRun"]) -> None:

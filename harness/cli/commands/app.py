@@ -16,6 +16,7 @@ from harness.cli.options import AsJson, Common, LaunchModes, RunsFolder, each_lo
 from harness.cli.output import screen, table
 from harness.core.cell import Cell
 from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
 from harness.report import evidence, reproduce
 from harness.report.load_results import measured, write_loads
 from harness.report.progress import Progress
@@ -91,7 +92,7 @@ def _run(arguments: Running) -> int:
     for cell in cells:
         lab.check_runs(cell)
     wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
-    runs = arguments.runs / evidence.run_name()
+    runs = arguments.runs / new_run_id()
     out = screen()
     done = []
     for cell, one in wanted:

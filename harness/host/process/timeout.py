@@ -114,7 +114,18 @@ def _family(pid: int) -> Iterator[int]:
                 yield from _family(int(child))
 
 
+def state_of(pid: int) -> str:
+    """The letter of the process's state, of proc_pid_stat(5); empty where it has gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
 def _threads(pid: int) -> list[int]:
+    """Its threads; none of a zombie, of which the times of its first thread alone are left."""
+    if state_of(pid) in ("", "Z", "X"):
+        return []
     try:
         return [int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()]
     except OSError:

@@ -1,84 +1,16 @@
-"""Generators as processes: started so that they die with us, watched for the cpu time they get and wait for."""
+"""How much cpu time a load's generators get and wait for."""
 
 import contextlib
-import os
-import signal
-import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Self
 
 BUSY = 0.9
 """The share of its time in which a thread runs or waits for a cpu, above which it has no room for more."""
 
 STARVED = 0.1
 """The share of its time above which a thread that waits for a cpu, and half as long as it runs, is starved."""
-
-
-class GeneratorProcess:
-    """One generator. It dies with the thread that started it (PR_SET_PDEATHSIG), whatever kills that."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str] | None = None,
-        stdout: int | None = None,
-        fds: Sequence[int] = (),
-    ) -> None:
-        """Raises `FileNotFoundError` if setpriv is missing; a missing generator is in `words`."""
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
-        self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", *command],
-            env=environment,
-            # Where no configuration file of the generator's lies.
-            cwd=Path(__file__).parent,
-            stdin=subprocess.DEVNULL,
-            stdout=self._words if stdout is None else stdout,
-            stderr=self._words,
-            pass_fds=fds,
-            start_new_session=True,
-        )
-        self.pid = self._process.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it, whatever it does."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
-        self._words.close()
-
-    def wait(self, timeout: float) -> int | None:
-        """Its exit status (negative: the signal that ended it), or None if it still runs after so many seconds."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout)
-        return None
-
-    def interrupt(self) -> None:
-        """Ask it to end and to say what it has."""
-        self._process.send_signal(signal.SIGINT)
-
-    def words(self) -> str:
-        """What it printed that nothing else reads, without the wrapper's name."""
-        # Not by seeking: the position is shared with the process, which may be writing.
-        said = os.pread(self._words.fileno(), os.fstat(self._words.fileno()).st_size, 0)
-        return said.decode("utf-8", "replace").replace("setpriv: ", "").strip()
-
-    def end(self) -> str:
-        """How it ended and its last words, for a person."""
-        status = self.wait(1.0)
-        if status is None:
-            how = "did not end in time"
-        elif status < 0:
-            how = f"was killed by {signal.Signals(-status).name}"
-        else:
-            how = f"ended with status {status}"
-        return ": ".join(part for part in (how, self.words()[-2000:]) if part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, thread_time
 
-from harness.host.process.timeout import age, ran_and_waited, state_of, waits_of
+from harness.host.process.cpu_time import age, ran_and_waited, state_of, waits_of
 
 PULSE_SECONDS = 1.0
 LEAST_PAUSE = 2.0

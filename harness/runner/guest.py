@@ -12,7 +12,7 @@ from harness.core.events import publish
 from harness.core.machine import Machine
 from harness.host.in_lab import stretched
 from harness.host.interference import PULSE_SECONDS, HostEffects
-from harness.host.process.timeout import times_of
+from harness.host.process.cpu_time import times_of
 from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole

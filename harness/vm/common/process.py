@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from harness.host.process.cpu_time import ran_and_waited
 from harness.host.process.supervised import SupervisedProcess
-from harness.host.process.timeout import ran_and_waited
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
 
 

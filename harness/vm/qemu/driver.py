@@ -14,8 +14,8 @@ from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
 from harness.host.host import Host
 from harness.host.netns import in_new_netns
+from harness.host.process.cpu_time import ran_and_waited
 from harness.host.process.supervised import SupervisedProcess
-from harness.host.process.timeout import ran_and_waited
 from harness.vm.base import Endpoint, ExitCause, ExitStatus, Template, Vcpu
 from harness.vm.common.process import VmProcess
 from harness.vm.disks.virtiofsd import line, start_virtiofsd

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from harness.core.errors import HostError
 from harness.host.process.supervised import SupervisedProcess
+from harness.workloads.load.cpu_use import Watch
 from harness.workloads.load.histogram import empty, encoded, record
 from harness.workloads.load.listen_drops import watched
-from harness.workloads.load.process import Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from harness.core.errors import HostError
 from harness.host.process.supervised import SupervisedProcess
+from harness.workloads.load.cpu_use import Watch
 from harness.workloads.load.histogram import empty, encoded, record
-from harness.workloads.load.process import Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import HostError
+from harness.host.process.cpu_time import times_of
 from harness.host.process.supervised import SupervisedProcess
-from harness.host.process.timeout import times_of
 
 SLOW_SETPRIV = """#!/bin/sh
 exec 9>"$OSV_HARNESS_SELFTEST/alive"

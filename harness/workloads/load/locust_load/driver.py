@@ -22,8 +22,8 @@ import harness
 from harness.core.errors import HostError
 from harness.host.in_lab import stretched
 from harness.host.process.supervised import SupervisedProcess
+from harness.workloads.load.cpu_use import Use, Watch
 from harness.workloads.load.histogram import decoded, empty, encoded, percentile
-from harness.workloads.load.process import Use, Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 

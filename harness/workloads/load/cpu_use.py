@@ -1,10 +1,10 @@
 """How much cpu time a load's generators get and wait for."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
+
+from harness.host.process.cpu_time import times_of
 
 BUSY = 0.9
 """The share of its time in which a thread runs or waits for a cpu, above which it has no room for more."""
@@ -35,30 +35,25 @@ class Use:
 
 
 class Watch:
-    """How much cpu time the threads of processes get, between the first and the last look.
-
-    Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat, in nanoseconds.
-    """
+    """How much cpu time the threads of processes get, between the first and the last look."""
 
     def __init__(self) -> None:
-        self._first: dict[Path, tuple[float, int, int]] = {}
-        self._last: dict[Path, tuple[float, int, int]] = {}
+        self._first: dict[int, tuple[float, float, float]] = {}
+        self._last: dict[int, tuple[float, float, float]] = {}
 
     def look(self, pids: Sequence[int]) -> None:
         """Read what the threads of these processes have had until now; those that have ended keep their last."""
         for pid in pids:
-            for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-                with contextlib.suppress(OSError, ValueError):
-                    ran, waited, _ = file.read_text().split()
-                    self._last[file] = (monotonic(), int(ran), int(waited))
-                    self._first.setdefault(file, self._last[file])
+            for thread, times in times_of(pid).items():
+                self._last[thread] = (monotonic(), *times)
+                self._first.setdefault(thread, self._last[thread])
 
     def use(self) -> Use:
         """Of the thread that was nearest to having no room."""
         uses = []
-        for file, (until, ran, waited) in self._last.items():
-            since, ran_before, waited_before = self._first[file]
-            if until - since > 0.1:
-                span = (until - since) * 1e9
+        for thread, (until, ran, waited) in self._last.items():
+            since, ran_before, waited_before = self._first[thread]
+            span = until - since
+            if span > 0.1:
                 uses.append(Use((ran - ran_before) / span, (waited - waited_before) / span))
         return max(uses, key=lambda use: use.ran + use.waited, default=Use(known=False))

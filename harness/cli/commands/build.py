@@ -10,7 +10,7 @@ from harness.cli.declaration import declare, option
 from harness.cli.options import CellNames, Common
 from harness.cli.output import screen, table
 from harness.core.events import subscribed
-from harness.core.text import printable
+from harness.core.text import printable_lines
 from harness.report.progress import Progress
 from harness.runner.session import Lab
 from harness.workloads.apps.app import app
@@ -53,6 +53,6 @@ def command(arguments: Arguments) -> int:
             rows.add_row(fact, value)
         screen().print(rows)
         if arguments.files and image.manifest:
-            for line in image.manifest.read_text(errors="replace").splitlines():
-                screen().print(printable(line.encode()), markup=False)
+            for line in printable_lines(image.manifest.read_bytes()):
+                screen().print(line, markup=False)
     return 0

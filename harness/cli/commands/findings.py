@@ -127,7 +127,7 @@ def command(arguments: Arguments) -> int:
     told_aside = [] if arguments.json else [aside_words(one) for one in crept]
     told_aside += [aside_words(one) for one in nights] + [note.text for note in notes(asked_for)]
     for line in told_aside:
-        aside.print(printable(line.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
+        aside.print(printable(line), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_ones.values()) or any(one.worse for one in crept))
 
 

@@ -13,7 +13,7 @@ from typing import Self
 
 from harness.core.close_on_error import close_on_error
 from harness.core.errors import HostError
-from harness.core.text import printable
+from harness.core.text import printable_lines
 from harness.host.process.die_with_parent import die_with_parent
 
 TAIL_BYTES = 1 << 16
@@ -121,5 +121,5 @@ def tail_of(file: int) -> str:
     """Return the last non-empty lines of a file, safe to show and joined: at most `TAIL_LETTERS` letters."""
     size = os.fstat(file).st_size
     data = os.pread(file, TAIL_BYTES, max(0, size - TAIL_BYTES))
-    lines = [printable(line).strip() for line in data.splitlines()]
+    lines = [line.strip() for line in printable_lines(data)]
     return "; ".join(line for line in lines if line)[-TAIL_LETTERS:]

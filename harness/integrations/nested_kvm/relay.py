@@ -143,7 +143,7 @@ class Relay:
             self.release = rest
             publish("vm.up", rest)
         elif word == "unsaved":
-            self.unsaved = printable(rest.encode())
+            self.unsaved = printable(rest)
         elif word == "ended" and rest.isdigit():
             self._status = int(rest)
 

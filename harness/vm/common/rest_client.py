@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from harness.core.errors import HypervisorError
-from harness.core.text import printable
+from harness.core.text import one_line
 from harness.host.in_lab import stretched
 from harness.host.process.supervised import SupervisedProcess
 from harness.host.process.timeout import CpuFairTimeout
@@ -112,11 +112,11 @@ def _complaint(data: bytes) -> str:
     except ValueError:
         return _shown(data)
     if isinstance(body, dict) and isinstance(body.get("fault_message"), str):
-        return _shown(body["fault_message"].encode())
+        return _shown(body["fault_message"])
     if isinstance(body, list) and all(isinstance(line, str) for line in body):
-        return _shown("; ".join(body).encode())
+        return _shown("; ".join(body))
     return _shown(data)
 
 
-def _shown(data: bytes) -> str:
-    return printable(b" ".join(data.split()))[:SHOWN] or "without a word"
+def _shown(data: bytes | str) -> str:
+    return one_line(data)[:SHOWN] or "without a word"

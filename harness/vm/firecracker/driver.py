@@ -19,7 +19,7 @@ from typing import BinaryIO
 from harness.core.close_on_error import close_on_error
 from harness.core.errors import HypervisorError
 from harness.core.machine import Disk, Machine
-from harness.core.text import printable
+from harness.core.text import one_line, printable
 from harness.host.process.supervised import tail_of
 from harness.vm.base import ExitStatus, Template, Vcpu
 from harness.vm.common.command_line_tool import program
@@ -125,7 +125,7 @@ class FirecrackerVm:
         said = self.api.send(requests.DESCRIBE)
         numbers = re.findall(r"\d+", str(said.get("vmm_version", ""))) if isinstance(said, dict) else []
         if not numbers:
-            words = printable(repr(said).encode())[:200]
+            words = printable(repr(said))[:200]
             raise HypervisorError(f"Firecracker told no version but: {words}.", CURE)
         return tuple(int(number) for number in numbers[:3])
 
@@ -137,7 +137,7 @@ class FirecrackerVm:
     def _first_words(self) -> str:
         """What it says before it has a log comes on the console's line."""
         with suppress(BlockingIOError):
-            said = printable(b" ".join(self.console.recv(1 << 16, socket.MSG_DONTWAIT).split()))
+            said = one_line(self.console.recv(1 << 16, socket.MSG_DONTWAIT))
             return "; ".join(words for words in (said, self.words()) if words)
         return self.words()
 

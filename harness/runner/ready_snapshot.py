@@ -40,4 +40,5 @@ def fork_ready(
 
     about = f"until {command.split()[0]} answers"
     template = cached_template(cache, forks, machine, make, about, ready=command)
-    return forks.fork(template), json.loads((template.folder / NOTE).read_text())
+    note = json.loads((template.folder / NOTE).read_text())
+    return forks.fork(template), note

@@ -168,8 +168,9 @@ def driver() -> CloudHypervisor:
 def _listening(path: Path) -> socket.socket:
     """A socket of that name that takes one connection."""
     made = socket.socket(socket.AF_UNIX)
-    made.bind(str(path))
-    made.listen(1)
+    with close_on_error(made):
+        made.bind(str(path))
+        made.listen(1)
     return made
 
 

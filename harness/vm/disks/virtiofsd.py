@@ -11,6 +11,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+from harness.core.close_on_error import close_on_error
 from harness.core.errors import HostError
 from harness.host.process.supervised import SupervisedProcess
 from harness.host.requirements import ELSEWHERE, NEEDS
@@ -39,7 +40,11 @@ def start_virtiofsd(folder: Path, listening: socket.socket) -> SupervisedProcess
 def line() -> tuple[socket.socket, socket.socket]:
     """A listening socket without a name, and the one connection that it will accept."""
     listening, connected = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
-    with tempfile.TemporaryDirectory(prefix="osv-harness-share-") as folder:
+    with (
+        close_on_error(listening),
+        close_on_error(connected),
+        tempfile.TemporaryDirectory(prefix="osv-harness-share-") as folder,
+    ):
         path = f"{folder}/line"
         listening.bind(path)
         listening.listen(1)

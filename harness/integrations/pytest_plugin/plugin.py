@@ -14,6 +14,7 @@ from harness.core.events import Event, subscribed
 from harness.core.machine import Image
 from harness.core.procedure import DURATION
 from harness.core.run_id import new_run_id
+from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
 from harness.integrations.pytest_plugin.progress import Tally
@@ -59,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[UNKEPT] = []
+    config.pluginmanager.register(FullOutput())
     try:
         if named_project := config.getoption("--project"):
             project.choose(named_project)

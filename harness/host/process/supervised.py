@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -104,8 +105,9 @@ class SupervisedProcess:
 
     def kill(self) -> None:
         """Kill it and all that it started in its process group."""
-        if not self._closed:
-            os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # another thread may be closing it
+            if not self._closed:
+                os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill it if it still runs, and wait until it is gone; a second time does nothing."""

@@ -1,17 +1,13 @@
 """The three standard streams of a command: some may be closed, or lead to a full disk."""
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from harness.core.errors import HarnessError, HostError, of_system
+from harness.core.errors import NO_ROOM, HarnessError, HostError, of_system
 from harness.core.events import NOT_STORED, Event
-
-WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
-"""Errors of a write, for which Python does not name the file."""
 
 
 @contextmanager
@@ -44,7 +40,7 @@ def discard_stream(stream: TextIO) -> None:
 
 def output_error(error: OSError) -> HostError:
     """The system's error for its reader; names standard output if that could not be written."""
-    if error.errno in WRITING and error.filename is None and not _is_writable():
+    if error.errno in NO_ROOM and error.filename is None and not _is_writable():
         return HostError(
             f"Standard output can't be written: {error.strerror}.", "Free some space where it leads to."
         )

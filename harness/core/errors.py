@@ -2,18 +2,19 @@
 
 import errno
 
+from harness.core.text import printable_lines
+
 
 class HarnessError(Exception):
     """An error of the harness, its host or its user; never of the kernel under test.
 
     `happened` is one sentence; `cure` tells the reader what to do. The command line and the pytest plugin print
-    both, and no traceback.
+    both, and no traceback. Both may hold other programs' output and file names, so they are made safe to show.
     """
 
     def __init__(self, happened: str, cure: str = "") -> None:
-        super().__init__(happened)
-        self.happened = happened
-        self.cure = cure
+        self.happened, self.cure = ("\n".join(printable_lines(text)) for text in (happened, cure))
+        super().__init__(self.happened)
 
     def __str__(self) -> str:
         return f"{self.happened}\n  {self.cure}" if self.cure else self.happened
@@ -60,6 +61,9 @@ _CURES = {
     errno.EMFILE: "Raise the limit of open files: ulimit -n.",
 }
 """What a user may do, by the system's error number."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+"""What a write is refused with, of which Python does not say where to."""
 
 _OF_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a copy that concern its target."""

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from harness.analysis.ab import sides
 from harness.analysis.ab.sequential_test import Judgement
+from harness.core.run_id import new_run_id
 from harness.metrics.records import Document
 from harness.metrics.suite import Measured
 from harness.runner.session import Lab
@@ -17,7 +18,7 @@ class AbRequest:
     """What to compare: two sides, named as on the command line, on a cell that is used where a name gives none.
 
     At most `pairs` pairs are measured, until a change of at least `interesting` (a share) is shown or ruled out.
-    `duration` is the length of each load in seconds.
+    `duration` is the length of each load in seconds, `run` the id of the run that stores the measurements.
     """
 
     a: str
@@ -27,6 +28,7 @@ class AbRequest:
     pairs: int
     interesting: float
     duration: float
+    run: str = field(default_factory=new_run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class AbTest:
 
 def run_ab_test(lab: Lab, request: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
     """Build both sides and measure them in turns. `keep` receives every measurement. Raises `HarnessError`."""
-    cell, metrics = lab.cell(request.cell), request.metrics
-    a, b = (sides.build(lab, cell, name, metrics, request.duration) for name in (request.a, request.b))
+    cell, metrics, names = lab.cell(request.cell), request.metrics, (request.a, request.b)
+    a, b = (sides.build(lab, cell, name, metrics, request.duration, request.run) for name in names)
     judgements = sides.compare(a, b, metrics, request.pairs, request.interesting, keep, Random())
     return AbTest(_side_info(a), _side_info(b), judgements, _document(a, b, judgements))
 

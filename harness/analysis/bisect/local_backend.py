@@ -66,10 +66,11 @@ class MetricBackend:
 
     host = ""
 
-    def __init__(self, pool: BuildPool, metric: str, duration: float) -> None:
+    def __init__(self, pool: BuildPool, metric: str, duration: float, run: str) -> None:
         self._pool = pool
         self._metric = metric
         self._duration = duration
+        self._run = run
         self._measurements: dict[Build, Measurement] = {}
         self.layouts = 1
         self.samples: dict[Build, list[Sample]] = {}
@@ -138,7 +139,7 @@ class MetricBackend:
             name, metrics = suite.measuring(self._metric, self._pool.cell), [self._metric]
             with self._pool.at(key) as lab:
                 self._measurements[key] = suite.prepare(
-                    lab, self._pool.cell, name, self._duration, boots=1, metrics=metrics
+                    lab, self._pool.cell, name, self._run, self._duration, boots=1, metrics=metrics
                 )
         return self._measurements[key]
 

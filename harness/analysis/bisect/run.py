@@ -3,10 +3,9 @@ merge."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
 
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.commit_range import Commits
@@ -21,6 +20,7 @@ from harness.core.cell import Cell
 from harness.core.errors import CheckoutError
 from harness.core.events import publish
 from harness.core.procedure import DURATION
+from harness.core.run_id import new_run_id
 from harness.metrics import suite
 from harness.metrics.records import Document, Sample, Version
 from harness.runner.session import Lab
@@ -32,7 +32,7 @@ class BisectRequest:
 
     `duration` is the length of each load of an app in seconds; `through` is put before each command of a build.
     `checked` verifies the answer by further builds. `improved` looks for a change for the better. `cause` is the
-    failure of the test to look for; empty: the bad end's.
+    failure of the test to look for; empty: the bad end's. `run` is the id of the run that stores the results.
     """
 
     cell: Cell
@@ -45,6 +45,7 @@ class BisectRequest:
     checked: bool = True
     improved: bool = False
     cause: str = ""
+    run: str = field(default_factory=new_run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def local_backends(lab: Lab) -> BackendFactory:
         workshop = BuildPool(lab, request.cell, request.commits, range(request.effort.jobs), request.through)
         if request.test:
             return TestBackend(workshop, request.test)
-        return MetricBackend(workshop, request.metric, request.duration)
+        return MetricBackend(workshop, request.metric, request.duration, request.run)
 
     return make_backend
 
@@ -144,5 +145,5 @@ def bisect(make_backend: BackendFactory, request: BisectRequest, state: Path) ->
     body = bisection_document(session.state, request.commits, answer, differences)
     version = Version(request.commits.bad, "", "", 0.0)
     subject = request.metric or request.test
-    records.append(Document("bisect", str(request.cell), subject, body, version, uuid4().hex, time.time()))
+    records.append(Document("bisect", str(request.cell), subject, body, version, request.run, time.time()))
     return BisectResult(answer, records)

@@ -38,7 +38,7 @@ def compare(farm: Farm, lab: Lab, ab_request: AbRequest) -> FarmAbTest:
         b=_portable_name(lab, ab_request.cell, ab_request.b),
     )
     cells = [cell_of(lab, lab.cell(ab_request.cell), name) for name in (ab_request.a, ab_request.b)]
-    requests = [request_for(lab, cell, "compare", farm.accelerator) for cell in cells]
+    requests = [request_for(lab, cell, ab_request.run, farm.accelerator) for cell in cells]
     request = max(requests, key=lambda one: bool(one.checkout))
     requirements = frozenset(requests[0].requirements).union(requests[1].requirements)
     with connect(farm.address, farm.tls) as client, receiving_events(client):

@@ -46,7 +46,7 @@ class FarmBackend:
         """Raises `HostError` if the farm has no worker for it, or not the host that the journal names."""
         self._client, self._lab, self._request = client, lab, request
         self.host = opened.host if opened else ""
-        cell_request = request_for(lab, request.cell, "bisect", farm.accelerator)
+        cell_request = request_for(lab, request.cell, request.run, farm.accelerator)
         commits = request.commits
         self._task = BisectTask(
             cell_request,

@@ -117,7 +117,7 @@ def _backend(task: BisectTask) -> MetricBackend | TestBackend:
     pool = BuildPool(lab, cell, commits, [_clone_number()], task.through)
     if task.test:
         return TestBackend(pool, task.test)
-    return MetricBackend(pool, task.metric, task.duration)
+    return MetricBackend(pool, task.metric, task.duration, task.request.run)
 
 
 @cache

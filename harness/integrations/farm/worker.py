@@ -112,7 +112,7 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskRe
         for request, name in asked:
             try:
                 lab, cell = lab_of(request)
-                taken = suite.prepare(lab, cell, name, duration).take()
+                taken = suite.prepare(lab, cell, name, request.run, duration).take()
             except HOST_FAULTS as error:
                 faults[request.cell, name] = Fault(str(error))
             except HarnessError as error:
@@ -160,7 +160,7 @@ def _judged(request: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[
 def _measured(request: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:
     records: list[Sample | Document] = [*taken.samples, *taken.documents]
     for number, record in enumerate(records):
-        yield line_of(replace(record, run=request.run, id=measurement_id(request, name, number)))
+        yield line_of(replace(record, id=measurement_id(request, name, number)))
     yield from map(line_of, taken.commits)
 
 

@@ -1,5 +1,6 @@
 """The VM of a lab: QEMU's command line, its process, and the sockets to it."""
 
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -7,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.matrix import host_arch
+from harness.host.process.supervised import SupervisedProcess
 from harness.integrations.nested_kvm.emulator import Emulator
 from harness.kernels.linux.tsc import clock_parameter
-from harness.vm.common.process import Child
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,19 @@ class Vm:
         shares: Mapping[str, Path], out: Path,
     ) -> None:  # fmt: skip
         """Raises `HostError` if it can't be started."""
-        with ExitStack() as stack:
-            pairs = {name: socket.socketpair() for name in LINES}
-            theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
-            self.lines = {name: mine for name, (mine, _) in pairs.items()}
+        with ExitStack() as held, ExitStack() as stack:
+            self.lines: dict[str, socket.socket] = {}
+            theirs: dict[str, int] = {}
+            for name in LINES:
+                mine, other = socket.socketpair()
+                self.lines[name] = held.enter_context(mine)
+                theirs[name] = stack.enter_context(other).fileno()
             command = command_line(emulator, arch, hardware, kernel, initrd, shares, out, theirs)
-            self.process = Child("QEMU", command, None, [*theirs.values()], emulator.environment)
+            environment = {**os.environ, **emulator.environment}
+            self.process = held.enter_context(
+                SupervisedProcess("QEMU", command, fds=[*theirs.values()], environment=environment)
+            )
+            self._held = held.pop_all()
 
     def send(self, line: str) -> None:
         """Send a line to the lab's init."""
@@ -111,11 +119,9 @@ class Vm:
 
     def qemu_output(self) -> str:
         """QEMU's messages, without the one that every emulated EPYC causes: that features are missing."""
-        parts = self.process.words().split("; ")
+        parts = self.process.log_tail().split("; ")
         return "; ".join(line for line in parts if "requested feature: CPUID" not in line)
 
     def close(self) -> None:
         """Stop it."""
-        self.process.close()
-        for line in self.lines.values():
-            line.close()
+        self._held.close()

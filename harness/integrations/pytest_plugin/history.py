@@ -28,10 +28,12 @@ class MeasurementTest:
     """Call it with a cell and a measurement: it passes if no number of it has become worse."""
 
     def __init__(
-        self, lab: Lab, url: str | None, runs: Path, duration: float, record: Callable[[str, object], None]
-    ) -> None:
+        self, lab: Lab, url: str | None, run: str, runs: Path, duration: float,
+        record: Callable[[str, object], None],
+    ) -> None:  # fmt: skip
         self._lab = lab
         self._url = url
+        self._run = run
         self._runs = runs
         self._duration = duration
         self._record = record
@@ -40,7 +42,7 @@ class MeasurementTest:
         __tracebackhide__ = True
         try:
             with subscribed(Progress()):
-                measured = suite.prepare(self._lab, cell, name, self._duration).take()
+                measured = suite.prepare(self._lab, cell, name, self._run, self._duration).take()
             with History(self._url) as history:
                 history.add(measured.records)
                 series = {one.series for one in measured.samples}

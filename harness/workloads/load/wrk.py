@@ -13,11 +13,14 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
+from harness.core.errors import HostError
+from harness.host.process.supervised import SupervisedProcess
+from harness.workloads.load.cpu_use import Watch
 from harness.workloads.load.histogram import empty, encoded, record
-from harness.workloads.load.process import GeneratorProcess, Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 
@@ -55,12 +58,12 @@ def run(
         command += _arguments(row, host, port)
     watch, started = Watch(), time()
     try:
-        with GeneratorProcess(command) as process:
+        with SupervisedProcess("wrk", command, cwd=Path(__file__).parent) as process:
             status = _wait(process, watch, load.duration, stop)
-            output = process.words()
-            exit_text = process.end() if status != 0 else ""
-    except FileNotFoundError as missing:
-        return Result("wrk", load.name, "closed loop", started, error=f"{missing.filename} is missing")
+            output = process.output().strip()
+            exit_text = process.last_words(1.0) if status != 0 else ""
+    except HostError as error:
+        return Result("wrk", load.name, "closed loop", started, error=error.happened)
     return _result(load, started, output, exit_text, watch)
 
 
@@ -77,7 +80,7 @@ def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
     return [f"{row.get('weight', 1)}", text, f"{row.get('status', 200)}", check, f"{row.get(check, '')}"]
 
 
-def _wait(process: GeneratorProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
+def _wait(process: SupervisedProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
     """wrk's exit status. At the end of the duration, or when stopped, it is interrupted and prints its report."""
     ends = monotonic() + duration
     while (status := process.wait(0.1)) is None:
@@ -96,7 +99,7 @@ def _result(load: Load, started: float, output: str, exit_text: str, watch: Watc
         # wrk connects once before it starts, and exits if that fails: a failure of the server.
         if "unable to connect" in before and "refused" in before:
             return Result("wrk", load.name, "closed loop", started, failures={"refused": 1})
-        return Result("wrk", load.name, "closed loop", started, error=f"wrk {exit_text or before}")
+        return Result("wrk", load.name, "closed loop", started, error=exit_text or f"wrk: {before}")
     failures: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     histogram = empty()

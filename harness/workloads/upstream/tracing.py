@@ -4,13 +4,12 @@ Upstream's tests/test_tracing.py takes the trace out of a guest with gdb. Here i
 API, which trace.py reads too. The same commands are checked, as far as they do not depend on run.py.
 """
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 from harness.core.errors import HostError
-from harness.host.process.die_with_parent import die_with_parent
+from harness.host.process.supervised import SupervisedProcess
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
@@ -77,18 +76,14 @@ def _check_trace(client: GuestClient, script: Path, symbols: Path) -> None:
 
 def _run(client: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
     """Status and output of one command; it is killed when the guest ends, or after `COMMAND_SECONDS`."""
-    out = folder / "said"
     until = monotonic() + COMMAND_SECONDS
-    with out.open("wb") as output:
-        process = subprocess.Popen(
-            die_with_parent([rest_api.PYTHON, "-E", "-B", str(script), *arguments]),
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        while process.poll() is None and monotonic() < until and not client.gone.wait(0.1):
+    command = [rest_api.PYTHON, "-E", "-B", str(script), *arguments]
+    with SupervisedProcess("trace.py", command, cwd=folder) as process:
+        while process.wait() is None and monotonic() < until and not client.gone.wait(0.1):
             pass
-        process.kill()
-        status = process.wait()
-    text = out.read_text(errors="replace")
+        text = process.output()
+    status = process.wait()
+    assert status is not None
     if "No module named" in text or "No such file or directory: 'less'" in text:
         raise HostError(
             f"scripts/trace.py does not run here: {text.strip().splitlines()[-1]}",

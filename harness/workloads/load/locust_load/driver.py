@@ -20,9 +20,11 @@ from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING, Any
 
 import harness
+from harness.core.errors import HostError
 from harness.host.in_lab import lab_timeout
+from harness.host.process.supervised import SupervisedProcess
+from harness.workloads.load.cpu_use import Use, Watch
 from harness.workloads.load.histogram import decoded, empty, encoded, percentile
-from harness.workloads.load.process import GeneratorProcess, Use, Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 
@@ -60,8 +62,12 @@ class _Process:
             environment["HOME"] = "/nonexistent"
             environment["PYTHONPATH"] = str(Path(harness.__file__).parents[1])
             command = [*command_prefix, sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
-            self.process = GeneratorProcess([*command, *arguments], environment, DEVNULL, [child_end.fileno()])
-        stack.enter_context(self.process)
+            self.process = stack.enter_context(
+                SupervisedProcess(
+                    "locust", [*command, *arguments], stdout=DEVNULL, fds=[child_end.fileno()],
+                    environment=environment, cwd=LOCUSTFILE.parent,
+                )
+            )  # fmt: skip
         self._rest = b""
         self.done = False
 
@@ -70,7 +76,7 @@ class _Process:
         try:
             self.socket.sendall(json.dumps(row).encode() + b"\n")
         except BrokenPipeError as gone:
-            raise _ProcessEnded(self.process.end()) from gone
+            raise _ProcessEnded(self.process.last_words(1.0)) from gone
 
     def lines(self) -> list[dict[str, Any]] | None:
         """The complete lines received, or None at the end of the stream."""
@@ -150,10 +156,10 @@ def run(
             if _wait_until_ready(processes, stop):
                 started = time()
                 _drive(processes, load, tally, watch, stop)
-        except FileNotFoundError as missing:
-            error = f"{missing.filename} is missing"
-        except _ProcessEnded as died:
-            error = f"locust {died}"
+        except HostError as failed:
+            error = failed.happened
+        except _ProcessEnded as ended:
+            error = str(ended)
     tally.finish()
     mode = "constant rate" if load.rate else "closed loop"
     return Result(
@@ -222,12 +228,12 @@ def _lines(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, 
                 lines = process.lines()
                 if lines is None:
                     if not process.done:
-                        raise _ProcessEnded(process.process.end())
+                        raise _ProcessEnded(process.process.last_words(1.0))
                     selector.unregister(key.fileobj)
                 for line in lines or ():
                     yield process, line
             yield None
-    raise _ProcessEnded(f"said nothing more for {limit:.0f} s")
+    raise _ProcessEnded(f"locust said nothing more for {limit:.0f} s")
 
 
 def _generator_report(use: Use, latency: "HdrHistogram", lag: "HdrHistogram") -> Generator:

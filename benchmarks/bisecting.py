@@ -1,6 +1,7 @@
 """`python -m benchmarks bisecting`: the bisection on simulated lines of 1,000 commits, beside `git bisect run`.
 
-Writes its tables into docs/bisect.md and draws docs/bisect-calibration.svg. The same figures in every run.
+Writes its tables into docs/explanation/bisect.md and draws docs/results/bisect-calibration.svg. The figures are
+the same in every run.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -227,7 +228,7 @@ def bisecting(jobs: int) -> None:
             done[case] = pool.map(partial(trial, case=case), range(TRIALS), chunksize=10)
             print(_row(case, done[case]), f"{monotonic() - began:.0f} s", flush=True)
         branches = _branches(pool)
-    page = DOCS / "bisect.md"
+    page = DOCS / "explanation/bisect.md"
     before, rest = page.read_text().split(BEGIN)
     after = rest.split(END)[1]
     page.write_text(f"{before}{BEGIN}\n{_tables(done)}\n\n{branches}\n{END}{after}")
@@ -315,5 +316,5 @@ def _plot(done: Mapping[Case, Sequence[Trial]]) -> None:
     axes.set(xlabel="probability that was claimed", ylabel="share that was right", xlim=(0, 1.01), ylim=(0, 1.01))
     axes.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(DOCS / "bisect-calibration.svg", metadata={"Date": None})
+    figure.savefig(DOCS / "results/bisect-calibration.svg", metadata={"Date": None})
     plt.close(figure)

@@ -12,6 +12,7 @@ from harness.core.errors import HarnessError, explained
 from harness.core.events import UNKEPT as UNKEPT_EVENT
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
+from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
 from harness.integrations.pytest_plugin.progress import Tally
@@ -40,6 +41,7 @@ BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[UNKEPT] = []
+    config.pluginmanager.register(FullOutput())
     try:
         if named_project := config.getoption("--project"):
             project.choose(named_project)

@@ -70,7 +70,7 @@ def command(arguments: Arguments) -> int:
             screen().print(*_listed(lab.cell(name)), width=LIST_WIDTH, sep="\n", markup=False)
         return 0
     if not arguments.cell:
-        raise CellError("No cell is named that is to be measured.", "Name one or more: osv-harness perf qemu-rofs")
+        raise CellError("No cell is named that is to be measured.", "`osv-harness perf --help` tells how.")
     for name in arguments.cell:
         for only in arguments.only:
             suite.check(lab.cell(name), only)

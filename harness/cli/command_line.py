@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+import harness
 from harness.cli.command_names import COMMANDS, OF_KERNELS
 from harness.cli.declaration import Chosen, Group, option
 from harness.cli.options import Common
@@ -99,15 +100,6 @@ def _of_usage(error: click.UsageError) -> HarnessError:
     return HarnessError(error.format_message(), told)
 
 
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("osv-harness")
-    except metadata.PackageNotFoundError:
-        return "that is not installed"
-
-
 class Top(Group):
     """All commands; each one's module is imported when it is asked for, and not for its name or summary."""
 
@@ -135,7 +127,7 @@ class Top(Group):
 
 def _tell_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"osv-harness {_version()}")
+        click.echo(f"osv-harness {harness.__version__}")
         ctx.exit()
 
 

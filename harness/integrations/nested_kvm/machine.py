@@ -28,7 +28,7 @@ class Board:
 
 BOARDS = {
     # OSv and Firecracker were seen to run on EPYC's SVM. With two cpus Linux now and then finds itself with the
-    # guest's segment bases, in QEMU 10.0 and 11.1: docs/lab.md.
+    # guest's segment bases, in QEMU 10.0 and 11.1: docs/results/lab.md.
     "x86_64": Board("q35", "EPYC,+svm", "ttyS0", "edd=off no_timer_check noreplace-smp tsc=reliable", most_cpus=1),
     # The cpu `max` does as well, and is slow: each of its pointers is authenticated.
     "aarch64": Board("virt,virtualization=on,gic-version={gic}", "cortex-a72", "ttyAMA0"),

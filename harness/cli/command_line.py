@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+import harness
 from harness.cli.command_names import COMMANDS, OF_KERNELS
 from harness.cli.declaration import Group, Invocation, option
 from harness.cli.options import Common
@@ -99,15 +100,6 @@ def _usage_error(error: click.UsageError) -> HarnessError:
     return HarnessError(error.format_message(), hint)
 
 
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("osv-harness")
-    except metadata.PackageNotFoundError:
-        return "that is not installed"
-
-
 class Top(Group):
     """All commands. A command's module is imported to run it, but not for its name or summary."""
 
@@ -135,7 +127,7 @@ class Top(Group):
 
 def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"osv-harness {_version()}")
+        click.echo(f"osv-harness {harness.__version__}")
         ctx.exit()
 
 

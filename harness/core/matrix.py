@@ -68,10 +68,10 @@ class Matrix:
         self.options: Mapping[str, str] = data["option"] | data["launch"]
         by_kind = {"build": list(data["option"]), "launch": list(data["launch"])}
         self._groups: Mapping[str, list[str]] = data["group"] | by_kind
-        self.rules = tuple(self._rule(row) for row in data["rule"])
+        self.rules = tuple(self._rule(row) for row in (*data["rule"], *_root_rules(data["axis"])))
         self.variant_rules = tuple(self._rule(row) for row in variant_rules)
         self.gaps = tuple(self._rule(row) for row in data.get("gap", ()))
-        self.host_rules = tuple(self._rule(row) for row in data["host_rule"])
+        self.host_rules = tuple(self._rule(row) for row in (*_hypervisor_rules(data["axis"]), *data["host_rule"]))
         self.sets: Mapping[str, list[dict[str, list[Any]]]] = data["set"]
 
     @classmethod
@@ -292,6 +292,28 @@ def _matches(condition: Mapping[str, frozenset[str]], cell: Cell) -> bool:
         not wanted.isdisjoint(cell.options) if axis == "option" else getattr(cell, axis) in wanted
         for axis, wanted in condition.items()
     )
+
+
+def _rows(axes: Mapping[str, Any], name: str) -> Mapping[str, Mapping[str, Any]]:
+    """What is said of each value of an axis; nothing where the axis only lists its values."""
+    values = axes[name]["values"]
+    return values if isinstance(values, Mapping) else {}
+
+
+def _root_rules(axes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """That a kernel has none but the filesystems which something makes for it."""
+    rows = _rows(axes, "fs")
+    for kernel in axes["kernel"]["values"]:
+        made = [fs for fs, by in rows.items() if kernel in by]
+        if others := [fs for fs in rows if fs not in made]:
+            reason = f"{{fs}} is no root filesystem of the {kernel} kernel, which has {', '.join(made)}."
+            yield {"when": {"kernel": [kernel], "fs": others}, "reason": reason}
+
+
+def _hypervisor_rules(axes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What each hypervisor needs of the host, as a rule."""
+    for name, row in _rows(axes, "hypervisor").items():
+        yield {"when": {"hypervisor": [name]}, "needs": row["needs"], "reason": row["reason"]}
 
 
 def _axis(name: str, row: Mapping[str, Any]) -> Axis:

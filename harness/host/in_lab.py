@@ -34,7 +34,7 @@ def in_lab() -> bool:
 
 
 def loses_registers() -> bool:
-    """Whether this is a lab whose emulated KVM sometimes gives a guest wrong registers: docs/lab.md."""
+    """Whether this is a lab whose emulated KVM sometimes gives a guest wrong registers: docs/results/lab.md."""
     return os.environ.get(VARIABLE) == "x86_64"
 
 

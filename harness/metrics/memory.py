@@ -113,6 +113,11 @@ def minimum(sampler: Sampler, program: App) -> tuple[Sample, SearchResult]:
     return sampler.take(Metric("memory.minimum", "MiB"), found.memory, program.name), found
 
 
+def smallest_guest(sampler: Sampler, program: App) -> list[Sample]:
+    """`minimum`, without how it was found."""
+    return [minimum(sampler, program)[0]]
+
+
 def used(sampler: Sampler, program: App) -> list[Sample]:
     """Bytes of the guest's memory that are not free while the program runs, if the program reports that. The
     number is exact if the cell is deterministic."""

@@ -12,12 +12,13 @@ from elftools.elf.sections import SymbolTableSection
 
 from harness.metrics.records import Metric, Sample
 from harness.metrics.sampler import Sampler
+from harness.workloads.apps.app import App
 
 ALLOCATED, EXECUTABLE = 0x2, 0x4  # Source: System V ABI, SHF_ALLOC, SHF_EXECINSTR
 DEFINED_BINDINGS = ("STB_GLOBAL", "STB_WEAK", "STB_GNU_UNIQUE")
 
 
-def sizes(sampler: Sampler) -> list[Sample]:
+def sizes(sampler: Sampler, _: App | None = None) -> list[Sample]:
     """Bytes of the booted kernel, compressed (as by `gzip -9`), with its disks, by section, and by part of the
     sources; and the number of symbols that it exports."""
     image = sampler.image

@@ -10,9 +10,8 @@ from harness.core.link_mode import launch_of
 from harness.core.machine import Image
 from harness.core.matrix import did_you_mean
 from harness.host.in_lab import in_lab
-from harness.metrics import app_load, boot, guest_benchmarks, memory, size
-from harness.metrics.names import HELD
-from harness.metrics.names import check as check_metric
+from harness.metrics import app_load, guest_benchmarks, registry
+from harness.metrics.names import measurement_of
 from harness.metrics.records import Commit, Document, Sample
 from harness.metrics.sampler import Sampler
 from harness.runner.session import Lab
@@ -24,8 +23,11 @@ from harness.workloads.apps.run import build_of, image_of, run_app
 KERNEL_APP = "hello"
 """The app with which boot, memory and size are measured."""
 
-DEFAULT_APP = "nginx"
-"""The app of which a metric of memory is measured that is every app's, where it is asked for by its name."""
+KERNEL = tuple(registry.of_kernel())
+"""The measurements of a kernel itself, the quickest first."""
+
+IN_LAB = tuple(name for name, row in registry.of_kernel().items() if row.in_a_lab)
+"""Measurements that a lab can make: they do not depend on its clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +54,6 @@ class Measurement:
     take: Callable[[], Measured]
 
 
-KERNEL: dict[str, Callable[[Sampler, App], list[Sample]]] = {
-    "boot-cost": boot.cost,
-    "size": lambda sampler, program: size.sizes(sampler),
-    "boot-wall": boot.wall,
-    "memory-used": memory.used,
-    "memory": lambda sampler, program: [memory.minimum(sampler, program)[0]],
-}
-"""What is measured of a kernel itself, the quickest first."""
-
-IN_LAB = ("size", "memory-used", "memory")
-"""What a lab's clock has no part in."""
-
-
 def of_kernel() -> list[str]:
     """The measurements of a kernel itself that are taken here."""
     return [name for name in KERNEL if not in_lab() or name in IN_LAB]
@@ -85,24 +74,10 @@ def names(cell: Cell) -> list[str]:
 
 def measuring(metric: str, cell: Cell) -> str:
     """The name of the measurement that takes a metric. Raises `CellError` with the nearest if none does."""
-    check_metric(metric, cell)
-    group, _, rest = metric.partition(".")
-    if metric in HELD:
-        return f"app-{DEFAULT_APP}"
-    by_group = {"size": "size", "memory": "memory", "app": f"app-{rest.partition('.')[0]}"}
-    if metric == "memory.used":
-        return "memory-used"
-    if metric.startswith("boot.instructions"):
-        return "boot-cost"
-    if metric.startswith("boot.wall"):
-        return "boot-wall"
-    if group == "guest":
-        for one in guest_benchmarks.benchmarks(cell.kernel, "tcg"):
-            if any(row["metric"].startswith(f"guest.{rest.partition('.')[0]}.") for row in one.numbers):
-                return one.program.name
-    if by_group.get(group) in names(cell):
-        return by_group[group]
-    raise CellError(f"No measurement of {cell} takes {metric}.", "`osv-harness perf --list CELL` names them.")
+    name = measurement_of(metric, cell)
+    if name.startswith("app-") and name not in names(cell):
+        raise CellError(f"No measurement of {cell} takes {metric}.", "`osv-harness perf --list CELL` names them.")
+    return name
 
 
 def check(cell: Cell, name: str) -> None:
@@ -153,9 +128,8 @@ def _sampler(lab: Lab, image: Image, program: App, run: str) -> Sampler:
 
 
 def _of_kernel(sampler: Sampler, program: App, name: str, boots: int | None) -> Measurement:
-    measure = KERNEL[name]
-    if boots and measure in (boot.cost, boot.wall):
-        measure = partial(measure, boots=boots)
+    row = registry.of_kernel()[name]
+    measure = partial(row.function(), boots=boots) if boots and row.takes_boots else row.function()
     return Measurement(name, sampler, lambda: Measured(measure(sampler, program), commits=sampler.commits))
 
 

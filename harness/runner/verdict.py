@@ -179,7 +179,7 @@ PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
     _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
     _served, _passed, _late, _unclean,
 )  # fmt: skip
-"""The rows of the table in docs/verdicts.md, in its order; `guest_ended` is the remaining case."""
+"""The rows of the table in docs/reference/verdicts.md, in its order; `guest_ended` is the remaining case."""
 
 
 def _judge_interaction(seen: Observation, interaction: InteractionResult) -> Judged:

@@ -1,7 +1,6 @@
 """The interfaces of hypervisors: two small protocols, and optional abilities as further protocols.
 
-Each hypervisor is a package with a module whose `driver()` returns a `Hypervisor`, and a row of
-`registry.DRIVERS`.
+Each hypervisor is a package with a module whose `driver()` returns a `Hypervisor`, and a row of `matrix.toml`.
 """
 
 import socket

@@ -27,7 +27,7 @@ class Board:
 
 BOARDS = {
     # OSv and Firecracker were seen to run on the SVM of EPYC. With two cpus, Linux sometimes runs with the
-    # segment bases of its guest, in QEMU 10.0 and 11.1: docs/lab.md.
+    # segment bases of its guest, in QEMU 10.0 and 11.1: docs/results/lab.md.
     "x86_64": Board("q35", "EPYC,+svm", "ttyS0", "edd=off no_timer_check noreplace-smp tsc=reliable", most_cpus=1),
     # The cpu `max` works too, but is slow: it authenticates every pointer.
     "aarch64": Board("virt,virtualization=on,gic-version={gic}", "cortex-a72", "ttyAMA0"),

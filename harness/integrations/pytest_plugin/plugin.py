@@ -12,7 +12,6 @@ from harness.core.errors import HarnessError, explained
 from harness.core.events import NOT_STORED as NOT_STORED_EVENT
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
-from harness.core.procedure import DURATION
 from harness.core.run_id import new_run_id
 from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
@@ -30,6 +29,8 @@ from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
 
+pytest_plugins = ["harness.integrations.pytest_plugin.options"]
+
 LAB = pytest.StashKey[Lab]()
 CELLS = pytest.StashKey[list[Cell]]()
 RUN = pytest.StashKey[str]()
@@ -38,24 +39,6 @@ RUNS = pytest.StashKey[Path]()
 VERDICTS = pytest.StashKey[Verdicts]()
 NOT_STORED = pytest.StashKey[list[str]]()
 BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("osv-harness", "OSv test harness")
-    group.addoption("--cell", action="append", default=[], metavar="CELL", help="a cell to test (repeatable)")
-    group.addoption("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
-    group.addoption("--launch", action="append", default=[], metavar="MODE", help="of programs (repeatable)")
-    group.addoption("--set", dest="cell_set", metavar="NAME", help="a named set of cells of matrix.toml")
-    group.addoption("--osv-root", type=Path, metavar="DIR", help="an OSv checkout (default: OSV_ROOT)")
-    group.addoption("--project", type=Path, metavar="DIR", help="with your own expectations.toml, apps/ …")
-    group.addoption("--kernel-file", type=Path, metavar="FILE", help="a kernel that is already built")
-    group.addoption("--image-file", type=Path, metavar="FILE", help="its disk: raw or qcow2")
-    group.addoption("--cmdline", metavar="WORDS", help="its command line (default: the file cmdline beside it)")
-    group.addoption("--manifest", type=Path, metavar="FILE", help="its files (default: usr.manifest beside it)")
-    group.addoption("--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app")
-    group.addoption("--history", metavar="URL", help="where verdicts and measurements are kept (default: yours)")
-    group.addoption("--forget", action="store_true", help="keep no verdicts")
-    group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
 
 
 def pytest_configure(config: pytest.Config) -> None:

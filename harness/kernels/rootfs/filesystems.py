@@ -1,4 +1,4 @@
-"""Writes a guest's files as an initramfs, a squashfs or an ext4 image.
+"""Writes a guest's files as an initramfs, a squashfs or an ext4, ext3 or ext2 image.
 
 None needs root on the host, and in the guest root owns all files. The same files give the same bytes: there is one
 fixed time, the order is by name, identifiers are constant.
@@ -114,14 +114,15 @@ def write_squashfs(files: Files, out: Path) -> None:
         _run(["mksquashfs", str(staged), str(out), *options.split(), *times], "squashfs-tools")
 
 
-def write_ext4(files: Files, out: Path, free: int) -> None:
-    """Write a sparse ext4 image with about `free` bytes left for the guest. Raises `HostError`, `BuildError`."""
+def write_ext4(files: Files, out: Path, free: int, kind: str = "ext4") -> None:
+    """Write a sparse ext4 image (or `ext3`, `ext2`) with about `free` bytes left for the guest. Raises
+    `HostError`, `BuildError`."""
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
         staged = Path(work) / "root"
         _stage(files, staged)
         blocks = (size(files) * 11 // 10 + free) // 4096 + 4096
         identity = f"hash_seed={UUID},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,nodiscard"
-        command = ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0", "-U", UUID, "-E", identity]
+        command = ["mke2fs", "-q", "-t", kind, "-b", "4096", "-I", "256", "-m", "0", "-U", UUID, "-E", identity]
         _run([*command, "-d", str(staged), str(out), str(blocks)], "e2fsprogs")
         # The image has the builder's own user and the moment of staging; inside the guest all is root's.
         script = Path(work) / "owners"

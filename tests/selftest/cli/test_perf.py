@@ -113,7 +113,16 @@ def test_a_metric_is_one_line_and_its_samples_are_shown_on_demand() -> None:
 
 def test_what_can_be_measured_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["perf", CELL, "--list"]) == 0
-    assert "boot-cost, size, boot-wall, memory-used, memory" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all([name] in lines for name in suite.KERNEL), "each has a line of its own"
+    assert ["memory.minimum", "MiB"] in [words[:2] for words in lines]
+    assert ["app.NAME.LOAD.throughput", "requests/s"] in [words[:2] for words in lines]
+    assert main(["perf", "--list"]) == 0, "of qemu-rofs where no cell is named"
+    assert ["boot.wall", "s"] in [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert main(["perf"]) == 2
+    assert "No cell is named" in capsys.readouterr().err
     assert main(["perf", CELL, "--only", "boot-csot"]) == 2
     assert "boot-cost" in capsys.readouterr().err
 

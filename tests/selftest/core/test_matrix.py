@@ -139,7 +139,7 @@ def test_a_short_name_drops_this_hosts_arch_and_the_default_profile(matrix: Matr
         ("osv:qemu-zfs+zfs_disk", "beside rofs only"),
         ("osv:qemu-rofs+app_symbols", "+app_symbols+hide_symbols"),
         ("linux:qemu-zfs", "no ZFS"),
-        ("linux:qemu-virtiofs", "virtiofs is OSv's"),
+        ("linux:qemu-virtiofs", "virtiofs is no root filesystem of the linux kernel"),
         ("linux:qemu-rofs-nvme", "profiles are OSv's"),
         ("linux:qemu-rofs+debug", "options are OSv's"),
         ("linux:vmware-rofs", "vmware boots from a disk only"),

@@ -2,11 +2,13 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.facts import parse_facts
 from harness.core.machine import Image
-from harness.metrics import app_load, boot, guest_benchmarks, memory, size, suite
+from harness.metrics import app_load, boot, guest_benchmarks, memory, registry, size, suite
 from harness.metrics.checkpoints import addresses
 from harness.metrics.instruction_count import Checkpoint, CountError, InstructionCounts, checkpoints, count
 from harness.metrics.records import Metric, Sample
@@ -283,9 +285,12 @@ def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> 
 
 def test_every_metric_of_a_measurement_is_taken_by_it(lab: Lab) -> None:
     cell = lab.cell(LINUX)
-    for name in ("boot-cost", "boot-wall"):
+    for name in ("boot-cost", "size", "boot-wall"):
+        units = {re.sub(r"\{\w+\}", "*", row.name): row.unit for row in registry.of_kernel()[name].metrics}
         for sample in suite.prepare(lab, cell, name, "run", boots=1).take().samples:
             assert suite.measuring(sample.metric.name, cell) == name
+            named = [pattern for pattern in units if fnmatchcase(sample.metric.name, pattern)]
+            assert [units[pattern] for pattern in named[:1]] == [sample.metric.unit]
     assert suite.measuring("app.nginx.most.throughput", cell) == "app-nginx"
     with pytest.raises(HarnessError) as caught:
         suite.measuring("boot.instructons", cell)

@@ -165,7 +165,7 @@ class Lab:
 
     def run_on(self, image: Image, program: Program, visit: Interaction | None = None, alone: bool = False) -> Run:
         """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
-        cpus = max(program.cpus, machine_profile_of(image.cell, program.variant).cpus)
+        cpus = _host_cpus(image.cell, program)
         with cpu_slots(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
             return self._runner(image, fork=False).run(program, visit)
 
@@ -215,7 +215,7 @@ class Lab:
         What may be the host's doing is taken again, beside no other guest of ours: see `harness.runner.retry`.
         """
         runner = self.runner(cell)
-        cpus = max(program.cpus, machine_profile_of(cell, program.variant).cpus)
+        cpus = _host_cpus(cell, program)
         locks = self.cache.root / "locks" / "vcpus"
         with cpu_slots(cpus, locks):
             run = runner.run(program, visit)
@@ -226,3 +226,8 @@ class Lab:
                 return runner.run(program, visit)
 
         return taken_again(run, run_alone)
+
+
+def _host_cpus(cell: Cell, program: Program) -> int:
+    """How many of the host's cpus the program's guest keeps busy: the vCPUs of a counted one share a thread."""
+    return 1 if program.counted else max(program.cpus, machine_profile_of(cell, program.variant).cpus)

@@ -36,10 +36,15 @@ class ExitTracer:
 
     `stack` is the main thread's stack pointer where the guest is about to read its command, as forks of a booted
     one are; `joining` is whether the main thread waits for a program already, as in forks of a ready one.
+    With `only_death` it stops the guest at `halt` alone: what other vCPUs do while one stands at a breakpoint is
+    up to the host. Source: QEMU, accel/tcg/tcg-accel-ops-rr.c.
     Raises `HypervisorError` if the stub does not answer.
     """
 
-    def __init__(self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False) -> None:
+    def __init__(
+        self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False,
+        only_death: bool = False,
+    ) -> None:  # fmt: skip
         self._gdb = gdb
         self._symbols = symbols
         self._registers = REGISTERS[arch]
@@ -64,8 +69,11 @@ class ExitTracer:
         """What abort() was called with; None where that can't be read."""
         self.abort_arguments: tuple[int, ...] = ()
         self.stack_at_abort: Stack | None = None
-        self._main_runs = bool(stack) or joining
-        if self._main_runs:
+        self._main_runs = bool(stack) or joining or only_death
+        self.only_death = only_death
+        if only_death:
+            self._arm(Checkpoint.HALT)
+        elif self._main_runs:
             self._arm_rest()
         else:
             self._arm_all(BEFORE_BOOT)
@@ -81,7 +89,7 @@ class ExitTracer:
     def complete(self) -> bool:
         """Whether all that a verdict rests on is watched, or will be once the main thread runs."""
         wanted = ESSENTIAL if self._main_runs else (Checkpoint.MAIN,)
-        return not any(point in self.refused for point in wanted)
+        return not self.only_death and not any(point in self.refused for point in wanted)
 
     @property
     def started(self) -> bool:

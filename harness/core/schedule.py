@@ -1,0 +1,51 @@
+"""How the vCPUs of a counted guest take turns: all that may differ between two runs of one image in it."""
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from harness.core.errors import CellError
+
+CPUS = (1, 2, 3, 4)
+SHIFTS = range(0, 8)
+"""An instruction takes two to the power of so many nanoseconds. Source: QEMU, docs/devel/tcg-icount.rst."""
+TURNS = range(3, 400)
+"""Microseconds of a period at whose ends the vCPU that runs is made to give way."""
+MOST_TURNS = 2
+PADDING = range(0, 64)
+"""Bytes of a word in the environment, which moves everything after it by some instructions."""
+_TEXT = re.compile(r"(\d)c(\d)s((?:\d+t)*)(\d+)p")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One interleaving of a guest's vCPUs, as far as its hypervisor lets it be chosen."""
+
+    cpus: int = 1
+    shift: int = 0
+    turns: tuple[int, ...] = ()
+    padding: int = 0
+
+    @classmethod
+    def drawn(cls, number: int, cpus: int) -> Self:
+        """The schedule of that number: the same for the same number, for ever."""
+        dice = random.Random(f"schedule {number}")
+        turns = tuple(dice.choice(TURNS) for _ in range(dice.randint(0, MOST_TURNS)))
+        return cls(cpus, dice.choice(SHIFTS), tuple(sorted(turns)), dice.choice(PADDING))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The schedule of `str`. Raises `CellError`."""
+        found = _TEXT.fullmatch(text)
+        if not found or int(found[1]) not in CPUS:
+            raise CellError(f"{text} is no schedule of vCPUs.", "One looks like 2c3s17t40t31p.")
+        turns = tuple(int(turn) for turn in found[3].split("t")[:-1])
+        return cls(int(found[1]), int(found[2]), turns, int(found[4]))
+
+    def __str__(self) -> str:
+        return f"{self.cpus}c{self.shift}s{''.join(f'{turn}t' for turn in self.turns)}{self.padding}p"
+
+
+IN_ORDER = Schedule()
+"""One vCPU, and nothing chosen."""

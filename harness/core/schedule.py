@@ -10,9 +10,9 @@ from harness.core.errors import CellError
 CPUS = (1, 2, 3, 4)
 SHIFTS = range(0, 8)
 """An instruction takes two to the power of so many nanoseconds. Source: QEMU, docs/devel/tcg-icount.rst."""
-TURNS = range(3, 400)
-"""Microseconds of a period at whose ends the vCPU that runs is made to give way."""
-MOST_TURNS = 2
+TURNS = (3.3, 5.3)
+"""The shortest and the longest turn that is drawn: the decimal logarithm of its instructions."""
+MOST_TURNS = 3
 PADDING = range(0, 64)
 """Bytes of a word in the environment, which moves everything after it by some instructions."""
 _TEXT = re.compile(r"(\d)c(\d)s((?:\d+t)*)(\d+)p")
@@ -20,7 +20,10 @@ _TEXT = re.compile(r"(\d)c(\d)s((?:\d+t)*)(\d+)p")
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One interleaving of a guest's vCPUs, as far as its hypervisor lets it be chosen."""
+    """One interleaving of a guest's vCPUs, as far as its hypervisor lets it be chosen.
+
+    At each multiple of each of `turns`, in microseconds of the guest's clock, the vCPU that runs gives way.
+    """
 
     cpus: int = 1
     shift: int = 0
@@ -31,8 +34,10 @@ class Schedule:
     def drawn(cls, number: int, cpus: int) -> Self:
         """The schedule of that number: the same for the same number, for ever."""
         dice = random.Random(f"schedule {number}")
-        turns = tuple(dice.choice(TURNS) for _ in range(dice.randint(0, MOST_TURNS)))
-        return cls(cpus, dice.choice(SHIFTS), tuple(sorted(turns)), dice.choice(PADDING))
+        shift = dice.choice(SHIFTS)
+        lengths = [10 ** dice.uniform(*TURNS) for _ in range(dice.randint(0, MOST_TURNS))]
+        turns = sorted(max(1, round(length * 2**shift / 1000)) for length in lengths)
+        return cls(cpus, shift, tuple(turns), dice.choice(PADDING))
 
     @classmethod
     def parse(cls, text: str) -> Self:

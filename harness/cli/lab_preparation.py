@@ -10,9 +10,9 @@ from harness.cli import command_line as cli
 from harness.cli.command_names import COMMANDS
 from harness.cli.kernel_files import KernelFiles, lab_of
 from harness.cli.options import Common
+from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
-from harness.core.matrix import host_arch
 from harness.kernels.prebuilt.kernel import files_of
 from harness.runner.session import Lab
 from harness.workloads.apps import app as apps

@@ -4,17 +4,17 @@ All of it is data in `matrix.toml`, and in `variants.toml` for the variants of m
 files, names cells and looks rules up.
 """
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
 from harness.core import project
+from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
+from harness.core.suggestions import did_you_mean, nearest, offer
 
 NAME_AXES = ("arch", "hypervisor", "fs", "profile")
 ANY = "*"
@@ -238,7 +238,7 @@ class Matrix:
             valid = (self.short(cell) for cell in self.cells("osv") if not self.invalid(cell))
             names = nearest("-".join(words), list(valid))
         whole = [around[0] + name + around[1] for name in dict.fromkeys(names)][:5]
-        return CellError(f"There is no cell {text!r}: {happened}", _offer(whole))
+        return CellError(f"There is no cell {text!r}: {happened}", offer(whole))
 
     def _rule(self, row: Mapping[str, Any]) -> Rule:
         when, unless = (self._condition(row.get(part, {})) for part in ("when", "unless"))
@@ -261,30 +261,6 @@ class Matrix:
                 yield word
             else:
                 raise CellError(f"There is no option {word!r}.", did_you_mean(word, self.options))
-
-
-def host_arch() -> str:
-    """This host's arch, as the matrix names it. Raises `CellError` on a host that is neither."""
-    arch = platform.machine().lower()
-    arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(arch, arch)
-    if arch not in ("x86_64", "aarch64"):
-        raise CellError(f"This host is {arch}; OSv is for x86_64 and aarch64.", "Name the arch of the cell.")
-    return arch
-
-
-def nearest(word: str, known: Mapping[str, object] | list[str] | tuple[str, ...], count: int = 3) -> list[str]:
-    """The known names that look most like the word, best first; empty if none looks like it at all."""
-    return get_close_matches(word, list(known), count)
-
-
-def did_you_mean(word: str, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
-    """A cure that offers the nearest names, or all of them where none is near."""
-    near = nearest(word, known)
-    return _offer(near) if near else f"Known are: {', '.join(known)}."
-
-
-def _offer(names: list[str]) -> str:
-    return f"Did you mean {' or '.join(names)}?" if names else "`osv-harness matrix` lists all cells."
 
 
 def _matches(condition: Mapping[str, frozenset[str]], cell: Cell) -> bool:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.arch import host_arch
 from harness.core.errors import BuildError, CellError, HostError, LaunchError
 from harness.core.link_mode import FITTING, Linkage, LinkMode, check_launch, launch_of, linkage
-from harness.core.matrix import Matrix, host_arch
+from harness.core.matrix import Matrix
 from harness.host import debian_packages
 from harness.kernels.osv import build_config, test_modules, toolchain
 from harness.kernels.rootfs.elf_dependencies import locate

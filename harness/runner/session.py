@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from itertools import takewhile
@@ -78,24 +78,8 @@ class Lab:
         return "osv" if self.osv_root or self.files else "linux"
 
     def cell(self, text: str) -> Cell:
-        """The cell of that name; raises `CellError` if there is none, or if the rules forbid it."""
-        cell = self.matrix.parse(text, self.default_kernel, self.arch)
-        if reason := self.matrix.invalid(cell):
-            raise CellError(f"The cell {self.matrix.short(cell)} makes no sense: {reason}")
-        return cell
-
-    def varied(self, cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
-        """Each cell with each of the variants, or as it is where none is named; raises what `cell` raises."""
-        wanted = [self.matrix.named("variant", name) for name in names]
-        return [self.cell(str(replace(cell, variant=name))) for cell in cells for name in wanted or [cell.variant]]
-
-    def launched(self, cells: Iterable[Cell], modes: Sequence[str]) -> list[Cell]:
-        """Each cell with each of the launch modes, or as it is where none is named; raises what `cell` raises."""
-        return [
-            self.cell(str(self.matrix.launched(cell, mode) if mode else cell))
-            for cell in cells
-            for mode in modes or [""]
-        ]
+        """The valid cell of that name, of the default kernel and arch where it names none. Raises `CellError`."""
+        return self.matrix.cell(text, self.default_kernel, self.arch)
 
     def kernel(self, name: str) -> Kernel:
         """The kernel of that name."""

@@ -29,13 +29,13 @@ def test_the_matrix_has_every_mode_and_no_other() -> None:
 
 def test_a_cell_has_one_mode_and_its_name_says_which(lab: Lab) -> None:
     plain = lab.cell("osv:qemu-rofs+hide_symbols/nvme")
-    (one,) = lab.launched([plain], ["static"])
+    (one,) = lab.matrix.vary([plain], link_modes=["static"])
     assert str(one).endswith("-qemu-rofs-all+hide_symbols+static/nvme")
     assert launch_of(plain) is None and launch_of(one) is LinkMode.STATIC
-    (other,) = lab.launched([one], ["linux_ld"])
+    (other,) = lab.matrix.vary([one], link_modes=["linux_ld"])
     assert other.options == ("hide_symbols", "linux_ld")
-    assert lab.launched([one], []) == [one]
-    assert len({str(cell) for cell in lab.launched([plain], list(LinkMode))}) == len(LinkMode)
+    assert lab.matrix.vary([one], link_modes=[]) == [one]
+    assert len({str(cell) for cell in lab.matrix.vary([plain], link_modes=list(LinkMode))}) == len(LinkMode)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_mode_that_makes_no_sense_is_refused_with_the_reason(
     lab: Lab, name: str, mode: str, reason: str
 ) -> None:
     with pytest.raises(CellError, match=reason):
-        lab.launched([lab.cell(name)], [mode])
+        lab.matrix.vary([lab.cell(name)], link_modes=[mode])
 
 
 def test_what_starts_a_program_of_osv(lab: Lab) -> None:

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from osv_standin import config_of
 
 from harness.core.arch import host_arch
 from harness.core.errors import BuildError, CellError, HostError, LaunchError
@@ -113,7 +114,7 @@ def test_each_mode_has_its_module_of_tests(lab: Lab, mode: str, module: str, ste
     cell = lab.cell(f"osv:x86_64-qemu-rofs{mode}")
     contents = build_config.tests_of(cell)
     assert (contents.modules, contents.manifest) == (module, f"modules/{module}/usr.manifest")
-    commands = build_config.commands(cell, contents, 1)
+    commands = config_of(cell, contents).commands(1)
     assert len(commands) == steps + 1 and f"image={module}" in commands[-1]
     assert ("dl=linux" in commands[-1]) == (mode == "+linux_ld")
     assert ("ld-linux-x86-64.so.2" in contents.append_manifest) == (mode == "+linux_ld")

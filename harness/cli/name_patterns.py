@@ -26,4 +26,4 @@ def _near(pattern: str, names: list[str]) -> list[str]:
     """Names that contain the pattern's words, or look like them, or else any; safe to show, whoever wrote them."""
     word = pattern.replace("*", "")
     found = [name for name in names if word and word in name] or nearest(word, names) or names
-    return [printable(name.encode("utf-8", "backslashreplace")) for name in found[:OFFERED]]
+    return [printable(name) for name in found[:OFFERED]]

@@ -117,12 +117,12 @@ def check(cell: Cell, name: str) -> None:
 
 
 def prepare(
-    lab: Lab, cell: Cell, name: str, duration: float | None = None, boots: int | None = None,
+    lab: Lab, cell: Cell, name: str, run: str, duration: float | None = None, boots: int | None = None,
     metrics: Iterable[str] = (),
 ) -> Measurement:  # fmt: skip
     """Build what the measurement needs. Each `take` then boots: an app once, with loads of `duration` seconds
     each, others `boots` times, or as often as one run deserves. An app has only the loads that `metrics` name,
-    if any are.
+    if any are. What is taken is of the run with the id `run`.
 
     Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement, or if this host can't
     run the cell: its size can be measured all the same.
@@ -132,22 +132,22 @@ def prepare(
         lab.check_runs(cell)
     if name in KERNEL:
         program = apps.app(SMALLEST, cell)
-        return _of_kernel(_taker(lab, image_of(lab, cell, program), program), program, name, boots)
+        return _of_kernel(_taker(lab, image_of(lab, cell, program), program, run), program, name, boots)
     for benchmark in guest_benchmarks.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
         if benchmark.program.name == name:
             machine = {"memory": benchmark.program.memory, "cpus": benchmark.program.cpus}
-            taker = Sampler(lab, lab.image(cell), procedure=machine)
+            taker = Sampler(lab, lab.image(cell), run, machine)
             return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))
     app = apps.app(name.removeprefix("app-"), cell)
-    taker = _taker(lab, image_of(lab, cell, app), app)
+    taker = _taker(lab, image_of(lab, cell, app), app, run)
     named = [load for load in app.loads if any(one.startswith(f"app.{app.name}.{load}.") for one in metrics)]
     return Measurement(name, taker, partial(_of_app, taker, app, duration, named if metrics else list(app.loads)))
 
 
-def _taker(lab: Lab, image: Image, program: App) -> Sampler:
+def _taker(lab: Lab, image: Image, program: App, run: str) -> Sampler:
     """Takes numbers of the kernel with the program on it, in a guest of the program's size."""
     build = build_of(lab, image, program)
-    return Sampler(lab, image, procedure={"memory": program.memory, "cpus": program.cpus, "program": build})
+    return Sampler(lab, image, run, {"memory": program.memory, "cpus": program.cpus, "program": build})
 
 
 def _of_kernel(taker: Sampler, program: App, name: str, boots: int | None) -> Measurement:

@@ -8,12 +8,13 @@ from typing import Annotated
 
 from harness.cli import completion as complete
 from harness.cli.declaration import declare, option
-from harness.cli.farm_options import OnFarm, run_name, show_unrun, tls
+from harness.cli.farm_options import OnFarm, show_unrun, tls
 from harness.cli.kernel_files import KernelFiles, lab_of
 from harness.cli.options import CellNames, Forget, HistoryUrl, LoadSeconds
 from harness.cli.output import screen, table
 from harness.core.errors import CheckoutError, HarnessError
 from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
 from harness.kernels.osv.clones import CommitClones
 from harness.metrics import suite
 from harness.metrics.history.store import History
@@ -66,14 +67,15 @@ def command(arguments: Arguments) -> int:
             suite.check(lab.cell(name), only)
     if arguments.farm:
         return _measure_on_farm(lab, arguments, arguments.farm)
+    run = new_run_id()
     if not arguments.at:
-        _measure(lab, arguments)
+        _measure(lab, arguments, run)
     for name in arguments.at:
         if lab.osv_root is None:
             raise CheckoutError("No OSv checkout is named whose commits --at means.", "Set OSV_ROOT.")
         revisions = CommitClones(lab.osv_root, lab.cache)
         with revisions.at(revisions.resolve(name)) as root:
-            _measure(Lab(root, lab.cache), arguments)
+            _measure(Lab(root, lab.cache), arguments, run)
     return 0
 
 
@@ -85,23 +87,23 @@ def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
     from harness.integrations.farm.dispatcher import Plan
     from harness.integrations.farm.run import Farm, run_on_farm
 
-    cells, name = [lab.cell(name) for name in arguments.cell], run_name()
+    cells, run = [lab.cell(name) for name in arguments.cell], new_run_id()
     plan = Plan((), measurements=tuple(arguments.only or suite.KERNEL), duration=arguments.duration)
     farm = Farm(scheduler, known)
     with subscribed(Progress()), History(arguments.history) as history:
-        _, unrun = run_on_farm(farm, lab, cells, plan, name, history, Path("runs") / name)
+        _, unrun = run_on_farm(farm, lab, cells, plan, run, history, Path("runs") / run)
         for cell in cells:
-            if taken := history.samples(run=name, cell=str(cell)):
+            if taken := history.samples(run=run, cell=str(cell)):
                 screen().print(_table(taken, arguments.samples), "")
     show_unrun(unrun)
     return 1 if unrun else 0
 
 
-def _measure(lab: Lab, arguments: Arguments) -> None:
+def _measure(lab: Lab, arguments: Arguments, run: str) -> None:
     for cell in [lab.cell(name) for name in arguments.cell]:
         for name in arguments.only or suite.of_kernel():
             with subscribed(Progress()):
-                measured = suite.prepare(lab, cell, name, arguments.duration).take()
+                measured = suite.prepare(lab, cell, name, run, arguments.duration).take()
             if not arguments.forget:
                 with History(arguments.history) as history:
                     history.add(measured.records)

@@ -109,7 +109,7 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskRe
         for order, name in asked:
             try:
                 lab, cell = lab_of(order)
-                taken = suite.prepare(lab, cell, name, duration).take()
+                taken = suite.prepare(lab, cell, name, order.run, duration).take()
             except HOSTS_FAULTS as error:
                 faults[order.cell, name] = Fault(str(error))
             except HarnessError as error:
@@ -157,7 +157,7 @@ def _judged(order: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Ju
 def _measured(order: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:
     records: list[Sample | Document] = [*taken.samples, *taken.documents]
     for number, record in enumerate(records):
-        yield line_of(replace(record, run=order.run, id=measured_id(order, name, number)))
+        yield line_of(replace(record, id=measured_id(order, name, number)))
     yield from map(line_of, taken.commits)
 
 

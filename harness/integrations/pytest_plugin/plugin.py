@@ -13,6 +13,7 @@ from harness.core.events import UNKEPT as UNKEPT_EVENT
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
 from harness.core.procedure import DURATION
+from harness.core.run_id import new_run_id
 from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
@@ -22,7 +23,6 @@ from harness.kernels.prebuilt.kernel import files_of
 from harness.metrics.history.records import Judged
 from harness.metrics.suite import names as measurements
 from harness.metrics.verdict_writer import Verdicts, Writer
-from harness.report import evidence
 from harness.report.progress import Progress
 from harness.report.reproduce import item_again
 from harness.runner.base import Run
@@ -32,6 +32,8 @@ from harness.workloads.apps import app as apps
 
 LAB = pytest.StashKey[Lab]()
 CELLS = pytest.StashKey[list[Cell]]()
+RUN = pytest.StashKey[str]()
+"""The id of the session's run: that of its verdicts, its samples and its evidence."""
 RUNS = pytest.StashKey[Path]()
 VERDICTS = pytest.StashKey[Verdicts]()
 UNKEPT = pytest.StashKey[list[str]]()
@@ -74,9 +76,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "maxschedchunk", 0) is None:
         config.option.maxschedchunk = 1  # the longest start first only if xdist hands them out one by one
     worker = getattr(config, "workerinput", None)
-    stamp = worker["runs_stamp"] if worker else evidence.run_name()
-    config.stash[RUNS] = config.getoption("--runs").resolve() / stamp
-    config.stash[VERDICTS] = Verdicts(lab, stamp)
+    run = worker["run"] if worker else new_run_id()
+    config.stash[RUN] = run
+    config.stash[RUNS] = config.getoption("--runs").resolve() / run
+    config.stash[VERDICTS] = Verdicts(lab, run)
     try:
         config.stash[CELLS] = _chosen_cells(config, lab)
         if lab.osv_root and config.stash[CELLS] and not lab.files:
@@ -87,9 +90,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
-    """Give xdist's workers the controller's folder of evidence."""
+    """Have xdist's workers be of the controller's run."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]
-    node.workerinput["runs_stamp"] = config.stash[RUNS].name  # type: ignore[attr-defined]
+    node.workerinput["run"] = config.stash[RUN]  # type: ignore[attr-defined]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -193,9 +196,9 @@ def measure(
     """Takes a measurement of a cell, keeps it, and compares it with what is known."""
     from harness.integrations.pytest_plugin.history import MeasurementTest
 
-    options = pytestconfig.getoption
+    options, stash = pytestconfig.getoption, pytestconfig.stash
     return MeasurementTest(
-        lab, options("--history"), pytestconfig.stash[RUNS], options("--duration"), record_property
+        lab, options("--history"), stash[RUN], stash[RUNS], options("--duration"), record_property
     )
 
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from time import monotonic
 
 from harness.core.errors import HarnessError, HypervisorError
-from harness.core.events import publish
 from harness.core.machine import Image, Machine
 from harness.host.cache import Cache
 from harness.runner.base import Program, Run, conclude, failed_to_run
@@ -25,6 +24,7 @@ from harness.runner.linux.faults import FaultWatch
 from harness.runner.linux.observed_run import ObservedRun
 from harness.runner.machine_setup import apply_profile
 from harness.runner.ready_snapshot import fork_ready
+from harness.runner.snapshot_cache import cached_template
 from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
 
 BOOT_SECONDS = 60.0
@@ -85,9 +85,13 @@ class LinuxRunner:
         forks = snapshots_of(self._hypervisor)
         if forks is None or not self._fork or not machine.devices.can_be_forked:
             return None
-        parts = {"image": self.image.digest, "machine": machine.to_json(), "made by": forks.identity(machine)}
-        where = self._cache.get("template", parts, lambda out: self._make_template(Template(machine, out)))
-        return Template(machine, where)
+
+        def make(template: Template) -> None:
+            with Guest(machine, forks.start_template(template)) as guest:
+                self._boot(guest)
+                forks.freeze(guest.vm, template)
+
+        return cached_template(self._cache, forks, machine, make, f"{machine.memory} MiB")
 
     def _start(self, machine: Machine, program: Program, visit: Interaction | None) -> tuple[Vm, str, str]:
         """The guest, how it came to be, and the program's identifier if it runs already."""
@@ -107,16 +111,6 @@ class LinuxRunner:
         if template and forks:
             return forks.fork(template), "forked", ""
         return self._hypervisor.start(machine), "booted", ""
-
-    def _make_template(self, template: Template) -> None:
-        publish("template.started", str(self.image.cell), f"{template.machine.memory} MiB")
-        forks = snapshots_of(self._hypervisor)
-        assert forks is not None
-        vm = forks.start_template(template)
-        with Guest(template.machine, vm) as guest:
-            self._boot(guest)
-            forks.freeze(vm, template)
-        publish("template.done", str(self.image.cell))
 
     def _boot(self, guest: Guest) -> Agent:
         """Let the guest run until its agent takes commands. Raises `HypervisorError` if it does not."""

@@ -14,7 +14,7 @@ from test_starved import crowd
 from harness.cli.output import screen, table
 from harness.host.in_lab import VARIABLE
 from harness.host.interference import Pause
-from harness.host.process.timeout import kept_waiting
+from harness.host.process.cpu_time import kept_waiting
 from harness.metrics.history.store import History
 from harness.report import evidence
 from harness.runner.base import Program, Run, conclude

@@ -88,7 +88,8 @@ command = Group(__doc__, Common)
 def _run(arguments: Running) -> int:
     """Every app on every cell, each alone on the machine, one after the other; 1 if any is not a pass."""
     lab = Lab(arguments.osv_root)
-    cells = lab.launched([lab.cell(name) for name in arguments.cell or ["qemu-rofs"]], arguments.launch)
+    named = [lab.cell(name) for name in arguments.cell or ["qemu-rofs"]]
+    cells = lab.matrix.vary(named, link_modes=arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
     wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]

@@ -14,6 +14,7 @@ from harness.cli.options import CellName, Common, RunsFolder, TestNames
 from harness.cli.output import screen
 from harness.cli.parallel import runs
 from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
 from harness.core.schedule import Schedule
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
@@ -70,7 +71,7 @@ def command(arguments: Arguments) -> int:
                 screen().print(f"{seed}: {outcome}: {run.verdict.reason}", markup=False)
                 again = reproduce.replay_again(lab, cell, str(seed), arguments.runs)
                 folder = evidence.write(
-                    run, lab.image(cell), "tcg", arguments.runs / evidence.run_name(), again
+                    run, lab.image(cell), "tcg", arguments.runs / new_run_id(), again
                 )
                 screen().print(f"  the schedule was number {done} of {len(drawn)}", markup=False)
                 screen().print(f"  evidence: {folder}\n  again: osv-harness replay {seed}", markup=False)

@@ -11,6 +11,7 @@ from harness.cli.number_types import COUNT
 from harness.cli.options import Common, RunsFolder
 from harness.cli.output import screen
 from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.runner.session import Lab
@@ -47,6 +48,6 @@ def command(arguments: Arguments) -> int:
     if run.verdict.outcome is Outcome.PASSED:
         return 0
     again = reproduce.replay_again(lab, cell, str(seed), arguments.runs)
-    folder = evidence.write(run, lab.image(cell), "tcg", arguments.runs / evidence.run_name(), again)
+    folder = evidence.write(run, lab.image(cell), "tcg", arguments.runs / new_run_id(), again)
     screen().print(f"  evidence: {folder}", markup=False)
     return 1

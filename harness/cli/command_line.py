@@ -91,7 +91,7 @@ def _usage_error(error: click.UsageError) -> HarnessError:
     path = error.ctx.command_path if error.ctx else "osv-harness"
     hint = f"`{path} --help` tells what it takes."
     if isinstance(error, click.NoSuchCommand) and error.ctx and isinstance(error.ctx.command, click.Group):
-        from harness.core.matrix import did_you_mean
+        from harness.core.suggestions import did_you_mean
 
         wanted, known = error.command_name, error.ctx.command.list_commands(error.ctx)
         return HarnessError(f"There is no command {wanted!r}.", did_you_mean(wanted, known))

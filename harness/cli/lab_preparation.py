@@ -11,9 +11,9 @@ from harness.cli import command_line as cli
 from harness.cli.command_names import COMMANDS
 from harness.cli.kernel_files import KernelFiles, lab_of
 from harness.cli.options import Common
+from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
-from harness.core.matrix import host_arch
 from harness.kernels.prebuilt.kernel import files_of
 from harness.runner.session import Lab
 from harness.workloads.apps import app as apps
@@ -74,7 +74,7 @@ def _parse_harness_command(words: Sequence[str], checkout: Path | None, arch: st
     if words[0] not in ("test", "tests", "boot", "app", "perf"):
         return LabCommand(lab)
     cells = [lab.cell(text) for text in _values(arguments, "cell") or ["qemu-rofs"]]
-    cells = lab.launched(lab.varied(cells, _values(arguments, "variant")), _values(arguments, "launch"))
+    cells = lab.matrix.vary(cells, _values(arguments, "variant"), _values(arguments, "launch"))
     names = _values(arguments, "name") if hasattr(arguments, "load") else ["hello"] if words[0] == "perf" else []
     return LabCommand(lab, tuple(cells) if words[0] != "app" or names else (), tuple(names))
 
@@ -100,7 +100,7 @@ def _parse_pytest_command(words: Sequence[str], checkout: Path | None, arch: str
     cells = [lab.cell(text) for text in arguments.cell]
     if arguments.cell_set:
         cells += lab.matrix.set(arguments.cell_set, lab.default_kernel, arch)
-    cells = lab.launched(lab.varied(cells, arguments.variant), arguments.launch)
+    cells = lab.matrix.vary(cells, arguments.variant, arguments.launch)
     of_apps = any(Path(word.partition("::")[0]).absolute().is_relative_to(APPS.absolute()) for word in rest)
     names: list[str] = []
     if of_apps:

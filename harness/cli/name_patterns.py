@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from harness.core.errors import HarnessError
-from harness.core.matrix import nearest
+from harness.core.suggestions import nearest
 from harness.core.text import printable
 
 OFFERED = 5

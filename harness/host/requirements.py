@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.core.matrix import host_arch
+from harness.core.arch import host_arch
 from harness.core.text import printable_lines
 from harness.host import distribution
 from harness.host.debian_packages import KEYRING, SUITE, mirror

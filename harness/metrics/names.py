@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from harness.core.cell import Cell
 from harness.core.errors import CellError
-from harness.core.matrix import nearest
+from harness.core.suggestions import nearest
 from harness.metrics import guest_benchmarks, registry
 from harness.metrics.instruction_count import CHECKPOINTS_FILE, checkpoints
 from harness.workloads.apps import app as apps

@@ -8,7 +8,7 @@ from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
 from harness.core.link_mode import launch_of
 from harness.core.machine import Image
-from harness.core.matrix import did_you_mean
+from harness.core.suggestions import did_you_mean
 from harness.host.in_lab import in_lab
 from harness.metrics import app_load, guest_benchmarks, registry
 from harness.metrics.names import measurement_of

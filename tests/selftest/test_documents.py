@@ -76,7 +76,7 @@ def test_a_command_of_the_harness_has_only_words_that_it_knows(document: str, li
     named = getattr(asked, "cell", None) or []
     patterns = plain(line)[1] in ("matrix", "report", "findings", "history")
     cells = [lab.cell(one) for one in ([named] if isinstance(named, str) else named) if not patterns]
-    cells = lab.launched(lab.varied(cells, _words(asked, "variant")), _words(asked, "launch"))
+    cells = lab.matrix.vary(cells, _words(asked, "variant"), _words(asked, "launch"))
     if plain(line)[1:3] == ["app", "run"]:
         _check_app(cells or [lab.cell("qemu-rofs")], asked.name, asked.load or [])
     for measurement in _words(asked, "only"):

@@ -54,8 +54,7 @@ def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: flo
 def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
     """The cell of the side that `name` means. Raises `CellError` if the name means no side."""
     if name.startswith("+"):
-        options = (*cell.options, *(option for option in name.split("+") if option))
-        return lab.cell(str(replace(cell, options=options)))
+        return lab.matrix.with_options(cell, [option for option in name.split("+") if option])
     if ":" in name:
         return lab.cell(name)
     if not is_checkout(name) and not is_commit(lab, cell, name):

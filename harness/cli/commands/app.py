@@ -88,7 +88,8 @@ command = Group(__doc__, Common)
 def _run(arguments: RunArguments) -> int:
     """Run every app on every cell, one after the other; returns 1 if any did not pass."""
     lab = Lab(arguments.osv_root)
-    cells = lab.launched([lab.cell(name) for name in arguments.cell or ["qemu-rofs"]], arguments.launch)
+    named = [lab.cell(name) for name in arguments.cell or ["qemu-rofs"]]
+    cells = lab.matrix.vary(named, link_modes=arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
     planned = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]

@@ -63,7 +63,7 @@ class Arguments(KernelFiles):
 def command(arguments: Arguments) -> int:
     """Run the named tests in the given order, or all of the cell's; returns 1 if any did not pass."""
     lab = lab_of(arguments)
-    cells = lab.launched(lab.varied([lab.cell(arguments.cell)], arguments.variant), arguments.launch)
+    cells = lab.matrix.vary([lab.cell(arguments.cell)], arguments.variant, arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
     with subscribed(Progress()):

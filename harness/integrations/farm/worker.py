@@ -15,7 +15,6 @@ from harness.core.cell import Cell
 from harness.core.errors import CheckoutError, HarnessError, HostError, HypervisorError
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
-from harness.host.cpu_slots import cpu_slots
 from harness.host.temp_dir import temporary_dir
 from harness.integrations.farm.capabilities import checkout_digest
 from harness.integrations.farm.messages import (
@@ -57,7 +56,7 @@ def list_tests(request: CellRequest) -> TestList:
         try:
             lab, cell = lab_of(request)
             runner = lab.runner(cell)
-            with cpu_slots(1, lab.cache.root / "locks" / "vcpus"):
+            with lab.cpu_slots(1):
                 runner.prepare()
             return TestList(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
         except HOST_FAULTS as error:

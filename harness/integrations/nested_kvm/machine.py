@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.matrix import host_arch
+from harness.core.arch import host_arch
 from harness.host.process.supervised import SupervisedProcess
 from harness.integrations.nested_kvm.emulator import Emulator
 from harness.kernels.linux.tsc import clock_parameter

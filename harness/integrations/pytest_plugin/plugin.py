@@ -274,8 +274,7 @@ def _chosen_cells(config: pytest.Config, lab: Lab) -> list[Cell]:
     cells = [lab.cell(text) for text in config.getoption("--cell")]
     if name := config.getoption("cell_set"):
         cells += lab.matrix.set(name, lab.default_kernel)
-    if variants := config.getoption("--variant"):
-        cells = lab.varied(cells or [lab.cell("qemu-rofs")], variants)
-    if modes := config.getoption("--launch"):
-        cells = lab.launched(cells or [lab.cell("qemu-rofs")], modes)
+    variants, modes = config.getoption("--variant"), config.getoption("--launch")
+    if variants or modes:
+        cells = lab.matrix.vary(cells or [lab.cell("qemu-rofs")], variants, modes)
     return list(dict.fromkeys(cells))

@@ -29,6 +29,9 @@ from harness.vm.gdb_remote import GdbRemote
 
 BOOT_SECONDS = 60.0
 READY = "forked when ready"
+UNRANDOMISED = "--norandom"
+PADDING = "OSV_HARNESS_PADDING"
+"""A name in the environment of a program, which nothing reads."""
 GRACE_SECONDS, LONGEST_GRACE = 0.5, 5.0
 
 
@@ -71,9 +74,10 @@ class OsvRunner:
         """Does nothing: a boot needs only the image."""
 
     def run(self, program: Program, interaction: Interaction | None = None) -> Run:
-        machine = self.machine(program)
+        bare = self._bare_machine(program)
+        machine = bare.with_command(self._command(program))
         try:
-            vm, origin, stub = self._start(program, machine, interaction)
+            vm, origin, stub = self._start(program, bare, machine, interaction)
         except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(monotonic()))
         with Guest(machine, vm) as guest:
@@ -90,24 +94,29 @@ class OsvRunner:
 
     def _bare_machine(self, program: Program) -> Machine:
         words = machine_profile_of(self.image.cell, program.variant).osv
-        cmdline = " ".join(word for word in (self.image.cmdline, self._words.kernel, words, "--verbose") if word)
+        fixed = UNRANDOMISED if program.deterministic and UNRANDOMISED not in self.image.cmdline else ""
+        given = (self.image.cmdline, self._words.kernel, words, fixed, "--verbose")
+        cmdline = " ".join(word for word in given if word)
         wants_disk = program.disk and not self.image.disks
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
         accelerator = "tcg" if program.deterministic else self.accelerator  # hardware counts no instructions
         machine = Machine(
             self.image, cmdline, program.cpus, program.memory, accelerator, program.network,
-            deterministic=program.deterministic, forwards=program.forwards, disks=disks,
+            deterministic=program.deterministic, schedule=program.schedule, forwards=program.forwards, disks=disks,
         )  # fmt: skip
         return apply_profile(machine, program.variant, self._cache)
 
     def _command(self, program: Program) -> str:
-        settings = " ".join(environment_option(name, value) for name, value in program.environment)
+        environment = program.environment
+        if program.schedule.padding:
+            environment = (*environment, (PADDING, "x" * program.schedule.padding))
+        settings = " ".join(environment_option(name, value) for name, value in environment)
         return f"{settings} {self._words.before} {program.command}".strip()
 
     def _start(
-        self, program: Program, machine: Machine, interaction: Interaction | None
+        self, program: Program, bare: Machine, machine: Machine, interaction: Interaction | None
     ) -> tuple[Vm, str, "_Stub | None"]:
-        """The guest, its origin, and its debug stub if that was used."""
+        """The guest, its origin, and its debug stub if that was used; `bare` is the machine without a command."""
         forks = snapshots_of(self._hypervisor)
         if program.slow_start and interaction and forks and machine.devices.supports_snapshots:
             with suppress(HypervisorError):  # then a booted guest shows why
@@ -117,7 +126,7 @@ class OsvRunner:
         # The kernel's options, the environment among them, were read before the template was stopped.
         can_fork = machine.devices.supports_snapshots and not program.environment
         if self._templates and can_fork and self._templates.takes(command):
-            vm, gdb, stack = self._templates.fork(self._bare_machine(program), command)
+            vm, gdb, stack = self._templates.fork(bare, command)
             return vm, "forked", _Stub(gdb, stack)
         return self._hypervisor.start(machine), "booted", None
 
@@ -125,7 +134,7 @@ class OsvRunner:
         self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", interaction: Interaction | None
     ) -> Run:
         vm, monitor = guest.vm, guest.monitor
-        tracer = self._tracer(vm, origin, stub)
+        tracer = self._tracer(vm, origin, stub, only_death=program.deterministic and program.cpus > 1)
         if tracer:
             guest.console.watched[tracer.fileno()] = lambda: _heard(guest, tracer)
             tracer.start()
@@ -169,13 +178,16 @@ class OsvRunner:
         has_button = self.image.cell.arch == "x86_64" and self.image.cell.hypervisor == "qemu"
         return vm.press_power_button if has_button else vm.stop
 
-    def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None") -> ExitTracer | None:
+    def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None", only_death: bool) -> ExitTracer | None:
         """The exit tracer; None if hypervisor and kernel offer nothing to trace."""
         if vm.debug is None or self._symbols is None:
             return None
         stub = stub or _Stub(GdbRemote(vm.debug, vm.pid))
         try:
-            return ExitTracer(stub.gdb, self._symbols, self.image.cell.arch, stub.stack, joining=origin == READY)
+            return ExitTracer(
+                stub.gdb, self._symbols, self.image.cell.arch, stub.stack, joining=origin == READY,
+                only_death=only_death,
+            )  # fmt: skip
         except HypervisorError:
             return None
 

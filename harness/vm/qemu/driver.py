@@ -248,8 +248,8 @@ def driver() -> Qemu:
 def _console(machine: Machine) -> tuple[socket.socket | FileIO, socket.socket | FileIO]:
     """Our end of the console's line, and the machine's.
 
-    A counted machine's is never full, for a guest that waits for room runs instructions meanwhile. A socket is
-    full after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
+    A deterministic machine's is never full, for a guest that waits for room runs instructions meanwhile. A
+    socket is full after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
     """
     if not machine.deterministic:
         return socket.socketpair()

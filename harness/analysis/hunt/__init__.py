@@ -1,0 +1,1 @@
+"""Runs deterministic guests, each with a seed that decides everything in which two runs may differ."""

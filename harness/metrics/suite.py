@@ -1,4 +1,4 @@
-"""Everything that is measured of a cell, by name: what `osv-harness perf` and tests/perf run."""
+"""All measurements of a cell, by name: what `osv-harness perf` and tests/perf run."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ KERNEL_APP = "hello"
 """The app with which boot, memory and size are measured."""
 
 KERNEL = tuple(registry.of_kernel())
-"""The measurements of a kernel itself, the quickest first."""
+"""The measurements of a kernel itself, the fastest first."""
 
 IN_LAB = tuple(name for name, row in registry.of_kernel().items() if row.in_a_lab)
 """Measurements that a lab can make: they do not depend on its clock."""
@@ -32,7 +32,8 @@ IN_LAB = tuple(name for name, row in registry.of_kernel().items() if row.in_a_la
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a measurement came to, once, and the commits up to the kernel's, which put it in its place."""
+    """The result of taking a measurement once, and the commits up to the kernel's, which place it in the
+    history."""
 
     samples: Sequence[Sample]
     documents: Sequence[Document] = ()
@@ -40,14 +41,14 @@ class Measured:
 
     @property
     def records(self) -> list[Sample | Document | Commit]:
-        """All that a history is to keep of it."""
+        """All records that a history stores of it."""
         return [*self.samples, *self.documents, *self.commits]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Something of one built kernel that can be measured as often as wished; `take` raises `HarnessError` if what
-    is measured does not pass."""
+    """A measurement of one built kernel that can be repeated; `take` raises `HarnessError` if the measured program
+    does not pass."""
 
     name: str
     sampler: Sampler
@@ -55,13 +56,13 @@ class Measurement:
 
 
 def of_kernel() -> list[str]:
-    """The measurements of a kernel itself that are taken here."""
+    """The measurements of a kernel itself that are made here."""
     return [name for name in KERNEL if not in_lab() or name in IN_LAB]
 
 
 def names(cell: Cell) -> list[str]:
     """The measurements of a cell: those of its kernel (`boot-cost`, …), each benchmark of its catalog
-    (`misc-ctxsw.so`) and each app that is loaded (`app-nginx`); in a lab those that no clock has a part in."""
+    (`misc-ctxsw.so`) and each app with loads (`app-nginx`); in a lab only those that do not depend on a clock."""
     if in_lab():
         return of_kernel()
     loaded = [f"app-{name}" for name in apps.names_for(cell) if apps.app(name, cell).loads]
@@ -73,7 +74,7 @@ def names(cell: Cell) -> list[str]:
 
 
 def measuring(metric: str, cell: Cell) -> str:
-    """The name of the measurement that takes a metric. Raises `CellError` with the nearest if none does."""
+    """The name of the measurement that gives a metric. Raises `CellError` with the nearest if none does."""
     name = measurement_of(metric, cell)
     if name.startswith("app-") and name not in names(cell):
         raise CellError(f"No measurement of {cell} takes {metric}.", "`osv-harness perf --list CELL` names them.")
@@ -95,12 +96,12 @@ def prepare(
     lab: Lab, cell: Cell, name: str, run: str, duration: float | None = None, boots: int | None = None,
     metrics: Iterable[str] = (),
 ) -> Measurement:  # fmt: skip
-    """Build what the measurement needs. Each `take` then boots: an app once, with loads of `duration` seconds
-    each, others `boots` times, or as often as one run deserves. An app has only the loads that `metrics` name,
-    if any are. What is taken is of the run with the id `run`.
+    """Build what the measurement needs.
 
-    Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement, or if this host can't
-    run the cell: its size can be measured all the same.
+    Each `take` then boots: an app once, with loads of `duration` seconds each; others `boots` times, or by default
+    as often as they need. An app has only the loads that `metrics` need, if any are given. Results belong to the
+    run with the id `run`. Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement
+    or this host can't run the cell; its size can be measured anyway.
     """
     check(cell, name)
     if name != "size":
@@ -122,7 +123,7 @@ def prepare(
 
 
 def _sampler(lab: Lab, image: Image, program: App, run: str) -> Sampler:
-    """Takes numbers of the kernel with the program on it, in a guest of the program's size."""
+    """A sampler of the kernel with the program on it, in a guest of the program's size."""
     build = build_of(lab, image, program)
     return Sampler(lab, image, run, {"memory": program.memory, "cpus": program.cpus, "program": build})
 

@@ -1,4 +1,4 @@
-"""A machine fitted as its cell's variant, and the program that it is for, want it."""
+"""Adapts a machine to its cell's variant and to the program that it runs."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from harness.host.cache import Cache
 from harness.kernels.data_disks import empty_disk, ext_disk, shared_folder
 
 SECOND_DISKS = {"blank": empty_disk, "ext": ext_disk}
-"""What a variant's second disk holds, and who makes it."""
+"""The content of a variant's second disk, and the function that makes it."""
 
 
 def apply_profile(machine: Machine, needed: str, cache: Cache) -> Machine:

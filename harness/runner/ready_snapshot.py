@@ -1,4 +1,4 @@
-"""A guest whose program is ready to serve, as a template: what starts slowly is started once, and then forked."""
+"""Clones guests whose program is ready to serve: a slow program is started once, and then cloned."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,11 +20,11 @@ def fork_ready(
     machine: Machine, command: str, interaction: Interaction, forks: SupportsSnapshots, cache: Cache,
     begin: Callable[[Guest], tuple[Callable[[], bool], Mapping[str, Any]]],
 ) -> tuple[Vm, Mapping[str, Any]]:  # fmt: skip
-    """A fork, stopped, of the machine in which `command` answers, and what `begin` noted.
+    """A stopped clone of the machine in which `command` answers, and the note of `begin`.
 
-    Where there is no such template yet, `begin` starts the guest and the program in it; it returns whether the
-    guest is over, and a note for those who will watch the forks. Raises `HypervisorError` if the program does not
-    get ready.
+    If no snapshot exists yet, `begin` starts the guest and the program in it; it returns whether the guest is
+    over, and a note for those who observe the clones. Raises `HypervisorError` if the program does not become
+    ready.
     """
 
     def make(template: Template) -> None:

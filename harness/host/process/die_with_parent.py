@@ -1,4 +1,4 @@
-"""Processes that end with the harness, whatever ends that."""
+"""Starts processes that end with the harness, however it ends."""
 
 import os
 import signal
@@ -26,9 +26,10 @@ def supervised_group(
     command: Sequence[str], output: int | IO[bytes], errors: int | IO[bytes], cwd: os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None, inherited: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
-    """Run a command that starts further processes: none of them outlives the block, nor this process.
+    """Run a command that starts further processes; none of them outlives this block or this process. They inherit
+    the descriptors `inherited` too.
 
-    PR_SET_PDEATHSIG covers one process, but not its children. They get the descriptors `inherited` too.
+    PR_SET_PDEATHSIG covers one process, but not its children.
     """
     process = subprocess.Popen(
         ["sh", "-c", GROUP_WATCHDOG, "group", *command], stdin=subprocess.PIPE, stdout=output, stderr=errors,
@@ -48,7 +49,7 @@ def supervised_group(
 def run_with_parent(
     command: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program that starts further processes to its end, and return its output. Raises what `Popen`
+    """Run a program that starts further processes until it ends; returns its output. Raises what `Popen`
     raises."""
     with supervised_group(command, subprocess.PIPE, subprocess.PIPE, environment=environment) as process:
         printed, errors = process.communicate()

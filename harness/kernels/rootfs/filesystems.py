@@ -181,4 +181,4 @@ def _run(command: Sequence[str], package: str) -> None:
     words = done.stderr.partition("\n")[2] if command[0] == "debugfs" else ""
     if done.returncode != 0 or words:
         output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise BuildError(f"{command[0]} ended with status {done.returncode}:\n{output}", "See its words above.")
+        raise BuildError(f"{command[0]} ended with status {done.returncode}:\n{output}", "See its output above.")

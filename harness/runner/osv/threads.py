@@ -68,9 +68,9 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
     """Run gdb within its time limit; returns what went wrong, as a line, or an empty text."""
     with tempfile.TemporaryFile() as words:
         with supervised_group(command, subprocess.DEVNULL, words, environment=environment) as process:
-            patience = CpuFairTimeout(process.pid, SECONDS)
+            timeout = CpuFairTimeout(process.pid, SECONDS)
             latest = monotonic() + LONGEST_SECONDS
-            while process.poll() is None and (left := min(patience.seconds(), latest - monotonic())) > 0:
+            while process.poll() is None and (left := min(timeout.seconds(), latest - monotonic())) > 0:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(left)
             in_time = process.poll() is not None

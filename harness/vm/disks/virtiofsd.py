@@ -1,7 +1,7 @@
-"""virtiofsd, which shows a guest a folder of the host; read-only, in a mount namespace of its own.
+"""Runs virtiofsd, which shares a folder of the host with a guest: read-only, in a mount namespace of its own.
 
-It takes one connection, from a socket whose name is gone before the guest runs. It ends with that connection, and
-with the thread that started it. A user other than root gets a user namespace too, in which it may mount.
+It accepts one connection, from a socket whose name is removed before the guest runs. It ends with that connection,
+and with the thread that started it. A user other than root gets a user namespace too, in which it may mount.
 Source: QEMU 7.2, docs/tools/virtiofsd.rst; https://gitlab.com/virtio-fs/virtiofsd for the one in Rust.
 """
 

@@ -200,7 +200,7 @@ def test_a_folder_with_too_long_a_name_for_a_socket_is_named(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("standin", LOCAL, indirect=True)
 def test_a_killed_harness_leaves_no_machine(standin: StandIn, tmp_path: Path) -> None:
-    """SIGKILL: the keeper ends the machine, and removes its folder."""
+    """SIGKILL: the reaper ends the machine, and removes its folder."""
     machine = standin.machine
     source = f"""
 import sys, time

@@ -77,30 +77,44 @@ class Looked:
     outliers: list[Outlier]
 
 
+class Scan:
+    """The search in one series of noisy values: `series` are the newest that are finite. Whatever is asked of it,
+    the evidence is weighed once."""
+
+    def __init__(self, values: ArrayLike) -> None:
+        self._kept, self.series = _recent(values)
+        self.search = Search(self.series)
+
+    def look(self, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
+        """The likeliest step, the suspects, likeliest first, and the outliers."""
+        search, series, kept = self.search, self.series, self._kept
+        search.taken = []
+        best = search.best()
+        search.take(level)
+        others = search.rest(min(suspicion, PLAIN))
+        worth = [one for one in others if one.evidence >= PLAIN or len(series) - one.index <= FRESH]
+        steps = [_described(one, search, series, kept) for one in (*search.taken, *worth)]
+        return Looked(best, steps, _outliers(search, series, kept))
+
+    def changes(self, level: float = LEVEL) -> list[Change]:
+        """The steps, by index, each with a probability of at most `level`.
+
+        Steps are taken one by one, the likeliest first, each judged beside those taken (forward selection); a
+        change that went away again is two. A series too short or constant has no step.
+        """
+        self.search.take(level)
+        found = [_described(one, self.search, self.series, self._kept) for one in self.search.taken]
+        return sorted(found, key=lambda one: one.index)
+
+
 def look(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
-    """The likeliest step, the suspects, likeliest first, and the outliers of noisy values."""
-    kept, series = _recent(values)
-    search = Search(series)
-    best = search.best()
-    search.take(level)
-    others = search.rest(min(suspicion, PLAIN))
-    worth = [one for one in others if one.evidence >= PLAIN or len(series) - one.index <= FRESH]
-    steps = [_described(one, search, series, kept) for one in (*search.taken, *worth)]
-    return Looked(best, steps, _outliers(search, series, kept))
+    """As of `Scan.look`."""
+    return Scan(values).look(level, suspicion)
 
 
 def changes(values: ArrayLike, level: float = LEVEL) -> list[Change]:
-    """The steps in noisy values, by index, each with a probability of at most `level`.
-
-    Steps are taken one by one, the likeliest first, each judged beside those taken (forward selection); a change
-    that went away again is two. Values that are not finite are passed over; a series too short or constant has no
-    step.
-    """
-    kept, series = _recent(values)
-    search = Search(series)
-    search.take(level)
-    found = [_described(one, search, series, kept) for one in search.taken]
-    return sorted(found, key=lambda one: one.index)
+    """As of `Scan.changes`. Values that are not finite are passed over."""
+    return Scan(values).changes(level)
 
 
 def suspects(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> list[Change]:

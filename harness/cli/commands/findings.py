@@ -133,7 +133,7 @@ def command(arguments: Arguments) -> int:
 
 def _numbers(history: History, arguments: Arguments) -> tuple[Numbers, Numbers]:
     """All of the history, and what is asked for of it. Raises `HarnessError` where nothing is."""
-    every, graph, branch = history.samples(), history.graph(), named_commit(arguments)
+    every, graph, branch = history.samples_by_time(), history.graph(), named_commit(arguments)
     check_matches([arguments.cell], {one.cell for one in every}, "cell")
     check_matches([arguments.metric], {one.metric.name for one in every}, "metric")
     whole = numbers(every, graph, branch)

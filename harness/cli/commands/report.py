@@ -121,7 +121,7 @@ def _told(arguments: Arguments) -> ReportData:
     since = _moment(arguments.since)
 
     with History(arguments.history) as history:
-        samples, judged = history.samples(since=since), history.judged(since=since)
+        samples, judged = history.samples_by_time(since), history.judged_by_time(since)
         documents, graph = history.documents(since=since), history.graph()
     cells = {one.cell for rows in (samples, judged, documents) for one in rows}
     check_matches(arguments.cell, cells, f"cell since {arguments.since}" if arguments.since else "cell")

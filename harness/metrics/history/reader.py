@@ -1,15 +1,14 @@
 """Reads records of a history."""
 
-import gc
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
+from harness.core.collector import uncollected
 from harness.metrics.history.records import Action, Judged, Triage
 from harness.metrics.history.schema import (
     COMMITS,
@@ -92,7 +91,7 @@ class Reader:
         query = _kept(table).join(VERSIONS, table.c.version_id == VERSIONS.c.id)
         query = query.where(*self._conditions(table, wanted, since))
         if last is None:
-            with _uncollected():
+            with uncollected():
                 return list(self._records(table, query.order_by(*order)))
         query = query.order_by(*(column.desc() for column in order)).limit(last)
         return list(self._records(table, query))[::-1]
@@ -102,7 +101,7 @@ class Reader:
         who judges a whole history asks for no more."""
         query = select(*_columns(table, without="id")).where(*self._conditions(table, {}, since))
         query = query.order_by(table.c.taken, table.c.seq)
-        with _uncollected():
+        with uncollected():
             return list(self._records(table, query))
 
     def everything(self, table: Table, since: float | None) -> Iterator[Identified]:
@@ -277,19 +276,6 @@ class _Environments(dict[tuple[int, float], Environment]):
             self.clear()
         where = self[named] = replace(self._parts[named[0]], load=named[1])
         return where
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's collector: while a million records are made it looks through all of them again and again,
-    and none is garbage."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _kept(table: Table) -> Select[Any]:

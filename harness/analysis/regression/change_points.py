@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -129,30 +128,34 @@ def exact_changes(values: ArrayLike, counts: Sequence[int] = ()) -> list[Change]
     But a single sample (`counts` are the samples of each value) between equal ones is an outlier: an exact number
     that a commit changed and the next changed back is measured again before either is blamed.
     """
-    kept, series = _finite(values)
-    odd = {one.index for one in exact_outliers(values, counts)}
-    real = [at for at in range(len(series)) if int(kept[at]) not in odd]
-    found = []
-    for last, at in pairwise(real):
-        old, new = float(series[last]), float(series[at])
-        if old != new:
-            change = (new - old) / abs(old) if old else new - old
-            index, before = int(kept[at]), int(kept[last])
-            sure = (change, change)
-            found.append(Change(index, before + 1, index, old, new, change, sure, np.inf, 0.0, before))
-    return found
+    return exact_look(values, counts).steps
 
 
 def exact_outliers(values: ArrayLike, counts: Sequence[int] = ()) -> list[Outlier]:
     """Single samples of a number without noise between equal ones: two before, and one after."""
+    return exact_look(values, counts).outliers
+
+
+def exact_look(values: ArrayLike, counts: Sequence[int] = ()) -> Looked:
+    """The changes and the outliers of a number without noise; none of them is likelier than another."""
     kept, series = _finite(values)
+    last, odd, after = series[1:-2], series[2:-1], series[3:]
+    single = np.flatnonzero((odd != after) & (last == after) & (series[:-3] == after)) + 2
+    single = np.array([at for at in single if not counts or counts[int(kept[at])] == 1], dtype=int)
+    outliers = [
+        Outlier(int(kept[at]), 1, float(series[at]), float(series[at + 1]), True, int(kept[at - 1]))
+        for at in single
+    ]
+    real = np.delete(np.arange(len(series)), single)
+    places = np.flatnonzero(series[real[1:]] != series[real[:-1]])
     found = []
-    for at in range(2, len(series) - 1):
-        before, odd, after = series[at - 2 : at], series[at], series[at + 1]
-        once = not counts or counts[int(kept[at])] == 1
-        if once and odd != after and (before == after).all():
-            found.append(Outlier(int(kept[at]), 1, float(odd), float(after), True, int(kept[at - 1])))
-    return found
+    for before, at in zip(real[places], real[places + 1], strict=True):
+        old, new = float(series[before]), float(series[at])
+        change = (new - old) / abs(old) if old else new - old
+        index, last_of_old = int(kept[at]), int(kept[before])
+        sure = (change, change)
+        found.append(Change(index, last_of_old + 1, index, old, new, change, sure, np.inf, 0.0, last_of_old))
+    return Looked(None, found, outliers)
 
 
 def strongest(values: ArrayLike) -> Candidate | None:

@@ -14,8 +14,7 @@ from harness.analysis.regression.change_points import (
     Looked,
     Outlier,
     Scan,
-    exact_changes,
-    exact_outliers,
+    exact_look,
 )
 from harness.analysis.regression.finding import Finding, Night
 from harness.analysis.regression.grouping import Group, grouped, kernel_of
@@ -123,10 +122,7 @@ class Numbers:
         return self._scans[id(series)]
 
     def _look(self, series: Series) -> Looked:
-        if not series.exact:
-            return self.scan(series).look()
-        steps = exact_changes(series.values, series.counts)
-        return Looked(None, steps, exact_outliers(series.values, series.counts))
+        return exact_look(series.values, series.counts) if series.exact else self.scan(series).look()
 
 
 Samples = Iterable[Sample] | Numbers

@@ -1,17 +1,13 @@
 """The three streams that a command is started with: some may be closed, or lead to a full disk."""
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from harness.core.errors import HarnessError, HostError, of_system
+from harness.core.errors import NO_ROOM, HarnessError, HostError, of_system
 from harness.core.events import UNKEPT, Event
-
-WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
-"""What a write is refused with, of which Python does not say where to."""
 
 
 @contextmanager
@@ -44,7 +40,7 @@ def give_up(stream: TextIO) -> None:
 
 def of_output(error: OSError) -> HostError:
     """The system's error for its reader, with standard output by its name if that was what took no more."""
-    if error.errno in WRITING and error.filename is None and not _takes_more():
+    if error.errno in NO_ROOM and error.filename is None and not _takes_more():
         return HostError(
             f"Standard output can't be written: {error.strerror}.", "Free some space where it leads to."
         )

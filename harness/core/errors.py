@@ -60,6 +60,9 @@ _CURES = {
 }
 """What a person may do, by the system's number of the error."""
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+"""What a write is refused with, of which Python does not say where to."""
+
 _OF_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a copy that are its target's."""
 

@@ -23,10 +23,10 @@ from harness.runner.session import Lab
 from harness.vm.registry import hypervisor
 
 HERE = Path(__file__).parent
-for folder in (*(path for path in HERE.iterdir() if path.is_dir() and path.name != "data"), HERE / "support"):
-    sys.path.insert(0, str(folder))
+FOLDERS = [str(path) for path in HERE.iterdir() if path.is_dir() and path.name != "data"]
+sys.path[:0] = FOLDERS
 # Tests that are started as programs find what tests share as well.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE / "support"), os.environ.get("PYTHONPATH"))))
+os.environ["PYTHONPATH"] = os.pathsep.join([*FOLDERS, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from recording import Recorder  # noqa: E402
 

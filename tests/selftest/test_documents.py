@@ -127,7 +127,7 @@ def test_nothing_of_documents_is_left_unchecked() -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A new user's folder, in which the harness's own command is in PATH."""
     (program := tmp_path / "bin/osv-harness").parent.mkdir()
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m harness "$@"\n')
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m harness.cli "$@"\n')
     program.chmod(0o755)
     (tmp_path / "here").mkdir()
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")

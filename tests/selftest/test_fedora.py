@@ -62,7 +62,11 @@ def test_every_name_that_differs_is_of_a_package_that_is_wanted() -> None:
                        "g++-x86-64-linux-gnu", "gcc-x86-64-linux-gnu"}  # fmt: skip
 
 
-def test_ready_without_venv_names_dnf(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("manager", "cure"),
+    [("dnf", "As root, run: dnf install python3 python3-pip"), (None, "by this system's package manager")],
+)
+def test_ready_without_venv_names_the_package_manager(manager: str | None, cure: str, tmp_path: Path) -> None:
     """`./ready` runs before there is any Python of ours: with a Python that lacks venv, and no apt."""
     root = Path(__file__).parents[2]
     (folder := tmp_path / "harness").mkdir()
@@ -70,6 +74,8 @@ def test_ready_without_venv_names_dnf(tmp_path: Path) -> None:
     (programs := tmp_path / "bin").mkdir()
     for name in ("sh", "dirname", "id"):
         (programs / name).symlink_to(shutil.which(name) or name)
+    if manager:
+        (programs / manager).symlink_to(shutil.which("false") or "false")
     (python := programs / "python3").write_text(
         f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\nexec {sys.executable} "$@"\n'
     )
@@ -78,7 +84,7 @@ def test_ready_without_venv_names_dnf(tmp_path: Path) -> None:
         [folder / "ready", "true"], env={"PATH": str(programs)}, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "dnf install python3" in done.stderr and "apt-get" not in done.stderr
+    assert cure in done.stderr and "apt-get install" not in done.stderr
 
 
 def test_every_step_of_the_containerfile_is_one_that_there_is() -> None:

@@ -19,7 +19,7 @@ from harness.runner.session import Lab
 ROOT = Path(__file__).parents[2]
 FILLED = "cat /dev/zero > $ROOM/filling 2>/dev/null"
 READ_ONLY = "mount -o remount,ro $ROOM"
-HARNESS = f"{sys.executable} -m harness"
+HARNESS = f"{sys.executable} -m harness.cli"
 WHY = {FILLED: "No space left on device", READ_ONLY: "Read-only file system"}
 
 
@@ -163,6 +163,24 @@ def test_streams_that_are_closed_or_full(streams: str, line: str, status: int, s
         )  # fmt: skip
         assert done.returncode == status, done.stderr
         assert done.stderr.startswith(said) and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["", "-n 2"])
+def test_pytest_whose_output_is_full_runs_all_tests(workers: str, tmp_path: Path) -> None:
+    """The session is failed, for nobody can read its summary; what the tests did is done."""
+    (tmp_path / "test_many.py").write_text(
+        "import pathlib, pytest\n@pytest.mark.parametrize('n', range(300))\n"
+        "def test_one(n): pathlib.Path(__file__).with_name(f'ran-{n}').touch()\n"
+    )
+    plugin = "-p harness.integrations.pytest_plugin.plugin --forget -p no:cacheprovider --rootdir ."
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m pytest {plugin} {workers} -v test_many.py > /dev/full"], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("Standard output can't be written: No space left on device.")
+    assert "Traceback" not in done.stderr and "INTERNALERROR" not in done.stderr
+    assert len(list(tmp_path.glob("ran-*"))) == 300
 
 
 def test_work_does_not_end_with_its_display(tmp_path: Path) -> None:

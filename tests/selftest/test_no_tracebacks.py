@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HARNESS = f"{sys.executable} -m harness"
+HARNESS = f"{sys.executable} -m harness.cli"
 
 
 def run(line: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:

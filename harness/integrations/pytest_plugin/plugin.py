@@ -13,6 +13,7 @@ from harness.core.events import UNKEPT as UNKEPT_EVENT
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
 from harness.core.procedure import DURATION
+from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
 from harness.integrations.pytest_plugin.progress import Tally
@@ -57,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[UNKEPT] = []
+    config.pluginmanager.register(FullOutput())
     try:
         if named_project := config.getoption("--project"):
             project.choose(named_project)

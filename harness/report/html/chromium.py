@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.core.errors import HarnessError, HostError
+from harness.core.whole_files import write_whole
 from harness.host.temp_dir import temporary_dir
 
 ANSWER_SECONDS = 60.0
@@ -113,7 +114,7 @@ class Browser:
 
     def screenshot(self, path: Path) -> None:
         """What the window shows, as a PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+        write_whole(path, base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def _start(self, path: str) -> int:
         read_commands, self._to = os.pipe()
@@ -160,8 +161,11 @@ class Browser:
         if session:
             message["sessionId"] = session
         data = json.dumps(message).encode() + b"\0"
-        while data:
-            data = data[os.write(self._to, data) :]
+        try:
+            while data:
+                data = data[os.write(self._to, data) :]
+        except BrokenPipeError:
+            raise _ended() from None
         deadline = monotonic() + ANSWER_SECONDS
         while True:
             answer = self._read(deadline)
@@ -178,10 +182,14 @@ class Browser:
                 raise HostError(f"Chromium said nothing for {ANSWER_SECONDS:.0f} s.")
             data = os.read(self._from, 1 << 20)
             if not data:
-                raise HostError("Chromium ended by itself.", "Does `chromium --headless` start here?")
+                raise _ended()
             self._rest += data
         one, _, self._rest = self._rest.partition(b"\0")
         message: dict[str, Any] = json.loads(one)
         if "id" not in message:
             self.events.append(message)
         return message
+
+
+def _ended() -> HostError:
+    return HostError("Chromium ended by itself.", "Does `chromium --headless` start here?")

@@ -222,7 +222,7 @@ def test_a_shell_completes_a_cells_name_over_its_colon_and_a_commit(
     if which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     (program := tmp_path / "bin/osv-harness").parent.mkdir()
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={TOP_FOLDER} exec {sys.executable} -m harness "$@"\n')
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={TOP_FOLDER} exec {sys.executable} -m harness.cli "$@"\n')
     program.chmod(0o755)
     environment = os.environ | {
         "PATH": f"{program.parent}:{os.environ['PATH']}", "PS1": "$ ", "TERM": "dumb", "OSV_ROOT": str(checkout),

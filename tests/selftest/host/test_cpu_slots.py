@@ -32,8 +32,8 @@ def test_one_who_wants_all_is_not_passed_for_ever(tmp_path: Path) -> None:
 
 def test_a_killed_holder_gives_its_cpus_back(tmp_path: Path) -> None:
     holds = (
-        "import sys, time; from pathlib import Path; from harness.host.cpu_slots import ALL_CPUS, room_for\n"
-        "with room_for(ALL_CPUS, Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+        "import sys, time; from pathlib import Path; from harness.host.cpu_slots import ALL_CPUS, cpu_slots\n"
+        "with cpu_slots(ALL_CPUS, Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", holds, tmp_path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout and holder.stdout.readline() == b"held\n"

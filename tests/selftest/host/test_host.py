@@ -109,7 +109,7 @@ def test_a_killed_probe_takes_its_qemu_along(tmp_path: Path) -> None:
     script = (
         "from harness.host import accelerator_probe as p; from harness.host.host import Host\n"
         f"p.GUESTS['x86_64'] = bytes(65520) + {HALT['x86_64'][-16:]!r}; p.LIMITS['tcg'] = 60\n"
-        "p.prove(Host().qemu('x86_64').path, 'x86_64', 'tcg')\n"
+        "p.run_probe(Host().qemu('x86_64').path, 'x86_64', 'tcg')\n"
     )
     environment = {**os.environ, "OSV_HARNESS_CACHE": str(tmp_path)}
     probe = subprocess.Popen([sys.executable, "-c", script], env=environment)

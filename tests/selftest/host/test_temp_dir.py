@@ -12,8 +12,8 @@ from harness.host.temp_dir import temporary_dir
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness.host.temp_dir import scratch_folder
-with scratch_folder("mine-", Path(sys.argv[1])) as folder:
+from harness.host.temp_dir import temporary_dir
+with temporary_dir("mine-", Path(sys.argv[1])) as folder:
     (folder / "deep").mkdir()
     (folder / "deep" / "file").write_text("x")
     print(folder, flush=True)

@@ -179,6 +179,7 @@ def test_work_for_a_farm_goes_on_after_a_kill(tmp_path: Path) -> None:
         with served(tmp_path, url, *asked) as one:
             done = job(one, failure["subject"], "ended")
             assert done["status"] == 1 and "the farm has no worker" in str(done["said"])
+            one.facts()  # a job is for a failure of the page, which has to be drawn
             assert one.post("/api/jobs", wanted).json["id"] == "mine"
             (standing,) = one.get("/api/triage")["standings"]
             states = {row["id"]: row["state"] for row in standing["jobs"]}

@@ -12,7 +12,7 @@ from harness.metrics.history.store import History
 ROOT = Path(__file__).parents[3]
 CELL, TEST = "linux:qemu-rofs", "stress-ng-nop"
 BY_PYTEST = ("pytest", "tests/unit", "--cell", CELL, "-k", TEST, "-p", "no:cacheprovider", "-q")
-BY_COMMAND = ("harness", "test", CELL, TEST)
+BY_COMMAND = ("harness.cli", "test", CELL, TEST)
 
 
 def run(history: Path, runs: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,9 @@
 """The report's page in a real browser: from a file, by keyboard, on a phone, whatever a guest printed."""
 
 import json
+import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from test_report_history import BEGAN, CELLS, DAY, HERE, history
 
+from harness.core.errors import HostError
 from harness.metrics.records import Metric, Sample, Version
 from harness.report.html.chromium import Browser, found
 from harness.report.html.page import page, write
@@ -444,3 +447,12 @@ def _until(true: Callable[[], bool], seconds: float = 20.0) -> None:
     while not true():
         assert monotonic() < deadline
         sleep(0.05)
+
+
+def test_a_browser_that_is_killed_is_said_to_have_ended(tmp_path: Path) -> None:
+    with Browser() as browser:
+        os.kill(browser._pid, signal.SIGKILL)
+        os.waitid(os.P_PID, browser._pid, os.WEXITED | os.WNOWAIT)
+        for _ in range(2):  # the first may come before the pipes are closed
+            with pytest.raises(HostError, match="Chromium ended by itself"):
+                browser.call("Page.captureScreenshot")

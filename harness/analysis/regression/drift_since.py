@@ -88,7 +88,7 @@ def since(samples: Samples, name: str = "", graph: Graph = NO_GRAPH, branch: str
     moments = _moments(every, name) if name else {}
     found = []
     for series in every:
-        at = _begins(series, name, moments)
+        at = _begins(series, name, moments) if name or not series.exact else None  # it steps, and never creeps
         if at is not None and (one := _crept(measured, series, at, bool(name))):
             found.append(one)
     return sorted(found, key=lambda one: -abs(one.change))
@@ -128,7 +128,7 @@ def _crept(measured: Numbers, series: Series, at: int, asked: bool) -> Since | N
     kept = at + np.flatnonzero(np.isfinite(series.values[at:]))
     values = np.asarray(series.values, dtype=float)[kept]
     if series.exact:
-        return _exactly(series, kept, values) if asked else None
+        return _exactly(series, kept, values)
     if len(values) < (2 * SEGMENT if asked else FEWEST):
         return None
     scan = measured.scan(series)

@@ -20,13 +20,14 @@ PRIOR = -((STEPS / 3) ** 2) / 2 - logsumexp(-((STEPS / 3) ** 2) / 2)
 """The log of how likely each is beforehand."""
 GREAT = 4.0
 """A step of more standard deviations of what is left without it is great: no two modes here are so far apart."""
+ROOT = np.sqrt(2 * np.pi)
+"""What a normal density is divided by, beside its deviation."""
 FURTHEST = 700.0
 """No more than this is the exponent of a ratio: more is no number."""
 SETTLED = 1e-5
 """A fit whose means move by less than this in a round, in the series' standard deviations, is done."""
 LEVELLING = 5
 """Rounds of levelling segments and fitting modes in turn."""
-ROOT = np.sqrt(2 * np.pi)
 NARROWEST = 0.05
 """The least standard deviation of a mode, of the series': equal values must not make a mode infinitely likely."""
 

@@ -116,7 +116,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     folder.mkdir()
     secret.write_text("of this host")
     # What is named is shown; that of the secret has a letter before it.
-    asking = [platform.machine(), f"-{secret}", str(TOP / "tests/new"), "a 'b' $c\n", str(TOP / "tests/selftest/support")]
+    support = TOP / "tests/selftest/support"
+    asking = [platform.machine(), f"-{secret}", str(TOP / "tests/new"), "a 'b' $c\n", str(support)]
     process = lab(
         sys.executable, "-c", ASKED, *asking, cwd=folder, SECRET="of ours", OSV_HARNESS_HISTORY=str(history)
     )

@@ -1,3 +1,10 @@
-"""Loads the harness's pytest plugins."""
+"""Loads the harness's pytest plugins, all of them: here tests want its fixtures also where no cell is named.
 
-pytest_plugins = ["harness.integrations.pytest_plugin.plugin", "harness.cli.pytest_lab"]
+An installed harness has brought two of them by the entry points of pyproject.toml, under these very names.
+"""
+
+pytest_plugins = [
+    "harness.integrations.pytest_plugin.options",
+    "harness.cli.pytest_lab",
+    "harness.integrations.pytest_plugin.plugin",
+]

@@ -1,6 +1,7 @@
 """`python -m benchmarks bisecting`: the bisection on simulated lines of 1,000 commits, beside `git bisect run`.
 
-Writes its tables into docs/bisect.md and draws docs/bisect-calibration.svg. The same figures in every run.
+Writes its tables into docs/results/bisect.md and draws bisect-calibration.svg beside it. The figures are the same
+in every run.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +31,7 @@ from harness.analysis.bisect.session import Session
 from harness.core.errors import HarnessError
 
 COMMITS, TRIALS, SEED = 1000, 1000, 20261121
-DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = Path(__file__).parents[1] / "docs/results"
 BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
 BUILD, LINK = 180.0, 10.0
 """Seconds that a commit and that another layout of it take, as on OSv."""
@@ -227,7 +228,7 @@ def bisecting(jobs: int) -> None:
             done[case] = pool.map(partial(trial, case=case), range(TRIALS), chunksize=10)
             print(_row(case, done[case]), f"{monotonic() - began:.0f} s", flush=True)
         branches = _branches(pool)
-    page = DOCS / "bisect.md"
+    page = RESULTS / "bisect.md"
     before, rest = page.read_text().split(BEGIN)
     after = rest.split(END)[1]
     page.write_text(f"{before}{BEGIN}\n{_tables(done)}\n\n{branches}\n{END}{after}")
@@ -315,5 +316,5 @@ def _plot(done: Mapping[Case, Sequence[Trial]]) -> None:
     axes.set(xlabel="probability that was claimed", ylabel="share that was right", xlim=(0, 1.01), ylim=(0, 1.01))
     axes.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(DOCS / "bisect-calibration.svg", metadata={"Date": None})
+    figure.savefig(RESULTS / "bisect-calibration.svg", metadata={"Date": None})
     plt.close(figure)

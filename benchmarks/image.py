@@ -12,7 +12,6 @@ from time import monotonic
 
 from benchmarks import guests
 from harness.core.errors import HarnessError
-from harness.host.cpu_slots import cpu_slots
 from harness.runner.base import Program
 from harness.runner.session import Lab
 
@@ -94,7 +93,7 @@ def _each(lab: Lab, cell_name: str, run: Callable[[Program], None]) -> float:
     cell = lab.cell(cell_name)
 
     def take_turn(program: Program) -> None:
-        with cpu_slots(program.cpus, lab.cache.root / "locks" / "vcpus"):
+        with lab.cpu_slots(program.cpus):
             run(program)
 
     programs = [program for _, program in lab.longest_first([cell])]

@@ -1,7 +1,3 @@
-"""The test and regression harness for the OSv unikernel."""
+"""The test and regression harness for the OSv unikernel. What of it is public stands in pyproject.toml."""
 
-import os
-
-# Our matrices are small: OpenBLAS's threads, which wait by spinning, cost more than they give.
-# Read when numpy is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+__version__ = "0.1.0"

@@ -1,4 +1,7 @@
-"""How often the judgements err and what they find, beside Apache Otava; writes docs/judgement.md and its plots."""
+"""How often the judgements err and what they find, beside Apache Otava.
+
+Writes docs/results/judgement.md and its plots.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The page of what was measured: docs/judgement.md and its plots, from the text in page.md."""
+"""The page of what was measured: docs/results/judgement.md and its plots, from the text in page.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from benchmarks.judgement.comparing import Compared
 from benchmarks.judgement.detecting import NEAR, Outcome
 from benchmarks.judgement.otava_series import Said
 
-DOCS = Path(__file__).parents[2] / "docs"
+RESULTS = Path(__file__).parents[2] / "docs/results"
 Outcomes = Mapping[tuple[str, bool], Sequence[Outcome]]
 Otava = Mapping[str, Mapping[str, Sequence[Sequence[Sequence[int]]]]]
 
@@ -28,7 +28,7 @@ def write(
     compared: Mapping[tuple[int, float, bool], Sequence[Compared]],
     own: Sequence[Said],
 ) -> None:
-    """docs/judgement.md, with a plot for each kind of noise. Both are with bad nights and without."""
+    """docs/results/judgement.md, with a plot for each kind of noise. Both are with bad nights and without."""
     outcomes, otava = both[False], otavas_both[False]
     text = Path(__file__).with_name("page.md").read_text()
     tables = {
@@ -45,7 +45,7 @@ def write(
     }
     for name, table in tables.items():
         text = text.replace(f"<!--{name}-->", table)
-    (DOCS / "judgement.md").write_text(text)
+    (RESULTS / "judgement.md").write_text(text)
     for kind in series.KINDS:
         _plot(kind, outcomes, otava[kind], bounded[kind])
 
@@ -223,5 +223,5 @@ def _plot(
     axes.set_title(kind)
     axes.legend(loc="lower right", fontsize=8)
     figure.tight_layout()
-    figure.savefig(DOCS / file_of(kind), metadata={"Date": None})
+    figure.savefig(RESULTS / file_of(kind), metadata={"Date": None})
     plt.close(figure)

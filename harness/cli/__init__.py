@@ -1,5 +1,10 @@
 """What people start: `osv-harness`, as `harness.cli:main`."""
 
-from harness.cli.command_line import main
+from collections.abc import Sequence
 
-__all__ = ["main"]
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name, by default this process's, and return its exit status."""
+    from harness.cli.command_line import main as run
+
+    return run(arguments)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+import harness
 from harness.cli.command_names import COMMANDS, OF_KERNELS
 from harness.cli.declaration import Chosen, Group, option
 from harness.cli.options import Common
@@ -90,22 +91,13 @@ def _of_usage(error: click.UsageError) -> HarnessError:
     path = error.ctx.command_path if error.ctx else "osv-harness"
     told = f"`{path} --help` tells what it takes."
     if isinstance(error, click.NoSuchCommand) and error.ctx and isinstance(error.ctx.command, click.Group):
-        from harness.core.matrix import did_you_mean
+        from harness.core.suggestions import did_you_mean
 
         wanted, known = error.command_name, error.ctx.command.list_commands(error.ctx)
         return HarnessError(f"There is no command {wanted!r}.", did_you_mean(wanted, known))
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         return HarnessError(error.message, f"Did you mean {' or '.join(error.possibilities)}?")
     return HarnessError(error.format_message(), told)
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("osv-harness")
-    except metadata.PackageNotFoundError:
-        return "that is not installed"
 
 
 class Top(Group):
@@ -135,7 +127,7 @@ class Top(Group):
 
 def _tell_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"osv-harness {_version()}")
+        click.echo(f"osv-harness {harness.__version__}")
         ctx.exit()
 
 

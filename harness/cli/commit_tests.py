@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from harness.core.errors import CellError, HarnessError
-from harness.core.matrix import nearest
+from harness.core.suggestions import nearest
 from harness.kernels.osv.checkout import run_git
 from harness.runner import catalog
 

@@ -59,7 +59,7 @@ def _cell(ctx: click.Context) -> "Cell":
 
 def _valid(kernel: str, everything: bool) -> Iterable["Cell"]:
     """The valid cells of a kernel: all, or those of this host's arch with the default profile."""
-    from harness.core.matrix import host_arch
+    from harness.core.arch import host_arch
 
     matrix = _matrix()
     for cell in matrix.cells(kernel):

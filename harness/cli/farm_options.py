@@ -1,18 +1,16 @@
 """What commands that use a farm have in common: its options, and what is said of what it did not run."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from time import strftime
 from typing import TYPE_CHECKING, Annotated
 
 from harness.cli.declaration import option
 from harness.cli.options import FILE, Common
 from harness.cli.output import screen
 from harness.core.errors import HarnessError, HostError
-from harness.core.text import printable
+from harness.core.text import one_line
 
 if TYPE_CHECKING:
     from harness.integrations.farm.dask_cluster import Tls
@@ -62,18 +60,8 @@ def tls(arguments: TlsFiles) -> "Tls | None":
     return None
 
 
-def run_name() -> str:
-    """A new run's."""
-    return f"farm-{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-
-
 def show_unrun(unrun: Sequence["NotRun"]) -> None:
     """Say of each thing that was not run why."""
     for one in unrun:
         what = f"{one.what} on {one.cell}" if one.what else one.cell
-        screen().print(plain(f"not run: {what}: {one.why}"), style="yellow", markup=False, soft_wrap=True)
-
-
-def plain(text: str) -> str:
-    """What others said, as one line that shows as what it is."""
-    return printable(" ".join(text.split()).encode("utf-8", "backslashreplace"))
+        screen().print(one_line(f"not run: {what}: {one.why}"), style="yellow", markup=False, soft_wrap=True)

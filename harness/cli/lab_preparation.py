@@ -10,9 +10,9 @@ from harness.cli import command_line as cli
 from harness.cli.command_names import COMMANDS
 from harness.cli.kernel_files import KernelFiles, lab_of
 from harness.cli.options import Common
+from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
-from harness.core.matrix import host_arch
 from harness.kernels.prebuilt.kernel import files_of
 from harness.runner.session import Lab
 from harness.workloads.apps import app as apps
@@ -72,7 +72,7 @@ def _of_command(words: Sequence[str], checkout: Path | None, arch: str | None) -
     if words[0] not in ("test", "tests", "boot", "app", "perf"):
         return Asked(lab)
     cells = [lab.cell(text) for text in _listed(asked, "cell") or ["qemu-rofs"]]
-    cells = lab.launched(lab.varied(cells, _listed(asked, "variant")), _listed(asked, "launch"))
+    cells = lab.matrix.vary(cells, _listed(asked, "variant"), _listed(asked, "launch"))
     names = _listed(asked, "name") if hasattr(asked, "load") else ["hello"] if words[0] == "perf" else []
     return Asked(lab, tuple(cells) if words[0] != "app" or names else (), tuple(names))
 
@@ -98,7 +98,7 @@ def _of_pytest(words: Sequence[str], checkout: Path | None, arch: str | None) ->
     cells = [lab.cell(text) for text in asked.cell]
     if asked.cell_set:
         cells += lab.matrix.set(asked.cell_set, lab.default_kernel, arch)
-    cells = lab.launched(lab.varied(cells, asked.variant), asked.launch)
+    cells = lab.matrix.vary(cells, asked.variant, asked.launch)
     of_apps = any(Path(word.partition("::")[0]).absolute().is_relative_to(APPS.absolute()) for word in rest)
     names: list[str] = []
     if of_apps:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from harness.core.errors import HarnessError
-from harness.core.matrix import nearest
+from harness.core.suggestions import nearest
 from harness.core.text import printable
 
 OFFERED = 5
@@ -26,4 +26,4 @@ def _near(pattern: str, names: list[str]) -> list[str]:
     """Names that contain the pattern's words, or look like them, or else any; safe to show, whoever wrote them."""
     word = pattern.replace("*", "")
     found = [name for name in names if word and word in name] or nearest(word, names) or names
-    return [printable(name.encode("utf-8", "backslashreplace")) for name in found[:OFFERED]]
+    return [printable(name) for name in found[:OFFERED]]

@@ -2,18 +2,20 @@
 
 import errno
 
+from harness.core.text import printable_lines
+
 
 class HarnessError(Exception):
     """What the harness, its host or its user got wrong; never a fault of the kernel under test.
 
     `happened` is one sentence, `cure` tells the reader what to do about it.
-    The command line and the pytest plugin print both and no traceback.
+    The command line and the pytest plugin print both and no traceback. Other programs' words and names of files
+    may be in them: both are safe to show.
     """
 
     def __init__(self, happened: str, cure: str = "") -> None:
-        super().__init__(happened)
-        self.happened = happened
-        self.cure = cure
+        self.happened, self.cure = ("\n".join(printable_lines(text)) for text in (happened, cure))
+        super().__init__(self.happened)
 
     def __str__(self) -> str:
         return f"{self.happened}\n  {self.cure}" if self.cure else self.happened

@@ -4,17 +4,17 @@ All of it is data in `matrix.toml`, and in `variants.toml` for the variants of m
 files, names cells and looks rules up.
 """
 
-import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
 from harness.core import project
+from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
+from harness.core.suggestions import did_you_mean, nearest, offer
 
 NAME_AXES = ("arch", "hypervisor", "fs", "profile")
 ANY = "*"
@@ -68,10 +68,10 @@ class Matrix:
         self.options: Mapping[str, str] = data["option"] | data["launch"]
         by_kind = {"build": list(data["option"]), "launch": list(data["launch"])}
         self._groups: Mapping[str, list[str]] = data["group"] | by_kind
-        self.rules = tuple(self._rule(row) for row in data["rule"])
+        self.rules = tuple(self._rule(row) for row in (*data["rule"], *_root_rules(data["axis"])))
         self.variant_rules = tuple(self._rule(row) for row in variant_rules)
         self.gaps = tuple(self._rule(row) for row in data.get("gap", ()))
-        self.host_rules = tuple(self._rule(row) for row in data["host_rule"])
+        self.host_rules = tuple(self._rule(row) for row in (*_hypervisor_rules(data["axis"]), *data["host_rule"]))
         self.sets: Mapping[str, list[dict[str, list[Any]]]] = data["set"]
 
     @classmethod
@@ -100,7 +100,7 @@ class Matrix:
         Options may also follow with `-`, as in names of tox environments, which can't have a `+`.
         `kernel` is the one meant where the name has none; `arch` likewise, by default this host's. A value that
         is both a hypervisor and a profile (`xen`) is taken for the first that its place allows. Raises
-        `CellError` with the nearest names; it does not ask whether the cell is valid.
+        `CellError` with the nearest names; it does not ask whether the cell is valid, as `cell` does.
         """
         text, slash, word = text.partition("/")
         variant = self.named("variant", word) if slash else ""
@@ -117,15 +117,15 @@ class Matrix:
         if unread:
             around = f"{prefix}{colon}", "".join(f"+{option}" for option in options)
             raise self._no_such_cell(text, words, unread, around)
-        for option in options:
-            if option not in self.options:
-                raise CellError(f"There is no option {option!r}.", did_you_mean(option, self.options))
-        if len(modes := sorted({*options} & {*self.launches})) > 1:
-            raise CellError(f"A cell has one launch mode: not {' and '.join(modes)}.", "Keep one of them.")
+        self._check_options(options)
         values |= found
         return Cell(
             kernel, values["arch"], values["hypervisor"], values["fs"], values["profile"], tuple(options), variant
         )
+
+    def cell(self, text: str, kernel: str, arch: str | None = None) -> Cell:
+        """The valid cell of that name. Raises what `parse` and `check` raise."""
+        return self.check(self.parse(text, kernel, arch))
 
     def find(self, text: str) -> Cell | None:
         """The cell of that full name, or None: for names of a history, of which many may be none here, and nobody
@@ -139,11 +139,26 @@ class Matrix:
         except CellError:
             return None
 
-    def launched(self, cell: Cell, mode: str) -> Cell:
-        """The cell with that launch mode in place of its own. Raises `CellError` with the nearest modes."""
-        if mode not in self.launches:
-            raise CellError(f"There is no launch mode {mode!r}.", did_you_mean(mode, self.launches))
-        return replace(cell, options=(*(one for one in cell.options if one not in self.launches), mode))
+    def with_options(self, cell: Cell, options: Sequence[str]) -> Cell:
+        """The cell with these options too. Raises `CellError` where one is unknown, or the result is invalid."""
+        self._check_options((*cell.options, *options))
+        return self.check(replace(cell, options=(*cell.options, *options)))
+
+    def vary(
+        self, cells: Iterable[Cell], variants: Sequence[str] = (), link_modes: Sequence[str] = ()
+    ) -> list[Cell]:
+        """Each cell with each of the variants, and with each of the link modes, in place of its own; where none is
+        named it keeps its own. Raises `CellError` where one is unknown, or a result is invalid."""
+        names = [self.named("variant", name) for name in variants]
+        if unknown := [mode for mode in link_modes if mode not in self.launches]:
+            raise CellError(f"There is no launch mode {unknown[0]!r}.", did_you_mean(unknown[0], self.launches))
+        found = []
+        for cell in cells:
+            others = tuple(one for one in cell.options if one not in self.launches)
+            options = [(*others, mode) for mode in link_modes] or [cell.options]
+            pairs = product(names or [cell.variant], options)
+            found += [self.check(replace(cell, variant=name, options=chosen)) for name, chosen in pairs]
+        return found
 
     def named(self, axis: str, word: str) -> str:
         """The axis value that a word spells. Raises `CellError` with the nearest words."""
@@ -180,7 +195,8 @@ class Matrix:
     def check(self, cell: Cell) -> Cell:
         """The cell, if it is valid. Raises `CellError` with the rule's reason."""
         if reason := self.invalid(cell):
-            raise CellError(f"The cell {cell} is invalid. {reason}", "`osv-harness matrix` lists what is valid.")
+            hint = "`osv-harness matrix` lists what is valid."
+            raise CellError(f"The cell {self.short(cell)} makes no sense: {reason}", hint)
         return cell
 
     def cells(self, kernel: str, options: tuple[str, ...] = ()) -> Iterator[Cell]:
@@ -204,6 +220,13 @@ class Matrix:
                 if not self.invalid(cell):
                     cells[cell] = None
         return list(cells)
+
+    def _check_options(self, options: Sequence[str]) -> None:
+        for option in options:
+            if option not in self.options:
+                raise CellError(f"There is no option {option!r}.", did_you_mean(option, self.options))
+        if len(modes := sorted({*options} & {*self.launches})) > 1:
+            raise CellError(f"A cell has one launch mode: not {' and '.join(modes)}.", "Keep one of them.")
 
     def _read(self, words: list[str]) -> tuple[dict[str, str], list[str]]:
         """The axis values that the words spell in the order of the axes, and the words from the first that
@@ -238,7 +261,7 @@ class Matrix:
             valid = (self.short(cell) for cell in self.cells("osv") if not self.invalid(cell))
             names = nearest("-".join(words), list(valid))
         whole = [around[0] + name + around[1] for name in dict.fromkeys(names)][:5]
-        return CellError(f"There is no cell {text!r}: {happened}", _offer(whole))
+        return CellError(f"There is no cell {text!r}: {happened}", offer(whole))
 
     def _rule(self, row: Mapping[str, Any]) -> Rule:
         when, unless = (self._condition(row.get(part, {})) for part in ("when", "unless"))
@@ -263,35 +286,33 @@ class Matrix:
                 raise CellError(f"There is no option {word!r}.", did_you_mean(word, self.options))
 
 
-def host_arch() -> str:
-    """This host's arch, as the matrix names it. Raises `CellError` on a host that is neither."""
-    arch = platform.machine().lower()
-    arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(arch, arch)
-    if arch not in ("x86_64", "aarch64"):
-        raise CellError(f"This host is {arch}; OSv is for x86_64 and aarch64.", "Name the arch of the cell.")
-    return arch
-
-
-def nearest(word: str, known: Mapping[str, object] | list[str] | tuple[str, ...], count: int = 3) -> list[str]:
-    """The known names that look most like the word, best first; empty if none looks like it at all."""
-    return get_close_matches(word, list(known), count)
-
-
-def did_you_mean(word: str, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
-    """A cure that offers the nearest names, or all of them where none is near."""
-    near = nearest(word, known)
-    return _offer(near) if near else f"Known are: {', '.join(known)}."
-
-
-def _offer(names: list[str]) -> str:
-    return f"Did you mean {' or '.join(names)}?" if names else "`osv-harness matrix` lists all cells."
-
-
 def _matches(condition: Mapping[str, frozenset[str]], cell: Cell) -> bool:
     return all(
         not wanted.isdisjoint(cell.options) if axis == "option" else getattr(cell, axis) in wanted
         for axis, wanted in condition.items()
     )
+
+
+def _rows(axes: Mapping[str, Any], name: str) -> Mapping[str, Mapping[str, Any]]:
+    """What is said of each value of an axis; nothing where the axis only lists its values."""
+    values = axes[name]["values"]
+    return values if isinstance(values, Mapping) else {}
+
+
+def _root_rules(axes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """That a kernel has none but the filesystems which something makes for it."""
+    rows = _rows(axes, "fs")
+    for kernel in axes["kernel"]["values"]:
+        made = [fs for fs, by in rows.items() if kernel in by]
+        if others := [fs for fs in rows if fs not in made]:
+            reason = f"{{fs}} is no root filesystem of the {kernel} kernel, which has {', '.join(made)}."
+            yield {"when": {"kernel": [kernel], "fs": others}, "reason": reason}
+
+
+def _hypervisor_rules(axes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What each hypervisor needs of the host, as a rule."""
+    for name, row in _rows(axes, "hypervisor").items():
+        yield {"when": {"hypervisor": [name]}, "needs": row["needs"], "reason": row["reason"]}
 
 
 def _axis(name: str, row: Mapping[str, Any]) -> Axis:

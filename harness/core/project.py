@@ -7,7 +7,8 @@ looked at before those that ship, and `apps/NAME.toml` are further apps, or othe
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def files(name: str) -> list[Path]:
     """Every file of that name, the project's first."""
     places = dict.fromkeys((folder() / name, SHIPPED / name))
     return [path for path in places if path.is_file()]
+
+
+@cache
+def shipped_values(axis: str) -> Mapping[str, Mapping[str, Any]]:
+    """What the `matrix.toml` that ships says of each value of an axis.
+
+    These rows name modules. A project's own file is not asked: a folder of data names no code that is run.
+    """
+    values: Mapping[str, Mapping[str, Any]] = read(SHIPPED / "matrix.toml")["axis"][axis]["values"]
+    return values
 
 
 def apps() -> dict[str, Path]:

@@ -11,16 +11,31 @@ _CONTROL |= {code: f"\\u{code:04x}" for code in _HIDING}
 _CONTROL |= {code: f"\\U{code:08x}" for code in range(0xE0000, 0xE1000)}
 
 
-def printable(raw: bytes) -> str:
-    """One line of a guest's bytes as text that changes nothing but the place it is shown in.
+def printable(line: bytes | str) -> str:
+    """One line of a guest's, or of another program's, as text that changes nothing but the place it is shown in.
 
-    Escape sequences are dropped, other control characters are shown as escapes, and what is not UTF-8
-    is shown byte by byte.
+    Escape sequences are dropped, other control characters are shown as escapes, and what is not UTF-8 is
+    shown byte by byte; so are a string's lone surrogates.
     """
-    text = _ESCAPE.sub(b"", raw).rstrip(b"\r").decode("utf-8", "backslashreplace")
+    text = _ESCAPE.sub(b"", _raw(line)).rstrip(b"\r").decode("utf-8", "backslashreplace")
     return text.translate(_CONTROL)
+
+
+def printable_lines(text: bytes | str) -> list[str]:
+    """Each line of a text as `printable` shows it."""
+    return [printable(line) for line in _raw(text).splitlines()]
+
+
+def one_line(text: bytes | str) -> str:
+    """A text of any number of lines as one that is safe to show, with single blanks where it had blanks or ended
+    a line."""
+    return printable(b" ".join(_raw(text).split()))
 
 
 def plain(raw: bytes) -> bytes:
     """One line without escape sequences and its carriage return: what patterns are matched against."""
     return _ESCAPE.sub(b"", raw).rstrip(b"\r") if b"\x1b" in raw else raw.rstrip(b"\r")
+
+
+def _raw(text: bytes | str) -> bytes:
+    return text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text

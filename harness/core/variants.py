@@ -11,7 +11,7 @@ from harness.core import project
 from harness.core.cell import Cell
 from harness.core.errors import CellError
 from harness.core.machine import Devices
-from harness.core.matrix import did_you_mean
+from harness.core.suggestions import did_you_mean
 
 DEVICES = frozenset(field.name for field in fields(Devices))
 

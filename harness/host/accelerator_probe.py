@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.core.errors import HostError
 from harness.core.events import UNKEPT, publish
+from harness.core.text import printable
 from harness.core.whole_files import write_whole
 from harness.host.cache import Cache, digest_of
 from harness.host.process.die_with_parent import die_with_parent
@@ -123,7 +124,7 @@ def run_probe(binary: Path, arch: str, accelerator: str) -> ProbeResult:
         seconds = time.monotonic() - started
     if (done.returncode, done.stdout) == ANSWERS[arch]:
         return ProbeResult(accelerator, arch, True, seconds, f"a tiny guest answered in {seconds:.1f} s")
-    words = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0] or "without a word"
+    words = printable(done.stderr.strip().partition(b"\n")[0]) or "without a word"
     return ProbeResult(accelerator, arch, False, seconds, f"QEMU {_end(done.returncode)}: {words}")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.core.arch import host_arch
 from harness.core.errors import HostError
-from harness.core.matrix import did_you_mean, host_arch
+from harness.core.suggestions import did_you_mean
 from harness.host import accelerator_probe as proof
 from harness.host.accelerator_probe import ProbeResult, cached_probe
 from harness.host.cache import Cache

@@ -33,7 +33,7 @@ def in_lab() -> bool:
 
 
 def loses_registers() -> bool:
-    """Whether this is a lab whose emulation of KVM now and then gives a guest wrong registers: docs/lab.md."""
+    """Whether this is a lab whose KVM now and then gives a guest wrong registers: docs/results/lab.md."""
     return os.environ.get(VARIABLE) == "x86_64"
 
 

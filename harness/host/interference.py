@@ -7,10 +7,9 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, thread_time
 
-from harness.host.process.timeout import age, ran_and_waited, waits_of
+from harness.host.process.cpu_time import age, ran_and_waited, state_of, waits_of
 
 PULSE_SECONDS = 1.0
 LEAST_PAUSE = 2.0
@@ -66,7 +65,7 @@ class HostEffects:
     def look(self) -> None:
         """Note what happened since the last look, which was about a second ago if nothing did."""
         since, ahead, busy = monotonic() - self._now, _ahead() - self._ahead, _own_time() - self._busy
-        was_stopped, self.stopped = self.stopped, _state(self._pid) in STOPPED
+        was_stopped, self.stopped = self.stopped, state_of(self._pid) in STOPPED
         if ahead > LEAST_PAUSE:
             self._note(since, ahead, "was suspended")
         if was_stopped and self.stopped:
@@ -141,10 +140,3 @@ def _own_time() -> float:
         return thread_time() + ran_and_waited(own, own)[1]
     except (OSError, ValueError):
         return thread_time()
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from harness.core.text import printable
 from harness.host.netns import Wiring, in_new_netns
 from harness.host.requirements import ELSEWHERE, NO_ONE, Capability
 
@@ -76,4 +77,6 @@ def _made(wiring: Wiring) -> str:
         done = subprocess.run(in_new_netns(["true"], wiring), capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    return (done.stderr.strip().partition("\n")[0] or f"exited with {done.returncode}") if done.returncode else ""
+    if done.returncode == 0:
+        return ""
+    return printable(done.stderr.strip().partition("\n")[0]) or f"exited with {done.returncode}"

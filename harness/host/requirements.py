@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.core.matrix import host_arch
+from harness.core.arch import host_arch
+from harness.core.text import printable_lines
 from harness.host import distribution
 from harness.host.debian_packages import KEYRING, SUITE, mirror
 from harness.host.process.timeout import run_with_timeout
@@ -226,8 +227,7 @@ def _say(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str |
         done = run_with_timeout([path, *arguments], timeout)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", (done.stdout + done.stderr).decode("utf-8", "replace"))
-    lines = [line.strip() for line in plain.splitlines()]
+    lines = [line.strip() for line in printable_lines(done.stdout + done.stderr)]
     telling = next((line for line in lines if re.search(r"\d+\.\d+", line)), None)
     if done.returncode and telling is None:
         return None

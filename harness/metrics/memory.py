@@ -113,6 +113,11 @@ def minimum(taker: Sampler, program: App) -> tuple[Sample, Smallest]:
     return taker.take(Metric("memory.minimum", "MiB"), found.memory, program.name), found
 
 
+def smallest_guest(taker: Sampler, program: App) -> list[Sample]:
+    """`minimum`, less how it was found."""
+    return [minimum(taker, program)[0]]
+
+
 def used(taker: Sampler, program: App) -> list[Sample]:
     """Bytes of the guest's memory that are not free while the program runs, where the program tells: the same in
     every boot where these are alike."""

@@ -2,51 +2,63 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from harness.core.cell import Cell
 from harness.core.errors import CellError
-from harness.core.matrix import nearest
-from harness.metrics import guest_benchmarks
-from harness.metrics.app_load import PERCENTILES
+from harness.core.suggestions import nearest
+from harness.metrics import guest_benchmarks, registry
 from harness.metrics.instruction_count import POINTS, points
 from harness.workloads.apps import app as apps
 
-WHOLES = (
-    "boot.instructions", "boot.instructions_to_program", "boot.wall", "boot.wall.end", "memory.used",
-    "memory.minimum", "size.kernel", "size.compressed", "size.image", "size.symbols",
-)  # fmt: skip
-"""What every kernel has."""
+SERVING = "nginx"
+"""The app of which a metric of every app (`memory.resident`) is measured where it is asked for by its name."""
 
-HELD = ("memory.resident", "memory.private")
-"""What a hypervisor's process holds while its guest serves."""
 
-BY_KERNEL = ("size.section.*", "size.part.*")
-"""What is named after what is found in a kernel's file."""
+def taken_by(cell: Cell) -> Iterator[tuple[str, str]]:
+    """Each metric's name, or the pattern of names that only a build or a guest tells, and what measures it."""
+    for measurement, row in registry.of_kernel().items():
+        for metric in row.metrics:
+            yield from ((name, measurement) for name in _phases(metric.name, cell))
+    for benchmark in guest_benchmarks.benchmarks(cell.kernel, "tcg"):
+        yield from ((re.sub(r"\{\w+\}", "*", one["metric"]), benchmark.program.name) for one in benchmark.numbers)
+    loads = {name: list(apps.app(name, cell).loads) for name in apps.names_for(cell)}
+    for metric in registry.every_row()[registry.APP].metrics:
+        yield from _of_apps(metric.name, loads)
 
 
 def patterns(cell: Cell) -> Iterator[str]:
     """The names, and patterns of those that only a build or a guest tells."""
-    yield from WHOLES
-    yield from HELD
-    yield from BY_KERNEL
-    yield from (f"boot.instructions.{point.phase}" for point in points(cell.kernel))
-    lines = tomllib.loads(POINTS.read_text())[f"{cell.kernel}_line"]
-    yield from (f"boot.wall.{line['phase']}" for line in lines)
-    for benchmark in guest_benchmarks.benchmarks(cell.kernel, "tcg"):
-        yield from (re.sub(r"\{\w+\}", "*", row["metric"]) for row in benchmark.numbers)
-    for name in apps.names_for(cell):
-        yield f"app.{name}.ready"
-        for load in apps.app(name, cell).loads:
-            yield f"app.{name}.{load}.throughput"
-            yield from (f"app.{name}.{load}.p{percent:g}" for percent in PERCENTILES)
+    return (name for name, _ in taken_by(cell))
 
 
-def check(metric: str, cell: Cell) -> None:
-    """Raise `CellError` with the nearest names if nothing measures such a metric of the cell."""
-    known = list(dict.fromkeys(patterns(cell)))
-    if any(fnmatchcase(metric, pattern) for pattern in known):
-        return
-    near = nearest(metric, known) or [*WHOLES[:3], "app.NAME.LOAD.p99"]
+def measurement_of(metric: str, cell: Cell) -> str:
+    """What measures the metric. Raises `CellError` with the nearest names if nothing does."""
+    known = dict(taken_by(cell))
+    for pattern, measurement in known.items():
+        if fnmatchcase(metric, pattern):
+            return measurement
+    near = nearest(metric, list(known)) or [*list(known)[:3], "app.NAME.LOAD.p99"]
     raise CellError(f"No measurement of {cell} takes {metric}.", f"The nearest are: {', '.join(near)}.")
+
+
+def _phases(name: str, cell: Cell) -> list[str]:
+    """The name with each phase of the kernel's boot in it, if it stands for phases."""
+    if "{checkpoint}" in name:
+        return [name.format(checkpoint=point.phase) for point in points(cell.kernel)]
+    if "{line}" in name:
+        lines = tomllib.loads(POINTS.read_text())[f"{cell.kernel}_line"]
+        return [name.format(line=line["phase"]) for line in lines]
+    return [name]
+
+
+def _of_apps(name: str, loads: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
+    """The name with each app, and each of its loads, in it, and what measures that."""
+    if "{app}" not in name:
+        yield name, f"app-{SERVING}"
+    elif "{load}" not in name:
+        yield from ((name.format(app=app), f"app-{app}") for app in loads)
+    else:
+        for app, scenarios in loads.items():
+            yield from ((name.format(app=app, load=load), f"app-{app}") for load in scenarios)

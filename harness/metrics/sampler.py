@@ -4,7 +4,6 @@ import hashlib
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from uuid import uuid4
 
 from harness.core import facts
 from harness.core.events import publish
@@ -14,17 +13,15 @@ from harness.metrics.environment import environment
 from harness.metrics.records import Commit, Metric, Sample, Version
 from harness.runner.session import Lab
 
-_RUN = uuid4().hex
-
 
 class Sampler:
-    """Makes samples of one image's kernel on this machine; all of one process are of one `run`, unless told.
+    """Makes samples of one image's kernel on this machine, in the run with the id `run`.
 
     `procedure` are the facts that its numbers depend on beside the kernel. `commits` are those up to the kernel's.
     """
 
     def __init__(
-        self, lab: Lab, image: Image, run: str = _RUN, procedure: Mapping[str, object] = MappingProxyType({})
+        self, lab: Lab, image: Image, run: str, procedure: Mapping[str, object] = MappingProxyType({})
     ) -> None:
         self.lab = lab
         self.image = image

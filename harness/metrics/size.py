@@ -12,12 +12,13 @@ from elftools.elf.sections import SymbolTableSection
 
 from harness.metrics.records import Metric, Sample
 from harness.metrics.sampler import Sampler
+from harness.workloads.apps.app import App
 
 ALLOCATED, EXECUTABLE = 0x2, 0x4  # Source: System V ABI, SHF_ALLOC, SHF_EXECINSTR
 DEFINED_BINDINGS = ("STB_GLOBAL", "STB_WEAK", "STB_GNU_UNIQUE")
 
 
-def sizes(taker: Sampler) -> list[Sample]:
+def sizes(taker: Sampler, _: App | None = None) -> list[Sample]:
     """Bytes of the kernel as it is booted, compressed (as `gzip -9` does), with its disks, and by section; how
     many symbols it exports; what of it stands for which part of the sources."""
     image = taker.image

@@ -8,11 +8,10 @@ from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
 from harness.core.link_mode import launch_of
 from harness.core.machine import Image
-from harness.core.matrix import did_you_mean
+from harness.core.suggestions import did_you_mean
 from harness.host.in_lab import in_lab
-from harness.metrics import app_load, boot, guest_benchmarks, memory, size
-from harness.metrics.names import HELD
-from harness.metrics.names import check as check_metric
+from harness.metrics import app_load, guest_benchmarks, registry
+from harness.metrics.names import measurement_of
 from harness.metrics.records import Commit, Document, Sample
 from harness.metrics.sampler import Sampler
 from harness.runner.session import Lab
@@ -24,8 +23,11 @@ from harness.workloads.apps.run import build_of, image_of, run_app
 SMALLEST = "hello"
 """The app with which boot, memory and size are measured."""
 
-SERVING = "nginx"
-"""The app of which a metric of memory is measured that is every app's, where it is asked for by its name."""
+KERNEL = tuple(registry.of_kernel())
+"""What is measured of a kernel itself, the quickest first."""
+
+TAKEN_IN_A_LAB = tuple(name for name, row in registry.of_kernel().items() if row.in_a_lab)
+"""What a lab's clock has no part in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +54,6 @@ class Measurement:
     take: Callable[[], Measured]
 
 
-KERNEL: dict[str, Callable[[Sampler, App], list[Sample]]] = {
-    "boot-cost": boot.cost,
-    "size": lambda taker, program: size.sizes(taker),
-    "boot-wall": boot.wall,
-    "memory-used": memory.used,
-    "memory": lambda taker, program: [memory.minimum(taker, program)[0]],
-}
-"""What is measured of a kernel itself, the quickest first."""
-
-TAKEN_IN_A_LAB = ("size", "memory-used", "memory")
-"""What a lab's clock has no part in."""
-
-
 def of_kernel() -> list[str]:
     """The measurements of a kernel itself that are taken here."""
     return [name for name in KERNEL if not in_lab() or name in TAKEN_IN_A_LAB]
@@ -85,24 +74,10 @@ def names(cell: Cell) -> list[str]:
 
 def measuring(metric: str, cell: Cell) -> str:
     """The name of the measurement that takes a metric. Raises `CellError` with the nearest if none does."""
-    check_metric(metric, cell)
-    group, _, rest = metric.partition(".")
-    if metric in HELD:
-        return f"app-{SERVING}"
-    by_group = {"size": "size", "memory": "memory", "app": f"app-{rest.partition('.')[0]}"}
-    if metric == "memory.used":
-        return "memory-used"
-    if metric.startswith("boot.instructions"):
-        return "boot-cost"
-    if metric.startswith("boot.wall"):
-        return "boot-wall"
-    if group == "guest":
-        for one in guest_benchmarks.benchmarks(cell.kernel, "tcg"):
-            if any(row["metric"].startswith(f"guest.{rest.partition('.')[0]}.") for row in one.numbers):
-                return one.program.name
-    if by_group.get(group) in names(cell):
-        return by_group[group]
-    raise CellError(f"No measurement of {cell} takes {metric}.", "`osv-harness perf --list CELL` names them.")
+    name = measurement_of(metric, cell)
+    if name.startswith("app-") and name not in names(cell):
+        raise CellError(f"No measurement of {cell} takes {metric}.", "`osv-harness perf --list CELL` names them.")
+    return name
 
 
 def check(cell: Cell, name: str) -> None:
@@ -117,12 +92,12 @@ def check(cell: Cell, name: str) -> None:
 
 
 def prepare(
-    lab: Lab, cell: Cell, name: str, duration: float | None = None, boots: int | None = None,
+    lab: Lab, cell: Cell, name: str, run: str, duration: float | None = None, boots: int | None = None,
     metrics: Iterable[str] = (),
 ) -> Measurement:  # fmt: skip
     """Build what the measurement needs. Each `take` then boots: an app once, with loads of `duration` seconds
     each, others `boots` times, or as often as one run deserves. An app has only the loads that `metrics` name,
-    if any are.
+    if any are. What is taken is of the run with the id `run`.
 
     Raises `HarnessError` if it can't be built, `CellError` if there is no such measurement, or if this host can't
     run the cell: its size can be measured all the same.
@@ -132,28 +107,27 @@ def prepare(
         lab.check_runs(cell)
     if name in KERNEL:
         program = apps.app(SMALLEST, cell)
-        return _of_kernel(_taker(lab, image_of(lab, cell, program), program), program, name, boots)
+        return _of_kernel(_taker(lab, image_of(lab, cell, program), program, run), program, name, boots)
     for benchmark in guest_benchmarks.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
         if benchmark.program.name == name:
             machine = {"memory": benchmark.program.memory, "cpus": benchmark.program.cpus}
-            taker = Sampler(lab, lab.image(cell), procedure=machine)
+            taker = Sampler(lab, lab.image(cell), run, machine)
             return Measurement(name, taker, partial(_of_benchmark, taker, benchmark))
     app = apps.app(name.removeprefix("app-"), cell)
-    taker = _taker(lab, image_of(lab, cell, app), app)
+    taker = _taker(lab, image_of(lab, cell, app), app, run)
     named = [load for load in app.loads if any(one.startswith(f"app.{app.name}.{load}.") for one in metrics)]
     return Measurement(name, taker, partial(_of_app, taker, app, duration, named if metrics else list(app.loads)))
 
 
-def _taker(lab: Lab, image: Image, program: App) -> Sampler:
+def _taker(lab: Lab, image: Image, program: App, run: str) -> Sampler:
     """Takes numbers of the kernel with the program on it, in a guest of the program's size."""
     build = build_of(lab, image, program)
-    return Sampler(lab, image, procedure={"memory": program.memory, "cpus": program.cpus, "program": build})
+    return Sampler(lab, image, run, {"memory": program.memory, "cpus": program.cpus, "program": build})
 
 
 def _of_kernel(taker: Sampler, program: App, name: str, boots: int | None) -> Measurement:
-    measure = KERNEL[name]
-    if boots and measure in (boot.cost, boot.wall):
-        measure = partial(measure, boots=boots)
+    row = registry.of_kernel()[name]
+    measure = partial(row.function(), boots=boots) if boots and row.takes_boots else row.function()
     return Measurement(name, taker, lambda: Measured(measure(taker, program), commits=taker.commits))
 
 

@@ -1,12 +1,10 @@
 """The folder that a run leaves when it was not a pass: everything needed to look at it and to repeat it."""
 
 import json
-import os
 import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from time import strftime
 
 from harness.core.errors import HostError
 from harness.core.machine import Image
@@ -15,11 +13,6 @@ from harness.report.backtrace import symbolised
 from harness.runner.base import Run
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
-
-
-def run_name() -> str:
-    """The name of a run: its time and its process, so that two that begin at once keep their evidence apart."""
-    return f"{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def write(run: Run, image: Image, accelerator: str, runs: Path, again: str) -> Path:

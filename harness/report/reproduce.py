@@ -16,6 +16,7 @@ from pathlib import Path
 import harness
 from harness.core import project
 from harness.core.cell import Cell
+from harness.core.text import one_line
 from harness.host import in_lab
 from harness.kernels.prebuilt.kernel import options_of
 from harness.runner.session import Lab
@@ -57,7 +58,7 @@ def item_again(lab: Lab, cell: Cell, folder: Path, item: str, runs: Path) -> str
 
 def on_worker(line: str, worker: str, host: str) -> str:
     """The line of a run on a farm's worker, said to be that worker's."""
-    return f"# It ran on the worker {_one_line(worker)} of {_one_line(host)}; this is for a shell there.\n{line}"
+    return f"# It ran on the worker {one_line(worker)} of {one_line(host)}; this is for a shell there.\n{line}"
 
 
 def _line(lab: Lab, cell: Cell, words: Sequence[str]) -> str:
@@ -129,7 +130,3 @@ def _installed() -> bool:
     limit = in_lab.stretched(60)
     asked = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=limit)
     return asked.stdout.strip() == harness.__file__
-
-
-def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)

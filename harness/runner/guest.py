@@ -8,11 +8,12 @@ from types import TracebackType
 
 from pexpect import EOF, TIMEOUT
 
+from harness.core.close_on_error import close_on_error
 from harness.core.events import publish
 from harness.core.machine import Machine
 from harness.host.in_lab import stretched
 from harness.host.interference import PULSE_SECONDS, HostEffects
-from harness.host.process.timeout import times_of
+from harness.host.process.cpu_time import times_of
 from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole
@@ -41,12 +42,13 @@ class Guest(AbstractContextManager["Guest"]):
     def __init__(self, machine: Machine, vm: Vm) -> None:
         self.machine = machine
         self.vm = vm
-        self.transcript = Transcript(vm.started)
-        self.monitor = ConsoleMatcher(patterns_of(machine.image.cell.kernel), self._publish)
-        self.console = SerialConsole(vm.console, self.transcript, self.monitor)
         self.closed = False
-        self.host = HostEffects(vm.pid, vm.started)
         self._looked = 0.0
+        with close_on_error(vm):
+            self.transcript = Transcript(vm.started)
+            self.monitor = ConsoleMatcher(patterns_of(machine.image.cell.kernel), self._publish)
+            self.console = SerialConsole(vm.console, self.transcript, self.monitor)
+            self.host = HostEffects(vm.pid, vm.started)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from harness.core.errors import HarnessError
-from harness.core.text import printable
+from harness.core.text import printable_lines
 from harness.runner.guest import Guest
 from harness.runner.observation import Activity, Visited
 from harness.vm.base import Endpoint, HasOwnNetwork, SupportsBallooning
@@ -209,5 +209,4 @@ class GuestClient:
 
 
 def _safe(text: str) -> str:
-    """Text that changes nothing but the place it is shown in, line by line."""
-    return "\n".join(printable(line.encode("utf-8", "replace")) for line in text.splitlines())
+    return "\n".join(printable_lines(text))

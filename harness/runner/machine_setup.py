@@ -1,19 +1,14 @@
 """A machine fitted as its cell's variant, and the program that it is for, want it."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from harness.core.machine import Disk, Machine
 from harness.core.variants import machine_profile_of
 from harness.host.cache import Cache
-from harness.kernels.rootfs.disk_image import write_partitioned
-from harness.kernels.rootfs.filesystems import File, Folder, write_ext4
+from harness.kernels.data_disks import empty_disk, ext_disk, shared_folder
 
-GREETING = "of the harness\n"
-"""What the file `greeting` of a second disk and of a share says."""
-EXT_FREE = 32 << 20  # bytes
-EMPTY = 576 << 20
-"""Bytes of an empty second disk: OSv's misc-bdev-rw.so fills 511 MiB."""
+SECOND_DISKS = {"blank": empty_disk, "ext": ext_disk}
+"""What a variant's second disk holds, and who makes it."""
 
 
 def apply_profile(machine: Machine, needed: str, cache: Cache) -> Machine:
@@ -33,31 +28,5 @@ def apply_profile(machine: Machine, needed: str, cache: Cache) -> Machine:
     )
 
 
-def shared_folder(cache: Cache) -> Path:
-    """A folder to be shared, with the file `greeting`; guests only read it."""
-    return cache.get("share", {"greeting": GREETING}, _write_share) / "root"
-
-
 def _second(holds: str, cache: Cache) -> tuple[Disk, ...]:
-    if not holds:
-        return ()
-    if holds == "blank":
-        return (Disk(cache.get("empty-disk", {"size": EMPTY}, _write_empty) / "disk.raw"),)
-    parts = {"free": EXT_FREE, "greeting": GREETING, "form": 1}
-    return (Disk(cache.get("ext-disk", parts, _write_ext) / "disk.raw"),)
-
-
-def _write_share(out: Path) -> None:
-    (out / "root").mkdir()
-    (out / "root/greeting").write_text(GREETING)
-
-
-def _write_empty(out: Path) -> None:
-    with (out / "disk.raw").open("wb") as disk:
-        disk.truncate(EMPTY)
-
-
-def _write_ext(out: Path) -> None:
-    write_ext4({"/greeting": File(GREETING.encode()), "/empty": Folder()}, out / "filesystem", EXT_FREE)
-    write_partitioned(out / "filesystem", out / "disk.raw")
-    (out / "filesystem").unlink()
+    return (Disk(SECOND_DISKS[holds](cache)),) if holds else ()

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from harness.core.errors import HypervisorError
-from harness.core.events import publish
 from harness.core.machine import Machine
 from harness.host.cache import Cache
 from harness.runner.guest import Guest
 from harness.runner.interaction import GuestClient, Interaction
+from harness.runner.snapshot_cache import cached_template
 from harness.vm.base import SupportsSnapshots, Template, Vm
 
 NOTE = "program.json"
@@ -28,7 +28,6 @@ def fork_ready(
     """
 
     def make(template: Template) -> None:
-        publish("template.started", str(machine.image.cell), f"until {command.split()[0]} answers")
         with Guest(machine, forks.start_template(template)) as guest:
             over, note = begin(guest)
             visitor = GuestClient(guest, replace(visit, act=lambda visitor: None), lambda: None)
@@ -38,11 +37,8 @@ def fork_ready(
                 raise HypervisorError(f"The program did not get ready: {came.trouble or late or 'it was over'}.")
             (template.folder / NOTE).write_text(json.dumps(note))
             forks.freeze(guest.vm, template)
-        publish("template.done", str(machine.image.cell))
 
-    parts = {
-        "image": machine.image.digest, "machine": machine.to_json(), "made by": forks.identity(machine),
-        "ready": command,
-    }  # fmt: skip
-    template = Template(machine, cache.get("template", parts, lambda out: make(Template(machine, out))))
-    return forks.fork(template), json.loads((template.folder / NOTE).read_text())
+    about = f"until {command.split()[0]} answers"
+    template = cached_template(cache, forks, machine, make, about, ready=command)
+    note = json.loads((template.folder / NOTE).read_text())
+    return forks.fork(template), note

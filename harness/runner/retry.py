@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from harness.core.events import publish
 from harness.host.in_lab import in_lab, loses_registers
 from harness.runner.base import Run
 from harness.runner.verdict import Outcome
@@ -31,15 +32,18 @@ def hosts_doing(run: Run) -> str:
     return ""
 
 
-def taken_again(first: Run, run_alone: Callable[[], Run]) -> Run:
-    """The run, or what a second one comes to where the first may have failed by what the host did.
+def run_with_retry(about: str, run: Callable[[bool], Run]) -> Run:
+    """What `run` comes to, or a second run where the first may have failed by what the host did.
 
-    What failed, or ended as a lab can make it end, and then passed is `flaky`: by the host, or by itself.
+    `run` is told whether no other guest may run beside it; `about` is the cell's name, for the event. What failed,
+    or ended as a lab can make it end, and then passed is `flaky`: by the host, or by itself.
     """
+    first = run(False)
     doing = hosts_doing(first)
     if not doing:
         return first
-    again = run_alone()
+    publish("guest.starved", about, f"{first.program.name} runs again, alone")
+    again = run(True)
     was, reason = first.verdict.outcome, first.verdict.reason
     ended = "failed" if was is Outcome.FAILED else f"ended as {was}"
     note = f"The first run {ended} ({reason}), while {doing}."

@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from itertools import takewhile
@@ -10,8 +11,7 @@ from math import inf
 from pathlib import Path
 
 from harness.core.cell import Cell
-from harness.core.errors import CellError, CheckoutError
-from harness.core.events import publish
+from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.matrix import Matrix
 from harness.core.variants import machine_profile_of
@@ -20,12 +20,11 @@ from harness.host.cache import Cache
 from harness.host.cpu_slots import ALL_CPUS, cpu_slots
 from harness.host.host import Host
 from harness.host.in_lab import recorded
+from harness.kernels import registry
 from harness.kernels.base import Kernel
-from harness.kernels.linux.kernel import Linux
 from harness.kernels.osv.build_config import BuildOptions, ImageModules
 from harness.kernels.osv.kernel import Osv
-from harness.kernels.osv.rofs import with_shared_root
-from harness.kernels.prebuilt.kernel import BUILDERS, Files, Prebuilt, tests_or_why_not
+from harness.kernels.prebuilt.kernel import BUILDERS, Files, tests_or_why_not
 from harness.kernels.rootfs.contents import Contents
 from harness.runner import catalog
 from harness.runner.base import Program, Run, Runner
@@ -33,7 +32,7 @@ from harness.runner.durations import Durations
 from harness.runner.interaction import Interaction
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
-from harness.runner.retry import taken_again
+from harness.runner.retry import run_with_retry
 from harness.vm.registry import driver_names, hypervisor
 
 
@@ -47,7 +46,7 @@ class Lab:
         self,
         osv_root: Path | None = None,
         cache: Cache | None = None,
-        building: BuildOptions = BuildOptions(),  # noqa: B008
+        build_options: BuildOptions = BuildOptions(),  # noqa: B008
         files: Files | None = None,
         arch: str | None = None,
     ) -> None:
@@ -56,7 +55,7 @@ class Lab:
         self.cache = cache or Cache()
         self.files = files
         self.arch = arch
-        self.building = building
+        self.build_options = build_options
         self.durations = Durations(self.cache)
         self._images: dict[Cell, Image] = {}
         self._runners: dict[Cell, Runner] = {}
@@ -78,34 +77,12 @@ class Lab:
         return "osv" if self.osv_root or self.files else "linux"
 
     def cell(self, text: str) -> Cell:
-        """The cell of that name; raises `CellError` if there is none, or if the rules forbid it."""
-        cell = self.matrix.parse(text, self.default_kernel, self.arch)
-        if reason := self.matrix.invalid(cell):
-            raise CellError(f"The cell {self.matrix.short(cell)} makes no sense: {reason}")
-        return cell
-
-    def varied(self, cells: Iterable[Cell], names: Sequence[str]) -> list[Cell]:
-        """Each cell with each of the variants, or as it is where none is named; raises what `cell` raises."""
-        wanted = [self.matrix.named("variant", name) for name in names]
-        return [self.cell(str(replace(cell, variant=name))) for cell in cells for name in wanted or [cell.variant]]
-
-    def launched(self, cells: Iterable[Cell], modes: Sequence[str]) -> list[Cell]:
-        """Each cell with each of the launch modes, or as it is where none is named; raises what `cell` raises."""
-        return [
-            self.cell(str(self.matrix.launched(cell, mode) if mode else cell))
-            for cell in cells
-            for mode in modes or [""]
-        ]
+        """The valid cell of that name, of the default kernel and arch where it names none. Raises `CellError`."""
+        return self.matrix.cell(text, self.default_kernel, self.arch)
 
     def kernel(self, name: str) -> Kernel:
-        """The kernel of that name."""
-        if self.files:
-            return Prebuilt(name, self.files)
-        if name == "linux":
-            return Linux()
-        if self.osv_root is None:
-            raise CheckoutError("No OSv checkout is named.", "Give --osv-root DIR or set OSV_ROOT.")
-        return Osv(self.osv_root, building=self.building)
+        """The kernel of that name. Raises what `harness.kernels.registry` raises."""
+        return registry.kernel(name, self.osv_root, self.build_options, self.files)
 
     def accelerator(self, cell: Cell) -> str:
         """What runs the cell's guests here, as machines are told it."""
@@ -118,7 +95,7 @@ class Lab:
     def image(self, cell: Cell) -> Image:
         """The cell's image, built if need be."""
         if cell not in self._images:
-            self._images[cell] = self._rooted(cell, lambda of: self.kernel(of.kernel).build(of, self.cache))
+            self._images[cell] = self.kernel(cell.kernel).build(cell, self.cache)
         return self._images[cell]
 
     def check_runs(self, cell: Cell) -> None:
@@ -138,7 +115,7 @@ class Lab:
 
     def image_with(self, cell: Cell, contents: Contents) -> Image:
         """The cell's image with other programs than its tests, whether it runs here or not."""
-        return self._rooted(cell, lambda of: self.kernel(of.kernel).build_with(of, self.cache, contents))
+        return self.kernel(cell.kernel).build_with(cell, self.cache, contents)
 
     def image_of_modules(self, cell: Cell, modules: str) -> Image:
         """The cell's image with modules of OSv's own tree in place of its tests, less the command that they bring.
@@ -148,26 +125,35 @@ class Lab:
         kernel = self.kernel(cell.kernel)
         if not isinstance(kernel, Osv):
             raise CellError(f"{modules} is built from an OSv checkout.", "Give --osv-root DIR or set OSV_ROOT.")
-        image = self._rooted(cell, lambda of: kernel.build_modules(of, self.cache, ImageModules(modules)))
+        image = kernel.build_modules(cell, self.cache, ImageModules(modules))
         options = " ".join(takewhile(lambda word: word.startswith("--"), image.cmdline.split()))
         return replace(image, cmdline=options)
-
-    def _rooted(self, cell: Cell, build: Callable[[Cell], Image]) -> Image:
-        """What is built of the cell, with its root where that is a folder of this host."""
-        image = build(cell)
-        by_virtiofs = cell.fs == "virtiofs" and not self.files
-        return with_shared_root(image, build, self.cache) if by_virtiofs else image
 
     def prepare_apps(self, cell: Cell) -> None:
         """Make what all images of the cell share; refuses as `runner` does."""
         self.check_runs(cell)
         self.kernel(cell.kernel).prepare(cell, self.cache)
 
+    def cpu_slots(self, count: int) -> AbstractContextManager[None]:
+        """Hold so many of this host's cpus, which all runs with this cache share; see `harness.host.cpu_slots`."""
+        return cpu_slots(count, self.cache.root / "locks" / "vcpus")
+
+    def run(self, cell: Cell, program: Program, visit: Interaction | None = None) -> Run:
+        """Run a program in a guest of its own, when the host has room for its vCPUs.
+
+        What may be the host's doing is run again, beside no other guest of ours: see `harness.runner.retry`.
+        """
+        runner = self.runner(cell)
+        return run_with_retry(str(cell), lambda alone: self._run(runner, program, visit, alone))
+
     def run_on(self, image: Image, program: Program, visit: Interaction | None = None, alone: bool = False) -> Run:
-        """Run a program in a booted guest of the image, when the host has room for its vCPUs, or is all ours."""
-        cpus = max(program.cpus, machine_profile_of(image.cell, program.variant).cpus)
-        with cpu_slots(ALL_CPUS if alone else cpus, self.cache.root / "locks" / "vcpus"):
-            return self._runner(image, fork=False).run(program, visit)
+        """Run a program once, in a booted guest of the image, when the host has room for it, or is all ours."""
+        return self._run(self._runner(image, fork=False), program, visit, alone)
+
+    def _run(self, runner: Runner, program: Program, visit: Interaction | None, alone: bool) -> Run:
+        cpus = max(program.cpus, machine_profile_of(runner.image.cell, program.variant).cpus)
+        with self.cpu_slots(ALL_CPUS if alone else cpus):
+            return runner.run(program, visit)
 
     def known_seconds(self, cell: Cell) -> dict[str, float]:
         """The longest recorded seconds of the cell's tests."""
@@ -208,21 +194,3 @@ class Lab:
             scale = catalog.scale(self.recorded_accelerator(cell))
             return LinuxRunner(image, driver, accelerator, self.cache, scale, fork)
         return OsvRunner(image, driver, accelerator, self.cache, fork)
-
-    def run(self, cell: Cell, program: Program, visit: Interaction | None = None) -> Run:
-        """Run a program in a guest of its own, when the host has room for its vCPUs.
-
-        What may be the host's doing is taken again, beside no other guest of ours: see `harness.runner.retry`.
-        """
-        runner = self.runner(cell)
-        cpus = max(program.cpus, machine_profile_of(cell, program.variant).cpus)
-        locks = self.cache.root / "locks" / "vcpus"
-        with cpu_slots(cpus, locks):
-            run = runner.run(program, visit)
-
-        def run_alone() -> Run:
-            publish("guest.starved", str(cell), f"{program.name} runs again, alone")
-            with cpu_slots(ALL_CPUS, locks):
-                return runner.run(program, visit)
-
-        return taken_again(run, run_alone)

@@ -177,7 +177,7 @@ PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
     _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
     _served, _passed, _late, _unclean,
 )  # fmt: skip
-"""The rows of the table in docs/verdicts.md, in its order; `guest_ended` is what is left."""
+"""The rows of the table in docs/reference/verdicts.md, in its order; `guest_ended` is what is left."""
 
 
 def _judge_visited(seen: Observation, visited: Visited) -> Judged:

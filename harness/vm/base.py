@@ -1,6 +1,6 @@
 """What turns a machine into a running process: two small protocols, and optional powers beside them.
 
-One package a hypervisor, with a module whose `driver()` returns a `Hypervisor`, and a row of `registry.DRIVERS`.
+One package a hypervisor, with a module whose `driver()` returns a `Hypervisor`, and a row of `matrix.toml`.
 """
 
 import socket

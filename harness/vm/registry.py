@@ -1,31 +1,16 @@
-"""The hypervisors that have a driver here: a row for each."""
+"""The hypervisors that have a driver here: a row of the axis in `matrix.toml` for each."""
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import cast
 
+from harness.core import project
 from harness.core.errors import CellError
 from harness.vm.base import Hypervisor
-
-DRIVERS: Mapping[str, str] = {
-    "aws": "harness.vm.aws.driver",
-    "cloud_hypervisor": "harness.vm.cloud_hypervisor.driver",
-    "firecracker": "harness.vm.firecracker.driver",
-    "gce": "harness.vm.gce.driver",
-    "hyperkit": "harness.vm.hyperkit.driver",
-    "hyperv": "harness.vm.hyperv.driver",
-    "qemu": "harness.vm.qemu.driver",
-    "qemu_microvm": "harness.vm.qemu.microvm",
-    "virtualbox": "harness.vm.virtualbox.driver",
-    "vmware": "harness.vm.vmware.driver",
-    "xen": "harness.vm.xen.driver",
-}
-"""The module that drives each hypervisor, by the name that the matrix gives it."""
 
 
 def driver_names() -> frozenset[str]:
     """The hypervisors that have a driver here."""
-    return frozenset(DRIVERS)
+    return frozenset(project.shipped_values("hypervisor"))
 
 
 def hypervisor(name: str) -> Hypervisor:
@@ -34,4 +19,4 @@ def hypervisor(name: str) -> Hypervisor:
         raise CellError(
             f"The hypervisor {name} is not driven yet.", f"Driven are: {', '.join(sorted(driver_names()))}."
         )
-    return cast(Hypervisor, import_module(DRIVERS[name]).driver())
+    return cast(Hypervisor, import_module(project.shipped_values("hypervisor")[name]["driver"]).driver())

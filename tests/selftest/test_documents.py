@@ -20,7 +20,14 @@ from harness.runner.session import Lab
 from harness.workloads.apps import app as apps
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+OWN_DOCUMENT = re.compile(r"\bdocs/(?:explanation|guide|reference|results)/[\w./-]+\w")
+OWN_FILES = [
+    path
+    for folder in ("harness", "tests", "benchmarks")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".toml", ".sh", ".html", ".js")
+]
 SUITES = ("-apps", "-perf")
 OWN_ENVIRONMENTS = ("lint", "types", "self", "lab", "doctor")
 QUICK = re.compile(
@@ -46,6 +53,18 @@ def plain(line: str) -> list[str]:
     return words
 
 
+def links(document: Path) -> list[str]:
+    """What a document's own links and pictures lead to, less what is on other hosts or in an example."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
+
+
+def anchors(document: Path) -> set[str]:
+    """The names by which GitHub links to a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 EVERY = [(document.name, line) for document in DOCUMENTS for line in commands(document)]
 BY_HARNESS = [(name, line) for name, line in EVERY if plain(line)[:1] == ["osv-harness"]]
 
@@ -57,7 +76,7 @@ def test_a_command_of_the_harness_has_only_words_that_it_knows(document: str, li
     named = getattr(asked, "cell", None) or []
     patterns = plain(line)[1] in ("matrix", "report", "findings", "history")
     cells = [lab.cell(one) for one in ([named] if isinstance(named, str) else named) if not patterns]
-    cells = lab.launched(lab.varied(cells, _words(asked, "variant")), _words(asked, "launch"))
+    cells = lab.matrix.vary(cells, _words(asked, "variant"), _words(asked, "launch"))
     if plain(line)[1:3] == ["app", "run"]:
         _check_app(cells or [lab.cell("qemu-rofs")], asked.name, asked.load or [])
     for measurement in _words(asked, "only"):
@@ -106,6 +125,27 @@ def test_a_session_of_pytest_has_tests_and_options(document: str, line: str, opt
             lab.cell(words[index + 1])
         if word == "--set":
             assert words[index + 1] in lab.matrix.sets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_a_link_leads_to_a_file_and_to_a_heading_in_it(document: Path) -> None:
+    for target in links(document):
+        name, _, heading = target.partition("#")
+        led_to = document.parent / name if name else document
+        assert led_to.exists(), target
+        assert not heading or heading in anchors(led_to), target
+
+
+def test_a_document_that_code_names_is_there() -> None:
+    named = {found for path in OWN_FILES for found in OWN_DOCUMENT.findall(path.read_text())}
+    assert len(named) > 5
+    assert not [one for one in named if not (ROOT / one).is_file()]
+
+
+def test_every_document_is_in_the_index() -> None:
+    index = ROOT / "docs/README.md"
+    led_to = {(index.parent / target.partition("#")[0]).resolve() for target in links(index)}
+    assert not set((ROOT / "docs").rglob("*.md")) - led_to - {index}
 
 
 def test_the_readme_names_what_the_own_tests_install() -> None:

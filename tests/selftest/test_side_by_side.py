@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 from harness.runner.session import Lab
 
 TESTS = ("stress-ng-zero", "stress-ng-tee", "stress-ng-sockpair", "stress-ng-timer")
-NAME = "from harness.report.evidence import run_name; print(run_name())"
+ID = "from harness.core.run_id import new_run_id; print(new_run_id())"
 
 
-def test_two_runs_of_one_moment_have_names_of_their_own() -> None:
+def test_two_runs_of_one_moment_have_ids_of_their_own() -> None:
     """Else the evidence of one would be written over the other's, and their verdicts be one run's in a history."""
-    runs = [subprocess.Popen([sys.executable, "-c", NAME], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    runs = [subprocess.Popen([sys.executable, "-c", ID], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert len({run.communicate()[0] for run in runs}) == len(runs)
 
 

@@ -34,8 +34,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv/bin/osv-harness"
 
 
+LIGHT = {
+    "harness.cli", "harness.cli.pytest_lab", "harness.core", "harness.core.errors", "harness.core.procedure",
+    "harness.integrations", "harness.integrations.pytest_plugin", "harness.integrations.pytest_plugin.options",
+}  # fmt: skip
+"""What pytest imports of ours in every run of every project beside it."""
+
+
 def run(program: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    hidden = ("PYTHONPATH", "OSV_ROOT", "OSV_HARNESS_PROJECT", "OSV_HARNESS_HISTORY")
+    hidden = ("PYTHONPATH", "OSV_ROOT", "OSV_HARNESS_PROJECT", "OSV_HARNESS_HISTORY", "OPENBLAS_NUM_THREADS")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment |= {"COLUMNS": "200", "OSV_HARNESS_HISTORY": str(folder / "history.sqlite")}
     return subprocess.run([str(program), *words], cwd=folder, env=environment, capture_output=True, text=True)
@@ -71,6 +78,53 @@ def test_a_command_of_the_wheel_runs_in_an_empty_folder(
     assert "Traceback" not in done.stderr
     assert done.returncode == 0 or (words == "doctor" and "lack" in done.stdout), done.stdout + done.stderr
     assert shown in done.stdout + done.stderr
+
+
+ITEM = """\
+def test_guest(run_guest, cell, guest_program):
+    run_guest(cell, guest_program)
+"""
+
+
+def pytest_of(program: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """pytest in the wheel's virtualenv, which has no conftest.py of ours."""
+    return run(program.with_name("python"), folder, "-m", "pytest", "-p", "no:cacheprovider", *words)
+
+
+def test_the_wheel_brings_pytest_its_options(program: Path, tmp_path: Path) -> None:
+    done = pytest_of(program, tmp_path, "--help")
+    assert done.returncode == 0, done.stderr
+    assert {"--cell", "--variant", "--lab", "--history"} <= set(done.stdout.replace("=", " ").split())
+
+
+def test_the_wheel_runs_an_item_of_a_cell_in_a_folder_of_a_users(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_cell.py").write_text(ITEM)
+    done = pytest_of(program, tmp_path, "--cell", "linux:qemu-rofs", "-k", "stress-ng-nop", "-v")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stress-ng-nop] PASSED" in done.stdout and "1 passed" in done.stdout
+    assert f"{program.parents[1]}" in done.stdout, "the python that ran it is the wheel's"
+
+
+def test_a_project_that_asks_for_no_cell_has_nothing_of_the_harness_loaded(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_own.py").write_text(f"""\
+import os
+import sys
+
+def test_nothing_but_options_is_loaded(request):
+    ours = {{name for name in sys.modules if name.startswith("harness.")}}
+    assert "harness.integrations.pytest_plugin.options" in ours
+    assert not ours - {LIGHT}
+    assert not {{"numpy", "click", "sqlalchemy", "locust", "gevent"}} & set(sys.modules)
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    assert not request.config.pluginmanager.has_plugin("harness.integrations.pytest_plugin.plugin")
+
+def test_a_fixture_may_have_the_name_of_one_of_ours(lab):
+    assert lab == "mine"
+""")
+    (tmp_path / "conftest.py").write_text("import pytest\n\n@pytest.fixture\ndef lab():\n    return 'mine'\n")
+    done = pytest_of(program, tmp_path)
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 OWN_APP = 'summary = "mine"\npackages = ["hello"]\nprograms = ["/usr/bin/hello"]\ncommand = "/usr/bin/hello"\n'

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from harness.analysis.ab import sides
 from harness.analysis.ab.sequential_test import Judgement
+from harness.core.run_id import new_run_id
 from harness.metrics.records import Document
 from harness.metrics.suite import Measured
 from harness.runner.session import Lab
@@ -15,7 +16,8 @@ from harness.runner.session import Lab
 @dataclass(frozen=True, slots=True)
 class AbRequest:
     """What is compared: two sides as a person names them, on a cell where they name none; at most so many `pairs`,
-    until a change of `interesting` (a share) is shown or ruled out; `duration` is of each load in seconds."""
+    until a change of `interesting` (a share) is shown or ruled out; `duration` is of each load in seconds;
+    `run` the id of the run that keeps what is measured."""
 
     a: str
     b: str
@@ -24,6 +26,7 @@ class AbRequest:
     pairs: int
     interesting: float
     duration: float
+    run: str = field(default_factory=new_run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class AbTest:
 def run_ab_test(lab: Lab, question: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
     """Build both, and measure them in turns; `keep` is given all that was measured. Raises `HarnessError`."""
     cell, metrics = lab.cell(question.cell), question.metrics
-    a, b = (sides.build(lab, cell, name, metrics, question.duration) for name in (question.a, question.b))
+    named = question.a, question.b
+    a, b = (sides.build(lab, cell, name, metrics, question.duration, question.run) for name in named)
     found = sides.compare(a, b, metrics, question.pairs, question.interesting, keep, Random())
     return AbTest(_shown(a), _shown(b), found, _document(a, b, found))
 

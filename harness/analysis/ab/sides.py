@@ -31,29 +31,29 @@ class Side:
     measurements: Mapping[str, Measurement]
 
 
-def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: float) -> Side:
+def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: float, run: str) -> Side:
     """The side that `name` means, with all built that the metrics need.
 
     It is a cell (`linux:qemu-rofs`), an option more (`+hide_symbols`) or none (`+`), a folder with an OSv
-    checkout, or a commit of the lab's. Raises `HarnessError` where it is none of these, or can't be built.
+    checkout, or a commit of the lab's. `run` is the id of the run that measures it.
+    Raises `HarnessError` where it is none of these, or can't be built.
     """
     metrics = list(metrics)
     its = cell_of(lab, cell, name)
     if is_checkout(name):
-        return _built(Lab(Path(name), lab.cache), name, its, metrics, duration)
+        return _built(Lab(Path(name), lab.cache), name, its, metrics, duration, run)
     if not is_commit(lab, cell, name):
-        return _built(lab, name, its, metrics, duration)
+        return _built(lab, name, its, metrics, duration, run)
     assert lab.osv_root
     revisions = CommitClones(lab.osv_root, lab.cache)
     with revisions.at(revisions.resolve(name)) as root:
-        return _built(Lab(root, lab.cache), name, its, metrics, duration)
+        return _built(Lab(root, lab.cache), name, its, metrics, duration, run)
 
 
 def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
     """The cell of the side that `name` means. Raises `CellError` where it means none."""
     if name.startswith("+"):
-        options = (*cell.options, *(option for option in name.split("+") if option))
-        return lab.cell(str(replace(cell, options=options)))
+        return lab.matrix.with_options(cell, [option for option in name.split("+") if option])
     if ":" in name:
         return lab.cell(name)
     if not is_checkout(name) and not is_commit(lab, cell, name):
@@ -75,10 +75,12 @@ def is_commit(lab: Lab, cell: Cell, name: str) -> bool:
     return not other and cell.kernel == "osv" and lab.osv_root is not None
 
 
-def _built(lab: Lab, name: str, cell: Cell, metrics: Sequence[str], duration: float) -> Side:
+def _built(
+    lab: Lab, name: str, cell: Cell, metrics: Sequence[str], duration: float, run: str
+) -> Side:  # fmt: skip
     lab.check_runs(cell)
     wanted = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
-    made = {one: suite.prepare(lab, cell, one, duration, boots=1, metrics=metrics) for one in wanted}
+    made = {one: suite.prepare(lab, cell, one, run, duration, boots=1, metrics=metrics) for one in wanted}
     return Side(name, cell, made)
 
 

@@ -64,10 +64,11 @@ class MetricBackend:
 
     host = ""
 
-    def __init__(self, workshop: BuildPool, metric: str, duration: float) -> None:
+    def __init__(self, workshop: BuildPool, metric: str, duration: float, run: str) -> None:
         self._workshop = workshop
         self._metric = metric
         self._duration = duration
+        self._run = run
         self._measurements: dict[Build, Measurement] = {}
         self.layouts = 1
         self.samples: dict[Build, list[Sample]] = {}
@@ -132,7 +133,7 @@ class MetricBackend:
             name, metrics = suite.measuring(self._metric, self._workshop.cell), [self._metric]
             with self._workshop.at(key) as lab:
                 self._measurements[key] = suite.prepare(
-                    lab, self._workshop.cell, name, self._duration, boots=1, metrics=metrics
+                    lab, self._workshop.cell, name, self._run, self._duration, boots=1, metrics=metrics
                 )
         return self._measurements[key]
 

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
 
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.commit_range import Commits
@@ -20,6 +19,7 @@ from harness.core.cell import Cell
 from harness.core.errors import CheckoutError
 from harness.core.events import publish
 from harness.core.procedure import DURATION
+from harness.core.run_id import new_run_id
 from harness.metrics import suite
 from harness.metrics.records import Document, Sample, Version
 from harness.runner.session import Lab
@@ -31,7 +31,8 @@ class Question:
 
     `duration` is of each load of an app in seconds, `through` what builds are put through; `checked` is whether
     the answer is verified by further builds, `improved` whether it is a change for the better that is looked for;
-    `cause` is which of the test's failures is, empty: the bad end's.
+    `cause` is which of the test's failures is, empty: the bad end's. `run` is the id of the run under which all
+    of it is kept.
     """
 
     cell: Cell
@@ -44,6 +45,7 @@ class Question:
     checked: bool = True
     improved: bool = False
     cause: str = ""
+    run: str = field(default_factory=new_run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def bench_here(lab: Lab) -> Benches:
         workshop = BuildPool(lab, question.cell, question.commits, range(question.effort.jobs), question.through)
         if question.test:
             return TestBackend(workshop, question.test)
-        return MetricBackend(workshop, question.metric, question.duration)
+        return MetricBackend(workshop, question.metric, question.duration, question.run)
 
     return made
 
@@ -141,5 +143,5 @@ def bisect(benches: Benches, question: Question, state: Path) -> Done:
     body = account(session.state, question.commits, answer, differences)
     version = Version(question.commits.bad, "", "", 0.0)
     subject = question.metric or question.test
-    kept.append(Document("bisect", str(question.cell), subject, body, version, uuid4().hex, time.time()))
+    kept.append(Document("bisect", str(question.cell), subject, body, version, question.run, time.time()))
     return Done(answer, kept)

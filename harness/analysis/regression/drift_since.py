@@ -26,7 +26,7 @@ FEWEST = 4 * SEGMENT
 """Points from the version on, below which nothing but steps is told."""
 CERTAIN, GREAT = 5.0, 3.0
 """Standard errors from which a slope is told that nobody asked for, and how many deviations of one night's noise
-it comes to in all; no quiet series of `docs/judgement.md` has both."""
+it comes to in all; no quiet series of `docs/results/judgement.md` has both."""
 RELEASE = re.compile(r"v?\d+(\.\d+)*")
 """How a version is described that is a release, and not some commits after one."""
 

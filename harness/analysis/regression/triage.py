@@ -98,7 +98,7 @@ def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple
         why = "Debian's older kernels are gone from its mirror"
         raise HarnessError(f"{suspect.metric.name} on {suspect.cell} can't be rerun: {why}.")
     metric = suspect.metric.name
-    a, b = (sides.build(lab, cell, version.commit, [metric], DURATION) for version in (before, after))
+    a, b = (sides.build(lab, cell, version.commit, [metric], DURATION, run) for version in (before, after))
     name = suite.measuring(metric, cell)
 
     def pair(order: tuple[str, str]) -> tuple[float, float]:
@@ -111,10 +111,10 @@ def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple
 
 
 def measure_again(
-    lab: Lab, cell: str, version: Version, metrics: Iterable[str]
+    lab: Lab, cell: str, version: Version, metrics: Iterable[str], run: str
 ) -> list[Sample | Document | Commit]:
     """Build an old version with what builds now, and take these metrics of it. Raises `HarnessError`."""
-    side = sides.build(lab, lab.cell(cell), version.commit, sorted(metrics), DURATION)
+    side = sides.build(lab, lab.cell(cell), version.commit, sorted(metrics), DURATION, run)
     return [record for one in side.measurements.values() for record in one.take().records]
 
 

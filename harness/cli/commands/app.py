@@ -10,14 +10,15 @@ from typing import Annotated
 from rich.console import Console
 
 from harness.cli import completion as complete
-from harness.cli.commands.cache import shown
 from harness.cli.declaration import Group, argument, option
 from harness.cli.options import AsJson, Common, LaunchModes, RunsFolder, each_load
 from harness.cli.output import screen, table
 from harness.core.cell import Cell
 from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
 from harness.report import evidence, reproduce
 from harness.report.load_results import measured, write_loads
+from harness.report.model.formatting import shown
 from harness.report.progress import Progress
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
@@ -87,11 +88,12 @@ command = Group(__doc__, Common)
 def _run(arguments: Running) -> int:
     """Every app on every cell, each alone on the machine, one after the other; 1 if any is not a pass."""
     lab = Lab(arguments.osv_root)
-    cells = lab.launched([lab.cell(name) for name in arguments.cell or ["qemu-rofs"]], arguments.launch)
+    named = [lab.cell(name) for name in arguments.cell or ["qemu-rofs"]]
+    cells = lab.matrix.vary(named, link_modes=arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
     wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
-    runs = arguments.runs / evidence.run_name()
+    runs = arguments.runs / new_run_id()
     out = screen()
     done = []
     for cell, one in wanted:
@@ -126,9 +128,9 @@ def _show_figures(out: Console, done: Sequence[tuple[Cell, AppRun]]) -> None:
     for cell, one in done:
         ready, memory = (
             f"{one.ready_seconds:.2f}" if one.ready_seconds else "",
-            shown(one.memory.private) if one.memory.private else "",
+            shown(one.memory.private, "B") if one.memory.private else "",
         )
-        guests.add_row(one.app.name, str(cell), one.run.origin, ready, memory, shown(one.image_size))
+        guests.add_row(one.app.name, str(cell), one.run.origin, ready, memory, shown(one.image_size, "B"))
     out.print(guests)
     if not any(one.loads for _, one in done):
         return

@@ -69,7 +69,8 @@ def command(arguments: Arguments) -> int:
     fault is a reset too; and where only its console can tell a program's status.
     """
     lab = lab_of(arguments)
-    (cell,) = lab.varied([lab.cell(arguments.cell)], [arguments.variant] if arguments.variant else [])
+    variants = [arguments.variant] if arguments.variant else []
+    (cell,) = lab.matrix.vary([lab.cell(arguments.cell)], variants)
     lab.check_runs(cell)
     linux = cell.kernel == "linux"
     command = _for_shell(arguments.command) if linux else command_of(arguments.command)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from harness.cli import completion as complete
-from harness.cli.commands.cache import shown
 from harness.cli.declaration import declare, option
 from harness.cli.options import CellNames, Common
 from harness.cli.output import screen, table
 from harness.core.events import subscribed
-from harness.core.text import printable
+from harness.core.text import printable_lines
+from harness.report.model.formatting import shown
 from harness.report.progress import Progress
 from harness.runner.session import Lab
 from harness.workloads.apps.app import app
@@ -47,12 +47,12 @@ def command(arguments: Arguments) -> int:
         ]
         for what, path in files:
             if path:
-                rows.add_row(what, f"{path}  {shown(path.stat().st_size)}")
+                rows.add_row(what, f"{path}  {shown(path.stat().st_size, 'B')}")
         rows.add_row("command line", image.cmdline)
         for fact, value in image.facts.items():
             rows.add_row(fact, value)
         screen().print(rows)
         if arguments.files and image.manifest:
-            for line in image.manifest.read_text(errors="replace").splitlines():
-                screen().print(printable(line.encode()), markup=False)
+            for line in printable_lines(image.manifest.read_bytes()):
+                screen().print(line, markup=False)
     return 0

@@ -10,6 +10,7 @@ from harness.cli.options import Common
 from harness.cli.output import screen, table
 from harness.core.errors import HarnessError
 from harness.host.cache import Cache, Entry
+from harness.report.model.formatting import shown
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -35,15 +36,6 @@ def size(text: str) -> int:
     return int(float(match[1]) * UNITS[match[2]])
 
 
-def shown(count: float) -> str:
-    """Bytes for a person: `1.5 GiB`."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
-
-
 @command.verb("ls", "list artefacts, least recently used first")
 def _list(arguments: Common) -> int:
     cache = Cache()
@@ -51,7 +43,7 @@ def _list(arguments: Common) -> int:
     rows = table("kind", "digest", "size", "last used")
     for entry in entries:
         used = datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
-        rows.add_row(entry.kind, entry.digest[:12], shown(entry.size), used)
+        rows.add_row(entry.kind, entry.digest[:12], shown(entry.size, "B"), used)
     screen().print(rows)
     screen().print(_total(entries, f"in {cache.root}"))
     return 0
@@ -62,7 +54,7 @@ def _collect(arguments: Collecting) -> int:
     limit = size(arguments.limit)
     if limit and arguments.limit.strip()[-1].isdigit() and not arguments.yes:
         raise HarnessError(
-            f"--limit {arguments.limit} is {shown(limit)}, for it has no unit: nothing was removed.",
+            f"--limit {arguments.limit} is {shown(limit, 'B')}, for it has no unit: nothing was removed.",
             f"Write --limit {arguments.limit}G, or add --yes if bytes are meant.",
         )
     removed = Cache().gc(limit)
@@ -72,4 +64,5 @@ def _collect(arguments: Collecting) -> int:
 
 def _total(entries: list[Entry], what: str) -> str:
     count = len(entries)
-    return f"{count} artefact{'' if count == 1 else 's'}, {shown(sum(entry.size for entry in entries))} {what}"
+    size = shown(sum(entry.size for entry in entries), "B")
+    return f"{count} artefact{'' if count == 1 else 's'}, {size} {what}"

@@ -18,9 +18,10 @@ from harness.cli import completion as complete
 from harness.cli.declaration import Group, argument, option
 from harness.cli.options import DIR, FILE, CellName, Common
 from harness.cli.output import screen, table
+from harness.core.arch import host_arch
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
-from harness.core.matrix import Matrix, host_arch
+from harness.core.matrix import Matrix
 from harness.core.whole_files import write_whole
 from harness.integrations.ci import (
     comment,

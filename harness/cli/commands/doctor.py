@@ -13,7 +13,7 @@ from harness.cli.options import Common
 from harness.cli.output import screen, table
 from harness.core.errors import HostError
 from harness.core.events import Event, subscribed
-from harness.core.matrix import did_you_mean
+from harness.core.suggestions import did_you_mean
 from harness.host.host import ARCHES, Host
 from harness.host.install import BY_NAME_ONLY, install, install_what_can_be, missing_packages
 from harness.host.requirements import Capability

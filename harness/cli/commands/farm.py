@@ -10,12 +10,14 @@ import click
 
 from harness.cli import completion as complete
 from harness.cli.declaration import Group, argument, option
-from harness.cli.farm_options import TlsFiles, plain, run_name, show_unrun, tls
+from harness.cli.farm_options import TlsFiles, show_unrun, tls
 from harness.cli.options import LISTEN, Common, HistoryUrl, KernelName, LoadSeconds, RunsFolder, SetName
 from harness.cli.output import screen, table
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
+from harness.core.text import one_line
 from harness.integrations.farm.capabilities import abilities
 from harness.metrics import suite
 from harness.metrics.history.store import History
@@ -157,7 +159,7 @@ def _run(arguments: Spreading) -> int:
     for cell in cells:
         for wanted in arguments.measure:
             suite.check(cell, wanted)
-    name = arguments.name or run_name()
+    name = arguments.name or new_run_id()
     plan = Plan(
         tuple(arguments.test or ["*"]) if arguments.only != MEASUREMENTS else (),
         arguments.chunk,
@@ -200,5 +202,5 @@ def _show(cells: Sequence[Cell], landing: "ResultSink", unrun: Sequence["NotRun"
         out.print(f"{count} records by {worker}", markup=False, soft_wrap=True)
     for judged in landing.unexpected:
         said = f"{judged.test} on {judged.cell}: {judged.outcome}: {judged.reason}"
-        out.print(plain(said), style="red", markup=False, soft_wrap=True)
+        out.print(one_line(said), style="red", markup=False, soft_wrap=True)
     show_unrun(unrun)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
 from typing import Annotated
-from uuid import uuid4
 
 from rich.console import Console
 from rich.text import Text
@@ -25,6 +24,7 @@ from harness.cli.output import screen, table
 from harness.core.collector import uncollected
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
 from harness.core.text import printable
 from harness.kernels.osv.checkout import run_git
 from harness.metrics.history.store import History
@@ -96,9 +96,9 @@ def command(arguments: Arguments) -> int:
     with History(arguments.history) as history:
         whole, asked_for = _numbers(history, arguments)
         if arguments.confirm:
-            lab = Lab(arguments.osv_root)
-            _confirm(lab, history, unconfirmed(asked_for, history.documents(KIND)), out)
-            if _measure_again(lab, history, unbridged(asked_for), out):
+            lab, run = Lab(arguments.osv_root), new_run_id()
+            _confirm(lab, history, unconfirmed(asked_for, history.documents(KIND)), run, out)
+            if _measure_again(lab, history, unbridged(asked_for), run, out):
                 whole, asked_for = _numbers(history, arguments)
         # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
         with uncollected():
@@ -130,7 +130,7 @@ def command(arguments: Arguments) -> int:
     told_aside = [] if arguments.json else [aside_words(one) for one in crept]
     told_aside += [aside_words(one) for one in nights] + [note.text for note in notes(asked_for)]
     for line in told_aside:
-        aside.print(printable(line.encode("utf-8", "backslashreplace")), markup=False, soft_wrap=True)
+        aside.print(printable(line), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_ones.values()) or any(one.worse for one in crept))
 
 
@@ -180,13 +180,13 @@ def _standing(one: Finding) -> str:
     return "worse" if one.worse else "better"
 
 
-def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) -> None:
-    dice, mark = Random(), uuid4().hex
+def _confirm(lab: Lab, history: History, suspects: list[Finding], run: str, out: Console) -> None:
+    dice = Random()
     for one in suspects:
         about = f"{one.metric.name} on {one.cell}, {one.before.described} to {one.after.described}"
         try:
             with subscribed(Progress()):
-                done, document = confirm_on_host(lab, one, dice, mark)
+                done, document = confirm_on_host(lab, one, dice, run)
         except HarnessError as error:
             out.print(f"not rerun: {about}: {error.happened}", markup=False, soft_wrap=True)
             continue
@@ -196,7 +196,7 @@ def _confirm(lab: Lab, history: History, suspects: list[Finding], out: Console) 
 
 
 def _measure_again(
-    lab: Lab, history: History, wanted: Mapping[tuple[str, Version], Iterable[str]], out: Console
+    lab: Lab, history: History, wanted: Mapping[tuple[str, Version], Iterable[str]], run: str, out: Console
 ) -> bool:
     """Build once more what another builder built; whether anything was measured."""
     measured = False
@@ -204,7 +204,7 @@ def _measure_again(
         about = f"{version.described or version.commit[:12]} on {cell} with what builds now"
         try:
             with subscribed(Progress()):
-                records = measure_again(lab, cell, version, metrics)
+                records = measure_again(lab, cell, version, metrics, run)
         except HarnessError as error:
             out.print(f"not measured again: {about}: {error.happened}", markup=False, soft_wrap=True)
             continue

@@ -116,8 +116,7 @@ def _test(arguments: Testing) -> int:
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPED_WIDTH
     out = Console(highlight=False, emoji=False, width=width)
     for line in of_test(everything, arguments.last):
-        words = printable(line.encode("utf-8", "backslashreplace"))
-        out.print(Text(words), no_wrap=True, overflow="ellipsis", crop=True)
+        out.print(Text(printable(line)), no_wrap=True, overflow="ellipsis", crop=True)
     return 0
 
 
@@ -188,7 +187,7 @@ def _path(arguments: Place) -> int:
 
 def _add_row(rows: Table, *cells: str) -> None:
     """Text as text: a guest, or another runner's file, may have put a terminal's sequences or markup there."""
-    rows.add_row(*(Text(printable(cell.encode("utf-8", "backslashreplace"))) for cell in cells))
+    rows.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _few(names: tuple[str, ...]) -> str:

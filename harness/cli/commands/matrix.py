@@ -17,7 +17,8 @@ from harness.cli.options import Common, KernelName, SetName
 from harness.cli.output import screen, table
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
-from harness.core.matrix import NAME_AXES, Matrix, did_you_mean, nearest
+from harness.core.matrix import NAME_AXES, Matrix
+from harness.core.suggestions import did_you_mean, nearest
 from harness.host.availability import Availability, AvailabilityCheck, Support
 from harness.host.host import Host
 from harness.vm.registry import driver_names

@@ -1,33 +1,43 @@
 """Measure cells: boot cost and time, memory, size, throughput; show the numbers and keep them in the history."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Annotated
 
+from rich.table import Table
+from rich.text import Text
+
 from harness.cli import completion as complete
-from harness.cli.declaration import declare, option
-from harness.cli.farm_options import OnFarm, run_name, show_unrun, tls
+from harness.cli.declaration import argument, declare, option
+from harness.cli.farm_options import OnFarm, show_unrun, tls
 from harness.cli.kernel_files import KernelFiles, lab_of
-from harness.cli.options import CellNames, Forget, HistoryUrl, LoadSeconds
+from harness.cli.options import Forget, HistoryUrl, LoadSeconds
 from harness.cli.output import screen, table
-from harness.core.errors import CheckoutError, HarnessError
+from harness.core.cell import Cell
+from harness.core.errors import CellError, CheckoutError, HarnessError
 from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
 from harness.kernels.osv.clones import CommitClones
-from harness.metrics import suite
+from harness.metrics import guest_benchmarks, registry, suite
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample
 from harness.report.model.formatting import shown
 from harness.report.progress import Progress
 from harness.runner.session import Lab
 
+LIST_WIDTH = 80
+
 
 @dataclass
 class Arguments(OnFarm, KernelFiles):
     """The cells, and what of them."""
 
-    cell: CellNames
+    cell: Annotated[
+        tuple[str, ...], argument("cell", nargs=-1, shell_complete=complete.cells, help="a cell's name: qemu-rofs")
+    ]
     only: Annotated[
         tuple[str, ...],
         option(
@@ -48,7 +58,7 @@ class Arguments(OnFarm, KernelFiles):
     forget: Forget
     samples: Annotated[bool, option("--samples", is_flag=True, help="show each sample on a line of its own")]
     list: Annotated[
-        bool, option("--list", is_flag=True, help="name the measurements of the cells, and take none")
+        bool, option("--list", is_flag=True, help="say what is measured and how (default: of qemu-rofs)")
     ]
 
 
@@ -57,23 +67,25 @@ def command(arguments: Arguments) -> int:
     """Measure, show, keep."""
     lab = lab_of(arguments)
     if arguments.list:
-        for name in arguments.cell:
-            cell = lab.cell(name)
-            screen().print(f"{cell}: {', '.join(suite.names(cell))}", markup=False)
+        for name in arguments.cell or ("qemu-rofs",):
+            screen().print(*_listed(lab.cell(name)), width=LIST_WIDTH, sep="\n", markup=False)
         return 0
+    if not arguments.cell:
+        raise CellError("No cell is named that is to be measured.", "`osv-harness perf --help` tells how.")
     for name in arguments.cell:
         for only in arguments.only:
             suite.check(lab.cell(name), only)
     if arguments.farm:
         return _measure_on_farm(lab, arguments, arguments.farm)
+    run = new_run_id()
     if not arguments.at:
-        _measure(lab, arguments)
+        _measure(lab, arguments, run)
     for name in arguments.at:
         if lab.osv_root is None:
             raise CheckoutError("No OSv checkout is named whose commits --at means.", "Set OSV_ROOT.")
         revisions = CommitClones(lab.osv_root, lab.cache)
         with revisions.at(revisions.resolve(name)) as root:
-            _measure(Lab(root, lab.cache), arguments)
+            _measure(Lab(root, lab.cache), arguments, run)
     return 0
 
 
@@ -85,27 +97,53 @@ def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
     from harness.integrations.farm.dispatcher import Plan
     from harness.integrations.farm.run import Farm, run_on_farm
 
-    cells, name = [lab.cell(name) for name in arguments.cell], run_name()
+    cells, run = [lab.cell(name) for name in arguments.cell], new_run_id()
     plan = Plan((), measurements=tuple(arguments.only or suite.KERNEL), duration=arguments.duration)
     farm = Farm(scheduler, known)
     with subscribed(Progress()), History(arguments.history) as history:
-        _, unrun = run_on_farm(farm, lab, cells, plan, name, history, Path("runs") / name)
+        _, unrun = run_on_farm(farm, lab, cells, plan, run, history, Path("runs") / run)
         for cell in cells:
-            if taken := history.samples(run=name, cell=str(cell)):
+            if taken := history.samples(run=run, cell=str(cell)):
                 screen().print(_table(taken, arguments.samples), "")
     show_unrun(unrun)
     return 1 if unrun else 0
 
 
-def _measure(lab: Lab, arguments: Arguments) -> None:
+def _measure(lab: Lab, arguments: Arguments, run: str) -> None:
     for cell in [lab.cell(name) for name in arguments.cell]:
         for name in arguments.only or suite.of_kernel():
             with subscribed(Progress()):
-                measured = suite.prepare(lab, cell, name, arguments.duration).take()
+                measured = suite.prepare(lab, cell, name, run, arguments.duration).take()
             if not arguments.forget:
                 with History(arguments.history) as history:
                     history.add(measured.records)
             screen().print(_table(measured.samples, arguments.samples), "")
+
+
+def _listed(cell: Cell) -> Iterator[object]:
+    """What is measured of the cell, by which measurement, in which unit, and how."""
+    yield f"{cell}: each measurement (for --only), and what it gives"
+    names, benchmarks = suite.names(cell), guest_benchmarks.benchmarks(cell.kernel, "tcg")
+    rows = table("metric", "unit", "how it is measured")
+    for measurement, row in registry.every_row().items():
+        if measurement in names:
+            _add_metrics(rows, measurement, row.metrics)
+    for one in (one for one in benchmarks if one.program.name in names):
+        of_guest = [registry.MetricRow(row["metric"], row["unit"], "printed by it") for row in one.numbers]
+        _add_metrics(rows, one.program.name, of_guest)
+    if loaded := [name for name in names if name.startswith(f"{registry.APP}-")]:
+        _add_metrics(rows, f"{registry.APP}-NAME", registry.every_row()[registry.APP].metrics)
+        yield rows
+        yield f"NAME is one of: {', '.join(name.removeprefix('app-') for name in loaded)}\n"
+    else:
+        yield rows
+
+
+def _add_metrics(rows: Table, measurement: str, metrics: Iterable[registry.MetricRow]) -> None:
+    rows.add_row(Text(measurement, "bold"))
+    for one in metrics:
+        pattern = re.sub(r"\{(\w+)\}", lambda found: "NAME" if found[1] == "app" else found[1].upper(), one.name)
+        rows.add_row(f"  {pattern}", one.unit, one.how)
 
 
 def _table(samples: Iterable[Sample], each: bool) -> object:

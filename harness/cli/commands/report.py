@@ -26,6 +26,7 @@ from harness.report.html.page import write
 from harness.report.html.screenshots import take
 from harness.report.markdown import markdown
 from harness.report.model.data import ReportData
+from harness.report.model.formatting import shown
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
 from harness.report.telling import telling
@@ -118,9 +119,7 @@ def _html(told: ReportData, commits: Commits, arguments: Arguments) -> int:
 
 
 def _told_size(path: Path) -> None:
-    size = path.stat().st_size
-    shown = f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
-    screen().print(f"{path}: {shown}", markup=False)
+    screen().print(f"{path}: {shown(path.stat().st_size, 'B')}", markup=False)
 
 
 def _told(arguments: Arguments) -> ReportData:

@@ -61,7 +61,8 @@ def command(arguments: Arguments) -> int:
         print(f"{shown(url)} is at {address(listener)}", flush=True)
         if not is_loopback(arguments.listen):
             screen().print(
-                "Whoever reaches this address may read all of it and decide: see docs/serve.md.", style="yellow"
+                "Whoever reaches this address may read all of it and decide: see docs/guide/serve.md.",
+                style="yellow",
             )
         serve(house, listener)
     return 0

@@ -28,6 +28,7 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
 from harness.core.machine import Image
+from harness.core.run_id import new_run_id
 from harness.metrics.verdict_writer import Verdicts, Writer
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
@@ -62,13 +63,13 @@ class Arguments(KernelFiles):
 def command(arguments: Arguments) -> int:
     """Run them in the order given, or all of the cell's; 1 if any is not a pass."""
     lab = lab_of(arguments)
-    cells = lab.launched(lab.varied([lab.cell(arguments.cell)], arguments.variant), arguments.launch)
+    cells = lab.matrix.vary([lab.cell(arguments.cell)], arguments.variant, arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
     with subscribed(Progress()):
         asked = [(cell, program) for cell in cells for program in chosen(lab, cell, arguments.test)]
-    run_name = evidence.run_name()
-    verdicts, writer = Verdicts(lab, run_name), None if arguments.forget else Writer(arguments.history)
+    run = new_run_id()
+    verdicts, writer = Verdicts(lab, run), None if arguments.forget else Writer(arguments.history)
     worst, unkept = 0, False
     with closing(runs(lab, asked, arguments.jobs)) as results:
         for cell, program in asked:
@@ -85,7 +86,7 @@ def command(arguments: Arguments) -> int:
             if result.verdict.outcome is not Outcome.PASSED:
                 worst = 1
                 again = reproduce.test_again(lab, cell, program.name, arguments.runs)
-                unkept |= not _kept(result, image, accelerator, arguments.runs / run_name, again)
+                unkept |= not _kept(result, image, accelerator, arguments.runs / run, again)
     if writer and (failed := writer.finish()):
         complain(HarnessError(f"No verdict was kept: {failed}"))
         unkept |= bool(arguments.history)  # who names a place wants them there

@@ -122,7 +122,7 @@ def _show(found: Sequence[Known]) -> None:
 def _so_far(one: Known) -> str:
     """Text as text: another's history may have a terminal's sequences or markup in it."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in one.outcomes.most_common())
-    text = escape(printable(counts.encode("utf-8", "backslashreplace")))
+    text = escape(printable(counts))
     return f"{text}: [yellow]flaky[/]" if one.is_flaky else text
 
 

@@ -13,8 +13,8 @@ def die_with_parent(command: Sequence[str]) -> list[str]:
 
     Who was killed before the tie was made kills nobody, so the parent is looked for after it.
     """
-    check = '[ "$PPID" = "$0" ] || exit; exec "$@"'
-    return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", check, str(os.getpid()), *command]
+    check = 'parent=$1; shift; [ "$PPID" = "$parent" ] || exit; exec "$@"'
+    return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", check, "sh", str(os.getpid()), *command]
 
 
 WATCHED = 'exec 3<&0; (read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 & exec "$@" 3<&- </dev/null'

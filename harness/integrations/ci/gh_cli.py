@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 from harness.core.errors import HostError
-from harness.core.text import printable
+from harness.core.text import one_line
 from harness.integrations.ci.issues import LABEL, Action
 
 PATIENCE = 60.0  # seconds for one call
@@ -45,7 +45,7 @@ def _call(arguments: list[str], text: str) -> None:
             f"gh {' '.join(arguments[:2])} took more than {PATIENCE:.0f} s.", "Run it again."
         ) from None
     if done.returncode:
-        said = printable(done.stderr.strip()[-500:])
+        said = one_line(done.stderr[-500:])
         raise HostError(
             f"gh {' '.join(arguments[:2])} failed: {said}", "Run it again: what was done is not redone."
         )

@@ -38,7 +38,7 @@ def compare(farm: Farm, lab: Lab, question: AbRequest) -> Compared:
         b=_said_anywhere(lab, question.cell, question.b),
     )
     cells = [cell_of(lab, lab.cell(question.cell), name) for name in (question.a, question.b)]
-    orders = [order_of(lab, cell, "compare", farm.accelerator) for cell in cells]
+    orders = [order_of(lab, cell, question.run, farm.accelerator) for cell in cells]
     order = max(orders, key=lambda one: bool(one.checkout))
     needs = frozenset(orders[0].needs).union(orders[1].needs)
     with connect(farm.address, farm.tls) as client, heard(client):

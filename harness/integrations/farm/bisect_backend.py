@@ -44,7 +44,7 @@ class FarmBench:
         """Raises `HostError` where the farm has no worker for it, or not the host that the journal names."""
         self._client, self._lab, self._question = client, lab, question
         self.host = opened.host if opened else ""
-        order = order_of(lab, question.cell, "bisect", farm.accelerator)
+        order = order_of(lab, question.cell, question.run, farm.accelerator)
         commits = question.commits
         self._asked = Asked(
             order, commits.good, commits.bad, question.metric, question.test, question.duration, question.through

@@ -114,7 +114,7 @@ def _bench(asked: Asked) -> MetricBackend | TestBackend:
     workshop = BuildPool(lab, cell, commits, [_lane()], asked.through)
     if asked.test:
         return TestBackend(workshop, asked.test)
-    return MetricBackend(workshop, asked.metric, asked.duration)
+    return MetricBackend(workshop, asked.metric, asked.duration, asked.order.run)
 
 
 @cache

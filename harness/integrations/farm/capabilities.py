@@ -8,9 +8,9 @@ from pathlib import Path
 
 import harness
 from harness.core import project
+from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HostError
-from harness.core.matrix import host_arch
 from harness.host.cache import digest_of
 from harness.host.host import ARCHES
 from harness.kernels.osv.checkout import Checkout

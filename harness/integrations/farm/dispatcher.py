@@ -13,7 +13,7 @@ from distributed.scheduler import NoValidWorkerError
 
 from harness.core.events import publish
 from harness.core.procedure import DURATION
-from harness.core.text import printable
+from harness.core.text import one_line
 from harness.host.cache import digest_of
 from harness.integrations.farm.capabilities import lacking
 from harness.integrations.farm.messages import (
@@ -239,4 +239,4 @@ def heard(farm: Client) -> Iterator[None]:
 
 def plain(text: str) -> str:
     """What a worker tells, as it may be shown: in one line."""
-    return printable(" ".join(text.split()).encode("utf-8", "backslashreplace"))[:LONGEST]
+    return one_line(text)[:LONGEST]

@@ -15,7 +15,6 @@ from harness.core.cell import Cell
 from harness.core.errors import CheckoutError, HarnessError, HostError, HypervisorError
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
-from harness.host.cpu_slots import cpu_slots
 from harness.host.temp_dir import temporary_dir
 from harness.integrations.farm.capabilities import checkout_digest
 from harness.integrations.farm.messages import (
@@ -57,7 +56,7 @@ def list_tests(order: CellRequest) -> Listed:
         try:
             lab, cell = lab_of(order)
             runner = lab.runner(cell)
-            with cpu_slots(1, lab.cache.root / "locks" / "vcpus"):
+            with lab.cpu_slots(1):
                 runner.prepare()
             return Listed(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
         except HOSTS_FAULTS as error:
@@ -110,7 +109,7 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskRe
         for order, name in asked:
             try:
                 lab, cell = lab_of(order)
-                taken = suite.prepare(lab, cell, name, duration).take()
+                taken = suite.prepare(lab, cell, name, order.run, duration).take()
             except HOSTS_FAULTS as error:
                 faults[order.cell, name] = Fault(str(error))
             except HarnessError as error:
@@ -158,7 +157,7 @@ def _judged(order: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Ju
 def _measured(order: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:
     records: list[Sample | Document] = [*taken.samples, *taken.documents]
     for number, record in enumerate(records):
-        yield line_of(replace(record, run=order.run, id=measured_id(order, name, number)))
+        yield line_of(replace(record, id=measured_id(order, name, number)))
     yield from map(line_of, taken.commits)
 
 

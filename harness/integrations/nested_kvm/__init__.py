@@ -1,5 +1,5 @@
 """A lab: a VM under TCG whose KVM runs guests, in which any command of the harness runs on a host that has no KVM.
 
-L0 is the QEMU on the host, L1 the Linux in it whose KVM works, L2 the guests under that KVM. docs/lab.md says what
-it is for, and what it costs.
+L0 is the QEMU on the host, L1 the Linux in it whose KVM works, L2 the guests under that KVM. docs/guide/lab.md
+says what it is for, docs/results/lab.md what it costs.
 """

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from harness.core.arch import host_arch
 from harness.core.errors import HostError
-from harness.core.matrix import host_arch
 from harness.host import debian_packages
 from harness.host.cache import Cache
 from harness.host.host import LAB_QEMU, QEMU_PACKAGES, Host

@@ -1,15 +1,16 @@
 """The VM of a lab as QEMU's command line, and its process with the lines that it is spoken to by."""
 
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.matrix import host_arch
+from harness.core.arch import host_arch
+from harness.host.process.supervised import SupervisedProcess
 from harness.integrations.nested_kvm.emulator import Emulator
 from harness.kernels.linux.tsc import clock_parameter
-from harness.vm.common.process import Child
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Board:
 
 BOARDS = {
     # OSv and Firecracker were seen to run on EPYC's SVM. With two cpus Linux now and then finds itself with the
-    # guest's segment bases, in QEMU 10.0 and 11.1: docs/lab.md.
+    # guest's segment bases, in QEMU 10.0 and 11.1: docs/results/lab.md.
     "x86_64": Board("q35", "EPYC,+svm", "ttyS0", "edd=off no_timer_check noreplace-smp tsc=reliable", most_cpus=1),
     # The cpu `max` does as well, and is slow: each of its pointers is authenticated.
     "aarch64": Board("virt,virtualization=on,gic-version={gic}", "cortex-a72", "ttyAMA0"),
@@ -96,12 +97,19 @@ class Vm:
         shares: Mapping[str, Path], out: Path,
     ) -> None:  # fmt: skip
         """Raises `HostError` where it can't be started."""
-        with ExitStack() as stack:
-            pairs = {name: socket.socketpair() for name in LINES}
-            theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
-            self.lines = {name: mine for name, (mine, _) in pairs.items()}
+        with ExitStack() as held, ExitStack() as stack:
+            self.lines: dict[str, socket.socket] = {}
+            theirs: dict[str, int] = {}
+            for name in LINES:
+                mine, other = socket.socketpair()
+                self.lines[name] = held.enter_context(mine)
+                theirs[name] = stack.enter_context(other).fileno()
             command = command_line(emulator, arch, hardware, kernel, initrd, shares, out, theirs)
-            self.process = Child("QEMU", command, None, [*theirs.values()], emulator.environment)
+            environment = {**os.environ, **emulator.environment}
+            self.process = held.enter_context(
+                SupervisedProcess("QEMU", command, fds=[*theirs.values()], environment=environment)
+            )
+            self._held = held.pop_all()
 
     def tell(self, line: str) -> None:
         """Say a line to the lab's init."""
@@ -109,11 +117,9 @@ class Vm:
 
     def words(self) -> str:
         """What QEMU said, less what every emulation of an EPYC says: that it lacks some of its features."""
-        said = self.process.words().split("; ")
+        said = self.process.log_tail().split("; ")
         return "; ".join(line for line in said if "requested feature: CPUID" not in line)
 
     def close(self) -> None:
         """End it."""
-        self.process.close()
-        for line in self.lines.values():
-            line.close()
+        self._held.close()

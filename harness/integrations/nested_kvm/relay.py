@@ -104,7 +104,7 @@ class Relay:
                 if pidfd in ready:
                     self._drain()
                     if not done():
-                        end = self._vm.process.end(self._vm.process.status(1.0) or 0)
+                        end = self._vm.process.describe(self._vm.process.wait(1.0))
                         raise self._failure(f"The lab came to an end before its command did: {end}")
         finally:
             os.close(pidfd)
@@ -143,7 +143,7 @@ class Relay:
             self.release = rest
             publish("vm.up", rest)
         elif word == "unsaved":
-            self.unsaved = printable(rest.encode())
+            self.unsaved = printable(rest)
         elif word == "ended" and rest.isdigit():
             self._status = int(rest)
 

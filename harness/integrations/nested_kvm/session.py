@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.core import project
+from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HostError
 from harness.core.events import publish
-from harness.core.matrix import host_arch
 from harness.host.cache import Cache
 from harness.host.host import Host
 from harness.host.in_lab import VARIABLE, in_lab

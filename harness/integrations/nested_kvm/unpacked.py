@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.matrix import host_arch
+from harness.core.arch import host_arch
 from harness.host import debian_packages
 from harness.host.cache import Cache
 

@@ -27,10 +27,12 @@ class MeasurementTest:
     """Call it with a cell and a measurement: it passes if nothing of it is found to have become worse."""
 
     def __init__(
-        self, lab: Lab, url: str | None, runs: Path, duration: float, record: Callable[[str, object], None]
-    ) -> None:
+        self, lab: Lab, url: str | None, run: str, runs: Path, duration: float,
+        record: Callable[[str, object], None],
+    ) -> None:  # fmt: skip
         self._lab = lab
         self._url = url
+        self._run = run
         self._runs = runs
         self._duration = duration
         self._record = record
@@ -39,7 +41,7 @@ class MeasurementTest:
         __tracebackhide__ = True
         try:
             with subscribed(Progress()):
-                taken = suite.prepare(self._lab, cell, name, self._duration).take()
+                taken = suite.prepare(self._lab, cell, name, self._run, self._duration).take()
             with History(self._url) as history:
                 history.add(taken.records)
                 series = {one.series for one in taken.samples}

@@ -1,4 +1,4 @@
-"""The harness in pytest: options, the lab as fixtures, and each in-guest test as an item of its own."""
+"""The harness in pytest: the lab as fixtures, and each in-guest test as an item of its own."""
 
 from collections.abc import Callable, Generator
 from functools import partial
@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError, explained
 from harness.core.events import UNKEPT as UNKEPT_EVENT
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
-from harness.core.procedure import DURATION
+from harness.core.run_id import new_run_id
 from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
@@ -22,7 +22,6 @@ from harness.kernels.prebuilt.kernel import files_of
 from harness.metrics.history.records import Judged
 from harness.metrics.suite import names as measurements
 from harness.metrics.verdict_writer import Verdicts, Writer
-from harness.report import evidence
 from harness.report.progress import Progress
 from harness.report.reproduce import item_again
 from harness.runner.base import Run
@@ -30,30 +29,16 @@ from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
 
+pytest_plugins = ["harness.integrations.pytest_plugin.options"]
+
 LAB = pytest.StashKey[Lab]()
 CELLS = pytest.StashKey[list[Cell]]()
+RUN = pytest.StashKey[str]()
+"""The id of the session's run: that of its verdicts, its samples and its evidence."""
 RUNS = pytest.StashKey[Path]()
 VERDICTS = pytest.StashKey[Verdicts]()
 UNKEPT = pytest.StashKey[list[str]]()
 BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("osv-harness", "OSv test harness")
-    group.addoption("--cell", action="append", default=[], metavar="CELL", help="a cell to test (repeatable)")
-    group.addoption("--variant", action="append", default=[], metavar="NAME", help="a machine's (repeatable)")
-    group.addoption("--launch", action="append", default=[], metavar="MODE", help="of programs (repeatable)")
-    group.addoption("--set", dest="cell_set", metavar="NAME", help="a named set of cells of matrix.toml")
-    group.addoption("--osv-root", type=Path, metavar="DIR", help="an OSv checkout (default: OSV_ROOT)")
-    group.addoption("--project", type=Path, metavar="DIR", help="with your own expectations.toml, apps/ …")
-    group.addoption("--kernel-file", type=Path, metavar="FILE", help="a kernel that is already built")
-    group.addoption("--image-file", type=Path, metavar="FILE", help="its disk: raw or qcow2")
-    group.addoption("--cmdline", metavar="WORDS", help="its command line (default: the file cmdline beside it)")
-    group.addoption("--manifest", type=Path, metavar="FILE", help="its files (default: usr.manifest beside it)")
-    group.addoption("--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app")
-    group.addoption("--history", metavar="URL", help="where verdicts and measurements are kept (default: yours)")
-    group.addoption("--forget", action="store_true", help="keep no verdicts")
-    group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -74,9 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "maxschedchunk", 0) is None:
         config.option.maxschedchunk = 1  # the longest start first only if xdist hands them out one by one
     worker = getattr(config, "workerinput", None)
-    stamp = worker["runs_stamp"] if worker else evidence.run_name()
-    config.stash[RUNS] = config.getoption("--runs").resolve() / stamp
-    config.stash[VERDICTS] = Verdicts(lab, stamp)
+    run = worker["run"] if worker else new_run_id()
+    config.stash[RUN] = run
+    config.stash[RUNS] = config.getoption("--runs").resolve() / run
+    config.stash[VERDICTS] = Verdicts(lab, run)
     try:
         config.stash[CELLS] = _chosen_cells(config, lab)
         if lab.osv_root and config.stash[CELLS] and not lab.files:
@@ -87,9 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
-    """Give xdist's workers the controller's folder of evidence."""
+    """Have xdist's workers be of the controller's run."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]
-    node.workerinput["runs_stamp"] = config.stash[RUNS].name  # type: ignore[attr-defined]
+    node.workerinput["run"] = config.stash[RUN]  # type: ignore[attr-defined]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -193,9 +179,9 @@ def measure(
     """Takes a measurement of a cell, keeps it, and compares it with what is known."""
     from harness.integrations.pytest_plugin.history import MeasurementTest
 
-    options = pytestconfig.getoption
+    options, stash = pytestconfig.getoption, pytestconfig.stash
     return MeasurementTest(
-        lab, options("--history"), pytestconfig.stash[RUNS], options("--duration"), record_property
+        lab, options("--history"), stash[RUN], stash[RUNS], options("--duration"), record_property
     )
 
 
@@ -286,8 +272,7 @@ def _chosen_cells(config: pytest.Config, lab: Lab) -> list[Cell]:
     cells = [lab.cell(text) for text in config.getoption("--cell")]
     if name := config.getoption("cell_set"):
         cells += lab.matrix.set(name, lab.default_kernel)
-    if variants := config.getoption("--variant"):
-        cells = lab.varied(cells or [lab.cell("qemu-rofs")], variants)
-    if modes := config.getoption("--launch"):
-        cells = lab.launched(cells or [lab.cell("qemu-rofs")], modes)
+    variants, modes = config.getoption("--variant"), config.getoption("--launch")
+    if variants or modes:
+        cells = lab.matrix.vary(cells or [lab.cell("qemu-rofs")], variants, modes)
     return list(dict.fromkeys(cells))

@@ -62,7 +62,7 @@ load_modules() { # only those whose device is there: under TCG each costs tens o
 }
 
 mount_root() {
-    load "$rootfstype"
+    [ -e "/boot-modules/$rootfstype" ] && load "$rootfstype" # else the kernel has it built in
     # Without a root there is nothing to do: when init ends, the kernel panics, which the host sees at once.
     await "$root" && mount -t "$rootfstype" -o ro,noatime "$root" /root || exit 1
     for folder in dev proc sys; do mount -o move /$folder /root/$folder; done
@@ -73,7 +73,7 @@ mount_root() {
 # from the disk as it was built.
 make_writable() {
     make_writable() { :; }
-    [ "$rootfstype" = ext4 ] && mount -o remount,rw /
+    [ -n "$writable" ] && mount -o remount,rw /
 }
 
 set_address() { # that of the command line, CLIENT::GATEWAY:NETMASK::eth0:off, or what DHCP says
@@ -180,6 +180,7 @@ for word in $cmdline; do
     case $word in
         root=*) root=${word#*=} ;;
         rootfstype=*) rootfstype=${word#*=} ;;
+        rw) writable=yes ;;
         ip=*) given=${word#*=} ;;
         --) break ;;
     esac

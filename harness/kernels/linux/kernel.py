@@ -19,25 +19,15 @@ from harness.host.cache import Cache, digest_of
 from harness.kernels import rootfs
 from harness.kernels.base import Origin
 from harness.kernels.linux.modules import boot_modules
+from harness.kernels.linux.roots.base import Root, root_modules, root_names, root_of
 from harness.kernels.linux.tsc import clock_parameter
 from harness.kernels.linux.vmlinux import unpack_vmlinux
 from harness.kernels.rootfs.contents import SETTINGS, Contents, compose
 from harness.kernels.rootfs.elf_dependencies import locate
-from harness.kernels.rootfs.filesystems import (
-    File,
-    Folder,
-    Link,
-    Node,
-    size,
-    write_ext4,
-    write_initramfs,
-    write_squashfs,
-)
+from harness.kernels.rootfs.filesystems import File, Folder, Link, Node, size, write_initramfs
 
 INIT = Path(__file__).with_name("init.sh")
-EXT4_FREE = 192 << 20  # bytes
 
-ROOTS = {"rofs": "squashfs", "ext": "ext4", "ramfs": ""}
 ROOT_DISKS = {"virtio-blk": "vda", "nvme": "nvme0n1"}
 """The first disk's name, by its kind; the others are all SCSI to Linux."""
 CONSOLES = {"x86_64": "ttyS0,115200", "aarch64": "ttyAMA0"}
@@ -46,7 +36,7 @@ CONSOLES = {"x86_64": "ttyS0,115200", "aarch64": "ttyAMA0"}
 TRANSPORTS = ("virtio_pci", "virtio_mmio")
 DRIVERS = (
     "virtio_blk", "virtio_console", "virtio_rng", "virtio_net", "virtio_scsi", "virtio_balloon", "virtiofs",
-    "nvme", "vmxnet3", "sd_mod", "squashfs", "ext4",
+    "nvme", "vmxnet3", "sd_mod", "ext4",
 )  # fmt: skip
 # Debian's arm64 kernel has no pvpanic, and none of a PC's disks.
 DRIVERS_OF: Mapping[str, tuple[str, ...]] = {
@@ -64,13 +54,12 @@ APPLETS = (
     "uname uniq uptime wc wget which xargs yes",
 )
 
-# What init mounts besides the root; programs write in /tmp, so where the root can't be written it is in memory.
+# What init mounts besides the root, whichever that is.
 MOUNTS = (
     "devpts /dev/pts devpts mode=620,ptmxmode=666 0 0\n"
     "tmpfs /dev/shm tmpfs mode=1777 0 0\n"
     "tmpfs /run tmpfs mode=755 0 0\n"
 )
-MOUNTS_OF = {"rofs": "tmpfs /tmp tmpfs mode=1777 0 0\ntmpfs /var/tmp tmpfs mode=1777 0 0\n"}
 
 # What testinfra asks of a Debian system's packages: `dpkg-query -f FORMAT -W NAME`, for one field at a time.
 DPKG_QUERY = r"""#!/bin/sh
@@ -90,8 +79,7 @@ TESTS = Contents(packages=("stress-ng", "libgcc-s1"), programs=("/usr/bin/stress
 class Linux:
     """Debian bookworm's cloud kernel on x86_64 and aarch64, with busybox and the programs of a `Contents`.
 
-    Filesystems: `rofs` (a squashfs disk, with tmpfs on /tmp, /run and /dev/shm), `ext` (an ext4 disk) and `ramfs`
-    (everything in the initramfs). PID 1 answers the host over a virtio-serial port; `init.sh` says how.
+    `roots` has a module for each filesystem. PID 1 answers the host over a virtio-serial port; `init.sh` says how.
     """
 
     name = "linux"
@@ -109,10 +97,10 @@ class Linux:
 
     def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
         """The image of the cell with other contents. Raises what `build` raises."""
-        if cell.arch not in CONSOLES or cell.fs not in ROOTS:
+        if cell.arch not in CONSOLES or cell.fs not in root_names():
             raise CellError(
                 f"There is no Linux image for {cell.arch} with {cell.fs}.",
-                f"There are {', '.join(CONSOLES)}, each with {', '.join(ROOTS)}.",
+                f"There are {', '.join(CONSOLES)}, each with {', '.join(root_names())}.",
             )
         kernel = self._kernel(cell, cache)
         parts: dict[str, object] = {
@@ -129,7 +117,7 @@ class Linux:
             kernel=kernel / "kernel",
             cmdline=command_line(cell),
             digest=digest_of({**parts, "facts": told}),
-            disks=() if cell.fs == "ramfs" else (Disk(data / "disk"),),
+            disks=(Disk(data / "disk"),) if root_of(cell.fs).write else (),
             initrd=data / "initrd",
             reads_acpi=True,
             manifest=data / "manifest",
@@ -162,7 +150,7 @@ class Linux:
 @functools.cache
 def recipe() -> str:
     """The hex SHA-256 of the code that composes images, init included, as it was when first asked for."""
-    own, shared = (sorted(Path(file).parent.glob("*.py")) for file in (__file__, rootfs.__file__))
+    own, shared = (sorted(Path(file).parent.rglob("*.py")) for file in (__file__, rootfs.__file__))
     code = [INIT, *own, *shared, Path(debian_packages.__file__)]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in code)).hexdigest()
 
@@ -188,10 +176,11 @@ def command_line(cell: Cell) -> str:
 
 def _root_words(cell: Cell) -> str:
     """Where the root is, and what."""
-    if not ROOTS[cell.fs]:
+    root = root_of(cell.fs)
+    if not root.write:
         return ""
     disk = ROOT_DISKS.get(machine_profile_of(cell).devices.disk, "sda")
-    return f"root=/dev/{disk} rootfstype={ROOTS[cell.fs]}"
+    return f"root=/dev/{disk} {root.cmdline}"
 
 
 def _clock_words() -> str:
@@ -209,7 +198,7 @@ def _kernel_parts(arch: str) -> dict[str, object]:
 
 
 def _modules(arch: str) -> tuple[str, ...]:
-    return (*TRANSPORTS, *DRIVERS, *DRIVERS_OF[arch])
+    return (*TRANSPORTS, *dict.fromkeys((*DRIVERS, *root_modules())), *DRIVERS_OF[arch])
 
 
 def kernel_packages(arch: str) -> tuple[str, ...]:
@@ -242,15 +231,13 @@ def _write_kernel(arch: str, cache: Cache, out: Path) -> None:
 def _write_image(contents: Contents, cell: Cell, kernel: Path, cache: Cache, out: Path) -> None:
     tree = debian_packages.fetch(contents.packages, cell.arch, cache)
     publish("build.started", str(cell), f"composing {cell.fs} of {', '.join(contents.packages)}")
-    initramfs, root = _initramfs(kernel), _root(contents, cell.fs, tree, kernel)
-    if cell.fs == "ramfs":
-        write_initramfs({**initramfs, **root}, out / "initrd")
-    else:
+    filesystem = root_of(cell.fs)
+    initramfs, root = _initramfs(kernel), _root(contents, filesystem, tree, kernel)
+    if filesystem.write:
         write_initramfs(initramfs, out / "initrd")
-    if cell.fs == "rofs":
-        write_squashfs(root, out / "disk")
-    elif cell.fs == "ext":
-        write_ext4(root, out / "disk", EXT4_FREE)
+        filesystem.write(root, out / "disk")
+    else:
+        write_initramfs({**initramfs, **root}, out / "initrd")
     told = json.loads((kernel / "facts.json").read_text())
     told |= {name: tree.versions[name] for name in contents.packages}
     told["contents"] = f"{size(root)} bytes in {sum(isinstance(node, File) for node in root.values())} files"
@@ -266,10 +253,10 @@ def _initramfs(kernel: Path) -> dict[str, Node]:
     return files
 
 
-def _root(contents: Contents, fs: str, tree: debian_packages.Tree, kernel: Path) -> dict[str, Node]:
+def _root(contents: Contents, filesystem: Root, tree: debian_packages.Tree, kernel: Path) -> dict[str, Node]:
     """The files that programs see."""
     files = _userland(kernel)
-    for path, text in {**SETTINGS, "/etc/fstab": MOUNTS + MOUNTS_OF.get(fs, "")}.items():
+    for path, text in {**SETTINGS, "/etc/fstab": MOUNTS + filesystem.mounts}.items():
         files[path] = File(text.encode())
     files["/usr/bin/dpkg-query"] = File(DPKG_QUERY.encode(), 0o755)
     files["/var/lib/dpkg/status"] = File(

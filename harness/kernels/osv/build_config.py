@@ -1,16 +1,20 @@
-"""How a cell is said to OSv's `scripts/build`: its arguments, and what the build tree adapts for it."""
+"""What decides one build of OSv, as one value, of which its key in the cache and its commands are made."""
 
+import json
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Any
 
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HostError
 from harness.core.link_mode import LinkMode, launch_of
 from harness.kernels.osv import test_modules
-from harness.kernels.osv.build_tree import Adaptation, Edit
+from harness.kernels.osv.checkout import State
+
+RECIPE = 2
+"""Part of every key; to be raised when a patch of the tree or what is kept of a build changes."""
 
 ARCHES = MappingProxyType({"x86_64": "x64", "aarch64": "aarch64"})
 """The harness's name of an arch to OSv's."""
@@ -43,9 +47,6 @@ DISK_WORDS: Mapping[str, str] = MappingProxyType({"zfs_disk": "--create-zfs-disk
 """Option to the word of `scripts/build` that says how disks are made."""
 
 
-LIBNFS_BUILT, LIBNFS_NEEDED = "libnfs.so.4.0.0", "libnfs.so.11.0.0"
-
-
 @dataclass(frozen=True, slots=True)
 class ImageModules:
     """What of its own tree OSv's build puts into an image, and what is added to that.
@@ -64,6 +65,10 @@ class ImageModules:
         if self.modules in test_modules.MODULES:
             return f"modules/{self.modules}/usr.manifest"
         return "build/last/usr.manifest"
+
+
+EMPTY = ImageModules("empty")
+"""OSv's own files alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,70 +122,82 @@ def tree_name(cell: Cell) -> str:
     return "-".join([cell.arch, cell.profile, *options])
 
 
-def outputs(cell: Cell) -> str:
-    """Where the build leaves its results in the tree; `build/last` links to it."""
-    return f"build/{_mode(cell)}.{ARCHES[cell.arch]}"
+@dataclass(frozen=True, slots=True)
+class BuildConfig:
+    """Everything that decides one build of OSv.
 
-
-def commands(cell: Cell, contents: ImageModules, jobs: int, configures: bool = True) -> list[list[str]]:
-    """What is run in the tree, one after the other; `configures` is whether the checkout has a step for its
-    configuration (it has since a4ab6a33, after v0.57.0).
-
-    `app_symbols` takes two passes: the second links a kernel that exports just what the programs of the first
-    use. Some filesystems need what only `fs=zfs` makes (v0.57.0-398), and fail in a tree where zfs has never been
-    built: it is made before, so that a tree's past makes no difference.
+    `host` is what of this host ends up in the image, by its name in a key (`toolchain.taken_from_host`);
+    `configures` is whether the checkout has a step for its configuration (since a4ab6a33, after v0.57.0).
     """
-    variables = [f"arch={ARCHES[cell.arch]}", f"mode={_mode(cell)}", f"conf_drivers_profile={cell.profile}"]
-    variables += [f"{name}={value}" for name, value in sorted(_variables(cell).items())]
-    # scripts/build adds the ext driver where another filesystem is ext, and forgets that of zfs.
-    modules = f"{contents.modules},zfs" if _is_zfs_beside(cell) else contents.modules
-    variables += test_modules.variables_of(contents.modules, launch_of(cell))
-    build = ["scripts/build", f"-j{jobs}", *variables, f"fs={cell.fs}", f"image={modules}"]
-    build += [word for option, word in DISK_WORDS.items() if option in cell.options]
-    if contents.append_manifest:
-        build.append("--append-manifest")
-    steps = [*test_modules.steps_of(contents.modules), build]
-    if unmade := [f"{outputs(cell)}/{name}" for name in _unmade(cell)]:
-        steps.insert(0, ["make", f"-j{jobs}", *variables, *unmade])
-        if configures:
-            steps.insert(0, ["make", "-f", "conf/Makefile", "-j1", *variables, "config"])
-    if "app_symbols" in cell.options:
-        steps.append(["scripts/generate_app_version_script.sh", "build/last/usr.manifest"])
-        steps.append([*build, "conf_version_script=build/last/app_version_script"])
-    return steps
+
+    cell: Cell
+    contents: ImageModules
+    options: BuildOptions
+    state: State
+    host: Mapping[str, Any]
+    configures: bool = True
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """What the image is made from, for its key in the cache."""
+        return {
+            "recipe": RECIPE,
+            "source": self.state.digest,
+            "version": self.state.version,
+            "kernel": tree_name(self.cell),
+            "commands": self.commands(jobs=0),
+            "contents": ["" if self.contents.key else self.contents.append_manifest, self.contents.key],
+            **self.host,
+            **self.options.parts,
+        }
+
+    @property
+    def builder(self) -> str:
+        """What the tree's objects are compiled by: those of another builder are of no use."""
+        return json.dumps([self.host["tools"], self.options.through, self.host["ingredients"]], sort_keys=True)
+
+    @property
+    def outputs(self) -> str:
+        """Where the build leaves its results in the tree; `build/last` links to it."""
+        return f"build/{_mode(self.cell)}.{ARCHES[self.cell.arch]}"
+
+    @property
+    def disks(self) -> tuple[str, ...]:
+        """The disks' files, the root's first, in the order in which OSv counts them."""
+        root = () if self.cell.fs in DISKLESS else ("usr.img" if self.cell.arch == "x86_64" else "disk.img",)
+        return (*root, "zfs_disk.img") if root and "zfs_disk" in self.cell.options else root
+
+    def commands(self, jobs: int) -> list[list[str]]:
+        """What is run in the tree, one after the other.
+
+        `app_symbols` takes two passes: the second links a kernel that exports just what the programs of the first
+        use. Some filesystems need what only `fs=zfs` makes (v0.57.0-398), and fail in a tree where zfs has never
+        been built: it is made before, so that a tree's past makes no difference.
+        """
+        cell, modules = self.cell, self.contents.modules
+        variables = [f"arch={ARCHES[cell.arch]}", f"mode={_mode(cell)}", f"conf_drivers_profile={cell.profile}"]
+        variables += [f"{name}={value}" for name, value in sorted(configuration(cell).items())]
+        variables += test_modules.variables_of(modules, launch_of(cell))
+        # scripts/build adds the ext driver where another filesystem is ext, and forgets that of zfs.
+        image = f"{modules},zfs" if _is_zfs_beside(cell) else modules
+        build = ["scripts/build", f"-j{jobs}", *variables, f"fs={cell.fs}", f"image={image}"]
+        build += [word for option, word in DISK_WORDS.items() if option in cell.options]
+        if self.contents.append_manifest:
+            build.append("--append-manifest")
+        steps = [*test_modules.steps_of(modules), build]
+        if unmade := [f"{self.outputs}/{name}" for name in _unmade(cell)]:
+            steps.insert(0, ["make", f"-j{jobs}", *variables, *unmade])
+            if self.configures:
+                steps.insert(0, ["make", "-f", "conf/Makefile", "-j1", *variables, "config"])
+        if "app_symbols" in cell.options:
+            steps.append(["scripts/generate_app_version_script.sh", "build/last/usr.manifest"])
+            steps.append([*build, "conf_version_script=build/last/app_version_script"])
+        return steps
 
 
-def adaptation(cell: Cell, version: str, java: bool) -> Adaptation:
-    """What the build tree differs in from the checkout, and why.
-
-    - `scripts/osv-version.sh` asks git, and the tree has none.
-    - `modules/java-tests` becomes an empty module where Java can't be built.
-    - `conf/base.mk` sets the options: the C headers are generated from it, and a variable that is only on the
-      command line reaches the makefiles alone (`conf_lazy_stack=1` would then change nothing).
-    - `scripts/generate_version_script.sh` takes the symbol lists of the arch it runs on, not those of
-      the arch it builds for.
-    - `scripts/generate_app_version_script.sh` sorts symbols before it strips their blanks, so that `comm` loses
-      some (memcpy of libgcc) and the app's kernel does not start it.
-    - `modules/libnfs` clones the newest libnfs, where nothing has the names any more that it copies (4.0.0 has);
-      where make has several jobs it builds before it has cloned. `modules/nfs-tests` wants a server of its own.
-    """
-    files = {"scripts/osv-version.sh": f"#!/bin/sh\necho '{version}'\n"}
-    edits: dict[str, Edit] = {}
-    without: tuple[str, ...] = ()
-    if not java:
-        files["modules/java-tests/module.py"] = "# Left out by osv-harness: Java tests can't be built here.\n"
-        without = ("modules/java-tests",)
-    if variables := _variables(cell):
-        edits["conf/base.mk"] = lambda text: _assign(text, variables)
-    edits["modules/libnfs/Makefile"] = _old_libnfs
-    edits["modules/libnfs/usr.manifest"] = lambda text: text.replace(LIBNFS_BUILT, LIBNFS_NEEDED)
-    edits["modules/nfs-tests/Makefile"] = lambda text: text.replace("module: unfsd.bin ", "module: ")
-    if is_cross(cell):
-        edits["scripts/generate_version_script.sh"] = lambda text: text.replace("$(uname -m)", cell.arch, 1)
-    if "app_symbols" in cell.options:
-        edits["scripts/generate_app_version_script.sh"] = _strip_then_sort
-    patched = ("modules/open_zfs",) if "openzfs" in cell.options else ()
-    return Adaptation(edits, files, without, patched)
+def configuration(cell: Cell) -> dict[str, str]:
+    """OSv's configuration variables that the cell's options set."""
+    return {name: value for option in cell.options for name, value in CONFIGURATION[option].items()}
 
 
 def _unmade(cell: Cell) -> tuple[str, ...]:
@@ -198,23 +215,3 @@ def _is_zfs_beside(cell: Cell) -> bool:
 
 def _mode(cell: Cell) -> str:
     return "debug" if "debug" in cell.options else "release"
-
-
-def _variables(cell: Cell) -> dict[str, str]:
-    return {name: value for option in cell.options for name, value in CONFIGURATION[option].items()}
-
-
-def _strip_then_sort(text: str) -> str:
-    strip, sort = 'tr -d " "', "LC_COLLATE=C sort | uniq"
-    return text.replace(f"{sort} | {strip}", f"{strip} | {sort}")
-
-
-def _old_libnfs(text: str) -> str:
-    text = text.replace("--depth 1", "--depth 1 --branch libnfs-4.0.0").replace(LIBNFS_BUILT, LIBNFS_NEEDED)
-    return text.replace(f"/{LIBNFS_NEEDED}:", f"/{LIBNFS_NEEDED}: | upstream/libnfs/.git")
-
-
-def _assign(text: str, variables: Mapping[str, str]) -> str:
-    for name, value in variables.items():
-        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
-    return text

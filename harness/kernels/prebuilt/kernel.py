@@ -13,6 +13,7 @@ from harness.core import facts
 from harness.core.cell import Cell
 from harness.core.errors import BuildError, CellError, HarnessError
 from harness.core.machine import Disk, Image
+from harness.core.text import printable
 from harness.host.cache import Cache, digest_of
 from harness.kernels.base import Origin
 from harness.kernels.compilers import compilers
@@ -165,7 +166,7 @@ class Prebuilt:
         found = self._beside(CMDLINE)
         given = self._files.cmdline
         if given is None and found:
-            given = _safe(found.read_bytes()[:LONGEST_LINE].decode(errors="replace").strip())
+            given = printable(found.read_bytes()[:LONGEST_LINE].strip())
         if self.name == "linux":
             return (linux.command_line(cell) if given is None else given), ""
         if given is None:
@@ -193,8 +194,8 @@ class Prebuilt:
             return Origin(digest, f"{self._files.kernel.name} {digest[:12]}")
         try:
             told = json.loads(path.read_text())
-            commit, described = (_safe(str(told[name]))[:LONGEST_TEXT] for name in ("commit", "described"))
-            builder = _safe(str(told.get("builder", "")))[: facts.LONGEST]
+            commit, described = (printable(str(told[name]))[:LONGEST_TEXT] for name in ("commit", "described"))
+            builder = printable(str(told.get("builder", "")))[: facts.LONGEST]
             return Origin(commit, described, float(told.get("committed", 0.0)), builder)
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise HarnessError(
@@ -227,11 +228,6 @@ def _has_code_of(elf: Path, kernel: Path, stamps: tuple[tuple[int, int], ...]) -
     except ELFError:
         return False
     return bool(code) and code in kernel.read_bytes()
-
-
-def _safe(text: str) -> str:
-    """Text of others with nothing in it that a terminal would act on."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def options_of(files: Files) -> list[str]:

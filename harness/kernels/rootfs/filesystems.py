@@ -1,4 +1,4 @@
-"""A guest's files, named and then written as an initramfs, a squashfs or an ext4 image.
+"""A guest's files, named and then written as an initramfs, a squashfs, or an image of ext4 or its kin.
 
 All three need no root, belong to root inside the guest and are byte for byte the same for the same files:
 times are one fixed moment, order is by name, identifiers are constant.
@@ -116,14 +116,15 @@ def write_squashfs(files: Files, out: Path) -> None:
         _run(["mksquashfs", str(staged), str(out), *options.split(), *times], "squashfs-tools")
 
 
-def write_ext4(files: Files, out: Path, free: int) -> None:
-    """An ext4 image, sparse, with about `free` bytes left for the guest. Raises `HostError`, `BuildError`."""
+def write_ext4(files: Files, out: Path, free: int, kind: str = "ext4") -> None:
+    """An ext4 image (or `ext3`, `ext2`), sparse, with about `free` bytes left for the guest. Raises `HostError`,
+    `BuildError`."""
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
         staged = Path(work) / "root"
         _stage(files, staged)
         blocks = (size(files) * 11 // 10 + free) // 4096 + 4096
         identity = f"hash_seed={UUID},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,nodiscard"
-        command = ["mke2fs", "-q", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0", "-U", UUID, "-E", identity]
+        command = ["mke2fs", "-q", "-t", kind, "-b", "4096", "-I", "256", "-m", "0", "-U", UUID, "-E", identity]
         _run([*command, "-d", str(staged), str(out), str(blocks)], "e2fsprogs")
         # The image has the builder's own user and the moment of staging; inside the guest all is root's.
         script = Path(work) / "owners"

@@ -9,6 +9,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from harness.core.errors import HarnessError
+from harness.core.text import printable_lines
 from harness.metrics.history.url import is_file, shown
 
 ELSEWHERE = "Name another place in OSV_HARNESS_HISTORY, or with --history."
@@ -73,18 +74,18 @@ def _told(url: URL, error: BaseException) -> HarnessError:
         code = getattr(error, "sqlstate", None) or _while_connecting(words)
     for beginning, what, cure in known:
         if code.startswith(beginning):
-            return HarnessError(f"The history {shown(url)} {what} ({_one_line(words)}).", cure)
+            return HarnessError(f"The history {shown(url)} {what} ({_first_line(words)}).", cure)
     if not is_file(url) and not code:
         cure = "Check that the server runs and can be reached from here. What was not acknowledged was not kept."
-        return HarnessError(f"The history {shown(url)} can't be reached: {_one_line(words)}.", cure)
-    return HarnessError(f"The history {shown(url)} failed: {_one_line(words)}.", "Report it with what you did.")
+        return HarnessError(f"The history {shown(url)} can't be reached: {_first_line(words)}.", cure)
+    return HarnessError(f"The history {shown(url)} failed: {_first_line(words)}.", "Report it with what you did.")
 
 
 def _while_connecting(words: str) -> str:
     return next((code for part, code in WHILE_CONNECTING if part in words), "")
 
 
-def _one_line(words: str) -> str:
+def _first_line(words: str) -> str:
     """The first line of a server's words, as text that a terminal can show."""
-    first = words.splitlines()[0] if words else "no words"
-    return "".join(char if char.isprintable() else "?" for char in first)[:300].rstrip(".")
+    lines = printable_lines(words) or ["no words"]
+    return lines[0][:300].rstrip(".")

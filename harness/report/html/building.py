@@ -46,7 +46,7 @@ class Built:
 
 
 def build(told: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> Built:
-    """Everything of the page but its text. Its size is bounded whatever the history's: see `docs/report.md`."""
+    """Everything of the page but its text. Its size is bounded by what docs/reference/report.md says."""
     told = told.safe
     spans = spans_of(chain(told.samples, told.judged))
     today = morning(told, commits, spans)

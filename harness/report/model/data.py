@@ -78,7 +78,7 @@ class ReportData:
 def safe_text(text: str, longest: int = LONGEST_TEXT) -> str:
     """Text that changes nothing but the place it is shown in, cut to so many characters."""
     # Lone surrogates come from JSON; they are no text, and can't be written as UTF-8.
-    shown = printable(text.encode("utf-8", "backslashreplace")).replace("\t", " ")
+    shown = printable(text).replace("\t", " ")
     more = len(shown) - longest
     return f"{shown[:longest]} … {more} more" if more > 0 else shown
 

@@ -13,23 +13,21 @@ from dataclasses import replace
 from time import monotonic
 
 from harness.core.errors import HarnessError, HypervisorError
-from harness.core.events import publish
 from harness.core.machine import Image, Machine
 from harness.host.cache import Cache
-from harness.runner.base import Program, Run, conclude, failed_to_run, unprinted
+from harness.runner.base import Program, Run, conclude, failed_to_run
 from harness.runner.console.transcript import Transcript
 from harness.runner.guest import Guest
 from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.linux.agent import Agent
-from harness.runner.linux.faults import Faults, FaultWatch, place_of
+from harness.runner.linux.faults import FaultWatch
+from harness.runner.linux.observed_run import ObservedRun
 from harness.runner.machine_setup import apply_profile
-from harness.runner.observation import Activity, Observation
 from harness.runner.ready_snapshot import fork_ready
+from harness.runner.snapshot_cache import cached_template
 from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
 
 BOOT_SECONDS = 60.0
-GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0
-TAIL_BYTES = 1 << 16
 LOG_IS_OPEN = "printk.devkmsg=on"
 """The agent may write to the kernel's log as often as it likes, and no program can change that.
 
@@ -87,9 +85,13 @@ class LinuxRunner:
         forks = snapshots_of(self._hypervisor)
         if forks is None or not self._fork or not machine.devices.can_be_forked:
             return None
-        parts = {"image": self.image.digest, "machine": machine.to_json(), "made by": forks.identity(machine)}
-        where = self._cache.get("template", parts, lambda out: self._make_template(Template(machine, out)))
-        return Template(machine, where)
+
+        def make(template: Template) -> None:
+            with Guest(machine, forks.start_template(template)) as guest:
+                self._boot(guest)
+                forks.freeze(guest.vm, template)
+
+        return cached_template(self._cache, forks, machine, make, f"{machine.memory} MiB")
 
     def _start(self, machine: Machine, program: Program, visit: Interaction | None) -> tuple[Vm, str, str]:
         """The guest, how it came to be, and the program's identifier if it runs already."""
@@ -110,16 +112,6 @@ class LinuxRunner:
             return forks.fork(template), "forked", ""
         return self._hypervisor.start(machine), "booted", ""
 
-    def _make_template(self, template: Template) -> None:
-        publish("template.started", str(self.image.cell), f"{template.machine.memory} MiB")
-        forks = snapshots_of(self._hypervisor)
-        assert forks is not None
-        vm = forks.start_template(template)
-        with Guest(template.machine, vm) as guest:
-            self._boot(guest)
-            forks.freeze(vm, template)
-        publish("template.done", str(self.image.cell))
-
     def _boot(self, guest: Guest) -> Agent:
         """Let the guest run until its agent takes commands. Raises `HypervisorError` if it does not."""
         agent = _attach(guest)
@@ -136,82 +128,29 @@ class LinuxRunner:
         self, program: Program, guest: Guest, origin: str, visit: Interaction | None, running: str
     ) -> Run:
         """`running` is the identifier of the program where the guest was forked with it."""
-        vm, monitor, started = guest.vm, guest.monitor, guest.transcript.start
-        agent = _attach(guest)
-        late, boot_limit = None, min(self._boot_seconds, program.boot_limit)
-        vm.resume()
-        if origin == "booted":
-            agent.ready = False
+        agent, boot_limit = _attach(guest), min(self._boot_seconds, program.boot_limit)
+        agent.ready = origin != "booted"  # a template was stopped when its agent took commands
+        guest.vm.resume()
+        late = None
+        if not agent.ready:
             late = guest.wait_within(lambda: agent.ready or guest.closed, boot_limit)
-        else:
-            agent.ready = True
         identifier = running or secrets.token_hex(8)
-        mark = f"{identifier} end".encode()
-        monitor.expect(mark)
-
-        watch = FaultWatch(guest, agent)
-
-        def all_came() -> bool:
-            torn = bytes(guest.transcript.raw[-TAIL_BYTES:])
-            return monitor.saw(mark) or mark in agent.log.without_its_words(torn)
-
-        def over() -> bool:
-            return (identifier in agent.exited and all_came()) or watch.found() or agent.gone
-
-        activity = late
+        observed = ObservedRun(program, guest, agent, identifier)
         visitor = GuestClient(guest, visit, lambda: agent.run("end", END), agent.tell) if visit else None
+        activity = late
         if agent.ready:
             if not running:
                 agent.run(identifier, _shell_command(program, visitor is not None))
             if visitor:
-                activity = visitor.watch(guest, over, program.limit)
+                activity = visitor.watch(guest, observed.over, program.limit)
             else:
-                activity = guest.wait_within(over, program.limit)
-        if agent.gone or not agent.ready or watch.found():
-            guest.wait_for_quiet(GRACE_SECONDS, LONGEST_GRACE)
-        if agent.ready and activity is not Activity.UNKNOWN:
-            watch.settle()
-        status = agent.exited.get(identifier)
-        proven = status is not None and all_came()
-        alive = not (guest.closed or agent.gone)
-        ending = None if alive else vm.ending()
-        trouble = vm.trouble() if activity and alive else ""
-        if ending is None and not alive:
-            trouble = vm.trouble() or "QEMU closed a line to the guest and still runs"
-        # Before the agent takes commands no program runs that could print anything.
-        faults = watch.faults(ending) if agent.ready else Faults(monitor.faults())
-        if proven and faults.unread and not faults.of_kernel:
-            trouble = faults.unread
-        seen = Observation(
-            booted=agent.ready,
-            status=status if proven or status not in program.good_statuses else None,
-            status_from="the guest's agent, over the control line",
-            clean_end=proven and alive,
-            ending=ending,
-            faults=faults.of_kernel,
-            fault=_place(faults, agent),
-            printed_faults=faults.printed,
-            host_effect=guest.host.disturbance(watch.first_at) if faults.of_kernel else "",
-            activity=activity,
-            trouble=trouble,
-            limit=boot_limit if late else program.limit,
-            seconds=monotonic() - started,
-            skip_statuses=program.skip_statuses,
-            good_statuses=program.good_statuses,
-            unprinted=unprinted(program, guest.transcript, self.image.cell.kernel, agent.log.without_its_words),
-            visited=visitor.result() if visitor else None,
-            kept_waiting=guest.kept_waiting,
-            pauses=guest.host.pauses,
-        )
-        registers, vcpus = (vm.registers(), vm.vcpus()) if alive and not proven else ("", ())
-        run = conclude(program, seen, guest.transcript, vm.command, origin, registers, vcpus)
+                activity = guest.wait_within(observed.over, program.limit)
+        observed.settle(activity)
+        limit = boot_limit if late else program.limit
+        seen = observed.observation(activity, limit, visitor.result() if visitor else None)
+        registers, vcpus = (guest.vm.registers(), guest.vm.vcpus()) if observed.stuck else ("", ())
+        run = conclude(program, seen, guest.transcript, guest.vm.command, origin, registers, vcpus)
         return replace(run, kernel_log=agent.log.shown())
-
-
-def _place(faults: Faults, agent: Agent) -> str:
-    """Where the first of the kernel's own faults was met; a watchdog's is wherever the clock found it."""
-    first = next((fault for fault in faults.of_kernel if fault.kind == "fault"), None)
-    return place_of(first.text, agent.log.shown().splitlines()) if first else ""
 
 
 def _shell_command(program: Program, serves: bool) -> str:

@@ -11,14 +11,15 @@ Source: OSv's loader.cc (do_main_thread, prepare_commands), core/commands.cc (pa
 
 import json
 
+from harness.core.close_on_error import close_on_error
 from harness.core.errors import HypervisorError
-from harness.core.events import publish
 from harness.core.machine import Image, Machine
 from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
 from harness.runner.guest import Guest
 from harness.runner.osv.exit_checkpoints import MAIN_THREAD
 from harness.runner.osv.kernel_memory import REGISTERS
+from harness.runner.snapshot_cache import cached_template
 from harness.vm.base import Hypervisor, SupportsSnapshots, Template, Vm, snapshots_of
 from harness.vm.gdb_remote import GdbRemote
 
@@ -54,12 +55,9 @@ class OsvTemplates:
     def template(self, machine: Machine) -> Template:
         """The machine, which has no command yet, stopped where it reads one: from the cache, or made now."""
         padded = machine.with_command("x" * LONGEST_COMMAND)
-        parts = {
-            "image": self._image.digest, "machine": padded.to_json(), "made by": self._forks.identity(padded),
-            "recipe": RECIPE,
-        }  # fmt: skip
-        folder = self._cache.get("template", parts, lambda out: self._make(Template(padded, out)))
-        return Template(padded, folder)
+        return cached_template(
+            self._cache, self._forks, padded, self._make, f"{padded.memory} MiB", recipe=RECIPE
+        )
 
     def fork(self, machine: Machine, command: str) -> tuple[Vm, GdbRemote, int]:
         """A guest that will run the command, stopped, with its debug stub and its main thread's stack pointer.
@@ -71,16 +69,12 @@ class OsvTemplates:
         template = self.template(machine)
         point = json.loads((template.folder / POINT).read_text())
         vm = self._forks.fork(template)
-        try:
+        with close_on_error(vm):
             gdb = _stub(vm)
             gdb.write(point["command"], command.encode() + b"\0")
-        except HypervisorError:
-            vm.close()
-            raise
         return vm, gdb, point["stack"]
 
     def _make(self, template: Template) -> None:
-        publish("template.started", str(self._image.cell), f"{template.machine.memory} MiB")
         vm = self._forks.start_template(template)
         with Guest(template.machine, vm) as guest:
             gdb = _stub(vm)
@@ -106,7 +100,6 @@ class OsvTemplates:
             self._pause(gdb)
             (template.folder / POINT).write_text(json.dumps({"command": address, "stack": stack}))
             self._forks.freeze(vm, template)
-        publish("template.done", str(self._image.cell))
 
     def _pause(self, gdb: GdbRemote) -> None:
         """Turn the stop at the breakpoint into a plain one, for QEMU starts no guest from a `debug` state: let it

@@ -74,9 +74,10 @@ class OsvRunner:
         """Nothing: the image is all that a boot needs."""
 
     def run(self, program: Program, visit: Interaction | None = None) -> Run:
-        machine = self.machine(program)
+        bare = self._bare_machine(program)
+        machine = bare.with_command(self._command(program))
         try:
-            vm, origin, stub = self._start(program, machine, visit)
+            vm, origin, stub = self._start(program, bare, machine, visit)
         except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(monotonic()))
         with Guest(machine, vm) as guest:
@@ -108,9 +109,10 @@ class OsvRunner:
         return f"{settings} {self._words.before} {program.command}".strip()
 
     def _start(
-        self, program: Program, machine: Machine, visit: Interaction | None
+        self, program: Program, bare: Machine, machine: Machine, visit: Interaction | None
     ) -> tuple[Vm, str, "_Stub | None"]:
-        """The guest, how it came to be, and its debug stub if that has been used."""
+        """The guest, how it came to be, and its debug stub if that has been used; `bare` is the machine without
+        its command."""
         forks = snapshots_of(self._hypervisor)
         if program.slow_start and visit and forks and machine.devices.can_be_forked:
             with suppress(HypervisorError):  # then a booted guest shows why
@@ -120,7 +122,7 @@ class OsvRunner:
         # The kernel's options, the environment among them, were read before the template was stopped.
         can_fork = machine.devices.can_be_forked and not program.environment
         if self._templates and can_fork and self._templates.takes(command):
-            vm, gdb, stack = self._templates.fork(self._bare_machine(program), command)
+            vm, gdb, stack = self._templates.fork(bare, command)
             return vm, "forked", _Stub(gdb, stack)
         return self._hypervisor.start(machine), "booted", None
 

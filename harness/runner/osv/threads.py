@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 
 from harness.core.machine import Image
-from harness.core.text import printable
+from harness.core.text import printable_lines
 from harness.host.process.die_with_parent import supervised_group
 from harness.host.process.timeout import CpuFairTimeout
 from harness.kernels.prebuilt.kernel import ALREADY_BUILT
@@ -61,7 +61,7 @@ def threads(debug: socket.socket, image: Image, objects: Sequence[LoadedObject])
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | settings
         trouble = _run(command, environment)
         with out.open("rb") as said:
-            return _safe(said.read(LONGEST)) + trouble
+            return "".join(f"{line}\n" for line in printable_lines(said.read(LONGEST))) + trouble
 
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> str:
@@ -75,16 +75,12 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
                     process.wait(left)
             in_time = process.poll() is not None
         words.seek(0)
-        said = [line for line in _safe(words.read(LONGEST)).splitlines() if not line.startswith("warning:")]
+        said = [line for line in printable_lines(words.read(LONGEST)) if not line.startswith("warning:")]
     if not in_time:
         return "gdb was ended, for it took too long: there may be more threads.\n"
     if process.returncode:
         return f"gdb ended with status {process.returncode}: {' '.join(said[-3:]) or 'it said nothing'}\n"
     return ""
-
-
-def _safe(text: bytes) -> str:
-    return "".join(f"{printable(line)}\n" for line in text.splitlines())
 
 
 def _gdb(arch: str) -> tuple[str | None, str]:

@@ -10,11 +10,11 @@ import json
 import os
 import secrets
 
+from harness.core.close_on_error import close_on_error
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import temporary_dir
 from harness.vm.aws import commands
-from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.cloud_vm import CloudVm
 from harness.vm.common.command_line_tool import program, run_tool
 from harness.vm.common.unsupported import reject_network, reject_unsupported

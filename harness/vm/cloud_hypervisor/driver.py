@@ -15,20 +15,21 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
-from harness.core.errors import HostError
+from harness.core.close_on_error import close_on_error
 from harness.core.machine import Machine
+from harness.host.process.supervised import SupervisedProcess
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
 from harness.vm.cloud_hypervisor import api as requests
-from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.command_line_tool import program
-from harness.vm.common.process import Child
+from harness.vm.common.process import VmProcess
 from harness.vm.common.rest_client import Api
 from harness.vm.common.sandbox import in_sandbox, inside, parts_of
 from harness.vm.common.unsupported import reject_unsupported
 from harness.vm.disks.raw_copy import raw_copies
-from harness.vm.disks.virtiofsd import Virtiofsd
+from harness.vm.disks.virtiofsd import start_virtiofsd
 from harness.vm.network.port_forwarding import Forwards, forward
 
 NAME = "Cloud Hypervisor"
@@ -41,10 +42,10 @@ LONGEST_EVENT = 1 << 16  # bytes
 class Events:
     """What the event monitor says, heard in a thread until the process has closed it."""
 
-    def __init__(self, pipe: int, child: Child) -> None:
+    def __init__(self, pipe: FileIO, process: VmProcess) -> None:
         self.cause: ExitCause | None = None
         self._pipe = pipe
-        self._child = child
+        self._process = process
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -54,8 +55,8 @@ class Events:
 
     def _listen(self) -> None:
         heard = b""
-        with os.fdopen(self._pipe, "rb", buffering=0) as pipe:
-            while data := pipe.read(LONGEST_EVENT):
+        with self._pipe:
+            while data := self._pipe.read(LONGEST_EVENT):
                 *events, heard = (heard + data).split(b"\n\n")
                 heard = heard[-LONGEST_EVENT:]
                 for event in events:
@@ -69,7 +70,7 @@ class Events:
             return
         if cause and self.cause is None:
             self.cause = cause
-            self._child.kill()
+            self._process.stop()
 
 
 class CloudHypervisorVm:
@@ -78,25 +79,29 @@ class CloudHypervisorVm:
     control: socket.socket | None = None
     debug: socket.socket | None = None
 
-    def __init__(self, child: Child, console: socket.socket, events: Events) -> None:
-        self._child = child
+    def __init__(self, process: VmProcess, console: socket.socket, events: Events, held: ExitStack) -> None:
+        """Take over what is on the stack `held`: the process and its console."""
+        self._process = process
         self._events = events
         self._forwards: Forwards | None = None
-        self._share: Virtiofsd | None = None
-        self.pid = child.pid
-        self.started = child.started
-        self.command = child.command
+        self._share: SupervisedProcess | None = None
+        self.pid = process.pid
+        self.started = process.started
+        self.command = process.command
         self.console = console
-        self.api = Api(NAME, inside(child.pid, API_SOCKET), requests.BASE)
+        self.api = Api(NAME, inside(process.pid, API_SOCKET), requests.BASE)
+        self._held = held.pop_all()
 
     def connect(self, machine: Machine) -> None:
         """Wait for the process and make it the machine. Raises `HypervisorError` in its words."""
-        self.api.wait(self._child, self._child.words)
+        self.api.wait(self._process, self._process.log_tail)
         if machine.share:
-            self._share = Virtiofsd(machine.share, _listening(inside(self.pid, requests.SHARE)))
+            self._share = start_virtiofsd(machine.share, _listening(inside(self.pid, requests.SHARE)))
+            self._held.callback(self._share.close)
         self.api.send(requests.creation(machine))
         if machine.forwards:
             self._forwards = forward(self.pid, machine.forwards)
+            self._held.callback(self._forwards.close)
 
     def resume(self) -> None:
         self.api.send(requests.BOOT)
@@ -105,22 +110,22 @@ class CloudHypervisorVm:
         self.api.send(requests.POWER_BUTTON)
 
     def stop(self) -> None:
-        self._child.kill()
+        self._process.stop()
 
     def ports(self) -> Mapping[int, int]:
         return self._forwards.ports if self._forwards else {}
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
-        status = self._child.status(timeout)
+        status = self._process.wait(timeout)
         if status is None:
             return None
         self._events.join()
         if self._events.cause:
             return ExitStatus(self._events.cause, f"{NAME} told of it, and was ended")
-        return self._child.ending(status, self.words)
+        return self._process.exit_status(status, self.words)
 
     def vcpus(self) -> tuple[Vcpu, ...]:
-        return self._child.vcpus("vcpu")
+        return self._process.vcpus("vcpu")
 
     def registers(self) -> str:
         return ""
@@ -130,17 +135,13 @@ class CloudHypervisorVm:
 
     def words(self) -> str:
         """What it wrote on its standard error, its log included, and virtiofsd on its."""
-        words = self._child.words()
-        return f"{words} (virtiofsd: {self._share.words()})" if self._share else words
+        words = self._process.log_tail()
+        return f"{words} (virtiofsd: {self._share.log_tail()})" if self._share else words
 
     def close(self) -> None:
-        self._child.close()
+        self._process.close()
         self._events.join()
-        if self._forwards:
-            self._forwards.close()
-        if self._share:
-            self._share.end()
-        self.console.close()
+        self._held.close()
 
 
 class CloudHypervisor:
@@ -167,22 +168,21 @@ def driver() -> CloudHypervisor:
 def _listening(path: Path) -> socket.socket:
     """A socket of that name that takes one connection."""
     made = socket.socket(socket.AF_UNIX)
-    made.bind(str(path))
-    made.listen(1)
+    with close_on_error(made):
+        made.bind(str(path))
+        made.listen(1)
     return made
 
 
 def _spawn(binary: Path, links: Mapping[str, str], disks: list[int], network: bool) -> CloudHypervisorVm:
-    ours, theirs = socket.socketpair()
-    heard, told = os.pipe()
-    command = [str(binary), "--api-socket", f"path={API_SOCKET}", "--event-monitor", f"fd={told}"]
-    try:
-        with theirs:
-            child = Child(NAME, in_sandbox(command, links, network), theirs, [*disks, told])
-    except HostError:
-        ours.close()
-        os.close(heard)
-        raise
-    finally:
-        os.close(told)
-    return CloudHypervisorVm(child, ours, Events(heard, child))
+    with ExitStack() as held, ExitStack() as stack:
+        ours, theirs = socket.socketpair()
+        held.enter_context(ours)
+        end = stack.enter_context(theirs).fileno()
+        heard, told = os.pipe()
+        stack.callback(os.close, told)
+        pipe = held.enter_context(FileIO(heard))
+        command = [str(binary), "--api-socket", f"path={API_SOCKET}", "--event-monitor", f"fd={told}"]
+        command = in_sandbox(command, links, network)
+        process = held.enter_context(VmProcess(NAME, command, stdin=end, stdout=end, fds=[*disks, told]))
+        return CloudHypervisorVm(process, ours, Events(pipe, process), held)

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from harness.core.errors import HostError, HypervisorError
-from harness.core.text import printable
+from harness.core.text import one_line
 
 COMMAND_SECONDS = 60.0
 SHOWN = 400  # letters
@@ -30,7 +30,7 @@ def run_tool(command: Sequence[str], environment: Mapping[str, str] | None = Non
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HypervisorError(f"{' '.join(command)} can't be run: {error}") from error
     if done.returncode:
-        words = printable(b" ".join((done.stderr or done.stdout).split()))[:SHOWN]
+        words = one_line(done.stderr or done.stdout)[:SHOWN]
         raise HypervisorError(f"{' '.join(command)} failed with {done.returncode}: {words or 'without a word'}")
     return done.stdout.decode("utf-8", "replace")
 

@@ -10,10 +10,10 @@ from time import monotonic
 from typing import Any
 
 from harness.core.errors import HypervisorError
-from harness.core.text import printable
+from harness.core.text import one_line
 from harness.host.in_lab import stretched
+from harness.host.process.supervised import SupervisedProcess
 from harness.host.process.timeout import CpuFairTimeout
-from harness.vm.common.process import Child
 
 ANSWER_SECONDS = 30.0
 START_SECONDS = 10.0
@@ -39,24 +39,25 @@ class Api:
         self._path = path
         self._base = base
 
-    def wait(self, child: Child, words: Callable[[], str]) -> None:
+    def wait(self, process: SupervisedProcess, words: Callable[[], str]) -> None:
         """Wait until the process listens. Raises `HypervisorError` with its words if it ends or stays silent."""
-        patience = CpuFairTimeout(child.pid, START_SECONDS)
+        patience = CpuFairTimeout(process.pid, START_SECONDS)
         deadline = monotonic() + patience.seconds()
         while True:
             try:
                 with _connected(self._path, 1.0):
                     return
             except OSError as error:
-                status = child.status(0.005)
+                status = process.wait(0.005)
                 if status is None and monotonic() >= deadline:
                     deadline = monotonic() + patience.seconds()
                 if status is None and monotonic() < deadline:
                     continue
-                what = child.end(status) if status is not None else f"its socket is silent: {error.strerror}"
+                silent = f"its socket is silent: {error.strerror}"
+                what = silent if status is None else process.describe(status)
                 raise HypervisorError(
                     f"{self._name} did not start ({what}): {words() or 'without a word'}",
-                    f"Its command was: {' '.join(child.command)}",
+                    f"Its command was: {' '.join(process.command)}",
                 ) from error
 
     def send(self, request: Request) -> Any:
@@ -111,11 +112,11 @@ def _complaint(data: bytes) -> str:
     except ValueError:
         return _shown(data)
     if isinstance(body, dict) and isinstance(body.get("fault_message"), str):
-        return _shown(body["fault_message"].encode())
+        return _shown(body["fault_message"])
     if isinstance(body, list) and all(isinstance(line, str) for line in body):
-        return _shown("; ".join(body).encode())
+        return _shown("; ".join(body))
     return _shown(data)
 
 
-def _shown(data: bytes) -> str:
-    return printable(b" ".join(data.split()))[:SHOWN] or "without a word"
+def _shown(data: bytes | str) -> str:
+    return one_line(data)[:SHOWN] or "without a word"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
+from harness.core.close_on_error import close_on_error
 from harness.core.errors import HostError, HypervisorError
 
 CONNECT_SECONDS = 60.0
@@ -16,13 +17,13 @@ class SerialSocket:
     def __init__(self, path: Path) -> None:
         """Raises `HostError` where no socket can have that name."""
         self._listening = socket.socket(socket.AF_UNIX)
-        try:
-            self._listening.bind(str(path))
-        except OSError as error:
-            self._listening.close()
-            shorter = "Set TMPDIR to a folder with a short name."
-            raise HostError(f"No socket can be at {path}: {error}.", shorter) from error
-        self._listening.listen(1)
+        with close_on_error(self._listening):
+            try:
+                self._listening.bind(str(path))
+                self._listening.listen(1)
+            except OSError as error:
+                shorter = "Set TMPDIR to a folder with a short name."
+                raise HostError(f"No socket can be at {path}: {error}.", shorter) from error
 
     def accept(self, name: str, failed: Callable[[], str]) -> socket.socket:
         """The line, once the hypervisor has connected it; `failed` tells why it never will, or nothing.

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Disk, Machine
+from harness.core.text import one_line
 
 COPY_SECONDS = 600.0
 
@@ -29,13 +30,13 @@ def write_raw(disk: Disk, target: str) -> None:
     command = ["qemu-img", "convert", "-f", disk.format, "-O", "raw", str(disk.path), target]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=COPY_SECONDS,
+            command, capture_output=True, timeout=COPY_SECONDS,
             pass_fds=[int(target.rpartition("/")[2])] if target.startswith("/proc/self/fd/") else (),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(f"qemu-img can't be run: {error}.", "Install the package qemu-utils.") from error
     if done.returncode:
-        raise HypervisorError(f"{disk.path} can't be made a raw disk: {done.stderr.strip()[:400]}")
+        raise HypervisorError(f"{disk.path} can't be made a raw disk: {one_line(done.stderr)[:400]}")
 
 
 def _copy(disk: Disk) -> int:

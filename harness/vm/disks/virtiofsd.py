@@ -8,14 +8,12 @@ Source: QEMU 7.2, docs/tools/virtiofsd.rst; https://gitlab.com/virtio-fs/virtiof
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from harness.core.close_on_error import close_on_error
 from harness.core.errors import HostError
-from harness.host.process.die_with_parent import die_with_parent
+from harness.host.process.supervised import SupervisedProcess
 from harness.host.requirements import ELSEWHERE, NEEDS
 
 # The folder is bound onto itself to be made read-only for virtiofsd, whatever a guest asks of it.
@@ -25,55 +23,28 @@ SCRIPT = (
 )
 
 
-class Virtiofsd:
-    """One process that serves one guest, which connects to its listening socket; as a context it is ended where
-    no such guest comes to be."""
-
-    def __init__(self, folder: Path, listening: socket.socket) -> None:
-        """Raises `HostError` where virtiofsd or unshare is missing."""
+def start_virtiofsd(folder: Path, listening: socket.socket) -> SupervisedProcess:
+    """Start the server of one guest, which connects to the listening socket; that is closed here. Raises
+    `HostError` where virtiofsd or setpriv is missing."""
+    with listening:
         program = shutil.which("virtiofsd") or shutil.which("virtiofsd", path=":".join(ELSEWHERE))
         if program is None:
             packages = " or ".join(NEEDS["virtiofsd"].packages)
             raise HostError("virtiofsd is missing.", f"Install {packages} (in Debian 12: qemu-system-common).")
         own_user = [] if os.geteuid() == 0 else ["--map-root-user"]
-        namespaces = ["unshare", *own_user, "--mount", "--"]
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
-        with listening:
-            number = str(listening.fileno())
-            try:
-                self._process = subprocess.Popen(
-                    die_with_parent([*namespaces, "sh", "-c", SCRIPT, "sh", str(folder), program, number]),
-                    stdin=subprocess.DEVNULL, stdout=self._words, stderr=self._words,
-                    pass_fds=[listening.fileno()], start_new_session=True,
-                )  # fmt: skip
-            except OSError as error:
-                self._words.close()
-                raise HostError(f"setpriv can't be run: {error.strerror}.", "Install util-linux.") from error
-
-    def words(self) -> str:
-        """What it said."""
-        return os.pread(self._words.fileno(), 1 << 16, 0).decode("utf-8", "replace").strip()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind:
-            self.end()
-
-    def end(self) -> None:
-        """End it, if it has not ended with its guest."""
-        self._process.kill()
-        self._process.wait()
-        self._words.close()
+        fd = listening.fileno()
+        command = ["unshare", *own_user, "--mount", "--", "sh", "-c", SCRIPT, "sh", str(folder), program, str(fd)]
+        return SupervisedProcess("virtiofsd", command, fds=[fd])
 
 
 def line() -> tuple[socket.socket, socket.socket]:
     """A listening socket without a name, and the one connection that it will accept."""
     listening, connected = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
-    with tempfile.TemporaryDirectory(prefix="osv-harness-share-") as folder:
+    with (
+        close_on_error(listening),
+        close_on_error(connected),
+        tempfile.TemporaryDirectory(prefix="osv-harness-share-") as folder,
+    ):
         path = f"{folder}/line"
         listening.bind(path)
         listening.listen(1)

@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.core.errors import HostError, HypervisorError
+from harness.core.close_on_error import close_on_error
+from harness.core.errors import HypervisorError
 from harness.core.machine import Disk, Machine
-from harness.core.text import printable
+from harness.core.text import one_line, printable
+from harness.host.process.supervised import tail_of
 from harness.vm.base import ExitStatus, Template, Vcpu
-from harness.vm.common.close_on_error import close_on_error
 from harness.vm.common.command_line_tool import program
-from harness.vm.common.process import Child, tail_of
+from harness.vm.common.process import VmProcess
 from harness.vm.common.rest_client import Api, Request
 from harness.vm.common.sandbox import in_sandbox, inside, parts_of
 from harness.vm.common.unsupported import reject_unsupported
@@ -42,27 +43,29 @@ class FirecrackerVm:
     control: socket.socket | None = None
     debug: socket.socket | None = None
 
-    def __init__(self, child: Child, console: socket.socket, log: BinaryIO) -> None:
-        self._child = child
+    def __init__(self, process: VmProcess, console: socket.socket, log: BinaryIO, held: ExitStack) -> None:
+        """Take over what is on the stack `held`: the process, its console and its log."""
+        self._process = process
         self._log = log
         self._forwards: Forwards | None = None
         self._run: Request = requests.START
-        self.pid = child.pid
-        self.started = child.started
-        self.command = child.command
+        self.pid = process.pid
+        self.started = process.started
+        self.command = process.command
         self.console = console
-        self.api = Api(NAME, inside(child.pid, API_SOCKET))
+        self.api = Api(NAME, inside(process.pid, API_SOCKET))
+        self._held = held.pop_all()
 
     def connect(self, machine: Machine) -> None:
         """Wait for the process and make it the machine. Raises `HypervisorError` in its words."""
-        self.api.wait(self._child, self._first_words)
+        self.api.wait(self._process, self._first_words)
         for request in requests.configuration(machine, self._version()):
             self.api.send(request)
         self._forward(machine)
 
     def restore(self, machine: Machine) -> None:
         """Wait for the process and make it a copy of the guest in its folder. Raises `HypervisorError`."""
-        self.api.wait(self._child, self._first_words)
+        self.api.wait(self._process, self._first_words)
         self.api.send(requests.restore(self._version()))
         self._run = requests.RESUME
         self._forward(machine)
@@ -81,7 +84,7 @@ class FirecrackerVm:
         self.api.send(requests.POWER_BUTTON)
 
     def stop(self) -> None:
-        self._child.kill()
+        self._process.stop()
 
     def ports(self) -> Mapping[int, int]:
         return self._forwards.ports if self._forwards else {}
@@ -89,11 +92,11 @@ class FirecrackerVm:
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         """Firecracker exits with 0 when the guest turned itself off and when it was reset, which it can't tell
         apart; with 1 or more when it failed."""
-        status = self._child.status(timeout)
-        return None if status is None else self._child.ending(status, self.words)
+        status = self._process.wait(timeout)
+        return None if status is None else self._process.exit_status(status, self.words)
 
     def vcpus(self) -> tuple[Vcpu, ...]:
-        return self._child.vcpus("fc_vcpu")
+        return self._process.vcpus("fc_vcpu")
 
     def registers(self) -> str:
         return ""
@@ -113,31 +116,28 @@ class FirecrackerVm:
 
     def words(self) -> str:
         """What Firecracker wrote to its log and its standard error."""
-        return "; ".join(words for words in (self._child.words(), tail_of(self._log.fileno())) if words)
+        return "; ".join(words for words in (self._process.log_tail(), tail_of(self._log.fileno())) if words)
 
     def close(self) -> None:
-        self._child.close()
-        if self._forwards:
-            self._forwards.close()
-        self.console.close()
-        self._log.close()
+        self._held.close()
 
     def _version(self) -> requests.Version:
         said = self.api.send(requests.DESCRIBE)
         numbers = re.findall(r"\d+", str(said.get("vmm_version", ""))) if isinstance(said, dict) else []
         if not numbers:
-            words = printable(repr(said).encode())[:200]
+            words = printable(repr(said))[:200]
             raise HypervisorError(f"Firecracker told no version but: {words}.", CURE)
         return tuple(int(number) for number in numbers[:3])
 
     def _forward(self, machine: Machine) -> None:
         if machine.forwards:
             self._forwards = forward(self.pid, machine.forwards)
+            self._held.callback(self._forwards.close)
 
     def _first_words(self) -> str:
         """What it says before it has a log comes on the console's line."""
         with suppress(BlockingIOError):
-            said = printable(b" ".join(self.console.recv(1 << 16, socket.MSG_DONTWAIT).split()))
+            said = one_line(self.console.recv(1 << 16, socket.MSG_DONTWAIT))
             return "; ".join(words for words in (said, self.words()) if words)
         return self.words()
 
@@ -183,24 +183,20 @@ class Firecracker:
         """The process of a machine, not yet told what that is; `files` are links in its folder."""
         reject_unsupported(machine, NAME, "virtio-blk")
         binary = _binary()
-        with ExitStack() as stack:
+        with ExitStack() as held, ExitStack() as stack:
             disks = raw_copies(machine, stack)
             ours, theirs = socket.socketpair()
-            stack.enter_context(theirs)
-            log = tempfile.TemporaryFile()  # noqa: SIM115 (the machine's)
+            held.enter_context(ours)
+            end = stack.enter_context(theirs).fileno()
+            log = held.enter_context(tempfile.TemporaryFile())
             links = {**parts_of(machine, disks), **files}
             command = [
                 str(binary), "--api-sock", API_SOCKET, "--log-path", f"/proc/self/fd/{log.fileno()}",
                 "--level", "Info", "--boot-timer",
             ]  # fmt: skip
-            given = [*disks, log.fileno()]
-            try:
-                child = Child(NAME, in_sandbox(command, links, machine.network), theirs, given)
-            except HostError:
-                ours.close()
-                log.close()
-                raise
-            return FirecrackerVm(child, ours, log)
+            command = in_sandbox(command, links, machine.network)
+            process = VmProcess(NAME, command, stdin=end, stdout=end, fds=[*disks, log.fileno()])
+            return FirecrackerVm(held.enter_context(process), ours, log, held)
 
 
 def driver() -> Firecracker:

@@ -8,15 +8,15 @@ namespace. Source: ganesha-core-config(8), ganesha-export-config(8), rpcbind(8),
 import os
 import select
 import shutil
-import subprocess
+from contextlib import ExitStack
 from time import monotonic
 
 from harness.core.errors import HostError
 from harness.core.text import printable
 from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, nsenter_command
+from harness.host.process.supervised import SupervisedProcess
 from harness.host.process.timeout import CpuFairTimeout
 from harness.host.requirements import ELSEWHERE
-from harness.vm.common.close_on_error import close_on_error
 
 PROGRAMS = ("ganesha.nfsd", "rpcbind")
 READY = b"NFS SERVER INITIALIZED"
@@ -57,18 +57,15 @@ class NfsServer:
         apart = ["unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child", "--"]
         self._words, theirs = os.pipe()
         os.set_blocking(theirs, False)  # what nobody reads any more must not hold the server
-        try:
-            self._process = subprocess.Popen(
-                [*nsenter_command(pid), *apart, "sh", "-c", SCRIPT, "nfs", CONFIGURATION],
-                stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            os.close(self._words)
-            raise HostError(f"nsenter can't be run: {error.strerror}.", "Install util-linux.") from error
-        finally:
-            os.close(theirs)
-        with close_on_error(self):
+        with ExitStack() as held:
+            held.callback(os.close, self._words)
+            try:
+                command = [*nsenter_command(pid), *apart, "sh", "-c", SCRIPT, "nfs", CONFIGURATION]
+                self._process = held.enter_context(SupervisedProcess("The NFS server", command, stdout=theirs))
+            finally:
+                os.close(theirs)
             self._wait_until_ready()
+            self._held = held.pop_all()
 
     def _wait_until_ready(self) -> None:
         patience = CpuFairTimeout(self._process.pid, READY_SECONDS)
@@ -80,14 +77,13 @@ class NfsServer:
                 until = monotonic() + longer
             elif not more:
                 last = printable(said.strip().rpartition(b"\n")[2])
+                why = "; ".join(part for part in (last, self._process.log_tail()) if part)
                 raise HostError(
-                    f"The NFS server does not come up: {last or 'it says nothing'}",
+                    f"The NFS server does not come up: {why or 'it says nothing'}",
                     "It is ganesha.nfsd, and takes root: see what `osv-harness doctor` says of it.",
                 )
             said += more
 
     def close(self) -> None:
         """End it, with all that it exported."""
-        self._process.kill()
-        self._process.wait()
-        os.close(self._words)
+        self._held.close()

@@ -7,12 +7,11 @@ Source: slirp4netns(1).
 import os
 import select
 import shutil
-import subprocess
-import tempfile
+from contextlib import ExitStack
 
 from harness.core.errors import HostError
 from harness.host.netns import UPLINK
-from harness.host.process.die_with_parent import die_with_parent
+from harness.host.process.supervised import SupervisedProcess
 from harness.host.requirements import ELSEWHERE
 
 PROGRAM = "slirp4netns"
@@ -28,39 +27,22 @@ class Slirp4netns:
         if program is None:
             raise HostError(f"{PROGRAM} is missing.", f"Install the package {PROGRAM}.")
         ready, told = os.pipe()
-        self._ours, theirs = os.pipe()
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
+        ours, theirs = os.pipe()
         options = ["--configure", "--disable-host-loopback", f"--ready-fd={told}", f"--exit-fd={theirs}"]
-        try:
-            self._process = subprocess.Popen(
-                die_with_parent([program, *options, str(pid), UPLINK]),
-                stdin=subprocess.DEVNULL,
-                stdout=self._words,
-                stderr=self._words,
-                pass_fds=[told, theirs],
-                start_new_session=True,
-            )
-        except OSError as error:
-            os.close(self._ours)
-            self._words.close()
-            raise HostError(f"setpriv can't be run: {error.strerror}.", "Install util-linux.") from error
-        finally:
-            os.close(told)
-            os.close(theirs)
-        with os.fdopen(ready, "rb", buffering=0) as said:
+        with os.fdopen(ready, "rb", buffering=0) as said, ExitStack() as held:
+            held.callback(os.close, ours)
+            try:
+                command = [program, *options, str(pid), UPLINK]
+                process = held.enter_context(SupervisedProcess(PROGRAM, command, fds=[told, theirs]))
+            finally:
+                os.close(told)
+                os.close(theirs)
             came = select.select([said], [], [], READY_SECONDS)[0]
             if not (came and said.read(1)):
-                words = self.words()
-                self.close()
-                raise HostError(f"{PROGRAM} gave the guest no way out: {words}", "Try `osv-harness doctor`.")
-
-    def words(self) -> str:
-        """What it said."""
-        return os.pread(self._words.fileno(), 1 << 16, 0).decode("utf-8", "replace").strip()
+                why = process.log_tail()
+                raise HostError(f"{PROGRAM} gave the guest no way out: {why}", "Try `osv-harness doctor`.")
+            self._held = held.pop_all()
 
     def close(self) -> None:
         """End it, and with it every connection that it holds."""
-        self._process.kill()
-        self._process.wait()
-        os.close(self._ours)
-        self._words.close()
+        self._held.close()

@@ -1,28 +1,24 @@
 """QEMU with a full machine: `q35` on x86_64, `virt` on aarch64; every socket an inherited descriptor."""
 
-import contextlib
 import fcntl
 import os
 import re
-import select
-import signal
 import socket
-import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from io import FileIO
 from itertools import chain
-from time import monotonic
 
-from harness.core.errors import HostError, HypervisorError
+from harness.core.close_on_error import close_on_error
+from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
 from harness.host.host import Host
 from harness.host.netns import in_new_netns
-from harness.host.process.die_with_parent import die_with_parent
-from harness.host.process.timeout import ran_and_waited
+from harness.host.process.cpu_time import ran_and_waited
+from harness.host.process.supervised import SupervisedProcess
 from harness.vm.base import Endpoint, ExitCause, ExitStatus, Template, Vcpu
-from harness.vm.disks.virtiofsd import Virtiofsd, line
+from harness.vm.common.process import VmProcess
+from harness.vm.disks.virtiofsd import line, start_virtiofsd
 from harness.vm.network.guest_network import GuestNetwork, wiring_of
 from harness.vm.qemu import migration
 from harness.vm.qemu.command_line import COUNTED_CPUS, Board, Wires, board_for, command_line
@@ -40,53 +36,41 @@ SHUTDOWN_CAUSES = {
 
 
 class QemuVm:
-    """One QEMU process. It dies with the thread that started it (PR_SET_PDEATHSIG), whatever kills that."""
+    """One QEMU process, its sockets, and what serves its guest beside it."""
 
     def __init__(
-        self, command: list[str], theirs: Sequence[int], console: socket.socket | FileIO,
-        ours: Mapping[str, socket.socket], name: str, share: Virtiofsd | None = None,
+        self, process: VmProcess, console: socket.socket | FileIO, ours: Mapping[str, socket.socket], name: str,
+        share: SupervisedProcess | None, held: ExitStack,
     ) -> None:  # fmt: skip
+        """Take over what is on the stack `held`: the process, the sockets and the share."""
+        self._process = process
         self._share = share
         self._joined: GuestNetwork | None = None
-        self.command = tuple(command)
+        self.pid = process.pid
+        self.started = process.started
+        self.command = process.command
         self.console = console
         self.debug = ours.get("debug")
         self.control = ours.get("control")
-        self._monitor_socket = ours["monitor"]
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
-        self._closed = False
-        self.started = monotonic()
-        try:
-            self._process = subprocess.Popen(
-                die_with_parent(command),
-                stdin=subprocess.DEVNULL,
-                stdout=self._words,
-                stderr=self._words,
-                pass_fds=theirs,
-                start_new_session=True,
-            )
-        except FileNotFoundError as error:
-            raise HostError("setpriv is missing.", "Install the package util-linux.") from error
-        self.pid = self._process.pid
-        self.qmp = Qmp(self._monitor_socket, name, self.pid)
+        self.qmp = Qmp(ours["monitor"], name, self.pid)
+        held.callback(self.qmp.close)
+        self._held = held.pop_all()
 
     def connect(self, machine: Machine) -> None:
         """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its words if not."""
         try:
             self.qmp.connect()
-            self._joined = GuestNetwork(self.pid, machine) if wiring_of(machine) else None
+            if wiring_of(machine):
+                self._joined = GuestNetwork(self.pid, machine)
+                self._held.callback(self._joined.close)
         except HypervisorError as error:
             ending = self.ending(timeout=1.0)
             words = self.words()
-            self.close()
             status = f" ({ending.detail})" if ending else ""
             raise HypervisorError(
                 f"QEMU did not start{status}: {words or error.happened}",
                 f"Its command was: {' '.join(self.command)}",
             ) from error
-        except BaseException:
-            self.close()
-            raise
 
     def resume(self) -> None:
         self.qmp.execute("cont")
@@ -110,23 +94,18 @@ class QemuVm:
         return self._joined.place(port) if self._joined else None
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
-        pidfd = os.pidfd_open(self.pid) if self._process.poll() is None else None
-        if pidfd is not None:
-            try:
-                select.select([pidfd], [], [], timeout)
-            finally:
-                os.close(pidfd)
-        status = self._process.poll()
+        status = self._process.wait(timeout)
         if status is None:
             return None
         if status < 0:
-            return ExitStatus(ExitCause.KILLED, f"QEMU was ended by {signal.Signals(-status).name}")
+            return ExitStatus(ExitCause.KILLED, self._process.describe(status))
         for event in reversed(self.qmp.last_events()):
             if event["event"] == "SHUTDOWN":
                 reason = event["data"]["reason"]
                 return ExitStatus(SHUTDOWN_CAUSES.get(reason, ExitCause.KILLED), reason)
         return ExitStatus(
-            ExitCause.REFUSED if status else ExitCause.POWERED_OFF, f"QEMU exited with {status}: {self.words()}"
+            ExitCause.REFUSED if status else ExitCause.POWERED_OFF,
+            f"{self._process.describe(status)}: {self.words()}",
         )
 
     def vcpus(self) -> tuple[Vcpu, ...]:
@@ -163,27 +142,13 @@ class QemuVm:
         return f"QEMU stopped the guest: {status}" if status in ("io-error", "internal-error") else ""
 
     def words(self) -> str:
-        """What QEMU wrote on its standard output and error, without the wrapper's name, and virtiofsd on its."""
-        self._words.seek(0)
-        words = self._words.read(65536).decode("utf-8", "replace").strip()
-        return f"{words} (virtiofsd: {self._share.words()})" if self._share else words
+        """Return the last that QEMU wrote on its standard output and error, and virtiofsd on its."""
+        words = self._process.log_tail()
+        return f"{words} (virtiofsd: {self._share.log_tail()})" if self._share else words
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._process.wait()
-        if self._share:
-            self._share.end()
-        if self._joined:
-            self._joined.close()
-        self.qmp.close()
-        for sock in (self.console, self.debug, self.control):
-            if sock:
-                sock.close()
-        self._words.close()
+        self._process.close()  # first: QMP's end waits for an answer of one that runs
+        self._held.close()
 
 
 class Qemu:
@@ -226,29 +191,31 @@ class Qemu:
     def fork(self, template: Template) -> QemuVm:
         memory = Memory(str(template.folder / "ram"), shared=False)
         vm = self._spawn(with_overlays(template, kept=False), memory, ["-incoming", "defer"])
-        try:
-            migration.load(vm.qmp, template.folder / "state", vm.words)
-        except HypervisorError as error:
-            words = vm.words()
-            vm.close()
-            raise HypervisorError(f"QEMU could not fork the guest: {words or error.happened}") from error
+        with close_on_error(vm):
+            try:
+                migration.load(vm.qmp, template.folder / "state", vm.words)
+            except HypervisorError as error:
+                raise HypervisorError(f"QEMU could not fork the guest: {vm.words() or error.happened}") from error
         return vm
 
     def _spawn(self, machine: Machine, memory: Memory | None, more: Sequence[str] = ()) -> QemuVm:
         binary = self._host.qemu(machine.image.cell.arch).path
         board = self._board(machine)
         names = ["monitor", "debug"] + (["control"] if machine.control else [])
-        with ExitStack() as stack:
+        with ExitStack() as held, ExitStack() as stack:
             console, their_console = _console(machine)
-            pairs = {name: socket.socketpair() for name in names}
-            stack.enter_context(their_console)
-            theirs = {name: stack.enter_context(end).fileno() for name, (_, end) in pairs.items()}
-            theirs["console"] = their_console.fileno()
+            held.callback(console.close)
+            stack.callback(their_console.close)
+            ours, theirs = {}, {"console": their_console.fileno()}
+            for name in names:
+                mine, other = socket.socketpair()
+                ours[name] = held.enter_context(mine)
+                theirs[name] = stack.enter_context(other).fileno()
             share = None
             if machine.share:
                 listening, connected = line()
                 theirs["share"] = stack.enter_context(connected).fileno()
-                share = stack.enter_context(Virtiofsd(machine.share, listening))
+                share = held.enter_context(start_virtiofsd(machine.share, listening))
             wires = Wires(
                 theirs["console"], theirs["monitor"], theirs["debug"], theirs.get("control", -1),
                 theirs.get("share", -1),
@@ -262,10 +229,11 @@ class Qemu:
             wiring = wiring_of(machine)
             if wiring:
                 command = in_new_netns(command, wiring, machine.devices.nic_queues)
-            ours = {name: mine for name, (mine, _) in pairs.items()}
             given = [*theirs.values(), *chain.from_iterable(overlays.values())]
-            vm = QemuVm(command, given, console, ours, str(machine.image.cell), share)
-        vm.connect(machine)
+            process = held.enter_context(VmProcess("QEMU", command, fds=given))
+            vm = QemuVm(process, console, ours, str(machine.image.cell), share, held)
+        with close_on_error(vm):
+            vm.connect(machine)
         return vm
 
     def _board(self, machine: Machine) -> Board:

@@ -7,6 +7,7 @@ Source: VirtualBox's manual, chapters "VBoxManage" and "Remote Virtual Machines"
 scripts/gen-vbox-ova.sh. VBOX_USER_HOME and VBOX_IPC_SOCKETID set a registry and its server apart.
 """
 
+import os
 import secrets
 import socket
 import tempfile
@@ -19,7 +20,7 @@ from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitStatus, Vcpu
 from harness.vm.common.command_line_tool import program, run_tool
-from harness.vm.common.process import Child
+from harness.vm.common.process import VmProcess
 from harness.vm.common.serial_socket import SerialSocket
 from harness.vm.common.unsupported import reject_network, reject_unsupported
 from harness.vm.disks.vmdk import write_vmdks
@@ -47,14 +48,14 @@ class VirtualBoxVm:
         disks = [str(folder / name) for name in write_vmdks(machine, folder)]
         for command in commands.creation(machine, self._name, str(folder), disks, str(folder / "serial")):
             self._say(*command)
-        self._child = Child(
+        self._process = VmProcess(
             "VBoxHeadless", [headless, "--startvm", self._name, "--vrde", "off", "--start-paused"],
-            environment=self._environment,
+            environment={**os.environ, **self._environment},
         )  # fmt: skip
-        stack.callback(self._child.close)
-        self.pid = self._child.pid
-        self.started = self._child.started
-        self.command = self._child.command
+        stack.callback(self._process.close)
+        self.pid = self._process.pid
+        self.started = self._process.started
+        self.command = self._process.command
         self.console = serial.accept("VirtualBox", self._why_not)
         stack.callback(self.console.close)
         self._stack = stack.pop_all()
@@ -66,7 +67,7 @@ class VirtualBoxVm:
         self._say("controlvm", self._name, "acpipowerbutton")
 
     def stop(self) -> None:
-        self._child.stopped = True
+        self._process.stopped = True
         self._say("controlvm", self._name, "poweroff")
 
     def ports(self) -> Mapping[int, int]:
@@ -74,11 +75,11 @@ class VirtualBoxVm:
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         """VirtualBox does not tell a power-off from an end of another kind, except by VBoxHeadless's failing."""
-        status = self._child.status(timeout)
-        return None if status is None else self._child.ending(status, self._child.words)
+        status = self._process.wait(timeout)
+        return None if status is None else self._process.exit_status(status, self._process.log_tail)
 
     def vcpus(self) -> tuple[Vcpu, ...]:
-        return self._child.vcpus("EMT")
+        return self._process.vcpus("EMT")
 
     def registers(self) -> str:
         return ""
@@ -97,8 +98,7 @@ class VirtualBoxVm:
         return run_tool([self._manage, "--nologo", *words], self._environment)
 
     def _why_not(self) -> str:
-        status = self._child.status()
-        return "" if status is None else f"{self._child.end(status)}: {self._child.words()}"
+        return "" if self._process.wait() is None else self._process.last_words()
 
 
 class VirtualBox:

@@ -29,7 +29,7 @@ from harness.core.machine import Disk, Machine
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
 from harness.vm.common.command_line_tool import failure_of, run_tool
-from harness.vm.common.process import Child
+from harness.vm.common.process import VmProcess
 from harness.vm.disks.bootable import other_disks, write_bootable
 from harness.vm.disks.raw_copy import write_raw
 from harness.vm.xen import config
@@ -61,7 +61,7 @@ class XenVm:
         disks = _disks(machine, folder)
         file = folder / "domain.cfg"
         file.write_text(config.configuration(machine, name, disks))
-        self._domain = Child("xl", [xl, "create", "-F", "-p", str(file)])
+        self._domain = VmProcess("xl", [xl, "create", "-F", "-p", str(file)])
         stack.callback(self._domain.close)
         self.command = self._domain.command
         self.started = self._domain.started
@@ -71,7 +71,8 @@ class XenVm:
         stack.callback(ours.close)
         with theirs:
             kind = "serial" if config.kind(machine) == config.HVM else "pv"
-            line = Child("xl console", [xl, "console", "-t", kind, name], theirs)
+            command, end = [xl, "console", "-t", kind, name], theirs.fileno()
+            line = VmProcess("xl console", command, stdin=end, stdout=end)
         stack.callback(line.close)
         self.console = ours
         self._stack = stack.pop_all()
@@ -90,15 +91,15 @@ class XenVm:
         return {}
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
-        status = self._domain.status(timeout)
+        status = self._domain.wait(timeout)
         if status is None:
             return None
         if self._stopped:
             return ExitStatus(ExitCause.STOPPED, "xl destroyed the domain")
-        words = self._domain.words()
+        words = self._domain.log_tail()
         if reason := REASON.search(words):
             return self._ending_by(int(reason[1]))
-        return ExitStatus(ExitCause.KILLED, f"{self._domain.end(status)}: {words}")
+        return ExitStatus(ExitCause.KILLED, f"{self._domain.describe(status)}: {words}")
 
     def _ending_by(self, reason: int) -> ExitStatus:
         detail = f"the domain's reason was {reason}"
@@ -134,15 +135,16 @@ class XenVm:
     def _await_domain(self) -> None:
         """Wait until the domain is built, and paused."""
         deadline = monotonic() + CREATE_SECONDS
-        while self._domain.status(0.05) is None:
-            if BUILT in self._domain.words():
+        while self._domain.wait(0.05) is None:
+            if BUILT in self._domain.log_tail():
                 return
             if monotonic() > deadline:
                 raise HypervisorError(
-                    f"xl built no domain in {CREATE_SECONDS:.0f} s: {self._domain.words()}",
+                    f"xl built no domain in {CREATE_SECONDS:.0f} s: {self._domain.log_tail()}",
                     f"It is: {' '.join(self.command)}",
                 )
-        raise HypervisorError(f"xl created no domain: {self._domain.words()}", f"It is: {' '.join(self.command)}")
+        why = self._domain.log_tail()
+        raise HypervisorError(f"xl created no domain: {why}", f"It is: {' '.join(self.command)}")
 
 
 class Xen:

@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.core.arch import host_arch
 from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
 from harness.core.link_mode import FITTING, LinkMode, linkage
-from harness.core.matrix import host_arch
 from harness.host.cache import Cache
 from harness.host.process.die_with_parent import run_with_parent
 from harness.host.temp_dir import temporary_dir

@@ -6,8 +6,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from harness.core import project
+from harness.core.arch import host_arch
 from harness.core.errors import HarnessError
-from harness.core.matrix import host_arch
 from harness.core.whole_files import write_whole
 from harness.host import debian_packages
 from harness.host.cache import Cache

@@ -15,9 +15,11 @@ from itertools import pairwise
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
+from harness.core.errors import HostError
+from harness.host.process.supervised import SupervisedProcess
+from harness.workloads.load.cpu_use import Watch
 from harness.workloads.load.histogram import empty, encoded, record
 from harness.workloads.load.listen_drops import watched
-from harness.workloads.load.process import GeneratorProcess, Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 
@@ -66,19 +68,19 @@ def run(
 def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:
     watch, started = Watch(), time()
     try:
-        with GeneratorProcess(command) as process:
+        with SupervisedProcess("redis-benchmark", command) as process:
             status = _watched(process, watch, 2 * load.duration + PATIENCE, stop)
-            words = process.words()
-            ended = process.end() if status else ""
-    except FileNotFoundError as missing:
-        return Result("redis-benchmark", load.name, "closed loop", started, error=f"{missing.filename} is missing")
+            words = process.output()
+            ended = process.last_words()
+    except HostError as failed:
+        return Result("redis-benchmark", load.name, "closed loop", started, error=failed.happened)
     histogram = _histogram(words)
     completed = re.search(r"(\d+) requests completed in ([\d.]+) seconds", words)
     if completed is None:
         failures = {kind: 1 for said, kind in FAILURES.items() if said in words}
         if status is None and not failures and not stop.is_set():
             failures = {"timeout": load.users}
-        error = "" if failures or stop.is_set() else f"redis-benchmark {ended}"
+        error = "" if failures or stop.is_set() else ended
         return Result("redis-benchmark", load.name, "closed loop", started, failures=failures, error=error)
     use = watch.use()
     # Its seconds are rounded to 10 ms, its throughput is not.
@@ -90,12 +92,12 @@ def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:
     )  # fmt: skip
 
 
-def _watched(process: GeneratorProcess, watch: Watch, limit: float, stop: threading.Event) -> int | None:
+def _watched(process: SupervisedProcess, watch: Watch, limit: float, stop: threading.Event) -> int | None:
     """Its exit status, or None if it was stopped, refused or too late."""
     ends = monotonic() + limit
     while (status := process.wait(0.1)) is None:
         watch.look([process.pid])
-        if stop.is_set() or monotonic() > ends or "Connection refused" in process.words():
+        if stop.is_set() or monotonic() > ends or "Connection refused" in process.output():
             return None
     return status
 

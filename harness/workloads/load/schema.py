@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.core.matrix import did_you_mean
+from harness.core.suggestions import did_you_mean
 
 Types = type | tuple[type, ...]
 NUMBER = (int, float)

@@ -13,11 +13,14 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
+from harness.core.errors import HostError
+from harness.host.process.supervised import SupervisedProcess
+from harness.workloads.load.cpu_use import Watch
 from harness.workloads.load.histogram import empty, encoded, record
-from harness.workloads.load.process import GeneratorProcess, Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 
@@ -55,12 +58,12 @@ def run(
         command += _arguments(row, host, port)
     watch, started = Watch(), time()
     try:
-        with GeneratorProcess(command) as process:
+        with SupervisedProcess("wrk", command, cwd=Path(__file__).parent) as process:
             status = _watched(process, watch, load.duration, stop)
-            words = process.words()
-            ended = process.end() if status != 0 else ""
-    except FileNotFoundError as missing:
-        return Result("wrk", load.name, "closed loop", started, error=f"{missing.filename} is missing")
+            words = process.output().strip()
+            ended = process.last_words(1.0) if status != 0 else ""
+    except HostError as error:
+        return Result("wrk", load.name, "closed loop", started, error=error.happened)
     return _result(load, started, words, ended, watch)
 
 
@@ -77,7 +80,7 @@ def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
     return [f"{row.get('weight', 1)}", text, f"{row.get('status', 200)}", check, f"{row.get(check, '')}"]
 
 
-def _watched(process: GeneratorProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
+def _watched(process: SupervisedProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
     """wrk's exit status; at the end of the duration, or when stopped, it is interrupted and says what it has."""
     ends = monotonic() + duration
     while (status := process.wait(0.1)) is None:
@@ -96,7 +99,7 @@ def _result(load: Load, started: float, words: str, ended: str, watch: Watch) ->
         # wrk connects once before it starts, and ends if that fails: that is the server's doing.
         if "unable to connect" in before and "refused" in before:
             return Result("wrk", load.name, "closed loop", started, failures={"refused": 1})
-        return Result("wrk", load.name, "closed loop", started, error=f"wrk {ended or before}")
+        return Result("wrk", load.name, "closed loop", started, error=ended or f"wrk: {before}")
     failures: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     histogram = empty()

@@ -1,12 +1,11 @@
 """OSv's own tests of its REST API (modules/httpserver-api/tests), run here against a guest that serves it."""
 
 import json
-import subprocess
 from pathlib import Path
 
 from harness.core.cell import Cell
 from harness.core.errors import HostError
-from harness.host.process.die_with_parent import die_with_parent
+from harness.host.process.supervised import SupervisedProcess
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
@@ -81,22 +80,19 @@ def _run_tests(visitor: GuestClient, checkout: Path, name: str, cell: Cell) -> N
         "left out": left_out(cell),
     }  # fmt: skip
     with temporary_dir("osv-harness-rest-") as folder:
-        out, words = folder / "results", folder / "words"
-        with out.open("wb") as results, words.open("wb") as errors:
-            command = die_with_parent([PYTHON, "-I", "-B", str(SCRIPT), json.dumps(asked)])
-            process = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=results, stderr=errors
-            )
-            while process.poll() is None and not visitor.gone.wait(0.2):
+        out, command = folder / "results", [PYTHON, "-I", "-B", str(SCRIPT), json.dumps(asked)]
+        with (
+            out.open("wb") as results,
+            SupervisedProcess(PYTHON, command, stdout=results.fileno(), cwd=folder) as process,
+        ):
+            while (status := process.wait()) is None and not visitor.gone.wait(0.2):
                 pass
-            process.kill()
-            process.wait()
+            ended = process.last_words()
         if visitor.gone.is_set():
             return
         rows = [json.loads(line) for line in out.read_text(errors="replace").splitlines() if line.startswith("{")]
-        said = words.read_text(errors="replace").strip().splitlines()[-1:]
-    if process.returncode != 0 or not any(row["outcome"] != "skipped" for row in rows):
-        raise HostError(f"OSv's tests of its REST API did not run: {' '.join(said) or process.returncode}")
+    if status != 0 or not any(row["outcome"] != "skipped" for row in rows):
+        raise HostError(f"OSv's tests of its REST API did not run: {ended}")
     for row in rows:
         if row["outcome"] == "failed":
             visitor.complain(f"{row['test']}: {row['said']}")

@@ -4,13 +4,12 @@ Upstream's tests/test_tracing.py takes the trace out of a guest with gdb. Here t
 trace.py reads too; what is asked of it is the same, where it does not depend on run.py.
 """
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 from harness.core.errors import HostError
-from harness.host.process.die_with_parent import die_with_parent
+from harness.host.process.supervised import SupervisedProcess
 from harness.host.temp_dir import temporary_dir
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
@@ -77,18 +76,14 @@ def _look(visitor: GuestClient, script: Path, symbols: Path) -> None:
 
 def _run(visitor: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
     """Status and output of one command; ends with the guest, or when it takes too long."""
-    out = folder / "said"
     until = monotonic() + PATIENCE
-    with out.open("wb") as said:
-        process = subprocess.Popen(
-            die_with_parent([rest_api.PYTHON, "-E", "-B", str(script), *arguments]),
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        while process.poll() is None and monotonic() < until and not visitor.gone.wait(0.1):
+    command = [rest_api.PYTHON, "-E", "-B", str(script), *arguments]
+    with SupervisedProcess("trace.py", command, cwd=folder) as process:
+        while process.wait() is None and monotonic() < until and not visitor.gone.wait(0.1):
             pass
-        process.kill()
-        status = process.wait()
-    text = out.read_text(errors="replace")
+        text = process.output()
+    status = process.wait()
+    assert status is not None
     if "No module named" in text or "No such file or directory: 'less'" in text:
         raise HostError(
             f"scripts/trace.py does not run here: {text.strip().splitlines()[-1]}",

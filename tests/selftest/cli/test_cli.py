@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.commands.cache import shown, size
+from harness.cli.commands.cache import size
 from harness.cli.commands.test import chosen
 from harness.core.errors import HarnessError
 from harness.host.cache import Cache
@@ -174,13 +174,6 @@ def test_sizes(text: str, count: int) -> None:
 def test_no_sizes(text: str) -> None:
     with pytest.raises(HarnessError):
         size(text)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1535, "1 KiB"), (3 << 20, "3 MiB"), (3 << 29, "1.5 GiB")]
-)
-def test_sizes_for_people(count: int, text: str) -> None:
-    assert shown(count) == text
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_help_fits_a_terminal_of_80_columns(
         (["test", "qemu-rofs", "--jsn"], "Did you mean --json"),
         (["history", "show", "--metrik", "x"], "Did you mean --metric?"),
         (["boot", "--cpu", "2", "qemu-rofs"], "--cpus"),
-        (["perf"], "`osv-harness perf --help`"),
+        (["boot"], "`osv-harness boot --help`"),
         (["matrix", "--format", "yaml"], "'table', 'json', 'github'"),
         (["ci", "github", "--", "x"], "unexpected extra argument (x)"),
     ],

@@ -113,7 +113,16 @@ def test_a_metric_is_one_line_and_its_samples_are_shown_on_demand() -> None:
 
 def test_what_can_be_measured_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["perf", CELL, "--list"]) == 0
-    assert "boot-cost, size, boot-wall, memory-used, memory" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all([name] in lines for name in suite.KERNEL), "each has a line of its own"
+    assert ["memory.minimum", "MiB"] in [words[:2] for words in lines]
+    assert ["app.NAME.LOAD.throughput", "requests/s"] in [words[:2] for words in lines]
+    assert main(["perf", "--list"]) == 0, "of qemu-rofs where no cell is named"
+    assert ["boot.wall", "s"] in [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert main(["perf"]) == 2
+    assert "No cell is named" in capsys.readouterr().err
     assert main(["perf", CELL, "--only", "boot-csot"]) == 2
     assert "boot-cost" in capsys.readouterr().err
 
@@ -122,6 +131,9 @@ def test_a_kernel_against_itself_and_against_another(history: Path, capsys: pyte
     words = ["--cell", CELL, "--metric", "boot.instructions", "--metric", "size.kernel"]
     assert main(["compare", CELL, CELL, *words]) == 0
     assert capsys.readouterr().out.count("no change") == 2
+    with History(history) as kept:
+        taken = kept.samples()
+        assert len(taken) > 1 and {one.run for one in (*taken, *kept.documents("comparison"))} == {taken[0].run}
     assert main(["compare", CELL, "linux:aarch64-qemu-rofs", "--pairs", "1", *words[:4]]) == 0
     shown = capsys.readouterr().out
     assert "no change seen" in shown, "one pair of what a disk makes inexact says nothing"
@@ -132,7 +144,7 @@ def test_a_kernel_against_itself_and_against_another(history: Path, capsys: pyte
 def test_noise_is_no_change(lab: Lab) -> None:
     """Six real pairs of one kernel against itself; and a level of 1e-4 leaves no doubt worth a test."""
     cell = lab.cell(CELL)
-    a, b = (sides.build(lab, cell, CELL, ["boot.wall"], 1.0) for _ in range(2))
+    a, b = (sides.build(lab, cell, CELL, ["boot.wall"], 1.0, "run") for _ in range(2))
     kept: list[suite.Measured] = []
     found = sides.compare(a, b, ["boot.wall"], 6, 0.01, kept.append, random.Random(1))
     assert found["boot.wall"].decision != "changed" and found["boot.wall"].pairs == 6
@@ -159,7 +171,7 @@ def test_a_metric_that_no_run_gives_is_told(lab: Lab, tmp_path: Path) -> None:
     cell, tries = lab.cell(CELL), []
     (kernel := tmp_path / "kernel").touch()
     facts = {"kernel": "6.1", "linux-image-6.1": "6.1-1", "suite": "Debian 12"}
-    taker = Sampler(lab, Image(cell, kernel, "", "digest", facts=facts))
+    taker = Sampler(lab, Image(cell, kernel, "", "digest", facts=facts), "run")
 
     def side(name: str) -> sides.Side:
         def take() -> suite.Measured:
@@ -187,7 +199,7 @@ def _series(values: list[float], exact: bool, sample: Sample) -> list[Sample]:
 
 @pytest.fixture
 def sample(lab: Lab) -> Sample:
-    return suite.prepare(lab, lab.cell(CELL), "boot-wall", boots=1).take().samples[0]
+    return suite.prepare(lab, lab.cell(CELL), "boot-wall", "run", boots=1).take().samples[0]
 
 
 def test_findings_are_shown_by_what_they_changed(

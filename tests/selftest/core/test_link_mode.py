@@ -4,10 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from osv_standin import config_of
 
+from harness.core.arch import host_arch
 from harness.core.errors import BuildError, CellError, HostError, LaunchError
 from harness.core.link_mode import FITTING, Linkage, LinkMode, check_launch, launch_of, linkage
-from harness.core.matrix import Matrix, host_arch
+from harness.core.matrix import Matrix
 from harness.host import debian_packages
 from harness.kernels.osv import build_config, test_modules, toolchain
 from harness.kernels.rootfs.elf_dependencies import locate
@@ -28,13 +30,13 @@ def test_the_matrix_has_every_mode_and_no_other() -> None:
 
 def test_a_cell_has_one_mode_and_its_name_says_which(lab: Lab) -> None:
     plain = lab.cell("osv:qemu-rofs+hide_symbols/nvme")
-    (one,) = lab.launched([plain], ["static"])
+    (one,) = lab.matrix.vary([plain], link_modes=["static"])
     assert str(one).endswith("-qemu-rofs-all+hide_symbols+static/nvme")
     assert launch_of(plain) is None and launch_of(one) is LinkMode.STATIC
-    (other,) = lab.launched([one], ["linux_ld"])
+    (other,) = lab.matrix.vary([one], link_modes=["linux_ld"])
     assert other.options == ("hide_symbols", "linux_ld")
-    assert lab.launched([one], []) == [one]
-    assert len({str(cell) for cell in lab.launched([plain], list(LinkMode))}) == len(LinkMode)
+    assert lab.matrix.vary([one], link_modes=[]) == [one]
+    assert len({str(cell) for cell in lab.matrix.vary([plain], link_modes=list(LinkMode))}) == len(LinkMode)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_a_mode_that_makes_no_sense_is_refused_with_the_reason(
     lab: Lab, name: str, mode: str, reason: str
 ) -> None:
     with pytest.raises(CellError, match=reason):
-        lab.launched([lab.cell(name)], [mode])
+        lab.matrix.vary([lab.cell(name)], link_modes=[mode])
 
 
 def test_what_starts_a_program_of_osv(lab: Lab) -> None:
@@ -112,7 +114,7 @@ def test_each_mode_has_its_module_of_tests(lab: Lab, mode: str, module: str, ste
     cell = lab.cell(f"osv:x86_64-qemu-rofs{mode}")
     contents = build_config.tests_of(cell)
     assert (contents.modules, contents.manifest) == (module, f"modules/{module}/usr.manifest")
-    commands = build_config.commands(cell, contents, 1)
+    commands = config_of(cell, contents).commands(1)
     assert len(commands) == steps + 1 and f"image={module}" in commands[-1]
     assert ("dl=linux" in commands[-1]) == (mode == "+linux_ld")
     assert ("ld-linux-x86-64.so.2" in contents.append_manifest) == (mode == "+linux_ld")

@@ -139,7 +139,7 @@ def test_a_short_name_drops_this_hosts_arch_and_the_default_profile(matrix: Matr
         ("osv:qemu-zfs+zfs_disk", "beside rofs only"),
         ("osv:qemu-rofs+app_symbols", "+app_symbols+hide_symbols"),
         ("linux:qemu-zfs", "no ZFS"),
-        ("linux:qemu-virtiofs", "virtiofs is OSv's"),
+        ("linux:qemu-virtiofs", "virtiofs is no root filesystem of the linux kernel"),
         ("linux:qemu-rofs-nvme", "profiles are OSv's"),
         ("linux:qemu-rofs+debug", "options are OSv's"),
         ("linux:vmware-rofs", "vmware boots from a disk only"),
@@ -150,6 +150,27 @@ def test_an_invalid_cell_has_its_rules_reason(matrix: Matrix, name: str, reason:
     assert reason in (matrix.invalid(cell) or "valid")
     with pytest.raises(CellError, match=re.escape(reason)):
         matrix.check(cell)
+    with pytest.raises(CellError, match=re.escape(reason)):
+        matrix.cell(name, "osv")
+
+
+def test_cells_are_varied_and_each_is_checked(matrix: Matrix) -> None:
+    cell = matrix.cell("osv:x86_64-qemu-rofs+hide_symbols+pie/nvme", "osv")
+    assert matrix.vary([cell]) == [cell]
+    short = [str(one).partition("-all+")[2] for one in matrix.vary([cell], ["ahci", "nvme"], ["static", "pie"])]
+    assert short == [
+        "hide_symbols+static/ahci", "hide_symbols+pie/ahci", "hide_symbols+static/nvme", "hide_symbols+pie/nvme",
+    ]  # fmt: skip
+    with pytest.raises(CellError, match="lacks conf_drivers_ahci"):
+        matrix.vary([matrix.cell("osv:qemu-rofs-nvme", "osv")], ["ahci"])
+
+
+def test_options_are_added_to_a_cell_and_checked(matrix: Matrix) -> None:
+    cell = matrix.cell("osv:qemu-rofs+hide_symbols+pie", "osv")
+    assert matrix.with_options(cell, ["debug"]).options == ("debug", "hide_symbols", "pie")
+    for wrong, reason in (("debgu", "debug"), ("static", "one launch mode"), ("host_zfs", "ZFS")):
+        with pytest.raises(CellError, match=reason):
+            matrix.with_options(cell, [wrong])
 
 
 @pytest.mark.parametrize(

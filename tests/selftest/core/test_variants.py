@@ -11,9 +11,9 @@ from cells_here import runnable
 from harness.core import variants
 from harness.core.errors import CellError
 from harness.core.matrix import Matrix
+from harness.kernels.data_disks import GREETING
 from harness.runner.base import Program
 from harness.runner.interaction import Interaction
-from harness.runner.machine_setup import GREETING
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from harness.cli import main
+from harness.core.arch import host_arch
 from harness.core.errors import HostError
 from harness.core.events import Event, subscribed
-from harness.core.matrix import host_arch
 from harness.host import accelerator_probe as proofs
 from harness.host.accelerator_probe import GUESTS, cached_probe
 from harness.host.cache import Cache
@@ -155,7 +155,7 @@ import sys
 from pathlib import Path
 from harness.host.cache import Cache
 from harness.host.host import Host
-from harness.core.matrix import host_arch
+from harness.core.arch import host_arch
 host = Host(Cache(Path(sys.argv[1])))
 print(host.accelerator(host_arch()))
 print(host.capability(f"kvm-{host_arch()}").found)

@@ -13,7 +13,7 @@ import pytest
 from test_faults import Meddled
 
 from harness.host.interference import HostEffects, Pause
-from harness.host.process.timeout import age, kept_waiting
+from harness.host.process.cpu_time import age, kept_waiting
 from harness.runner.base import Program
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.session import Lab

@@ -20,7 +20,7 @@ from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
 from harness.metrics.records import Better, Document, Metric, Sample
 
-DOCS = Path(__file__).parents[3] / "docs/pull-request-comments.md"
+DOCS = Path(__file__).parents[3] / "docs/guide/pull-request-comments.md"
 ROFS, ZFS, RAMFS, EXT, _ = CELLS
 OSV = CELLS[:4]
 BASE, HEAD = 19, "feedfacefeedfacefeedfacefeedfacefeedface"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ci_nights import HERE, METRIC, ROOT, loaded, run_steps, version
 
-from harness.core.matrix import host_arch
+from harness.core.arch import host_arch
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample
 from harness.runner.session import Lab

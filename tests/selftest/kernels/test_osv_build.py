@@ -14,7 +14,7 @@ from osv_standin import ROFS, edit, empty_tree, looks_like_osv, snapshot
 from harness.core.errors import BuildError, HostError
 from harness.core.events import Event, subscribed
 from harness.host.cache import Cache
-from harness.kernels.osv import build, build_config, toolchain
+from harness.kernels.osv import build, patches, toolchain
 from harness.kernels.osv.build import first_error, run_build
 from harness.kernels.osv.build_config import BuildOptions, ImageModules
 from harness.kernels.osv.checkout import Checkout
@@ -152,7 +152,7 @@ def test_a_build_goes_through_a_command_of_the_users(checkout: Path, tmp_path: P
     through.chmod(0o755)
     cache = Cache(tmp_path / "cache")
     usual = Osv(checkout).build(ROFS, cache)
-    image = Osv(checkout, building=BuildOptions(through=(str(through), "{tree}"))).build(ROFS, cache)
+    image = Osv(checkout, options=BuildOptions(through=(str(through), "{tree}"))).build(ROFS, cache)
     assert image.digest != usual.digest
     entered = (tmp_path / "entered").read_text().splitlines()
     assert [line.split(": ")[1] for line in entered] == ["scripts/build"]
@@ -165,7 +165,7 @@ def test_a_build_from_scratch_starts_with_nothing_and_leaves_nothing(checkout: P
     Osv(checkout).build(ROFS, cache)
     told: list[Event] = []
     with subscribed(told.append):
-        fresh = Osv(checkout, building=BuildOptions(fresh=True)).build(ROFS, cache)
+        fresh = Osv(checkout, options=BuildOptions(fresh=True)).build(ROFS, cache)
     tree = next(Path(one.detail.rsplit(" in ", 1)[1]) for one in told if one.kind == "build.started")
     assert tree.parent.name.endswith("-fresh") and not tree.exists()
     assert fresh.kernel.read_bytes() == Osv(checkout).build(ROFS, cache).kernel.read_bytes()
@@ -216,7 +216,7 @@ def test_real_checkout_builds_and_is_not_built_again(real: Path) -> None:
 
 def test_real_checkout_is_synced_whole(real: Path, tmp_path: Path) -> None:
     tree = empty_tree(tmp_path)
-    tree.sync(Checkout(real), build_config.adaptation(ROFS, "v1", java=True))
+    tree.sync(Checkout(real), patches.adaptation(ROFS, "v1", java=True))
     for name in ("kbuild/Makefile.osv", "musl/include/stdio.h", "external/x64/acpica/source"):
         assert (tree.sources / name).exists()
-    assert tree.sync(Checkout(real), build_config.adaptation(ROFS, "v1", java=True)) == 0
+    assert tree.sync(Checkout(real), patches.adaptation(ROFS, "v1", java=True)) == 0

@@ -60,8 +60,8 @@ def test_osv_boots_in_another_layout() -> None:
     """The same functions of the same sizes, hardly any of them where it was; a boot costs what it costs."""
     costs, places = [], []
     for layout in (0, 1):
-        lab = Lab(building=BuildOptions(layout=layout))
-        measurement = suite.prepare(lab, lab.cell("osv:qemu-ramfs"), "boot-cost", boots=1)
+        lab = Lab(build_options=BuildOptions(layout=layout))
+        measurement = suite.prepare(lab, lab.cell("osv:qemu-ramfs"), "boot-cost", "run", boots=1)
         symbols = measurement.taker.image.symbols
         assert symbols is not None
         functions = Symbols(symbols, lab.cache).functions

@@ -1,6 +1,7 @@
 """What was acknowledged is there, whole and once, whoever is killed and whoever else writes.
 
-OSV_HARNESS_KILLS says how many writers are killed on each database (default: 15; docs/history.md tells of 100).
+OSV_HARNESS_KILLS says how many writers are killed on each database (default: 15;
+docs/reference/history.md tells of 100).
 This file is also the writer: a process of its own that adds batches and prints each one's number when it is kept.
 """
 

@@ -2,11 +2,13 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.facts import parted
 from harness.core.machine import Image
-from harness.metrics import app_load, boot, guest_benchmarks, memory, size, suite
+from harness.metrics import app_load, boot, guest_benchmarks, memory, registry, size, suite
 from harness.metrics.checkpoints import addresses
 from harness.metrics.instruction_count import Counted, CountError, Point, count, points
 from harness.metrics.records import Metric, Sample
@@ -46,7 +48,7 @@ def _cell(lab: Lab, name: str) -> Cell:
 def _hello(lab: Lab, name: str) -> tuple[Sampler, App]:
     cell = _cell(lab, name)
     hello = app("hello", cell)
-    return Sampler(lab, image_of(lab, cell, hello)), hello
+    return Sampler(lab, image_of(lab, cell, hello), "run"), hello
 
 
 @contextmanager
@@ -248,7 +250,7 @@ def test_no_text_of_a_guest_breaks_the_numbers(lines: list[str]) -> None:
 
 def test_a_benchmark_without_its_numbers_is_an_error(lab: Lab) -> None:
     cell = lab.cell("linux:qemu-rofs")
-    taker = Sampler(lab, lab.image(cell))
+    taker = Sampler(lab, lab.image(cell), "run")
     silent = replace(BENCHMARK, program=Program("silent", "true", 30.0))
     with pytest.raises(HarnessError, match="printed no number"):
         guest_benchmarks.run_benchmark(taker, silent)
@@ -263,7 +265,7 @@ def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> 
     nginx = app("nginx", cell)
     done = run_app(lab, cell, nginx, duration=1.0)
     free = replace(done, loads=tuple(replace(one, generator=Generator()) for one in done.loads))
-    taker = Sampler(lab, done.image)
+    taker = Sampler(lab, done.image, "run")
     names = [one.metric.name for one in app_load.samples_of(taker, free)]
     hows = {one.metric.name: parted(one.procedure) for one in app_load.samples_of(taker, free, 1.0)}
     load = next(name.split(".")[2] for name in names if name.endswith(".throughput"))
@@ -283,9 +285,12 @@ def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> 
 
 def test_every_metric_of_a_measurement_is_taken_by_it(lab: Lab) -> None:
     cell = lab.cell(LINUX)
-    for name in ("boot-cost", "boot-wall"):
-        for sample in suite.prepare(lab, cell, name, boots=1).take().samples:
+    for name in ("boot-cost", "size", "boot-wall"):
+        units = {re.sub(r"\{\w+\}", "*", row.name): row.unit for row in registry.of_kernel()[name].metrics}
+        for sample in suite.prepare(lab, cell, name, "run", boots=1).take().samples:
             assert suite.measuring(sample.metric.name, cell) == name
+            named = [pattern for pattern in units if fnmatchcase(sample.metric.name, pattern)]
+            assert [units[pattern] for pattern in named[:1]] == [sample.metric.unit]
     assert suite.measuring("app.nginx.most.throughput", cell) == "app-nginx"
     with pytest.raises(HarnessError) as caught:
         suite.measuring("boot.instructons", cell)
@@ -327,7 +332,7 @@ def test_measurements_are_listed_the_quickest_first(lab: Lab) -> None:
 def test_what_a_number_depends_on_is_recorded_with_it(lab: Lab) -> None:
     """The guest's size, the program's own build, what built the kernel, what boots it."""
     cell = lab.cell("linux:qemu-rofs")
-    (sample, *_) = suite.prepare(lab, cell, "size").take().samples
+    (sample, *_) = suite.prepare(lab, cell, "size", "run").take().samples
     how = parted(sample.procedure)
     hello = app("hello", cell)
     assert (how["memory"], how["cpus"]) == (str(hello.memory), str(hello.cpus))

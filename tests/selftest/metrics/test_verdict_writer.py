@@ -36,6 +36,18 @@ def test_verdicts_are_kept_by_default(words: tuple[str, ...], tmp_path: Path) ->
     assert kept(tmp_path / "h.sqlite") == [(TEST, "passed", True)]
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_verdicts_and_samples_of_one_session_are_of_one_run(workers: str, tmp_path: Path) -> None:
+    """Also where several processes of it took them."""
+    words = ("pytest", "tests/unit", "tests/perf", "--cell", CELL, "-n", workers, "-p", "no:cacheprovider", "-q")
+    done = run(tmp_path / "h.sqlite", tmp_path / "runs", *words, "-k", f"{TEST}] or rofs-all/size]")
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
+    with History(tmp_path / "h.sqlite") as history:
+        judged, samples = list(history.judged()), history.samples()
+    assert [one.test for one in judged] == [TEST] and "size.kernel" in {one.metric.name for one in samples}
+    assert len({one.run for one in (*judged, *samples)}) == 1
+
+
 @pytest.mark.parametrize("words", [BY_PYTEST, BY_COMMAND], ids=["pytest", "test"])
 def test_verdicts_are_not_kept_by_one_that_was_told_so(words: tuple[str, ...], tmp_path: Path) -> None:
     done = run(tmp_path / "h.sqlite", tmp_path / "runs", *words, "--forget")

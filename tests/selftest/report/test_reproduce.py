@@ -124,7 +124,7 @@ def test_a_line_of_a_lab_enters_a_lab_and_that_of_a_worker_says_so(
     line = reproduce.test_again(lab, lab.cell("linux:qemu-rofs"), "stress-ng-nop", None)
     assert line.endswith(" lab --arch x86_64 -- test linux:x86_64-qemu-rofs-all stress-ng-nop")
     assert reproduce.on_worker(line, "w\n1", "host").splitlines() == [
-        "# It ran on the worker w?1 of host; this is for a shell there.", line
+        "# It ran on the worker w 1 of host; this is for a shell there.", line
     ]  # fmt: skip
 
 

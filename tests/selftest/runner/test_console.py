@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pexpect import EOF, TIMEOUT
 from recording import FOLDER
 
-from harness.core.text import plain, printable
+from harness.core.text import one_line, plain, printable, printable_lines
 from harness.runner.console.matcher import LONGEST_LINE, ConsoleMatcher, Match
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole
@@ -98,6 +98,13 @@ def test_nothing_harmful_survives(data: bytes) -> None:
 )
 def test_printable(raw: bytes, shown: str) -> None:
     assert printable(raw) == shown
+
+
+def test_text_of_several_lines_is_shown_safely() -> None:
+    said = "one\x1b[2J \t two\r\n\x85three\ud800\u2028\n"
+    assert one_line(said) == "one two \\x85three\\ud800\\u2028"
+    assert one_line(said.encode("utf-8", "backslashreplace")) == one_line(said)
+    assert printable_lines(said) == ["one \t two", "\\x85three\\ud800\\u2028"]
 
 
 def test_a_fault_is_seen_inside_escape_sequences() -> None:

@@ -14,7 +14,7 @@ from test_starved import crowd
 from harness.cli.output import screen, table
 from harness.host.in_lab import VARIABLE
 from harness.host.interference import Pause
-from harness.host.process.timeout import kept_waiting
+from harness.host.process.cpu_time import kept_waiting
 from harness.metrics.history.store import History
 from harness.report import evidence
 from harness.runner.base import Program, Run, conclude
@@ -22,7 +22,7 @@ from harness.runner.console.matcher import Match
 from harness.runner.console.transcript import Transcript
 from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.observation import Observation
-from harness.runner.retry import taken_again
+from harness.runner.retry import run_with_retry
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.vm.base import ExitCause, ExitStatus
@@ -38,11 +38,12 @@ RESET = Observation(booted=True, ending=ExitStatus(ExitCause.RESET, "it was rese
 LOSES = "a lab, which now and then loses a register"
 
 ITEM = """
-from test_retry import FAILED, PASSED, STARVED, run_of, taken_again
+from test_retry import FAILED, PASSED, STARVED, run_of, run_with_retry
 
 def test_flaky(lab, keeper):
     cell = lab.cell("{cell}")
-    flaky = taken_again(run_of(STARVED, b"it failed"), lambda: run_of(PASSED, b"it passed"))
+    twice = {{False: run_of(STARVED, b"it failed"), True: run_of(PASSED, b"it passed")}}
+    flaky = run_with_retry("a cell", twice.__getitem__)
     keeper.conclude(cell, lab.image(cell), flaky, "again")
 """
 
@@ -72,12 +73,14 @@ def run_of(seen: Observation, printed: bytes = b"") -> Run:
         (DISTURBED, DISTURBED, "harness_error", "The first run ended as harness_error"),
     ],
 )  # fmt: skip
-def test_taken_again(first: Observation, second: Observation | None, outcome: str, note: str) -> None:
-    def run_alone() -> Run:
-        assert second is not None, "it is not the host's doing"
-        return run_of(second)
+def test_what_may_be_the_hosts_doing_is_run_again_alone(
+    first: Observation, second: Observation | None, outcome: str, note: str
+) -> None:
+    def run_once(alone: bool) -> Run:
+        assert second is not None or not alone, "it is not the host's doing"
+        return run_of(second if alone and second else first)
 
-    run = taken_again(run_of(first), run_alone)
+    run = run_with_retry("a cell", run_once)
     assert run.verdict.outcome == outcome
     assert [note in told for told in run.notes] == ([True] if note else [])
     assert (run.first is not None) == bool(note)
@@ -91,11 +94,11 @@ def test_taken_again(first: Observation, second: Observation | None, outcome: st
         (FAILED, "aarch64", "flaky", "how long the host kept it waiting is not seen"), (FAILED, "", "failed", ""),
     ],
 )  # fmt: skip
-def test_what_a_lab_may_have_made_is_taken_again(
+def test_what_a_lab_may_have_made_is_run_again(
     first: Observation, arch: str, outcome: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, arch)
-    run = taken_again(run_of(first), lambda: run_of(PASSED))
+    run = run_with_retry("a cell", lambda alone: run_of(PASSED if alone else first))
     assert run.verdict.outcome == outcome
     assert (run.first is not None) == (outcome == "flaky")
     assert all(why in note for note in run.notes)

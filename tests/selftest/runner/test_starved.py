@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from harness.core.events import Event, subscribed
-from harness.host.process.timeout import kept_waiting
+from harness.host.process.cpu_time import kept_waiting
 from harness.runner.base import Program
 from harness.runner.observation import Observation
 from harness.runner.session import Lab

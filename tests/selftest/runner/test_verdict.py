@@ -122,7 +122,7 @@ def test_judge(seen: Observation, outcome: str, reason: str) -> None:
 
 
 def test_the_document_has_a_row_for_each_rule() -> None:
-    table = (Path(__file__).parents[3] / "docs/verdicts.md").read_text().partition("## Precedence")[2]
+    table = (Path(__file__).parents[3] / "docs/reference/verdicts.md").read_text().partition("## Precedence")[2]
     rows = [line for line in table.partition("A program that serves")[0].splitlines() if line.startswith("| ")][1:]
     assert len(rows) >= len(PRECEDENCE)
 

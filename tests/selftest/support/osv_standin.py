@@ -5,7 +5,9 @@ import subprocess
 from pathlib import Path
 
 from harness.core.cell import Cell
+from harness.kernels.osv.build_config import EMPTY, BuildConfig, BuildOptions, ImageModules
 from harness.kernels.osv.build_tree import Tree
+from harness.kernels.osv.checkout import State
 
 ROFS = Cell("osv", platform.machine(), "qemu", "rofs", "all")
 
@@ -77,6 +79,11 @@ def looks_like_osv(folder: Path) -> Path:
     git(osv, "add", "-A")
     git(osv, "commit", "-q", "-m", "submodule")
     return osv
+
+
+def config_of(cell: Cell, contents: ImageModules = EMPTY) -> BuildConfig:
+    """How the cell is built from some checkout on some host."""
+    return BuildConfig(cell, contents, BuildOptions(), State("v1.0", "c0ffee", "d1ce", ()), {})
 
 
 def empty_tree(folder: Path) -> Tree:

@@ -45,7 +45,7 @@ class Traces:
     def __init__(self, mark: str, temporary: Path) -> None:
         self._mark = f"{MARK}={mark}".encode()
         self._temporary = temporary
-        self._before = self._ours()
+        self._before = self.ours()
         self._done = threading.Event()
         self.sockets: set[str] = set()
         self.listened: set[str] = set()
@@ -82,14 +82,14 @@ class Traces:
         assert self.seen, "no guest's process was seen"
         assert not self._left()
         assert not list(self._temporary.iterdir())
-        assert self._ours() == self._before
+        assert self.ours() == self._before
 
     def _left(self) -> set[str]:
         """Those of the sockets seen that are still there."""
         return self.sockets & (_unix() | set(_tcp()))
 
     @staticmethod
-    def _ours() -> tuple[dict[str, str], set[str], int]:
+    def ours() -> tuple[dict[str, str], set[str], int]:
         """This process's descriptors, children and how many threads it has."""
         files = {}
         for path in Path("/proc/self/fd").iterdir():
@@ -188,6 +188,33 @@ def test_a_killed_harness_takes_its_guests_along(lab: Lab, traces: Traces) -> No
             assert harness.stdout.readline() == b"starting\n"
             time.sleep(dice.uniform(0, 0.3))
             harness.kill()
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        "vm.qemu.driver.with_unnamed_overlays",
+        "vm.qemu.driver.VmProcess",
+        "vm.qemu.driver.Qmp",
+        "vm.qemu.driver.wiring_of",
+        "runner.guest.HostEffects",
+    ],
+)
+def test_a_start_that_fails_half_way_holds_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    """Each part of a start fails in turn, in a way that nobody expects."""
+    cell = lab.cell("linux:x86_64-qemu-rofs")
+    image, driver = lab.image(cell), hypervisor("qemu")
+    machine = Machine(image, f"{image.cmdline} -- true", accelerator=lab.accelerator(cell))
+    before = Traces.ours()
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError(fails)
+
+    monkeypatch.setattr(f"harness.{fails}", fail)
+    with pytest.raises(ZeroDivisionError, match=fails) as caught:
+        Guest(machine, driver.start(machine))
+    assert caught.tb, "its frames still have what was not closed"
+    assert Traces.ours() == before
 
 
 @pytest.mark.parametrize("fs", ["rofs", "ext"])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -102,16 +103,16 @@ def test_one_that_is_killed_while_it_starts_is_told(standin: StandIn, monkeypatc
 def test_a_guest_that_resets_under_cloud_hypervisor_is_ended_and_not_booted_again() -> None:
     """The events as Cloud Hypervisor writes them, in two pieces; a broken one changes nothing."""
     from harness.vm.cloud_hypervisor.driver import Events
-    from harness.vm.common.process import Child
+    from harness.vm.common.process import VmProcess
 
     heard, told = os.pipe()
-    with closing(Child("sleep", ["sleep", "600"])) as child:
-        events = Events(heard, child)
+    with closing(VmProcess("sleep", ["sleep", "600"])) as process:
+        events = Events(FileIO(heard), process)
         os.write(told, b'{\n "source": "vm",\n "event": "booted"\n}\n\n{"no": "event"}\n\nno JSON\n\n{"source":')
         time.sleep(0.05)
-        assert child.status() is None
+        assert process.wait() is None
         os.write(told, b' "vm", "event": "rebooting",\n "properties": null}\n\n')
-        assert child.status(20) == -signal.SIGKILL
+        assert process.wait(20) == -signal.SIGKILL
         os.close(told)
         events.join()
         assert events.cause is ExitCause.RESET

@@ -11,7 +11,7 @@ from time import monotonic, sleep
 import pytest
 from load_server import Running
 
-from harness.core.matrix import host_arch
+from harness.core.arch import host_arch
 from harness.host import debian_packages
 from harness.runner.session import Lab
 from harness.workloads.load.run import Result, Second, load_from, run

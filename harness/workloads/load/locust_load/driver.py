@@ -19,9 +19,11 @@ from time import monotonic, monotonic_ns, time
 from typing import TYPE_CHECKING, Any
 
 import harness
+from harness.core.errors import HostError
 from harness.host.in_lab import stretched
+from harness.host.process.supervised import SupervisedProcess
+from harness.workloads.load.cpu_use import Use, Watch
 from harness.workloads.load.histogram import decoded, empty, encoded, percentile
-from harness.workloads.load.process import GeneratorProcess, Use, Watch
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 
@@ -59,8 +61,12 @@ class _Process:
             environment["HOME"] = "/nonexistent"
             environment["PYTHONPATH"] = str(Path(harness.__file__).parents[1])
             command = [*entering, sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
-            self.process = GeneratorProcess([*command, *arguments], environment, DEVNULL, [theirs.fileno()])
-        stack.enter_context(self.process)
+            self.process = stack.enter_context(
+                SupervisedProcess(
+                    "locust", [*command, *arguments], stdout=DEVNULL, fds=[theirs.fileno()],
+                    environment=environment, cwd=LOCUSTFILE.parent,
+                )
+            )  # fmt: skip
         self._rest = b""
         self.done = False
 
@@ -69,7 +75,7 @@ class _Process:
         try:
             self.socket.sendall(json.dumps(row).encode() + b"\n")
         except BrokenPipeError as gone:
-            raise _Died(self.process.end()) from gone
+            raise _Died(self.process.last_words(1.0)) from gone
 
     def lines(self) -> list[dict[str, Any]] | None:
         """The whole lines that have come, or None at the end of all."""
@@ -147,10 +153,10 @@ def run(
             if _ready(processes, stop):
                 started = time()
                 _drive(processes, load, tally, watch, stop)
-        except FileNotFoundError as missing:
-            error = f"{missing.filename} is missing"
+        except HostError as failed:
+            error = failed.happened
         except _Died as died:
-            error = f"locust {died}"
+            error = str(died)
     tally.finish()
     mode = "constant rate" if load.rate else "closed loop"
     return Result(
@@ -218,12 +224,12 @@ def _heard(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, 
                 lines = process.lines()
                 if lines is None:
                     if not process.done:
-                        raise _Died(process.process.end())
+                        raise _Died(process.process.last_words(1.0))
                     selector.unregister(key.fileobj)
                 for line in lines or ():
                     yield process, line
             yield None
-    raise _Died(f"said nothing more for {limit:.0f} s")
+    raise _Died(f"locust said nothing more for {limit:.0f} s")
 
 
 def _judged(use: Use, latency: "HdrHistogram", lag: "HdrHistogram") -> Generator:

@@ -1,0 +1,127 @@
+"""A child process that does not outlive its parent, and whose output is kept."""
+
+import os
+import select
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from harness.core.close_on_error import close_on_error
+from harness.core.errors import HostError
+from harness.core.text import printable_lines
+from harness.host.process.die_with_parent import die_with_parent
+
+TAIL_BYTES = 1 << 16
+TAIL_LETTERS = 1000
+
+
+class SupervisedProcess:
+    """One child. The kernel kills it when the thread that started it ends, whatever ended that (PR_SET_PDEATHSIG).
+
+    Messages call it `name`. It leads a process group, which is killed as a whole when it is closed; one that has
+    ended stays a zombie until then, so that its pid is nobody else's. `fds` are descriptors that it inherits. Its
+    standard error goes into its log, and so does its standard output where `stdout` is no descriptor.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None,
+        fds: Sequence[int] = (), environment: Mapping[str, str] | None = None, cwd: Path | None = None,
+    ) -> None:  # fmt: skip
+        """Start it. Raises `HostError` without setpriv; a missing program is told of by `wait` and the log."""
+        self.name = name
+        self.command = tuple(command)
+        self.started = monotonic()
+        self._closed = False
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
+        with close_on_error(self._log):
+            try:
+                self._process = subprocess.Popen(
+                    die_with_parent(command), stdin=stdin, stdout=self._log if stdout is None else stdout,
+                    stderr=self._log, pass_fds=fds, env=environment, cwd=cwd, start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                why = f"{name} can't be started: setpriv: {error.strerror}."
+                raise HostError(why, "Install the package util-linux.") from error
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def wait(self, timeout: float = 0.0) -> int | None:
+        """Return its exit status, negative for the signal that ended it; None if it still runs after `timeout`
+        seconds. Once it is closed it has always ended."""
+        if self._closed:
+            return self._process.returncode
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            ended = select.poll()
+            ended.register(pidfd, select.POLLIN)
+            if not ended.poll(timeout * 1000):
+                return None
+        finally:
+            os.close(pidfd)
+        # WNOWAIT leaves the zombie, for `close` may have to kill what is left of the group.
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert found
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+    def describe(self, status: int | None) -> str:
+        """Say how it ended, from what `wait` returned."""
+        if status is None:
+            return f"{self.name} did not end in time"
+        if status < 0:
+            return f"{self.name} was ended by {signal.Signals(-status).name}"
+        return f"{self.name} exited with {status}"
+
+    def last_words(self, timeout: float = 0.0) -> str:
+        """Say how it ended, or that it did not within `timeout` seconds, and the end of its log."""
+        return ": ".join(part for part in (self.describe(self.wait(timeout)), self.log_tail()) if part)
+
+    def output(self) -> str:
+        """Return all of its log, not safe to show."""
+        # Not by seeking: the position is shared with the process, which may be writing.
+        log = self._log.fileno()
+        return os.pread(log, os.fstat(log).st_size, 0).decode("utf-8", "replace")
+
+    def log_tail(self) -> str:
+        """Return the end of its log as `tail_of` does."""
+        return tail_of(self._log.fileno())
+
+    def interrupt(self) -> None:
+        """Send it SIGINT."""
+        if not self._closed:
+            os.kill(self.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kill it and all that it started in its process group."""
+        with suppress(ProcessLookupError):  # another thread may be closing it
+            if not self._closed:
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill it if it still runs, and wait until it is gone; a second time does nothing."""
+        if self._closed:
+            return
+        self.kill()
+        self._process.wait()
+        self._closed = True
+        self._log.close()
+
+
+def tail_of(file: int) -> str:
+    """Return the last non-empty lines of a file, safe to show and joined: at most `TAIL_LETTERS` letters."""
+    size = os.fstat(file).st_size
+    data = os.pread(file, TAIL_BYTES, max(0, size - TAIL_BYTES))
+    lines = [line.strip() for line in printable_lines(data)]
+    return "; ".join(line for line in lines if line)[-TAIL_LETTERS:]

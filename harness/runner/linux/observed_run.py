@@ -1,0 +1,95 @@
+"""What was seen of a program's run on Linux, by the guest's agent, on the console and by the hypervisor."""
+
+from time import monotonic
+
+from harness.runner.base import Program, unprinted
+from harness.runner.guest import Guest
+from harness.runner.linux.agent import Agent
+from harness.runner.linux.faults import Faults, FaultWatch, place_of
+from harness.runner.observation import Activity, Observation, Visited
+
+GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0
+TAIL_BYTES = 1 << 16
+
+
+class ObservedRun:
+    """A program's run in a guest whose agent was waited for, and knows the program by `identifier`."""
+
+    def __init__(self, program: Program, guest: Guest, agent: Agent, identifier: str) -> None:
+        self._program = program
+        self._guest = guest
+        self._agent = agent
+        self._identifier = identifier
+        self._mark = f"{identifier} end".encode()
+        guest.monitor.expect(self._mark)
+        self._watch = FaultWatch(guest, agent)
+
+    def over(self) -> bool:
+        """Whether its status and all of its output came, the kernel met a fault, or the guest is gone."""
+        return self._ended() or self._watch.found() or self._agent.gone
+
+    def settle(self, activity: Activity | None) -> None:
+        """Hear the rest of a guest that did `activity` when its time was over, or None where it was not."""
+        agent = self._agent
+        if agent.gone or not agent.ready or self._watch.found():
+            self._guest.wait_for_quiet(GRACE_SECONDS, LONGEST_GRACE)
+        if agent.ready and activity is not Activity.UNKNOWN:
+            self._watch.settle()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the guest lives, and its program has not ended."""
+        return self._alive() and not self._ended()
+
+    def observation(self, activity: Activity | None, limit: float, visited: Visited | None) -> Observation:
+        """Everything that was seen; the program is over, or its time, of `limit` seconds, is."""
+        program, guest, agent = self._program, self._guest, self._agent
+        status, proven, alive = agent.exited.get(self._identifier), self._ended(), self._alive()
+        ending = None if alive else guest.vm.ending()
+        trouble = guest.vm.trouble() if activity and alive else ""
+        if ending is None and not alive:
+            trouble = guest.vm.trouble() or "QEMU closed a line to the guest and still runs"
+        # Before the agent takes commands no program runs that could print anything.
+        faults = self._watch.faults(ending) if agent.ready else Faults(guest.monitor.faults())
+        if proven and faults.unread and not faults.of_kernel:
+            trouble = faults.unread
+        return Observation(
+            booted=agent.ready,
+            status=status if proven or status not in program.good_statuses else None,
+            status_from="the guest's agent, over the control line",
+            clean_end=proven and alive,
+            ending=ending,
+            faults=faults.of_kernel,
+            fault=_place(faults, agent),
+            printed_faults=faults.printed,
+            host_effect=guest.host.disturbance(self._watch.first_at) if faults.of_kernel else "",
+            activity=activity,
+            trouble=trouble,
+            limit=limit,
+            seconds=monotonic() - guest.transcript.start,
+            skip_statuses=program.skip_statuses,
+            good_statuses=program.good_statuses,
+            unprinted=unprinted(
+                program, guest.transcript, guest.machine.image.cell.kernel, agent.log.without_its_words
+            ),
+            visited=visited,
+            kept_waiting=guest.kept_waiting,
+            pauses=guest.host.pauses,
+        )
+
+    def _ended(self) -> bool:
+        """Whether the agent told its status, and the mark after all of its output came."""
+        return self._identifier in self._agent.exited and self._all_came()
+
+    def _all_came(self) -> bool:
+        torn = bytes(self._guest.transcript.raw[-TAIL_BYTES:])
+        return self._guest.monitor.saw(self._mark) or self._mark in self._agent.log.without_its_words(torn)
+
+    def _alive(self) -> bool:
+        return not (self._guest.closed or self._agent.gone)
+
+
+def _place(faults: Faults, agent: Agent) -> str:
+    """Where the first of the kernel's own faults was met; a watchdog's is wherever the clock found it."""
+    first = next((fault for fault in faults.of_kernel if fault.kind == "fault"), None)
+    return place_of(first.text, agent.log.shown().splitlines()) if first else ""

@@ -1,8 +1,8 @@
 """The names of the commands."""
 
 COMMANDS = (
-    "doctor", "matrix", "build", "boot", "tests", "test", "app", "perf", "compare", "findings", "bisect",
-    "report", "serve", "history", "ci", "farm", "cache", "lab",
+    "doctor", "matrix", "build", "boot", "tests", "test", "app", "hunt", "replay", "perf", "compare",
+    "findings", "bisect", "report", "serve", "history", "ci", "farm", "cache", "lab",
 )  # fmt: skip
 """In the order in which people meet them. Each is imported when it is wanted: statistics take a second to load."""
 

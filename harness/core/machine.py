@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.core.cell import Cell
+from harness.core.schedule import IN_ORDER, Schedule
 
 PROFILES_WITHOUT_ACPI = frozenset({"base", "microvm", "nvme", "virtio-mmio"})
 """OSv's x86_64 driver profiles that lack conf_drivers_acpi. Source: OSv's conf/profiles/x64/*.mk."""
@@ -109,8 +110,8 @@ class Machine:
     `memory` is in MiB; `forwards` maps guest TCP ports, each of which the hypervisor forwards from a free
     port of 127.0.0.1; `disks` come after the image's own; `accelerator` is a name that `host` has proved;
     `control` adds a second line, for an agent in the guest. A `counted` machine has nothing random in it and no
-    clock but the count of its instructions; its console is only heard. `share` is the folder of the host
-    that it is shown, read-only, where its devices have a share.
+    clock but the count of its instructions, and its vCPUs take turns by its `schedule`; its console is only heard.
+    `share` is the folder of the host that it is shown, read-only, where its devices have a share.
     """
 
     image: Image
@@ -121,6 +122,7 @@ class Machine:
     network: bool = False
     control: bool = False
     counted: bool = False
+    schedule: Schedule = IN_ORDER
     forwards: tuple[int, ...] = ()
     disks: tuple[Disk, ...] = ()
     devices: Devices = Devices()

@@ -5,7 +5,7 @@ files, names cells and looks rules up.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from harness.core import project
 from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
+from harness.core.rules import Rule, hypervisor_rules, root_rules
 from harness.core.suggestions import did_you_mean, nearest, offer
 
 NAME_AXES = ("arch", "hypervisor", "fs", "profile")
@@ -39,24 +40,6 @@ class Axis:
         return [*self.values, *self.aliases]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What is true of the cells that match all of `when`, unless they match all of `unless`."""
-
-    when: Mapping[str, frozenset[str]]
-    unless: Mapping[str, frozenset[str]]
-    reason: str
-    needs: tuple[str, ...] = ()
-
-    def applies(self, cell: Cell) -> bool:
-        """Whether this rule is about the cell."""
-        return _matches(self.when, cell) and not (self.unless and _matches(self.unless, cell))
-
-    def because(self, cell: Cell) -> str:
-        """The reason, in terms of the cell."""
-        return self.reason.format_map(asdict(cell))
-
-
 class Matrix:
     """All cells, the rules that say which are valid, and the named sets."""
 
@@ -68,10 +51,10 @@ class Matrix:
         self.options: Mapping[str, str] = data["option"] | data["launch"]
         by_kind = {"build": list(data["option"]), "launch": list(data["launch"])}
         self._groups: Mapping[str, list[str]] = data["group"] | by_kind
-        self.rules = tuple(self._rule(row) for row in (*data["rule"], *_root_rules(data["axis"])))
+        self.rules = tuple(self._rule(row) for row in (*data["rule"], *root_rules(data["axis"])))
         self.variant_rules = tuple(self._rule(row) for row in variant_rules)
         self.gaps = tuple(self._rule(row) for row in data.get("gap", ()))
-        self.host_rules = tuple(self._rule(row) for row in (*_hypervisor_rules(data["axis"]), *data["host_rule"]))
+        self.host_rules = tuple(self._rule(row) for row in (*hypervisor_rules(data["axis"]), *data["host_rule"]))
         self.sets: Mapping[str, list[dict[str, list[Any]]]] = data["set"]
 
     @classmethod
@@ -284,35 +267,6 @@ class Matrix:
                 yield word
             else:
                 raise CellError(f"There is no option {word!r}.", did_you_mean(word, self.options))
-
-
-def _matches(condition: Mapping[str, frozenset[str]], cell: Cell) -> bool:
-    return all(
-        not wanted.isdisjoint(cell.options) if axis == "option" else getattr(cell, axis) in wanted
-        for axis, wanted in condition.items()
-    )
-
-
-def _rows(axes: Mapping[str, Any], name: str) -> Mapping[str, Mapping[str, Any]]:
-    """What is said of each value of an axis; nothing where the axis only lists its values."""
-    values = axes[name]["values"]
-    return values if isinstance(values, Mapping) else {}
-
-
-def _root_rules(axes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """That a kernel has none but the filesystems which something makes for it."""
-    rows = _rows(axes, "fs")
-    for kernel in axes["kernel"]["values"]:
-        made = [fs for fs, by in rows.items() if kernel in by]
-        if others := [fs for fs in rows if fs not in made]:
-            reason = f"{{fs}} is no root filesystem of the {kernel} kernel, which has {', '.join(made)}."
-            yield {"when": {"kernel": [kernel], "fs": others}, "reason": reason}
-
-
-def _hypervisor_rules(axes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What each hypervisor needs of the host, as a rule."""
-    for name, row in _rows(axes, "hypervisor").items():
-        yield {"when": {"hypervisor": [name]}, "needs": row["needs"], "reason": row["reason"]}
 
 
 def _axis(name: str, row: Mapping[str, Any]) -> Axis:

@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.core.cell import Cell
-from harness.core.matrix import Matrix, Rule
+from harness.core.matrix import Matrix
+from harness.core.rules import Rule
 from harness.host.host import Host
 from harness.host.requirements import Capability
 

@@ -37,6 +37,11 @@ def test_again(lab: Lab, cell: Cell, name: str, runs: Path | None) -> str:
     return _line(lab, cell, ["test", str(cell), name, *_files(lab), *_runs(runs)])
 
 
+def replay_again(lab: Lab, cell: Cell, seed: str, runs: Path | None) -> str:
+    """The line for a seed."""
+    return _line(lab, cell, ["replay", seed, *_runs(runs)])
+
+
 def app_again(
     lab: Lab, cell: Cell, name: str, loads: Iterable[str] | None, duration: float | None, runs: Path
 ) -> str:

@@ -7,6 +7,7 @@ from math import inf
 from typing import Protocol
 
 from harness.core.machine import Image
+from harness.core.schedule import IN_ORDER, Schedule
 from harness.host.interference import Pause
 from harness.kernels.source_lines import LoadedObject
 from harness.runner.console.patterns import patterns_of
@@ -53,6 +54,7 @@ class Program:
     boot_limit: float = inf
     variant: str = ""
     counted: bool = False
+    schedule: Schedule = IN_ORDER
 
 
 @dataclass(frozen=True, slots=True)

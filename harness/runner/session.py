@@ -152,6 +152,8 @@ class Lab:
 
     def _run(self, runner: Runner, program: Program, visit: Interaction | None, alone: bool) -> Run:
         cpus = max(program.cpus, machine_profile_of(runner.image.cell, program.variant).cpus)
+        if program.counted:
+            cpus = 1  # all vCPUs share a thread
         with self.cpu_slots(ALL_CPUS if alone else cpus):
             return runner.run(program, visit)
 

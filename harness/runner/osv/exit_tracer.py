@@ -12,18 +12,16 @@ from harness.core.errors import HypervisorError
 from harness.kernels.symbols import Symbols
 from harness.runner.osv.exit_checkpoints import (
     BEFORE_BOOT,
-    CLEAN_CALLER,
     ESSENTIAL,
     FUNCTIONS,
     HELPFUL,
     JOIN,
-    LAUNCHERS,
     MAIN_THREAD,
-    SIGNAL_CALLER,
     Checkpoint,
     ExitCaller,
     TracedProgram,
 )
+from harness.runner.osv.exit_record import ExitRecord
 from harness.runner.osv.kernel_memory import REGISTERS, KernelMemory, Stack
 from harness.vm.gdb_remote import GdbRemote
 
@@ -31,15 +29,21 @@ LONGEST_INSTRUCTION = 15  # bytes; the first of a function that is watched is no
 MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most at the places above
 
 
-class ExitTracer:
+class ExitTracer(ExitRecord):
     """Watches one guest through its debug socket.
 
     `stack` is the main thread's stack pointer where the guest is about to read its command, as forks of a booted
     one are; `joining` is whether the main thread waits for a program already, as in forks of a ready one.
+    With `only_death` it stops the guest at `halt` alone: what other vCPUs do while one stands at a breakpoint is
+    up to the host. Source: QEMU, accel/tcg/tcg-accel-ops-rr.c.
     Raises `HypervisorError` if the stub does not answer.
     """
 
-    def __init__(self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False) -> None:
+    def __init__(
+        self, gdb: GdbRemote, symbols: Symbols, arch: str, stack: int = 0, joining: bool = False,
+        only_death: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
         self._gdb = gdb
         self._symbols = symbols
         self._registers = REGISTERS[arch]
@@ -47,25 +51,13 @@ class ExitTracer:
         self._armed: dict[int, Checkpoint] = {}
         self._returning: set[tuple[int, int]] = set()
         """Places that were noted and could not be stepped over yet, each with the stack pointer there."""
-        self._joining = 0
         self._standing = False
         self.stack = stack
-        self.passed: list[Checkpoint] = []
-        self.refused: list[Checkpoint] = []
-        self.programs: list[TracedProgram] = []
-        self.nested: list[str] = []
-        """The paths of programs that other threads made, in the order in which they were."""
-        self.exit_status: int | None = None
-        self.exit_caller = ExitCaller.UNKNOWN
-        self.exit_path = ""
-        """The path of the program that called exit(), where the main thread had waited for none of it by then."""
-        self.poweroff_caller = ""
-        self.abort_message: str | None = None
-        """What abort() was called with; None where that can't be read."""
-        self.abort_arguments: tuple[int, ...] = ()
-        self.stack_at_abort: Stack | None = None
-        self._main_runs = bool(stack) or joining
-        if self._main_runs:
+        self._main_runs = bool(stack) or joining or only_death
+        self.only_death = only_death
+        if only_death:
+            self._arm(Checkpoint.HALT)
+        elif self._main_runs:
             self._arm_rest()
         else:
             self._arm_all(BEFORE_BOOT)
@@ -81,42 +73,7 @@ class ExitTracer:
     def complete(self) -> bool:
         """Whether all that a verdict rests on is watched, or will be once the main thread runs."""
         wanted = ESSENTIAL if self._main_runs else (Checkpoint.MAIN,)
-        return not any(point in self.refused for point in wanted)
-
-    @property
-    def started(self) -> bool:
-        """Whether the main thread made a program, or waited for one."""
-        return bool(self.programs or self._joining)
-
-    @property
-    def halted(self) -> bool:
-        """Whether the kernel gave up: the guest stands at the entry of halt()."""
-        return Checkpoint.HALT in self.passed
-
-    @property
-    def aborted(self) -> bool:
-        """Whether abort() was seen to be called."""
-        return Checkpoint.ABORT in self.passed or self.poweroff_caller == FUNCTIONS[Checkpoint.ABORT]
-
-    @property
-    def dead(self) -> bool:
-        """Whether the kernel gave up or is about to: abort() does not return, though it may not reach halt()."""
-        return self.halted or self.aborted or self.signalled
-
-    @property
-    def signalled(self) -> bool:
-        """Whether the kernel turned itself off because of a signal that nobody caught."""
-        return self.poweroff_caller == SIGNAL_CALLER
-
-    @property
-    def launch_failed(self) -> bool:
-        """Whether the kernel turned itself off because it could not start a program."""
-        return self.poweroff_caller.startswith(LAUNCHERS)
-
-    @property
-    def shut_down(self) -> bool:
-        """Whether the kernel went the way of a clean end: shutdown(), and from there poweroff()."""
-        return self.poweroff_caller == CLEAN_CALLER
+        return not self.only_death and not any(point in self.refused for point in wanted)
 
     def start(self) -> None:
         """Let the guest run for the first time."""
@@ -189,8 +146,8 @@ class ExitTracer:
             self._main_runs = True
             self._arm_rest()
         elif point is Checkpoint.JOINED:
-            self._program(self._joining).status = self._memory.number(registers.result)
-            self._joining = 0
+            self._program(self.awaited).status = self._memory.number(registers.result)
+            self.awaited = 0
             self._arm(Checkpoint.JOIN)
         elif point is Checkpoint.EXIT:
             self.exit_status = self._memory.number(registers.arguments[0])
@@ -217,7 +174,7 @@ class ExitTracer:
             else:
                 self.nested.append(self._memory.string(path))
         elif mine:
-            self._joining = application
+            self.awaited = application
             self._program(application)
             back = self._memory.return_address()
             self._disarm(address)

@@ -80,7 +80,8 @@ def status_of(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer | No
     """What the programs of the command line ended with, as far as is known."""
     if tracer and tracer.complete:
         return _traced_status(program, monitor, tracer)
-    refused = f"; the debug stub refused breakpoints at: {', '.join(tracer.refused)}" if tracer else ""
+    gone = ", ".join(tracer.refused) if tracer else ""
+    refused = f"; the debug stub refused breakpoints at: {gone}" if gone else ""
     own = [match for match in monitor.statuses() if not _is_nested(program, match)]
     if own:
         bad = [match.status for match in own if match.status]

@@ -29,6 +29,9 @@ from harness.vm.gdb_remote import GdbRemote
 
 BOOT_SECONDS = 60.0
 READY = "forked when ready"
+UNRANDOMISED = "--norandom"
+PADDING = "OSV_HARNESS_PADDING"
+"""A name in the environment of a program, which nothing reads."""
 GRACE_SECONDS, LONGEST_GRACE = 0.5, 5.0
 
 
@@ -94,18 +97,23 @@ class OsvRunner:
 
     def _bare_machine(self, program: Program) -> Machine:
         words = machine_profile_of(self.image.cell, program.variant).osv
-        cmdline = " ".join(word for word in (self.image.cmdline, self._words.kernel, words, "--verbose") if word)
+        fixed = UNRANDOMISED if program.counted and UNRANDOMISED not in self.image.cmdline else ""
+        given = (self.image.cmdline, self._words.kernel, words, fixed, "--verbose")
+        cmdline = " ".join(word for word in given if word)
         wants_disk = program.disk and not self.image.disks
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
         accelerator = "tcg" if program.counted else self.accelerator  # hardware counts no instructions
         machine = Machine(
             self.image, cmdline, program.cpus, program.memory, accelerator, program.network,
-            counted=program.counted, forwards=program.forwards, disks=disks,
+            counted=program.counted, schedule=program.schedule, forwards=program.forwards, disks=disks,
         )  # fmt: skip
         return apply_profile(machine, program.variant, self._cache)
 
     def _command(self, program: Program) -> str:
-        settings = " ".join(environment_option(name, value) for name, value in program.environment)
+        environment = program.environment
+        if program.schedule.padding:
+            environment = (*environment, (PADDING, "x" * program.schedule.padding))
+        settings = " ".join(environment_option(name, value) for name, value in environment)
         return f"{settings} {self._words.before} {program.command}".strip()
 
     def _start(
@@ -130,7 +138,7 @@ class OsvRunner:
         self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", visit: Interaction | None
     ) -> Run:
         vm, monitor = guest.vm, guest.monitor
-        tracer = self._tracer(vm, origin, stub)
+        tracer = self._tracer(vm, origin, stub, only_death=program.counted and program.cpus > 1)
         if tracer:
             guest.console.watched[tracer.fileno()] = lambda: _heard(guest, tracer)
             tracer.start()
@@ -174,13 +182,16 @@ class OsvRunner:
         has_button = self.image.cell.arch == "x86_64" and self.image.cell.hypervisor == "qemu"
         return vm.press_power_button if has_button else vm.stop
 
-    def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None") -> ExitTracer | None:
+    def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None", only_death: bool) -> ExitTracer | None:
         """What watches the kernel; None where the hypervisor or the kernel offers nothing to watch."""
         if vm.debug is None or self._symbols is None:
             return None
         stub = stub or _Stub(GdbRemote(vm.debug, vm.pid))
         try:
-            return ExitTracer(stub.gdb, self._symbols, self.image.cell.arch, stub.stack, joining=origin == READY)
+            return ExitTracer(
+                stub.gdb, self._symbols, self.image.cell.arch, stub.stack, joining=origin == READY,
+                only_death=only_death,
+            )  # fmt: skip
         except HypervisorError:
             return None
 

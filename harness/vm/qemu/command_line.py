@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 
 from harness.core.errors import CellError
 from harness.core.machine import Machine
+from harness.core.schedule import Schedule
 from harness.vm.common.kernel_args import command_line as guests_words
 from harness.vm.qemu.devices import Memory, devices, disk, network, numa, ram, virtio
 
 CONTROL_PORT = "org.osv-harness.control"
 CONSOLE_SET = 99  # disks have those from 0
-COUNTED = ("-icount", "shift=0,sleep=off", "-rtc", "base=2020-01-01T00:00:00,clock=vm", "-seed", "1")
+COUNTED = ("-rtc", "base=2020-01-01T00:00:00,clock=vm", "-seed", "1")
 """A clock that is the count of instructions, from a date that is always the same.
 
 Source: QEMU, docs/devel/tcg-icount.rst.
@@ -102,7 +103,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     for index, one in enumerate((*machine.image.disks, *machine.disks)):
         args += disk(machine.devices, board.bus, index, one)
     if machine.counted:
-        args += COUNTED
+        args += [*COUNTED, *scheduled(machine.schedule)]
     elif board.bus == "pci" or machine.image.cell.kernel != "osv":
         # OSv's driver of a memory-mapped one dies of std::bad_function_call: drivers/virtio-rng.cc makes no
         # interrupt for it.
@@ -125,3 +126,16 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
         args += ["-device", virtio("serial", machine.devices, board.bus)]
         args += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
     return args
+
+
+def scheduled(schedule: Schedule) -> list[str]:
+    """The clock's pace, and a timer of the virtual clock for each turn, at which the vCPU that runs gives way.
+
+    The timers are those of network filters that nothing is sent through: no guest sees them.
+    Source: QEMU, accel/tcg/tcg-accel-ops-icount.c (`icount_get_limit`), net/filter-buffer.c.
+    """
+    words = ["-icount", f"shift={schedule.shift},sleep=off"]
+    for index, turn in enumerate(schedule.turns):
+        words += ["-netdev", f"hubport,id=turn{index},hubid={index + 1}"]
+        words += ["-object", f"filter-buffer,id=turns{index},netdev=turn{index},interval={turn}"]
+    return words

@@ -1,0 +1,1 @@
+"""Runs of counted guests, each by a seed that decides all that may differ between two of them."""

@@ -1,0 +1,82 @@
+"""Run tests by many schedules of their vCPUs, each of which can be run again, until one is no pass."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import product
+from time import monotonic
+from typing import Annotated
+
+from harness.analysis.hunt.seed import Seed, check, seeded
+from harness.cli.commands.test import chosen
+from harness.cli.declaration import declare, option
+from harness.cli.number_types import COUNT, POSITIVE
+from harness.cli.options import CellName, Common, RunsFolder, TestNames
+from harness.cli.output import screen
+from harness.cli.parallel import runs
+from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
+from harness.core.schedule import Schedule
+from harness.report import evidence, reproduce
+from harness.report.progress import Progress
+from harness.runner.expectations import is_expected
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+
+NO_FIND = (Outcome.PASSED, Outcome.SKIPPED)
+
+
+@dataclass
+class Arguments(Common):
+    """The tests, and how long to hunt."""
+
+    cell: CellName
+    test: TestNames
+    seeds: Annotated[
+        int, option("--seeds", type=COUNT, default=50, metavar="N", help="schedules of each test")
+    ]
+    first: Annotated[
+        int, option("--first", type=COUNT, default=1, metavar="N", help="the number of the first schedule")
+    ]
+    minutes: Annotated[
+        float | None, option("--minutes", type=POSITIVE, metavar="M", help="begin no run after so many")
+    ]
+    cpus: Annotated[int, option("--cpus", type=COUNT, default=2, metavar="N", help="vCPUs of a guest")]
+    jobs: Annotated[
+        int, option("--jobs", "-j", type=COUNT, default=1, metavar="N", help="guests that run at once")
+    ]
+    runs: RunsFolder
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """Schedule after schedule of all tests; 1 where one is found that is no pass, 2 where one could not be run."""
+    lab = Lab(arguments.osv_root)
+    cell = lab.cell(arguments.cell)
+    lab.check_runs(cell)
+    with subscribed(Progress()):
+        programs = chosen(lab, cell, arguments.test)
+    for program in programs:
+        check(lab, cell, program)
+    numbers = range(arguments.first, arguments.first + arguments.seeds)
+    drawn = [(Schedule.drawn(number, arguments.cpus), program) for number, program in product(numbers, programs)]
+    asked = [(cell, seeded(program, schedule)) for schedule, program in drawn]
+    began, done = monotonic(), 0
+    with closing(runs(lab, asked, arguments.jobs)) as results:
+        for (schedule, program), run in zip(drawn, results, strict=True):
+            done += 1
+            outcome = run.verdict.outcome
+            expected = is_expected(cell, program.name, lab.recorded_accelerator(cell), outcome)
+            if outcome not in NO_FIND and not expected:
+                seed = Seed(lab.matrix.short(cell), program.name, schedule)
+                screen().print(f"{seed}: {outcome}: {run.verdict.reason}", markup=False)
+                again = reproduce.replay_again(lab, cell, str(seed), arguments.runs)
+                folder = evidence.write(
+                    run, lab.image(cell), "tcg", arguments.runs / new_run_id(), again
+                )
+                screen().print(f"  the schedule was number {done} of {len(drawn)}", markup=False)
+                screen().print(f"  evidence: {folder}\n  again: osv-harness replay {seed}", markup=False)
+                return 2 if outcome is Outcome.HARNESS_ERROR else 1
+            if arguments.minutes and monotonic() - began > 60 * arguments.minutes:
+                break
+    screen().print(f"{done} runs by {len(numbers)} schedules: none was found that is no pass", markup=False)
+    return 0

@@ -1,0 +1,53 @@
+"""Run the test of a seed again, as `hunt` ran it: to the same verdict, with the same console."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated
+
+from harness.analysis.hunt.seed import Seed, check, seeded
+from harness.cli.declaration import argument, declare, option
+from harness.cli.number_types import COUNT
+from harness.cli.options import Common, RunsFolder
+from harness.cli.output import screen
+from harness.core.events import subscribed
+from harness.core.run_id import new_run_id
+from harness.report import evidence, reproduce
+from harness.report.progress import Progress
+from harness.runner.session import Lab
+from harness.runner.verdict import Outcome
+
+
+@dataclass
+class Arguments(Common):
+    """The seed."""
+
+    seed: Annotated[str, argument("seed", help="as hunt prints it: osv:qemu-ramfs/tst-condvar.so@2c3s17t31p")]
+    times: Annotated[int, option("--times", type=COUNT, default=1, metavar="N", help="how often")]
+    runs: RunsFolder
+
+
+@declare(__doc__)
+def command(arguments: Arguments) -> int:
+    """The verdict of each time; 1 if it is no pass, 2 if two of them differ."""
+    lab, seed = Lab(arguments.osv_root), Seed.parse(arguments.seed)
+    cell = lab.cell(seed.cell)
+    lab.check_runs(cell)
+    seen: Counter[tuple[str, str]] = Counter()
+    for _ in range(arguments.times):
+        with subscribed(Progress()):
+            program = lab.program(cell, seed.test)
+            check(lab, cell, program)
+            run = lab.run(cell, seeded(program, seed.schedule))
+        console = hashlib.sha256(bytes(run.transcript.raw)).hexdigest()[:16]
+        seen[run.verdict.outcome, console] += 1
+        screen().print(f"{run.verdict.outcome}: {run.verdict.reason}; console {console}", markup=False)
+    if len(seen) > 1:
+        screen().print(f"These were {len(seen)} different runs: the seed is none.", markup=False)
+        return 2
+    if run.verdict.outcome is Outcome.PASSED:
+        return 0
+    again = reproduce.replay_again(lab, cell, str(seed), arguments.runs)
+    folder = evidence.write(run, lab.image(cell), "tcg", arguments.runs / new_run_id(), again)
+    screen().print(f"  evidence: {folder}", markup=False)
+    return 1

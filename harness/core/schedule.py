@@ -1,0 +1,56 @@
+"""How the vCPUs of a counted guest take turns: all that may differ between two runs of one image in it."""
+
+import random
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from harness.core.errors import CellError
+
+CPUS = (1, 2, 3, 4)
+SHIFTS = range(0, 8)
+"""An instruction takes two to the power of so many nanoseconds. Source: QEMU, docs/devel/tcg-icount.rst."""
+TURNS = (3.3, 5.3)
+"""The shortest and the longest turn that is drawn: the decimal logarithm of its instructions."""
+MOST_TURNS = 3
+PADDING = range(0, 64)
+"""Bytes of a word in the environment, which moves everything after it by some instructions."""
+_TEXT = re.compile(r"(\d)c(\d)s((?:\d+t)*)(\d+)p")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One interleaving of a guest's vCPUs, as far as its hypervisor lets it be chosen.
+
+    At each multiple of each of `turns`, in microseconds of the guest's clock, the vCPU that runs gives way.
+    """
+
+    cpus: int = 1
+    shift: int = 0
+    turns: tuple[int, ...] = ()
+    padding: int = 0
+
+    @classmethod
+    def drawn(cls, number: int, cpus: int) -> Self:
+        """The schedule of that number: the same for the same number, for ever."""
+        dice = random.Random(f"schedule {number}")
+        shift = dice.choice(SHIFTS)
+        lengths = [10 ** dice.uniform(*TURNS) for _ in range(dice.randint(0, MOST_TURNS))]
+        turns = sorted(max(1, round(length * 2**shift / 1000)) for length in lengths)
+        return cls(cpus, shift, tuple(turns), dice.choice(PADDING))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The schedule of `str`. Raises `CellError`."""
+        found = _TEXT.fullmatch(text)
+        if not found or int(found[1]) not in CPUS:
+            raise CellError(f"{text} is no schedule of vCPUs.", "One looks like 2c3s17t40t31p.")
+        turns = tuple(int(turn) for turn in found[3].split("t")[:-1])
+        return cls(int(found[1]), int(found[2]), turns, int(found[4]))
+
+    def __str__(self) -> str:
+        return f"{self.cpus}c{self.shift}s{''.join(f'{turn}t' for turn in self.turns)}{self.padding}p"
+
+
+IN_ORDER = Schedule()
+"""One vCPU, and nothing chosen."""

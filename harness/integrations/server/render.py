@@ -26,7 +26,8 @@ NICE = 10
 
 def report_data(history: History) -> ReportData:
     """Everything that a report needs."""
-    return telling(history.samples(), history.judged(), history.documents(), history.graph())
+    records = history.samples_by_time(), history.judged_by_time(), history.documents()
+    return telling(*records, history.graph())
 
 
 def main(folder: Path) -> int:

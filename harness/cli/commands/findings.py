@@ -21,17 +21,17 @@ from harness.cli.declaration import declare, option
 from harness.cli.name_patterns import check_matches
 from harness.cli.options import AsJson, Common, HistoryUrl
 from harness.cli.output import screen, table
-from harness.core.collector import uncollected
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
+from harness.core.garbage_collection import uncollected
 from harness.core.run_id import new_run_id
 from harness.core.text import printable
 from harness.kernels.osv.checkout import run_git
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample, Version
-from harness.report.asides import aside_words
 from harness.report.findings_lines import WIDE, columns, lines_of
 from harness.report.model.formatting import percent, shown
+from harness.report.outlier_lines import aside_words
 from harness.report.progress import Progress
 from harness.runner.session import Lab
 

@@ -18,8 +18,8 @@ from harness.cli.declaration import declare, option
 from harness.cli.name_patterns import check_matches
 from harness.cli.options import DIR, FILE, Common, HistoryUrl
 from harness.cli.output import PIPED_WIDTH, screen
-from harness.core.collector import uncollected
 from harness.core.errors import HarnessError
+from harness.core.garbage_collection import uncollected
 from harness.core.whole_files import write_whole
 from harness.metrics.history.store import History
 from harness.report.html.page import write
@@ -29,7 +29,7 @@ from harness.report.model.data import ReportData
 from harness.report.model.formatting import shown
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
-from harness.report.telling import telling
+from harness.report.report_data import telling
 from harness.report.terminal import show
 from harness.runner.session import Lab
 

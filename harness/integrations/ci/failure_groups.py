@@ -13,13 +13,13 @@ from harness.integrations.ci.issue_details import about_step, about_test
 from harness.integrations.ci.results import Case, Night
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Sample
-from harness.report.asides import aside_words
 from harness.report.markdown import LONGEST_ASIDE, code
 from harness.report.model.data import safe_text
 from harness.report.model.highlights import in_words, ordered
 from harness.report.morning.commits import Commits
 from harness.report.morning.persistence import persistence
 from harness.report.morning.undone import standing
+from harness.report.outlier_lines import aside_words
 from harness.runner.failure_titles import title as title_of
 from harness.runner.verdict import Outcome
 

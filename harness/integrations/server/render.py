@@ -18,7 +18,7 @@ from harness.report.html.page import page
 from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
 from harness.report.morning.report import morning
-from harness.report.telling import telling
+from harness.report.report_data import telling
 from harness.runner.session import Lab
 
 NICE = 10

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
-from harness.core.collector import uncollected
+from harness.core.garbage_collection import uncollected
 from harness.metrics.history.records import Action, Judged, Triage
 from harness.metrics.history.schema import (
     COMMITS,

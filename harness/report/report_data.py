@@ -9,8 +9,8 @@ from harness.analysis.regression.series import numbers
 from harness.analysis.regression.triage import judged as seen_in
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Document, Sample
-from harness.report.asides import asides
 from harness.report.model.data import ReportData
+from harness.report.outlier_lines import asides
 
 
 def telling(

@@ -232,7 +232,7 @@ def _first_output_line(program: str, arguments: Sequence[str], timeout: float = 
     except (OSError, subprocess.TimeoutExpired):
         return None
     lines = [line.strip() for line in printable_lines(done.stdout + done.stderr)]
-    telling = next((line for line in lines if re.search(r"\d+\.\d+", line)), None)
-    if done.returncode and telling is None:
+    version_line = next((line for line in lines if re.search(r"\d+\.\d+", line)), None)
+    if done.returncode and version_line is None:
         return None
-    return telling or next(iter(lines), "")
+    return version_line or next(iter(lines), "")

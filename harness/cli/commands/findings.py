@@ -23,7 +23,7 @@ from harness.cli.options import AsJson, Common, HistoryUrl
 from harness.cli.output import screen, table
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
-from harness.core.garbage_collection import uncollected
+from harness.core.garbage_collection import without_garbage_collection
 from harness.core.run_id import new_run_id
 from harness.core.text import printable
 from harness.kernels.osv.checkout import run_git
@@ -31,7 +31,7 @@ from harness.metrics.history.store import History
 from harness.metrics.records import Sample, Version
 from harness.report.findings_lines import WIDE, columns, lines_of
 from harness.report.model.formatting import percent, shown
-from harness.report.outlier_lines import aside_words
+from harness.report.outlier_lines import outlier_line
 from harness.report.progress import Progress
 from harness.runner.session import Lab
 
@@ -101,7 +101,7 @@ def command(arguments: Arguments) -> int:
             if _measure_again(lab, history, unbridged(matching), run, out):
                 whole, matching = _numbers(history, arguments)
         # number them before selecting, so that `osv-harness bisect --finding` uses the same numbers
-        with uncollected():
+        with without_garbage_collection():
             judgement = judged(whole, history.documents(KIND))
     every = list(enumerate(judgement.findings, 1))
     selected = [(number, one) for number, one in every if _matches(one, arguments)]
@@ -127,8 +127,8 @@ def command(arguments: Arguments) -> int:
         if left_out := len(selected) - len(shown_findings):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # JSON output has findings only
-    aside_lines = [] if arguments.json else [aside_words(one) for one in crept]
-    aside_lines += [aside_words(one) for one in nights] + [note.text for note in notes(matching)]
+    aside_lines = [] if arguments.json else [outlier_line(one) for one in crept]
+    aside_lines += [outlier_line(one) for one in nights] + [note.text for note in notes(matching)]
     for line in aside_lines:
         aside.print(printable(line), markup=False, soft_wrap=True)
     return int(any(one.worse for one in shown_findings.values()) or any(one.worse for one in crept))
@@ -137,7 +137,7 @@ def command(arguments: Arguments) -> int:
 def _numbers(history: History, arguments: Arguments) -> tuple[Numbers, Numbers]:
     """All numbers of the history, and those that match the arguments. Raises `HarnessError` if none does."""
     graph, branch = history.graph(), named_commit(arguments)
-    with uncollected():
+    with without_garbage_collection():
         return _grouped(history.samples_by_time(), graph, branch, arguments)
 
 

@@ -19,7 +19,7 @@ from harness.cli.name_patterns import check_matches
 from harness.cli.options import DIR, FILE, Common, HistoryUrl
 from harness.cli.output import PIPED_WIDTH, screen
 from harness.core.errors import HarnessError
-from harness.core.garbage_collection import uncollected
+from harness.core.garbage_collection import without_garbage_collection
 from harness.core.whole_files import write_whole
 from harness.metrics.history.store import History
 from harness.report.html.page import write
@@ -29,7 +29,7 @@ from harness.report.model.data import ReportData
 from harness.report.model.formatting import shown
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
-from harness.report.report_data import telling
+from harness.report.report_data import make_report_data
 from harness.report.terminal import show
 from harness.runner.session import Lab
 
@@ -91,7 +91,7 @@ def command(arguments: Arguments) -> int:
     for name, given in (("screenshots", arguments.screenshots), ("single page", arguments.single)):
         if given and arguments.format != HTML:
             raise HarnessError(f"There is no {name} of {arguments.format}.", "Leave --format out.")
-    with uncollected():
+    with without_garbage_collection():
         return _written(arguments)
 
 
@@ -135,7 +135,7 @@ def _report_data(arguments: Arguments) -> ReportData:
         samples = [one for one in samples if one.cell in chosen]
         judged = [one for one in judged if one.cell in chosen]
         documents = [one for one in documents if one.cell in chosen]
-    return telling(samples, judged, documents, graph)
+    return make_report_data(samples, judged, documents, graph)
 
 
 def _moment(date: str | None) -> float | None:

@@ -19,7 +19,7 @@ from harness.report.model.highlights import in_words, ordered
 from harness.report.morning.commits import Commits
 from harness.report.morning.persistence import persistence
 from harness.report.morning.undone import standing
-from harness.report.outlier_lines import aside_words
+from harness.report.outlier_lines import outlier_line
 from harness.runner.failure_titles import title as title_of
 from harness.runner.verdict import Outcome
 
@@ -172,7 +172,7 @@ def _drift_group(drifts: Sequence[Since]) -> FailureGroup:
     """The drifts of one metric: no single commit did it, but many since the reference."""
     ordered_by_size = sorted(drifts, key=lambda one: -abs(one.change))
     worst = ordered_by_size[0]
-    lines = [f"- {code(aside_words(one), LONGEST_ASIDE)}" for one in ordered_by_size]
+    lines = [f"- {code(outlier_line(one), LONGEST_ASIDE)}" for one in ordered_by_size]
     title = f"{worst.metric.name} crept on {worst.cell} {worst.words}"
     members = frozenset(key("metric", *_series(one)) for one in drifts)
     return FailureGroup(key("creep", *_drift_key(worst)), _title(title), _limited(lines), members)

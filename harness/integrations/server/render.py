@@ -18,7 +18,7 @@ from harness.report.html.page import page
 from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
 from harness.report.morning.report import morning
-from harness.report.report_data import telling
+from harness.report.report_data import make_report_data
 from harness.runner.session import Lab
 
 NICE = 10
@@ -27,7 +27,7 @@ NICE = 10
 def report_data(history: History) -> ReportData:
     """Everything that a report needs."""
     records = history.samples_by_time(), history.judged_by_time(), history.documents()
-    return telling(*records, history.graph())
+    return make_report_data(*records, history.graph())
 
 
 def main(folder: Path) -> int:

@@ -1,4 +1,5 @@
-"""A guest's backtrace with functions, files and lines, by the debug information of its kernel and programs."""
+"""Makes a guest's backtrace with functions, files and lines, from the debug information of its kernel and
+programs."""
 
 import re
 
@@ -6,14 +7,14 @@ from harness.kernels.source_lines import SourceLines
 
 FRAME = re.compile(rb"^\s*0x([0-9a-f]{8,16}) <", re.MULTILINE)
 INSTRUCTION = re.compile(rb"^\s*(?:RIP|PC): 0x([0-9a-f]{8,16}) <", re.MULTILINE)
-"""In the registers that the kernel prints of an exception. Source: OSv's arch/*/dump.cc."""
+"""The program counter among the registers that the kernel prints of an exception. Source: OSv's arch/*/dump.cc."""
 
 MOST_FRAMES = 100
 
 
 def symbolised(console: bytes, lines: SourceLines) -> list[str]:
-    """A line for the instruction whose registers the kernel printed last, and for each frame that it printed after
-    `[backtrace]`; none where it printed none."""
+    """A line for the instruction of the last printed registers, and for each frame printed after `[backtrace]`;
+    empty if none was printed."""
     told = [int(match[1], 16) for match in INSTRUCTION.finditer(console)][-1:]
     start = console.rfind(b"[backtrace]")
     printed = FRAME.finditer(console, start) if start >= 0 else ()

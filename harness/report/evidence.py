@@ -1,4 +1,4 @@
-"""The folder that a run leaves when it was not a pass: everything needed to look at it and to repeat it."""
+"""Writes the folder of a run that was not a pass: everything that is needed to examine and to repeat it."""
 
 import json
 import re
@@ -16,11 +16,10 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 
 
 def write(run: Run, image: Image, accelerator: str, runs: Path, again: str) -> Path:
-    """Write the evidence under `runs`, in a folder of the cell and the program; returns the folder.
+    """Write the evidence under `runs`, in a folder for the cell and the program; returns that folder.
 
-    `again` is a shell line that does the run again, from `harness.report.reproduce`.
-
-    Raises `HostError`, with the verdict that would be lost, if it can't be kept there.
+    `again` is a shell line that repeats the run, from `harness.report.reproduce`. Raises `HostError`, with the
+    verdict that would be lost, if it can't be written.
     """
     folder = runs / image.cell.slug / UNSAFE.sub("_", run.program.name)
     try:
@@ -58,7 +57,7 @@ def _write(run: Run, image: Image, accelerator: str, folder: Path, again: str) -
 
 
 def _vcpus(run: Run, lines: SourceLines) -> list[dict[str, object]]:
-    """Where each vCPU stood at the end: its program counter, and what that is."""
+    """Where each vCPU was at the end: its program counter, and its function and line."""
     places = iter(lines.at(vcpu.pc for vcpu in run.vcpus if vcpu.pc is not None))
     return [
         {"index": vcpu.index, "pc": None if vcpu.pc is None else hex(vcpu.pc),
@@ -68,7 +67,7 @@ def _vcpus(run: Run, lines: SourceLines) -> list[dict[str, object]]:
 
 
 def _write_first(run: Run, image: Image, accelerator: str, folder: Path, again: str) -> None:
-    """Write the evidence of a run that was taken again beside that of the one in its place."""
+    """Write the evidence of a run that was repeated beside that of its second run."""
     apart = folder / "first"
     apart.mkdir(exist_ok=True)
     _write(run, image, accelerator, apart, again)
@@ -78,7 +77,7 @@ def _write_first(run: Run, image: Image, accelerator: str, folder: Path, again: 
 
 
 def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
-    """The verdict and what it rests on, as plain JSON values."""
+    """The verdict and its reasons, as plain JSON values."""
     seen = run.verdict.observation
     return {
         "cell": str(image.cell),

@@ -1,4 +1,4 @@
-"""The last night for programs: as JSON, as an Atom feed (RFC 4287), and as a badge for a README."""
+"""The last night for other programs: as JSON, as an Atom feed (RFC 4287), and as a badge for a README."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ from harness.report.morning.text import cells_words, change_words, number
 MOST_ENTRIES = 60
 COLOURS = {"bad": "#a3260b", "expected": "#7a5a00", "good": "#00614a"}
 LETTER = 6.6
-"""Pixels of a letter of a badge, on average."""
+"""The average width of a badge's letter, in pixels."""
 
 
 def latest(morning: Morning) -> str:
-    """The facts of the last night as JSON; `schema` grows when a field changes its meaning."""
+    """The facts of the last night as JSON; `schema` increases when a field changes its meaning."""
     tests = morning.tests
     return json.dumps(
         {
@@ -60,7 +60,7 @@ def latest(morning: Morning) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing of a feed. `key` makes its id, the same every night; `where` is its address in the page."""
+    """One item of a feed. `key` makes its id, the same every night; `where` is its address in the page."""
 
     key: str
     title: str
@@ -70,7 +70,7 @@ class Entry:
 
 
 def feed(morning: Morning, page: str) -> str:
-    """What broke, was fixed or changed, the newest first; each thing is one entry for as long as it is told."""
+    """What broke, was fixed or changed, the newest first; each is one entry as long as it is reported."""
     entries = sorted(_entries(morning), key=lambda one: (-one.when, one.key))[:MOST_ENTRIES]
     updated = max([one.when for one in entries] + [_when(morning, morning.nights.last)])
     lines = [
@@ -97,7 +97,7 @@ def feed(morning: Morning, page: str) -> str:
 
 
 def badge(morning: Morning) -> str:
-    """The conclusion as a picture of two words."""
+    """The conclusion as a picture with two words."""
     left, right = "OSv", morning.headline if morning.nights.last >= 0 else "no night yet"
     widths = [round(len(text) * LETTER) + 14 for text in (left, right)]
     title = escape(f"{left}: {right}")

@@ -1,4 +1,4 @@
-"""Findings for a narrow terminal: one line each, the newest last."""
+"""Shows findings on a narrow terminal: one line each, the newest last."""
 
 import os
 import re
@@ -12,19 +12,19 @@ from harness.report.model.formatting import percent, version_name
 from harness.report.morning.text import short
 
 WIDE = 120
-"""Columns from which a table has room for all that is to be said."""
+"""The number of columns from which a table has room for everything."""
 CHANGE, CELL, VERSION = 9, 25, 13
 COMMIT = re.compile(r"-g[0-9a-f]{7,}")
 
 
 def columns(out: Console) -> int:
-    """How wide what is printed may be: the terminal's columns, or what COLUMNS says where there is none."""
+    """The width of the output: the terminal's columns, or COLUMNS without a terminal."""
     said = os.environ.get("COLUMNS", "")
     return int(said) if said.isdecimal() and not out.is_terminal else out.width
 
 
 def lines_of(found: Mapping[int, Finding], width: int) -> Iterator[str]:
-    """A line for each finding: number, which way, how much, metric, cell, version; none is wider than `width`."""
+    """A line for each finding: number, direction, size, metric, cell, version; none is wider than `width`."""
     digits = len(str(max(found, default=0)))
     for number, one in found.items():
         head = f"{number:>{digits}} {'▲' if one.worse else '▽'} {percent(one.change):>{CHANGE}} "

@@ -1,4 +1,4 @@
-"""What an app's loads came to, as data and as a plot, in the folder of its run."""
+"""Writes the results of an app's loads, as data and as a plot, to the folder of its run."""
 
 import json
 import math
@@ -13,10 +13,8 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 
 def measured(done: AppRun) -> dict[str, Any]:
-    """The run's figures as plain JSON values: seconds, bytes, requests/s, latencies in microseconds.
-
-    What was not measured is null.
-    """
+    """The run's figures as plain JSON values: seconds, bytes, requests/s, latencies in microseconds. null means
+    not measured."""
     return {
         "ready_seconds": round(done.ready_seconds, 4) or None,
         "memory_bytes": done.memory.private or None,
@@ -26,10 +24,8 @@ def measured(done: AppRun) -> dict[str, Any]:
 
 
 def write_loads(done: AppRun, folder: Path) -> None:
-    """Write `loads.json`, whole results with their histograms, and `loads.svg`, where there was any load.
-
-    Raises `HostError` if they can't be kept.
-    """
+    """Write `loads.json`, whole results with their histograms, and `loads.svg`, if there was any load. Raises
+    `HostError` if they can't be written."""
     if not done.loads:
         return
     try:
@@ -58,12 +54,12 @@ def _figures(result: Result) -> dict[str, Any]:
 
 
 def _or_none(figure: float) -> float | None:
-    """JSON has no "not a number", which is what a load without a right answer has for a latency."""
+    """None for "not a number", which JSON lacks: the latency of a load without a right answer."""
     return None if math.isnan(figure) else round(figure, 1)
 
 
 def _plot(done: AppRun, path: Path) -> None:
-    """Throughput and latency by second, one column a load."""
+    """Throughput and latency by second, one column for each load."""
     # Half a second to import, which nobody pays who plots nothing.
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The report as GitHub's Markdown, for a pull request: the conclusion first, then ten rows at most, then cells."""
+"""The report as GitHub's Markdown, for a pull request: first the conclusion, then at most ten rows, then cells."""
 
 import re
 from collections import defaultdict
@@ -15,7 +15,7 @@ from harness.report.morning.changes import Moved
 from harness.report.morning.text import change_words, number
 
 MOST_ROWS = 10
-"""Facts that are listed: a comment that nobody reads to its end says nothing."""
+"""How many facts are listed: nobody reads a long comment to its end."""
 
 LINK = re.compile(r"https://[A-Za-z0-9._/-]+")
 
@@ -26,10 +26,10 @@ LONGEST_CODE, LONGEST_ASIDE = 120, 300
 
 
 def markdown(told: ReportData, commit: str = "", silent: Sequence[str] | None = None, link: str = "") -> str:
-    """The commit's version, or the newest one, against the one before it, ended by a newline; at most some 30,000
-    characters, of the 65,536 that a comment may have.
+    """The commit's version, or the newest one, compared with the one before it. It ends with a newline and has at
+    most some 30,000 of the 65,536 characters that a comment may have.
 
-    `silent` are cells that were to run and told nothing, where that is known; `link` is where all of it is seen.
+    `silent` are cells that were to run and reported nothing, if known; `link` is the address of the whole report.
     """
     told = told.safe
     if told.empty:
@@ -45,10 +45,8 @@ def markdown(told: ReportData, commit: str = "", silent: Sequence[str] | None = 
 
 
 def code(text: str, longest: int = LONGEST_CODE) -> str:
-    """Text as a code span, in which nothing is markup, a link, an @mention or an issue's number.
-
-    A pipe would still end a table's square, and a backtick the span: each becomes the sign that is most like it.
-    """
+    """Text as a code span, in which nothing is markup, a link, an @mention or an issue's number. A pipe would
+    still end a table's cell, and a backtick the span: each is replaced by a similar sign."""
     shown = re.sub(r"\s+", " ", text).replace("|", "¦").replace("`", "\u02cb").strip()
     more = "…" if len(shown) > longest else ""
     return f"`{shown[:longest]}{more}`" if shown else ""
@@ -113,7 +111,7 @@ def _moved(one: Moved) -> str:
 
 
 def _changed(found: Against) -> list[tuple[str, Judgement]]:
-    """What a comparison of pairs found changed, and no finding tells already; worse before better."""
+    """Changes that a comparison of pairs found and no finding reports; worse before better."""
     told = {one.metric.name for one in found.moved}
     changed = [
         (cell, one) for cell, one in found.judgements

@@ -1,4 +1,4 @@
-"""The report as OpenMetrics text, for those who scrape: the latest number of every series, and counts of verdicts.
+"""The report as OpenMetrics text, to be scraped: the latest number of every series, and counts of verdicts.
 
 Source: github.com/OpenObservability/OpenMetrics, specification/OpenMetrics.md (1.0).
 """
@@ -21,7 +21,7 @@ BASE_UNITS = {
     "s": ("seconds", 1.0), "ms": ("seconds", 1e-3), "us": ("seconds", 1e-6), "µs": ("seconds", 1e-6),
     "ns": ("seconds", 1e-9),
 }  # fmt: skip
-"""Prometheus wants base units; the rest keep theirs, as a word."""
+"""Factors to Prometheus's base units; other units are kept, as words."""
 
 FORBIDDEN = re.compile(r"[^a-zA-Z0-9_]+")
 
@@ -29,7 +29,7 @@ Labels = Mapping[str, str]
 Family = tuple[str, str, str]
 """Name, unit and help of a family of gauges."""
 Families = dict[str, tuple[Family, dict[str, float]]]
-"""By name: the family, and its values by their labels as text."""
+"""The family and its values by their labels as text, by name."""
 
 LATEST: Family = ("osv_latest_version", "", "The latest version known of a cell; always 1.")
 VERDICTS: Family = ("osv_verdicts", "", "Tests by their latest outcome.")
@@ -39,7 +39,7 @@ FINDINGS: Family = ("osv_findings", "", "Changes that the statistics stand behin
 
 
 def openmetrics(told: ReportData) -> str:
-    """The exposition, ended by `# EOF`. Samples bear no timestamps: what is old says so by its version."""
+    """The exposition, which ends with `# EOF`. Samples have no timestamps: the version shows how old they are."""
     told = told.safe
     timeline = Timeline(told)
     families: Families = {}
@@ -60,12 +60,13 @@ def openmetrics(told: ReportData) -> str:
 
 
 def _put(families: Families, family: Family, labels: Labels, value: float) -> None:
-    """Two metrics can come to the same name: they share a family, and their label `metric` tells them apart."""
+    """Add a value. Two metrics can get the same name: they share a family, and their label `metric` distinguishes
+    them."""
     families.setdefault(family[0], (family, {}))[1][_labels(labels)] = value
 
 
 def _family(metric: Metric) -> tuple[Family, float]:
-    """The family that a metric belongs to, and what its numbers are multiplied by."""
+    """The family of a metric, and the factor for its numbers."""
     unit, factor = BASE_UNITS.get(metric.unit, (metric.unit.replace("/", " per "), 1.0))
     unit = FORBIDDEN.sub("_", unit).strip("_").lower()
     name = FORBIDDEN.sub("_", f"osv_metric_{metric.name}").strip("_")

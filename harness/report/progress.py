@@ -1,4 +1,5 @@
-"""Shows events of long work: a live line on a terminal, plain lines elsewhere, and that what is silent goes on."""
+"""Shows events of long work: a live line on a terminal, plain lines elsewhere, and a sign of life of silent
+work."""
 
 import sys
 import threading
@@ -11,13 +12,13 @@ SHOWN = (
     "bisect.", "build.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "lab.", "packages.",
 )  # fmt: skip
 GOES_ON = (".building", ".fetching", ".installing", ".progress", ".restarted", ".started", ".waiting")
-"""How the kinds end of events after which there is work, which may be silent; any other ends it."""
+"""How the kinds of events end after which work, possibly silent, goes on; any other event ends it."""
 PLAIN_SECONDS = 10.0
-"""Between two lines of the same work, where there is no terminal."""
+"""Seconds between two lines of the same work without a terminal."""
 
 
 class Progress:
-    """A subscriber that writes to standard error, until it is closed."""
+    """A subscriber that writes to standard error until it is closed."""
 
     began = monotonic()
     """When the command began: one clock for all of its work, and for its processes."""
@@ -45,7 +46,7 @@ class Progress:
             self._ticker.start()
 
     def close(self) -> None:
-        """The work has ended: nothing more is shown of it."""
+        """Show nothing more: the work has ended."""
         self._ended.set()
         with self._writing:
             if self._ticker and self._live:
@@ -60,7 +61,7 @@ class Progress:
             _show(text + "\n")
 
     def _tick(self) -> None:
-        """Tell what was last told again, while it goes on."""
+        """Repeat the last event while its work goes on."""
         while not self._ended.wait(1.0 if self._live else PLAIN_SECONDS):
             with self._writing:
                 if self._goes_on and not self._ended.is_set():
@@ -68,7 +69,7 @@ class Progress:
 
 
 def _show(text: str) -> None:
-    """Write it, as far as standard error takes it: the work does not end with its display."""
+    """Write it if standard error accepts it: work does not end because its progress can't be shown."""
     with suppress(OSError):
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -1,8 +1,8 @@
-"""A shell line that does the same run again, pasted into any shell of this host and from any folder.
+"""A shell line that repeats a run, from any shell of this host and any folder.
 
-What it names by itself: the harness's own program, the checkout or the files of a kernel that is already built,
-the folder of the evidence, and of the environment what the harness heeds. Nothing of it is part of an image: a
-checkout may be moved, and the image in the cache stays what it is.
+It names the harness's own program, the checkout or the files of an already built kernel, the folder of the
+evidence, and the environment variables that the harness uses. None of them is part of an image: a checkout may be
+moved, and the image in the cache stays the same.
 """
 
 import functools
@@ -26,14 +26,14 @@ HEEDED = (
     "OSV_HARNESS_CACHE", "OSV_HARNESS_DEBIAN_MIRROR", "OSV_HARNESS_AWS_INSTANCE", "OSV_HARNESS_GCE_BUCKET",
     "OSV_HARNESS_GCE_MACHINE", "OSV_HARNESS_GCE_ZONE",
 )  # fmt: skip
-"""Variables of the environment that change what a run is."""
+"""Environment variables that change a run."""
 
 USUAL_PATH = frozenset(f"{top}/{name}" for top in ("/usr/local", "/usr", "") for name in ("bin", "sbin"))
-"""Folders of programs that every shell looks into."""
+"""Folders of programs in which every shell looks."""
 
 
 def test_again(lab: Lab, cell: Cell, name: str, runs: Path | None) -> str:
-    """The line for an in-guest test of the cell; `runs` is where evidence is kept, where it has a place."""
+    """The line for an in-guest test of the cell; `runs` is the folder of evidence, if there is one."""
     return _line(lab, cell, ["test", str(cell), name, *_files(lab), *_runs(runs)])
 
 
@@ -45,7 +45,7 @@ def replay_again(lab: Lab, cell: Cell, seed: str, runs: Path | None) -> str:
 def app_again(
     lab: Lab, cell: Cell, name: str, loads: Iterable[str] | None, duration: float | None, runs: Path
 ) -> str:
-    """The line for an app, with the loads that were asked for (None: all of its own), of `duration` seconds."""
+    """The line for an app with the given loads (None: all of its own), each of `duration` seconds."""
     words = ["app", "run", name, "--cell", str(cell)]
     for load in loads or ():
         words += ["--load", load]
@@ -54,7 +54,7 @@ def app_again(
 
 
 def item_again(lab: Lab, cell: Cell, folder: Path, item: str, runs: Path) -> str:
-    """The line for what only pytest runs: the item of that id, from the folder that its id begins at."""
+    """The line for what only pytest runs: the item with that id, from the folder at which its id begins."""
     words = [item, "--cell", str(cell), *_files(lab), *_runs(runs)]
     entered = _lab_words()
     words = [*_program(), *entered, "pytest", *words] if entered else [sys.executable, "-m", "pytest", *words]
@@ -62,7 +62,7 @@ def item_again(lab: Lab, cell: Cell, folder: Path, item: str, runs: Path) -> str
 
 
 def on_worker(line: str, worker: str, host: str) -> str:
-    """The line of a run on a farm's worker, said to be that worker's."""
+    """The line of a run on a farm's worker, marked as that worker's."""
     return f"# It ran on the worker {one_line(worker)} of {one_line(host)}; this is for a shell there.\n{line}"
 
 
@@ -76,7 +76,7 @@ def _with(environment: Mapping[str, str], words: Sequence[str]) -> str:
 
 
 def _value(name: str, value: str) -> str:
-    """As a shell reads it; folders are looked into before those of the shell that it is pasted into."""
+    """A variable for a shell; its folders come before those of the shell where the line is pasted."""
     return f'{shlex.quote(value)}:"$PATH"' if name == "PATH" else shlex.quote(value)
 
 
@@ -94,7 +94,7 @@ def _environment(lab: Lab, cell: Cell) -> dict[str, str]:
 
 
 def _tools() -> dict[str, str]:
-    """The folders of programs that not every shell looks into, less those that a lab alone has."""
+    """Folders of programs in which not every shell looks, without those that only a lab has."""
     own = in_lab.python_outside().parent
     folders = [Path(name).absolute() for name in os.environ.get("PATH", "").split(os.pathsep) if name]
     hosts = [path for path in folders if path != own and not path.is_relative_to(in_lab.HOST_FACTS_FILE.parent)]
@@ -116,7 +116,7 @@ def _files(lab: Lab) -> list[str]:
 
 
 def _program() -> list[str]:
-    """The harness's own program, wherever it is: beside its Python if it was installed there."""
+    """The harness's own program, wherever it is; beside its Python if it was installed there."""
     python = in_lab.python_outside()
     program = python.with_name(PROGRAM)
     return [str(program)] if program.is_file() else [str(python), "-m", f"{harness.__name__}.cli"]
@@ -129,7 +129,7 @@ def _home() -> Path:
 
 @functools.cache
 def _installed() -> bool:
-    """Whether this Python finds this very harness by itself, wherever it is started."""
+    """Whether this Python imports this very harness wherever it is started."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     words = [sys.executable, "-c", f"import {harness.__name__} as it; print(it.__file__)"]
     limit = in_lab.lab_timeout(60)

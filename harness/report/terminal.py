@@ -1,4 +1,4 @@
-"""The report as a summary for a terminal: one line a fact, what matters most last, where the eye is."""
+"""The report as a summary for a terminal: one line for each fact, the most important last, at the prompt."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence, Set
@@ -17,7 +17,7 @@ from harness.report.morning.tests import Group
 from harness.report.morning.text import cells_words, change_words, number, short
 
 MOST_ROWS = 20
-"""Lines of one kind."""
+"""The most lines of one kind."""
 STYLES = {BAD: "bold red", GOOD: "green", EXPECTED: "yellow", STALE: "bold yellow"}
 
 Line = tuple[str, str]
@@ -25,7 +25,7 @@ Line = tuple[str, str]
 
 
 def show(told: ReportData, out: Console, commits: Commits | None = None) -> None:
-    """Print the facts, each on one line that is cut at the console's width; nothing of them is markup."""
+    """Print the facts, each on one line that is cut at the console's width; they contain no markup."""
     told = told.safe
     if told.empty:
         out.print("The history has nothing to report yet: `tox -e qemu-rofs` fills it.", markup=False)
@@ -59,7 +59,7 @@ def show(told: ReportData, out: Console, commits: Commits | None = None) -> None
 
 
 def _line(out: Console, style: str, words: str) -> None:
-    """One line and no more: rich would read square brackets in a string, and fold what is too long."""
+    """Exactly one line: rich would interpret square brackets in a string, and wrap what is too long."""
     for part in words.split("\n"):
         out.print(Text(part, style), no_wrap=True, overflow="ellipsis", crop=True)
 

@@ -1,4 +1,4 @@
-"""A plot of series with what was found in them, as a file beside a failed item's evidence."""
+"""Plots series with their findings, to a file beside a failed item's evidence."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ MOST_PLOTS = 6
 
 
 def draw(samples: Sequence[Sample], found: Sequence[Finding], folder: Path) -> Path:
-    """Draw the series of the findings, each with its steps, and return the file's path."""
+    """Draw the series of the findings with their steps; returns the file's path."""
     # Half a second to import, which nobody pays who plots nothing.
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""A suspicion is rerun before it is shown: fresh pairs of what came before it and what came after it."""
+"""Confirms a suspected change by reruns before it is shown: new pairs of measurements before and after it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +11,19 @@ from harness.analysis.ab.sequential_test import Comparison, Decision, Judgement
 from harness.metrics.records import Metric
 
 LEVEL = 0.002
-"""The chance that one suspicion of nothing is confirmed; half of that in the direction suspected."""
+"""The probability that a suspected change that does not exist is confirmed; half of it in the suspected
+direction."""
 MOST = 30
-"""Pairs of reruns for one suspicion; twice as many boots."""
+"""The most pairs of reruns for one suspicion, which are twice as many boots."""
 FEWEST = 5
-"""Pairs before a suspicion is dropped."""
+"""Pairs before a suspicion may be dropped."""
 HOPELESS = 2.0
-"""Dropped where the reruns' mean and so many standard errors are less than half of what was suspected."""
+"""A suspicion is dropped if the reruns' mean plus so many standard errors is less than half of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the reruns said; `pairs` is their cost, each one measurement of either version."""
+    """The result of the reruns; each of `pairs` cost one measurement of either version."""
 
     confirmed: bool
     pairs: int
@@ -39,9 +40,9 @@ def confirm(
 ) -> Confirmation:
     """Rerun until the suspected relative change is confirmed, hopeless, or `most` pairs are used.
 
-    `rerun` measures once the version before ("a") and the one after ("b"), in the order it is told, and returns
-    (before's, after's) value. Nothing of the history counts, so what made it suspect can't confirm it. Giving up
-    early never raises the chance of a false confirmation, so that rule need not be exact.
+    `rerun` measures the version before ("a") and the one after ("b") once each, in the given order, and returns
+    (before's, after's) value. The history does not count, so what raised the suspicion can't confirm it. Giving up
+    early never raises the probability of a false confirmation, so that rule need not be exact.
     """
     comparison = Comparison([metric], level, most, interesting=0.0)
     values: list[tuple[float, float]] = []

@@ -1,7 +1,7 @@
-"""What changed since a named version, or since the last release: steps and what crept in without one.
+"""What changed since a named version, or since the last release: steps, and drift without a step.
 
-A change of 0.3% a commit is no step anywhere. Against the noise of one night, and against noise that wanders, a
-slope over many nights is told all the same.
+A change of 0.3% per commit is no step anywhere. A slope over many nights is reported if it is large against the
+noise of one night and against noise that wanders.
 """
 
 import re
@@ -53,7 +53,7 @@ class Since:
 
     @property
     def worse(self) -> bool:
-        """Whether the metric moved against what is better."""
+        """Whether the metric changed for the worse."""
         return (self.change > 0) == (self.metric.better == "lower")
 
     @property

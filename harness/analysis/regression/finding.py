@@ -1,4 +1,4 @@
-"""Whether numbers have changed: comparisons, change points, findings; numbers in, judgements out."""
+"""Whether numbers have changed: comparisons, change points and findings."""
 
 from dataclasses import asdict, dataclass
 from math import floor, log10

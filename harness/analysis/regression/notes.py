@@ -1,4 +1,4 @@
-"""What is to be told beside findings: changes of the builder, other branches, exact numbers that are none."""
+"""Notes beside the findings: changes of the builder, other branches, exact numbers that are not exact."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from harness.core import facts
 from harness.metrics.records import Metric, Sample, Version
 
 MOST = 5
-"""Notes of one kind that are told; how many more there are is told, too."""
+"""The most notes of one kind; a last one says how many more there are."""
 
 METRICS = 3
 """Metrics that a note names, the most changed first."""

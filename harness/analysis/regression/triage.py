@@ -1,4 +1,5 @@
-"""The findings of a history that may be shown: what is exact, what a rerun confirmed, what is beyond doubt."""
+"""Decides which findings of a history may be shown: exact ones, those that a rerun confirmed, and those beyond
+doubt."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ KIND = "confirmation"
 
 @dataclass(frozen=True, slots=True)
 class ReportableFindings:
-    """What may be shown of a history: findings by time, and the nights that stand alone."""
+    """What may be shown of a history: findings by time, and nights that are isolated outliers."""
 
     findings: list[Finding]
     nights: list[Night]
@@ -33,10 +34,10 @@ def judged(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> ReportableFindings:
     """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
-    enough without one; what a rerun did not confirm is not among them.
+    enough without one; not those that a rerun refuted.
 
-    `confirmed` is None where there was no rerun, which exact numbers need not. A night on which the history ends
-    is a finding once a rerun of its version confirmed it.
+    `confirmed` is None without a rerun, which exact numbers do not need. A night at the end of the history becomes
+    a finding when a rerun of its version confirmed it.
     """
     said = {document.subject: document.body for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
@@ -65,7 +66,7 @@ def reportable_findings(
 def unconfirmed(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
-    """What is worth a rerun, and has had none: steps, then nights."""
+    """What should be rerun and has not been: steps, then nights."""
     said = {document.subject for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
     suspects = [one for one in seen.suspicions if not one.metric.exact] + [one.suspect for one in seen.nights]
@@ -78,7 +79,7 @@ def _confirmed(said: Mapping[str, Mapping[str, Any]], one: Finding) -> bool | No
 
 
 def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
-    """With the size and the interval of the rerun that confirmed it, which no choice among places bent."""
+    """The finding with the size and the interval of the rerun that confirmed it, which have no selection bias."""
     judgement = said.get(_about(one), {}).get("judgement", {}) if one.confirmed else {}
     if judgement.get("change") is None or judgement.get("interval") is None:
         return one
@@ -88,10 +89,8 @@ def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
 
 
 def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
-    """Build what came before the suspect and what came after, and measure both again, in pairs.
-
-    Raises `HarnessError` where either can't be had any more: then nothing is known.
-    """
+    """Build the versions before and after the suspected change, and measure both again, in pairs. Raises
+    `HarnessError` if either can't be built any more: then nothing is known."""
     before, after = suspect.span or (suspect.before, suspect.after)
     cell = lab.cell(suspect.cell)
     if cell.kernel != "osv":
@@ -113,11 +112,11 @@ def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple
 def measure_again(
     lab: Lab, cell: str, version: Version, metrics: Iterable[str], run: str
 ) -> list[Sample | Document | Commit]:
-    """Build an old version with what builds now, and take these metrics of it. Raises `HarnessError`."""
+    """Build an old version with today's builder and measure these metrics. Raises `HarnessError`."""
     side = sides.build(lab, lab.cell(cell), version.commit, sorted(metrics), DURATION, run)
     return [record for one in side.measurements.values() for record in one.take().records]
 
 
 def _about(one: Finding) -> str:
-    """What a rerun speaks of: a step in a series, by the commits between which it lies."""
+    """What a rerun is about: a step in a series, by the commits between which it lies."""
     return f"{one.metric.name} {one.subject} {one.cell} {one.before.commit[:12]}..{one.after.commit[:12]}"

@@ -1,1 +1,1 @@
-"""What all reports show."""
+"""The data model that all reports share."""

@@ -1,4 +1,4 @@
-"""What every report is told: the samples, verdicts, documents and findings of a history, made safe to show."""
+"""The data of every report: the samples, verdicts, documents and findings of a history, made safe to show."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from harness.metrics.records import Document, Environment, Metric, Sample, Versi
 from harness.report.model.spans import PLAN
 
 LONGEST_TEXT = 300
-"""Characters of one text in a report; the whole of it stays in the history."""
+"""The most characters of one text in a report; the history keeps the whole text."""
 
 
 LONGEST_NOTE = 1000
@@ -23,10 +23,10 @@ LONGEST_NOTE = 1000
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that a report rests on. Nothing of it need be in any order.
+    """All data of a report, in any order.
 
-    `notes` are sentences that stand beside the findings, and `asides` lines on nights and creeps, which are none;
-    `graph` is how commits follow each other, and `grouped` are the samples in series, if somebody made them.
+    `notes` are sentences beside the findings, and `asides` lines about nights and drift, which are no findings.
+    `graph` is the graph of commits, and `grouped` are the samples in series, if they were already grouped.
     """
 
     samples: Sequence[Sample] = ()
@@ -45,7 +45,7 @@ class ReportData:
 
     @cached_property
     def rows(self) -> list[Sample | Judged | Document]:
-        """Everything that was recorded, which all has a cell, a version and a time."""
+        """Everything that was recorded; each row has a cell, a version and a time."""
         return [*self.samples, *self.judged, *(one for one in self.documents if one.kind != PLAN)]
 
     @cached_property
@@ -55,10 +55,10 @@ class ReportData:
 
     @property
     def safe(self) -> Self:
-        """The same, each text of it one line that shows as what it is: no controls, no escapes, not too long.
+        """The same with each text as one safe line: no controls, no escapes, not too long.
 
-        Where the text is put may need more: HTML, Markdown and OpenMetrics each have an escaping of their own.
-        Records of which no text has to change are the same objects: of a year there are a million.
+        The format may need more escaping: HTML, Markdown and OpenMetrics each have their own. Records without a
+        change are the same objects: of a year there are a million.
         """
         safe = _Safe()
         samples = [safe.sample(sample) for sample in self.samples]
@@ -76,7 +76,7 @@ class ReportData:
 
 @lru_cache(maxsize=65536)
 def safe_text(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Text that changes nothing but the place it is shown in, cut to so many characters."""
+    """Text that does not control a terminal, cut to `longest` characters."""
     # Lone surrogates come from JSON; they are no text, and can't be written as UTF-8.
     shown = printable(text).replace("\t", " ")
     more = len(shown) - longest
@@ -87,8 +87,8 @@ Part = TypeVar("Part", Metric, Version, Environment)
 
 
 class _Safe:
-    """Makes records safe: what is safe already, which is nearly all, stays the same object; what many records
-    share is looked at once."""
+    """Makes records safe. A record that is already safe, as nearly all are, stays the same object; what many
+    records share is checked once."""
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Any, Any]] = {}

@@ -1,4 +1,4 @@
-"""What a figure is: plain numbers and words, from which the page draws, tabulates and saves it."""
+"""Figures as plain numbers and words, from which the page draws, tabulates and saves them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from typing import Any
 from harness.report.model.formatting import Scale, scale
 
 MOST_LINES = 10
-"""Lines of one figure: more can't be told apart."""
+"""The most lines of one figure: more could not be distinguished."""
 
 
 class Kind(StrEnum):
-    """How a figure is drawn, and what its x is."""
+    """How a figure is drawn, and what its x axis is."""
 
     TREND = "trend"  # x: places among the figure's versions
     STACK = "stack"  # the same, as bars of parts
@@ -38,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A finding, at the place `x` of a line: what it says, and whether it is for the worse."""
+    """A finding at the place `x` of a line: its text, and whether it is for the worse."""
 
     line: int
     x: int
@@ -99,7 +99,7 @@ class Figure:
 
 
 def anchor(*words: str) -> str:
-    """A name for a link's target: the same in every report, and nothing of what it is made from can be seen."""
+    """A name for a link's target: the same in every report, and it does not reveal what it is made from."""
     return f"{words[0]}-{sha256('|'.join(words[1:]).encode()).hexdigest()[:12]}"
 
 

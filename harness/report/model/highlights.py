@@ -1,4 +1,4 @@
-"""What matters most, first: findings and verdicts that were not expected, as rows of words."""
+"""The most important things first: findings and unexpected verdicts, as rows of words."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Named = tuple[str, str, str]
 """A metric's name, a cell, a subject: what a finding is about."""
 
 MOST_NEWS = 200
-"""Findings, and unexpected verdicts, that a report lists; it says how many more there are."""
+"""The most findings, and unexpected verdicts, that a report lists; it says how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class FindingWords:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """What matters most first: worse before better, confirmed before not, wholes before their parts, great before
-    small; what a rerun refuted comes last."""
+    """The most important first: worse before better, confirmed before not, wholes before their parts, large before
+    small; refuted ones last."""
     return sorted(
         findings,
         key=lambda found: (
@@ -102,7 +102,7 @@ def in_words(finding: Finding, figures: Mapping[Named, str]) -> FindingWords:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Findings of one step: the one that matters most, and the others."""
+    """Findings of one step: the most important one, and the others."""
 
     first: FindingWords
     others: Sequence[FindingWords]
@@ -119,7 +119,7 @@ class Cause:
 
     @property
     def relative(self) -> float:
-        """The greatest change, in percent."""
+        """The largest change, in percent."""
         return max(abs(one.relative) for one in (self.first, *self.others))
 
 
@@ -155,7 +155,7 @@ class Unexpected:
 
 
 def unexpected(tests: Sequence[Test]) -> list[Unexpected]:
-    """The tests that want a look, those that changed last first."""
+    """The tests that need attention, those that changed last first."""
     bad = [test for test in tests if standing(test.latest) == BAD]
     rows = [(_first_bad(test), test) for test in bad]
     return [

@@ -1,4 +1,4 @@
-"""Verdicts as signs: one letter for an outcome, a capital where it was not expected."""
+"""Verdicts as letters: one for each outcome, a capital if it was not expected."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Verdicts as people look for them: the latest of each test, its history, and counts with words and symbols."""
+"""Verdicts for people: the latest of each test, its history, and counts with words and symbols."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ SYMBOLS = {
     "passed": "✓", "failed": "✗", "crashed": "‼", "hung": "∞", "timed_out": "⏱", "guest_ended": "⏻",
     "boot_failed": "⊘", "harness_error": "⚠", "skipped": "↷", "flaky": "≈",
 }  # fmt: skip
-"""Told apart by shape, for those who can't by colour."""
+"""Symbols that differ in shape, for people who can't distinguish their colours."""
 UNKNOWN_SYMBOL = "?"
 
 GOOD, EXPECTED, STALE, BAD = "good", "expected", "stale", "bad"
@@ -57,8 +57,8 @@ def by_test(told: ReportData) -> list[Test]:
 
 
 def standing(judged: Judged) -> str:
-    """How a person should take the verdict: `good`, `expected` (a failure that is), `bad`, or `stale`: a pass that
-    was expected to fail, so that what is to be mended is the expectation."""
+    """How to take the verdict: `good`, `expected` (an expected failure), `bad`, or `stale`: a pass that was
+    expected to fail, so that the expectation must be corrected."""
     if not judged.expected and judged.outcome != "skipped":
         return STALE if judged.outcome == "passed" else BAD
     return GOOD if judged.outcome in ("passed", "skipped") else EXPECTED
@@ -70,7 +70,7 @@ def symbol(outcome: str) -> str:
 
 
 def words(judged: Judged) -> str:
-    """The outcome in words, with whether it was expected where that is not plain."""
+    """The outcome in words, with whether it was expected if that is not obvious."""
     outcome = judged.outcome.replace("_", " ")
     if judged.expected and judged.outcome not in ("passed", "skipped"):
         return f"{outcome} as expected"
@@ -79,7 +79,7 @@ def words(judged: Judged) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """So many tests with one outcome; `standing` as of `standing()`."""
+    """The number of tests with one outcome; `standing` is as of `standing()`."""
 
     number: int
     words: str
@@ -88,7 +88,7 @@ class Count:
 
 
 def counts(tests: Sequence[Test]) -> list[Count]:
-    """The latest outcomes of the tests, counted; those that want a look first, passes always."""
+    """The latest outcomes of the tests, counted; those that need attention first, passes always."""
     found = Counter((standing(test.latest), words(test.latest), symbol(test.latest.outcome)) for test in tests)
     order = {BAD: 0, STALE: 1, GOOD: 2, EXPECTED: 3}
     return [

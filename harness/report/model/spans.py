@@ -1,4 +1,5 @@
-"""A million records as some thousand spans of time: of what cell and version something was recorded, and when."""
+"""Condenses a million records to some thousand spans of time: for which cell and version something was recorded,
+and when."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from harness.metrics.records import Document, Sample, Version
 HOUR = 3600.0
 
 PLAN = "plan"
-"""The kind of documents that say what was to run in a night: of no cell and no version."""
+"""The kind of documents that say what was planned for a night; they have no cell and no version."""
 
 
 @dataclass(slots=True)

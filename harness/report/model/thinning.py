@@ -1,4 +1,4 @@
-"""A long series with fewer points, in which every step stays where it is and as sharp as it was."""
+"""Reduces a long series to fewer points; every step keeps its place and sharpness."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The versions of each kernel, in the order of their history, each with a number that figures refer to."""
+"""The versions of each kernel in the order of their history, each with a number for figures."""
 
 from collections.abc import Iterable, Set
 from typing import Any

@@ -8,6 +8,7 @@ neither much.
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -34,14 +35,15 @@ NOISY = (
     *(f"app.a{number}.most.{what}" for number in range(2) for what in ("throughput", "p50", "p99", "ready")),
 )  # fmt: skip
 BEGAN, DAY = 1.75e9, 86400.0
+PLOTLY = "plotly.js"
 EVERY = 40
 """Nights after each of which all exact numbers change a little."""
 
 
 def nights(counts: Sequence[int], url: str) -> None:
     """Print a table; `url` is that of an empty database for one count, or nothing for files that go away again."""
-    print("| nights | records | what | wall s | cpu s | MiB | size MB |")
-    print("|---|---|---|---|---|---|---|")
+    print("| nights | records | what | wall s | user s | system s | MiB | first KB | all MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for count in counts:
         with tempfile.TemporaryDirectory(prefix="osv-harness-nights-") as name:
             _one(count, url or f"{name}/history.sqlite", Path(name))
@@ -63,16 +65,23 @@ def _one(count: int, url: str, folder: Path) -> None:
         "report of 90 days": ["report", "--history", url, "--since", since, "--output", str(page)],
     }
     for what, words in runs.items():
-        wall, cpu, memory = _run(words)
-        made = {"import": lines, "report of 90 days": page}.get(what)
-        size = f"{made.stat().st_size / 1e6:.1f}" if made else ""
-        print(f"| {count} | {records:,} | {what} | {wall:.0f} | {cpu:.0f} | {memory:.0f} | {size} |", flush=True)
+        wall, used = _run(words)
+        size = _size(page) if what.startswith("report") else " | "
+        row = f"{count} | {records:,} | {what} | {wall:.0f} | {used.ru_utime:.1f} | {used.ru_stime:.1f}"
+        print(f"| {row} | {used.ru_maxrss / 1024:.0f} | {size} |", flush=True)
         if what == "import":
             lines.unlink()
 
 
-def _run(words: Sequence[str]) -> tuple[float, float, float]:
-    """Seconds on the wall and of processors, and the most memory in MiB. Findings end with 1."""
+def _size(page: Path) -> str:
+    """What a browser loads first (KB), and the page with all its data (MB); without plotly.js, always the same."""
+    data = sum(one.stat().st_size for one in Path(f"{page.with_suffix('')}-data").iterdir() if one.name != PLOTLY)
+    first = page.stat().st_size
+    return f"{first / 1e3:.0f} | {(first + data) / 1e6:.1f}"
+
+
+def _run(words: Sequence[str]) -> tuple[float, resource.struct_rusage]:
+    """Seconds on the wall, and what the process used of processors and memory. Findings end with 1."""
     start = monotonic()
     command = [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())", *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -80,7 +89,7 @@ def _run(words: Sequence[str]) -> tuple[float, float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         raise RuntimeError(f"{json.dumps(words)} ended with {process.returncode}")
-    return monotonic() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return monotonic() - start, used
 
 
 @cache

@@ -21,4 +21,4 @@ def telling(
     said = [note.text for note in notes(measured)]
     seen = seen_in(measured, documents)
     beside = asides(seen.nights, since(measured))
-    return ReportData(samples, judged, documents, seen.findings, said, graph, beside)
+    return ReportData(samples, judged, documents, seen.findings, said, graph, beside, measured)

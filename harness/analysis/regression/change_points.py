@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,30 +76,44 @@ class Looked:
     outliers: list[Outlier]
 
 
+class Scan:
+    """The search in one series of noisy values: `series` are the newest that are finite. Whatever is asked of it,
+    the evidence is weighed once."""
+
+    def __init__(self, values: ArrayLike) -> None:
+        self._kept, self.series = _recent(values)
+        self.search = Search(self.series)
+
+    def look(self, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
+        """The likeliest step, the suspects, likeliest first, and the outliers."""
+        search, series, kept = self.search, self.series, self._kept
+        search.taken = []
+        best = search.best()
+        search.take(level)
+        others = search.rest(min(suspicion, PLAIN))
+        worth = [one for one in others if one.evidence >= PLAIN or len(series) - one.index <= FRESH]
+        steps = [_described(one, search, series, kept) for one in (*search.taken, *worth)]
+        return Looked(best, steps, _outliers(search, series, kept))
+
+    def changes(self, level: float = LEVEL) -> list[Change]:
+        """The steps, by index, each with a probability of at most `level`.
+
+        Steps are taken one by one, the likeliest first, each judged beside those taken (forward selection); a
+        change that went away again is two. A series too short or constant has no step.
+        """
+        self.search.take(level)
+        found = [_described(one, self.search, self.series, self._kept) for one in self.search.taken]
+        return sorted(found, key=lambda one: one.index)
+
+
 def look(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
-    """The likeliest step, the suspects, likeliest first, and the outliers of noisy values."""
-    kept, series = _recent(values)
-    search = Search(series)
-    best = search.best()
-    search.take(level)
-    others = search.rest(min(suspicion, PLAIN))
-    worth = [one for one in others if one.evidence >= PLAIN or len(series) - one.index <= FRESH]
-    steps = [_described(one, search, series, kept) for one in (*search.taken, *worth)]
-    return Looked(best, steps, _outliers(search, series, kept))
+    """As of `Scan.look`."""
+    return Scan(values).look(level, suspicion)
 
 
 def changes(values: ArrayLike, level: float = LEVEL) -> list[Change]:
-    """The steps in noisy values, by index, each with a probability of at most `level`.
-
-    Steps are taken one by one, the likeliest first, each judged beside those taken (forward selection); a change
-    that went away again is two. Values that are not finite are passed over; a series too short or constant has no
-    step.
-    """
-    kept, series = _recent(values)
-    search = Search(series)
-    search.take(level)
-    found = [_described(one, search, series, kept) for one in search.taken]
-    return sorted(found, key=lambda one: one.index)
+    """As of `Scan.changes`. Values that are not finite are passed over."""
+    return Scan(values).changes(level)
 
 
 def suspects(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> list[Change]:
@@ -115,30 +128,34 @@ def exact_changes(values: ArrayLike, counts: Sequence[int] = ()) -> list[Change]
     But a single sample (`counts` are the samples of each value) between equal ones is an outlier: an exact number
     that a commit changed and the next changed back is measured again before either is blamed.
     """
-    kept, series = _finite(values)
-    odd = {one.index for one in exact_outliers(values, counts)}
-    real = [at for at in range(len(series)) if int(kept[at]) not in odd]
-    found = []
-    for last, at in pairwise(real):
-        old, new = float(series[last]), float(series[at])
-        if old != new:
-            change = (new - old) / abs(old) if old else new - old
-            index, before = int(kept[at]), int(kept[last])
-            sure = (change, change)
-            found.append(Change(index, before + 1, index, old, new, change, sure, np.inf, 0.0, before))
-    return found
+    return exact_look(values, counts).steps
 
 
 def exact_outliers(values: ArrayLike, counts: Sequence[int] = ()) -> list[Outlier]:
     """Single samples of a number without noise between equal ones: two before, and one after."""
+    return exact_look(values, counts).outliers
+
+
+def exact_look(values: ArrayLike, counts: Sequence[int] = ()) -> Looked:
+    """The changes and the outliers of a number without noise; none of them is likelier than another."""
     kept, series = _finite(values)
+    last, odd, after = series[1:-2], series[2:-1], series[3:]
+    single = np.flatnonzero((odd != after) & (last == after) & (series[:-3] == after)) + 2
+    single = np.array([at for at in single if not counts or counts[int(kept[at])] == 1], dtype=int)
+    outliers = [
+        Outlier(int(kept[at]), 1, float(series[at]), float(series[at + 1]), True, int(kept[at - 1]))
+        for at in single
+    ]
+    real = np.delete(np.arange(len(series)), single)
+    places = np.flatnonzero(series[real[1:]] != series[real[:-1]])
     found = []
-    for at in range(2, len(series) - 1):
-        before, odd, after = series[at - 2 : at], series[at], series[at + 1]
-        once = not counts or counts[int(kept[at])] == 1
-        if once and odd != after and (before == after).all():
-            found.append(Outlier(int(kept[at]), 1, float(odd), float(after), True, int(kept[at - 1])))
-    return found
+    for before, at in zip(real[places], real[places + 1], strict=True):
+        old, new = float(series[before]), float(series[at])
+        change = (new - old) / abs(old) if old else new - old
+        index, last_of_old = int(kept[at]), int(kept[before])
+        sure = (change, change)
+        found.append(Change(index, last_of_old + 1, index, old, new, change, sure, np.inf, 0.0, last_of_old))
+    return Looked(None, found, outliers)
 
 
 def strongest(values: ArrayLike) -> Candidate | None:

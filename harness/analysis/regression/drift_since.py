@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.analysis.regression import ar1_noise
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.change_points import LEVEL, LONGEST
-from harness.analysis.regression.series import NO_GRAPH, Samples, Series, series_of
+from harness.analysis.regression.series import NO_GRAPH, Numbers, Samples, Series, numbers
 from harness.analysis.regression.step_search import SEGMENT, WIDE, Search
 from harness.core.errors import HarnessError
 from harness.metrics.records import Metric, Version
@@ -78,7 +78,8 @@ def since(samples: Samples, name: str = "", graph: Graph = NO_GRAPH, branch: str
 
     Raises `HarnessError` if there is no such version.
     """
-    every = series_of(samples, graph, branch)
+    measured = numbers(samples, graph, branch)
+    every = measured.series
     if name and not any(_is(name, version) for series in every for version in series.versions):
         described = {one.described for series in every for one in series.versions}
         known = ", ".join(sorted(one for one in described if RELEASE.fullmatch(one))[-5:])
@@ -87,8 +88,8 @@ def since(samples: Samples, name: str = "", graph: Graph = NO_GRAPH, branch: str
     moments = _moments(every, name) if name else {}
     found = []
     for series in every:
-        at = _begins(series, name, moments)
-        if at is not None and (one := _crept(series, at, bool(name))):
+        at = _begins(series, name, moments) if name or not series.exact else None  # it steps, and never creeps
+        if at is not None and (one := _crept(measured, series, at, bool(name))):
             found.append(one)
     return sorted(found, key=lambda one: -abs(one.change))
 
@@ -123,14 +124,15 @@ def _begins(series: Series, name: str, moments: dict[str, float]) -> int | None:
     return max([oldest, *(at for at in releases if oldest <= at <= count - FEWEST)])
 
 
-def _crept(series: Series, at: int, asked: bool) -> Since | None:
+def _crept(measured: Numbers, series: Series, at: int, asked: bool) -> Since | None:
     kept = at + np.flatnonzero(np.isfinite(series.values[at:]))
     values = np.asarray(series.values, dtype=float)[kept]
     if series.exact:
-        return _exactly(series, kept, values) if asked else None
+        return _exactly(series, kept, values)
     if len(values) < (2 * SEGMENT if asked else FEWEST):
         return None
-    search = Search(values)
+    scan = measured.scan(series)
+    search = scan.search if np.array_equal(values, scan.series) else Search(values)
     if not search.judgeable or not (asked or _may_have_crept(values[search.there])):
         return None
     search.take(LEVEL)

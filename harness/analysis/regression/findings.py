@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from harness.analysis.regression.ancestry import Graph
-from harness.analysis.regression.change_points import LEVEL, Change, changes
+from harness.analysis.regression.change_points import LEVEL, Change
 from harness.analysis.regression.finding import Finding, Night
 from harness.analysis.regression.grouping import kernel_of
 from harness.analysis.regression.series import NO_GRAPH, Samples, Series, numbers
@@ -33,7 +33,8 @@ def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch:
     it leaves them (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same
     runs have (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
     """
-    looked = numbers(samples, graph, branch).looked
+    every = numbers(samples, graph, branch)
+    looked = every.looked
     exact = [(series, step) for series, seen in looked if series.exact for step in seen.steps]
     best = [(series, seen.best.probability) for series, seen in looked if seen.best]
     found = list(exact)
@@ -41,7 +42,7 @@ def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch:
         chances = false_discovery_control([chance for _, chance in best], method="bh")
         chosen = [series for (series, _), chance in zip(best, chances, strict=True) if chance <= rate]
         level = rate * len(chosen) / len(best)
-        found += [(series, step) for series in chosen for step in changes(series.values, level)]
+        found += [(series, step) for series in chosen for step in every.scan(series).changes(level)]
     suspected = [(series, step) for series, seen in looked for step in seen.steps]
     nights = [series.night(one) for series, seen in looked for one in seen.outliers]
     nights.sort(key=lambda one: (one.taken, one.metric.name, one.cell))

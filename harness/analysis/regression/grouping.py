@@ -9,8 +9,10 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import inf
+from operator import attrgetter
 
 from harness.analysis.regression.ancestry import node_of
 from harness.core import facts
@@ -53,14 +55,15 @@ def grouped(samples: Sequence[Sample]) -> list[Group]:
     prints: dict[tuple[int, int, str, str], str] = {}
     for sample in samples:
         # What makes the series is looked up by the parts themselves, which many samples of a history share.
-        parts = id(sample.metric), id(sample.environment), sample.version.builder, sample.procedure
+        metric = sample.metric
+        parts = id(metric), id(sample.environment), sample.version.builder, sample.procedure
         if (print_ := prints.get(parts)) is None:
             print_ = prints[parts] = sample.series[-1]
-        by_series[sample.metric.name, sample.cell, sample.subject, print_].append(sample)
+        by_series[metric.name, sample.cell, sample.subject, print_].append(sample)
     of_the_moment = _hosts_of_the_moment(by_series.values())
     groups = []
     for _, alike in sorted(by_series.items()):
-        alike.sort(key=lambda one: one.taken)
+        _sort_by_time(alike)
         if not alike[0].metric.exact:
             groups.append(Group(alike, alike[0].version.builder, exact=False))
             continue
@@ -72,13 +75,25 @@ def grouped(samples: Sequence[Sample]) -> list[Group]:
     return groups
 
 
+def _sort_by_time(samples: list[Sample]) -> None:
+    """In the order of measuring, whatever order they came in."""
+    samples.sort(key=attrgetter("taken"))
+    if any(before.taken == after.taken for before, after in pairwise(samples)):
+        samples.sort(key=attrgetter("taken", "version.committed", "id", "version.digest", "value"))
+
+
 def builder_of(sample: Sample, of_the_moment: Mapping[str, bool]) -> str:
     """What built the sample's kernel; where that is not recorded, the host, and the kernel that it ran then."""
     if sample.version.builder:
         return sample.version.builder
     where = sample.environment
-    host = "" if of_the_moment[kernel_of(sample.cell)] else where.host
-    return facts.joined({"host": host, "host kernel": where.host_kernel})
+    return _host_words("" if of_the_moment[kernel_of(sample.cell)] else where.host, where.host_kernel)
+
+
+@lru_cache(maxsize=4096)
+def _host_words(host: str, host_kernel: str) -> str:
+    """A host as what built. A history has a million samples, and they share these few."""
+    return facts.joined({"host": host, "host kernel": host_kernel})
 
 
 def _hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:

@@ -20,6 +20,8 @@ PRIOR = -((STEPS / 3) ** 2) / 2 - logsumexp(-((STEPS / 3) ** 2) / 2)
 """The log of how likely each is beforehand."""
 GREAT = 4.0
 """A step of more standard deviations of what is left without it is great: no two modes here are so far apart."""
+ROOT = np.sqrt(2 * np.pi)
+"""What a normal density is divided by, beside its deviation."""
 FURTHEST = 700.0
 """No more than this is the exponent of a ratio: more is no number."""
 SETTLED = 1e-5
@@ -45,24 +47,37 @@ class Modes:
 
     def fitted(self, values: Array, floor: float, rounds: int) -> "Modes":
         """After so many rounds of expectation and maximisation (Dempster, Laird and Rubin 1977)."""
-        modes, powers = self, np.array([np.ones(len(values)), values, values**2])
+        shares, means, deviations = self.shares, self.means, self.deviations
+        powers = np.array([np.ones(len(values)), values, values**2])
+        total = powers.sum(axis=1)
         for _ in range(rounds):
-            first, second = modes._each(values)
-            of = 1 / (1 + np.exp(np.minimum(second - first, FURTHEST)))
-            ones = powers @ of
-            sums = np.array([ones, powers.sum(axis=1) - ones])
+            each = _logs(values, shares, means, deviations)
+            # 1 / (1 + exp(second - first)), without an array for each step.
+            of = np.subtract(each[1], each[0], out=each[0])
+            np.exp(np.minimum(of, FURTHEST, out=of), out=of)
+            of += 1
+            ones = powers @ np.divide(1, of, out=of)
+            sums = np.array([ones, total - ones])
             counts = np.maximum(sums[:, 0], 0) + 1e-9
-            means = sums[:, 1] / counts
+            before, means = means, sums[:, 1] / counts
             spread = np.maximum(sums[:, 2] / counts - means**2, 0)
-            before, modes = modes, Modes(counts / counts.sum(), means, np.sqrt(spread + floor**2))
-            if np.abs(modes.means - before.means).max() < SETTLED:
+            shares, deviations = counts / counts.sum(), np.sqrt(spread + floor**2)
+            if np.abs(means - before).max() < SETTLED:
                 break
-        return modes
+        return Modes(shares, means, deviations)
 
     def _each(self, values: Array) -> Array:
-        scaled = (values - self.means[:, None]) / self.deviations[:, None]
-        weights = np.log(self.shares / self.deviations / np.sqrt(2 * np.pi))
-        return np.asarray(weights[:, None] - scaled**2 / 2)
+        return _logs(values, self.shares, self.means, self.deviations)
+
+
+def _logs(values: Array, shares: Array, means: Array, deviations: Array) -> Array:
+    """The log density of each mode at each value."""
+    scaled = values - means[:, None]
+    scaled /= deviations[:, None]
+    np.square(scaled, out=scaled)
+    scaled /= 2
+    weights = np.log(shares / deviations / ROOT)
+    return np.asarray(np.subtract(weights[:, None], scaled, out=scaled))
 
 
 def evidence(series: Array, places: tuple[int, int], missing: tuple[int, ...] = ()) -> Evidence:

@@ -1,14 +1,21 @@
 """A history as series: comparable samples, one point a version, along one branch."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import inf, isfinite
+from math import isfinite
+from operator import attrgetter
 from statistics import median
 
 from harness.analysis.regression.ancestry import Ancestry, Graph, Node, Seen, ancestry, node_of
-from harness.analysis.regression.change_points import Change, Looked, Outlier, exact_changes, exact_outliers, look
+from harness.analysis.regression.change_points import (
+    Change,
+    Looked,
+    Outlier,
+    Scan,
+    exact_look,
+)
 from harness.analysis.regression.finding import Finding, Night
 from harness.analysis.regression.grouping import Group, grouped, kernel_of
 from harness.metrics.records import Metric, Sample, Version
@@ -73,13 +80,6 @@ class Series:
             self.versions[outlier.beside],
         )
 
-    def look(self) -> Looked:
-        """What there is to see in its numbers; those without noise have no best step."""
-        if not self.exact:
-            return look(self.values)
-        steps = exact_changes(self.values, self.counts)
-        return Looked(None, steps, exact_outliers(self.values, self.counts))
-
     def span(self, change: Change) -> tuple[float, float]:
         """From when until when the change may have come: after the first, up to the second."""
         return self.times[change.earliest - 1], self.times[change.latest]
@@ -87,11 +87,13 @@ class Series:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The samples of a history in groups, for all who judge them: each looks at what another has made already."""
+    """The samples of a history in groups and series, for findings, notes, creeps and reports alike: each looks at
+    what another has made already."""
 
     groups: Sequence[Group]
     graph: Graph = field(default_factory=dict)
     branch: str = ""
+    _scans: dict[int, Scan] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def orders(self) -> dict[str, Ancestry]:
@@ -100,16 +102,27 @@ class Numbers:
 
     @cached_property
     def series(self) -> list[Series]:
-        """As of `series_of`."""
-        return [_series(group, self.orders[kernel_of(group.samples[0].cell)]) for group in self.groups]
+        """As of `series_of`, one a group."""
+        layouts = _Layouts()
+        return [_series(group, self.orders[kernel_of(group.samples[0].cell)], layouts) for group in self.groups]
 
     @cached_property
     def looked(self) -> list[tuple[Series, Looked]]:
-        """What there is to see in each."""
+        """What there is to see in each; those without noise have no best step."""
         # Those of one length in a row: what is made for a length serves all of them.
         ordered = sorted(self.series, key=lambda one: (one.exact, len(one.values)))
-        found = {id(one): one.look() for one in ordered}
+        found = {id(one): self._look(one) for one in ordered}
         return [(one, found[id(one)]) for one in self.series]
+
+    def scan(self, series: Series) -> Scan:
+        """The search in one of these series, for numbers with noise."""
+        # The series is this object's, and keeps its identity as long as that.
+        if id(series) not in self._scans:
+            self._scans[id(series)] = Scan(series.values)
+        return self._scans[id(series)]
+
+    def _look(self, series: Series) -> Looked:
+        return exact_look(series.values, series.counts) if series.exact else self.scan(series).look()
 
 
 Samples = Iterable[Sample] | Numbers
@@ -132,14 +145,21 @@ def series_of(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> li
 
 def ancestries(groups: Iterable[Group], graph: Graph, branch: str = "") -> dict[str, Ancestry]:
     """The order of each kernel's versions."""
-    seen: dict[str, dict[Node, Seen]] = defaultdict(dict)
+    first: dict[str, dict[int, Sample]] = defaultdict(dict)
     for group in groups:
-        of_kernel = seen[kernel_of(group.samples[0].cell)]
+        of_kernel = first[kernel_of(group.samples[0].cell)]
         for one in group.samples:
-            node = node_of(one.version)
-            known = of_kernel.get(node)
+            # By identity: a history's samples share their versions, and of a year there are a million.
+            known = of_kernel.get(id(one.version))
             if known is None or one.taken < known.taken:
-                of_kernel[node] = Seen(one.version.described, one.version.committed, one.taken)
+                of_kernel[id(one.version)] = one
+    seen: dict[str, dict[Node, Seen]] = defaultdict(dict)
+    for kernel, samples in first.items():
+        for one in samples.values():
+            node = node_of(one.version)
+            before = seen[kernel].get(node)
+            if before is None or one.taken < before.taken:
+                seen[kernel][node] = Seen(one.version.described, one.version.committed, one.taken)
     return {kernel: ancestry(versions, graph, branch) for kernel, versions in seen.items()}
 
 
@@ -160,19 +180,71 @@ def value_of(samples: Iterable[Sample]) -> float:
     return median(finite) if finite else float("nan")
 
 
-def _series(group: Group, order: Ancestry) -> Series:
-    found = by_version(group.samples)
-    line: Mapping[Node, float] = order.of(found).line
-    points = sorted((node for node in found if node in line), key=lambda node: line.get(node, -inf))
-    beside: Sequence[Sample] = [one for node, ones in found.items() if node not in line for one in ones]
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the samples of a group stand in its series: their places in the group, by point, and beside it."""
+
+    points: Sequence[Sequence[int]]
+    versions: tuple[Version, ...]
+    times: tuple[float, ...]
+    counts: tuple[int, ...]
+    beside: Sequence[int]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each sample is a point, in the order of the group."""
+        return not self.beside and all(len(at) == 1 and at[0] == place for place, at in enumerate(self.points))
+
+
+class _Layouts:
+    """The layouts of groups by their versions: all metrics of a cell have the same ones."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], tuple[_Layout, bool]] = {}
+
+    def of(self, group: Group, order: Ancestry) -> tuple[_Layout, bool]:
+        """The group's layout, and whether it is plain."""
+        versions = [one.version for one in group.samples]
+        key = (id(order), *map(id, versions))
+        if key not in self._known:
+            made = _layout(versions, order)
+            self._known[key] = made, made.is_plain
+        return self._known[key]
+
+
+def _layout(versions: Sequence[Version], order: Ancestry) -> _Layout:
+    found: dict[Node, list[int]] = defaultdict(list)
+    for place, version in enumerate(versions):
+        found[node_of(version)].append(place)
+    line = order.of(found).line
+    points = sorted((node for node in found if node in line), key=line.__getitem__)
     measured = [found[node] for node in points]
+    return _Layout(
+        measured,
+        tuple(versions[places[0]] for places in measured),
+        tuple(line[node] for node in points),
+        tuple(map(len, measured)),
+        [place for node, places in found.items() if node not in line for place in places],
+    )
+
+
+def _series(group: Group, order: Ancestry, layouts: _Layouts) -> Series:
+    samples = group.samples
+    layout, is_plain = layouts.of(group, order)
+    if is_plain:
+        values = tuple(one.value if isfinite(one.value) else float("nan") for one in samples)
+        taken = tuple(map(attrgetter("taken"), samples))
+        return Series(
+            tuple(samples), layout.versions, layout.times, values, layout.counts, group.exact, taken
+        )  # fmt: skip
+    measured = [[samples[at] for at in places] for places in layout.points]
     return Series(
         tuple(one for ones in measured for one in ones),
-        tuple(ones[0].version for ones in measured),
-        tuple(line[node] for node in points),
-        tuple(value_of(ones) for ones in measured),
-        tuple(len(ones) for ones in measured),
+        layout.versions,
+        layout.times,
+        tuple(map(value_of, measured)),
+        layout.counts,
         group.exact,
         tuple(ones[0].taken for ones in measured),  # the first, for a group is in the order of measuring
-        tuple(beside),
+        tuple(samples[at] for at in layout.beside),
     )

@@ -45,7 +45,8 @@ class Candidate:
 class Search:
     """Of a series of finite numbers. `outliers` are its isolated outliers, which the search leaves out.
 
-    There is nothing to find in fewer than 2 * SEGMENT other points, or where they are all equal.
+    There is nothing to find in fewer than 2 * SEGMENT other points, or where they are all equal. What was worked
+    out beside some steps is kept: who asks again, at another level, gets it at once.
     """
 
     def __init__(self, series: Array) -> None:
@@ -60,23 +61,23 @@ class Search:
         if self.judgeable:
             self.middle, self.unit = float(np.median(real)), float(real.std())
             self._series = np.where(self.there, (series - self.middle) / self.unit, 0.0)
-        self._weighed: Array | None = None
+        self._weighed: dict[tuple[int, ...], tuple[Array, float]] = {}
+        self._sized: dict[tuple[int, ...], tuple[Array, Array]] = {}
 
     def take(self, level: float) -> None:
-        """Take steps one by one, the likeliest first, while each has at most this probability; then give back,
-        the least certain first, those whose size may be nothing beside the others."""
+        """Take steps anew, one by one, the likeliest first, while each has at most this probability; then give
+        back, the least certain first, those whose size may be nothing beside the others."""
+        self.taken = []
         while self.judgeable and len(self.taken) < MOST and np.isfinite(self._evidence.max()):
             best = self._candidate(int(self._evidence.argmax()) + SEGMENT)
             if best.probability > level:
                 break
             self.taken.append(best)
-            self._weighed = None
         while doubtful := {at: abs(size / error) for at, (size, error) in self.sizes().items() if error > 0}:
             least = min(doubtful, key=doubtful.__getitem__)
             if doubtful[least] > WIDE:
                 break
             self.taken = [one for one in self.taken if one.index != least]
-            self._weighed = None
 
     def best(self) -> Candidate | None:
         """The likeliest step that is not taken, or nothing."""
@@ -101,30 +102,40 @@ class Search:
         steps = sorted({one.index for one in ([*self.taken, more] if more else self.taken)})
         if not steps:
             return {}
-        size, error = ar1_noise.sizes(self._series, self._places, tuple(steps), self._missing)
+        size, error = self._sizes(tuple(steps))
         return {
             step: (float(a) * self.unit, float(b) * self.unit)
             for step, a, b in zip(steps, size, error, strict=True)
         }
 
+    def _sizes(self, steps: tuple[int, ...]) -> tuple[Array, Array]:
+        """The sizes of these steps and their standard errors, in deviations of the series."""
+        if steps not in self._sized:
+            self._sized[steps] = ar1_noise.sizes(self._series, self._places, steps, self._missing)
+        return self._sized[steps]
+
     @property
     def _evidence(self) -> Array:
-        """The evidence at each place, beside the steps taken; weighed when somebody asks."""
-        if self._weighed is None:
-            self._weighed = self._weigh()
-        return self._weighed
+        """The evidence at each place, beside the steps taken."""
+        return self._beside_taken[0]
 
-    def _weigh(self) -> Array:
-        """The evidence at each place: normal noise and two modes, each as likely as it makes the series."""
+    @property
+    def _beside_taken(self) -> tuple[Array, float]:
+        """The evidence beside the steps taken, and what is usual of a quiet series; weighed when somebody asks."""
         steps = tuple(one.index for one in self.taken)
+        if steps not in self._weighed:
+            self._weighed[steps] = self._weigh(steps)
+        return self._weighed[steps]
+
+    def _weigh(self, steps: tuple[int, ...]) -> tuple[Array, float]:
+        """The evidence at each place: normal noise and two modes, each as likely as it makes the series."""
         left, places, missing = self._series, self._places, self._missing
         if steps:
-            for step, size in zip(steps, ar1_noise.sizes(left, places, steps, missing)[0], strict=True):
+            for step, size in zip(steps, self._sizes(steps)[0], strict=True):
                 left = left - size * (np.arange(len(left)) >= step)
         real = left[self.there]
         if real.std() < NOTHING:
-            self._usual = 0.0
-            return np.full(places[1] - places[0], -np.inf)
+            return np.full(places[1] - places[0], -np.inf), 0.0
         left = np.where(self.there, (left - real.mean()) / real.std(), 0.0)  # what a great step leaves is small
         normal = ar1_noise.evidence(left, places, steps, missing)
         two = mixture_noise.evidence(
@@ -132,7 +143,7 @@ class Search:
         )
         quiet = np.append(normal.quiet, two.quiet)
         likelihood = logsumexp(quiet)
-        self._usual = float(
+        usual = float(
             np.exp(quiet - likelihood) @ np.append(np.ravel(ar1_noise.SURPRISE), mixture_noise.SURPRISE)
         )
         stepped = np.vstack([normal.stepped, two.stepped])
@@ -143,19 +154,20 @@ class Search:
         for step in steps:
             found[np.abs(np.arange(*places) - step) < SEGMENT] = -np.inf
             found[np.abs(before - counts[step - 1]) < REAL] = -np.inf
-        return found
+        return found, usual
 
     def _candidate(self, place: int) -> Candidate:
         """The step at this place; the points beside its span are no outliers, which belong to neither level."""
-        evidence = float(self._evidence[place - SEGMENT])
-        likely = np.flatnonzero(self._evidence < evidence - SURELY) + SEGMENT
+        weighed, usual = self._beside_taken
+        evidence = float(weighed[place - SEGMENT])
+        likely = np.flatnonzero(weighed < evidence - SURELY) + SEGMENT
         before, after = likely[likely < place], likely[likely > place]
         earliest = max(place - SEGMENT + 1, int(before[-1]) + 1 if len(before) else 0)
         latest = min(place + SEGMENT - 1, int(after[0]) - 1 if len(after) else len(self._series) - 1)
         real = np.flatnonzero(self.there)
         earliest = int(real[real < max(earliest, real[0] + 1)][-1]) + 1
         latest = int(real[real >= min(latest, real[-1])][0])
-        surprise = evidence - self._usual
+        surprise = evidence - usual
         chance = max(calibration.probability(surprise, len(real)), self._least(place))
         return Candidate(place, earliest, latest, evidence, surprise, chance)
 

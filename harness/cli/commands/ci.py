@@ -12,6 +12,7 @@ import click
 
 from harness.analysis.regression.drift_since import Since, since
 from harness.analysis.regression.finding import Finding
+from harness.analysis.regression.series import numbers
 from harness.analysis.regression.triage import reportable_findings
 from harness.cli import completion as complete
 from harness.cli.declaration import Group, argument, option
@@ -239,11 +240,11 @@ def _issues(arguments: Reporting) -> int:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
         samples, judged = history.samples(), history.judged()
-        graph = history.graph()
-        found = reportable_findings(samples, history.documents(), graph)
+        measured = numbers(samples, history.graph())
+        found = reportable_findings(measured, history.documents())
     whole = [one for one in found if _wants_an_issue(one, arguments)]
     parts = [one for one in found if one.metric.is_part]
-    creeping = [one for one in since(samples, graph=graph) if _wants_an_issue(one, arguments)]
+    creeping = [one for one in since(measured) if _wants_an_issue(one, arguments)]
     commits = Commits(Lab(arguments.osv_root).osv_root)
     seen = failure_groups.failure_groups(night, whole, samples, judged, creeping, parts=parts, commits=commits)
     wanted, left_out = issues.actions(seen, known, arguments.night or _this_night())

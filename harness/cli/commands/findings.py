@@ -10,6 +10,7 @@ from typing import Annotated
 from rich.console import Console
 from rich.text import Text
 
+from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.drift_since import Since, since
 from harness.analysis.regression.finding import Finding, Night
 from harness.analysis.regression.notes import notes, unbridged
@@ -20,6 +21,7 @@ from harness.cli.declaration import declare, option
 from harness.cli.name_patterns import check_matches
 from harness.cli.options import AsJson, Common, HistoryUrl
 from harness.cli.output import screen, table
+from harness.core.collector import uncollected
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
 from harness.core.run_id import new_run_id
@@ -99,7 +101,8 @@ def command(arguments: Arguments) -> int:
             if _measure_again(lab, history, unbridged(asked_for), run, out):
                 whole, asked_for = _numbers(history, arguments)
         # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
-        told = judged(whole, history.documents(KIND))
+        with uncollected():
+            told = judged(whole, history.documents(KIND))
     every = list(enumerate(told.findings, 1))
     asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
     shown_ones = {number: one for number, one in asked if _is_shown(one, arguments)}
@@ -133,7 +136,12 @@ def command(arguments: Arguments) -> int:
 
 def _numbers(history: History, arguments: Arguments) -> tuple[Numbers, Numbers]:
     """All of the history, and what is asked for of it. Raises `HarnessError` where nothing is."""
-    every, graph, branch = history.samples(), history.graph(), named_commit(arguments)
+    graph, branch = history.graph(), named_commit(arguments)
+    with uncollected():
+        return _grouped(history.samples_by_time(), graph, branch, arguments)
+
+
+def _grouped(every: list[Sample], graph: Graph, branch: str, arguments: Arguments) -> tuple[Numbers, Numbers]:
     check_matches([arguments.cell], {one.cell for one in every}, "cell")
     check_matches([arguments.metric], {one.metric.name for one in every}, "metric")
     whole = numbers(every, graph, branch)

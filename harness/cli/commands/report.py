@@ -18,6 +18,7 @@ from harness.cli.declaration import declare, option
 from harness.cli.name_patterns import check_matches
 from harness.cli.options import DIR, FILE, Common, HistoryUrl
 from harness.cli.output import PIPED_WIDTH, screen
+from harness.core.collector import uncollected
 from harness.core.errors import HarnessError
 from harness.core.whole_files import write_whole
 from harness.metrics.history.store import History
@@ -90,6 +91,11 @@ def command(arguments: Arguments) -> int:
     for name, given in (("screenshots", arguments.screenshots), ("single page", arguments.single)):
         if given and arguments.format != HTML:
             raise HarnessError(f"There is no {name} of {arguments.format}.", "Leave --format out.")
+    with uncollected():
+        return _written(arguments)
+
+
+def _written(arguments: Arguments) -> int:
     told, commits = _told(arguments), Commits(Lab(arguments.osv_root).osv_root)
     if arguments.format == HTML:
         return _html(told, commits, arguments)
@@ -120,7 +126,7 @@ def _told(arguments: Arguments) -> ReportData:
     since = _moment(arguments.since)
 
     with History(arguments.history) as history:
-        samples, judged = history.samples(since=since), history.judged(since=since)
+        samples, judged = history.samples_by_time(since), history.judged_by_time(since)
         documents, graph = history.documents(since=since), history.graph()
     cells = {one.cell for rows in (samples, judged, documents) for one in rows}
     check_matches(arguments.cell, cells, f"cell since {arguments.since}" if arguments.since else "cell")

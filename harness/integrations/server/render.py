@@ -26,7 +26,8 @@ NICE = 10
 
 def told_of(history: History) -> ReportData:
     """All that a report rests on."""
-    return telling(history.samples(), history.judged(), history.documents(), history.graph())
+    records = history.samples_by_time(), history.judged_by_time(), history.documents()
+    return telling(*records, history.graph())
 
 
 def main(folder: Path) -> int:

@@ -1,15 +1,14 @@
 """Reads records of a history."""
 
-import gc
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
+from harness.core.collector import uncollected
 from harness.metrics.history.records import Action, Judged, Triage
 from harness.metrics.history.schema import (
     COMMITS,
@@ -92,10 +91,18 @@ class Reader:
         query = _kept(table).join(VERSIONS, table.c.version_id == VERSIONS.c.id)
         query = query.where(*self._conditions(table, wanted, since))
         if last is None:
-            with _uncollected():
+            with uncollected():
                 return list(self._records(table, query.order_by(*order)))
         query = query.order_by(*(column.desc() for column in order)).limit(last)
         return list(self._records(table, query))[::-1]
+
+    def by_time(self, table: Table, since: float | None) -> list[Any]:
+        """All records in the order in which they were taken, and without their ids: an index has that order, and
+        who judges a whole history asks for no more."""
+        query = select(*_columns(table, without="id")).where(*self._conditions(table, {}, since))
+        query = query.order_by(table.c.taken, table.c.seq)
+        with uncollected():
+            return list(self._records(table, query))
 
     def everything(self, table: Table, since: float | None) -> Iterator[Identified]:
         """Records in the order in which the history got them, a few in memory at a time."""
@@ -271,19 +278,15 @@ class _Environments(dict[tuple[int, float], Environment]):
         return where
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's collector: while a million records are made it looks through all of them again and again,
-    and none is garbage."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
 def _kept(table: Table) -> Select[Any]:
-    """All columns as they are kept: to unescape each value by itself would be most of the work."""
-    return select(*(type_coerce(one, Text) if isinstance(one.type, AnyText) else one for one in table.c))
+    """All of a table."""
+    return select(*_columns(table))
+
+
+def _columns(table: Table, without: str = "") -> list[ColumnElement[Any]]:
+    """All columns as they are kept: to unescape each value by itself would be most of the work. The one that is
+    named is empty."""
+    return [
+        literal("") if one.name == without else type_coerce(one, Text) if isinstance(one.type, AnyText) else one
+        for one in table.c
+    ]

@@ -60,7 +60,7 @@ def build(told: ReportData, matrix: Matrix | None = None, commits: Commits | Non
     histories = Histories(tests, timeline)
     causes, bad, found = causes_of(told.findings), unexpected(tests), records(told)
     places = places_of(told)
-    parts = Parts()
+    cells, parts = sorted({span.cell for span in spans}), Parts()
     shards: dict[str, Any] = {
         "part-findings": parts.findings([cause_words(one, where) for one in causes[:MOST_NEWS]]),
         "part-unexpected": parts.unexpected(bad[:MOST_NEWS]),
@@ -68,9 +68,9 @@ def build(told: ReportData, matrix: Matrix | None = None, commits: Commits | Non
         **{f"part-record-{number}": parts.record(one) for number, one in enumerate(found)},
         **{section.id: heads(section) for section in shown},
         **{one.figure.id: one.figure.to_json() for section in shown for one in section.figures},
-        **histories.shards(), **dict(test_shards(tests, today)),
+        **histories.shards(), **dict(test_shards(tests, today, cells)),
     }  # fmt: skip
-    _add_views(shards, told, today, timeline, every, tests, sorted({span.cell for span in spans}))
+    _add_views(shards, told, today, timeline, every, tests, cells)
     shards["index"] |= {**_figures(shown), "shards": [*shards]}
     values = {
         **_values(told, spans, timeline), "causes_count": len(causes), "causes_shown": min(len(causes), MOST_NEWS),

@@ -88,7 +88,7 @@ const Compare = (() => {
 
   // ---- numbers ----
 
-  const byRow = ({ numbers: [rows, values, groups] }) => new Map(rows.map((row, place) => [row, { value: values[place], group: groups[place] }]));
+  const byRow = (at) => new Map(Shards.numbers(at).map(({ row, value, group }) => [row, { value, group }]));
 
   /** What of one series: how much it changed, whether that is sure, noise, or can't be said. */
   function changeOf(row, before, after, steps, noise) {

@@ -38,7 +38,7 @@ def places_of(told: ReportData) -> Sequence[Place]:
                 (min(old.loads[0], load), max(old.loads[1], load)),
                 max(old.latest, latest),
             )
-    places = sorted(found.values(), key=lambda place: -place.latest)
+    places = sorted(found.values(), key=lambda place: (-place.latest, repr(place.environment)))
     return places if len(places) <= MOST_HOSTS else _folded(places)
 
 

@@ -56,7 +56,16 @@ const Shards = (() => {
     return drawing;
   }
 
-  return { load, plotly };
+  /** The rows of a version's numbers; how they are packed is said in harness/report/model/numbers.py. */
+  function numbers({ numbers: [runs, values] }) {
+    const left = values.values();
+    return runs.flatMap(([first, count, group]) => Array.from({ length: count }, (_, place) => ({ row: first + place, value: left.next().value, group })));
+  }
+
+  /** Signs of which those that come again stand once, with a number: `p3C` is `pppC`. */
+  const signs = (text) => text.replace(/(\D)(\d+)/g, (_, sign, count) => sign.repeat(Number(count)));
+
+  return { load, plotly, numbers, signs };
 })();
 
 /** A new element with its attributes and children; strings become text. */

@@ -2,12 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
 from harness.metrics.history.records import Judged
 from harness.report.model.figures import anchor
-from harness.report.model.outcome_codes import CODES, NONE, code_of
+from harness.report.model.outcome_codes import NONE, codes_of
 from harness.report.model.outcomes import Test
 from harness.report.model.timeline import Timeline
 from harness.report.morning.rates import tendency
@@ -23,39 +25,49 @@ MOST_NIGHTS = 800
 """Nights of a test that its view shows: the latest."""
 
 
-def test_shards(tests: Sequence[Test], morning: Morning) -> Iterator[tuple[str, dict[str, Any]]]:
-    """For each test its nights on every cell, as the page's script wants them; by the shard's name."""
+def test_shards(
+    tests: Sequence[Test], morning: Morning, cells: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
+    """For each test its nights on every cell, as the page's script wants them; by the shard's name. A cell is its
+    place among `cells`."""
     by_name: dict[str, list[Test]] = defaultdict(list)
     for test in tests:
         by_name[test.name].append(test)
     rates = {
         group.test: rate_words(group) for group in (*morning.tests.new, *morning.tests.still, *morning.tests.flaky)
     }
+    numbers = {cell: number for number, cell in enumerate(cells)}
     for name, alike in by_name.items():
         yield anchor("test", name), {
             "name": name,
             "rate": rates.get(name, ""),
-            "cells": [_on_cell(test, morning) for test in alike],
+            "cells": [{"cell": numbers[test.cell], **_on_cell(test, morning)} for test in alike],
             "reasons": _reasons([one for test in alike for one in test.runs]),
         }
 
 
 def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
-    nights = morning.nights
+    nights, runs = morning.nights, test.runs
     first = max(0, nights.last + 1 - MOST_NIGHTS)
     signs = [NONE] * max(0, nights.last + 1 - first)
-    for one in test.runs:
-        night = nights.number(one.taken) - first
-        if night >= 0 and signs[night] in EXPECTED:
-            signs[night] = CODES.get((one.outcome, one.expected)) or code_of(one)
-    bad = [failed(one) for one in test.runs if one.outcome not in NO_WORD]
+    numbers = nights.numbers(one.taken for one in runs)
+    for night, sign in zip(numbers, codes_of(runs), strict=True):
+        if night >= first and signs[night - first] in EXPECTED:
+            signs[night - first] = sign
+    bad = [failed(one) for one in runs if one.outcome not in NO_WORD]
     said = tendency(bad) if any(bad) else None
     return {
-        "cell": test.cell, "suite": test.suite, "first": first, "nights": "".join(signs), "runs": len(test.runs),
+        "suite": test.suite, "first": first, "nights": _short(signs), "runs": len(runs),
         "bad": sum(bad), "kind": str(said.kind) if said else "well",
-        "seconds": round(median(one.seconds for one in test.runs), 3),
+        "seconds": round(median([one.seconds for one in runs]), 3),
         "last": round(test.latest.seconds, 3),
     }  # fmt: skip
+
+
+def _short(signs: Iterable[str]) -> str:
+    """Signs with what is the same in a row once, and how often: `p41Cp48`."""
+    counted = [(sign, sum(1 for _ in alike)) for sign, alike in groupby(signs)]
+    return "".join(f"{sign}{count if count > 1 else ''}" for sign, count in counted)
 
 
 def _reasons(runs: Iterable[Judged]) -> list[dict[str, Any]]:
@@ -79,43 +91,59 @@ class AtVersions:
     def __init__(self, tests: Sequence[Test], timeline: Timeline, cells: Sequence[str]) -> None:
         self.names = sorted({test.name for test in tests})
         self._places = {name: place for place, name in enumerate(self.names)}
-        self._cells = {cell: number for number, cell in enumerate(cells)}
-        self._signs: dict[int, dict[int, list[str]]] = defaultdict(dict)
+        self._signs: dict[int, dict[int, str]] = defaultdict(dict)
         self._reasons: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
         self._mixed: dict[int, set[tuple[int, int]]] = defaultdict(set)
-        for test in tests:
-            self._add(test, timeline)
+        numbers = {cell: number for number, cell in enumerate(cells)}
+        for cell, alike in groupby(tests, attrgetter("cell")):
+            self._add(numbers[cell], list(alike), timeline)
 
-    def _add(self, test: Test, timeline: Timeline) -> None:
-        cell, place = self._cells[test.cell], self._places[test.name]
-        numbers: dict[int, int | None] = {}
+    def _add(self, cell: int, tests: Sequence[Test], timeline: Timeline) -> None:
+        """The tests of a cell: of each the signs by version, and these turned."""
+        versions: dict[int, int | None] = {}
+        rows: dict[int, dict[int, str]] = defaultdict(dict)
+        for test in tests:
+            for one in test.runs:
+                if id(one.version) not in versions:
+                    versions[id(one.version)] = timeline.number(test.cell, one.version)
+            self._add_test(cell, test, [versions[id(one.version)] for one in test.runs], rows)
+        known = sorted({number for number in versions.values() if number is not None})
+        blank = [NONE] * len(known)
+        columns = [
+            [rows[place].get(number, NONE) for number in known] if place in rows else blank
+            for place in range(len(self.names))
+        ]
+        for number, signs in zip(known, zip(*columns, strict=True), strict=True):
+            self._signs[number][cell] = "".join(signs)
+
+    def _add_test(
+        self, cell: int, test: Test, numbers: Sequence[int | None], rows: dict[int, dict[int, str]]
+    ) -> None:
+        place, signs = self._places[test.name], codes_of(test.runs)
+        row = rows[place]
+        again = bool(row) or len(set(numbers)) < len(numbers)
+        for number, sign in zip(numbers, signs, strict=True) if again else ():
+            if number is not None:
+                if row.get(number, sign) != sign:
+                    self._mixed[number].add((cell, place))
+                row[number] = sign
+        if not again:
+            row |= {number: sign for number, sign in zip(numbers, signs, strict=True) if number is not None}
+        if EXPECTED.issuperset(signs):
+            return
         odd: dict[int, Judged] = {}
-        for one in test.runs:
-            key = id(one.version)
-            if key not in numbers:
-                numbers[key] = timeline.number(test.cell, one.version)
-            number = numbers[key]
-            if number is None:
-                continue
-            of_version = self._signs[number]
-            signs = of_version.get(cell)
-            if signs is None:
-                signs = of_version[cell] = [NONE] * len(self.names)
-            sign = CODES.get((one.outcome, one.expected)) or code_of(one)
-            if signs[place] not in (NONE, sign):
-                self._mixed[number].add((cell, place))
-            signs[place] = sign
-            if odd:
+        for number, sign, one in zip(numbers, signs, test.runs, strict=True):
+            if number is not None:
                 odd.pop(number, None)
-            if sign not in EXPECTED:
-                odd[number] = one
+                if sign not in EXPECTED:
+                    odd[number] = one
         for number, one in odd.items():
             self._reasons[number].setdefault(one.reason, []).append((cell, place))
 
     def at(self, number: int) -> dict[str, Any]:
         """Of one version: signs by cell, reasons with cells and tests, those that went both ways."""
         return {
-            "tests": {cell: "".join(signs) for cell, signs in self._signs.get(number, {}).items()},
+            "tests": self._signs.get(number, {}),
             "reasons": [[reason, found] for reason, found in self._reasons.get(number, {}).items()],
             "mixed": sorted(self._mixed.get(number, ())),
         }

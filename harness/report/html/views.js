@@ -47,12 +47,13 @@ const Views = (() => {
       return none("Test", name);
     }
     const test = await Shards.load(id);
-    const rows = test.cells.map((one) => {
+    const cells = test.cells.map((one) => ({ ...one, cell: index.cells[one.cell], nights: Shards.signs(one.nights) }));
+    const rows = cells.map((one) => {
       const kind = one.kind === "well" ? "well" : `${one.kind}, ${one.bad} of ${one.runs} runs bad`;
       return [linkTo("cell", one.cell), kind, `${one.last} s`, `${one.seconds} s`, nightsStrip(one, index.dates, index.legend)];
     });
     const reasons = test.reasons.map((one) => [one.outcome, one.reason, one.count, linkTo("cell", one.cell), new Date(one.when * 1000).toISOString().slice(0, 10)]);
-    const worst = test.cells.find((one) => one.kind !== "well") ?? test.cells[0];
+    const worst = cells.find((one) => one.kind !== "well") ?? cells[0];
     const expected = index.expectations[name] ?? [];
     return [
       heading(`Test ${name}`),
@@ -80,8 +81,8 @@ const Views = (() => {
     }
     parts.push(command(`osv-harness boot ${name}`));
     if (about.version !== null) {
-      const [[rows, values, groups]] = [(await Shards.load(`at-${about.version}`)).numbers];
-      const own = rows.map((row, place) => ({ row: index.rows[row], value: values[place], group: index.groups[groups[place]] })).filter(({ row }) => row[1] === number);
+      const all = Shards.numbers(await Shards.load(`at-${about.version}`));
+      const own = all.map(({ row, value, group }) => ({ row: index.rows[row], value, group: index.groups[group] })).filter(({ row }) => row[1] === number);
       const numbers = own.map(({ row, value }) => {
         const [metric, unit] = index.metrics[row[0]];
         return [linkTo("metric", metric), row[2], shown(value, unit)];

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from operator import is_
 from typing import Any, Self, TypeVar
 
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.finding import Finding
+from harness.analysis.regression.series import Numbers, numbers
 from harness.core.text import printable
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Document, Environment, Metric, Sample, Version
@@ -24,7 +26,7 @@ class ReportData:
     """All that a report rests on. Nothing of it need be in any order.
 
     `notes` are sentences that stand beside the findings, and `asides` lines on nights and creeps, which are none;
-    `graph` is how commits follow each other.
+    `graph` is how commits follow each other, and `grouped` are the samples in series, if somebody made them.
     """
 
     samples: Sequence[Sample] = ()
@@ -34,6 +36,7 @@ class ReportData:
     notes: Sequence[str] = ()
     graph: Graph = field(default_factory=dict)
     asides: Sequence[str] = ()
+    grouped: Numbers | None = None
 
     @property
     def empty(self) -> bool:
@@ -45,6 +48,11 @@ class ReportData:
         """Everything that was recorded, which all has a cell, a version and a time."""
         return [*self.samples, *self.judged, *(one for one in self.documents if one.kind != PLAN)]
 
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The samples in series, as the findings judged them."""
+        return self.grouped or numbers(self.samples, self.graph)
+
     @property
     def safe(self) -> Self:
         """The same, each text of it one line that shows as what it is: no controls, no escapes, not too long.
@@ -53,9 +61,11 @@ class ReportData:
         Records of which no text has to change are the same objects: of a year there are a million.
         """
         safe = _Safe()
+        samples = [safe.sample(sample) for sample in self.samples]
         return replace(
             self,
-            samples=[safe.sample(sample) for sample in self.samples],
+            samples=samples,
+            grouped=self.grouped if all(map(is_, samples, self.samples)) else None,
             judged=[safe.judged(judged) for judged in self.judged],
             documents=[safe.document(document) for document in self.documents],
             findings=[safe.finding(finding) for finding in self.findings],
@@ -82,11 +92,19 @@ class _Safe:
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[Any, Any]] = {}
+        self._same: set[int] = set()
+        self._sound: set[str] = set()
 
     def sample(self, one: Sample) -> Sample:
         """The sample."""
+        sound, same = self._sound, self._same
+        if (
+            one.cell in sound and one.subject in sound and one.run in sound and id(one.metric) in same
+            and id(one.version) in same and id(one.environment) in same
+        ):  # fmt: skip
+            return one
         texts = one.cell, one.subject, one.run
-        shown = safe_text(texts[0]), safe_text(texts[1]), safe_text(texts[2])
+        shown = self._texts(texts)
         metric, version, where = self.part(one.metric), self.part(one.version), self.part(one.environment)
         if shown == texts and metric is one.metric and version is one.version and where is one.environment:
             return one
@@ -96,8 +114,15 @@ class _Safe:
 
     def judged(self, one: Judged) -> Judged:
         """The verdict."""
+        sound, same = self._sound, self._same
+        if (
+            one.test in sound and one.cell in sound and one.reason in sound and one.run in sound
+            and one.outcome in sound and one.suite in sound and id(one.version) in same
+            and id(one.environment) in same
+        ):  # fmt: skip
+            return one
         texts = one.suite, one.cell, one.test, one.outcome, one.reason, one.run
-        shown = tuple(map(safe_text, texts))
+        shown = self._texts(texts)
         version, where = self.part(one.version), self.part(one.environment)
         if shown == texts and version is one.version and where is one.environment:
             return one
@@ -106,6 +131,12 @@ class _Safe:
             one, suite=suite, cell=cell, test=test, outcome=outcome, reason=reason, run=run, version=version,
             environment=where,
         )  # fmt: skip
+
+    def _texts(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Each text safe; those that were so already are known from now on."""
+        shown = tuple(map(safe_text, texts))
+        self._sound.update(text for text, safe in zip(texts, shown, strict=True) if text == safe)
+        return shown
 
     def document(self, one: Document) -> Document:
         """The document."""
@@ -135,6 +166,7 @@ class _Safe:
             shown = {name: text for name, value in texts.items() if (text := safe_text(value)) != value}
             changed: Any = shown
             known = self._parts[id(part)] = part, replace(part, **changed) if shown else part  # and keeps its id
+            self._same |= set() if shown else {id(part)}
         safe: Part = known[1]
         return safe
 

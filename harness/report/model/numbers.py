@@ -53,9 +53,16 @@ class Numbers:
         }
 
     def at(self, number: int) -> list[list[Any]]:
-        """Of this version the rows that have a number, the numbers, and by which group they were taken."""
-        found = self._at.get(number, {})
-        return [[*found], [_short(value) for value, _ in found.values()], [group for _, group in found.values()]]
+        """Of this version the rows that have a number, and the numbers. Rows that follow each other and were taken
+        by one group are one: the first, how many, the group."""
+        found = dict(sorted(self._at.get(number, {}).items()))
+        runs: list[list[int]] = []
+        for row, (_, group) in found.items():
+            if runs and row == sum(runs[-1][:2]) and group == runs[-1][2]:
+                runs[-1][1] += 1
+            else:
+                runs.append([row, 1, group])
+        return [runs, [_short(value) for value, _ in found.values()]]
 
     def _steps(self, findings: Sequence[Finding]) -> list[list[Any]]:
         """Of each step its row, between which versions, and the relative change."""

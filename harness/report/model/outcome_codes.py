@@ -1,6 +1,6 @@
 """Verdicts as signs: one letter for an outcome, a capital where it was not expected."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.metrics.history.records import Judged
 
@@ -25,6 +25,14 @@ def _code(outcome: str, expected: bool) -> str:
 
 
 CODES = {(outcome, expected): _code(outcome, expected) for outcome in LETTERS for expected in (True, False)}
+
+
+def codes_of(runs: Sequence[Judged]) -> list[str]:
+    """The letters of many verdicts."""
+    known = {kind: CODES.get(kind) or _code(*kind) for kind in {(one.outcome, one.expected) for one in runs}}
+    if len(known) == 1:
+        return [*known.values()] * len(runs)
+    return [known[one.outcome, one.expected] for one in runs]
 
 
 def legend() -> dict[str, str]:

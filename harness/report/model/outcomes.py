@@ -14,8 +14,8 @@ from harness.report.model.timeline import Timeline
 MOST_RUNS = 20
 """Verdicts of one test in a report."""
 
-MOST_VERDICTS = 100_000
-"""Verdicts of all tests in a report: about 3 MB of it. Where there are more tests, each shows fewer."""
+MOST_VERDICTS = 60_000
+"""Verdicts of all tests in a report: about 2 MB of it. Where there are more tests, each shows fewer."""
 
 MOST_REASONS = 10_000
 """Different reasons in a report: at most 3 MB of it."""

@@ -4,15 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from operator import attrgetter
 from statistics import median
 
-from harness.analysis.regression.ancestry import Ancestry, Node, Seen, ancestry, node_of
-from harness.analysis.regression.grouping import Group, grouped, kernel_of
+from harness.analysis.regression.grouping import Group, kernel_of
+from harness.analysis.regression.series import Series as Judged
 from harness.core import facts
 from harness.metrics.records import Environment, Metric, Sample, Version
 from harness.report.model.data import ReportData
 from harness.report.model.figures import Line
-from harness.report.model.spans import spans_of
 from harness.report.model.thinning import Point, joined, thinned
 from harness.report.model.timeline import Timeline
 
@@ -72,10 +72,10 @@ def series_of(told: ReportData, timeline: Timeline) -> list[Series]:
 
 def every_series(told: ReportData, timeline: Timeline) -> list[Series]:
     """All series of the samples, with a point for each version; those of hosts of one night have one point."""
-    groups = sorted(grouped(told.samples), key=lambda group: group.samples[0].taken)
-    orders = _orders(told)
     places = _Places(timeline)
-    return [_series(group, orders[kernel_of(group.samples[0].cell)], places) for group in groups]
+    both = zip(told.numbers.groups, told.numbers.series, strict=True)
+    ordered = sorted(both, key=lambda one: one[0].samples[0].taken)
+    return [_series(group, judged, places) for group, judged in ordered]
 
 
 def merged(series: Sequence[Series]) -> list[Series]:
@@ -96,33 +96,22 @@ def thin(series: Sequence[Series], told: ReportData, timeline: Timeline) -> list
     ]
 
 
-def _orders(told: ReportData) -> dict[str, Ancestry]:
-    """The order of each kernel's versions that were measured."""
-    seen: dict[str, dict[Node, Seen]] = defaultdict(dict)
-    for span in sorted(spans_of(told.samples), key=lambda one: one.first):
-        version = span.version
-        seen[kernel_of(span.cell)].setdefault(
-            node_of(version), Seen(version.described, version.committed, span.first)
-        )
-    return {kernel: ancestry(versions, told.graph) for kernel, versions in seen.items()}
-
-
 class _Places:
-    """The number and node of each version, asked once for each object: samples share theirs."""
+    """The numbers of versions, asked once for all series of the same versions."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
-        self._known: dict[tuple[str, int], tuple[Version, int | None, Node]] = {}
+        self._known: dict[tuple[str, int], tuple[Sequence[Version], list[int | None]]] = {}
 
-    def of(self, sample: Sample) -> tuple[int | None, Node]:
-        """Of the sample's version."""
-        key = sample.cell, id(sample.version)
+    def of(self, cell: str, versions: Sequence[Version]) -> list[int | None]:
+        """Of each version, what was measured on the cell."""
+        key = cell, id(versions)
         known = self._known.get(key)
         if known is None:
-            # The version is kept, too, so that no other gets its identity.
-            number = self._timeline.number(sample.cell, sample.version)
-            known = self._known[key] = sample.version, number, node_of(sample.version)
-        return known[1], known[2]
+            # The versions are kept, too, so that no others get their identity.
+            numbers = [self._timeline.number(cell, version) for version in versions]
+            known = self._known[key] = versions, numbers
+        return known[1]
 
 
 def _of_classes(series: Sequence[Series]) -> list[Series]:
@@ -189,26 +178,38 @@ def _apart(text: str, others: Sequence[str]) -> list[str]:
     return [f"{name} {own[name]}" for name in own if any(one.get(name) != own[name] for one in every)]
 
 
-def _series(group: Group, order: Ancestry, places: _Places) -> Series:
+def _series(group: Group, judged: Judged, places: _Places) -> Series:
     """One point a version of the line: what is beside it would look like a change that went away again."""
-    found = [places.of(sample) for sample in group.samples]
-    line = order.of({node for _, node in found}).line
-    numbers: dict[int, list[Sample]] = defaultdict(list)
-    for (number, node), sample in zip(found, group.samples, strict=True):
-        if number is not None and node in line:
-            numbers[number].append(sample)
-    points = [_point(number, alike) for number, alike in sorted(numbers.items())]
     last = group.samples[-1]
+    numbers = places.of(last.cell, judged.versions)
+    points = []
+    if len(judged.samples) == len(numbers):
+        points = [
+            _alone(number, one)
+            for number, one in zip(numbers, judged.samples, strict=True)
+            if number is not None
+        ]
+    else:
+        start = 0
+        for number, count in zip(numbers, judged.counts, strict=True):
+            if number is not None:
+                points.append(_point(number, judged.samples[start : start + count]))
+            start += count
+    points.sort(key=attrgetter("version"))  # the line may be another where verdicts count, too
     return Series(
         last.metric, last.cell, last.subject, last.environment, points, len(points), last.taken, group.builder,
         last.procedure, group.exact,
     )  # fmt: skip
 
 
+def _alone(version: int, one: Sample) -> Point:
+    half = one.spread / 2
+    return Point(version, one.value, one.value - half, one.value + half, 1)
+
+
 def _point(version: int, samples: Sequence[Sample]) -> Point:
     if len(samples) == 1:
-        (one,) = samples
-        return Point(version, one.value, one.value - one.spread / 2, one.value + one.spread / 2, 1)
+        return _alone(version, samples[0])
     # A number that is none would make nonsense of the others' median.
     samples = [sample for sample in samples if isfinite(sample.value)] or samples
     return Point(

@@ -25,17 +25,20 @@ class Span:
 def spans_of(rows: Iterable[Sample | Judged | Document]) -> list[Span]:
     """The spans of all records, in no order. Versions that differ only in image and builder are one."""
     found: dict[tuple[str, str, str, float], Span] = {}
+    # What was taken together mostly stands together.
+    cell, before, hour, known = "", None, 0.0, None
     for row in rows:
         version, taken = row.version, row.taken
-        key = row.cell, version.commit, version.described, taken // HOUR
-        known = found.get(key)
-        if known is None:
-            found[key] = Span(row.cell, version, taken, taken)
-            continue
+        if known is None or version is not before or row.cell is not cell or taken // HOUR != hour:
+            cell, before, hour = row.cell, version, taken // HOUR
+            key = cell, version.commit, version.described, hour
+            known = found.get(key)
+            if known is None:
+                known = found[key] = Span(cell, version, taken, taken)
+            elif version is not known.version and version.committed > known.version.committed:
+                known.version = version
         if taken < known.first:
             known.first = taken
         elif taken > known.last:
             known.last = taken
-        if version is not known.version and version.committed > known.version.committed:
-            known.version = version
     return list(found.values())

@@ -80,6 +80,8 @@ def _broken(
         if not one.expected and one.outcome not in ("skipped", "passed", "flaky"):
             bad[one.cell, night].append(one)
     many = {where: found for where, found in bad.items() if len(found) >= FEWEST_OF_A_CELL}
+    if not many:
+        return {}
     cells = {cell for cell, _ in many}
     ran = Counter(
         (one.cell, nights.number(one.taken)) for one in rows if one.cell in cells and one.outcome != "skipped"
@@ -249,6 +251,8 @@ def _range(cells: Sequence[OnCell]) -> tuple[Version, Version] | None:
 def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights) -> list[Stale]:
     """The tests whose last verdict was a pass that nobody expected, by test."""
     keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome == "passed"}
+    if not keys:
+        return []
     latest: dict[Key, tuple[int, Judged]] = {}
     since: dict[Key, int] = {}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]

@@ -91,6 +91,11 @@ class Nights:
         # What belongs to a night may bear the moment at which its run began.
         return bisect_right(self._begins, taken + GAP / 2) - 1
 
+    def numbers(self, taken: Iterable[float]) -> list[int]:
+        """The same of many."""
+        begins, early = self._begins, GAP / 2
+        return [bisect_right(begins, one + early) - 1 for one in taken]
+
     def within(self, number: int) -> tuple[float, float]:
         """From when until before when what is recorded is of that night: seconds since 1970."""
         if not 0 <= number <= self.last:

@@ -9,6 +9,7 @@ wrong how often is measured by `tests/selftest/report/test_morning_rates.py`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -22,6 +23,8 @@ OFTEN = (0.2, 0.2, 0.2, 0.15, 0.1, 0.08, 0.04, 0.03)
 SURE = 0.9
 """The chance from which a state is said to be so."""
 INTERVAL = 0.95
+MOST_KNOWN = 20_000
+"""Sequences of runs whose tendency is remembered."""
 LONGEST = 400
 """Only so many of the newest runs are looked at."""
 
@@ -59,7 +62,13 @@ class Tendency:
 
 def tendency(failed: Sequence[bool]) -> Tendency:
     """What the runs of a test, old first, say of it."""
-    runs = np.asarray(failed, dtype=bool)
+    return _tendency(bytes(map(bool, failed)))
+
+
+@lru_cache(maxsize=MOST_KNOWN)
+def _tendency(failed: bytes) -> Tendency:
+    """Of runs of ones and zeros: more than one part of a report asks about the same."""
+    runs = np.frombuffer(failed, dtype=bool)
     offset = max(0, len(runs) - LONGEST)
     runs = runs[offset:]
     if not runs.any():

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from harness.analysis.regression.calibration import probability
-from harness.analysis.regression.change_points import LEVEL, changes, exact_changes, strongest, suspects
+from harness.analysis.regression.change_points import (
+    LEVEL,
+    Scan,
+    changes,
+    exact_changes,
+    look,
+    strongest,
+    suspects,
+)
 from harness.analysis.regression.findings import findings, suspicions
 from harness.analysis.regression.series import series_of
 from harness.metrics.records import Environment, Metric, Sample, Version
@@ -206,6 +214,16 @@ def test_replicates_are_one_point_and_order_is_of_commits() -> None:
     assert list(series.values) == values and set(series.counts) == {3}
     (one,) = findings(shuffled)
     assert one.after.commit == "c100" and one.samples == (300, 300)
+
+
+def test_a_search_says_the_same_whoever_asked_before() -> None:
+    """Another level, and the suspects, of one search and of a new one each."""
+    values = stepped(8)[:120] + [one + 3 for one in stepped(9)[120:]]
+    scan = Scan(values)
+    levels = (LEVEL, 1e-9, 0.2)
+    asked = [scan.changes(level) for level in levels] + [scan.look().steps, scan.changes(LEVEL)]
+    assert asked == [changes(values, level) for level in levels] + [look(values).steps, changes(values)]
+    assert len({len(found) for found in asked}) > 1, "the levels must differ in what they find"
 
 
 def test_suspicions_name_the_versions_to_rerun() -> None:

@@ -160,6 +160,18 @@ def test_samples_come_in_the_order_of_their_commits(empty: History) -> None:
     assert empty.samples(since=2.0) == [ordered[0], ordered[3]]
 
 
+def test_all_records_come_in_the_order_of_time_without_ids(empty: History) -> None:
+    """Those of one moment in the order in which they came."""
+    taken = [5.0, 1.0, 3.0, 1.0]
+    numbers = [sample(taken=when, value=float(at), id=f"s{at}") for at, when in enumerate(taken)]
+    verdicts = [judged(taken=when, seconds=float(at), id=f"j{at}") for at, when in enumerate(taken)]
+    empty.add([*numbers, *verdicts])
+    wanted = [1, 3, 2, 0]
+    assert empty.samples_by_time() == [replace(numbers[at], id="") for at in wanted]
+    assert empty.judged_by_time() == [replace(verdicts[at], id="") for at in wanted]
+    assert [one.value for one in empty.samples_by_time(since=3.0)] == [2.0, 0.0]
+
+
 def test_a_metric_may_be_asked_for_by_its_beginning(empty: History) -> None:
     for name in ("boot.seconds", "boot.instructions", "bootstrap", "Boot.seconds", "memory.peak", "boot"):
         empty.add([sample(metric=Metric(name, "x"))])

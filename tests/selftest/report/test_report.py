@@ -11,11 +11,13 @@ from rich.console import Console
 from test_report_history import BEGAN, CELLS, DAY, HERE, STEP, history, version
 
 from harness.analysis.ab.sequential_test import Decision, Judgement
+from harness.analysis.regression.series import numbers
 from harness.cli import main
 from harness.core.matrix import Matrix
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
 from harness.metrics.records import Metric, Sample, Version
+from harness.report.html import verdicts
 from harness.report.html.documents import Compared, records
 from harness.report.html.load_figures import load_figures
 from harness.report.html.matrix_grid import grid
@@ -24,12 +26,15 @@ from harness.report.html.rendering import script_text
 from harness.report.html.trends import stacks, trends
 from harness.report.markdown import code, markdown
 from harness.report.model.data import LONGEST_TEXT, ReportData, safe_text
-from harness.report.model.figures import Kind
+from harness.report.model.figures import Kind, anchor
 from harness.report.model.formatting import moment, percent, shown
 from harness.report.model.highlights import by_cause, unexpected
+from harness.report.model.numbers import Numbers
+from harness.report.model.outcome_codes import code_of
 from harness.report.model.outcomes import by_test, counts
-from harness.report.model.series import series_of
+from harness.report.model.series import every_series, series_of
 from harness.report.model.timeline import Timeline
+from harness.report.morning.report import morning
 from harness.report.openmetrics import openmetrics
 from harness.report.terminal import show
 
@@ -354,3 +359,38 @@ def test_nothing_of_this_machine_is_in_a_page(tmp_path: Path) -> None:
     """A report may be shown to anybody: it holds what the history holds."""
     assert str(Path.home()) not in page(ReportData())
     assert str(Path(__file__).parents[3]) not in page(history()).split('<script type="application/json"')[0]
+
+
+def test_a_report_groups_nothing_that_was_grouped() -> None:
+    """Unless a text had to be made safe: then the samples are others."""
+    told = history()
+    grouped = numbers(told.samples, told.graph)
+    assert replace(told, grouped=grouped).safe.numbers is grouped
+    evil = [replace(told.samples[0], subject="\x1b[31m"), *told.samples[1:]]
+    safe = replace(told, samples=evil, grouped=numbers(evil)).safe
+    assert safe.numbers.groups == numbers(safe.samples).groups
+    assert not any("\x1b" in one.subject for group in safe.numbers.groups for one in group.samples)
+
+
+def test_numbers_and_nights_are_packed_and_lose_nothing() -> None:
+    """As the page's script unpacks them: rows in runs of one group, signs with how often they come in a row."""
+    told = history().safe
+    timeline = Timeline(told)
+    every = every_series(told, timeline)
+    made = Numbers(every, timeline, sorted({one.cell for one in every}))
+    for number in range(len(timeline.versions)):
+        runs, values = made.at(number)
+        rows = [(row, group) for first, count, group in runs for row in range(first, first + count)]
+        assert len(rows) == len(values) and len(set(rows)) == len(rows)
+        measured = {one.points[at].value for one in every for at in range(len(one.points))
+                    if one.points[at].version == number}  # fmt: skip
+        assert {float(f"{one:.7g}") for one in measured} == {float(one) for one in values}
+    shard = dict(verdicts.test_shards(by_test(told), morning(told), [*CELLS]))
+    for test in by_test(told):
+        (packed,) = [
+            one for one in shard[anchor("test", test.name)]["cells"]
+            if one["cell"] == CELLS.index(test.cell) and one["suite"] == test.suite
+        ]  # fmt: skip
+        signs = re.sub(r"(\D)(\d+)", lambda found: found[1] * int(found[2]), packed["nights"])
+        assert len(signs) == morning(told).nights.last + 1 and set(signs) - {"."}
+        assert signs.rstrip(".")[-1] == code_of(test.latest)

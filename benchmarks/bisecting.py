@@ -23,10 +23,10 @@ from scipy.stats import beta
 from benchmarks import merges
 from harness.analysis.bisect.answer import BisectOutcome
 from harness.analysis.bisect.conclusion import conclude
-from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure
 from harness.analysis.bisect.policy import blocks
-from harness.analysis.bisect.posterior import measured, posterior
+from harness.analysis.bisect.posterior import measured_points, posterior
 from harness.analysis.bisect.session import Session
 from harness.core.errors import HarnessError
 
@@ -157,12 +157,12 @@ def trial(number: int, case: Case) -> Trial:
     line = CommitRange(tuple(map(str, range(COMMITS + 1))))
     hidden = _stretch(dice, culprit) if case.middle else range(0)
     world = World(case, dice, culprit, binaries, hidden)
-    session = Session(line, case.measure, world, Memory(), Effort())
+    session = Session(line, case.measure, world, MemoryJournal(), Effort())
     beliefs = []
     script = _script(World(case, np.random.default_rng([SEED, number]), culprit, binaries, hidden)) == culprit
     try:
         while (ended := session.advance()) is None:
-            if case.kind is not Kind.EXACT and len(session.state.readings()) > 1:
+            if case.kind is not Kind.EXACT and len(session.state.observations()) > 1:
                 beliefs.append(_belief(session, culprit))
     except HarnessError:  # an end of an exact number whose two boots differ
         state = session.state
@@ -195,8 +195,8 @@ def _stretch(dice: np.random.Generator, culprit: int) -> range:
 def _belief(session: Session, culprit: int) -> tuple[float, bool]:
     """The likeliest commit's probability at this moment, and whether it is the culprit."""
     state = session.state
-    suspects = np.array(state.line.suspects(), dtype=float)
-    found = posterior(measured(state.measure, state.readings()), suspects / suspects.sum(), True)
+    suspects = np.array(state.range.suspects(), dtype=float)
+    found = posterior(measured_points(state.measure, state.observations()), suspects / suspects.sum(), True)
     if found is None:
         return 0.0, False
     masses = blocks(state, found.mass)

@@ -19,7 +19,7 @@ def equals(lab: Lab, name: str) -> None:
     dice = Random(20261121)
     for metric, count in COMPARISONS.items():
         alarms, visible, pairs = 0, [], 0
-        a, b = (sides.build(lab, cell, str(cell), [metric], SECONDS) for _ in range(2))
+        a, b = (sides.build(lab, cell, str(cell), [metric], SECONDS, "equals") for _ in range(2))
         for number in range(count):
             found = sides.compare(a, b, [metric], PAIRS, 0.0, lambda measured: None, dice)[metric]
             alarms += found.decision == "changed"

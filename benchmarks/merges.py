@@ -17,7 +17,7 @@ from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Measure
-from harness.analysis.bisect.run import Question, bisect
+from harness.analysis.bisect.run import BisectRequest, bisect
 from harness.core.matrix import Matrix
 from harness.metrics.records import Sample
 
@@ -50,7 +50,7 @@ class Bench:
     def measure(self) -> Measure:
         return Measure.test("simulated")
 
-    def lay_out(self, measure: Measure) -> None:
+    def offer_layouts(self, measure: Measure) -> None:
         pass
 
     def differences(self, before: Build, after: Build) -> Sequence[Difference]:
@@ -134,14 +134,14 @@ def answered(root: Path, seed: Sequence[int], others: float) -> tuple[Answer, bo
     culprit = str(dice.choice(suspects(root)))
     bad = frozenset([culprit, *git(root, "rev-list", "--ancestry-path", f"{culprit}..master")])
 
-    def benches(question: Question, opened: Opened | None) -> Bench:
-        return Bench(question.commits.commits, bad, dice, others)
+    def make_backend(request: BisectRequest, opened: Opened | None) -> Bench:
+        return Bench(request.commits.commits, bad, dice, others)
 
     cell = Matrix.load().parse("qemu-ramfs", "osv")
     commits = known(root, "start", "master")
-    question = Question(cell, commits, Effort(), test="simulated", checked=False)
+    request = BisectRequest(cell, commits, Effort(), test="simulated", checked=False)
     with TemporaryDirectory() as folder:
-        answer = bisect(benches, question, Path(folder) / "journal").answer
+        answer = bisect(make_backend, request, Path(folder) / "journal").answer
     inside = answer.inside is not None
     while answer.inside:
         answer = answer.inside

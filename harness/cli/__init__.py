@@ -1,4 +1,4 @@
-"""What people start: `osv-harness`, as `harness.cli:main`."""
+"""The command line `osv-harness`, as `harness.cli:main`."""
 
 from collections.abc import Sequence
 

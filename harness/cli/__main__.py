@@ -1,4 +1,4 @@
-"""`python -m harness.cli COMMAND`: what `osv-harness COMMAND` is where that program is not installed."""
+"""`python -m harness.cli COMMAND`: the same as `osv-harness COMMAND`, also where that is not installed."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A bisection's answer and its journal on a terminal."""
+"""Shows a bisection's answer and its journal on a terminal."""
 
 from rich.console import Console
 
@@ -9,7 +9,7 @@ from harness.cli.output import screen, table
 from harness.report.model.formatting import percent, shown
 
 SHORT = 12
-SAYS = {
+OUTCOME_TEXTS = {
     BisectOutcome.FOUND: "found",
     BisectOutcome.NARROWED: "narrowed down, and no further",
     BisectOutcome.NO_DIFFERENCE: "good and bad do not differ",
@@ -21,20 +21,20 @@ SAYS = {
 
 
 def show_answer(answer: Answer, out: Console, of_test: bool) -> None:
-    out.print(SAYS[answer.outcome].capitalize(), style="bold")
+    out.print(OUTCOME_TEXTS[answer.outcome].capitalize(), style="bold")
     if answer.why:
         out.print(answer.why, markup=False, soft_wrap=True)
     if answer.cause:
         out.print(f"looked for: {answer.cause}", markup=False, soft_wrap=True)
     for culprit in answer.culprits:
-        size = _in_runs(culprit) if of_test else _in_units(culprit)
+        size = _failure_rates(culprit) if of_test else _change_text(culprit)
         sure = f"with a probability of {culprit.probability:.4g}"
-        out.print(f"{_named(culprit)}: {size}, {sure}", markup=False, soft_wrap=True)
+        out.print(f"{_culprit_name(culprit)}: {size}, {sure}", markup=False, soft_wrap=True)
     for warning in answer.warnings:
         out.print(f"beware: {warning.text}", markup=False, soft_wrap=True)
     for check in answer.checks:
-        said = {True: "holds", False: "does not hold", None: "can't say"}[check.passed]
-        out.print(f"{check.name}: {said}. {check.detail}", markup=False, soft_wrap=True)
+        result = {True: "holds", False: "does not hold", None: "can't say"}[check.passed]
+        out.print(f"{check.name}: {result}. {check.detail}", markup=False, soft_wrap=True)
     out.print(
         f"from {answer.builds} builds ({_kinds(answer)}) and "
         f"{answer.boots} boots; the ends: {answer.good_level:,.10g} and {answer.bad_level:,.10g}",
@@ -50,19 +50,19 @@ def _kinds(answer: Answer) -> str:
     return ", ".join(f"{count} {kind}" for count, kind in rows if count or kind != "further layouts")
 
 
-def _named(one: Culprit) -> str:
+def _culprit_name(one: Culprit) -> str:
     commits = [commit[:SHORT] for commit in one.commits]
     return commits[0] if len(commits) == 1 else f"{len(commits)} commits ({', '.join(commits[:8])})"
 
 
-def _in_units(one: Culprit) -> str:
+def _change_text(one: Culprit) -> str:
     low, high = one.interval
     relative = "" if one.relative is None else f" ({percent(one.relative)})"
     interval = f", 95% interval {low:+,.6g} to {high:+,.6g}" if low < high else ""
     return f"{one.change:+,.6g}{relative}{interval}"
 
 
-def _in_runs(one: Culprit) -> str:
+def _failure_rates(one: Culprit) -> str:
     return f"from failing in {one.old_level:.0%} of its runs to {one.new_level:.0%}"
 
 

@@ -4,7 +4,7 @@ COMMANDS = (
     "doctor", "matrix", "build", "boot", "tests", "test", "app", "hunt", "replay", "perf", "compare",
     "findings", "bisect", "report", "serve", "history", "ci", "farm", "cache", "lab",
 )  # fmt: skip
-"""In the order in which people meet them. Each is imported when it is wanted: statistics take a second to load."""
+"""In the order in which users meet them. Each is imported only when it runs: statistics take a second to load."""
 
 OF_KERNELS = frozenset(COMMANDS) - {"findings", "report", "serve", "history", "ci", "farm", "cache"}
-"""Those that look at an OSv checkout where one is named."""
+"""The commands that check an OSv checkout if one is named."""

@@ -1,8 +1,8 @@
-"""What a shell is offered where a word is asked for: cells, tests, apps, metrics, commits and other names.
+"""Shell completion: cells, tests, apps, metrics, commits and other names.
 
-Each function says what there is, at every press of the key; so it looks only at what is at hand: data files, the
-seconds that tests took, an OSv checkout, git. Nothing is built, fetched or booted for it, and what can't be known
-so is not offered. It imports what it needs when it is asked, for a shell waits for it.
+Each function runs at every press of the key, so it reads only what is at hand: data files, recorded durations, an
+OSv checkout, git. Nothing is built, fetched or booted; names that this can't find are not offered. Imports are
+made when needed, because the shell waits.
 """
 
 import os
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from harness.core.matrix import Matrix
 
 Names = Iterable[str | tuple[str, str]]
-"""Words, or words with what each one is."""
+"""Words, or words with their descriptions."""
 
 RECENT = 200
-"""Commits that are offered by their abbreviated names; of others the branches and tags are."""
+"""The number of latest commits that are offered by their abbreviated names, besides branches and tags."""
 
 
 def _offer(names: Callable[[click.Context, str], Names]) -> Callable[..., list[CompletionItem]]:
-    """What click calls: of the names those that the word may become; none where a file of them is broken."""
+    """The callback for click: those names that start with the incomplete word; none if a file can't be read."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
             known = dict(name if isinstance(name, tuple) else (name, "") for name in names(ctx, incomplete))
         except (HarnessError, OSError):
             return []
-        fitting = [name for name in known if name.startswith(incomplete)]
-        return [CompletionItem(name, help=known[name] or None) for name in fitting]
+        matching = [name for name in known if name.startswith(incomplete)]
+        return [CompletionItem(name, help=known[name] or None) for name in matching]
 
     return complete
 
@@ -52,7 +52,7 @@ def _kernel(ctx: click.Context) -> str:
 
 
 def _cell(ctx: click.Context) -> "Cell":
-    """The cell that the line names, or the default one."""
+    """The cell on the command line, or the default one."""
     named = ctx.params.get("cell") or "qemu-rofs"
     return _matrix().parse(named if isinstance(named, str) else named[0], _kernel(ctx))
 
@@ -70,7 +70,7 @@ def _valid(kernel: str, everything: bool) -> Iterable["Cell"]:
 
 @_offer
 def cells(ctx: click.Context, incomplete: str) -> Names:
-    """Cells' names as people write them; after a + options, after a / variants."""
+    """Cells by their short names; after a + options, after a / variants."""
     matrix = _matrix()
     for mark, values in (("/", matrix.axes["variant"].values), ("+", matrix.options)):
         before, found, _ = incomplete.rpartition(mark)
@@ -87,7 +87,7 @@ def cells(ctx: click.Context, incomplete: str) -> Names:
 
 @_offer
 def full_cells(ctx: click.Context, incomplete: str) -> Names:
-    """Cells' names as the history has them."""
+    """Cells by their full names, which the history uses."""
     for kernel in _matrix().axes["kernel"].values:
         yield from map(str, _valid(kernel, bool(incomplete)))
 
@@ -111,7 +111,7 @@ def tests(ctx: click.Context, incomplete: str) -> Names:
 
 @_offer
 def apps(ctx: click.Context, incomplete: str) -> Names:
-    """Apps that are offered on the cell, with what each one is."""
+    """The apps of the cell, with their summaries."""
     from harness.workloads.apps import app as apps
 
     cell = _cell(ctx)
@@ -120,7 +120,7 @@ def apps(ctx: click.Context, incomplete: str) -> Names:
 
 @_offer
 def loads(ctx: click.Context, incomplete: str) -> Names:
-    """The loads of the apps that the line names."""
+    """The loads of the apps on the command line."""
     from harness.workloads.apps import app as apps
 
     return [load for name in ctx.params.get("name") or () for load in apps.app(name, _cell(ctx)).loads]
@@ -128,7 +128,7 @@ def loads(ctx: click.Context, incomplete: str) -> Names:
 
 @_offer
 def metrics(ctx: click.Context, incomplete: str) -> Names:
-    """Metrics that are measured of the cell, less those that only a build or a guest can name."""
+    """The metrics of the cell, except those that only a build or a guest can name."""
     from harness.metrics.names import patterns
 
     cell = _matrix().parse("qemu-rofs", _kernel(ctx)) if "*" in str(ctx.params.get("cell")) else _cell(ctx)
@@ -151,7 +151,7 @@ def commits(ctx: click.Context, incomplete: str) -> Names:
 
 @_offer
 def sides(ctx: click.Context, incomplete: str) -> Names:
-    """What may be compared: commits, and options of a build."""
+    """What can be compared: commits and build options."""
     yield from (f"+{option}" for option in _matrix().options)
     yield from _commits(ctx)
 
@@ -177,35 +177,35 @@ def sets(ctx: click.Context, incomplete: str) -> Names:
 
 @_offer
 def kernels(ctx: click.Context, incomplete: str) -> Names:
-    """Both."""
+    """The kernels."""
     return _matrix().axes["kernel"].values
 
 
 @_offer
 def variants(ctx: click.Context, incomplete: str) -> Names:
-    """The variants of a machine."""
+    """The machine variants."""
     return _matrix().axes["variant"].values
 
 
 @_offer
 def launches(ctx: click.Context, incomplete: str) -> Names:
-    """The launch modes, with what each one is."""
+    """The link modes, with their descriptions."""
     return _matrix().launches.items()
 
 
 @_offer
 def installs(ctx: click.Context, incomplete: str) -> Names:
     """What doctor can install."""
-    from harness.host.requirements import NEEDS
+    from harness.host.requirements import REQUIREMENTS
 
-    return ["all", *(name for name, need in NEEDS.items() if need.packages)]
+    return ["all", *(name for name, need in REQUIREMENTS.items() if need.packages)]
 
 
 class Bash(BashComplete):
-    """Completions of words with a colon, at which bash breaks a word in three: `osv:qemu-rofs`."""
+    """Completion of words with a colon, at which bash splits a word into three: `osv:qemu-rofs`."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one that is completed, and that one, whole again."""
+        """The words before the incomplete one, and the incomplete one, joined again."""
         words, at = split_arg_string(os.environ["COMP_WORDS"]), int(os.environ["COMP_CWORD"])
         whole: list[str] = []
         for before, word in pairwise(words[: at + 1]):
@@ -215,12 +215,12 @@ class Bash(BashComplete):
                 whole.append(word)
         incomplete = whole.pop() if at < len(words) and whole else ""
         is_broken = incomplete != "".join(words[at:])
-        self._told = incomplete[: incomplete.rfind(":") + 1] if is_broken else ""
+        self._kept_prefix = incomplete[: incomplete.rfind(":") + 1] if is_broken else ""
         return whole, incomplete
 
     def format_completion(self, item: "CompletionItem[str]") -> str:
-        """As click tells it to bash, less what stands before the last colon, which bash keeps."""
-        return f"{item.type},{str(item.value).removeprefix(self._told)}"
+        """click's format, without what precedes the last colon: bash keeps that."""
+        return f"{item.type},{str(item.value).removeprefix(self._kept_prefix)}"
 
 
 add_completion_class(Bash)

@@ -1,4 +1,4 @@
-"""What commands that use a farm have in common: its options, and what is said of what it did not run."""
+"""The options of commands that use a farm, and the list of what a farm did not run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class TlsFiles(Common):
-    """The three files of a farm that speaks TLS."""
+class TlsOptions(Common):
+    """The three files of a farm that uses TLS."""
 
     tls_ca: Annotated[
         Path | None,
@@ -34,8 +34,8 @@ class TlsFiles(Common):
 
 
 @dataclass
-class OnFarm(TlsFiles):
-    """Where the farm is that shall do the work, if one shall."""
+class FarmOptions(TlsOptions):
+    """The farm that does the work, if any."""
 
     farm: Annotated[
         str | None,
@@ -43,13 +43,13 @@ class OnFarm(TlsFiles):
     ]
 
 
-def tls(arguments: TlsFiles) -> "Tls | None":
-    """What was given for TLS, all of it or nothing. Raises `HostError` if dask is not installed."""
+def tls(arguments: TlsOptions) -> "Tls | None":
+    """The TLS files, all or none. Raises `HostError` if dask is not installed."""
     if not find_spec("distributed"):
         raise HostError(
             "The Python package distributed is missing.", "Install it: pip install 'osv-harness[farm]'"
         )
-    # dask takes a second to import, which nobody pays who has no farm.
+    # The import takes a second; only users of a farm need it.
     from harness.integrations.farm.dask_cluster import Tls
 
     given = (arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
@@ -60,8 +60,8 @@ def tls(arguments: TlsFiles) -> "Tls | None":
     return None
 
 
-def show_unrun(unrun: Sequence["NotRun"]) -> None:
-    """Say of each thing that was not run why."""
-    for one in unrun:
+def show_not_run(not_run: Sequence["NotRun"]) -> None:
+    """Show what was not run, and why."""
+    for one in not_run:
         what = f"{one.what} on {one.cell}" if one.what else one.cell
         screen().print(one_line(f"not run: {what}: {one.why}"), style="yellow", markup=False, soft_wrap=True)

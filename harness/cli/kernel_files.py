@@ -1,4 +1,4 @@
-"""The options that name a kernel that is already built, for every command that boots."""
+"""The options that name a prebuilt kernel, for every command that boots."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from harness.runner.session import Lab
 
 @dataclass
 class KernelFiles(Common):
-    """A kernel that is already built, in place of a checkout's."""
+    """A prebuilt kernel, in place of a checkout's."""
 
     kernel_file: Annotated[
         Path | None,
@@ -38,6 +38,6 @@ class KernelFiles(Common):
 
 
 def lab_of(arguments: KernelFiles, arch: str | None = None) -> Lab:
-    """The lab of what was named: a checkout, files, or neither; `arch` is that of cells which name none."""
+    """The session for a checkout, for files, or for neither. `arch` is the arch of cells that name none."""
     files = files_of(arguments.kernel_file, arguments.image_file, arguments.cmdline, arguments.manifest)
     return Lab(arguments.osv_root, files=files, arch=arch)

@@ -1,4 +1,4 @@
-"""Patterns of the command line that match nothing are told with the nearest names, not answered with nothing."""
+"""Reports patterns of the command line that match nothing, with the nearest names."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -11,9 +11,10 @@ OFFERED = 5
 
 
 def check_matches(patterns: Iterable[str] | None, known: Iterable[str], what: str) -> None:
-    """Raise `HarnessError` for the first pattern that none of the history's names, which are of a `what`, matches.
+    """Raise `HarnessError` for the first pattern that matches none of the history's names; `what` names their
+    kind.
 
-    A history that has none at all is no pattern's fault.
+    An empty history is no error of the pattern.
     """
     names = sorted(set(known))
     for pattern in patterns or () if names else ():
@@ -23,7 +24,7 @@ def check_matches(patterns: Iterable[str] | None, known: Iterable[str], what: st
 
 
 def _near(pattern: str, names: list[str]) -> list[str]:
-    """Names that contain the pattern's words, or look like them, or else any; safe to show, whoever wrote them."""
+    """Names that contain the pattern's text, or resemble it, or else any; safe to show, whoever wrote them."""
     word = pattern.replace("*", "")
     found = [name for name in names if word and word in name] or nearest(word, names) or names
     return [printable(name) for name in found[:OFFERED]]

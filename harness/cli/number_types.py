@@ -1,4 +1,4 @@
-"""Numbers of the command line, refused at once where they make no sense."""
+"""Numbers on the command line, checked when they are parsed."""
 
 from math import isfinite
 from typing import Any
@@ -12,7 +12,7 @@ class Positive(click.ParamType[float]):
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; fails with what is wanted."""
+        """Return the number; fails with what is expected."""
         try:
             number = float(value)
         except ValueError:
@@ -23,12 +23,12 @@ class Positive(click.ParamType[float]):
 
 
 class Count(click.ParamType[int]):
-    """A whole number from 1 on."""
+    """A whole number of at least 1."""
 
     name = "count"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number; fails with what is wanted."""
+        """Return the number; fails with what is expected."""
         text = str(value)
         if not (text.isascii() and text.isdecimal() and int(text[:9])):
             self.fail(f"a whole number from 1 on is wanted, not {value!r}", param, ctx)

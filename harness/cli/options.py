@@ -1,4 +1,4 @@
-"""What commands have in common: an option of one meaning is one object, with its type, help and completion."""
+"""Options that commands share: an option with one meaning is one object, with its type, help and completion."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +16,21 @@ DIR = click.Path(path_type=Path, file_okay=False)
 
 
 def _inherited(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """What the option is given before the command's word holds too, if it is not given again after it."""
+    """A value given before the command's name holds too, unless it is given again after it."""
     if ctx.parent and ctx.get_parameter_source(param.name or "") is not click.core.ParameterSource.COMMANDLINE:
         return ctx.parent.params.get(param.name or "", value)
     return value
 
 
 def each_load(seconds: float | None) -> click.Option:
-    """`--duration`; without it so many seconds, or None for each load's own."""
+    """`--duration`; the default is `seconds`, or None for each load's own."""
     text = "of each load of an app"
     return option("--duration", type=POSITIVE, default=seconds, metavar="SECONDS", help=text)
 
 
 @dataclass
 class Common:
-    """What every command takes, anywhere on its line."""
+    """The options of every command, anywhere on its line."""
 
     osv_root: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""Where commands show their tables."""
+"""The console and tables that commands print."""
 
 import sys
 
@@ -6,16 +6,16 @@ from rich.console import Console
 from rich.table import Table
 
 PIPED_WIDTH = 160
-"""Columns where no terminal says how many there are: a log is read in something wide."""
+"""Columns if there is no terminal: logs are read in wide windows."""
 
 
 def screen() -> Console:
-    """Standard output, as wide as the terminal."""
+    """Standard output, with the terminal's width."""
     return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 def table(*columns: str) -> Table:
-    """An empty table whose cells are folded, never cut."""
+    """An empty table that wraps cells, and never truncates them."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")

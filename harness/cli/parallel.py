@@ -1,4 +1,4 @@
-"""Tests one after the other, or several at once in processes of their own, of which none outlives this one."""
+"""Runs tests one after the other, or several at once in separate processes, none of which outlives this one."""
 
 import ctypes
 import multiprocessing
@@ -22,26 +22,26 @@ PR_SET_PDEATHSIG = 1
 """Source: prctl(2)."""
 
 _labs: list[Lab] = []
-"""Of a process of ours: its one lab."""
+"""The session of a worker process; at most one."""
 
 
-def runs(lab: Lab, asked: Sequence[tuple[Cell, Program]], jobs: int) -> Generator[Run, None, None]:
-    """The run of each test, in their order, as it comes; up to `jobs` run at once, if the host has cpus for them.
+def runs(lab: Lab, tests: Sequence[tuple[Cell, Program]], jobs: int) -> Generator[Run, None, None]:
+    """The runs of the tests, in their order, as they finish; up to `jobs` at once, if the host has cpus for them.
 
-    Whoever takes no more of them closes it, which ends the tests that run. Raises what `Lab.run` raises.
+    Closing the generator ends the tests that still run. Raises what the session's `run` raises.
     """
     if jobs == 1:
-        for cell, program in asked:
+        for cell, program in tests:
             with subscribed(Progress()):
                 yield lab.run(cell, program)
         return
-    # Not forked: the history's thread and what it holds stay here.
+    # Not forked: the history's thread and its locks must not be copied.
     context = multiprocessing.get_context("spawn")
-    words = (os.getpid(), Progress.began, lab.osv_root, lab.files, lab.arch)
-    pool = ProcessPoolExecutor(jobs, context, _begin, words)
+    initargs = (os.getpid(), Progress.began, lab.osv_root, lab.files, lab.arch)
+    pool = ProcessPoolExecutor(jobs, context, _start_worker, initargs)
     try:
         with _interrupts_held():
-            waiting = [pool.submit(_run, one) for one in asked]
+            waiting = [pool.submit(_run, one) for one in tests]
         for one in waiting:
             yield one.result()
     except BrokenProcessPool as error:
@@ -50,7 +50,7 @@ def runs(lab: Lab, asked: Sequence[tuple[Cell, Program]], jobs: int) -> Generato
             "Look for `Out of memory` in this host's log, or run fewer at once: --jobs.",
         ) from error
     finally:
-        # Nothing is cancelled: until CPython 3.12 a pool whose process dies stumbles over what was.
+        # Nothing is cancelled: before CPython 3.12 a pool whose process dies fails on cancelled futures.
         for child in multiprocessing.active_children():
             child.kill()
         pool.shutdown()
@@ -58,7 +58,8 @@ def runs(lab: Lab, asked: Sequence[tuple[Cell, Program]], jobs: int) -> Generato
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Processes that are started meanwhile get no Ctrl-C before `_begin` ignores it; this one gets it then."""
+    """Block Ctrl-C for processes started in the block, until `_start_worker` ignores it; this process gets it
+    afterwards."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -66,17 +67,17 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
-def _begin(parent: int, began: float, osv_root: Path | None, files: Files | None, arch: str | None) -> None:
-    """Die with the process that started this one, whatever kills it; what Ctrl-C ends is its to say."""
+def _start_worker(parent: int, began: float, osv_root: Path | None, files: Files | None, arch: str | None) -> None:
+    """Die with the parent, whatever kills it. Ctrl-C is ignored: the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was killed before
+    if os.getppid() != parent:  # the parent was killed before prctl
         os._exit(1)
     Progress.began = began
     _labs.append(Lab(osv_root, files=files, arch=arch))
 
 
-def _run(asked: tuple[Cell, Program]) -> Run:
+def _run(tests: tuple[Cell, Program]) -> Run:
     with subscribed(Progress()):
-        return _labs[0].run(*asked)
+        return _labs[0].run(*tests)

@@ -1,4 +1,4 @@
-"""pytest's `--lab`: runs the whole session in a lab, as `osv-harness lab` runs a command."""
+"""pytest's option `--lab`: runs the whole session in a lab, as `osv-harness lab` runs a command."""
 
 import pytest
 
@@ -12,10 +12,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Hand the whole session to one in a lab, where that is asked for."""
+    """Run the session in a lab if the option is given."""
     if not config.getoption("--lab"):
         return None
-    # What makes a lab is nothing that other sessions should have to import.
+    # Other sessions need not import what makes a lab.
     from harness.cli.commands.lab import run_pytest
 
     words = [word for word in config.invocation_params.args if word != "--lab"]

@@ -1,4 +1,4 @@
-"""The three streams that a command is started with: some may be closed, or lead to a full disk."""
+"""The three standard streams of a command: some may be closed, or lead to a full disk."""
 
 import os
 import sys
@@ -7,14 +7,14 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from harness.core.errors import NO_ROOM, HarnessError, HostError, of_system
-from harness.core.events import UNKEPT, Event
+from harness.core.events import NOT_STORED, Event
 
 
 @contextmanager
-def own_streams() -> Iterator[None]:
-    """Have closed ones read nothing and write nowhere: else the next file that is opened takes their place.
+def valid_streams() -> Iterator[None]:
+    """Replace closed streams by /dev/null: else the next file that is opened would take their place.
 
-    What standard error took no more of is given up at the end, for Python would end with a status of its own.
+    A standard error that can't be written is discarded at the end, or Python would exit with its own status.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
@@ -30,34 +30,34 @@ def own_streams() -> Iterator[None]:
         try:
             sys.stderr.flush()
         except OSError:
-            give_up(sys.stderr)
+            discard_stream(sys.stderr)
 
 
-def give_up(stream: TextIO) -> None:
-    """Write no more to it, where Python would try to flush the rest at exit."""
+def discard_stream(stream: TextIO) -> None:
+    """Send further output to /dev/null, so that Python's flush at exit does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def of_output(error: OSError) -> HostError:
-    """The system's error for its reader, with standard output by its name if that was what took no more."""
-    if error.errno in NO_ROOM and error.filename is None and not _takes_more():
+def output_error(error: OSError) -> HostError:
+    """The system's error for its reader; names standard output if that could not be written."""
+    if error.errno in NO_ROOM and error.filename is None and not _is_writable():
         return HostError(
             f"Standard output can't be written: {error.strerror}.", "Free some space where it leads to."
         )
     return of_system(error)
 
 
-def _takes_more() -> bool:
+def _is_writable() -> bool:
     try:
-        sys.stdout.flush()  # what is left of the last attempt, where it is buffered
+        sys.stdout.flush()  # the rest of the last write, if it is buffered
         os.write(sys.stdout.fileno(), b"\n")
     except (OSError, ValueError):
         return False
     return True
 
 
-def complain(error: HarnessError) -> None:
-    """Say on standard error what happened and what to do, as far as that takes it."""
+def print_error(error: HarnessError) -> None:
+    """Print on standard error what happened and what to do, as far as it can be written."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
@@ -67,14 +67,14 @@ def complain(error: HarnessError) -> None:
             console.print(error.cure, markup=False)
 
 
-class Unkept:
-    """A subscriber that says of each thing once that it could not be kept; a run goes on without it."""
+class NotStoredPrinter:
+    """A subscriber that reports once for each thing that it could not be stored; the run goes on."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        """Say it, if the event is of such a thing."""
-        if event.kind == UNKEPT and event.about not in self._told:
+        """Report it, if the event is of that kind."""
+        if event.kind == NOT_STORED and event.about not in self._told:
             self._told.add(event.about)
-            complain(HostError(f"Not kept: {event.about}. {event.detail}"))
+            print_error(HostError(f"Not kept: {event.about}. {event.detail}"))

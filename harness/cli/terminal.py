@@ -1,4 +1,4 @@
-"""A guest's console on this terminal: bytes and keys passed through until the guest ends."""
+"""Connects a guest's console with this terminal until the guest ends."""
 
 import os
 import select
@@ -16,20 +16,19 @@ from harness.runner.guest import Guest
 from harness.runner.osv.exit_tracer import ExitTracer
 
 QUIT = b"\x1d"
-LAST_WORDS_SECONDS = 2.0
-"""How long the console is read on once the kernel has given up: it halts then, and its process does not end."""
+FINAL_OUTPUT_SECONDS = 2.0
+"""How long the console is read after the kernel gave up: it halts then, and its process does not end."""
 
 
 def pass_through(guest: Guest, tracer: ExitTracer | None = None) -> bool:
-    """Console to terminal and keys to console, until the guest ends or Ctrl-] is pressed; whether it was.
+    """Pass console output and keys on until the guest ends or Ctrl-] is pressed; returns whether it was.
 
-    On a terminal the guest's bytes are passed as they come, as any serial terminal does, for the person
-    asked to sit at it; into a pipe or a file go safe lines only. Where nobody sits at the keys, a kernel that has
-    given up is not waited for.
+    A terminal gets the guest's bytes unchanged, as from any serial terminal; a pipe or a file gets safe lines
+    only. Without a person at the keys, a kernel that gave up is not waited for.
     """
     keys = sys.stdin.fileno() if sys.stdin.isatty() else None
     sources: list[Any] = [one for one in (guest.vm.console, keys, tracer) if one is not None]
-    shown = _Screen()
+    screen_output = _Screen()
     ends_at = inf
     while True:
         left = None if ends_at == inf else max(0.0, ends_at - monotonic())
@@ -46,22 +45,22 @@ def pass_through(guest: Guest, tracer: ExitTracer | None = None) -> bool:
         if guest.vm.console in ready:
             data = os.read(guest.vm.console.fileno(), 1 << 16)
             guest.monitor.feed(data)
-            shown.put(data)
+            screen_output.put(data)
             if not data:
                 return False
         gave_up = tracer.dead if tracer else bool(guest.monitor.faults())
         if gave_up and keys is None and ends_at == inf:
-            ends_at = monotonic() + LAST_WORDS_SECONDS
+            ends_at = monotonic() + FINAL_OUTPUT_SECONDS
 
 
 class _Screen:
-    """Standard output: a terminal, which gets the bytes, or what gets safe lines."""
+    """Standard output: raw bytes for a terminal, else safe lines."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def put(self, data: bytes) -> None:
-        """Show what came; nothing is the end."""
+        """Show the data; empty data is the end."""
         if sys.stdout.isatty():
             os.write(sys.stdout.fileno(), data)
             return
@@ -74,7 +73,7 @@ class _Screen:
 
 @contextmanager
 def raw_terminal() -> Iterator[None]:
-    """Keys as they are pressed, restored whatever happens."""
+    """Put the terminal in raw mode inside the block."""
     if not sys.stdin.isatty():
         yield
         return

@@ -1,4 +1,4 @@
-"""This host's arch, by the name that the matrix has for it."""
+"""This host's arch, by the matrix's name for it."""
 
 import platform
 
@@ -6,7 +6,7 @@ from harness.core.errors import CellError
 
 
 def host_arch() -> str:
-    """This host's arch, as the matrix names it. Raises `CellError` on a host that is neither."""
+    """This host's arch, by the matrix's name. Raises `CellError` on a host with another one."""
     arch = platform.machine().lower()
     arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(arch, arch)
     if arch not in ("x86_64", "aarch64"):

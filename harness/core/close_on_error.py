@@ -1,4 +1,4 @@
-"""What was begun and can't be brought to its end is closed again."""
+"""Closes what was started if the rest of its start fails."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class Closes(Protocol):
-    """What holds something, and gives it back when it is closed."""
+    """An object that holds a resource and releases it when it is closed."""
 
     def close(self) -> None:
-        """Give it back."""
+        """Release the resource."""
         ...
 
 
 @contextmanager
 def close_on_error(begun: Closes) -> Iterator[None]:
-    """Close it if what is done in this block fails, however that is."""
+    """Close `begun` if the block fails in any way."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""The errors that a person may meet: each says what was tried, what happened and what to do."""
+"""The errors that a user may see: each says what was tried, what happened and what to do."""
 
 import errno
 
@@ -6,11 +6,10 @@ from harness.core.text import printable_lines
 
 
 class HarnessError(Exception):
-    """What the harness, its host or its user got wrong; never a fault of the kernel under test.
+    """An error of the harness, its host or its user; never of the kernel under test.
 
-    `happened` is one sentence, `cure` tells the reader what to do about it.
-    The command line and the pytest plugin print both and no traceback. Other programs' words and names of files
-    may be in them: both are safe to show.
+    `happened` is one sentence; `cure` tells the reader what to do. The command line and the pytest plugin print
+    both, and no traceback. Both may hold other programs' output and file names, so they are made safe to show.
     """
 
     def __init__(self, happened: str, cure: str = "") -> None:
@@ -26,11 +25,11 @@ class CellError(HarnessError):
 
 
 class LaunchError(HarnessError):
-    """A program that can't be launched in its cell's launch mode, for how it is linked."""
+    """A program that can't be launched in its cell's launch mode, because of how it is linked."""
 
 
 class HostError(HarnessError):
-    """Something this host lacks or can't do: a program, a package, an accelerator, disk space."""
+    """Something that this host lacks or can't do: a program, a package, an accelerator, disk space."""
 
 
 class CheckoutError(HarnessError):
@@ -38,7 +37,8 @@ class CheckoutError(HarnessError):
 
 
 class BuildError(HarnessError):
-    """A kernel or an image that could not be built. `log` is the path of the whole build log, if any."""
+    """A kernel or an image that could not be built. `log` is the path of the complete build log, if there is
+    one."""
 
     def __init__(self, happened: str, cure: str = "", log: str | None = None) -> None:
         super().__init__(happened, cure)
@@ -46,7 +46,7 @@ class BuildError(HarnessError):
 
 
 class HypervisorError(HarnessError):
-    """A hypervisor that is missing, too old, refused its arguments or died on us; carries its own words."""
+    """A hypervisor that is missing, too old, rejected its arguments or died; with its own messages."""
 
 
 _CURES = {
@@ -60,18 +60,18 @@ _CURES = {
     errno.EEXIST: "It is there and is something else: name another place.",
     errno.EMFILE: "Raise the limit of open files: ulimit -n.",
 }
-"""What a person may do, by the system's number of the error."""
+"""What a user may do, by the system's error number."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 """What a write is refused with, of which Python does not say where to."""
 
 _OF_TARGET = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a copy that are its target's."""
+"""Errors of a copy that concern its target."""
 
 
 def of_system(error: OSError) -> HostError:
-    """The system's error for its reader: where, what, and what to do; a file's name is shown safely."""
-    # Of a copy whose target's disk is full Python names the source first.
+    """The system's error for its reader: where, what, and what to do. A file's name is made safe to show."""
+    # If the disk of a copy's target is full, Python names the source first.
     named = error.filename2 if error.errno in _OF_TARGET and error.filename2 else error.filename
     where = ascii(str(named))[1:-1] if named else "What was read or written"
     why = error.strerror or str(error) or type(error).__name__
@@ -79,5 +79,5 @@ def of_system(error: OSError) -> HostError:
 
 
 def explained(error: HarnessError | OSError) -> str:
-    """The error and its cure in words, without a traceback."""
+    """The error and what to do, as text without a traceback."""
     return str(of_system(error) if isinstance(error, OSError) else error)

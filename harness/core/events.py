@@ -1,6 +1,6 @@
-"""What happens, published to whoever shows or keeps it; running and showing never call each other.
+"""Events: what happens is published to whoever shows or stores it. Running and showing never call each other.
 
-Producers call `publish`; progress displays, transcripts and reports `subscribe`.
+Producers call `publish`; progress displays, transcripts and reports subscribe.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,8 +12,7 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened: `kind` is dotted (`build.started`), `about` names its object, `at` is in
-    monotonic seconds."""
+    """One event. `kind` is dotted (`build.started`), `about` names its object, `at` is in monotonic seconds."""
 
     kind: str
     about: str
@@ -21,18 +20,19 @@ class Event:
     at: float = field(default_factory=monotonic)
 
 
-UNKEPT = "cache.unkept"
-"""Of what would have made a later run faster and could not be written: `about` is what it is, `detail` why."""
+NOT_STORED = "cache.unkept"
+"""The kind of event for data that would speed up a later run and could not be written: `about` says what, `detail`
+why."""
 
 Subscriber = Callable[[Event], None]
 
 
 @runtime_checkable
 class Closing(Protocol):
-    """A subscriber that does something of its own, which ends with the block that it hears."""
+    """A subscriber with resources of its own, which are released at the end of its block."""
 
     def close(self) -> None:
-        """End it."""
+        """Release them."""
         ...
 
 
@@ -40,7 +40,7 @@ _subscribers: list[Subscriber] = []
 
 
 def publish(kind: str, about: str, detail: str = "") -> None:
-    """Tell every subscriber, in the order in which they subscribed."""
+    """Call every subscriber, in the order in which they subscribed."""
     event = Event(kind, about, detail)
     for subscriber in tuple(_subscribers):
         subscriber(event)
@@ -48,7 +48,7 @@ def publish(kind: str, about: str, detail: str = "") -> None:
 
 @contextmanager
 def subscribed(subscriber: Subscriber) -> Iterator[None]:
-    """Hear all events published inside the block."""
+    """Receive all events published inside the block."""
     _subscribers.append(subscriber)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Launch modes: how a program is linked, and what starts it; the data is `[launch]` of matrix.toml."""
+"""Launch modes: how a program is linked, and what starts it. The data is `[launch]` of matrix.toml."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +24,7 @@ class LinkMode(StrEnum):
 
 
 class Linkage(StrEnum):
-    """What kind of ELF file a program is."""
+    """The kind of a program's ELF file."""
 
     SHARED = "a shared object"
     PIE = "a position-independent executable"
@@ -36,7 +36,7 @@ class Linkage(StrEnum):
 LD_SO = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}
 """Linux's own ld.so, by arch. Source: OSv's scripts/test.py; the psABIs."""
 
-FITTING: dict[LinkMode, tuple[Linkage, ...]] = {
+ACCEPTED_LINKAGE: dict[LinkMode, tuple[Linkage, ...]] = {
     LinkMode.LINUX_LD: (Linkage.PIE, Linkage.NON_PIE),
     LinkMode.PIE: (Linkage.PIE,),
     LinkMode.NON_PIE: (Linkage.NON_PIE,),
@@ -51,7 +51,7 @@ def launch_of(cell: Cell) -> LinkMode | None:
 
 
 def linkage(program: Path) -> Linkage:
-    """What kind of ELF file it is. Raises `BuildError` if it is none.
+    """The kind of an ELF file. Raises `BuildError` if the file is none.
 
     Source: the gABI, chapters 4 and 5; glibc's elf.h: DF_1_PIE tells a PIE without an interpreter from a library.
     """
@@ -72,11 +72,11 @@ def linkage(program: Path) -> Linkage:
 
 
 def check_launch(cell: Cell, name: str, program: Path) -> None:
-    """Raise `LaunchError` where the program is not linked as the cell's launch mode wants it."""
+    """Raise `LaunchError` if the program is not linked as the cell's launch mode requires."""
     mode = launch_of(cell)
     found = linkage(program) if mode else None
-    if mode and found not in FITTING[mode]:
-        wanted = " or ".join(FITTING[mode])
+    if mode and found not in ACCEPTED_LINKAGE[mode]:
+        wanted = " or ".join(ACCEPTED_LINKAGE[mode])
         raise LaunchError(
             f"{name} can't be launched as {mode}: its program is {found}, and {mode} takes {wanted}.",
             "Programs that the harness compiles (apps with a [source]) can be had in every mode.",

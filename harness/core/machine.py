@@ -1,4 +1,4 @@
-"""What is booted: an image (what a kernel build leaves) and a machine (an image with hardware around it)."""
+"""What is booted: an image (the result of a kernel build) and a machine (an image with hardware)."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,13 +12,14 @@ PROFILES_WITHOUT_ACPI = frozenset({"base", "microvm", "nvme", "virtio-mmio"})
 """OSv's x86_64 driver profiles that lack conf_drivers_acpi. Source: OSv's conf/profiles/x64/*.mk."""
 
 BOARDS_WITHOUT_ACPI_OFF = frozenset({"qemu_microvm", "firecracker"})
-"""Hypervisors whose x86_64 machines offer OSv no sleep state S5: no ACPI tables, or tables without `_S5`."""
+"""Hypervisors whose x86_64 machines offer OSv no sleep state S5: they have no ACPI tables, or tables without
+`_S5`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk file. `format` is `raw` or `qcow2`; a guest's writes go to an overlay that ends with it,
-    unless they are `kept`."""
+    """A disk file. `format` is `raw` or `qcow2`. A guest's writes go to an overlay that is deleted with it, unless
+    the disk is `kept`."""
 
     path: Path
     format: str = "raw"
@@ -29,11 +30,11 @@ class Disk:
 class Image:
     """A bootable kernel with its files.
 
-    `kernel` is what the hypervisor loads directly; `reads_acpi` is whether it finds virtio-mmio devices in
-    ACPI tables, where another must be told of them on its command line; `symbols` is the unstripped ELF for
-    backtraces; `manifest` lists what is in the image, in the kernel's own format; `digest` is the hex SHA-256
-    of what it was made from; `facts` are shown with results (commit, toolchain, what was left out and why);
-    `share` is the folder with its root, where that is not on a disk but shared with the guest.
+    `kernel` is what the hypervisor loads directly. `reads_acpi` is whether the kernel finds virtio-mmio devices in
+    ACPI tables; others need them on the command line. `symbols` is the unstripped ELF for backtraces. `manifest`
+    lists the image's files, in the kernel's own format. `digest` is the hex SHA-256 of what it was made from.
+    `facts` are shown with results (commit, toolchain, what was left out and why). `share` is the folder with its
+    root, if that is shared with the guest and not on a disk.
     """
 
     cell: Cell
@@ -49,12 +50,12 @@ class Image:
     share: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
+        """Return plain JSON values; `from_json` reads them."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The image that `to_json` wrote."""
+        """Read what `to_json` wrote."""
 
         def path(name: str) -> Path | None:
             return Path(data[name]) if data[name] is not None else None
@@ -70,16 +71,16 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """Of what kind a machine's devices are; the default is what a cell without a variant has.
+    """The kinds of a machine's devices; the default is what a cell without a variant has.
 
-    `board` is a board of the hypervisor's other than its default; `disk` is what all disks are (`virtio-blk`,
-    `virtio-scsi`, `nvme`, `ahci`, `ide`, `pvscsi`), `queues` how many each has; `nic` is the network card
-    (`virtio-net`, `vmxnet3`, `e1000`), `netdev` what it is joined to (`user`: QEMU's user network; `tap`, `nat`: a
-    tap device with a bridge or NAT, in a namespace of the guest's own), `nic_queues` how many it has, and `vhost`
-    whether the host's kernel moves its packets. `transport` is how virtio devices attach where not as is usual on
-    the board (`mmio`), `flavour` which of virtio's interfaces they have (`legacy`, `transitional`, `modern`).
-    `nodes` are NUMA's, to which cpus and memory are dealt out evenly. `share` is whether virtio-fs shows the guest
-    a folder, `nfs` whether a server of NFS is in its network.
+    `board` is a board of the hypervisor other than its default. `disk` is the kind of all disks (`virtio-blk`,
+    `virtio-scsi`, `nvme`, `ahci`, `ide`, `pvscsi`), `queues` how many each has. `nic` is the network card
+    (`virtio-net`, `vmxnet3`, `e1000`), `netdev` its network (`user`: QEMU's user network; `tap`, `nat`: a tap
+    device with a bridge or NAT, in a namespace of the guest's own), `nic_queues` how many queues it has, and
+    `vhost` whether the host's kernel moves its packets. `transport` is how virtio devices attach if not as usual
+    on the board (`mmio`), `flavour` which of virtio's interfaces they have (`legacy`, `transitional`, `modern`).
+    `nodes` is the number of NUMA nodes, among which cpus and memory are divided evenly. `share` is whether the
+    guest gets a folder by virtio-fs, `nfs` whether there is an NFS server in its network.
     """
 
     board: str = ""
@@ -97,21 +98,21 @@ class Devices:
     nfs: bool = False
 
     @property
-    def can_be_forked(self) -> bool:
-        """Whether a guest with them can be saved. Source: QEMU 7.2, hw/nvme/ctrl.c, hw/virtio/vhost-user-fs.c
-        (`unmigratable`)."""
+    def supports_snapshots(self) -> bool:
+        """Whether a guest with these devices can be saved. Source: QEMU 7.2, hw/nvme/ctrl.c,
+        hw/virtio/vhost-user-fs.c (`unmigratable`)."""
         return not (self.disk == "nvme" or self.share)
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """An image with the hardware it is to be booted on.
+    """An image with the hardware on which it is booted.
 
-    `memory` is in MiB; `forwards` maps guest TCP ports, each of which the hypervisor forwards from a free
-    port of 127.0.0.1; `disks` come after the image's own; `accelerator` is a name that `host` has proved;
-    `control` adds a second line, for an agent in the guest. A `counted` machine has nothing random in it and no
-    clock but the count of its instructions, and its vCPUs take turns by its `schedule`; its console is only heard.
-    `share` is the folder of the host that it is shown, read-only, where its devices have a share.
+    `memory` is in MiB. `forwards` are guest TCP ports, each forwarded by the hypervisor from a free port of
+    127.0.0.1. `disks` come after the image's own. `accelerator` is a name that `host` has probed. `control` adds a
+    second serial line, for an agent in the guest. A `deterministic` machine has no randomness and no clock but its
+    instruction count, its vCPUs take turns by its `schedule`, and its console is read-only. `share` is the host's
+    folder that it sees, read-only, if its devices have a share.
     """
 
     image: Image
@@ -121,7 +122,7 @@ class Machine:
     accelerator: str = "tcg"
     network: bool = False
     control: bool = False
-    counted: bool = False
+    deterministic: bool = False
     schedule: Schedule = IN_ORDER
     forwards: tuple[int, ...] = ()
     disks: tuple[Disk, ...] = ()
@@ -130,12 +131,12 @@ class Machine:
 
     @property
     def powers_off_by_reset(self) -> bool:
-        """Whether a reset is how its kernel powers the machine off, so that a reset can be a clean end.
+        """Whether its kernel powers the machine off by a reset, so that a reset can be a clean end.
 
-        A triple fault is a reset too, so a reset proves a clean end only together with the kernel's own word that
-        it powers off. On AArch64 PSCI powers off. On x86_64 ACPI does, where the kernel reads ACPI's tables and
-        these have a sleep state S5; OSv resets the machine otherwise, by the keyboard controller or a triple
-        fault. Source: OSv's arch/x64/power.cc, arch/aarch64/power.cc.
+        A triple fault is a reset too, so a reset proves a clean end only together with the kernel's message that
+        it powers off. On AArch64 PSCI powers off. On x86_64 ACPI does, if the kernel reads ACPI's tables and these
+        have a sleep state S5; otherwise OSv resets the machine, by the keyboard controller or a triple fault.
+        Source: OSv's arch/x64/power.cc, arch/aarch64/power.cc.
         """
         cell = self.image.cell
         if cell.arch != "x86_64" or self.image.reads_acpi:
@@ -143,11 +144,11 @@ class Machine:
         return cell.hypervisor in BOARDS_WITHOUT_ACPI_OFF or cell.profile in PROFILES_WITHOUT_ACPI
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, the image among them."""
+        """Return plain JSON values, the image included."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     def with_command(self, command: str) -> "Machine":
-        """The same machine whose kernel is told to run `command` at the end of its command line."""
+        """The same machine with `command` at the end of its kernel's command line."""
         return replace(self, cmdline=f"{self.cmdline} {command}".strip())
 
 

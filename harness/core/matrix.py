@@ -1,7 +1,7 @@
-"""The matrix: which cells there are, what their names mean, and why some of them make no sense.
+"""The matrix: which cells exist, what their names mean, and why some combinations are invalid.
 
 All of it is data in `matrix.toml`, and in `variants.toml` for the variants of machines; this module reads those
-files, names cells and looks rules up.
+files, parses cell names and looks up rules.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,12 +31,12 @@ class Axis:
     default: str | None
 
     def value(self, word: str) -> str | None:
-        """The value that a word spells; `_` may stand for `-`, which has its own meaning in a cell's name."""
+        """The value that a word stands for; `_` may stand for `-`, which separates the parts of a cell's name."""
         spelled = {value.replace("-", "_"): value for value in self.values} | dict(self.aliases)
         return word if word in self.values else spelled.get(word)
 
     def words(self) -> list[str]:
-        """Everything that may be written for this axis."""
+        """All words that are accepted for this axis."""
         return [*self.values, *self.aliases]
 
 
@@ -44,8 +44,8 @@ class Matrix:
     """All cells, the rules that say which are valid, and the named sets."""
 
     def __init__(self, data: Mapping[str, Any], variant_rules: Sequence[Mapping[str, Any]] = ()) -> None:
-        """`variant_rules` are about cells with a variant only, so that they need not say so. Raises `CellError`
-        where the data names an axis, a value or a group that it does not have."""
+        """`variant_rules` apply only to cells with a variant, so they need not say so. Raises `CellError` if the
+        data names an unknown axis, value or group."""
         self.axes = {name: _axis(name, row) for name, row in data["axis"].items()}
         self.launches: Mapping[str, str] = data["launch"]
         self.options: Mapping[str, str] = data["option"] | data["launch"]
@@ -59,10 +59,8 @@ class Matrix:
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Matrix":
-        """The matrix in the file, by default the project's `matrix.toml`, or the one that ships.
-
-        Raises `HarnessError` where a file lacks a part, or has one of another shape.
-        """
+        """Read the matrix from the file; by default the project's `matrix.toml`, or the one that ships. Raises
+        `HarnessError` if a part is missing or has the wrong shape."""
         file = path or project.file("matrix.toml")
         of_variants = project.file("variants.toml")
         data, variants = project.read(file), project.read(of_variants)
@@ -77,13 +75,13 @@ class Matrix:
             ) from error
 
     def parse(self, text: str, kernel: str, arch: str | None = None) -> Cell:
-        """The cell of that name: `[kernel:][arch][-hypervisor][-fs][-profile][+option…][/variant]`, each part
+        """Parse a cell's name: `[kernel:][arch][-hypervisor][-fs][-profile][+option…][/variant]`, each part
         optional.
 
-        Options may also follow with `-`, as in names of tox environments, which can't have a `+`.
-        `kernel` is the one meant where the name has none; `arch` likewise, by default this host's. A value that
-        is both a hypervisor and a profile (`xen`) is taken for the first that its place allows. Raises
-        `CellError` with the nearest names; it does not ask whether the cell is valid, as `cell` does.
+        Options may also follow with `-`, as in names of tox environments, which can't have a `+`. `kernel` is used
+        if the name gives none; so is `arch`, by default this host's. A value that is both a hypervisor and a
+        profile (`xen`) is read as the first that its place allows. Raises `CellError` with the nearest names; it
+        does not check whether the cell is valid, as `cell` does.
         """
         text, slash, word = text.partition("/")
         variant = self.named("variant", word) if slash else ""
@@ -107,12 +105,12 @@ class Matrix:
         )
 
     def cell(self, text: str, kernel: str, arch: str | None = None) -> Cell:
-        """The valid cell of that name. Raises what `parse` and `check` raise."""
+        """The valid cell with that name. Raises what `parse` and `check` raise."""
         return self.check(self.parse(text, kernel, arch))
 
     def find(self, text: str) -> Cell | None:
-        """The cell of that full name, or None: for names of a history, of which many may be none here, and nobody
-        asks for the nearest."""
+        """The cell with that full name, or None: for names in a history, many of which may not exist here and need
+        no suggestions."""
         name = text.partition("/")[0].rpartition(":")[2].partition("+")[0]
         unread = self._read(name.split("-") if name else [])[1]
         if any(word not in self.options for word in unread):
@@ -123,15 +121,15 @@ class Matrix:
             return None
 
     def with_options(self, cell: Cell, options: Sequence[str]) -> Cell:
-        """The cell with these options too. Raises `CellError` where one is unknown, or the result is invalid."""
+        """The cell with these options added. Raises `CellError` if one is unknown or the result is invalid."""
         self._check_options((*cell.options, *options))
         return self.check(replace(cell, options=(*cell.options, *options)))
 
     def vary(
         self, cells: Iterable[Cell], variants: Sequence[str] = (), link_modes: Sequence[str] = ()
     ) -> list[Cell]:
-        """Each cell with each of the variants, and with each of the link modes, in place of its own; where none is
-        named it keeps its own. Raises `CellError` where one is unknown, or a result is invalid."""
+        """Each cell with each of the variants and each of the link modes instead of its own; it keeps its own if
+        none are given. Raises `CellError` if one is unknown or a result is invalid."""
         names = [self.named("variant", name) for name in variants]
         if unknown := [mode for mode in link_modes if mode not in self.launches]:
             raise CellError(f"There is no launch mode {unknown[0]!r}.", did_you_mean(unknown[0], self.launches))
@@ -144,7 +142,7 @@ class Matrix:
         return found
 
     def named(self, axis: str, word: str) -> str:
-        """The axis value that a word spells. Raises `CellError` with the nearest words."""
+        """The axis value that a word stands for. Raises `CellError` with the nearest words."""
         if axis not in self.axes:
             raise CellError(f"There is no axis {axis!r}.", did_you_mean(axis, self.axes))
         value = self.axes[axis].value(word)
@@ -153,7 +151,7 @@ class Matrix:
         return value
 
     def short(self, cell: Cell) -> str:
-        """The name people write: no kernel, this host's arch and the default profile left off.
+        """The name that people write, without kernel, this host's arch and the default profile.
 
         `parse(short(cell), cell.kernel)` is the cell again.
         """
@@ -166,17 +164,17 @@ class Matrix:
         return "-".join(values) + "".join(f"+{option}" for option in cell.options) + variant
 
     def rule_against(self, cell: Cell) -> Rule | None:
-        """The rule by which the cell makes no sense, or None if it is valid."""
+        """The rule that makes the cell invalid, or None if it is valid."""
         rules = (*self.rules, *self.variant_rules) if cell.variant else self.rules
         return next((rule for rule in rules if rule.applies(cell)), None)
 
     def invalid(self, cell: Cell) -> str | None:
-        """Why the cell makes no sense, or None if it is valid."""
+        """Why the cell is invalid, or None if it is valid."""
         rule = self.rule_against(cell)
         return rule.because(cell) if rule else None
 
     def check(self, cell: Cell) -> Cell:
-        """The cell, if it is valid. Raises `CellError` with the rule's reason."""
+        """Return the cell if it is valid. Raises `CellError` with the rule's reason."""
         if reason := self.invalid(cell):
             hint = "`osv-harness matrix` lists what is valid."
             raise CellError(f"The cell {self.short(cell)} makes no sense: {reason}", hint)
@@ -188,10 +186,8 @@ class Matrix:
             yield Cell(self.named("kernel", kernel), arch, hypervisor, fs, profile, options)
 
     def set(self, name: str, kernel: str, arch: str | None = None) -> list[Cell]:
-        """The valid cells of a named set, each once, in the set's order; `arch` is that of rows which name none.
-
-        Raises `CellError` with the nearest.
-        """
+        """The valid cells of a named set, each once, in the set's order. `arch` is used for rows that name none.
+        Raises `CellError` with the nearest names."""
         if name not in self.sets:
             raise CellError(f"There is no set {name!r}.", did_you_mean(name, self.sets))
         defaults: dict[str, list[Any]] = {axis: [self.axes[axis].default] for axis in NAME_AXES}
@@ -212,8 +208,8 @@ class Matrix:
             raise CellError(f"A cell has one launch mode: not {' and '.join(modes)}.", "Keep one of them.")
 
     def _read(self, words: list[str]) -> tuple[dict[str, str], list[str]]:
-        """The axis values that the words spell in the order of the axes, and the words from the first that
-        spells none. A value may be several words long (`virtio-pci`); the longest reading is taken."""
+        """The axis values that the words stand for, in the order of the axes, and the remaining words from the
+        first unknown one. A value may be several words long (`virtio-pci`); the longest match wins."""
         found: dict[str, str] = {}
         for axis in NAME_AXES:
             for length in range(len(words), 0, -1):
@@ -225,10 +221,8 @@ class Matrix:
         return found, words
 
     def _no_such_cell(self, text: str, words: list[str], unread: list[str], around: tuple[str, str]) -> CellError:
-        """The error that points at the first wrong word, and offers whole names that would do in its place.
-
-        `around` is what stood before and after the words.
-        """
+        """An error that points at the first wrong word and suggests whole names. `around` is the text before and
+        after the words."""
         wrong = unread[0]
         places = [axis for axis in NAME_AXES if self.axes[axis].value(wrong)]
         if places:

@@ -1,6 +1,7 @@
-"""How numbers are taken where nobody says otherwise, whoever takes them."""
+"""The defaults of how numbers are measured."""
 
 DURATION = 5.0
 """Seconds of each load of an app: under pytest, in `perf`, `compare` and `bisect`, and on a farm.
 
-What was measured for another time is another series."""
+Loads of another duration form another series.
+"""

@@ -1,8 +1,8 @@
-"""The harness's data: what ships with it, and a project's own beside that, which comes first.
+"""The harness's data: what ships with it, and a project's own files, which take precedence.
 
-A project is a folder: the one that `OSV_HARNESS_PROJECT` names, or else the current one. It may have files of
-its own: `matrix.toml` and `variants.toml` take the place of those that ship, entries of `expectations.toml` are
-looked at before those that ship, and `apps/NAME.toml` are further apps, or others of the same name.
+A project is a folder: the one that `OSV_HARNESS_PROJECT` names, or else the current one. Its `matrix.toml` and
+`variants.toml` replace those that ship, entries of its `expectations.toml` precede those that ship, and its
+`apps/NAME.toml` are further apps, or replace those with the same name.
 """
 
 import os
@@ -25,14 +25,14 @@ def folder() -> Path:
 
 
 def choose(wanted: Path) -> None:
-    """Make it the project of this process and of all that it starts. Raises `HarnessError` if it is no folder."""
+    """Make it the project of this process and of its children. Raises `HarnessError` if it is no folder."""
     if not wanted.is_dir():
         raise HarnessError(f"There is no folder {wanted}, which was to be the project.", "Check --project.")
     os.environ[VARIABLE] = str(wanted.absolute())
 
 
 def file(name: str) -> Path:
-    """The file of that name that counts: the project's, or the one that ships."""
+    """The file of that name: the project's, or the one that ships."""
     return next(iter(files(name)), SHIPPED / name)
 
 
@@ -61,7 +61,7 @@ def apps() -> dict[str, Path]:
 
 
 def own_files() -> Iterator[Path]:
-    """The files of the project's own that are heeded; none where the project has what ships."""
+    """The files of the project itself; none if the project is the folder that ships."""
     if folder() != SHIPPED:
         yield from (path for name in NAMES if (path := folder() / name).is_file())
         for pattern in ("apps/*.toml", "apps/source/*"):
@@ -69,7 +69,7 @@ def own_files() -> Iterator[Path]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What the TOML file says. Raises `HarnessError` with its place where it can't be read."""
+    """The content of a TOML file. Raises `HarnessError` with the place of the error."""
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:

@@ -1,4 +1,5 @@
-"""Rules about cells: what is true of those that match a condition, and the rules that values of axes bring."""
+"""Rules about cells: what is true of those that match a condition, and the rules that follow from values of
+axes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ class Rule:
     needs: tuple[str, ...] = ()
 
     def applies(self, cell: Cell) -> bool:
-        """Whether this rule is about the cell."""
+        """Whether this rule applies to the cell."""
         return _matches(self.when, cell) and not (self.unless and _matches(self.unless, cell))
 
     def because(self, cell: Cell) -> str:
@@ -33,13 +34,13 @@ def _matches(condition: Mapping[str, frozenset[str]], cell: Cell) -> bool:
 
 
 def _rows(axes: Mapping[str, Any], name: str) -> Mapping[str, Mapping[str, Any]]:
-    """What is said of each value of an axis; nothing where the axis only lists its values."""
+    """The data of each value of an axis; empty if the axis only lists its values."""
     values = axes[name]["values"]
     return values if isinstance(values, Mapping) else {}
 
 
 def root_rules(axes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """That a kernel has none but the filesystems which something makes for it."""
+    """The rules that a kernel has only the filesystems that something makes for it."""
     rows = _rows(axes, "fs")
     for kernel in axes["kernel"]["values"]:
         made = [fs for fs, by in rows.items() if kernel in by]

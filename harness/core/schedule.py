@@ -1,4 +1,4 @@
-"""How the vCPUs of a counted guest take turns: all that may differ between two runs of one image in it."""
+"""How the vCPUs of a deterministic guest take turns: the only difference between two of its runs of one image."""
 
 import random
 import re
@@ -9,20 +9,20 @@ from harness.core.errors import CellError
 
 CPUS = (1, 2, 3, 4)
 SHIFTS = range(0, 8)
-"""An instruction takes two to the power of so many nanoseconds. Source: QEMU, docs/devel/tcg-icount.rst."""
+"""An instruction takes two to the power of this many nanoseconds. Source: QEMU, docs/devel/tcg-icount.rst."""
 TURNS = (3.3, 5.3)
-"""The shortest and the longest turn that is drawn: the decimal logarithm of its instructions."""
+"""The shortest and the longest random turn, as the decimal logarithm of its instructions."""
 MOST_TURNS = 3
 PADDING = range(0, 64)
-"""Bytes of a word in the environment, which moves everything after it by some instructions."""
+"""Bytes of a word in the environment, which delays everything after it by some instructions."""
 _TEXT = re.compile(r"(\d)c(\d)s((?:\d+t)*)(\d+)p")
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One interleaving of a guest's vCPUs, as far as its hypervisor lets it be chosen.
+    """One interleaving of a guest's vCPUs, as far as its hypervisor lets us choose it.
 
-    At each multiple of each of `turns`, in microseconds of the guest's clock, the vCPU that runs gives way.
+    The running vCPU yields at each multiple of each of `turns`, which are microseconds of the guest's clock.
     """
 
     cpus: int = 1
@@ -32,16 +32,16 @@ class Schedule:
 
     @classmethod
     def drawn(cls, number: int, cpus: int) -> Self:
-        """The schedule of that number: the same for the same number, for ever."""
-        dice = random.Random(f"schedule {number}")
-        shift = dice.choice(SHIFTS)
-        lengths = [10 ** dice.uniform(*TURNS) for _ in range(dice.randint(0, MOST_TURNS))]
+        """The schedule with that number; the same number always gives the same schedule."""
+        rng = random.Random(f"schedule {number}")
+        shift = rng.choice(SHIFTS)
+        lengths = [10 ** rng.uniform(*TURNS) for _ in range(rng.randint(0, MOST_TURNS))]
         turns = sorted(max(1, round(length * 2**shift / 1000)) for length in lengths)
-        return cls(cpus, shift, tuple(turns), dice.choice(PADDING))
+        return cls(cpus, shift, tuple(turns), rng.choice(PADDING))
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The schedule of `str`. Raises `CellError`."""
+        """Read the text of `str`. Raises `CellError`."""
         found = _TEXT.fullmatch(text)
         if not found or int(found[1]) not in CPUS:
             raise CellError(f"{text} is no schedule of vCPUs.", "One looks like 2c3s17t40t31p.")
@@ -53,4 +53,4 @@ class Schedule:
 
 
 IN_ORDER = Schedule()
-"""One vCPU, and nothing chosen."""
+"""One vCPU, nothing else chosen."""

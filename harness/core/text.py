@@ -1,4 +1,4 @@
-"""Text of guests and of other programs, made safe to show."""
+"""Makes text of guests and of other programs safe to show."""
 
 import re
 
@@ -12,28 +12,27 @@ _CONTROL |= {code: f"\\U{code:08x}" for code in range(0xE0000, 0xE1000)}
 
 
 def printable(line: bytes | str) -> str:
-    """One line of a guest's, or of another program's, as text that changes nothing but the place it is shown in.
+    """One line of a guest's, or of another program's, as text that does not control a terminal.
 
-    Escape sequences are dropped, other control characters are shown as escapes, and what is not UTF-8 is
-    shown byte by byte; so are a string's lone surrogates.
+    Escape sequences are removed, other control characters are shown as escapes, and what is not UTF-8 is shown
+    byte by byte, as are a string's lone surrogates.
     """
     text = _ESCAPE.sub(b"", _raw(line)).rstrip(b"\r").decode("utf-8", "backslashreplace")
     return text.translate(_CONTROL)
 
 
 def printable_lines(text: bytes | str) -> list[str]:
-    """Each line of a text as `printable` shows it."""
+    """Each line of a text, made safe by `printable`."""
     return [printable(line) for line in _raw(text).splitlines()]
 
 
 def one_line(text: bytes | str) -> str:
-    """A text of any number of lines as one that is safe to show, with single blanks where it had blanks or ended
-    a line."""
+    """A text as one line that is safe to show; each run of blanks and line ends becomes one blank."""
     return printable(b" ".join(_raw(text).split()))
 
 
 def plain(raw: bytes) -> bytes:
-    """One line without escape sequences and its carriage return: what patterns are matched against."""
+    """One line without escape sequences and carriage return, to match patterns against."""
     return _ESCAPE.sub(b"", raw).rstrip(b"\r") if b"\x1b" in raw else raw.rstrip(b"\r")
 
 

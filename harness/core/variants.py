@@ -1,4 +1,4 @@
-"""What the variants of variants.toml make of a machine: its devices, and what it has at least."""
+"""The machine variants of variants.toml: their devices, and their minimum hardware."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -21,8 +21,8 @@ USUAL = Devices()
 
 @dataclass(frozen=True, slots=True)
 class MachineProfile:
-    """What a machine is fitted with: its devices; at least so many cpus and MiB of memory; a network; and what a
-    second disk holds (`blank`: nothing; `ext`), if it has one; words for the command line of OSv's kernel."""
+    """The hardware that a variant requires: its devices, at least so many cpus and MiB of memory, a network, the
+    content of a second disk (`blank` or `ext`), if it has one, and arguments for OSv's kernel command line."""
 
     devices: Devices = USUAL
     cpus: int = 1
@@ -33,16 +33,16 @@ class MachineProfile:
 
 
 def machine_profile_of(cell: Cell, needed: str = "") -> MachineProfile:
-    """The fittings of a cell's machines: those of its profile, then of its variant, then of the variant that is
-    `needed` by what runs there; a root by virtio-fs is a share. Raises `CellError` for an unknown variant."""
+    """The profile of a cell's machines: of its driver profile, then of its variant, then of the variant that is
+    `needed` by what runs there. A virtio-fs root is a share. Raises `CellError` for an unknown variant."""
     on_qemu = cell.hypervisor == "qemu" and cell.kernel == "osv"
     by_profile = _data()["profile"].get(cell.profile, "") if on_qemu else ""
-    fittings = MachineProfile()
+    profile = MachineProfile()
     for name in (by_profile, cell.variant, needed):
-        fittings = _with(fittings, _row(name)) if name else fittings
+        profile = _with(profile, _row(name)) if name else profile
     if cell.fs == "virtiofs":
-        fittings = replace(fittings, devices=replace(fittings.devices, share=True))
-    return fittings
+        profile = replace(profile, devices=replace(profile.devices, share=True))
+    return profile
 
 
 def described(name: str) -> str:
@@ -51,19 +51,19 @@ def described(name: str) -> str:
 
 
 def names() -> list[str]:
-    """Every variant's name, in the order of the file."""
+    """All variants, in the order of the file."""
     return list(_data()["variant"])
 
 
-def _with(fittings: MachineProfile, row: Mapping[str, Any]) -> MachineProfile:
+def _with(profile: MachineProfile, row: Mapping[str, Any]) -> MachineProfile:
     changes = {name: value for name, value in row.items() if name in DEVICES}
     return MachineProfile(
-        replace(fittings.devices, **changes),
-        max(fittings.cpus, row.get("cpus", 1)),
-        max(fittings.memory, row.get("memory", 0)),
-        fittings.network or row.get("network", False),
-        row.get("second", fittings.second),
-        f"{fittings.osv} {row.get('osv', '')}".strip(),
+        replace(profile.devices, **changes),
+        max(profile.cpus, row.get("cpus", 1)),
+        max(profile.memory, row.get("memory", 0)),
+        profile.network or row.get("network", False),
+        row.get("second", profile.second),
+        f"{profile.osv} {row.get('osv', '')}".strip(),
     )
 
 

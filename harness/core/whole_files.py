@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a full disk, or a kill, leaves what was there before."""
+"""Writes files atomically: a full disk or a kill leaves the previous file."""
 
 import os
 import secrets
@@ -10,11 +10,11 @@ from typing import IO
 from harness.core.errors import HostError, of_system
 
 MODE = 0o666
-"""Less the process's umask, as of any file that is opened for writing."""
+"""Less the process's umask, as for any file that is opened for writing."""
 
 
 def write_whole(path: Path, content: str | bytes, cure: str = "", make_folder: bool = False) -> None:
-    """Write the file, and the folders that it wants only if it is said so: a name may be mistyped.
+    """Write the file; creates its folders only with `make_folder`, because the name may be mistyped.
 
     Raises what `written_whole` raises.
     """
@@ -30,10 +30,10 @@ def write_whole(path: Path, content: str | bytes, cure: str = "", make_folder: b
 
 @contextmanager
 def written_whole(path: Path, cure: str = "") -> Iterator[IO[bytes]]:
-    """A file to write what shall be at `path`, where it appears by one rename when the block has ended well.
+    """Open a temporary file that replaces `path` by one rename when the block ends well.
 
-    What is no plain file, a pipe or a device, is written to as it is. Raises `HostError` with the path, and with
-    `cure` in place of the usual one, where it can't be written.
+    If `path` is no plain file but a pipe or a device, it is written directly. Raises `HostError` with the path,
+    and with `cure` in place of the usual one, if it can't be written.
     """
     try:
         with _in_place(path) if path.exists() and not path.is_file() else _beside(path) as file:
@@ -43,7 +43,7 @@ def written_whole(path: Path, cure: str = "") -> Iterator[IO[bytes]]:
 
 
 def check_writable(path: Path, cure: str = "", make_folder: bool = False) -> None:
-    """Find out before long work whether there may be such a file; raises `HostError`."""
+    """Check before long work that the file can be written; raises `HostError` if not."""
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def _in_place(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[IO[bytes]]:
-    path = path.resolve()  # the file itself, where a link leads to it
+    path = path.resolve()  # follow symlinks: the file itself is replaced
     new = _new_name(path)
     with _removed_at_last(new):
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE), "wb") as file:

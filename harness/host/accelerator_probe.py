@@ -1,8 +1,8 @@
-"""Proof that an accelerator runs guests: a tiny one, made here byte by byte, that has to answer.
+"""Probes whether an accelerator runs guests, by a tiny guest, assembled here, that has to answer.
 
-That /dev/kvm opens proves nothing: nested and paravirtual KVMs exist that open, make a machine, run a few
-instructions and then hang or abort. So the tiny guests do what the first instructions of a real kernel do, on
-the machines and the CPU model that real kernels get.
+That /dev/kvm opens proves nothing: nested and paravirtual KVMs exist that open, create a machine, run a few
+instructions and then hang or abort. So the tiny guests do what the first instructions of a real kernel do, on the
+machines and the CPU model that real kernels get.
 """
 
 import json
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.core.errors import HostError
-from harness.core.events import UNKEPT, publish
+from harness.core.events import NOT_STORED, publish
 from harness.core.text import printable
 from harness.core.whole_files import write_whole
 from harness.host.cache import Cache, digest_of
@@ -29,12 +29,12 @@ WHAT = "the proof of what this host runs, which is found anew each time"
 """What a full disk does not keep."""
 
 LIMITS = {"kvm": 2.0, "tcg": 10.0}
-"""How long a tiny guest may be silent, in seconds. Both answer within 0.2 s; only a busy host makes TCG slower."""
+"""The time limit of a tiny guest, in seconds. Both answer within 0.2 s; only a busy host makes TCG slower."""
 
 ANSWERS = {"x86_64": (85, b""), "aarch64": (0, b"K")}
-"""The answer: QEMU's exit status, and what is on its standard output."""
+"""The expected answer: QEMU's exit status, and its standard output."""
 
-# To be the last 256 bytes of a firmware, which real mode sees at 0xfff00. The answer is 42 to port 0xf4, where
+# The last 256 bytes of a firmware, at 0xfff00 in real mode. The answer is 42 to port 0xf4, where
 # isa-debug-exit makes QEMU exit with 42 * 2 + 1.
 _X86_CODE = (
     bytes.fromhex(
@@ -60,7 +60,7 @@ _X86_CODE = (
     + bytes.fromhex("ea 00ff 00f0")  # the reset vector: jump to f000:ff00
 ).ljust(0x100, b"\0")
 
-# To be anywhere in RAM. The answer is a K on the serial port, and PSCI's SYSTEM_OFF.
+# Anywhere in RAM. The answer is a K on the serial port, and PSCI's SYSTEM_OFF.
 _ARM_CODE = b"".join(
     word.to_bytes(4, "little")
     for word in (
@@ -96,7 +96,7 @@ class ProbeResult:
 
 
 def command(binary: str, arch: str, accelerator: str, guest: str) -> list[str]:
-    """The command line that runs the tiny guest in the file `guest`; it ends when that answers."""
+    """The command line that runs the tiny guest in the file `guest`; it exits when the guest answers."""
     machine = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}[arch]
     common = ["-accel", accelerator, "-cpu", "max", "-m", "16", "-nodefaults", "-display", "none", "-no-reboot"]
     loaded = {
@@ -107,11 +107,11 @@ def command(binary: str, arch: str, accelerator: str, guest: str) -> list[str]:
 
 
 def run_probe(binary: Path, arch: str, accelerator: str) -> ProbeResult:
-    """Run the tiny guest now. Raises `HostError` where QEMU can't be started at all."""
+    """Run the tiny guest now. Raises `HostError` if QEMU can't be started."""
     with os.fdopen(os.memfd_create("guest"), "wb", buffering=0) as guest:
         guest.write(GUESTS[arch])
         started = time.monotonic()
-        # A probe that is killed takes its QEMU along.
+        # If the probing process is killed, its QEMU ends too.
         qemu = die_with_parent(command(str(binary), arch, accelerator, f"/proc/{os.getpid()}/fd/{guest.fileno()}"))
         try:
             done = run_with_timeout(qemu, LIMITS[accelerator])
@@ -129,31 +129,31 @@ def run_probe(binary: Path, arch: str, accelerator: str) -> ProbeResult:
 
 
 def cached_probe(binary: Path, arch: str, accelerator: str, cache: Cache, again: bool = False) -> ProbeResult:
-    """The proof as it was found since this boot of the host, or now; `again` finds it anew.
+    """The result of a probe since this boot of the host, or of one now; `again` probes anew.
 
-    It is kept for as long as the host is not rebooted, QEMU is not replaced, and neither /dev/kvm nor who may use
-    it changes. One process at a time probes; the others wait for what it finds.
+    The result is kept until the host is rebooted, QEMU is replaced, or /dev/kvm or its permissions change. One
+    process at a time probes; the others wait for its result.
     """
-    path = cache.root / "host" / f"{digest_of(_circumstances(binary, arch, accelerator))}.json"
-    if not again and (kept := _read(path)):
-        return kept
+    path = cache.root / "host" / f"{digest_of(_cache_parts(binary, arch, accelerator))}.json"
+    if not again and (cached := _read(path)):
+        return cached
     with ExitStack() as stack:
         try:
             stack.enter_context(cache.locked("host-proof"))
         except HostError as error:
-            publish(UNKEPT, WHAT, error.happened)
+            publish(NOT_STORED, WHAT, error.happened)
             return run_probe(binary, arch, accelerator)
-        if not again and (kept := _read(path)):
-            return kept
-        proof = run_probe(binary, arch, accelerator)
+        if not again and (cached := _read(path)):
+            return cached
+        result = run_probe(binary, arch, accelerator)
         try:
-            write_whole(path, json.dumps(asdict(proof)), make_folder=True)
-        except HostError as error:  # what a full disk does not keep is proved again
-            publish(UNKEPT, WHAT, error.happened)
-    return proof
+            write_whole(path, json.dumps(asdict(result)), make_folder=True)
+        except HostError as error:  # a full disk: the next process probes again
+            publish(NOT_STORED, WHAT, error.happened)
+    return result
 
 
-def _circumstances(binary: Path, arch: str, accelerator: str) -> dict[str, object]:
+def _cache_parts(binary: Path, arch: str, accelerator: str) -> dict[str, object]:
     at = binary.resolve().stat()
     try:
         kvm = KVM.stat()

@@ -1,7 +1,7 @@
-"""Artefacts kept by what they were made from: built once however many workers and runs ask at once.
+"""Keeps artefacts by what they are made from: each is built once, however many workers and runs need it at once.
 
-An entry is a folder `<kind>/<digest>` under the cache's root, with the artefact in `data/` and a manifest
-of every file's size and SHA-256. It appears by one rename, so that a killed build leaves no half of one.
+An entry is a folder `<kind>/<digest>` under the cache's root, with the artefact in `data/` and a manifest of every
+file's size and SHA-256. It appears by one rename, so a killed build leaves no partial entry.
 """
 
 import errno
@@ -20,30 +20,30 @@ from filelock import FileLock, Timeout
 
 from harness.core.errors import HostError
 from harness.core.events import publish
-from harness.host.in_lab import in_lab, sound_entries
+from harness.host.in_lab import in_lab, verified_entries
 from harness.host.temp_dir import temporary_dir
 
 MANIFEST = "manifest.json"
 UNDER_WAY = ".building-"
 BLOCK = 1 << 16  # bytes
 MADE_OUTSIDE = ("debian", "osv")
-"""The kinds of artefacts that no lab makes: it has no network, and a build that takes minutes would take hours."""
+"""The kinds of artefacts that no lab builds: a lab has no network, and a build of minutes would take hours."""
 
 
 def digest_of(parts: Mapping[str, object]) -> str:
-    """The hex SHA-256 of named parts; equal parts give equal digests in any order of naming."""
+    """The hex SHA-256 of named parts; their order does not matter."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def default_root() -> Path:
-    """`OSV_HARNESS_CACHE`, else the user's cache folder."""
+    """`OSV_HARNESS_CACHE`, or the user's cache folder."""
     named = os.environ.get("OSV_HARNESS_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("osv-harness")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One kept artefact: its kind, digest, bytes taken on the disk, last use in seconds since the epoch."""
+    """A cached artefact: its kind, digest, bytes on disk, last use in seconds since the epoch."""
 
     kind: str
     digest: str
@@ -53,25 +53,25 @@ class Entry:
 
 
 class Cache:
-    """The artefacts under one root folder. `limit` bounds `gc`, in bytes."""
+    """The artefacts under one root folder. `limit` is the default limit of `gc`, in bytes."""
 
     def __init__(self, root: Path | None = None, limit: int = 20 << 30) -> None:
         self.root = root or default_root()
         self.limit = limit
-        self._verified = set(sound_entries())
+        self._verified = set(verified_entries())
 
     def get(self, kind: str, parts: Mapping[str, object], build: Callable[[Path], None]) -> Path:
-        """The folder of the artefact made from `parts`, built now if it is missing or damaged.
+        """The folder of the artefact made from `parts`; it is built now if it is missing or damaged.
 
-        `build` fills the empty folder that it is given. One builder runs at a time for one digest, over
-        all processes; the others wait for it. Raises what `build` raises, and then keeps nothing.
+        `build` fills the empty folder that it gets. For one digest one builder runs at a time, over all processes;
+        the others wait. Raises what `build` raises, and then keeps nothing.
         """
         digest = digest_of(parts)
         entry = self.root / kind / digest
-        if self._sound(entry):
+        if self._is_verified(entry):
             return self._use(entry)
         with self.locked(f"{kind}-{digest}"):
-            if self._sound(entry):
+            if self._is_verified(entry):
                 return self._use(entry)
             if entry.exists():
                 publish("cache.damaged", f"{kind}/{digest[:12]}", "rebuilding it")
@@ -81,7 +81,7 @@ class Cache:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the named lock of this cache; released by the kernel if the holder dies."""
+        """Hold the named lock of this cache; the kernel releases it if the holder dies."""
         locks = self.root / "locks"
         lock = FileLock(locks / f"{name}.lock")
         try:
@@ -101,14 +101,14 @@ class Cache:
             lock.release()
 
     def scratch(self, name: str) -> Path:
-        """A folder that is kept between builds and is not an artefact: a build tree, a package store."""
+        """A folder that is kept between builds and is no artefact: a build tree, a package store."""
         path = self.root / "trees" / name
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     @property
-    def sound(self) -> frozenset[Path]:
-        """The entries that this process has found sound."""
+    def verified(self) -> frozenset[Path]:
+        """The entries that this process has verified."""
         return frozenset(self._verified)
 
     def entries(self) -> list[Entry]:
@@ -121,9 +121,9 @@ class Cache:
         return sorted(found, key=lambda entry: entry.used)
 
     def gc(self, limit: int | None = None) -> list[Entry]:
-        """Remove the least recently used artefacts until `limit` bytes remain, and what a loss of power left.
+        """Remove the least recently used artefacts until `limit` bytes remain, and leftovers of a power loss.
 
-        An artefact that a run holds locked for building is never touched.
+        An artefact that is locked for building is never removed.
         """
         for leftover in self.root.glob(f"*/{UNDER_WAY}*"):
             if time.time() - leftover.stat().st_mtime > 24 * 3600:
@@ -166,21 +166,21 @@ class Cache:
                 "Free some, with `osv-harness cache gc` perhaps, or set OSV_HARNESS_CACHE to another folder.",
             ) from error
 
-    def _sound(self, entry: Path) -> bool:
-        """Whether the entry is there with the content that was written; read once per process."""
+    def _is_verified(self, entry: Path) -> bool:
+        """Whether the entry exists with the content that was written; each is read once per process."""
         if entry in self._verified:
             return entry.exists()
         try:
             files = json.loads((entry / MANIFEST).read_text())["files"]
-            sound = all(
+            verified = all(
                 _describe(entry / "data" / name, sparse="sha256_of_data" in row) == row
                 for name, row in files.items()
             )
         except (OSError, ValueError, KeyError):
             return False
-        if sound:
+        if verified:
             self._verified.add(entry)
-        return sound
+        return verified
 
     def _use(self, entry: Path) -> Path:
         os.utime(entry / MANIFEST)
@@ -197,7 +197,8 @@ def _is_sparse(path: Path) -> bool:
 
 
 def _describe(path: Path, sparse: bool) -> dict[str, object]:
-    """Size and digest; a sparse file's is of what is not zero, for a guest's RAM is zeros for the most part."""
+    """Size and digest. The digest of a sparse file covers only its non-zero blocks: a guest's RAM is mostly
+    zeros."""
     with path.open("rb") as file:
         if sparse:
             return {"size": path.stat().st_size, "sha256_of_data": _digest_of_data(file.fileno())}
@@ -205,7 +206,8 @@ def _describe(path: Path, sparse: bool) -> dict[str, object]:
 
 
 def _digest_of_data(file: int) -> str:
-    """The hex SHA-256 of the blocks that are not all zeros, each with its offset: the same wherever holes are."""
+    """The hex SHA-256 of the blocks that are not all zeros, each with its offset: independent of where the holes
+    are."""
     digest = hashlib.sha256()
     position, size = 0, os.fstat(file).st_size
     while position < size:

@@ -1,4 +1,4 @@
-"""Room for vCPUs on this host: guests of all runs together never have more busy ones than it has cpus."""
+"""Slots for vCPUs on this host: the guests of all runs together never have more busy vCPUs than it has cpus."""
 
 import fcntl
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 
 LOOK_AGAIN = 0.02  # seconds
 ALL_CPUS = 1 << 16
-"""More than any host has: what is measured runs alone."""
+"""More than any host has: measurements run alone."""
 
 
 @contextmanager
 def cpu_slots(wanted: int, folder: Path) -> Iterator[None]:
-    """Hold `wanted` of the host's cpus (all of them if it has fewer), waiting until they are free.
+    """Hold `wanted` of the host's cpus (all if it has fewer); waits until they are free.
 
-    Each cpu is a file lock in `folder`, shared by every process that uses the folder; the kernel releases
-    it if the holder is killed. Whoever waits holds the turn, so that one who wants all cpus is not passed for
-    ever by those who want one.
+    Each cpu is a file lock in `folder`, shared by every process that uses the folder; the kernel releases it if
+    the holder is killed. A waiting process holds the lock `turn`, so that one that needs all cpus is not overtaken
+    forever by those that need one.
     """
     cpus = range(len(os.sched_getaffinity(0)))
     wanted = min(wanted, len(cpus))
@@ -34,13 +34,13 @@ def cpu_slots(wanted: int, folder: Path) -> Iterator[None]:
                             mine.add(cpu)
                 if len(mine) == wanted:
                     break
-                time.sleep(LOOK_AGAIN)  # there is no waiting for the first of several locks
+                time.sleep(LOOK_AGAIN)  # flock can not wait for the first of several locks
         yield
 
 
 @contextmanager
 def _locked(path: Path, block: bool) -> Iterator[None]:
-    """Hold the file's lock. Raises BlockingIOError where another does, and it is not to be waited for."""
+    """Hold the file's lock. Raises BlockingIOError if another process holds it and `block` is false."""
     lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if block else fcntl.LOCK_NB))

@@ -1,7 +1,7 @@
-"""Debian packages of either architecture, unpacked side by side with what they depend on; none is installed.
+"""Debian packages of either architecture, unpacked together with their dependencies; none is installed.
 
-`mmdebstrap --variant=extract` resolves and fetches them without root and runs none of their scripts, so that
-an x86_64 host can unpack arm64 packages. The suite is Debian's bookworm on every host, and its keyring proves it.
+`mmdebstrap --variant=extract` resolves and fetches them without root and runs none of their scripts, so an x86_64
+host can unpack arm64 packages. The suite is Debian's bookworm on every host, verified by its keyring.
 """
 
 import json
@@ -24,25 +24,25 @@ MIRROR = "http://deb.debian.org"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
-# Read by no program under test, and most of the bytes.
+# Most of the bytes, and read by no program under test.
 UNREAD = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "var/cache")
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Packages unpacked under `root`; `versions` maps every package in it to its Debian version."""
+    """Packages unpacked under `root`; `versions` maps each of them to its Debian version."""
 
     root: Path
     versions: Mapping[str, str]
 
 
 def fetch(packages: Sequence[str], arch: str, cache: Cache, backports: bool = False) -> Tree:
-    """The named packages and all that they depend on, unpacked for `arch` (`x86_64`, `aarch64`).
+    """The named packages and all their dependencies, unpacked for `arch` (`x86_64`, `aarch64`).
 
-    With `backports` the suite's backports are preferred to what is in the suite. The first fetch pins the versions
-    for as long as the cache keeps it: a baseline must not move by itself.
-    `OSV_HARNESS_DEBIAN_MIRROR` names another mirror, a dated one of snapshot.debian.org for instance.
-    Raises `HostError` where mmdebstrap or Debian's keyring is missing, `BuildError` with apt's own words.
+    `backports` prefers the suite's backports. The first fetch pins the versions for as long as the cache keeps it:
+    a baseline must not move by itself. `OSV_HARNESS_DEBIAN_MIRROR` names another mirror, such as a dated one of
+    snapshot.debian.org. Raises `HostError` if mmdebstrap or Debian's keyring is missing, `BuildError` with apt's
+    messages.
     """
     parts = source_parts(packages, arch) | ({"backports": True} if backports else {})
     data = cache.get("debian", parts, lambda out: _extract(packages, arch, backports, out))
@@ -50,19 +50,19 @@ def fetch(packages: Sequence[str], arch: str, cache: Cache, backports: bool = Fa
 
 
 def _of_apt(words: str) -> str:
-    """The errors of apt among all that mmdebstrap says, or the end of that where apt says none."""
+    """apt's errors in mmdebstrap's output, or the end of the output if there are none."""
     lines = [line for line in words.strip().splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("E: ") and not re.match(r"E: (apt|mmdebstrap)", line)]
     return "\n".join(errors[:6] or lines[-12:])
 
 
 def source_parts(packages: Sequence[str], arch: str) -> dict[str, object]:
-    """What names a fetch in the cache."""
+    """The parts of a fetch's cache key."""
     return {"packages": sorted(packages), "arch": arch, "suite": SUITE, "mirror": mirror(), "layout": 1}
 
 
 def mirror() -> str:
-    """The server that packages come from, without the archive's name (`/debian`)."""
+    """The server of packages, without the archive's name (`/debian`)."""
     return os.environ.get("OSV_HARNESS_DEBIAN_MIRROR", MIRROR).rstrip("/")
 
 
@@ -81,12 +81,12 @@ def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> 
     command = [
         "mmdebstrap",
         "--variant=extract",
-        # The only mode that neither is root nor wants user namespaces; nothing is run in the tree anyway.
+        # The only mode without root and user namespaces; nothing runs in the tree anyway.
         "--mode=chrootless",
         "--format=directory",
-        # No status file is written where nothing is installed: the names of the kept .debs tell the versions.
+        # Nothing is installed, so there is no status file: the names of the kept .debs give the versions.
         "--skip=cleanup/apt/cache",
-        # From 1.5 on it refuses root outside a chroot, lest maintainers' scripts run on the host: none is run.
+        # Since 1.5 it refuses root outside a chroot, because of maintainers' scripts: none runs here.
         "--skip=check/chrootless",
         f"--architectures={ARCHITECTURES[arch]}",
         *preferred,

@@ -1,4 +1,4 @@
-"""What this host installs packages by, and what it names them: the harness knows Debian's names."""
+"""This host's package manager, and its names of packages: the harness knows Debian's names."""
 
 import platform
 import shutil
@@ -10,12 +10,12 @@ FEDORA = "fedora.toml"
 
 
 def has_dnf() -> bool:
-    """Whether packages come by dnf here, and not by apt."""
+    """Whether packages are installed by dnf here, and not by apt."""
     return shutil.which("dnf") is not None and (shutil.which("apt-get") is None or _is_fedora())
 
 
 def by_dnf(packages: Iterable[str]) -> tuple[list[str], list[str]]:
-    """What Fedora names Debian's packages, and those of them that it has not."""
+    """Fedora's names of Debian's packages, and the packages that Fedora lacks."""
     names = project.read(project.SHIPPED / FEDORA)
     wanted = list(packages)
     found = sorted({name for package in wanted for name in names.get(package, [package])})
@@ -23,7 +23,7 @@ def by_dnf(packages: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def command(packages: Iterable[str]) -> str:
-    """The command of root's that installs Debian's packages here, in words for a person."""
+    """The command that installs Debian's packages here as root, in words for people."""
     wanted = list(packages)
     if not has_dnf():
         return f"apt-get install {' '.join(wanted)}"

@@ -1,4 +1,4 @@
-"""Why something could not be fetched, by the words of who fetched it: not always the network is to blame."""
+"""Finds why something could not be fetched, from the fetching program's messages: it is not always the network."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What to do where the words have something of the pattern `said`."""
+    """What to do if the messages match the pattern `said`."""
 
     said: str
     cure: str
@@ -32,12 +32,12 @@ REASONS = (
            r"Network is unreachable|No route to host|Failed to establish a new connection",
            "Nothing answers at {source}: see to the network and to a proxy, or name another place in {setting}."),
 )  # fmt: skip
-"""Looked for in this order: a full disk breaks connections too, and a network that fails lacks packages."""
+"""Searched in this order: a full disk breaks connections too, and a failing network makes packages missing."""
 
 OTHER = "Look at these words; another place than {source} can be named in {setting}."
 
 
 def cure(words: str, source: str, where: Path, setting: str) -> str:
-    """What to do about it: `source` is where it should have come from, which the variable `setting` names."""
+    """What to do about it. `source` is where it should have come from, which the variable `setting` names."""
     found = next((one.cure for one in REASONS if re.search(one.said, words)), OTHER)
     return found.format(source=source, where=where, setting=setting)

@@ -1,4 +1,4 @@
-"""This machine: what it can really run, found by trying."""
+"""This machine: what it can run, found by trying."""
 
 import os
 import re
@@ -11,28 +11,28 @@ from pathlib import Path
 from harness.core.arch import host_arch
 from harness.core.errors import HostError
 from harness.core.suggestions import did_you_mean
-from harness.host import accelerator_probe as proof
+from harness.host import accelerator_probe
 from harness.host.accelerator_probe import ProbeResult, cached_probe
 from harness.host.cache import Cache
-from harness.host.in_lab import GIVEN, in_lab
-from harness.host.network_probe import NETWORKS, tried_network
+from harness.host.in_lab import NOT_NEEDED_IN_LAB, in_lab
+from harness.host.network_probe import NETWORKS, check_network
 from harness.host.process.timeout import run_with_timeout
-from harness.host.requirements import NEEDS, Capability, surroundings, tried
+from harness.host.requirements import REQUIREMENTS, Capability, check_requirement, check_surroundings
 
 ARCHES = ("x86_64", "aarch64")
 MINIMUM_QEMU = (7, 2)
-"""Debian 12's, the oldest that this harness has been tried with; older ones may lack what templates need."""
+"""Debian 12's, the oldest that was tested; older ones may lack what snapshots need."""
 
 LAB_QEMU = {"x86_64": (10,), "aarch64": (7, 2)}
-"""The oldest QEMU that emulates a lab, by the lab's arch; where a host's is older, Debian's backport is fetched.
-7.2 emulates XSAVE wrongly where nested pages fault, which corrupts OSv's lists."""
+"""The oldest QEMU that emulates a lab, by the lab's arch; on a host with an older one, Debian's backport is
+fetched. 7.2 emulates XSAVE wrongly if nested pages fault, which corrupts OSv's lists."""
 
 QEMU_PACKAGES = {"x86_64": "qemu-system-x86", "aarch64": "qemu-system-arm"}
 
 
 @dataclass(frozen=True, slots=True)
 class QemuBinary:
-    """One QEMU program: `version` is `(7, 2, 22)`; machine types without their versioned names' descriptions."""
+    """One QEMU program: `version` is `(7, 2, 22)`; `machines` are the names of its machine types."""
 
     path: Path
     version: tuple[int, ...]
@@ -41,13 +41,13 @@ class QemuBinary:
 
 
 class Host:
-    """This machine. What it finds is kept for the life of the object; proofs are kept in the cache."""
+    """This machine. The object keeps what it finds; the cache keeps results of probes."""
 
     def __init__(self, cache: Cache | None = None) -> None:
         self._cache = cache or Cache()
         self._qemus: dict[str, QemuBinary] = {}
-        self._proofs: dict[tuple[str, str], ProbeResult] = {}
-        self._tried: dict[str, Capability] = {}
+        self._probes: dict[tuple[str, str], ProbeResult] = {}
+        self._checked: dict[str, Capability] = {}
 
     def qemu(self, arch: str) -> QemuBinary:
         """The QEMU that emulates `arch`. Raises `HostError` if it is missing, too old or does not run."""
@@ -55,30 +55,30 @@ class Host:
             self._qemus[arch] = _find_qemu(arch)
         return self._qemus[arch]
 
-    def proof(self, arch: str, accelerator: str, again: bool = False) -> ProbeResult:
-        """Whether a tiny guest of `arch` answers under `kvm` or `tcg`; `again` forgets what was found before."""
+    def probe(self, arch: str, accelerator: str, again: bool = False) -> ProbeResult:
+        """Whether a tiny guest of `arch` answers under `kvm` or `tcg`; `again` ignores earlier results."""
         key = arch, accelerator
-        if again or key not in self._proofs:
-            self._proofs[key] = cached_probe(self.qemu(arch).path, arch, accelerator, self._cache, again)
-        return self._proofs[key]
+        if again or key not in self._probes:
+            self._probes[key] = cached_probe(self.qemu(arch).path, arch, accelerator, self._cache, again)
+        return self._probes[key]
 
     def accelerator(self, arch: str) -> str:
-        """`kvm` if it is proved for guests of `arch` here, else `tcg`.
+        """`kvm` if it runs guests of `arch` here, else `tcg`.
 
-        Raises `HostError` without a QEMU, and in a lab whose KVM runs none: emulation in an emulation would take
-        hours to say nothing of KVM.
+        Raises `HostError` without a QEMU, and in a lab whose KVM runs none: emulation within emulation would take
+        hours and say nothing about KVM.
         """
-        if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not proof.KVM.exists():
+        if arch != host_arch() or "kvm" not in self.qemu(arch).accelerators or not accelerator_probe.KVM.exists():
             return "tcg"
-        if self.proof(arch, "kvm").answered:
+        if self.probe(arch, "kvm").answered:
             return "kvm"
         if in_lab():
-            detail = self.proof(arch, "kvm").detail
+            detail = self.probe(arch, "kvm").detail
             raise HostError(f"The lab's KVM runs no guest: {detail}.", "Try again when the host is less busy.")
         return "tcg"
 
     def cpus(self) -> int:
-        """The cpus that this process may keep busy: its affinity, and its cgroup's quota rounded up."""
+        """The cpus that this process may use: its affinity, and its cgroup's quota rounded up."""
         allowed = len(os.sched_getaffinity(0))
         try:
             quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -87,11 +87,11 @@ class Host:
             return allowed
 
     def capabilities(self, kernels: Collection[str] = ("linux",)) -> list[Capability]:
-        """Everything a host may have, what was found of it, and whether cells of these kernels must have it."""
+        """Everything a host may have, what was found of it, and whether cells of these kernels require it."""
         names = [f"{kind}-{arch}" for kind in ("qemu", "tcg", "kvm") for arch in ARCHES]
         names += [f"lab-{arch}" for arch in LAB_QEMU]
-        found = [self.capability(name) for name in (*names, *NEEDS, *NETWORKS)]
-        found += surroundings(self.cpus(), self._cache.root)
+        found = [self.capability(name) for name in (*names, *REQUIREMENTS, *NETWORKS)]
+        found += check_surroundings(self.cpus(), self._cache.root)
         return [replace(row, required=not row.required_for.isdisjoint(kernels)) for row in found]
 
     def capability(self, name: str) -> Capability:
@@ -103,14 +103,16 @@ class Host:
             return self._accelerator_capability(arch, kind)
         if kind == "lab" and arch in ARCHES:
             return self._lab_capability(arch)
-        if name not in NEEDS and name not in NETWORKS:
-            raise HostError(f"There is no capability {name!r}.", did_you_mean(name, [*NEEDS, *NETWORKS]))
-        if in_lab() and name in GIVEN:
-            need = NEEDS[name]
+        if name not in REQUIREMENTS and name not in NETWORKS:
+            raise HostError(f"There is no capability {name!r}.", did_you_mean(name, [*REQUIREMENTS, *NETWORKS]))
+        if in_lab() and name in NOT_NEEDED_IN_LAB:
+            need = REQUIREMENTS[name]
             return Capability(name, name, need.good_for, "used before the lab began", True)
-        if name not in self._tried:
-            self._tried[name] = tried(NEEDS[name]) if name in NEEDS else tried_network(name)
-        return self._tried[name]
+        if name not in self._checked:
+            self._checked[name] = (
+                check_requirement(REQUIREMENTS[name]) if name in REQUIREMENTS else check_network(name)
+            )
+        return self._checked[name]
 
     def _qemu_capability(self, arch: str) -> Capability:
         row = Capability(
@@ -135,23 +137,23 @@ class Host:
         if accelerator == "kvm":
             if arch != host_arch():
                 return replace(row, found=f"this host is {host_arch()}", cure="Use a host of that arch.")
-            if not proof.KVM.exists():
+            if not accelerator_probe.KVM.exists():
                 return replace(row, found="there is no /dev/kvm", cure="Enable (nested) virtualisation.")
-            if not os.access(proof.KVM, os.R_OK | os.W_OK):
+            if not os.access(accelerator_probe.KVM, os.R_OK | os.W_OK):
                 cure = "Join the group kvm: sudo usermod -aG kvm $USER, then log in again."
                 return replace(row, found="/dev/kvm can't be opened by this user", cure=cure)
         try:
-            proven = self.proof(arch, accelerator)
+            probe = self.probe(arch, accelerator)
         except HostError as error:
             return replace(row, found=error.happened, cure=error.cure)
         cure = {
             "kvm": "Guests run under TCG instead. KVM that opens and runs no guest is a host's own matter.",
             "tcg": f"This QEMU is broken: reinstall {QEMU_PACKAGES[arch]}.",
         }[accelerator]
-        return replace(row, found=proven.detail, present=proven.answered, cure="" if proven.answered else cure)
+        return replace(row, found=probe.detail, present=probe.answered, cure="" if probe.answered else cure)
 
     def _lab_capability(self, arch: str) -> Capability:
-        """Whether a VM whose KVM runs guests of `arch` can be emulated here; its parts are fetched by it."""
+        """Whether a VM whose KVM runs guests of `arch` can be emulated here; a lab fetches its own parts."""
         row = Capability(f"lab-{arch}", f"a lab for {arch}", f"{arch} guests on KVM where this host has none")
         if in_lab():
             return replace(row, found="this is one", cure="None is needed: KVM runs guests here.")
@@ -191,7 +193,7 @@ def _find_qemu(arch: str) -> QemuBinary:
 
 
 def _output(program: str, *arguments: str) -> str:
-    """What a program printed. Raises `HostError` with its own words if it fails."""
+    """The output of a program. Raises `HostError` with its messages if it fails."""
     try:
         done = run_with_timeout([program, *arguments], 20)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,8 +1,8 @@
-"""A guest's network in a namespace without a name: a tap device with a bridge or NAT, gone with its processes.
+"""A guest's network in an unnamed namespace: a tap device with a bridge or NAT, which vanishes with its processes.
 
-Nothing of it is the host's: links, addresses, rules and settings are the namespace's, which the kernel takes down
-when the last process in it ends, whoever is killed at whatever moment. So all guests have the same addresses.
-Source: network_namespaces(7), ip-link(8), ip-tuntap(8); Linux, Documentation/networking/ip-sysctl.rst.
+The host's network does not change: links, addresses, rules and settings belong to the namespace, which the kernel
+removes when the last process in it ends, whoever is killed at whatever moment. So all guests have the same
+addresses. Source: network_namespaces(7), ip-link(8), ip-tuntap(8); Linux, Documentation/networking/ip-sysctl.rst.
 """
 
 import os
@@ -19,15 +19,15 @@ NAMESERVER = "10.0.2.3"
 """slirp4netns's own, at the far end of NAT."""
 
 GUEST_MAC, HOST_MAC = "52:54:00:12:34:56", "52:54:00:12:34:55"
-"""The host's is said too, for a fork remembers that of the network in which its template ran."""
+"""The host's address is fixed too: a clone of a snapshot remembers that of the network in which the snapshot was
+taken."""
 
 NFS_EXPORT = "/mnt/share"
-"""What a server of NFS in a guest's network exports, if there is one: empty at first, and anybody may write."""
+"""What an NFS server in a guest's network exports, if there is one: empty at first, and writable by anybody."""
 
 
 class Wiring(StrEnum):
-    """What a tap device is joined to: nothing more than the namespace's own address, a bridge that has it, or,
-    by NAT, a way out."""
+    """What a tap device is connected to: only the namespace's own address, a bridge with that address, or NAT."""
 
     PLAIN = "plain"
     BRIDGE = "bridge"
@@ -35,7 +35,7 @@ class Wiring(StrEnum):
 
 
 def script(wiring: Wiring, queues: int = 1) -> str:
-    """The shell's words that make the network of a namespace; `queues` are the tap device's."""
+    """The shell script that creates the network of a namespace; `queues` are the tap device's."""
     several = " multi_queue" if queues > 1 else ""
     lines = ["PATH=$PATH:/usr/sbin:/sbin", "ip link set dev lo up", f"ip tuntap add dev {TAP} mode tap{several}"]
     addressed = TAP
@@ -60,18 +60,18 @@ def script(wiring: Wiring, queues: int = 1) -> str:
 def in_new_netns(command: Sequence[str], wiring: Wiring, queues: int = 1) -> list[str]:
     """The command line that runs `command` in a network of its own.
 
-    It is tied to this process once more, for the kernel forgets that where a user namespace gives new rights.
+    It sets the parent-death signal again, because the kernel clears it when a user namespace grants new rights.
     """
     words = f'set -e\n{script(wiring, queues)}exec "$@"'
     return ["unshare", *userns_flags(), "--net", "--", "sh", "-c", words, "network", *die_with_parent(command)]
 
 
 def userns_flags() -> list[str]:
-    """What a user other than root says to unshare(1) besides, to be allowed the rest."""
+    """Flags of unshare(1) that a user other than root needs."""
     return [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 
 
 def nsenter_command(pid: int) -> list[str]:
-    """What a command begins with that is to run in the network of the process, and to end with this one."""
+    """The prefix of a command that runs in the network of the process, and ends with this one."""
     namespaces = ["--net"] if os.geteuid() == 0 else ["--user", "--preserve-credentials", "--net"]
     return ["nsenter", "--target", str(pid), *namespaces, "--", *die_with_parent([])]

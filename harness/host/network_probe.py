@@ -1,4 +1,4 @@
-"""Whether this host can give guests networks of their own, found by making one of each kind as guests get them."""
+"""Checks whether this host can create guest networks, by creating one of each kind."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.text import printable
 from harness.host.netns import Wiring, in_new_netns
-from harness.host.requirements import ELSEWHERE, NO_ONE, Capability
+from harness.host.requirements import NO_ONE, SBIN_PATHS, Capability
 
 VHOST = Path("/dev/vhost-net")
 VHOST_SET_OWNER = 0xAF01  # Source: Linux, include/uapi/linux/vhost.h
@@ -31,14 +31,14 @@ NETWORKS = {
 }  # fmt: skip
 
 
-def tried_network(name: str) -> Capability:
-    """What was found of one of `NETWORKS`; nothing of it is left."""
-    trouble = {"tap": _tap, "tap-nat": _nat, "vhost-net": _vhost}[name]()
+def check_network(name: str) -> Capability:
+    """What was found of one of `NETWORKS`; nothing of it remains."""
+    obstacle = {"tap": _tap, "tap-nat": _nat, "vhost-net": _vhost}[name]()
     row = NETWORKS[name]
-    if not trouble:
+    if not obstacle:
         return replace(row, found="made one, and took it down", present=True)
-    missing = trouble.endswith(" is missing")
-    return replace(row, found=trouble, cure=row.cure or ("" if missing else CURE))
+    missing = obstacle.endswith(" is missing")
+    return replace(row, found=obstacle, cure=row.cure or ("" if missing else CURE))
 
 
 def _tap() -> str:
@@ -50,7 +50,7 @@ def _nat() -> str:
 
 
 def _vhost() -> str:
-    """What hinders a process from becoming the owner of a vhost device, as QEMU does."""
+    """Why a process can't become the owner of a vhost device, as QEMU does; empty if it can."""
     if not VHOST.exists():
         return f"there is no {VHOST}"
     try:
@@ -67,12 +67,12 @@ def _vhost() -> str:
 
 
 def _missing(*programs: str) -> str:
-    there = os.pathsep.join((os.environ.get("PATH", os.defpath), *ELSEWHERE))
+    there = os.pathsep.join((os.environ.get("PATH", os.defpath), *SBIN_PATHS))
     return next((f"{program} is missing" for program in programs if shutil.which(program, path=there) is None), "")
 
 
 def _made(wiring: Wiring) -> str:
-    """What hinders a network from being made: the words of what failed."""
+    """Why a network can't be created: the message of what failed."""
     try:
         done = subprocess.run(in_new_netns(["true"], wiring), capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired) as error:

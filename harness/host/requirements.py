@@ -1,4 +1,4 @@
-"""What a host may have beyond QEMU: programs, packages and room, as data, and how each is tried."""
+"""What a host may have beyond QEMU: programs, packages and space, as data, and how each is checked."""
 
 import os
 import re
@@ -16,14 +16,14 @@ from harness.host.debian_packages import KEYRING, SUITE, mirror
 from harness.host.process.timeout import run_with_timeout
 from harness.host.temp_dir import temporary_dir
 
-ELSEWHERE = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
-"""Where programs are that are not in every PATH: e2fsprogs', virtiofsd."""
+SBIN_PATHS = ("/usr/sbin", "/sbin", "/usr/libexec", "/usr/lib/qemu")
+"""Folders of programs that are not in every PATH: those of e2fsprogs, virtiofsd."""
 
 EVERY = frozenset({"linux", "osv"})
 LINUX = frozenset({"linux"})
 OSV = frozenset({"osv"})
 TESTS = frozenset({"tests"})
-"""What is asked about like a kernel: the harness's own tests."""
+"""Stands for the harness's own tests, in place of a kernel."""
 NO_ONE: frozenset[str] = frozenset()
 
 
@@ -31,8 +31,8 @@ NO_ONE: frozenset[str] = frozenset()
 class Capability:
     """One thing that a host may have: what was found of it, what it is good for, and how to get it.
 
-    `packages` are Debian's, `cure` is for what no package brings; `required_for` are the kernels whose cells
-    can't do without, and `required` whether any of those was asked about.
+    `packages` are Debian's; `cure` is for what no package provides. `required_for` are the kernels whose cells
+    need it, and `required` is whether any of those was asked about.
     """
 
     name: str
@@ -47,15 +47,15 @@ class Capability:
 
     @property
     def how_to_get(self) -> str:
-        """What a person without it should do; nothing if it is here."""
+        """What a user without it should do; empty if it is present."""
         if self.present:
             return ""
         return self.cure or distribution.command(self.packages)
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """A capability that is a few programs, each tried by running it with the arguments given for it."""
+class Requirement:
+    """A capability that consists of a few programs, each checked by running it with the given arguments."""
 
     name: str
     good_for: str
@@ -66,11 +66,11 @@ class Need:
     cure: str = ""
 
 
-def _compiler(arch: str) -> Need:
-    """A compiler for `arch`, which is a cross compiler on a host of the other."""
+def _compiler(arch: str) -> Requirement:
+    """A compiler for `arch`: a cross compiler on a host of the other arch."""
     triplet = f"{arch.replace('_', '-')}-linux-gnu"
     prefix, suffix = ("", "") if arch == host_arch() else (f"{arch}-linux-gnu-", f"-{triplet}")
-    return Need(
+    return Requirement(
         f"osv-compiler-{arch}", f"building OSv for {arch}", OSV,
         ((f"{prefix}g++", "--version"), (f"{prefix}gcc", "--version"), (f"{prefix}ld.bfd", "--version")),
         (f"g++{suffix}", f"gcc{suffix}", f"binutils{suffix}"),
@@ -78,28 +78,30 @@ def _compiler(arch: str) -> Need:
 
 
 _ROWS = (
-    Need("setpriv", "guests that die with the run that started them", EVERY, (("setpriv", "--version"),),
+    Requirement("setpriv", "guests that die with the run that started them", EVERY, (("setpriv", "--version"),),
          ("util-linux",)),
-    Need("debian-packages", "the linux kernel and every guest program", EVERY,
+    Requirement("debian-packages", "the linux kernel and every guest program", EVERY,
          (("mmdebstrap", "--version"), ("apt-get", "--version"), ("dpkg", "--version")),
          ("mmdebstrap", "debian-archive-keyring"), files=(KEYRING,)),
-    Need("squashfs", "rofs cells of linux", LINUX, (("mksquashfs", "-version"),), ("squashfs-tools",)),
-    Need("ext4", "ext cells", EVERY, (("mke2fs", "-V"), ("debugfs", "-V")), ("e2fsprogs",)),
-    Need("qemu-img", "overlays of disks, OSv's images", EVERY, (("qemu-img", "--version"),), ("qemu-utils",)),
-    Need("binutils", "functions and lines in backtraces", EVERY, (("addr2line", "--version"),), ("binutils",)),
-    Need("own-tests", "the harness's own tests", EVERY,
+    Requirement("squashfs", "rofs cells of linux", LINUX, (("mksquashfs", "-version"),), ("squashfs-tools",)),
+    Requirement("ext4", "ext cells", EVERY, (("mke2fs", "-V"), ("debugfs", "-V")), ("e2fsprogs",)),
+    Requirement("qemu-img", "overlays of disks, OSv's images", EVERY,
+          (("qemu-img", "--version"),), ("qemu-utils",)),
+    Requirement("binutils", "functions and lines in backtraces", EVERY,
+          (("addr2line", "--version"),), ("binutils",)),
+    Requirement("own-tests", "the harness's own tests", EVERY,
          (("git", "--version"), ("make", "--version"), ("cpio", "--version"), ("gcc", "--version")),
          ("git", "make", "cpio", "gcc", "libc6-dev")),
-    Need("own-cross-compiler", "the harness's own tests of measuring, on aarch64",
+    Requirement("own-cross-compiler", "the harness's own tests of measuring, on aarch64",
          TESTS, (("aarch64-linux-gnu-gcc", "--version"),), ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross")),
-    Need("own-networks", "the harness's own tests of networks", TESTS,
+    Requirement("own-networks", "the harness's own tests of networks", TESTS,
          (("ip", "-V"), ("nft", "--version"), ("slirp4netns", "--version"), ("nsenter", "--version")),
          ("iproute2", "nftables", "slirp4netns", "util-linux")),
-    Need("postgresql", "the harness's own tests of a team's history", TESTS, (("pg_lsclusters", "--help"),),
+    Requirement("postgresql", "the harness's own tests of a team's history", TESTS, (("pg_lsclusters", "--help"),),
          ("postgresql",)),
-    Need("chromium", "screenshots of a report, and its own tests", TESTS, (("chromium", "--version"),),
+    Requirement("chromium", "screenshots of a report, and its own tests", TESTS, (("chromium", "--version"),),
          ("chromium",)),
-    Need("osv-build", "building OSv and its tests", OSV,
+    Requirement("osv-build", "building OSv and its tests", OSV,
          (("make", "--version"), ("git", "--version"), ("python3", "--version")),
          ("make", "git", "build-essential", "bison", "flex", "gawk", "autoconf", "automake", "libtool", "unzip",
           "cmake", "pax-utils", "libboost-all-dev", "libedit-dev", "libncurses-dev", "libssl-dev",
@@ -108,62 +110,64 @@ _ROWS = (
          files=(Path("/usr/include/boost/version.hpp"),)),
     _compiler("x86_64"),
     _compiler("aarch64"),
-    Need("osv-java", "OSv's Java tests", NO_ONE, (("mvn", "--version"), ("javac", "-version")),
+    Requirement("osv-java", "OSv's Java tests", NO_ONE, (("mvn", "--version"), ("javac", "-version")),
          ("maven", "default-jdk-headless")),
-    Need("gdb", "all threads of a guest of OSv that died or hangs", NO_ONE, (("gdb", "--version"),),
+    Requirement("gdb", "all threads of a guest of OSv that died or hangs", NO_ONE, (("gdb", "--version"),),
          ("gdb-multiarch",)),
-    Need("ccache", "building OSv again in little time", NO_ONE, (("ccache", "--version"),), ("ccache",)),
-    Need("openzfs", "cells +host_zfs", NO_ONE, (("zpool", "list"), ("qemu-nbd", "--version")),
+    Requirement("ccache", "building OSv again in little time", NO_ONE, (("ccache", "--version"),), ("ccache",)),
+    Requirement("openzfs", "cells +host_zfs", NO_ONE, (("zpool", "list"), ("qemu-nbd", "--version")),
          ("zfsutils-linux", "zfs-dkms", "qemu-utils"),
          cure="Install zfsutils-linux and a kernel module for it (Debian's contrib has both)."),
-    Need("virtiofsd", "virtiofs cells", NO_ONE,
+    Requirement("virtiofsd", "virtiofs cells", NO_ONE,
          (("virtiofsd", "--version"), ("unshare", "--map-root-user", "--mount", "true")), ("virtiofsd",)),
-    Need("nfs-server", "the variant nfs", NO_ONE,
+    Requirement("nfs-server", "the variant nfs", NO_ONE,
          (("ganesha.nfsd", "-v"), ("unshare", "--mount", "--pid", "--mount-proc", "--fork", "true")),
          ("nfs-ganesha-vfs", "rpcbind"), files=(Path("/usr/sbin/rpcbind"),),
          cure="Run as root, and install nfs-ganesha-vfs and rpcbind."),
-    Need("wrk", "loads of web servers", EVERY, (("wrk", "--version"),), ("wrk",)),
-    Need("redis-benchmark", "loads of Redis", EVERY, (("redis-benchmark", "--version"),), ("redis-tools",)),
-    Need("app-compilers", "apps whose sources ship here", EVERY,
+    Requirement("wrk", "loads of web servers", EVERY, (("wrk", "--version"),), ("wrk",)),
+    Requirement("redis-benchmark", "loads of Redis", EVERY, (("redis-benchmark", "--version"),), ("redis-tools",)),
+    Requirement("app-compilers", "apps whose sources ship here", EVERY,
          (("gcc", "--version"), ("go", "version"), ("rustc", "--version")),
          ("gcc", "libc6-dev", "golang-go", "rustc")),
-    Need("servers", "benchmarks of the load generators", NO_ONE,
+    Requirement("servers", "benchmarks of the load generators", NO_ONE,
          (("redis-server", "--version"), ("nginx", "-v")), ("redis-server", "nginx-light")),
-    Need("firecracker", "firecracker cells", NO_ONE, (("firecracker", "--version"),),
+    Requirement("firecracker", "firecracker cells", NO_ONE, (("firecracker", "--version"),),
          cure="Put a release of https://github.com/firecracker-microvm/firecracker into PATH."),
-    Need("cloud-hypervisor", "cloud_hypervisor cells", NO_ONE, (("cloud-hypervisor", "--version"),),
+    Requirement("cloud-hypervisor", "cloud_hypervisor cells", NO_ONE, (("cloud-hypervisor", "--version"),),
          cure="Put a release of https://github.com/cloud-hypervisor/cloud-hypervisor into PATH."),
-    Need("xen", "xen cells", NO_ONE, (("xl", "info"),), ("xen-utils", "xen-system-amd64"),
+    Requirement("xen", "xen cells", NO_ONE, (("xl", "info"),), ("xen-utils", "xen-system-amd64"),
          cure="Boot this host as a Xen domain 0 (xen-system-amd64)."),
-    Need("namespaces", "firecracker and cloud_hypervisor cells", NO_ONE,
+    Requirement("namespaces", "firecracker and cloud_hypervisor cells", NO_ONE,
          (("unshare", "--map-root-user", "--mount", "--net", "true"), ("nsenter", "--version"), ("ip", "-V")),
          ("util-linux", "iproute2"), cure="Run as root, or allow users their own namespaces."),
-    Need("vmware", "vmware cells", NO_ONE, (("vmrun", "list"),),
+    Requirement("vmware", "vmware cells", NO_ONE, (("vmrun", "list"),),
          cure="Install VMware Workstation for Linux, which brings vmrun, and its kernel modules."),
-    Need("virtualbox", "virtualbox cells", NO_ONE, (("VBoxManage", "--version"), ("VBoxHeadless", "--version")),
+    Requirement("virtualbox", "virtualbox cells", NO_ONE,
+          (("VBoxManage", "--version"), ("VBoxHeadless", "--version")),
          files=(Path("/dev/vboxdrv"),),
          cure="Install VirtualBox (https://www.virtualbox.org/wiki/Linux_Downloads) and its kernel module."),
-    Need("hyperkit", "hyperkit cells", NO_ONE, (("hyperkit", "-v"),),
+    Requirement("hyperkit", "hyperkit cells", NO_ONE, (("hyperkit", "-v"),),
          cure="None on Linux: HyperKit runs on macOS only. On qemu there are the same AHCI disk and HPET."),
-    Need("hyperv", "hyperv cells", NO_ONE, (("powershell.exe", "-NoProfile", "-Command", "(Get-VMHost).Name"),),
+    Requirement("hyperv", "hyperv cells", NO_ONE,
+          (("powershell.exe", "-NoProfile", "-Command", "(Get-VMHost).Name"),),
          cure="None on Linux: Hyper-V runs on Windows only. On qemu the profile hyperv boots with files in RAM."),
-    Need("aws", "aws cells", NO_ONE, (("aws", "sts", "get-caller-identity", "--query", "Account"),),
+    Requirement("aws", "aws cells", NO_ONE, (("aws", "sts", "get-caller-identity", "--query", "Account"),),
          cure="pip install 'osv-harness[aws]', and tell it of an account: aws configure."),
-    Need("gce", "gce cells", NO_ONE,
+    Requirement("gce", "gce cells", NO_ONE,
          (("gcloud", "--quiet", "compute", "project-info", "describe", "--format=value(name)"),),
          cure="Install gcloud (https://cloud.google.com/sdk), and tell it of a project: gcloud init."),
 )  # fmt: skip
 
-NEEDS = {need.name: need for need in _ROWS}
+REQUIREMENTS = {need.name: need for need in _ROWS}
 
 
-def tried(need: Need) -> Capability:
-    """What was found of a need by running its programs: the first line that each of them says."""
+def check_requirement(need: Requirement) -> Capability:
+    """Check a requirement by running its programs; `found` is the first line of each."""
     row = Capability(
         need.name, ", ".join(program for program, *_ in need.programs), need.good_for,
         packages=need.packages, cure=need.cure, required_for=need.required_for,
     )  # fmt: skip
-    said = {program: _say(program, arguments) for program, *arguments in need.programs}
+    said = {program: _first_output_line(program, arguments) for program, *arguments in need.programs}
     lacking = [program for program, words in said.items() if words is None]
     lacking += [str(file) for file in need.files if not file.exists()]
     if lacking:
@@ -171,8 +175,8 @@ def tried(need: Need) -> Capability:
     return replace(row, found="; ".join(words for words in said.values() if words), present=True)
 
 
-def surroundings(cpus: int, folder: Path) -> list[Capability]:
-    """What is not installed: cpus, memory, room under `folder` (the cache), and a mirror that can be reached."""
+def check_surroundings(cpus: int, folder: Path) -> list[Capability]:
+    """What can't be installed: cpus, memory, free space under `folder` (the cache), and a reachable mirror."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     room = shutil.disk_usage(there).free / 2**30
@@ -193,7 +197,7 @@ def surroundings(cpus: int, folder: Path) -> list[Capability]:
 
 
 def _refused(folder: Path) -> str:
-    """Why nothing can be written there, found by doing it; nothing if it can."""
+    """Why nothing can be written there, found by trying; empty if it can."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"\0")
@@ -203,7 +207,7 @@ def _refused(folder: Path) -> str:
 
 
 def _mirror() -> Capability:
-    """Whether Debian's archive can be reached, asked of apt, which knows of this host's proxies."""
+    """Whether Debian's archive can be reached, by apt, which knows this host's proxies."""
     row = Capability(
         "debian-mirror", mirror(), "fetching packages that are not in the cache yet", required_for=NO_ONE,
         cure="Name a mirror that can be reached in OSV_HARNESS_DEBIAN_MIRROR.",
@@ -211,16 +215,16 @@ def _mirror() -> Capability:
     helper = "/usr/lib/apt/apt-helper"
     with temporary_dir("osv-harness-mirror-") as folder:
         asked = ["-qq", "download-file", f"{mirror()}/debian/dists/{SUITE}/InRelease", f"{folder}/InRelease"]
-        present = _say(helper, asked, timeout=15) is not None
+        present = _first_output_line(helper, asked, timeout=15) is not None
     return replace(row, found="answers" if present else "does not answer", present=present)
 
 
-def _say(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str | None:
-    """The first line that a program prints (with a number in it, if there is one), or None if it fails.
+def _first_output_line(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str | None:
+    """The first line of a program's output (with a number in it, if there is one), or None if it fails.
 
-    Some programs tell their version and then exit with 1.
+    Some programs print their version and then exit with 1.
     """
-    path = shutil.which(program) or shutil.which(program, path=":".join(ELSEWHERE))
+    path = shutil.which(program) or shutil.which(program, path=":".join(SBIN_PATHS))
     if path is None:
         return None
     try:
@@ -228,7 +232,7 @@ def _say(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str |
     except (OSError, subprocess.TimeoutExpired):
         return None
     lines = [line.strip() for line in printable_lines(done.stdout + done.stderr)]
-    telling = next((line for line in lines if re.search(r"\d+\.\d+", line)), None)
-    if done.returncode and telling is None:
+    version_line = next((line for line in lines if re.search(r"\d+\.\d+", line)), None)
+    if done.returncode and version_line is None:
         return None
-    return telling or next(iter(lines), "")
+    return version_line or next(iter(lines), "")

@@ -1,1 +1,1 @@
-"""The harness in other programs: pytest, CI servers, a farm of machines, a lab with a KVM of its own."""
+"""The harness inside other systems: pytest, CI, a Dask farm, a web server, a VM with nested KVM."""

@@ -1,4 +1,4 @@
-"""Where bootable kernels come from: one module a kernel, each with a class that fulfils `Kernel`."""
+"""Where bootable kernels come from: one module for each kernel, with a class that fulfils `Kernel`."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,9 +11,12 @@ from harness.kernels.rootfs.contents import Contents
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a kernel was built from: a commit, or a package's version; `described` is for people; `committed` is in
-    seconds since 1970, or 0 where that is not known. `builder` is what built it, as `harness.core.facts` writes
-    it; `lineage` are the newest commits up to it, each with its parents, with a blank between two."""
+    """What a kernel was built from: a commit, or a package's version.
+
+    `described` is for people; `committed` is in seconds since 1970, or 0 if unknown. `builder` is what built the
+    kernel, as `harness.core.facts` writes it. `lineage` holds the newest commits up to it, each with its parents,
+    separated by blanks.
+    """
 
     commit: str
     described: str
@@ -28,14 +31,12 @@ class Kernel(Protocol):
     name: str
 
     def build(self, cell: Cell, cache: Cache) -> Image:
-        """The image of the cell, from the cache where nothing that it is made from has changed.
-
-        Raises `BuildError`, `CheckoutError` or `HostError`.
-        """
+        """Build the image of the cell, or take it from the cache if nothing that it is made from has changed.
+        Raises `BuildError`, `CheckoutError` or `HostError`."""
         ...
 
     def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
-        """The image of the cell with other programs than the tests. Raises what `build` raises."""
+        """Build the image of the cell with other programs than the tests. Raises what `build` raises."""
         ...
 
     def prepare(self, cell: Cell, cache: Cache) -> None:

@@ -1,4 +1,4 @@
-"""Which compilers made a program, as they themselves wrote it into the ELF file."""
+"""Finds which compilers made a program: they write their names into the ELF file."""
 
 import re
 from functools import lru_cache
@@ -11,8 +11,8 @@ MOST = 3
 
 
 def compilers(elf: Path | None) -> str:
-    """What its section .comment says, `gcc (Debian 12.2.0-14+deb12u1) 12.2.0`; of several all, and nothing where
-    that is not known."""
+    """The text of the section .comment, for example `gcc (Debian 12.2.0-14+deb12u1) 12.2.0`. All compilers if
+    there were several; empty if unknown."""
     if elf is None:
         return ""
     status = elf.stat()
@@ -25,9 +25,9 @@ def _compilers(elf: Path, changed: int, size: int) -> str:
     try:
         with elf.open("rb") as file:
             section = ELFFile(file).get_section_by_name(".comment")
-            said = section.data() if section else b""
+            output = section.data() if section else b""
     except (ELFError, OSError):
         return ""
-    words = (name.decode("ascii", "replace").strip() for name in said.split(b"\0"))
+    words = (name.decode("ascii", "replace").strip() for name in output.split(b"\0"))
     names = sorted({re.sub(r"^GCC: ", "gcc ", word) for word in words} - {""})
     return " and ".join(names[:MOST]) + (" and others" if len(names) > MOST else "")

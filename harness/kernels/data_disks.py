@@ -1,6 +1,6 @@
-"""Second disks and a shared folder of guests, each made once and kept in the cache.
+"""Makes second disks and a shared folder for guests; each is made once and cached.
 
-They are no part of an image, so they do not lie in `rootfs`, whose code is in the keys of images.
+They are no part of an image, so they are not in `rootfs`, whose code is in the cache keys of images.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from harness.kernels.rootfs.disk_image import write_partitioned
 from harness.kernels.rootfs.filesystems import File, Folder, write_ext4
 
 GREETING = "of the harness\n"
-"""What the file `greeting` of an ext disk and of a shared folder says."""
+"""The text of the file `greeting` on an ext disk and in a shared folder."""
 EMPTY = 576 << 20
 """Bytes of an empty disk: OSv's misc-bdev-rw.so fills 511 MiB."""
 EXT_FREE = 32 << 20  # bytes
@@ -28,7 +28,7 @@ def ext_disk(cache: Cache) -> Path:
 
 
 def shared_folder(cache: Cache) -> Path:
-    """A folder to be shared, with the file `greeting`; guests only read it."""
+    """A folder to share, with the file `greeting`; guests only read it."""
     return cache.get("share", {"greeting": GREETING}, _write_share) / "root"
 
 

@@ -1,4 +1,4 @@
-"""The kernels that can be under test: a row for each, and what makes it of what a user names."""
+"""The kernels that can be tested: a row for each, with the function that makes it from the user's arguments."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,14 +21,12 @@ KERNELS: Mapping[str, Callable[[Path | None, BuildOptions], Kernel]] = {
     "linux": lambda checkout, options: Linux(),
     "osv": _osv,
 }
-"""What makes each kernel of an OSv checkout and how else than usual that is built, by the matrix's name for it."""
+"""Makes each kernel from an OSv checkout and build options, by the matrix's name for it."""
 
 
 def kernel(name: str, checkout: Path | None, options: BuildOptions, files: Files | None) -> Kernel:
-    """The kernel of that name, or the files of one that is already built in its place.
-
-    Raises `CheckoutError` where it is built from a checkout and none is named, `CellError` for an unknown name.
-    """
+    """The kernel with that name, or the files of an already built one instead. Raises `CheckoutError` if it is
+    built from a checkout and none is named, `CellError` for an unknown name."""
     if files:
         return Prebuilt(name, files)
     if name not in KERNELS:

@@ -1,7 +1,8 @@
-"""Addresses in a guest as functions, files and lines: of its kernel and of the ELF files that it has loaded.
+"""Translates addresses in a guest to functions, files and lines: of its kernel and of the ELF files that it has
+loaded.
 
-The host's files say them: the kernel's unstripped ELF, and of a program the file that its image's manifest names.
-A file of the host is only asked where it is what the guest has loaded, by the build's own mark in it.
+The host's files tell them: the kernel's unstripped ELF, and for a program the file that its image's manifest
+names. A host file is used only if its build ID is that of what the guest has loaded.
 """
 
 import os
@@ -21,7 +22,7 @@ from elftools.elf.sections import NoteSection
 from harness.core.text import printable
 
 PROGRAMS = "programs"
-"""The folder beside an image's manifest with the unstripped files of what that names by a relative path."""
+"""The folder beside an image's manifest with the unstripped files that it names by a relative path."""
 
 BUILD_TREE = re.compile(r"^/.*/trees/[^/]+/src/")
 TOOL = "addr2line"
@@ -31,8 +32,8 @@ UNKNOWN = "??"
 
 @dataclass(frozen=True, slots=True)
 class LoadedObject:
-    """An ELF file that the guest has loaded: its path there, its load address, the address behind its last byte,
-    and the build's mark in its memory (empty where it could not be read)."""
+    """An ELF file that the guest has loaded: its path there, its load address, the address after its last byte,
+    and the build ID in its memory (empty if it could not be read)."""
 
     path: str
     base: int
@@ -42,8 +43,8 @@ class LoadedObject:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An address in a guest: its function, its file and line (either may be `??`), and the loaded file that it is
-    in with the offset there (empty for the kernel)."""
+    """An address in a guest: its function, its file and line (either may be `??`), and the loaded file that holds
+    it with the offset there (empty for the kernel)."""
 
     address: int
     function: str
@@ -66,7 +67,7 @@ class SourceLines:
         self._objects = objects
 
     def at(self, addresses: Iterable[int]) -> list[Place]:
-        """The place of each address, in their order."""
+        """The place of each address, in the given order."""
         wanted = list(addresses)
         inside = {address: self._object(address) for address in wanted}
         found: dict[int, Place] = {}
@@ -85,7 +86,7 @@ class SourceLines:
         return [found[address] for address in wanted]
 
     def read(self, address: int, length: int) -> bytes:
-        """Up to `length` bytes that a loaded file has at the address, as they are in the file; none of others."""
+        """Up to `length` bytes at the address, as they are in the loaded file; empty for other addresses."""
         one = self._object(address)
         file = self.host_file(one) if one else None
         if one is None or file is None:
@@ -100,7 +101,7 @@ class SourceLines:
         return b""
 
     def host_file(self, one: LoadedObject) -> Path | None:
-        """The host's file with the debug information of what the guest loaded; None where there is none."""
+        """The host's file with the debug information of what the guest loaded; None if there is none."""
         for path in self._candidates(one.path):
             if path.is_file() and _same_build(path, one):
                 return path
@@ -110,7 +111,7 @@ class SourceLines:
         return next((one for one in self._objects if one.base <= address < one.end), None)
 
     def _candidates(self, guest_path: str) -> list[Path]:
-        """By its path, or where the kernel names it otherwise by its name."""
+        """Host files for a guest path: by the path, or by the name if the kernel gives another path."""
         if self._manifest is None:
             return []
         normal = os.path.normpath(guest_path)
@@ -125,7 +126,8 @@ class SourceLines:
 
 
 def files_of(manifest: str) -> dict[str, str]:
-    """Guest path to the host's, of the lines of an OSv manifest that name one file each; the last one counts."""
+    """Map guest paths to host paths, for the lines of an OSv manifest that name one file each; the last line of a
+    path counts."""
     found = {}
     for line in manifest.splitlines():
         guest, colon, host = line.partition(":")
@@ -136,7 +138,7 @@ def files_of(manifest: str) -> dict[str, str]:
 
 
 def build_id_of(file: Path) -> str:
-    """The mark that the linker put into an ELF file, in hexadecimal; empty where it has none."""
+    """The build ID that the linker put into an ELF file, in hexadecimal; empty if there is none."""
     with file.open("rb") as stream:
         for section in ELFFile(stream).iter_sections():
             if isinstance(section, NoteSection):
@@ -160,7 +162,7 @@ def _at_fixed_address(file: Path) -> bool:
 
 
 def _tool(file: Path) -> str | None:
-    """The addr2line of the file's arch: Debian's reads no other's."""
+    """The addr2line for the file's arch: Debian's reads only its own."""
     with file.open("rb") as stream:
         arch = {"x64": "x86_64", "AArch64": "aarch64"}.get(ELFFile(stream).get_machine_arch(), "")
     named = TOOL if arch == platform.machine() else f"{arch}-linux-gnu-{TOOL}"
@@ -168,7 +170,7 @@ def _tool(file: Path) -> str | None:
 
 
 def _ask(file: Path, offsets: Sequence[int]) -> list[tuple[str, str]]:
-    """Function and `file:line` of each offset, the innermost function where some are inlined."""
+    """Function and `file:line` of each offset; the innermost function of inlined ones."""
     unknown = [(UNKNOWN, UNKNOWN)] * len(offsets)
     if not offsets or (program := _tool(file)) is None:
         return unknown
@@ -184,7 +186,7 @@ def _ask(file: Path, offsets: Sequence[int]) -> list[tuple[str, str]]:
 
 
 def _short(source: str) -> str:
-    """A file as it is named in its checkout, without the build tree's folder."""
+    """A file's name in its checkout, without the build tree's folder."""
     path, colon, line = source.partition(" (discriminator")[0].rpartition(":")
     known = bool(path) and path[0] != "?"
     return f"{BUILD_TREE.sub('', os.path.normpath(path))}{colon}{line}" if known else source

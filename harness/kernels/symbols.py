@@ -1,4 +1,5 @@
-"""The functions and variables of a kernel ELF: where they are, which one holds an address, and who calls whom."""
+"""The functions and variables of a kernel ELF file: their addresses, which function holds an address, and which
+calls which."""
 
 import json
 import struct
@@ -27,7 +28,8 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable's mangled name, address and size in bytes; of a thread's own the address is in its segment."""
+    """A variable's mangled name, address and size in bytes; the address of a thread-local one is in its
+    segment."""
 
     name: str
     address: int
@@ -35,7 +37,7 @@ class Variable:
 
 
 class Symbols:
-    """The symbols of one ELF file, kept in the cache because reading tens of thousands takes a second."""
+    """The symbols of one ELF file, cached because reading tens of thousands takes a second."""
 
     def __init__(self, elf: Path, cache: Cache) -> None:
         self.elf = elf
@@ -51,26 +53,26 @@ class Symbols:
 
     @property
     def functions(self) -> Sequence[Function]:
-        """All of them, by address."""
+        """All functions, by address."""
         return self._functions
 
     def find(self, name: str) -> Function | None:
-        """The function of that mangled name."""
+        """The function with that mangled name."""
         return self._by_name.get(name)
 
     def beginning_with(self, start: str) -> Function | None:
-        """The function whose mangled name begins so, if it is the only one; parts of a function split off by the
-        compiler (`.cold`, `.part`) are none of their own."""
+        """The only function whose mangled name begins so, if there is only one; the compiler's split-off parts
+        (`.cold`, `.part`) do not count."""
         found = {f.address: f for f in self._functions if f.name.startswith(start) and "." not in f.name}
         return found.popitem()[1] if len(found) == 1 else None
 
     def data(self, name: str) -> Variable | None:
-        """The variable of that mangled name, if it is no thread's own."""
+        """The variable with that mangled name, unless it is thread-local."""
         row = self._variables.get(name)
         return Variable(name, *row) if row else None
 
     def thread_offset(self, name: str) -> int | None:
-        """How far from its thread pointer each thread has its own variable of that mangled name."""
+        """The offset of a thread-local variable with that mangled name from the thread pointer."""
         return self._of_threads.get(name)
 
     def at(self, address: int) -> Function | None:
@@ -82,7 +84,7 @@ class Symbols:
         return function if address < function.address + max(function.size, 1) else None
 
     def returns_of_calls(self, caller: str, callee: str) -> list[int]:
-        """The addresses to which direct calls of `callee` in `caller`'s code return, lowest first."""
+        """The return addresses of direct calls of `callee` in the code of `caller`, lowest first."""
         if (caller, callee) not in self._returns:
             self._returns[caller, callee] = self._find_returns(caller, callee)
         return self._returns[caller, callee]
@@ -119,7 +121,7 @@ def _write(elf: Path, out: Path) -> None:
 
 
 def _thread_base(elf: ELFFile) -> int:
-    """Where the kernel's thread-local storage begins, from a thread's pointer.
+    """The offset of the kernel's thread-local storage from the thread pointer.
 
     Source: Drepper, "ELF Handling For Thread-Local Storage", 3: variant II on x86_64, below the pointer; variant I
     on AArch64, above it and a control block of two words.

@@ -1,4 +1,4 @@
-"""What an app's run under load came to, as samples."""
+"""Turns an app's run under load into samples."""
 
 import re
 import time
@@ -7,58 +7,66 @@ from harness.metrics.records import Better, Document, Metric, Sample
 from harness.metrics.sampler import Sampler
 from harness.workloads.apps.run import AppRun
 from harness.workloads.load.run import Result
-from harness.workloads.load.versions import generator
+from harness.workloads.load.versions import tool_version
 
 PERCENTILES = (50.0, 99.0)
 
 
-def samples_of(taker: Sampler, done: AppRun, duration: float | None = None) -> list[Sample]:
+def samples_of(sampler: Sampler, app_run: AppRun, duration: float | None = None) -> list[Sample]:
     """Throughput (requests/s) and latency (microseconds) of each load, time to the first answer (s), memory of the
-    hypervisor's process (B). A load that its generator limited says nothing of the kernel, and gives none.
+    hypervisor's process (B). A load that its generator limited gives no samples: it says nothing about the kernel.
 
-    `duration` (seconds) is that of each load where it was not the load's own. How loads were put on is part of
-    their procedure, and of that of the memory which is held after them.
+    `duration` (seconds) is that of each load, if it was not the load's own. How loads were applied is part of
+    their procedure, and of the procedure of the memory that is measured after them.
     """
-    name = done.app.name
+    name = app_run.app.name
     samples = []
-    if done.ready_seconds:
-        samples.append(taker.take(Metric(f"app.{name}.ready", "s"), done.ready_seconds, name))
-    if done.memory.resident:
-        every = {"loads": ", ".join(f"{one.scenario} {_seconds(done, one, duration):g} s" for one in done.loads)}
-        for kind, held in (("resident", done.memory.resident), ("private", done.memory.private)):
-            samples.append(taker.take(Metric(f"memory.{kind}", "B"), held, name, procedure=every))
-    for result in done.loads:
+    if app_run.ready_seconds:
+        samples.append(sampler.take(Metric(f"app.{name}.ready", "s"), app_run.ready_seconds, name))
+    if app_run.memory.resident:
+        every = {
+            "loads": ", ".join(f"{one.scenario} {_seconds(app_run, one, duration):g} s" for one in app_run.loads)
+        }
+        for kind, size in (("resident", app_run.memory.resident), ("private", app_run.memory.private)):
+            samples.append(sampler.take(Metric(f"memory.{kind}", "B"), size, name, procedure=every))
+    for result in app_run.loads:
         if result.requests and not result.generator.limited and not result.error:
-            samples += _of_load(taker, done, result, duration)
+            samples += _load_samples(sampler, app_run, result, duration)
     return samples
 
 
-def _seconds(done: AppRun, result: Result, duration: float | None) -> float:
-    return duration if duration is not None else done.app.loads[result.scenario].duration
+def _seconds(app_run: AppRun, result: Result, duration: float | None) -> float:
+    return duration if duration is not None else app_run.app.loads[result.scenario].duration
 
 
-def documents_of(taker: Sampler, done: AppRun) -> list[Document]:
-    """The loads' whole results, with their histograms and seconds."""
+def documents_of(sampler: Sampler, app_run: AppRun) -> list[Document]:
+    """The complete results of the loads, with histograms and seconds."""
     return [
         Document(
-            "load", str(taker.image.cell), done.app.name, result.to_json(), taker.version, taker.run, time.time()
+            "load",
+            str(sampler.image.cell),
+            app_run.app.name,
+            result.to_json(),
+            sampler.version,
+            sampler.run,
+            time.time(),
         )
-        for result in done.loads
+        for result in app_run.loads
     ]
 
 
-def _of_load(taker: Sampler, done: AppRun, result: Result, duration: float | None) -> list[Sample]:
-    app, load = done.app.name, done.app.loads[result.scenario]
+def _load_samples(sampler: Sampler, app_run: AppRun, result: Result, duration: float | None) -> list[Sample]:
+    app, load = app_run.app.name, app_run.app.loads[result.scenario]
     how = {
-        "duration": f"{_seconds(done, result, duration):g}", "users": load.users, "rate": f"{load.rate:g}",
-        "generator": generator(load.tool),
+        "duration": f"{_seconds(app_run, result, duration):g}", "users": load.users, "rate": f"{load.rate:g}",
+        "generator": tool_version(load.tool),
     }  # fmt: skip
     prefix = f"app.{app}.{re.sub(r'[^A-Za-z0-9_+/-]', '_', result.scenario)}"
     samples = []
-    if result.mode == "closed loop":  # at a constant rate it is what was asked for
+    if result.mode == "closed loop":  # at a constant rate it is the requested rate
         throughput = Metric(f"{prefix}.throughput", "requests/s", Better.HIGHER)
-        samples.append(taker.take(throughput, result.throughput, app, procedure=how))
+        samples.append(sampler.take(throughput, result.throughput, app, procedure=how))
     for percent in PERCENTILES:
         latency = Metric(f"{prefix}.p{percent:g}", "us")
-        samples.append(taker.take(latency, result.percentile(percent), app, procedure=how))
+        samples.append(sampler.take(latency, result.percentile(percent), app, procedure=how))
     return samples

@@ -1,4 +1,4 @@
-"""What a boot costs: exactly, in instructions, and in seconds of the clock on the wall; phase by phase."""
+"""The cost of a boot: exactly, in instructions, and in wall-clock seconds; by phases."""
 
 import re
 import statistics
@@ -10,7 +10,7 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.machine import Image, Machine
 from harness.metrics.checkpoints import addresses, unrandomised
-from harness.metrics.instruction_count import POINTS, Counted, count, points
+from harness.metrics.instruction_count import CHECKPOINTS_FILE, InstructionCounts, checkpoints, count
 from harness.metrics.records import Metric, Sample
 from harness.metrics.sampler import Sampler
 from harness.runner import catalog
@@ -25,41 +25,43 @@ from harness.workloads.apps.app import App
 LONGEST_BOOT = 30.0  # seconds on hardware
 MOST_LINES = 2000
 EXACT_WITH = ("ramfs",)
-"""Filesystems whose files are in RAM: a disk answers when the host likes."""
-TOLD_BEFORE = ("osv",)
-"""Kernels that are told their program on the command line: an agent is told it when the host comes to it."""
+"""Filesystems whose files are in RAM: the timing of a disk depends on the host."""
+COMMAND_LINE_KERNELS = ("osv",)
+"""Kernels that get their program on the command line. An agent gets it at a time that depends on the host."""
 
 
-class Counter:
-    """Counts boots of one image with one program in it, as often as wished: of `machine`, by `driver`."""
+class BootCounter:
+    """Counts boots of one image with one program, any number of times: of `machine`, by `driver`."""
 
     def __init__(self, lab: Lab, image: Image, program: App) -> None:
         cell = image.cell
         self.driver = hypervisor(cell.hypervisor)
-        self._points = points(cell.kernel)
-        self._addresses = addresses(lab, image, self._points)
+        self._checkpoints = checkpoints(cell.kernel)
+        self._addresses = addresses(lab, image, self._checkpoints)
         self._limit = 4 * LONGEST_BOOT * catalog.scale("tcg")
-        still = unrandomised(image)
-        self.machine = Machine(still, _command_line(still, program.command), memory=program.memory, counted=True)
+        fixed = unrandomised(image)
+        self.machine = Machine(
+            fixed, _command_line(fixed, program.command), memory=program.memory, deterministic=True
+        )
 
-    def count(self) -> Counted:
-        """One boot. Raises `CountError`, `HypervisorError`."""
-        return count(self.machine, self.driver, self._points, self._addresses, self._limit)
+    def count(self) -> InstructionCounts:
+        """Count one boot. Raises `CountError` or `HypervisorError`."""
+        return count(self.machine, self.driver, self._checkpoints, self._addresses, self._limit)
 
 
-def cost(taker: Sampler, program: App, boots: int | None = None) -> list[Sample]:
-    """The boot's instructions, whole, to the program's start and by phases.
+def cost(sampler: Sampler, program: App, boots: int | None = None) -> list[Sample]:
+    """The instructions of the boot: in total, to the program's start, and by phases.
 
-    Where the cell's files are on a disk the counts differ between boots: then the median of `boots` (5 by default)
-    and their range are told. Raises `CountError`, `HypervisorError`.
+    If the cell's files are on a disk, the counts differ between boots: then the samples are the median of `boots`
+    (5 by default) and their range. Raises `CountError` or `HypervisorError`.
     """
-    exact = taker.image.cell.fs in EXACT_WITH
-    counter = Counter(taker.lab, taker.image, program)
+    exact = sampler.image.cell.fs in EXACT_WITH
+    counter = BootCounter(sampler.lab, sampler.image, program)
     counted = [counter.count() for _ in range(boots or (1 if exact else 5))]
 
     def sample(name: str, values: Sequence[int]) -> Sample:
         metric = Metric(name, "instructions", exact=exact)
-        return taker.take(metric, statistics.median(values), program.name, max(values) - min(values))
+        return sampler.take(metric, statistics.median(values), program.name, max(values) - min(values))
 
     samples = [sample("boot.instructions", [one.total for one in counted])]
     names = [name for name, _ in counted[0].phases]
@@ -70,16 +72,16 @@ def cost(taker: Sampler, program: App, boots: int | None = None) -> list[Sample]
     return samples
 
 
-def runs_alike(cell: Cell) -> bool:
-    """Whether a `counted` program does the same in every guest of the cell, to the last instruction."""
+def is_deterministic(cell: Cell) -> bool:
+    """Whether a deterministic program does the same in every guest of the cell, to the last instruction."""
     driver = hypervisor(cell.hypervisor)
     counts = isinstance(driver, StartsCounted) and cell.arch in driver.counted_arches
-    return counts and cell.fs in EXACT_WITH and cell.kernel in TOLD_BEFORE
+    return counts and cell.fs in EXACT_WITH and cell.kernel in COMMAND_LINE_KERNELS
 
 
 @dataclass(frozen=True, slots=True)
-class Booted:
-    """A boot by the clock: seconds from the start of the hypervisor's process, by phases in their order."""
+class BootTime:
+    """A timed boot: seconds from the start of the hypervisor's process, by phases in their order."""
 
     phases: tuple[tuple[str, float], ...]
 
@@ -89,27 +91,27 @@ class Booted:
         return sum(seconds for _, seconds in self.phases)
 
 
-def boot(lab: Lab, image: Image, program: App) -> Booted:
-    """Boot the image once with the program, by the clock. Raises `HarnessError` if that is no pass."""
+def boot(lab: Lab, image: Image, program: App) -> BootTime:
+    """Boot the image once with the program, and time it. Raises `HarnessError` if it does not pass."""
     run = lab.run_on(image, _program(lab, image.cell, program), alone=True)
     if run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{program.name} did not pass on {image.cell}: {run.verdict.reason}.")
-    return Booted(_phases(image.cell, run.transcript, run.verdict.observation.seconds))
+    return BootTime(_phases(image.cell, run.transcript, run.verdict.observation.seconds))
 
 
-def wall(taker: Sampler, program: App, boots: int = 5) -> list[Sample]:
-    """Boot time of each of so many boots, and its phases. Raises `HarnessError` if one is no pass."""
+def wall(sampler: Sampler, program: App, boots: int = 5) -> list[Sample]:
+    """The boot time of each of so many boots, and its phases. Raises `HarnessError` if one does not pass."""
     samples = []
     for _ in range(boots):
-        booted = boot(taker.lab, taker.image, program)
-        samples.append(taker.take(Metric("boot.wall", "s"), booted.total, program.name))
-        for name, seconds in booted.phases:
-            samples.append(taker.take(Metric(f"boot.wall.{name}", "s"), seconds, program.name))
+        boot_time = boot(sampler.lab, sampler.image, program)
+        samples.append(sampler.take(Metric("boot.wall", "s"), boot_time.total, program.name))
+        for name, seconds in boot_time.phases:
+            samples.append(sampler.take(Metric(f"boot.wall.{name}", "s"), seconds, program.name))
     return samples
 
 
 def _command_line(image: Image, command: str) -> str:
-    """A command line that ends the guest with the program."""
+    """A command line that ends the guest after the program."""
     return f"{image.cmdline} {'--' if image.cell.kernel == 'linux' else '--verbose'} {command}"
 
 
@@ -121,8 +123,8 @@ def _program(lab: Lab, cell: Cell, program: App) -> Program:
 
 
 def _phases(cell: Cell, transcript: Transcript, end: float) -> tuple[tuple[str, float], ...]:
-    """Seconds from line to line; what comes after the last line of the table is `end`."""
-    rows = tomllib.loads(POINTS.read_text())[f"{cell.kernel}_line"]
+    """Seconds from line to line; what follows the last line of the table is `end`."""
+    rows = tomllib.loads(CHECKPOINTS_FILE.read_text())[f"{cell.kernel}_line"]
     phases, before = [], 0.0
     lines = iter(transcript.tail(MOST_LINES))
     for row in rows:

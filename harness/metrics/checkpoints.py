@@ -1,4 +1,4 @@
-"""Where in a kernel its points are: from its symbols, or from what it says of itself."""
+"""Finds the addresses of a kernel's checkpoints: from its symbols, or from the running kernel."""
 
 import re
 from collections.abc import Iterable
@@ -11,27 +11,27 @@ from elftools.elf.sections import NoteSection
 from harness.core.errors import HarnessError
 from harness.core.machine import Image
 from harness.kernels.symbols import Symbols
-from harness.metrics.instruction_count import Point
+from harness.metrics.instruction_count import Checkpoint
 from harness.runner.base import Program
 from harness.runner.osv.exit_checkpoints import JOIN, MAIN_THREAD
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 
-PHYS32_ENTRY = "18"  # pyelftools has names for the types that it knows, and numbers for others
+PHYS32_ENTRY = "18"  # pyelftools has no name for this type, only its number
 LISTING_SECONDS = 60.0
 
 
-def addresses(lab: Lab, image: Image, wanted: Iterable[Point]) -> dict[str, int]:
-    """The addresses of those points that the image's kernel has, by their names.
+def addresses(lab: Lab, image: Image, wanted: Iterable[Checkpoint]) -> dict[str, int]:
+    """The addresses of the checkpoints that the image's kernel has, by their names.
 
-    Raises `HarnessError` if nothing tells where the kernel's functions are.
+    Raises `HarnessError` if the kernel's functions can't be located.
     """
-    names = [point.until for point in wanted]
+    names = [checkpoint.until for checkpoint in wanted]
     return _of_linux(lab, image, names) if image.cell.kernel == "linux" else _of_osv(lab, image, names)
 
 
 def unrandomised(image: Image) -> Image:
-    """The image whose kernel does the same in each boot; Debian's lies where it was linked anyway."""
+    """The image whose kernel does the same in each boot. Debian's is never relocated."""
     more = "norandmaps" if image.cell.kernel == "linux" else "--norandom"
     return replace(image, cmdline=f"{image.cmdline} {more}".strip())
 
@@ -64,7 +64,7 @@ def _entry(elf: Path) -> int | None:
 
 
 def _of_linux(lab: Lab, image: Image, names: Iterable[str]) -> dict[str, int]:
-    """From /proc/kallsyms of a guest that was booted for it, once for each kernel."""
+    """From /proc/kallsyms of a guest that is booted for it, once per kernel."""
     wanted = sorted(names)
     pattern = "|".join(wanted)
     program = Program("kallsyms", f"grep -E ' ({pattern})$' /proc/kallsyms", LISTING_SECONDS)

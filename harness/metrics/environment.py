@@ -1,4 +1,4 @@
-"""Reads where this machine's numbers come from."""
+"""Reads the environment of this machine's numbers."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def environment(host: Host, arch: str) -> Environment:
-    """This machine as guests of `arch` find it now; its load is that of the last minute.
+    """This machine as guests of `arch` find it now. The load is the average of the last minute.
 
     Raises `HostError` if there is no QEMU for them.
     """
@@ -34,21 +34,21 @@ def environment(host: Host, arch: str) -> Environment:
 
 
 def _cpu() -> str:
-    """The model's name, or on aarch64, where Linux tells none, its implementer's and part's numbers."""
+    """The cpu's model name; on aarch64, where Linux has none, the numbers of implementer and part."""
     try:
         text = CPUINFO.read_text(errors="replace")
     except OSError:
         return platform.machine()
-    said: dict[str, str] = dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.+?)\s*$", text, re.MULTILINE))
-    if "model name" in said:
-        return said["model name"]
-    if {"CPU implementer", "CPU part"} <= said.keys():
-        return f"{said['CPU implementer']} {said['CPU part']}"
+    fields: dict[str, str] = dict(re.findall(r"^([^\t:]+?)\s*:[ \t]*(.+?)\s*$", text, re.MULTILINE))
+    if "model name" in fields:
+        return fields["model name"]
+    if {"CPU implementer", "CPU part"} <= fields.keys():
+        return f"{fields['CPU implementer']} {fields['CPU part']}"
     return platform.machine()
 
 
 def _governor() -> str:
-    """What sets the clock of the first cpu; `none` where that is not told, as in most guests."""
+    """What sets the clock of the first cpu; `none` if it is not known, as in most guests."""
     try:
         return GOVERNOR.read_text().strip() or "none"
     except OSError:

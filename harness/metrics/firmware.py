@@ -1,4 +1,4 @@
-"""What boots a kernel in QEMU before the kernel itself runs, which exact counts of instructions contain."""
+"""The firmware that boots a kernel in QEMU: exact instruction counts include it."""
 
 import hashlib
 import re
@@ -7,16 +7,16 @@ from functools import cache
 from pathlib import Path
 
 FILES = ("bios-256k.bin", "bios-microvm.bin", "linuxboot_dma.bin", "pvh.bin", "kvmvapic.bin")
-"""SeaBIOS for q35 and pc, microvm's firmware, and what loads a kernel that is given to QEMU. An aarch64 board that
-is given a kernel has no firmware. Source: QEMU 7.2, hw/i386/x86.c, hw/i386/microvm.c."""
+"""SeaBIOS for q35 and pc, microvm's firmware, and the loaders of a kernel that is given to QEMU. An aarch64 board
+that is given a kernel has no firmware. Source: QEMU 7.2, hw/i386/x86.c, hw/i386/microvm.c."""
 
 VERSION = re.compile(rb"\0(\d+\.\d+\.\d+-[\w.+-]*)\0")
 
 
 @cache
 def firmware(qemu: Path, arch: str) -> str:
-    """The version of SeaBIOS and 12 hex digits of the SHA-256 of all: `SeaBIOS 1.16.2-debian-1.16.2-1, 6d2fca1c8`.
-    Nothing where there is none."""
+    """The version of SeaBIOS and 12 hex digits of the SHA-256 of all files: `SeaBIOS 1.16.2-debian-1.16.2-1,
+    6d2fca1c8`. Empty if there is none."""
     if arch != "x86_64":
         return ""
     try:

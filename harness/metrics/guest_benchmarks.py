@@ -1,4 +1,4 @@
-"""Numbers that a guest's own benchmarks print, read by the patterns of the catalog."""
+"""Numbers that a guest's own benchmarks print, parsed by the catalog's patterns."""
 
 import math
 import re
@@ -19,7 +19,7 @@ MOST_LINES = 5000
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A program that prints numbers: each line that a pattern of its `numbers` matches is one."""
+    """A program that prints numbers: each line that matches a pattern of its `numbers` is one."""
 
     program: Program
     numbers: tuple[Mapping[str, str], ...]
@@ -30,23 +30,23 @@ def benchmarks(kernel: str, accelerator: str) -> list[Benchmark]:
     return [_benchmark(name, row, catalog.scale(accelerator)) for name, row in catalog.benchmarks(kernel).items()]
 
 
-def run_benchmark(taker: Sampler, wanted: Benchmark) -> list[Sample]:
-    """Run it in a guest of its own. Raises `HarnessError` if it is no pass, or prints none of its numbers."""
+def run_benchmark(sampler: Sampler, wanted: Benchmark) -> list[Sample]:
+    """Run it in a new guest. Raises `HarnessError` if it does not pass, or prints none of its numbers."""
     program = wanted.program
-    run = taker.lab.run_on(taker.image, program, alone=True)
+    run = sampler.lab.run_on(sampler.image, program, alone=True)
     if run.verdict.outcome is not Outcome.PASSED:
-        raise HarnessError(f"{program.name} did not pass on {taker.image.cell}: {run.verdict.reason}.")
+        raise HarnessError(f"{program.name} did not pass on {sampler.image.cell}: {run.verdict.reason}.")
     found = list(numbers(wanted, (line.text for line in run.transcript.tail(MOST_LINES))))
     if not found:
         raise HarnessError(
-            f"{program.name} passed on {taker.image.cell} and printed no number that its catalog knows.",
-            f"Mend its patterns in catalog/{taker.image.cell.kernel}.toml.",
+            f"{program.name} passed on {sampler.image.cell} and printed no number that its catalog knows.",
+            f"Mend its patterns in catalog/{sampler.image.cell.kernel}.toml.",
         )
-    return [taker.take(metric, value, program.name) for metric, value in found]
+    return [sampler.take(metric, value, program.name) for metric, value in found]
 
 
 def numbers(wanted: Benchmark, lines: Iterable[str]) -> Iterable[tuple[Metric, float]]:
-    """The numbers in a console's lines, each metric once, and not more than a sane guest prints."""
+    """The numbers in a console's lines: each metric once, and at most `MOST_NUMBERS`."""
     seen: set[str] = set()
     for line in lines:
         for row in wanted.numbers:
@@ -68,6 +68,6 @@ def _benchmark(name: str, row: Mapping[str, Any], scale: float) -> Benchmark:
 
 
 def _metric(row: Mapping[str, str], match: re.Match[str]) -> Metric:
-    """The metric that a row names, with `{what}` of the line in it, as a word."""
+    """The metric of a row; `{what}` in its name is replaced by the group of the match, as one word."""
     words = {key: re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:60] for key, text in match.groupdict("").items()}
     return Metric(row["metric"].format(**words), row["unit"], Better(row.get("better", "lower")))

@@ -1,4 +1,4 @@
-"""The names of all metrics that are measured of a cell, so that a wrong one is told before anything is built."""
+"""The names of all metrics of a cell, so that a wrong name is reported before anything is built."""
 
 import re
 import tomllib
@@ -9,15 +9,15 @@ from harness.core.cell import Cell
 from harness.core.errors import CellError
 from harness.core.suggestions import nearest
 from harness.metrics import guest_benchmarks, registry
-from harness.metrics.instruction_count import POINTS, points
+from harness.metrics.instruction_count import CHECKPOINTS_FILE, checkpoints
 from harness.workloads.apps import app as apps
 
 SERVING = "nginx"
-"""The app of which a metric of every app (`memory.resident`) is measured where it is asked for by its name."""
+"""The app with which metrics of every app (`memory.resident`) are measured if they are asked for by name."""
 
 
 def taken_by(cell: Cell) -> Iterator[tuple[str, str]]:
-    """Each metric's name, or the pattern of names that only a build or a guest tells, and what measures it."""
+    """Each metric's name, or a pattern if only a build or a guest knows the names, with its measurement."""
     for measurement, row in registry.of_kernel().items():
         for metric in row.metrics:
             yield from ((name, measurement) for name in _phases(metric.name, cell))
@@ -29,12 +29,12 @@ def taken_by(cell: Cell) -> Iterator[tuple[str, str]]:
 
 
 def patterns(cell: Cell) -> Iterator[str]:
-    """The names, and patterns of those that only a build or a guest tells."""
+    """The metrics' names, or patterns of those that only a build or a guest knows."""
     return (name for name, _ in taken_by(cell))
 
 
 def measurement_of(metric: str, cell: Cell) -> str:
-    """What measures the metric. Raises `CellError` with the nearest names if nothing does."""
+    """The measurement that gives the metric. Raises `CellError` with the nearest names if none does."""
     known = dict(taken_by(cell))
     for pattern, measurement in known.items():
         if fnmatchcase(metric, pattern):
@@ -44,17 +44,17 @@ def measurement_of(metric: str, cell: Cell) -> str:
 
 
 def _phases(name: str, cell: Cell) -> list[str]:
-    """The name with each phase of the kernel's boot in it, if it stands for phases."""
+    """The name for each phase of the kernel's boot, if it stands for phases."""
     if "{checkpoint}" in name:
-        return [name.format(checkpoint=point.phase) for point in points(cell.kernel)]
+        return [name.format(checkpoint=point.phase) for point in checkpoints(cell.kernel)]
     if "{line}" in name:
-        lines = tomllib.loads(POINTS.read_text())[f"{cell.kernel}_line"]
+        lines = tomllib.loads(CHECKPOINTS_FILE.read_text())[f"{cell.kernel}_line"]
         return [name.format(line=line["phase"]) for line in lines]
     return [name]
 
 
 def _of_apps(name: str, loads: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
-    """The name with each app, and each of its loads, in it, and what measures that."""
+    """The name for each app and each of its loads, with its measurement."""
     if "{app}" not in name:
         yield name, f"app-{SERVING}"
     elif "{load}" not in name:

@@ -1,6 +1,6 @@
-"""Measured numbers: what was measured, of what kernel, where, and how far two of them may be compared.
+"""Measured numbers: what was measured, of which kernel, where, and which numbers may be compared.
 
-Beside them stand documents, for what is too big to be a number.
+Documents hold what is too large for a number.
 """
 
 import hashlib
@@ -16,26 +16,26 @@ from uuid import uuid4
 from harness.core.errors import HarnessError
 
 NAME = re.compile(r"[A-Za-z0-9_+/-]+(\.[A-Za-z0-9_+/-]+)*")
-"""Dotted names of metrics; nothing in them that a guest prints can be markup or a terminal's escape."""
+"""Dotted names of metrics. No text of a guest in them can be markup or a terminal escape."""
 
 
 class Better(StrEnum):
-    """Which way a metric improves."""
+    """The direction in which a metric improves."""
 
     LOWER = "lower"
     HIGHER = "higher"
 
     @property
     def opposite(self) -> "Better":
-        """The other way."""
+        """The other direction."""
         return Better.HIGHER if self is Better.LOWER else Better.LOWER
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a number means: dotted name (`boot.instructions`), unit, direction.
+    """The meaning of a number: dotted name (`boot.instructions`), unit, direction.
 
-    `exact` says that the same kernel gives the same number every time, on every host with the same emulator.
+    `exact` means that the same kernel gives the same number every time, on every host with the same emulator.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Metric:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is a part of a whole that is measured too: a phase of a boot, a section of a kernel."""
+        """Whether it is a part of a total that is measured too: a phase of a boot, a section of a kernel."""
         return self.name.count(".") > 1 and self.name.startswith(("boot.", "size."))
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which kernel: its commit (for `linux`, its package's version), the hex SHA-256 of what was measured, and
-    what is known of its place in history: `described` for people, `committed` in seconds since 1970, else 0.
+    """A kernel: its commit (for `linux`, its package's version), the hex SHA-256 of what was measured, and its
+    place in history as far as known: `described` for people, `committed` in seconds since 1970, else 0.
 
-    `builder` is what built it, as `harness.core.facts` writes it: compiler, linker, boost, options; empty if
+    `builder` is what built it, as `harness.core.facts` formats it: compiler, linker, boost, options; empty if
     unknown.
     """
 
@@ -71,31 +71,31 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit of a checkout, and the commits before it, first parent first: what orders versions."""
+    """A commit of a checkout and its parents, first parent first: this orders versions."""
 
     commit: str
     parents: str
-    """Hex, with a blank between two; empty for a root."""
+    """Hex, separated by blanks; empty for a root."""
 
     @property
     def id(self) -> str:
-        """Its name, which says what it is."""
+        """The commit's name, which identifies its content."""
         return self.commit
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
+        """Return plain JSON values; `from_json` reads them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """The commit that `to_json` wrote."""
+        """Read what `to_json` wrote."""
         return cls(**row)
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a number was measured. `firmware` is what boots the kernel there, with its digest, or nothing; `load`
-    is the host's one-minute load average when the measuring began."""
+    """Where a number was measured. `firmware` is what boots the kernel there, with its digest, or empty; `load` is
+    the host's one-minute load average when the measurement began."""
 
     host: str
     cpu: str
@@ -108,10 +108,10 @@ class Environment:
     firmware: str = ""
 
     def fingerprint(self, metric: Metric, *others: str) -> str:
-        """Numbers of the metric may be compared where this is equal: 16 hex digits.
+        """16 hex digits; numbers of the metric may be compared if they are equal.
 
-        An exact number depends on the emulator and the firmware alone; others on all but the load, which is
-        noise. `others` is what else they depend on.
+        An exact number depends on the emulator and the firmware alone; others on everything but the load, which is
+        noise. `others` are further dependencies.
         """
         parts: tuple[object, ...] = (self.accelerator, self.emulator, self.firmware)
         if not metric.exact:
@@ -121,16 +121,19 @@ class Environment:
 
 @lru_cache(4096)
 def _digest(parts: tuple[object, ...]) -> str:
-    """16 hex digits of the SHA-256. A history has a million samples, and they share these few."""
+    """16 hex digits of the SHA-256, cached: a million samples share these few."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measured number. `subject` is the program it is about, or nothing; `run` is the run that took it;
-    `taken` is in seconds since 1970; `spread` is the range of a repeated measurement, in the metric's unit, where
-    the number stands for several that differ. `procedure` is how it was measured, as `harness.core.facts` writes
-    it: the guest's memory and cpus, the program's own build, the load's duration, users and generator."""
+    """One measured number.
+
+    `subject` is the program that it is about, or empty. `run` is the run that took it; `taken` is in seconds since
+    1970. `spread` is the range of a repeated measurement, in the metric's unit, if the number stands for several.
+    `procedure` is how it was measured, as `harness.core.facts` formats it: the guest's memory and cpus, the
+    program's build, the load's duration, users and generator.
+    """
 
     metric: Metric
     value: float
@@ -146,18 +149,18 @@ class Sample:
 
     @property
     def series(self) -> tuple[str, str, str, str]:
-        """Metric, cell, subject, fingerprint: samples with the same four may be compared. The fingerprint is of
-        where, by what builder and how."""
+        """Metric, cell, subject, fingerprint: samples with the same four may be compared. The fingerprint covers
+        the environment, the builder and the procedure."""
         fingerprint = self.environment.fingerprint(self.metric, self.version.builder, self.procedure)
         return self.metric.name, self.cell, self.subject, fingerprint
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
+        """Return plain JSON values; `from_json` reads them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """The sample that `to_json` wrote."""
+        """Read what `to_json` wrote."""
         metric = Metric(**{**row["metric"], "better": Better(row["metric"]["better"])})
         version, environment = Version(**row["version"]), Environment(**row["environment"])
         return cls(**{**row, "metric": metric, "version": version, "environment": environment})
@@ -165,9 +168,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """JSON that belongs to a run: `kind` is `load` (a `harness.workloads.load.run.Result`), `bisect`,
-    `comparison`, …;
-    `subject` is the app or metric that it is about."""
+    """JSON that belongs to a run. `kind` is `load` (a `harness.workloads.load.run.Result`), `bisect`,
+    `comparison`, …; `subject` is the app or metric that it is about."""
 
     kind: str
     cell: str
@@ -179,10 +181,10 @@ class Document:
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
+        """Return plain JSON values; `from_json` reads them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """The document that `to_json` wrote."""
+        """Read what `to_json` wrote."""
         return cls(**{**row, "version": Version(**row["version"])})

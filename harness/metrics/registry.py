@@ -1,4 +1,4 @@
-"""What is measured and how: the rows of `metrics.toml`."""
+"""Which measurements exist and how they are made: the rows of `metrics.toml`."""
 
 import tomllib
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ APP = "app"
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """A metric's name or pattern, its unit, and in a few words how it is measured."""
+    """A metric's name or pattern, its unit, and briefly how it is measured."""
 
     name: str
     unit: str
@@ -27,8 +27,11 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class MeasurementRow:
-    """A measurement: `metrics` are those that it gives; `take` is the function that takes it, MODULE:NAME, which
-    can be told how often to boot if it `takes_boots`; `in_a_lab` says that no clock has a part in it."""
+    """A measurement.
+
+    `metrics` are those that it gives. `take` is the function that makes it, MODULE:NAME; with `takes_boots` it has
+    a parameter for the number of boots. `in_a_lab` says that it does not depend on a clock.
+    """
 
     name: str
     metrics: tuple[MetricRow, ...]
@@ -37,7 +40,7 @@ class MeasurementRow:
     in_a_lab: bool = False
 
     def function(self) -> Callable[..., list[Sample]]:
-        """What takes it: called with a `Sampler` and the `App` that is booted."""
+        """The function that makes it; called with a `Sampler` and the `App` that is booted."""
         module, _, name = self.take.partition(":")
         found: Callable[[Sampler, App], list[Sample]] = getattr(import_module(module), name)
         return found
@@ -45,12 +48,12 @@ class MeasurementRow:
 
 @cache
 def every_row() -> Mapping[str, MeasurementRow]:
-    """All rows by name, in the order of the file, that of the apps among them."""
+    """All rows by name, in the order of the file, including that of the apps."""
     return {name: _row(name, **row) for name, row in tomllib.loads(METRICS.read_text()).items()}
 
 
 def of_kernel() -> Mapping[str, MeasurementRow]:
-    """The measurements of a kernel itself, the quickest first."""
+    """The measurements of a kernel itself, the fastest first."""
     return {name: row for name, row in every_row().items() if name != APP}
 
 

@@ -1,4 +1,4 @@
-"""Samples as they are taken: one kernel, one machine, one run."""
+"""Makes samples: of one kernel, on one machine, in one run."""
 
 import hashlib
 import time
@@ -17,7 +17,8 @@ from harness.runner.session import Lab
 class Sampler:
     """Makes samples of one image's kernel on this machine, in the run with the id `run`.
 
-    `procedure` are the facts that its numbers depend on beside the kernel. `commits` are those up to the kernel's.
+    `procedure` are the facts that its numbers depend on besides the kernel. `commits` are those up to the
+    kernel's.
     """
 
     def __init__(
@@ -36,17 +37,17 @@ class Sampler:
         self, metric: Metric, value: float, subject: str = "", spread: float = 0.0,
         procedure: Mapping[str, object] = MappingProxyType({}),
     ) -> Sample:  # fmt: skip
-        """One number, about `subject`, as a sample of now; `procedure` is what else it depends on."""
+        """Make a sample of a number measured now, about `subject`; `procedure` is what else it depends on."""
         sample = Sample(
             metric, value, str(self.image.cell), subject, self.version, self.environment, self.run, time.time(),
-            spread, procedure=facts.joined({**procedure, **self.procedure}),
+            spread, procedure=facts.format_facts({**procedure, **self.procedure}),
         )  # fmt: skip
         publish("sample.taken", str(self.image.cell), f"{metric.name} {value:g} {metric.unit}")
         return sample
 
 
 def version(image: Image, origin: Origin) -> Version:
-    """Which kernel the image has."""
+    """The version of the image's kernel."""
     with image.kernel.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Version(origin.commit, digest, origin.described, origin.committed, origin.builder)

@@ -1,4 +1,4 @@
-"""How big a kernel and its image are, and where that goes."""
+"""The size of a kernel and its image, and what it consists of."""
 
 import re
 import zlib
@@ -18,10 +18,10 @@ ALLOCATED, EXECUTABLE = 0x2, 0x4  # Source: System V ABI, SHF_ALLOC, SHF_EXECINS
 DEFINED_BINDINGS = ("STB_GLOBAL", "STB_WEAK", "STB_GNU_UNIQUE")
 
 
-def sizes(taker: Sampler, _: App | None = None) -> list[Sample]:
-    """Bytes of the kernel as it is booted, compressed (as `gzip -9` does), with its disks, and by section; how
-    many symbols it exports; what of it stands for which part of the sources."""
-    image = taker.image
+def sizes(sampler: Sampler, _: App | None = None) -> list[Sample]:
+    """Bytes of the booted kernel, compressed (as by `gzip -9`), with its disks, by section, and by part of the
+    sources; and the number of symbols that it exports."""
+    image = sampler.image
     kernel = image.kernel.stat().st_size
     files = [image.kernel, image.initrd, *(disk.path for disk in image.disks)]
     rows = {
@@ -32,13 +32,15 @@ def sizes(taker: Sampler, _: App | None = None) -> list[Sample]:
     elf = image.symbols or image.kernel
     rows |= {f"size.section.{name}": size for name, size in sections(elf).items()}
     rows |= {f"size.part.{name}": size for name, size in parts(elf).items()}
-    samples = [taker.take(Metric(name, "B", exact=True), size) for name, size in rows.items()]
+    samples = [sampler.take(Metric(name, "B", exact=True), size) for name, size in rows.items()]
     exported = exported_symbols(elf)
-    return [*samples, taker.take(Metric("size.symbols", "symbols", exact=True), exported)] if exported else samples
+    return (
+        [*samples, sampler.take(Metric("size.symbols", "symbols", exact=True), exported)] if exported else samples
+    )
 
 
 def sections(elf: Path) -> dict[str, int]:
-    """Bytes of each section that is in the guest's memory, by name without the dot; none if it is no ELF file."""
+    """Bytes of each section that is loaded, by name without the dot; empty if it is no ELF file."""
     try:
         with elf.open("rb") as file:
             found = ELFFile(file).iter_sections()
@@ -52,7 +54,7 @@ def sections(elf: Path) -> dict[str, int]:
 
 
 def exported_symbols(elf: Path) -> int:
-    """How many symbols the file's dynamic symbol table defines for others; 0 if it has none."""
+    """The number of symbols that the dynamic symbol table defines; 0 if there is none."""
     try:
         with elf.open("rb") as file:
             table = ELFFile(file).get_section_by_name(".dynsym")
@@ -69,7 +71,7 @@ def exported_symbols(elf: Path) -> int:
 def parts(elf: Path) -> dict[str, int]:
     """Bytes of code by the folder of its source (`core`, `bsd/sys`, `external/x64`), from the debug information.
 
-    `libraries` is the code that has none: what was linked from the compiler's and the distribution's archives.
+    `libraries` is code without debug information, linked from the archives of the compiler and the distribution.
     Source: DWARF 5, 6.1.2 (.debug_aranges), 3.1.1 (DW_AT_name of a compilation unit).
     """
     try:
@@ -98,11 +100,11 @@ def _by_folder(debug: DWARFInfo) -> Counter[str]:
 
 
 def _folder(source: str) -> str:
-    """The first two folders of a source in the tree, or the first where it is the only one."""
+    """The first two folders of a source in the tree, or the only one."""
     inside = [word for word in source.split("/")[:-1] if word not in ("..", ".", "")]
     return _word("/".join(inside[:2])) or "top"
 
 
 def _word(name: str) -> str:
-    """A name as one word of a metric's."""
+    """A name as one component of a metric's name."""
     return re.sub(r"[^A-Za-z0-9_+/-]", "_", name)

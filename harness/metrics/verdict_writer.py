@@ -1,7 +1,6 @@
-"""Verdicts on their way into the history: made where a guest ran, written in the background, in one process.
+"""Writes verdicts into the history: they are made where a guest ran, and written in the background by one process.
 
-The history's libraries take seconds to import, which a run shall not wait for: the writer's thread does it, while
-guests run.
+The history's libraries take seconds to import, so the writer's thread does it while guests run.
 """
 
 import threading
@@ -17,49 +16,49 @@ from harness.runner.session import Lab
 
 
 class Verdicts:
-    """Makes records of verdicts; what a kernel's version takes to find out is found once an image."""
+    """Makes records of verdicts. What a kernel's version needs is computed once per image."""
 
     def __init__(self, lab: Lab, run: str) -> None:
         self._lab = lab
         self._run = run
-        self._takers: dict[str, Sampler] = {}
+        self._samplers: dict[str, Sampler] = {}
 
     def of(self, image: Image, run: Run, expected: bool) -> Judged:
-        """The verdict of a run; `expected` is whether it was the expected one."""
+        """The record of a run's verdict; `expected` is whether the verdict was expected."""
         key = f"{image.digest} {image.cell}"
-        if key not in self._takers:
-            self._takers[key] = Sampler(self._lab, image, self._run)
-        taker, verdict = self._takers[key], run.verdict
+        if key not in self._samplers:
+            self._samplers[key] = Sampler(self._lab, image, self._run)
+        sampler, verdict = self._samplers[key], run.verdict
         return Judged(
             "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
-            expected, verdict.reason, verdict.observation.seconds, taker.version, taker.environment, self._run,
+            expected, verdict.reason, verdict.observation.seconds, sampler.version, sampler.environment, self._run,
             time.time(),
         )  # fmt: skip
 
 
 class Writer:
-    """Adds records to a history in a thread of its own, those that came meanwhile at once."""
+    """Adds records to a history in a thread; records that queued up meanwhile are written together."""
 
     def __init__(self, url: str | None = None) -> None:
-        """`url` as `History` takes it. The thread begins with the first record."""
+        """`url` as `History` takes it. The thread starts with the first record."""
         self._url = url
         self._queue: SimpleQueue[Judged | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failed = ""
 
     def add(self, record: Judged) -> None:
-        """Have it added; returns at once."""
+        """Queue a record; returns at once."""
         self.start()
         self._queue.put(record)
 
     def start(self) -> None:
-        """Have the history opened by the time that the first record comes."""
+        """Open the history before the first record comes."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, daemon=True)
             self._thread.start()
 
     def finish(self) -> str:
-        """Wait until all is on the disk; why it is not, or nothing."""
+        """Wait until everything is on disk; returns why it is not, or an empty text."""
         if self._thread:
             self._queue.put(None)
             self._thread.join()
@@ -67,7 +66,7 @@ class Writer:
 
     def _write(self) -> None:
         try:
-            # Imported here, for the reason above.
+            # Imported here: it takes seconds.
             from harness.metrics.history.store import History
 
             more = True
@@ -81,5 +80,5 @@ class Writer:
         except HarnessError as error:
             self._failed = str(error)
         except Exception as error:
-            # Verdicts are told without a history too; what went wrong with it must not hide them.
+            # Verdicts are shown without a history too: its errors must not hide them.
             self._failed = f"The history could not be written: {type(error).__name__}: {error}"

@@ -91,7 +91,7 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "ending": seen.ending.detail if seen.ending else None,
         "faults": [fault.text for fault in seen.faults],
         "printed_faults": [fault.text for fault in seen.printed_faults],
-        "complaints": list(seen.visited.complaints) if seen.visited else [],
+        "complaints": list(seen.interaction.mismatches) if seen.interaction else [],
         "activity": seen.activity,
         "seconds": round(seen.seconds, 3),
         "kept_waiting": round(seen.kept_waiting, 3),

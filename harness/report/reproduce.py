@@ -97,7 +97,7 @@ def _tools() -> dict[str, str]:
     """The folders of programs that not every shell looks into, less those that a lab alone has."""
     own = in_lab.python_outside().parent
     folders = [Path(name).absolute() for name in os.environ.get("PATH", "").split(os.pathsep) if name]
-    hosts = [path for path in folders if path != own and not path.is_relative_to(in_lab.HANDED.parent)]
+    hosts = [path for path in folders if path != own and not path.is_relative_to(in_lab.HOST_FACTS_FILE.parent)]
     unusual = [str(path) for path in hosts if str(path) not in USUAL_PATH and path.is_dir()]
     return {"PATH": os.pathsep.join(dict.fromkeys(unusual))} if unusual else {}
 
@@ -132,6 +132,6 @@ def _installed() -> bool:
     """Whether this Python finds this very harness by itself, wherever it is started."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     words = [sys.executable, "-c", f"import {harness.__name__} as it; print(it.__file__)"]
-    limit = in_lab.stretched(60)
+    limit = in_lab.lab_timeout(60)
     asked = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=limit)
     return asked.stdout.strip() == harness.__file__

@@ -1,1 +1,1 @@
-"""Runs a program in a guest, and concludes its verdict."""
+"""Runs a program in a guest, and decides its verdict."""

@@ -1,4 +1,4 @@
-"""How a program is run in a guest of a kernel, and how its end is learnt: one module a kernel."""
+"""The interface of runners: how a program is run in a guest of a kernel, and how its end is observed."""
 
 import re
 from collections.abc import Callable
@@ -19,21 +19,21 @@ from harness.vm.base import Vcpu
 
 TAIL_LINES = 40
 NOT_STARTED = "not started"
-"""How a run came to be that never did."""
+"""The origin of a run that never started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program to run in a guest of its own.
+    """One program to run in a new guest.
 
-    `command` is what the kernel is told to run; `limit` is in seconds on this accelerator; `memory` is in
-    MiB; `disk` is whether it wants a block device even where the image has none; `forwards` are guest ports;
-    `nested` are regular expressions of the kernel's lines about programs that this one runs itself;
-    `good_statuses` are those of a good end; `environment` are names and values; `prints` are regular expressions
-    that a good run shows on the console; `boot_limit` is how long its kernel may take to start it, where that is
-    less than kernels are given; `ends_by` is the kernel's line about the program's death where that death
-    is what it tests; `variant` is that of a machine with the devices that it wants; a `counted` one runs in a
-    machine in which every boot is the same (see `Machine`), on kernels that are told it by their command line.
+    `command` is the command that the kernel runs. `limit` is in seconds on this accelerator, `memory` in MiB.
+    `disk` is whether it needs a block device even if the image has none. `forwards` are guest ports. `nested` are
+    regular expressions of the kernel's lines about programs that this one runs itself. `good_statuses` are those
+    of a good end. `environment` are names and values. `prints` are regular expressions that the console of a good
+    run must match. `boot_limit` is how long its kernel may take to start it, if less than usual. `ends_by` is the
+    kernel's line about the program's death, if that death is what it tests. `variant` is the machine variant that
+    it needs. A `deterministic` program runs in a machine in which every boot is the same (see `Machine`), on
+    kernels that get it on their command line.
     """
 
     name: str
@@ -53,17 +53,17 @@ class Program:
     slow_start: bool = False
     boot_limit: float = inf
     variant: str = ""
-    counted: bool = False
+    deterministic: bool = False
     schedule: Schedule = IN_ORDER
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One program's run: the verdict, and the evidence that goes into its folder when it is not a pass.
+    """One program's run: the verdict, and the evidence that is kept if it did not pass.
 
-    `notes` are sentences about how the verdict was reached that a person is to see whatever it is; `first` is the
-    run in whose place this one was taken, where that was one; `kernel_log` is what the kernel said, where its log
-    was read. `objects` are the files that the guest had loaded, `threads` is what its threads did, as text.
+    `notes` are sentences about how the verdict was reached, for people, whatever the verdict. `first` is the
+    earlier run that this one repeats, if there was one. `kernel_log` is the kernel's log, if it was read.
+    `objects` are the files that the guest had loaded; `threads` describes what its threads did.
     """
 
     program: Program
@@ -87,13 +87,13 @@ class Runner(Protocol):
     accelerator: str
 
     def prepare(self) -> None:
-        """Make what all runs need and take long to make, so that workers find it."""
+        """Make what all runs need and what takes long, so that workers find it."""
         ...
 
-    def run(self, program: Program, visit: Interaction | None = None) -> Run:
-        """Run it to a verdict; after a visit it is asked to end, in its kernel's way.
+    def run(self, program: Program, interaction: Interaction | None = None) -> Run:
+        """Run it to a verdict; after an interaction it is asked to end, in its kernel's way.
 
-        A fault of the harness or the host is a verdict too, never an exception.
+        An error of the harness or the host is a verdict too, never an exception.
         """
         ...
 
@@ -101,8 +101,8 @@ class Runner(Protocol):
 def unprinted(
     program: Program, transcript: Transcript, kernel: str, less: Callable[[bytes], bytes] = lambda console: console
 ) -> tuple[str, ...]:
-    """What of `program.prints` is not on the console, where a kernel's own words may have torn a line; `less`
-    takes those away that are known."""
+    """The patterns of `program.prints` that the console does not match; a kernel's messages may have torn a line,
+    and `less` removes the known ones."""
     if not program.prints:
         return ()
     text = less(bytes(transcript.raw)).replace(b"\r\n", b"\n")
@@ -115,7 +115,7 @@ def conclude(
     program: Program, seen: Observation, transcript: Transcript, command: tuple[str, ...], origin: str,
     registers: str = "", vcpus: tuple[Vcpu, ...] = (),
 ) -> Run:  # fmt: skip
-    """The run with its verdict."""
+    """The run, with its verdict."""
     outcome, reason = judge(seen)
     lines = () if outcome is Outcome.PASSED else tuple(transcript.tail(TAIL_LINES))
     verdict, notes = Verdict(outcome, reason, seen, lines), tuple(_told(pause) for pause in seen.pauses)

@@ -1,4 +1,5 @@
-"""The in-guest tests of a kernel and what each needs: data in catalog/<kernel>.toml, and the image's manifest."""
+"""The in-guest tests of a kernel and their requirements: data in catalog/<kernel>.toml, and the image's
+manifest."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -18,8 +19,8 @@ def programs(
     """Every test of the image, by name, with limits for the accelerator.
 
     `can_have` says whether the cell can have a variant: a test that needs another is left out, or runs without it
-    where its row says `or_without`. `durations` are the longest recorded seconds of a test on this cell; a test is
-    never given less than its catalog's limit, and more if it is known to take long.
+    if its row says `or_without`. `durations` are the longest recorded seconds of each test on this cell: a test
+    gets at least its catalog's limit, and more if it is known to take long.
     """
     data, common = _data(image.cell.kernel), _data("common")
     rows = dict(_family_rows(data))
@@ -39,7 +40,8 @@ def programs(
 
 
 def _needs(rows: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What tests need, by name: one that is an executable has no `.so` at its end, and is the same test."""
+    """The requirements of tests, by name: a test that is an executable has no `.so` at its end, and is the same
+    test."""
     return {name.removesuffix(".so"): row for name, row in rows.items()} | dict(rows)
 
 
@@ -56,7 +58,7 @@ def benchmarks(kernel: str) -> Mapping[str, Any]:
 
 
 def scale(accelerator: str) -> float:
-    """How many times longer limits are on the accelerator than on hardware."""
+    """The factor of limits on the accelerator, compared with hardware."""
     return float(_data("common")["scale"][accelerator])
 
 
@@ -83,7 +85,7 @@ def _family_rows(data: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]
 
 
 def _manifest_rows(manifest: str, test: str) -> dict[str, dict[str, Any]]:
-    """A row for each guest path that is a test. Source: OSv's manifests, `guest path: host path` a line."""
+    """A row for each guest path that is a test. Source: OSv's manifests, one `guest path: host path` per line."""
     paths = (line.split(":", 1)[0].strip() for line in manifest.splitlines() if ":" in line)
     return {path.rsplit("/", 1)[1]: {"command": path} for path in paths if re.match(test, path)}
 

@@ -1,11 +1,11 @@
-"""How long each test took on each cell, so that the longest start first and limits fit."""
+"""Durations of tests on each cell, so that the longest start first and limits fit."""
 
 import json
 from collections.abc import Mapping
 
 from harness.core.cell import Cell
 from harness.core.errors import HostError
-from harness.core.events import UNKEPT, publish
+from harness.core.events import NOT_STORED, publish
 from harness.core.whole_files import write_whole
 from harness.host.cache import Cache
 
@@ -13,7 +13,7 @@ KEPT = 10
 
 
 class Durations:
-    """Recorded seconds of tests by cell, the last ten of each. Losing them costs speed and nothing else."""
+    """Recorded seconds of tests by cell, the last ten of each. Losing them costs only speed."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -24,9 +24,9 @@ class Durations:
         return {test: max(seconds) for test, seconds in self._read(cell, accelerator).items()}
 
     def record(self, cell: Cell, accelerator: str, seconds: Mapping[str, float]) -> None:
-        """Add one run's durations; runs that end at once do not lose each other's.
+        """Add one run's durations; concurrent runs do not lose each other's.
 
-        Where they can't be written, on a full disk for instance, they are lost, and an event says so.
+        If they can't be written, for example on a full disk, they are lost, and an event says so.
         """
         try:
             with self._cache.locked("durations"):
@@ -36,7 +36,7 @@ class Durations:
                 path = self._folder / f"{cell.slug}.{accelerator}.json"
                 write_whole(path, json.dumps(rows, indent=0), make_folder=True)
         except HostError as error:
-            publish(UNKEPT, "how long each test took, by which the longest begin first", error.happened)
+            publish(NOT_STORED, "how long each test took, by which the longest begin first", error.happened)
 
     def _read(self, cell: Cell, accelerator: str) -> dict[str, list[float]]:
         try:

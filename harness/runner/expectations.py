@@ -1,4 +1,4 @@
-"""Tests that are expected not to pass, and the check of what came against what was expected."""
+"""Tests that are expected not to pass, and the comparison of their outcomes with the expectation."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -18,8 +18,8 @@ GOOD = (Outcome.PASSED, Outcome.SKIPPED)
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Which tests, on which cells (patterns of full names), end in one of `outcomes`, why, and until when;
-    with an `accelerator`, only under that one, in a lab as on a host."""
+    """Which tests on which cells (patterns of full names) end in one of `outcomes`, why, and until when. With an
+    `accelerator` it holds only under that one, in a lab as on a host."""
 
     cells: tuple[str, ...]
     tests: str
@@ -30,16 +30,16 @@ class Expectation:
     accelerator: str = ""
 
     def covers(self, cell: Cell, test: str, accelerator: str) -> bool:
-        """Whether it speaks of this test on this cell, run by this accelerator."""
+        """Whether it holds for this test on this cell, under this accelerator."""
         return self.is_of(cell, accelerator) and self.is_about(test)
 
     def is_of(self, cell: Cell, accelerator: str) -> bool:
-        """Whether it speaks of some test on this cell, run by this accelerator."""
+        """Whether it holds for some test on this cell, under this accelerator."""
         name, plain = str(cell), accelerator.removesuffix(IN_A_LAB)
         return self.accelerator in ("", accelerator, plain) and any(fnmatchcase(name, one) for one in self.cells)
 
     def is_about(self, test: str) -> bool:
-        """Whether it speaks of this test, on some cell."""
+        """Whether it holds for this test on some cell."""
         return fnmatchcase(test, self.tests)
 
 
@@ -50,12 +50,12 @@ def expected(cell: Cell, test: str, accelerator: str) -> Expectation | None:
 
 
 def entries(file: Path) -> tuple[Expectation, ...]:
-    """The entries of one file, in its order. Raises `HarnessError` where one is wrong."""
+    """The entries of one file, in order. Raises `HarnessError` if one is wrong."""
     return _rows(file)
 
 
 def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
-    """What is wrong with the expectation, given what came; empty if it was met. Says what to edit."""
+    """How the outcome differs from the expectation, and what to edit; empty if it was met."""
     where = f"the entry cells = {', '.join(expectation.cells)!r}, tests = {expectation.tests!r} of {FILE}"
     if expectation.expires < today:
         return f"{where} expired on {expectation.expires}: look again, and renew or remove it"
@@ -68,7 +68,7 @@ def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
 
 
 def is_expected(cell: Cell, test: str, accelerator: str, outcome: Outcome) -> bool:
-    """Whether the outcome is what is expected of the test today: a pass, or a skip, where nothing else is."""
+    """Whether the outcome is expected of the test today: without an expectation, a pass or a skip."""
     expectation = expected(cell, test, accelerator)
     return not complaint(expectation, outcome, date.today()) if expectation else outcome in GOOD
 

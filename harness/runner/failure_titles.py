@@ -1,7 +1,8 @@
-"""What a failure is called, so that two of one cause have one name: what differs between two runs is taken out.
+"""Titles of failures: two failures with one cause get one title, because what differs between two runs is removed.
 
-Verdicts, bisections and issues share it. As in syzkaller's titles, addresses, numbers, registers, process numbers,
-cpus and times go; functions and files stay. Source of the idea: syzkaller, pkg/report (dynamicTitleReplacement).
+Verdicts, bisections and issues share them. As in syzkaller's titles, addresses, numbers, registers, process
+numbers, cpus and times are removed; functions and files stay. Source of the idea: syzkaller, pkg/report
+(dynamicTitleReplacement).
 """
 
 import re
@@ -16,7 +17,7 @@ N = "N"
 _CUT = re.compile(r" … \d+ more$")
 _SUFFIX = re.compile(r", while the host .*| \(the console has text like a kernel's fault.*| \(and \d+ more\)$")
 _PRINTK = re.compile(r"^.*?(?:<\d>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?")
-"""printk's time and caller, and what a program printed before it in the same line."""
+"""printk's time and caller, and what a program printed before them on the same line."""
 _PLACE = re.compile(r" \(((?:[\w -]{1,40}, |[\w -]{1,40} at address \w+, |a call of address \w+ )?"
                     r"(?:in|reached from) .*)\)$")  # fmt: skip
 REACHED = "reached from "
@@ -25,7 +26,7 @@ _ASSERTION = re.compile(
 )
 _DIRECTIVE = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?(?:hh|h|ll|l|z|j|t)?[diuxXpcs]")
 _UNREAD = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?s|(?<!\S)\(?\?(?=[\s:)]|$)|^Assertion failed:?$")
-"""Words of abort() that could not be read: its bare format, or a `?` where a string was."""
+"""A message of abort() that could not be read: its bare format, or a `?` in place of a string."""
 _NAMELESS = re.compile(
     r"|Aborted|without a message|its message can't be read|a signal that nobody caught|\[backtrace\]|\[registers\]"
 )
@@ -79,10 +80,10 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 @lru_cache(maxsize=65536)
 def title(reason: str) -> str:
-    """The cause that a verdict's reason tells of, without what differs between two runs.
+    """The cause that a verdict's reason names, without what differs between two runs.
 
-    Empty where it names none, as where abort()'s words could not be read: nothing but the test then says which of
-    many it was.
+    Empty if it names none, for example if abort()'s message could not be read: only the test then identifies the
+    failure.
     """
     text = _SUFFIX.sub("", _CUT.sub("", reason[:MOST_READ]))
     text, place, exact = _split(text)
@@ -101,14 +102,15 @@ def title(reason: str) -> str:
 
 
 def identity(outcome: str, reason: str) -> str:
-    """What tells a failure of one test from another of the same test: its outcome and the title of its cause."""
+    """What tells one failure of a test from another: its outcome and the title of its cause."""
     named = title(reason)
     return f"{outcome}: {named}" if named else outcome
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """The words, and the place where it happened, if it is told: without its line, and as exactly as words that
-    name no cause need it. Of an assertion or an abort() whose words are not known, its line says which it is."""
+    """The text, and the place of the failure if it is known: without its line number, and in the form that a
+    text without a cause needs. For an assertion or an abort() with an unknown message, the line number
+    identifies it."""
     found = _PLACE.search(text)
     if not found:
         return text, "", ""
@@ -118,7 +120,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _named(text: str) -> str:
-    """The words without the name of the pattern that found them: which one did depends on how torn they were."""
+    """The text without the name of the pattern that matched: which one did depends on how torn the text was."""
     head, colon, rest = text.partition(": ")
     return rest if colon and head in _names() and rest else text
 

@@ -1,4 +1,4 @@
-"""A running guest: its console, its process, and waiting for the first thing that ends a wait."""
+"""A running guest: its console, its process, and waiting for the first of several events."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -11,7 +11,7 @@ from pexpect import EOF, TIMEOUT
 from harness.core.close_on_error import close_on_error
 from harness.core.events import publish
 from harness.core.machine import Machine
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.host.interference import PULSE_SECONDS, HostEffects
 from harness.host.process.cpu_time import times_of
 from harness.runner.console.matcher import ConsoleMatcher, Match
@@ -33,7 +33,7 @@ RHYTHM = 2.0
 MOST_PRINTS = 500  # pieces of what came last, that show how often a program prints
 MOMENT, MOMENT_SHARE = 2.0, 0.2  # seconds, and of the limit where that is less
 LOOK_AGAIN = 0.1
-"""Seconds between two looks at what the host let the guest have, taken when the guest was heard of anyway."""
+"""Seconds between two readings of what the host gave the guest, taken when the guest printed anyway."""
 
 
 class Guest(AbstractContextManager["Guest"]):
@@ -57,15 +57,14 @@ class Guest(AbstractContextManager["Guest"]):
 
     @property
     def kept_waiting(self) -> float:
-        """The share of the time for which it exists in which it was ready to run and the host ran something
-        else."""
+        """The share of its lifetime in which it was ready to run and the host ran something else."""
         return self.host.kept_waiting
 
     def wait(self, done: Callable[[], bool], deadline: float) -> bool:
         """Read the console until `done`, the console's end (then `closed`), or the monotonic `deadline`.
 
-        Returns whether it was `done`, which is asked after bytes came, after something in `console.watched`
-        happened, and once a second, when the host is looked at too.
+        Returns `done`, which is evaluated after bytes came, after something in `console.watched` happened, and
+        once a second, when the host is checked too.
         """
         self.host.begin()
         while not done():
@@ -84,11 +83,11 @@ class Guest(AbstractContextManager["Guest"]):
         return True
 
     def wait_within(self, done: Callable[[], bool], limit: float) -> Activity | None:
-        """Wait until `done` or the console's end, for which it returns None; at most `limit` seconds.
+        """Wait until `done` or the console's end, and return None; at most `limit` seconds.
 
-        The limit is of the guest's own time: what it was ready to run but the host ran something else is added,
-        and what the host stopped it for, so that a busy host makes a test late and not wrong. Otherwise returns
-        what the guest did when its time was over.
+        The limit is in the guest's own time: the time in which the host ran something else or stopped the guest is
+        added, so that a busy host makes a test late and not wrong. If the time is over, returns what the guest did
+        then.
         """
         self.host.begin()
         self.host.look()
@@ -104,7 +103,7 @@ class Guest(AbstractContextManager["Guest"]):
         return None
 
     def wait_for_quiet(self, quiet: float, longest: float) -> None:
-        """Read what still comes until nothing has come for `quiet` seconds, at most `longest` seconds."""
+        """Read until nothing came for `quiet` seconds, at most for `longest` seconds."""
         came = monotonic()
         deadline = came + longest
         while not self.closed and (left := min(came + quiet, deadline) - monotonic()) > 0:
@@ -118,11 +117,11 @@ class Guest(AbstractContextManager["Guest"]):
         self.monitor.finish()
 
     def activity(self, since: float, limit: float) -> Activity:
-        """What the guest does now, that had `limit` seconds since the monotonic time `since`.
+        """What the guest does now, which had `limit` seconds since the monotonic time `since`.
 
-        One whose program goes on printing is busy, whatever its vCPUs are seen to do. That they spin is said only
-        if they do each time that they are watched: real work that comes by one place again and again is taken for
-        it one time in ten.
+        A guest whose program goes on printing is busy, whatever its vCPUs seem to do. It is called spinning only
+        if each of several observations shows that: real work that passes one place again and again looks like it
+        one time in ten.
         """
         for _ in range(1 + WATCHED_AGAIN):
             seen, printed = self._watched(), self._prints(since, limit)
@@ -133,8 +132,8 @@ class Guest(AbstractContextManager["Guest"]):
         return seen
 
     def _prints(self, since: float, limit: float) -> bool:
-        """Whether it is not longer silent than its program was before: `RHYTHM` times the longest pause between
-        two prints; or half of its limit, if it has printed only once. A moment is no silence."""
+        """Whether it is not silent for longer than its program was before: `RHYTHM` times the longest pause
+        between two prints, or half of its limit if it printed only once. A moment is no silence."""
         start, own = self.transcript.start, self.host.own_seconds_at
         came = self.transcript.came_since(since - start, MOST_PRINTS)
         times = [own(start + at) for at, said in came if self._is_of_program(said)]
@@ -149,7 +148,7 @@ class Guest(AbstractContextManager["Guest"]):
         return bool(said.strip())
 
     def _watched(self) -> Activity:
-        """From the cpu time of the vCPUs' threads, and many looks at where they are."""
+        """From the cpu time of the vCPUs' threads, and many samples of where they are."""
         samples = [self.vm.vcpus()]
         if samples[0] and self._rests():
             return Activity.IDLE
@@ -170,12 +169,12 @@ class Guest(AbstractContextManager["Guest"]):
         return Activity.SPINNING if all(_stays(seen) for seen in busiest) else Activity.BUSY
 
     def _rests(self) -> bool:
-        """Whether no thread of the guest's process does anything while nobody looks.
+        """Whether no thread of the guest's process does anything while it is not sampled.
 
-        Under KVM a look is work for the vCPU's thread, which fetches hundreds of registers and puts them back: in
-        a lab of aarch64 that is 0.1 to 0.3 s of a cpu, and an idle vCPU that is looked at is never seen idle.
+        Under KVM a sample costs the vCPU's thread work, because it fetches hundreds of registers and restores
+        them: in a lab of aarch64 0.1 to 0.3 s of a cpu, so that an idle vCPU would never be seen idle.
         """
-        settled = stretched(SETTLED_SECONDS)
+        settled = lab_timeout(SETTLED_SECONDS)
         self.wait_for_quiet(settled, settled)
         before, began = times_of(self.vm.pid), monotonic()
         self.wait_for_quiet(REST_SECONDS, REST_SECONDS)
@@ -193,19 +192,19 @@ class Guest(AbstractContextManager["Guest"]):
 
 
 def _share(seen: Sequence[Vcpu], seconds: float) -> float:
-    """How much a vCPU ran of the time that the host let it, at most 1."""
+    """The share of its possible time that a vCPU ran, at most 1."""
     first, last = ((one.cpu_seconds, one.waited_seconds) for one in (seen[0], seen[-1]))
     return _share_of(first, last, seconds)
 
 
 def _share_of(before: tuple[float, float], after: tuple[float, float], seconds: float) -> float:
-    """The same of a thread that had run and waited for so long."""
+    """The same for a thread, from seconds that it ran and waited, before and after."""
     ran, waited = after[0] - before[0], after[1] - before[1]
     return ran / max(ran, seconds - waited) if ran else 0.0
 
 
 def _stays(seen: Sequence[Vcpu]) -> bool:
-    """Whether a vCPU was in one place whenever it had run, but for the interrupts that it served."""
+    """Whether a vCPU was in one place whenever it had run, except for interrupts."""
     ran = (after for before, after in pairwise(seen) if after.cpu_seconds > before.cpu_seconds)
     pcs = sorted(vcpu.pc for vcpu in ran if vcpu.pc is not None)
     middle = pcs[len(pcs) // 2]

@@ -1,4 +1,4 @@
-"""What the host does with a program while it runs in its guest, in a thread beside the guest's watch."""
+"""The interaction of the host with a program in its guest, in a thread beside the guest's watch."""
 
 import os
 import threading
@@ -11,53 +11,58 @@ from time import monotonic
 from harness.core.errors import HarnessError
 from harness.core.text import printable_lines
 from harness.runner.guest import Guest
-from harness.runner.observation import Activity, Visited
+from harness.runner.observation import Activity, InteractionResult
 from harness.vm.base import Endpoint, HasOwnNetwork, SupportsBallooning
 
-LEAVING_SECONDS = 20.0
-INSIDE_SECONDS = 30.0
+THREAD_END_SECONDS = 20.0
+COMMAND_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """First `get_ready` is called, which waits until the program answers, and then `act`, both in a thread beside
-    the guest's watch, once the console has shown `line` where one is given.
+    """What the host does with a program, in a thread beside the guest's watch.
 
-    `serves` is whether the program runs until it is asked to end. `ready_limit` bounds the time until it is ready,
-    `act_limit` how long a visit of one that serves may take from then, in seconds of the guest's own time; the
-    program's limit counts from when it was asked to end, or, if it ends by itself, from when it was ready.
+    Once the console has shown `line`, if one is given, `wait_ready` waits until the program answers; then `act` is
+    called. `long_running` is whether the program runs until it is asked to end. `ready_limit` limits the time
+    until it is ready; `act_limit` limits an interaction with a long-running program from then on; both are in
+    seconds of the guest's own time. The program's limit starts when it is asked to end or, if it ends by itself,
+    when it is ready.
     """
 
     act: Callable[["GuestClient"], None]
-    get_ready: Callable[["GuestClient"], None] = lambda visitor: None
+    wait_ready: Callable[["GuestClient"], None] = lambda client: None
     line: str = ""
     ready_limit: float = 60.0
     act_limit: float = 60.0
-    serves: bool = True
+    long_running: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command inside the guest came to."""
+    """The result of a command inside the guest."""
 
     status: int
     output: bytes
     errors: bytes
 
 
-Inside = Callable[[str, Callable[[CommandResult], None]], None]
-"""Has a shell command run in the guest, and its end told."""
+GuestCommand = Callable[[str, Callable[[CommandResult], None]], None]
+"""Runs a shell command in the guest, and calls back with its result."""
 
 
 class GuestClient:
-    """The visiting side of one guest. Its methods are called by the visit's thread.
+    """The host's side of the interaction with one guest; its methods are called by the interaction's thread.
 
-    `ports` are the host ports behind the forwarded guest ports, `pid` is the hypervisor's process, and `gone` is
-    set once the guest is dead: who waits for an answer may give up then.
+    `ports` are the host ports behind the forwarded guest ports, `pid` is the hypervisor's process. `gone` is set
+    once the guest is dead: stop waiting for answers then. `doing` says in words what the client did last.
     """
 
     def __init__(
-        self, guest: Guest, visit: Interaction, end: Callable[[], None], inside: Inside | None = None
+        self,
+        guest: Guest,
+        interaction: Interaction,
+        end: Callable[[], None],
+        run_in_guest: GuestCommand | None = None,
     ) -> None:
         self.ports: Mapping[int, int] = guest.vm.ports()
         self.pid = guest.vm.pid
@@ -65,108 +70,110 @@ class GuestClient:
         self.gone = threading.Event()
         self._started = guest.transcript.start
         self.doing = ""
-        self._visit = visit
+        self._interaction = interaction
         self._end = end
-        self._inside = inside
+        self._run_in_guest = run_in_guest
         self._wake = -1
         self._lock = threading.Lock()
         self._requests: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._thread = threading.Thread(target=self._act, daemon=True)
-        self._complaints: list[str] = []
-        self._trouble = ""
+        self._mismatches: list[str] = []
+        self._error = ""
         self._ready = False
-        self._asked_to_end = False
+        self._end_requested = False
 
-    def place(self, port: int) -> Endpoint:
+    def endpoint(self, port: int) -> Endpoint:
         """Where a load reaches the guest's port: without our forwarder, which is slower than the guest."""
-        apart = self._vm.place(port) if isinstance(self._vm, HasOwnNetwork) else None
-        return apart or Endpoint("127.0.0.1", self.ports[port])
+        own_endpoint = self._vm.endpoint(port) if isinstance(self._vm, HasOwnNetwork) else None
+        return own_endpoint or Endpoint("127.0.0.1", self.ports[port])
 
     @property
     def seconds(self) -> float:
-        """How long ago the hypervisor's process was started."""
+        """Seconds since the hypervisor's process was started."""
         return monotonic() - self._started
 
-    def complain(self, what: str) -> None:
-        """The program did something wrong; `what` may quote a guest."""
-        self._complaints.append(_safe(what))
+    def report_mismatch(self, what: str) -> None:
+        """Report that the program did something wrong; `what` may quote a guest."""
+        self._mismatches.append(_safe(what))
 
-    def report_trouble(self, what: str) -> None:
-        """Something of ours failed, so that nothing can be said of the program; its own end comes before that."""
+    def report_error(self, what: str) -> None:
+        """Report an error of our own, after which nothing can be said about the program. It is ignored once the
+        guest is dead: then its end counts."""
         if not self.gone.is_set():
-            self._trouble = self._trouble or _safe(what)
+            self._error = self._error or _safe(what)
 
     @property
-    def sees_inside(self) -> bool:
+    def can_run_commands(self) -> bool:
         """Whether commands can be run in the guest."""
-        return self._inside is not None
+        return self._run_in_guest is not None
 
-    def run_inside(self, command: str) -> CommandResult:
-        """Run a shell command in the guest, beside the program. Raises `HarnessError` if it has no answer."""
-        inside, answers = self._inside, SimpleQueue[CommandResult]()
-        if inside is None:
+    def run_command(self, command: str) -> CommandResult:
+        """Run a shell command in the guest, beside the program. Raises `HarnessError` if it is not answered."""
+        run_in_guest, answers = self._run_in_guest, SimpleQueue[CommandResult]()
+        if run_in_guest is None:
             raise HarnessError("No command can be run in this guest.")
-        self._ask(lambda: inside(command, answers.put))
-        until = monotonic() + INSIDE_SECONDS
+        self._queue(lambda: run_in_guest(command, answers.put))
+        until = monotonic() + COMMAND_SECONDS
         while not self.gone.is_set() and monotonic() < until:
             with suppress(Empty):
                 return answers.get(timeout=0.2)
-        raise HarnessError(f"The guest did not answer {command!r} within {INSIDE_SECONDS:.0f} s.")
+        raise HarnessError(f"The guest did not answer {command!r} within {COMMAND_SECONDS:.0f} s.")
 
     def set_memory(self, mib: int) -> None:
-        """Have the guest asked to be content with so many MiB, through its balloon."""
+        """Ask the guest, through its balloon, to use only so many MiB."""
         vm = self._vm
         if not isinstance(vm, SupportsBallooning):
             raise HarnessError("This guest has no balloon.")
-        self._ask(lambda: vm.set_balloon(mib))
+        self._queue(lambda: vm.set_balloon(mib))
 
-    def ask_to_end(self) -> None:
-        """Have the guest asked to end, in the way of its kernel."""
-        self._asked_to_end = True
-        self._ask(self._end)
+    def request_end(self) -> None:
+        """Ask the guest to end, in the way of its kernel."""
+        self._end_requested = True
+        self._queue(self._end)
 
-    def result(self) -> Visited:
-        """What came of the visit."""
-        return Visited(
+    def result(self) -> InteractionResult:
+        """The result of the interaction."""
+        return InteractionResult(
             self._ready,
-            self._asked_to_end,
-            self._visit.serves,
-            tuple(self._complaints),
-            self._trouble,
+            self._end_requested,
+            self._interaction.long_running,
+            tuple(self._mismatches),
+            self._error,
             _safe(self.doing),
         )
 
     def watch(self, guest: Guest, over: Callable[[], bool], limit: float) -> Activity | None:
-        """Visit until the guest is over; what it did when its time was over, if it was not."""
+        """Interact until the guest is over; returns its activity if its time was over first."""
 
-        def see_it_end() -> Activity | None:
-            if self._visit.serves:
-                late = guest.wait_within(lambda: self._asked_to_end or over(), self._visit.act_limit)
+        def wait_for_end() -> Activity | None:
+            if self._interaction.long_running:
+                late = guest.wait_within(lambda: self._end_requested or over(), self._interaction.act_limit)
                 if late:
-                    self.report_trouble(f"the visit took more than {self._visit.act_limit:.0f} s: it {self.doing}")
+                    seconds = self._interaction.act_limit
+                    self.report_error(f"the interaction took more than {seconds:.0f} s: it {self.doing}")
                     return late
             return guest.wait_within(over, limit)
 
-        return self._watch(guest, over, see_it_end)
+        return self._watch(guest, over, wait_for_end)
 
     def watch_until_ready(self, guest: Guest, over: Callable[[], bool]) -> Activity | None:
-        """Visit until the program is ready, or the guest is over."""
+        """Interact until the program is ready, or the guest is over."""
         return self._watch(guest, over, lambda: None)
 
     def _watch(
         self, guest: Guest, over: Callable[[], bool], then: Callable[[], Activity | None]
     ) -> Activity | None:
-        line = self._visit.line.encode()
+        line = self._interaction.line.encode()
         self._wake = os.eventfd(0)
-        guest.console.watched[self._wake] = self._serve
+        guest.console.watched[self._wake] = self._run_queued
         try:
             if line:
                 guest.monitor.expect(line)
-                late = guest.wait_within(lambda: guest.monitor.saw(line) or over(), self._visit.ready_limit)
+                late = guest.wait_within(lambda: guest.monitor.saw(line) or over(), self._interaction.ready_limit)
                 if late or over():
                     return late
             self._thread.start()
-            late = guest.wait_within(lambda: self._ready or over(), self._visit.ready_limit)
+            late = guest.wait_within(lambda: self._ready or over(), self._interaction.ready_limit)
             return late or then()
         finally:
             guest.console.watched.pop(self._wake)
@@ -174,34 +181,36 @@ class GuestClient:
                 self.gone.set()
                 os.close(self._wake)
             if self._thread.ident:
-                self._thread.join(LEAVING_SECONDS)
+                self._thread.join(THREAD_END_SECONDS)
 
     def _act(self) -> None:
         try:
-            self._visit.get_ready(self)
+            self._interaction.wait_ready(self)
             if self.gone.is_set():
                 return
-            self._found_ready()
-            self._visit.act(self)
+            self._set_ready()
+            self._interaction.act(self)
         except HarnessError as error:
-            self.report_trouble(str(error))
-        except Exception as error:  # whatever it was, it is ours, and the guest's watch must go on
-            self.report_trouble(f"the harness failed while it {self.doing or 'visited the guest'}: {error!r}")
-        if self._trouble:
-            self._found_ready()
-            self.ask_to_end()
+            self.report_error(str(error))
+        except Exception as error:  # an error of ours: the guest's watch must go on
+            self.report_error(
+                f"the harness failed while it {self.doing or 'interacted with the guest'}: {error!r}"
+            )
+        if self._error:
+            self._set_ready()
+            self.request_end()
 
-    def _found_ready(self) -> None:
+    def _set_ready(self) -> None:
         self._ready = True
-        self._ask(lambda: None)
+        self._queue(lambda: None)
 
-    def _ask(self, request: Callable[[], None]) -> None:
+    def _queue(self, request: Callable[[], None]) -> None:
         self._requests.put(request)
         with self._lock:
             if not self.gone.is_set():
                 os.eventfd_write(self._wake, 1)
 
-    def _serve(self) -> bool:
+    def _run_queued(self) -> bool:
         os.eventfd_read(self._wake)
         while not self._requests.empty():
             self._requests.get()()
@@ -209,4 +218,5 @@ class GuestClient:
 
 
 def _safe(text: str) -> str:
+    """Text that is safe to show, line by line."""
     return "\n".join(printable_lines(text))

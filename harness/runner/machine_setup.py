@@ -1,4 +1,4 @@
-"""A machine fitted as its cell's variant, and the program that it is for, want it."""
+"""Adapts a machine to its cell's variant and to the program that it runs."""
 
 from dataclasses import replace
 
@@ -8,22 +8,22 @@ from harness.host.cache import Cache
 from harness.kernels.data_disks import empty_disk, ext_disk, shared_folder
 
 SECOND_DISKS = {"blank": empty_disk, "ext": ext_disk}
-"""What a variant's second disk holds, and who makes it."""
+"""The content of a variant's second disk, and the function that makes it."""
 
 
 def apply_profile(machine: Machine, needed: str, cache: Cache) -> Machine:
-    """The machine with its cell's fittings and those of the variant `needed`. Raises `HostError` where a second
-    disk can't be made, `CellError` for an unknown variant."""
+    """Add the machine profile of the cell and of the variant `needed`. Raises `HostError` if a second disk can't
+    be made, `CellError` for an unknown variant."""
     cell = machine.image.cell
-    fittings = machine_profile_of(cell, needed)
-    share = machine.image.share or (shared_folder(cache) if fittings.devices.share else None)
+    profile = machine_profile_of(cell, needed)
+    share = machine.image.share or (shared_folder(cache) if profile.devices.share else None)
     return replace(
         machine,
-        cpus=max(machine.cpus, fittings.cpus),
-        memory=max(machine.memory, fittings.memory),
-        network=machine.network or fittings.network,
-        disks=machine.disks + _second(fittings.second, cache),
-        devices=fittings.devices,
+        cpus=max(machine.cpus, profile.cpus),
+        memory=max(machine.memory, profile.memory),
+        network=machine.network or profile.network,
+        disks=machine.disks + _second(profile.second, cache),
+        devices=profile.devices,
         share=share,
     )
 

@@ -1,4 +1,4 @@
-"""What was seen of one program in a guest, before anything is concluded from it."""
+"""What was observed of one program in a guest, before anything is concluded."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from harness.runner.console.matcher import Match
 from harness.vm.base import ExitStatus
 
 STARVED = 0.5
-"""A guest that the host kept waiting for more of its time than this is starved."""
+"""A guest that waited for the host for more than this share of its time is starved."""
 
 
 class Activity(StrEnum):
@@ -21,51 +21,47 @@ class Activity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Visited:
-    """What came of a visit: whether the program got ready, whether it was asked to end, whether it was to run
-    until then, what it did wrong, what of ours failed meanwhile, and what the visitor did last."""
+class InteractionResult:
+    """The result of an interaction: whether the program became ready, whether it was asked to end, whether it runs
+    until then, its mismatches, an error of our own, and what the client did last."""
 
     ready: bool
-    asked_to_end: bool
-    serves: bool = True
-    complaints: tuple[str, ...] = ()
+    end_requested: bool
+    long_running: bool = True
+    mismatches: tuple[str, ...] = ()
     trouble: str = ""
     doing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Everything that was seen of one program's run, and nothing concluded from it.
+    """Everything that was observed of one program's run, without any conclusion.
 
-    What the kernel was seen to do, where it is stopped to learn that (`traced`), else what its console says:
+    What the kernel did, if it is stopped to find that out (`traced`), else what its console says:
 
-    - `status` is that of the programs that the command line names: the first that is not 0, or 0 if all are;
-      None if one is not known. `status_from` says who told.
-    - `clean_end` is whether the guest did after the program what its kernel does after one that ended well.
-    - `aborted` is whether the kernel is in abort(), `abort_message` with what words, None if they can't be read;
-      `fault` is where it met the exception that it died of, in words, empty if it met none;
-      `signalled` is whether it turned itself off because of a signal that nobody caught, `halted` whether it
-      halted.
-    - `launch_failed` is whether it could not start the program, `launch_message` what it says of that.
-    - `nested_exit` is the status with which a program that another had started called exit(), which ends the
-      guest.
+    - `status` is that of the programs on the command line: the first that is not 0, or 0 if all are; None if one
+    is unknown. `status_from` names its source. - `clean_end` is whether the guest did after the program what its
+    kernel does after one that ended well. - `aborted` is whether the kernel is in abort(), `abort_message` is its
+    message, None if it can't be read; `fault` is where the fatal exception happened, in words, empty if there was
+    none; `signalled` is whether it powered off because of an uncaught signal, `halted` whether it halted. -
+    `launch_failed` is whether it could not start the program, `launch_message` is its reason. - `nested_exit` is
+    the status with which a program that another one started called exit(), which ends the guest.
 
-    What the console says: `faults` are the kernel's words of its death, the telling ones first; `printed_faults`
-    are words like these that are not in the kernel's own log, where that was read; `root_failed` is that its root
-    could not be mounted; `power_off_failed` that it could not turn the machine off; `contradiction` is what the
-    console says of a status where the kernel was seen to have another.
+    From the console: `faults` are the kernel's reports of its death, the most specific first; `printed_faults` are
+    similar texts that are not in the kernel's own log, if that was read; `root_failed` is why its root could not
+    be mounted, `power_off_failed` why it could not power off; `contradiction` is a status on the console that
+    differs from the kernel's.
 
-    What the host says: `ending` is how the guest's process ended, `console_closed` whether its console did;
-    `activity` is set when the limit was reached; `trouble` is a fault of the harness or its host; `limit` and
-    `seconds` are in seconds; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to run
-    and the host ran something else; `pauses` are when the host did not let it run at all; `host_effect` is what
-    the host did that a watchdog of the kernel's can have taken for a stall, as a sentence goes on after "the
-    host".
+    From the host: `ending` is the exit status of the guest's process, `console_closed` whether its console was
+    closed; `activity` is set if the limit was reached; `trouble` is an error of the harness or its host; `limit`
+    and `seconds` are in seconds; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to
+    run and the host ran something else; `pauses` are when the host did not let it run at all; `host_effect` is
+    what the host did that a watchdog of the kernel may have taken for a stall, in words that continue "the host".
 
-    What was asked for: `skip_statuses` are those by which the program says that it can't run here; `ends_by` is
-    the kernel's line about the program's death where that death is what the program tests; `good_statuses` are
-    those of a good end; `unprinted` is what the program should have printed and did not; `visited` is set where
-    the host visited the program.
+    From the request: `skip_statuses` are statuses by which the program says that it can't run here; `ends_by` is
+    the kernel's line about the program's death if that death is what the program tests; `good_statuses` are those
+    of a good end; `unprinted` is what the program should have printed and did not; `interaction` is set if the
+    host interacted with the program.
     """
 
     booted: bool
@@ -99,25 +95,25 @@ class Observation:
     ends_by: str = ""
     good_statuses: tuple[int, ...] = (0,)
     unprinted: tuple[str, ...] = ()
-    visited: Visited | None = None
+    interaction: InteractionResult | None = None
 
     @property
     def starved(self) -> bool:
-        """Whether what the program says of times and of orders can be the host's doing."""
+        """Whether what the program says about times and orders may be caused by the host."""
         return self.kept_waiting > STARVED
 
     @property
     def died(self) -> bool:
-        """Whether the kernel died: seen to, or where nothing else is known by its words."""
+        """Whether the kernel died: as observed or, if nothing else is known, by its messages."""
         return self.aborted or self.signalled or (not self.traced and bool(self.faults))
 
     @property
     def disturbed(self) -> bool:
-        """Whether all that the kernel reported can be the host's doing."""
+        """Whether everything that the kernel reported may be caused by the host."""
         watchdogs = bool(self.faults) and all(fault.kind == "watchdog" for fault in self.faults)
         return watchdogs and bool(self.host_effect)
 
     @property
     def texts(self) -> tuple[Match, ...]:
-        """Words like a fault's of a kernel that was not seen to die."""
+        """Texts like a fault's, of a kernel that was not observed to die."""
         return () if self.died else (*self.faults, *self.printed_faults)

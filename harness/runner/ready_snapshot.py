@@ -1,4 +1,4 @@
-"""A guest whose program is ready to serve, as a template: what starts slowly is started once, and then forked."""
+"""Clones guests whose program is ready to serve: a slow program is started once, and then cloned."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,22 +17,22 @@ NOTE = "program.json"
 
 
 def fork_ready(
-    machine: Machine, command: str, visit: Interaction, forks: SupportsSnapshots, cache: Cache,
+    machine: Machine, command: str, interaction: Interaction, forks: SupportsSnapshots, cache: Cache,
     begin: Callable[[Guest], tuple[Callable[[], bool], Mapping[str, Any]]],
 ) -> tuple[Vm, Mapping[str, Any]]:  # fmt: skip
-    """A fork, stopped, of the machine in which `command` answers, and what `begin` noted.
+    """A stopped clone of the machine in which `command` answers, and the note of `begin`.
 
-    Where there is no such template yet, `begin` starts the guest and the program in it; it returns whether the
-    guest is over, and a note for those who will watch the forks. Raises `HypervisorError` if the program does not
-    get ready.
+    If no snapshot exists yet, `begin` starts the guest and the program in it; it returns whether the guest is
+    over, and a note for those who observe the clones. Raises `HypervisorError` if the program does not become
+    ready.
     """
 
     def make(template: Template) -> None:
         with Guest(machine, forks.start_template(template)) as guest:
             over, note = begin(guest)
-            visitor = GuestClient(guest, replace(visit, act=lambda visitor: None), lambda: None)
-            late = visitor.watch_until_ready(guest, over)
-            came = visitor.result()
+            client = GuestClient(guest, replace(interaction, act=lambda client: None), lambda: None)
+            late = client.watch_until_ready(guest, over)
+            came = client.result()
             if late or came.trouble or not came.ready:
                 raise HypervisorError(f"The program did not get ready: {came.trouble or late or 'it was over'}.")
             (template.folder / NOTE).write_text(json.dumps(note))

@@ -1,4 +1,4 @@
-"""A run whose verdict can be the host's doing is taken again, alone; the second hides nothing of the first."""
+"""Repeats a run, alone, if the host may have caused its verdict; the second run hides nothing of the first."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +11,12 @@ from harness.runner.verdict import Outcome
 MADE_BY_A_LAB = frozenset(
     {Outcome.FAILED, Outcome.CRASHED, Outcome.HUNG, Outcome.GUEST_ENDED, Outcome.BOOT_FAILED}
 )
-"""What a lost register can make of a guest."""
+"""Outcomes that a lost register can cause."""
 
 
 def hosts_doing(run: Run) -> str:
-    """What the host did that the run may have failed by, as a sentence goes on after "while"; nothing where no
-    host makes a program do what this one did: crashes, hangs, passes. A lab's emulation makes all but passes."""
+    """What the host did that may have made the run fail, as a phrase after "while"; empty if no host causes such
+    an outcome: crashes, hangs, passes. A lab's emulation can cause all except passes."""
     outcome, seen = run.verdict.outcome, run.verdict.observation
     if outcome in MADE_BY_A_LAB and loses_registers():
         return "its cpu was that of a lab, which now and then loses a register"
@@ -33,10 +33,11 @@ def hosts_doing(run: Run) -> str:
 
 
 def run_with_retry(about: str, run: Callable[[bool], Run]) -> Run:
-    """What `run` comes to, or a second run where the first may have failed by what the host did.
+    """The result of `run`, or a second run if the host may have made the first one fail.
 
-    `run` is told whether no other guest may run beside it; `about` is the cell's name, for the event. What failed,
-    or ended as a lab can make it end, and then passed is `flaky`: by the host, or by itself.
+    The argument of `run` is whether no other guest may run beside it; `about` is the cell's name, for the event. A
+    run that failed, or ended as a lab can make it end, and then passed is `flaky`: because of the host, or by
+    itself.
     """
     first = run(False)
     doing = hosts_doing(first)

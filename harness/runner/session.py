@@ -1,4 +1,5 @@
-"""Everything that one run works with: cells, kernels, images, runners; each made once and only when asked for."""
+"""Everything that one run works with: cells, kernels, images, runners; each is made once, when it is first
+needed."""
 
 import difflib
 import os
@@ -37,10 +38,8 @@ from harness.vm.registry import driver_names, hypervisor
 
 
 class Lab:
-    """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`.
-
-    `arch` is that of cells whose names say none, by default this host's.
-    """
+    """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`. `arch`
+    is used for cells whose names give none; by default it is this host's."""
 
     def __init__(
         self,
@@ -77,19 +76,20 @@ class Lab:
         return "osv" if self.osv_root or self.files else "linux"
 
     def cell(self, text: str) -> Cell:
-        """The valid cell of that name, of the default kernel and arch where it names none. Raises `CellError`."""
+        """The valid cell with that name; the default kernel and arch are used if it gives none. Raises
+        `CellError`."""
         return self.matrix.cell(text, self.default_kernel, self.arch)
 
     def kernel(self, name: str) -> Kernel:
-        """The kernel of that name. Raises what `harness.kernels.registry` raises."""
+        """The kernel with that name. Raises what `harness.kernels.registry` raises."""
         return registry.kernel(name, self.osv_root, self.build_options, self.files)
 
     def accelerator(self, cell: Cell) -> str:
-        """What runs the cell's guests here, as machines are told it."""
+        """The accelerator of the cell's guests here, as machines need its name."""
         return self.host.accelerator(cell.arch)
 
     def recorded_accelerator(self, cell: Cell) -> str:
-        """What runs the cell's guests here, as limits, results and histories name it: `kvm in a lab`."""
+        """The accelerator of the cell's guests here, as limits, results and histories name it: `kvm in a lab`."""
         return recorded(self.accelerator(cell))
 
     def image(self, cell: Cell) -> Image:
@@ -103,25 +103,23 @@ class Lab:
         built = self.files.kernel if self.files else None
         given = BUILDERS if built else ()
         found = AvailabilityCheck(self.matrix, self.host, driver_names(), built or self.osv_root, given).of(cell)
-        if found.standing is not Support.RUNS:
-            raise CellError(f"The cell {cell}: {found.standing}.", found.reason)
+        if found.support is not Support.RUNS:
+            raise CellError(f"The cell {cell}: {found.support}.", found.reason)
 
     def runner(self, cell: Cell) -> Runner:
-        """What runs programs on the cell; raises `CellError` with the reason if this host can't run it."""
+        """The runner of programs on the cell; raises `CellError` with the reason if this host can't run it."""
         if cell not in self._runners:
             self.check_runs(cell)
             self._runners[cell] = self._runner(self.image(cell), fork=cell.kernel == "linux")
         return self._runners[cell]
 
     def image_with(self, cell: Cell, contents: Contents) -> Image:
-        """The cell's image with other programs than its tests, whether it runs here or not."""
+        """The cell's image with other programs than its tests, even if it can't run here."""
         return self.kernel(cell.kernel).build_with(cell, self.cache, contents)
 
     def image_of_modules(self, cell: Cell, modules: str) -> Image:
-        """The cell's image with modules of OSv's own tree in place of its tests, less the command that they bring.
-
-        Raises `CellError` where no checkout is built, and what building raises.
-        """
+        """The cell's image with modules of OSv's own tree instead of its tests, without the modules' command.
+        Raises `CellError` if no checkout is built, and what building raises."""
         kernel = self.kernel(cell.kernel)
         if not isinstance(kernel, Osv):
             raise CellError(f"{modules} is built from an OSv checkout.", "Give --osv-root DIR or set OSV_ROOT.")
@@ -130,32 +128,37 @@ class Lab:
         return replace(image, cmdline=options)
 
     def prepare_apps(self, cell: Cell) -> None:
-        """Make what all images of the cell share; refuses as `runner` does."""
+        """Make what all images of the cell share; raises what `runner` raises."""
         self.check_runs(cell)
         self.kernel(cell.kernel).prepare(cell, self.cache)
 
     def cpu_slots(self, count: int) -> AbstractContextManager[None]:
-        """Hold so many of this host's cpus, which all runs with this cache share; see `harness.host.cpu_slots`."""
+        """Reserve `count` of this host's cpus, which all runs with this cache share; see
+        `harness.host.cpu_slots`."""
         return cpu_slots(count, self.cache.root / "locks" / "vcpus")
 
-    def run(self, cell: Cell, program: Program, visit: Interaction | None = None) -> Run:
+    def run(self, cell: Cell, program: Program, interaction: Interaction | None = None) -> Run:
         """Run a program in a guest of its own, when the host has room for its vCPUs.
 
-        What may be the host's doing is run again, beside no other guest of ours: see `harness.runner.retry`.
+        If the host may have caused the failure, it is run again, with no other guest of ours beside it: see
+        `harness.runner.retry`.
         """
         runner = self.runner(cell)
-        return run_with_retry(str(cell), lambda alone: self._run(runner, program, visit, alone))
+        return run_with_retry(str(cell), lambda alone: self._run(runner, program, interaction, alone))
 
-    def run_on(self, image: Image, program: Program, visit: Interaction | None = None, alone: bool = False) -> Run:
-        """Run a program once, in a booted guest of the image, when the host has room for it, or is all ours."""
-        return self._run(self._runner(image, fork=False), program, visit, alone)
+    def run_on(
+        self, image: Image, program: Program, interaction: Interaction | None = None, alone: bool = False
+    ) -> Run:
+        """Run a program once in a booted guest of the image, when the host has room for it or, if `alone`, nothing
+        else of ours runs."""
+        return self._run(self._runner(image, fork=False), program, interaction, alone)
 
-    def _run(self, runner: Runner, program: Program, visit: Interaction | None, alone: bool) -> Run:
+    def _run(self, runner: Runner, program: Program, interaction: Interaction | None, alone: bool) -> Run:
         cpus = max(program.cpus, machine_profile_of(runner.image.cell, program.variant).cpus)
-        if program.counted:
+        if program.deterministic:
             cpus = 1  # all vCPUs share a thread
         with self.cpu_slots(ALL_CPUS if alone else cpus):
-            return runner.run(program, visit)
+            return runner.run(program, interaction)
 
     def known_seconds(self, cell: Cell) -> dict[str, float]:
         """The longest recorded seconds of the cell's tests."""
@@ -174,7 +177,8 @@ class Lab:
         return self._programs[cell]
 
     def longest_first(self, cells: Iterable[Cell]) -> list[tuple[Cell, Program]]:
-        """The tests of all cells, in the order that keeps several workers busy to the end; unknown ones first."""
+        """The tests of all cells, in the order that keeps several workers busy until the end; those of unknown
+        length first."""
         rows = []
         for cell in cells:
             known = self.known_seconds(cell)
@@ -182,7 +186,7 @@ class Lab:
         return [(cell, program) for _, cell, program in sorted(rows, key=lambda row: -row[0])]
 
     def program(self, cell: Cell, name: str) -> Program:
-        """One in-guest test by its name; raises `CellError` with the nearest names."""
+        """One in-guest test by its name. Raises `CellError` with the nearest names."""
         programs = {program.name: program for program in self.programs(cell)}
         if name not in programs:
             near = difflib.get_close_matches(name, programs, n=3, cutoff=0.4)

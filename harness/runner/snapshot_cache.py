@@ -1,4 +1,4 @@
-"""Guests stopped at a known point, kept in the cache by all that the point depends on."""
+"""Caches guests that were stopped at a known point, keyed by everything that the point depends on."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,10 @@ def cached_template(
     cache: Cache, forks: SupportsSnapshots, machine: Machine, make: Callable[[Template], None], about: str,
     **more: object,
 ) -> Template:  # fmt: skip
-    """Return the machine's template from the cache, or have `make` fill its folder now.
+    """The machine's snapshot from the cache, or a new one whose folder `make` fills.
 
-    Its key is the image, the machine, the hypervisor and what is `more`. `about` tells which template is made.
-    Raises what `make` raises.
+    Its key is the image, the machine, the hypervisor and `more`. `about` says which snapshot is made. Raises what
+    `make` raises.
     """
 
     def build(template: Template) -> None:

@@ -1,4 +1,4 @@
-"""What became of one program in a guest: decided here, once, from what was observed."""
+"""The verdict on one program in a guest: decided here, once, from the observation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,15 +6,15 @@ from enum import StrEnum
 
 from harness.runner.console.transcript import Line
 from harness.runner.failure_titles import identity
-from harness.runner.observation import Activity, Observation, Visited
+from harness.runner.observation import Activity, InteractionResult, Observation
 from harness.vm.base import ExitCause
 
 BARE_ABORT = "Aborted"
-"""What abort() without a message says. Source: OSv's runtime.cc."""
+"""What abort() prints without a message. Source: OSv's runtime.cc."""
 
 
 class Outcome(StrEnum):
-    """Everything that can become of a test."""
+    """The possible outcomes of a test."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An outcome, the one sentence that a person reads first, and what it rests on."""
+    """An outcome, its reason in one sentence, and the observation behind it."""
 
     outcome: Outcome
     reason: str
@@ -39,7 +39,7 @@ class Verdict:
 
     @property
     def identity(self) -> str:
-        """What it has in common with others of one cause: outcome and title."""
+        """Outcome and title: equal for failures with one cause."""
         return identity(self.outcome, self.reason)
 
 
@@ -47,9 +47,9 @@ Judged = tuple[Outcome, str]
 
 
 def judge(seen: Observation) -> Judged:
-    """The outcome of an observation, and why: the first row of `PRECEDENCE` that has one.
+    """The outcome of an observation, and why: the first row of `PRECEDENCE` that gives one.
 
-    A pass needs that all witnesses agree: the kernel's status, what the console says of it, how the guest ended.
+    A pass requires that all sources agree: the kernel's status, what the console says of it, how the guest ended.
     """
     for row in PRECEDENCE:
         if judged := row(seen):
@@ -58,7 +58,7 @@ def judge(seen: Observation) -> Judged:
 
 
 def _died_as_tested(seen: Observation) -> Judged | None:
-    """The program tests that the kernel ends it, and the kernel did, and said so, and nothing else."""
+    """The program tests that the kernel ends it; the kernel did, said so, and nothing else."""
     as_tested = bool(seen.ends_by) and [fault.text for fault in seen.faults] == [seen.ends_by]
     if as_tested and seen.ending and (seen.signalled or not seen.traced):
         return Outcome.PASSED, f"the kernel ended the program as it tests: {seen.ends_by}"
@@ -66,7 +66,7 @@ def _died_as_tested(seen: Observation) -> Judged | None:
 
 
 def _disturbed(seen: Observation) -> Judged | None:
-    """A watchdog of the kernel's spoke, after the host had done what makes it."""
+    """A watchdog of the kernel fired after the host did what makes it fire."""
     if not seen.disturbed:
         return None
     text = seen.faults[0].text.strip()
@@ -74,7 +74,8 @@ def _disturbed(seen: Observation) -> Judged | None:
 
 
 def _died(seen: Observation) -> Judged | None:
-    """The kernel died. Its words can be torn by another thread's, so what abort() itself holds comes first."""
+    """The kernel died. Another thread's output can tear its messages, so the message inside abort() comes
+    first."""
     if not seen.died:
         return None
     told = [fault for fault in seen.faults if fault.kind == "fault"]
@@ -95,8 +96,8 @@ def _died(seen: Observation) -> Judged | None:
 
 
 def _ours(seen: Observation) -> Judged | None:
-    """The harness or the host failed: nothing can be said of the kernel."""
-    if trouble := seen.trouble or (seen.visited.trouble if seen.visited else ""):
+    """The harness or the host failed: nothing can be said about the kernel."""
+    if trouble := seen.trouble or (seen.interaction.trouble if seen.interaction else ""):
         return Outcome.HARNESS_ERROR, trouble
     if seen.ending and seen.ending.cause in (ExitCause.KILLED, ExitCause.REFUSED):
         return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}{_text(seen)}"
@@ -116,12 +117,12 @@ def _not_started(seen: Observation) -> Judged | None:
 
 
 def _contradicted(seen: Observation) -> Judged | None:
-    """Two witnesses say different things of a status."""
+    """Two sources give different statuses."""
     return (Outcome.FAILED, seen.contradiction) if seen.contradiction else None
 
 
 def _ended_badly(seen: Observation) -> Judged | None:
-    """The program's own status says it."""
+    """The program's own status decides."""
     if seen.status is not None and seen.status in seen.skip_statuses:
         return Outcome.SKIPPED, f"the program says that it can't run here (status {seen.status})"
     if seen.status is not None and seen.status not in seen.good_statuses:
@@ -130,7 +131,7 @@ def _ended_badly(seen: Observation) -> Judged | None:
 
 
 def _ended_from_inside(seen: Observation) -> Judged | None:
-    """A program that the test had started ended the whole guest, so that the test itself never returned."""
+    """A program that the test started ended the whole guest, so the test itself never returned."""
     if seen.nested_exit is None:
         return None
     return Outcome.GUEST_ENDED, (
@@ -140,12 +141,13 @@ def _ended_from_inside(seen: Observation) -> Judged | None:
 
 
 def _served(seen: Observation) -> Judged | None:
-    """A program that serves: its answers count, and that it ends when it is asked to, and not before."""
-    return _judge_visited(seen, seen.visited) if seen.visited and seen.visited.serves else None
+    """A long-running program: its answers count, and that it ends when it is asked to, and not before."""
+    done = seen.interaction
+    return _judge_interaction(seen, done) if done and done.long_running else None
 
 
 def _passed(seen: Observation) -> Judged | None:
-    """Every witness says that it ended well."""
+    """Every source says that it ended well."""
     if seen.status is None or not seen.clean_end:
         return None
     if seen.unprinted:
@@ -165,7 +167,7 @@ def _late(seen: Observation) -> Judged | None:
 
 
 def _unclean(seen: Observation) -> Judged | None:
-    """The program ended well, and the guest did not."""
+    """The program ended well, but the guest did not."""
     if seen.status is None:
         return None
     how = f"the kernel did not power off: {seen.power_off_failed}" if seen.power_off_failed else ""
@@ -177,20 +179,20 @@ PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
     _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
     _served, _passed, _late, _unclean,
 )  # fmt: skip
-"""The rows of the table in docs/reference/verdicts.md, in its order; `guest_ended` is what is left."""
+"""The rows of the table in docs/reference/verdicts.md, in its order; `guest_ended` is the remaining case."""
 
 
-def _judge_visited(seen: Observation, visited: Visited) -> Judged:
-    if not visited.ready and seen.activity:
+def _judge_interaction(seen: Observation, interaction: InteractionResult) -> Judged:
+    if not interaction.ready and seen.activity:
         outcome, reason = _judge_late(seen)
         return outcome, f"the program never got ready: {reason}"
     ended = seen.status is not None or seen.ending is not None
-    if ended and not visited.asked_to_end:
+    if ended and not interaction.end_requested:
         how = f"with status {seen.status}" if seen.status is not None else _how_it_ended(seen)
         return Outcome.GUEST_ENDED, f"the program ended before it was asked to: {how}{_meanwhile(seen)}"
-    if visited.complaints:
-        more = f" (and {len(visited.complaints) - 1} more)" if len(visited.complaints) > 1 else ""
-        return Outcome.FAILED, f"{visited.complaints[0]}{more}"
+    if interaction.mismatches:
+        more = f" (and {len(interaction.mismatches) - 1} more)" if len(interaction.mismatches) > 1 else ""
+        return Outcome.FAILED, f"{interaction.mismatches[0]}{more}"
     if seen.unprinted:
         return Outcome.FAILED, f"it answered rightly, but did not print {seen.unprinted[0]!r}"
     if seen.clean_end:
@@ -207,11 +209,11 @@ def _judge_visited(seen: Observation, visited: Visited) -> Judged:
 
 
 def _meanwhile(seen: Observation) -> str:
-    return f", while the host {seen.visited.doing}" if seen.visited and seen.visited.doing else ""
+    return f", while the host {seen.interaction.doing}" if seen.interaction and seen.interaction.doing else ""
 
 
 def _text(seen: Observation) -> str:
-    """What a reader should know of words like a fault's where the kernel was not seen to die."""
+    """A note on texts like a fault's, if the kernel was not observed to die."""
     if not seen.texts:
         return ""
     text = seen.texts[0].text

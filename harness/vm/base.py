@@ -1,6 +1,6 @@
-"""What turns a machine into a running process: two small protocols, and optional powers beside them.
+"""The interfaces of hypervisors: two small protocols, and optional abilities as further protocols.
 
-One package a hypervisor, with a module whose `driver()` returns a `Hypervisor`, and a row of `matrix.toml`.
+Each hypervisor is a package with a module whose `driver()` returns a `Hypervisor`, and a row of `matrix.toml`.
 """
 
 import socket
@@ -19,7 +19,7 @@ class ExitCause(StrEnum):
 
     POWERED_OFF = "powered_off"
     OFF_OR_HALTED = "powered_off_or_halted"
-    """Its vCPUs stopped for good: only the kernel's word tells a power-off from a crash that ends in a halt."""
+    """Its vCPUs stopped for good: only the kernel's message tells a power-off from a crash that ends in a halt."""
     RESET = "reset"
     PANICKED = "panicked"
     STOPPED = "stopped_by_harness"
@@ -29,7 +29,7 @@ class ExitCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a guest's process ended; `detail` is the hypervisor's own word for it."""
+    """How a guest's process ended; `detail` is the hypervisor's own description."""
 
     cause: ExitCause
     detail: str = ""
@@ -37,8 +37,8 @@ class ExitStatus:
 
 @dataclass(frozen=True, slots=True)
 class Vcpu:
-    """One virtual cpu at one moment: its program counter (None where the hypervisor does not tell), the seconds of
-    host cpu that it has used, and the seconds that it was ready to run and the host ran something else."""
+    """One virtual cpu at one moment: its program counter (None if the hypervisor does not give it), the seconds of
+    host cpu that it used, and the seconds that it was ready to run while the host ran something else."""
 
     index: int
     pc: int | None
@@ -48,17 +48,17 @@ class Vcpu:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a port of a guest is reached, and what a command begins with that is to be there."""
+    """The address at which a guest's port is reached, and the prefix of a command that is to reach it."""
 
     host: str
     port: int
-    entering: tuple[str, ...] = ()
+    command_prefix: tuple[str, ...] = ()
 
 
 class Vm(Protocol):
     """A running virtual machine: sockets to talk to it, and its end. Closing it leaves nothing behind.
 
-    `started` is when its process was, in monotonic seconds.
+    `started` is when its process was started, in monotonic seconds.
     """
 
     pid: int
@@ -73,19 +73,19 @@ class Vm(Protocol):
         ...
 
     def press_power_button(self) -> None:
-        """Ask the guest to turn itself off."""
+        """Ask the guest to power off."""
         ...
 
     def stop(self) -> None:
-        """End the process now, and say so in its ending."""
+        """End the process now; its exit status says so."""
         ...
 
     def ports(self) -> Mapping[int, int]:
-        """The host port of 127.0.0.1 behind each forwarded guest port."""
+        """The host port on 127.0.0.1 behind each forwarded guest port."""
         ...
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
-        """How the process ended, or None if it still runs after `timeout` seconds."""
+        """The exit status of the process, or None if it still runs after `timeout` seconds."""
         ...
 
     def vcpus(self) -> tuple[Vcpu, ...]:
@@ -93,15 +93,15 @@ class Vm(Protocol):
         ...
 
     def registers(self) -> str:
-        """The vCPUs' registers as text for a person; empty if the hypervisor no longer answers."""
+        """The vCPUs' registers as text for people; empty if the hypervisor no longer answers."""
         ...
 
     def trouble(self) -> str:
-        """Why the hypervisor itself holds the guest stopped (a full disk, an I/O error), or nothing."""
+        """Why the hypervisor itself holds the guest stopped (a full disk, an I/O error); empty if it does not."""
         ...
 
     def close(self) -> None:
-        """End the process if it still runs, and give back everything it held."""
+        """End the process if it still runs, and release everything it held."""
         ...
 
 
@@ -111,14 +111,15 @@ class Hypervisor(Protocol):
     name: str
 
     def start(self, machine: Machine) -> Vm:
-        """The machine as a process, its vCPUs stopped. Raises `HypervisorError` in the hypervisor's words."""
+        """Start the machine as a process, with stopped vCPUs. Raises `HypervisorError` with the hypervisor's
+        messages."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A guest stopped at a known point: the machine that it is, and the folder with its RAM, the rest of
-    its state, and what its disks had become."""
+    """A snapshot: a guest stopped at a known point. `machine` is its machine; `folder` holds its RAM, the rest of
+    its state, and its disks' overlays."""
 
     machine: Machine
     folder: Path
@@ -126,14 +127,15 @@ class Template:
 
 @runtime_checkable
 class SupportsSnapshots(Protocol):
-    """The power to stop a guest at a point and start copies of it there."""
+    """The ability to stop a guest at a point and start clones of it there."""
 
     def identity(self, machine: Machine) -> str:
-        """What besides the machine a template depends on: a version that can't read another's state."""
+        """What a snapshot depends on besides the machine: for example a version that can't read another's
+        state."""
         ...
 
     def start_template(self, template: Template) -> Vm:
-        """The template's machine with its RAM and disk writes in the folder, to be run to the point."""
+        """Start the machine with its RAM and disk writes in the folder, to be run to the point."""
         ...
 
     def freeze(self, vm: Vm, template: Template) -> None:
@@ -141,44 +143,45 @@ class SupportsSnapshots(Protocol):
         ...
 
     def fork(self, template: Template) -> Vm:
-        """A copy of the template's guest, stopped; it shares nothing that it writes with any other."""
+        """A stopped clone of the snapshot's guest; it shares nothing that it writes with any other."""
         ...
 
 
 @runtime_checkable
 class StartsCounted(Protocol):
-    """The power to start `counted` machines, for guests of the arches that it names."""
+    """The ability to start deterministic machines, for guests of the named arches."""
 
     counted_arches: frozenset[str]
 
 
 @runtime_checkable
 class Counts(Protocol):
-    """A running machine's power to count, if it is a `counted` one."""
+    """The ability of a running deterministic machine to count instructions."""
 
     def instructions(self) -> int:
-        """How many the guest has run since its reset; exact while it stands still."""
+        """The instructions that the guest has run since its reset; exact while it is stopped."""
         ...
 
 
 @runtime_checkable
 class HasOwnNetwork(Protocol):
-    """A running machine's power to let others into its guest's network, where that is apart from this host's."""
+    """The ability of a running machine to let commands into its guest's network, if that is separate from the
+    host's."""
 
-    def place(self, port: int) -> Endpoint | None:
-        """The guest's port without a forwarder on the way; None where the network is not apart."""
+    def endpoint(self, port: int) -> Endpoint | None:
+        """The guest's port without a forwarder in between; None if the network is not separate."""
         ...
 
 
 @runtime_checkable
 class SupportsBallooning(Protocol):
-    """A running machine's power to take memory from its guest, and to give it back, where it has a balloon."""
+    """The ability of a running machine to take memory from its guest and give it back, if it has a balloon."""
 
     def set_balloon(self, mib: int) -> None:
-        """Ask the guest to be content with so many MiB."""
+        """Ask the guest to use only so many MiB."""
         ...
 
 
 def snapshots_of(driver: Hypervisor) -> SupportsSnapshots | None:
-    """The driver's power to fork, if it has it."""
+    """The driver's snapshot support, if it has any."""
     return driver if isinstance(driver, SupportsSnapshots) else None

@@ -1,4 +1,4 @@
-"""A client of the GDB remote serial protocol, as much of it as breakpoints and registers need.
+"""A client of the GDB remote serial protocol, as far as breakpoints and registers need it.
 
 Source: "GDB Remote Serial Protocol", appendix E of the GDB manual; QEMU's gdbstub.c and gdb-xml/.
 """
@@ -17,7 +17,7 @@ DESCRIBED = 0x7F0  # bytes of a description that one packet brings
 
 
 class GdbRemote:
-    """Speaks to the stub of the process `pid` over a connected socket. The guest stands still from a stop until
+    """Talks to the stub of the process `pid` over a connected socket. The guest stays stopped from a stop until
     `resume`."""
 
     def __init__(self, sock: socket.socket, pid: int) -> None:
@@ -28,28 +28,28 @@ class GdbRemote:
         self._stopped = ""
         self._described: str | None = None
         self._socket.settimeout(ANSWER_SECONDS)
-        self._ask("qXfer:features:read:target.xml:0,1000")  # QEMU reads single registers for those who asked
+        self._ask("qXfer:features:read:target.xml:0,1000")  # QEMU reads single registers only after this request
 
     def fileno(self) -> int:
         """The socket's descriptor: readable when a stop has been reported."""
         return self._socket.fileno()
 
     def set_breakpoint(self, address: int) -> bool:
-        """Set a hardware breakpoint, which needs no memory to be there yet; False if the stub has none left.
+        """Set a hardware breakpoint, which works before the memory is mapped; False if the stub has none left.
 
-        x86_64 has four of them and AArch64 two to sixteen under KVM. TCG has any number.
+        Under KVM x86_64 has four and AArch64 two to sixteen. TCG has any number.
         """
         return self._ask(f"Z1,{address:x},1") == "OK"
 
     def clear_breakpoint(self, address: int) -> None:
-        """Take the hardware breakpoint back."""
+        """Remove the hardware breakpoint."""
         self._ask(f"z1,{address:x},1")
 
     def register(self, number: int) -> int:
-        """Return a general register or the program counter of the vCPU that stopped, by the stub's numbering.
+        """Return a general register or the program counter of the stopped vCPU, by the stub's numbering.
 
-        All registers are asked for by one packet `g`, once a stop: under KVM QEMU answers `p` from a stale copy of
-        the vCPU, and only `g` brings that up to date.
+        All registers are read by one packet `g`, once per stop: under KVM QEMU answers `p` from a stale copy of
+        the vCPU, and only `g` updates that.
         """
         return self.field(number * GENERAL_BYTES, GENERAL_BYTES)
 
@@ -63,16 +63,16 @@ class GdbRemote:
         return int.from_bytes(data, "little")
 
     def named_register(self, name: str) -> int | None:
-        """Return a system register by the name that the stub gives it; None if it tells of none by that name."""
+        """Return a system register by the stub's name for it; None if the stub has none with that name."""
         number = re.search(rf'<reg name="{name}"[^>]*regnum="(\d+)"', self._system_registers())
         if number is None:
             return None
-        self.register(0)  # brings the copy up to date that `p` answers from
+        self.register(0)  # updates the copy from which `p` is answered
         answer = self._ask(f"p{int(number[1]):x}")
         return None if answer.startswith("E") or not answer else int.from_bytes(_bytes(answer), "little")
 
     def read(self, address: int, length: int) -> bytes:
-        """Return `length` bytes of the stopped vCPU's memory; shorter where the next page is not mapped."""
+        """Return `length` bytes of the stopped vCPU's memory; fewer if the next page is not mapped."""
         data = b""
         while len(data) < length:
             start = address + len(data)
@@ -84,7 +84,7 @@ class GdbRemote:
         return data
 
     def write(self, address: int, data: bytes) -> None:
-        """Put at most 1 KiB into the stopped vCPU's memory; raises `HypervisorError` if it can't be written."""
+        """Write at most 1 KiB into the stopped vCPU's memory. Raises `HypervisorError` if it can't be written."""
         if (answer := self._ask(f"M{address:x},{len(data):x}:{data.hex()}")) != "OK":
             raise HypervisorError(f"The guest's memory at {address:#x} could not be written: {answer}.")
 
@@ -94,7 +94,8 @@ class GdbRemote:
         self._send("c")
 
     def step(self) -> bool:
-        """Let the vCPU that stopped run one instruction while the others stand; False if the guest ended by it."""
+        """Let the stopped vCPU run one instruction while the others stay stopped; False if the guest ended by
+        it."""
         self._registers = b""
         self._send(f"vCont;s:{self._stopped}" if self._stopped else "s")
         try:
@@ -103,7 +104,7 @@ class GdbRemote:
             return False
 
     def interrupt(self) -> None:
-        """Stop the running guest; returns when it stands."""
+        """Stop the running guest; returns when it has stopped."""
         try:
             self._socket.sendall(b"\x03")
         except OSError as error:
@@ -111,8 +112,8 @@ class GdbRemote:
         self._note_stop(self._receive())
 
     def take_stop(self) -> bool | None:
-        """Read what has come, once the socket is readable: True for the report of a stop, None while there
-        is no whole report (an acknowledgement came alone), False when the guest has ended."""
+        """Read what arrived, once the socket is readable: True for the report of a stop, None while there is no
+        complete report (only an acknowledgement), False if the guest has ended."""
         try:
             data = self._socket.recv(65536)
         except OSError:
@@ -124,18 +125,18 @@ class GdbRemote:
         return self._note_stop(reply)
 
     def detach(self) -> None:
-        """Remove this client from the guest, which then runs on."""
+        """Disconnect from the guest, which then runs on."""
         self._send("D")
 
     def _note_stop(self, report: str) -> bool:
-        """Keep which vCPU stopped; whether the report is of a stop, and not of the guest's end."""
+        """Remember which vCPU stopped; returns whether the report is of a stop and not of the guest's end."""
         thread = re.search(r"thread:([^;]+)", report)
         self._stopped = thread[1] if thread else ""
         self._registers = b""
         return report[:1] in ("T", "S")
 
     def _system_registers(self) -> str:
-        """The stub's description of system registers, asked for once."""
+        """The stub's description of system registers, requested once."""
         if self._described is None:
             self._described, more = "", True
             while more:
@@ -148,7 +149,7 @@ class GdbRemote:
     def _ask(self, packet: str) -> str:
         self._send(packet)
         reply = self._receive()
-        if reply[:1] in ("W", "X"):  # its end was reported before it read the question
+        if reply[:1] in ("W", "X"):  # the guest ended before it read the request
             raise HypervisorError("The guest has ended.")
         return reply
 
@@ -165,9 +166,9 @@ class GdbRemote:
         return packet
 
     def _more(self) -> bytes:
-        """What comes next, within seconds of the process's own time."""
-        patience = CpuFairTimeout(self._pid, ANSWER_SECONDS)
-        while left := patience.seconds():
+        """Receive more, within `ANSWER_SECONDS` of the process's own time."""
+        timeout = CpuFairTimeout(self._pid, ANSWER_SECONDS)
+        while left := timeout.seconds():
             self._socket.settimeout(left)
             try:
                 data = self._socket.recv(65536)
@@ -181,8 +182,8 @@ class GdbRemote:
         raise HypervisorError(f"The guest's debug socket did not answer within {ANSWER_SECONDS:.0f} s.")
 
     def _packet(self) -> str | None:
-        """Take the first whole packet out of what was received. QEMU takes the next packet that we send as
-        the acknowledgement of its last, so none is sent by itself."""
+        """Take the first complete packet out of the received data. QEMU accepts our next packet as the
+        acknowledgement of its last, so none is sent separately."""
         start = self._received.find(b"$")
         end = self._received.find(b"#", start + 1)
         if not (0 <= start < end and len(self._received) >= end + 3):
@@ -192,7 +193,7 @@ class GdbRemote:
 
 
 def _bytes(answer: str) -> bytes:
-    """The bytes that an answer is the hexadecimal of."""
+    """The bytes of a hexadecimal answer."""
     try:
         return bytes.fromhex(answer)
     except ValueError as error:

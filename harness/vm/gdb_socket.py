@@ -1,4 +1,4 @@
-"""A guest's debug socket, which the harness holds, as one that gdb can join, in a folder that others can't see."""
+"""Offers a guest's debug connection, which the harness holds, to gdb, as a socket in a private folder."""
 
 import select
 import socket
@@ -12,7 +12,7 @@ from harness.host.temp_dir import temporary_dir
 
 @contextmanager
 def gdb_socket(debug: socket.socket) -> Iterator[Path]:
-    """The path of a socket that is joined to the guest's debug stub while the block runs, for one gdb."""
+    """The path of a socket that is connected to the guest's debug stub while the block runs, for one gdb."""
     with temporary_dir("osv-harness-gdb-") as folder, socket.socket(socket.AF_UNIX) as server:
         path = folder / "gdb"
         server.bind(str(path))
@@ -29,7 +29,7 @@ def gdb_socket(debug: socket.socket) -> Iterator[Path]:
 
 
 def _join(server: socket.socket, debug: socket.socket, ended: socket.socket) -> None:
-    """Pass on bytes between the gdb that comes and the stub, until one of them, or the block, is at its end."""
+    """Pass bytes between gdb and the stub until one of them ends, or the block does."""
     if ended in select.select([server, ended], [], [])[0]:
         return
     gdb, _ = server.accept()

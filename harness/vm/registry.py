@@ -1,4 +1,4 @@
-"""The hypervisors that have a driver here: a row of the axis in `matrix.toml` for each."""
+"""The hypervisors that have a driver: one row each in `matrix.toml`."""
 
 from importlib import import_module
 from typing import cast
@@ -9,7 +9,7 @@ from harness.vm.base import Hypervisor
 
 
 def driver_names() -> frozenset[str]:
-    """The hypervisors that have a driver here."""
+    """The hypervisors that have a driver."""
     return frozenset(project.shipped_values("hypervisor"))
 
 

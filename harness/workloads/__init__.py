@@ -1,1 +1,1 @@
-"""What guests are given to do: apps, loads on them, and the tests that OSv drives from the host."""
+"""What runs in guests besides OSv's in-guest tests: apps, loads, and tests that OSv runs from its host."""

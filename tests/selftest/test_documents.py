@@ -14,7 +14,7 @@ from harness.cli import command_line as cli
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
-from harness.host.requirements import NEEDS, TESTS
+from harness.host.requirements import REQUIREMENTS, TESTS
 from harness.metrics.suite import names as measurements
 from harness.runner.session import Lab
 from harness.workloads.apps import app as apps
@@ -71,7 +71,7 @@ BY_HARNESS = [(name, line) for name, line in EVERY if plain(line)[:1] == ["osv-h
 
 @pytest.mark.parametrize(("document", "line"), BY_HARNESS)
 def test_a_command_of_the_harness_has_only_words_that_it_knows(document: str, line: str) -> None:
-    asked = cli.parsed(plain(line)[1:]).arguments
+    asked = cli.parse(plain(line)[1:]).arguments
     lab = Lab(Path("/some/osv"))
     named = getattr(asked, "cell", None) or []
     patterns = plain(line)[1] in ("matrix", "report", "findings", "history")
@@ -150,7 +150,7 @@ def test_every_document_is_in_the_index() -> None:
 
 def test_the_readme_names_what_the_own_tests_install() -> None:
     """None of it is wanted for a cell's tests."""
-    rows = [row for row in NEEDS.values() if row.required_for == TESTS]
+    rows = [row for row in REQUIREMENTS.values() if row.required_for == TESTS]
     packages = {package for row in rows for package in row.packages} - {"util-linux"}  # which every Debian has
     assert {"chromium", "postgresql"} <= packages
     text = (ROOT / "README.md").read_text()

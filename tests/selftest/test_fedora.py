@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.command_line import parsed
+from harness.cli.command_line import parse
 from harness.core import project
 from harness.host import distribution
-from harness.host.requirements import NEEDS
+from harness.host.requirements import REQUIREMENTS
 
 RELEASE = {"ID": "fedora", "VERSION_ID": "42", "NAME": "Fedora Linux"}
 
@@ -56,7 +56,7 @@ def test_a_debian_host_has_no_dnf_for_having_the_program(tmp_path: Path, monkeyp
 
 
 def test_every_name_that_differs_is_of_a_package_that_is_wanted() -> None:
-    wanted = {package for need in NEEDS.values() for package in need.packages}
+    wanted = {package for need in REQUIREMENTS.values() for package in need.packages}
     unknown = set(project.read(project.SHIPPED / distribution.FEDORA)) - wanted
     assert unknown <= {"apt-get", "qemu-efi-aarch64", "qemu-system-arm", "binutils-x86-64-linux-gnu",
                        "g++-x86-64-linux-gnu", "gcc-x86-64-linux-gnu"}  # fmt: skip
@@ -96,4 +96,4 @@ def test_every_step_of_the_containerfile_is_one_that_there_is() -> None:
     for rest in ours:
         words = rest.split()
         assert words[:2] == ["./ready", "osv-harness"]
-        parsed(words[2:])
+        parse(words[2:])

@@ -9,7 +9,7 @@ from pathlib import Path
 import history_records
 import pytest
 
-from harness.cli.commands.test import _kept
+from harness.cli.commands.test import _write_evidence
 from harness.core.errors import of_system
 from harness.host.cache import default_root
 from harness.metrics.history.store import History
@@ -136,10 +136,10 @@ def test_evidence_that_is_not_kept_hides_no_verdict(
     run = lab.run_on(lab.image(cell), Program("fails", "false", 60))
     assert run.verdict.outcome == "failed", run.verdict.reason
     (tiny_disk / "filling").write_bytes(bytes((1 << 20) - (1 << 14)))
-    assert not _kept(run, lab.image(cell), "tcg", tiny_disk / "runs", "again")
+    assert not _write_evidence(run, lab.image(cell), "tcg", tiny_disk / "runs", "again")
     said = capsys.readouterr().err
     assert "The evidence of fails (failed: the program ended with status 1)" in said and WHY[FILLED] in said
-    assert _kept(run, lab.image(cell), "tcg", tiny_disk.parent / "runs", "again")
+    assert _write_evidence(run, lab.image(cell), "tcg", tiny_disk.parent / "runs", "again")
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_pytest_whose_output_is_full_runs_all_tests(workers: str, tmp_path: Path
 def test_work_does_not_end_with_its_display(tmp_path: Path) -> None:
     """A log on a full disk takes no more lines of what is going on; the run goes on."""
     asked = (
-        "from harness.cli.streams import own_streams\n"
+        "from harness.cli.streams import valid_streams\n"
         "from harness.core.events import publish, subscribed; from harness.report.progress import Progress\n"
-        "with own_streams(), subscribed(Progress()): publish('build.started', 'a kernel')\n"
+        "with valid_streams(), subscribed(Progress()): publish('build.started', 'a kernel')\n"
         "print('done')"
     )
     for streams, said in (("2> /dev/full", ""), ("", "build.started a kernel")):

@@ -13,10 +13,10 @@ from testinfra.host import Host
 from harness.host.accelerator_probe import ANSWERS, GUESTS, LIMITS, command
 from harness.host.debian_packages import SUITE, mirror
 from harness.host.host import ARCHES, MINIMUM_QEMU, QEMU_PACKAGES
-from harness.host.requirements import ELSEWHERE, LINUX, NEEDS
+from harness.host.requirements import LINUX, REQUIREMENTS, SBIN_PATHS
 
-REQUIRED = [need for need in NEEDS.values() if need.required_for & LINUX]
-PATH = ":".join(ELSEWHERE)
+REQUIRED = [need for need in REQUIREMENTS.values() if need.required_for & LINUX]
+PATH = ":".join(SBIN_PATHS)
 
 
 @pytest.mark.parametrize("need", REQUIRED, ids=lambda need: need.name)

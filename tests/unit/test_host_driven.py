@@ -31,7 +31,7 @@ def test_tcp_close_without_reading(run_guest: GuestRun, cell: Cell) -> None:
         network=True,
         forwards=(PORT,),
     )
-    run_guest(cell, program, Interaction(act=send_until_closed, line="listening...", serves=False))
+    run_guest(cell, program, Interaction(act=send_until_closed, line="listening...", long_running=False))
 
 
 def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
@@ -47,15 +47,15 @@ def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
         prints=(r"(?s)free=5\d{8} .*free=1\d{8} .*free=[45]\d{8} ",),
         variant="balloon",
     )
-    run_guest(cell, program, Interaction(act=take_and_give_back, line="balloon: t=2 ", serves=False))
+    run_guest(cell, program, Interaction(act=take_and_give_back, line="balloon: t=2 ", long_running=False))
 
 
 @pytest.mark.parametrize("name", rest_api.MODULES)
 def test_rest_api(run_guest: GuestRun, lab: Lab, cell: Cell, name: str) -> None:
     """OSv's own tests of its REST API, asked of a guest that serves it."""
     checkout = checkout_with_the_api(lab, cell, name)
-    visit = rest_api.visit(checkout, name, cell)
-    run_guest(cell, rest_api.program(name), visit, rest_api.MODULES[name])
+    interaction = rest_api.interaction(checkout, name, cell)
+    run_guest(cell, rest_api.program(name), interaction, rest_api.MODULES[name])
 
 
 def test_tracing(run_guest: GuestRun, lab: Lab, cell: Cell) -> None:
@@ -64,7 +64,7 @@ def test_tracing(run_guest: GuestRun, lab: Lab, cell: Cell) -> None:
     modules = rest_api.MODULES[tracing.SERVER]
     symbols = lab.image_of_modules(cell, modules).symbols
     assert symbols
-    run_guest(cell, tracing.program(), tracing.visit(checkout, symbols), modules)
+    run_guest(cell, tracing.program(), tracing.interaction(checkout, symbols), modules)
 
 
 def test_nfs(run_guest: GuestRun, cell: Cell) -> None:
@@ -93,18 +93,18 @@ def checkout_with_the_api(lab: Lab, cell: Cell, server: str) -> Path:
     return lab.osv_root
 
 
-def take_and_give_back(visitor: GuestClient) -> None:
+def take_and_give_back(client: GuestClient) -> None:
     """Take memory for ten seconds: the guest tells how much is free once a second."""
-    visitor.set_memory(128)
-    visitor.gone.wait(10)
-    visitor.set_memory(512)
+    client.set_memory(128)
+    client.gone.wait(10)
+    client.set_memory(512)
 
 
-def send_until_closed(visitor: GuestClient) -> None:
+def send_until_closed(client: GuestClient) -> None:
     """Send to the guest until it, or its end, breaks the connection."""
     with (
         contextlib.suppress(OSError),
-        socket.create_connection(("127.0.0.1", visitor.ports[PORT]), timeout=30) as client,
+        socket.create_connection(("127.0.0.1", client.ports[PORT]), timeout=30) as line,
     ):
         while True:
-            client.sendall(b"." * 1024)
+            line.sendall(b"." * 1024)

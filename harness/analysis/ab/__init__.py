@@ -1,1 +1,1 @@
-"""A against B."""
+"""A/B tests: two kernels measured in pairs, in random order."""

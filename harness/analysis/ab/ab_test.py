@@ -1,4 +1,4 @@
-"""A whole comparison: both sides built and measured on this host, and what is to be kept and shown of it."""
+"""Runs an A/B test on this host, and makes the document that the history keeps of it."""
 
 import time
 from collections.abc import Callable
@@ -15,9 +15,11 @@ from harness.runner.session import Lab
 
 @dataclass(frozen=True, slots=True)
 class AbRequest:
-    """What is compared: two sides as a person names them, on a cell where they name none; at most so many `pairs`,
-    until a change of `interesting` (a share) is shown or ruled out; `duration` is of each load in seconds;
-    `run` the id of the run that keeps what is measured."""
+    """What to compare: two sides, named as on the command line, on a cell that is used where a name gives none.
+
+    At most `pairs` pairs are measured, until a change of at least `interesting` (a share) is shown or ruled out.
+    `duration` is the length of each load in seconds, `run` the id of the run that stores the measurements.
+    """
 
     a: str
     b: str
@@ -30,8 +32,8 @@ class AbRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One side: its name as it was given, its cell, its kernel's version."""
+class SideInfo:
+    """One side: its name as given, its cell, the version of its kernel."""
 
     name: str
     cell: str
@@ -40,36 +42,35 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class AbTest:
-    """What came of it: the sides, a judgement of each metric, and the document for the history."""
+    """The result: both sides, one judgement per metric, and the document for the history."""
 
-    a: Shown
-    b: Shown
+    a: SideInfo
+    b: SideInfo
     judgements: dict[str, Judgement]
     document: Document
 
 
-def run_ab_test(lab: Lab, question: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
-    """Build both, and measure them in turns; `keep` is given all that was measured. Raises `HarnessError`."""
-    cell, metrics = lab.cell(question.cell), question.metrics
-    named = question.a, question.b
-    a, b = (sides.build(lab, cell, name, metrics, question.duration, question.run) for name in named)
-    found = sides.compare(a, b, metrics, question.pairs, question.interesting, keep, Random())
-    return AbTest(_shown(a), _shown(b), found, _document(a, b, found))
+def run_ab_test(lab: Lab, request: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
+    """Build both sides and measure them in turns. `keep` receives every measurement. Raises `HarnessError`."""
+    cell, metrics, names = lab.cell(request.cell), request.metrics, (request.a, request.b)
+    a, b = (sides.build(lab, cell, name, metrics, request.duration, request.run) for name in names)
+    judgements = sides.compare(a, b, metrics, request.pairs, request.interesting, keep, Random())
+    return AbTest(_side_info(a), _side_info(b), judgements, _document(a, b, judgements))
 
 
-def _shown(side: sides.Side) -> Shown:
-    version = next(iter(side.measurements.values())).taker.version.described
-    return Shown(side.name, str(side.cell), version)
+def _side_info(side: sides.Side) -> SideInfo:
+    version = next(iter(side.measurements.values())).sampler.version.described
+    return SideInfo(side.name, str(side.cell), version)
 
 
-def _document(a: sides.Side, b: sides.Side, found: dict[str, Judgement]) -> Document:
-    taker = next(iter(b.measurements.values())).taker
+def _document(a: sides.Side, b: sides.Side, judgements: dict[str, Judgement]) -> Document:
+    sampler = next(iter(b.measurements.values())).sampler
     body = {
         "a": a.name,
         "b": b.name,
         "a_cell": str(a.cell),
-        "judgements": [one.to_json() for one in found.values()],
+        "judgements": [one.to_json() for one in judgements.values()],
     }
     return Document(
-        "comparison", str(b.cell), f"{a.name} against {b.name}", body, taker.version, taker.run, time.time()
+        "comparison", str(b.cell), f"{a.name} against {b.name}", body, sampler.version, sampler.run, time.time()
     )

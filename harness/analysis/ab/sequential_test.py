@@ -1,4 +1,4 @@
-"""A against B: pairs of measurements in random order, judged at planned looks whose errors add up to the level."""
+"""Sequential A/B test: pairs in random order, judged at planned looks whose errors sum to the level."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,17 +14,17 @@ from harness.analysis.ab import sign_flip_test
 from harness.metrics.records import Better, Metric
 
 LEVEL = 1e-4
-"""The chance of a false alarm in a whole comparison, over all its metrics and looks."""
-INTERVAL = 0.95
-"""The confidence of an interval, for one metric, whenever the comparison stops."""
+"""The probability of a false alarm in a whole comparison, over all its metrics and looks."""
+CONFIDENCE = 0.95
+"""The confidence of the interval of one metric, valid whenever the comparison stops."""
 POWER = 0.90
-"""How surely the smallest visible change would have been seen."""
-LAST = 0.7
-"""The share of the level that the last look has; the others have the rest."""
+"""The probability with which the smallest detectable change would have been found."""
+LAST_LOOK_SHARE = 0.7
+"""The share of the level that the last look gets; the earlier looks divide the rest."""
 
 
 class Decision(StrEnum):
-    """What a comparison says of a metric."""
+    """What the comparison decided about one metric."""
 
     CHANGED = "changed"
     UNCHANGED = "unchanged"
@@ -33,13 +33,14 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What so many pairs say of a metric of B against A.
+    """The result for one metric: how B differs from A after so many pairs.
 
     `change`, `interval` and `smallest` are relative to A (0.02 is 2% more), or in the metric's own unit where
     `relative` is false because a value was not above 0. `interval` holds the change with 95% confidence whenever
-    the comparison stops, and `smallest` is the change that so many pairs would have found in 90% of cases; None
-    where there are too few pairs to say. `probability` is anytime-valid: at most p in a share p of comparisons of
-    equals. UNCHANGED means that the interval lies inside what interests, or that exact numbers are equal.
+    the comparison stops. `smallest` is the change that so many pairs would have found in 90% of cases; None where
+    there are too few pairs to say. `probability` is an anytime-valid p-value: at most p in a share p of
+    comparisons of equal kernels. UNCHANGED means that the interval lies within ±`interesting`, or that exact
+    numbers are equal.
     """
 
     metric: Metric
@@ -52,37 +53,39 @@ class Judgement:
     relative: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
+        """Return plain JSON values; `from_json` reads them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Judgement":
-        """The judgement that `to_json` wrote."""
-        span = row["interval"]
+        """Read what `to_json` wrote."""
+        bounds = row["interval"]
         metric = Metric(**{**row["metric"], "better": Better(row["metric"]["better"])})
-        decision, ends = Decision(row["decision"]), None if span is None else (span[0], span[1])
-        return cls(**{**row, "metric": metric, "decision": decision, "interval": ends})
+        decision, interval = Decision(row["decision"]), None if bounds is None else (bounds[0], bounds[1])
+        return cls(**{**row, "metric": metric, "decision": decision, "interval": interval})
 
 
-def looks(most: int) -> dict[int, float]:
-    """The pairs after which a comparison of at most so many looks at them, each with its share of the level.
+def planned_looks(most: int) -> dict[int, float]:
+    """The numbers of pairs after which a comparison of at most `most` pairs is judged, each with its share of the
+    level.
 
-    Each look is a valid test of its own share, so all errors together stay below the level however the comparison
-    ends (the union bound; alpha spending as of Lan and DeMets 1983, with most kept for the last look).
+    Each look is a valid test at its own share, so the errors of all looks sum to at most the level however the
+    comparison ends (union bound; alpha spending after Lan and DeMets 1983, with most kept for the last look).
     """
     planned = [most]
     while planned[-1] * 0.8 >= 8:
         planned.append(round(planned[-1] * 0.8))
     early = sum(planned[1:])
-    shares = {count: (1 - LAST) * count / early for count in reversed(planned[1:])}
-    return {**shares, most: LAST if early else 1.0}
+    shares = {count: (1 - LAST_LOOK_SHARE) * count / early for count in reversed(planned[1:])}
+    return {**shares, most: LAST_LOOK_SHARE if early else 1.0}
 
 
 class Comparison:
     """A comparison of A and B by at most `most` pairs, which the caller measures and adds.
 
-    `level` is the chance of any false alarm, shared by the metrics that are not exact; exact ones are decided by
-    one pair. It stops early where every metric is decided: changed, or its change surely less than `interesting`.
+    `level` is the probability of any false alarm. The metrics that are not exact share it; an exact metric is
+    decided by one pair. The comparison stops early once every metric is decided: changed, or its change certainly
+    less than `interesting`.
     """
 
     def __init__(
@@ -96,17 +99,18 @@ class Comparison:
         noisy = sum(not metric.exact for metric in self.metrics.values())
         self._shared = level / max(1, noisy)
         self._tracks = {name: _Track(metric) for name, metric in self.metrics.items()}
-        self._looks = looks(most)
+        self._looks = planned_looks(most)
 
     @staticmethod
-    def order(dice: Random) -> tuple[str, str]:
-        """Which of a pair is measured first: ("a", "b") or ("b", "a"), by a fair coin; the test rests on it."""
-        return ("a", "b") if dice.random() < 0.5 else ("b", "a")
+    def order(rng: Random) -> tuple[str, str]:
+        """Draw by a fair coin which side of a pair is measured first: ("a", "b") or ("b", "a"). The test relies on
+        it."""
+        return ("a", "b") if rng.random() < 0.5 else ("b", "a")
 
     def add(self, values: Mapping[str, tuple[float | None, float | None]]) -> None:
-        """One more pair of every metric, each (A's, B's); a missing one is None, and its pair is left out.
+        """Add one pair of every metric, each as (A's, B's). A missing value is None, and its pair is left out.
 
-        Raises ValueError for a number that is not finite, a metric that is not compared, a pair too many.
+        Raises ValueError for a number that is not finite, a metric that is not compared, or a pair too many.
         """
         if self.done:
             raise ValueError("This comparison is over.")
@@ -130,12 +134,12 @@ class Comparison:
         return settled or self.pairs >= self.most
 
     def judgements(self) -> dict[str, Judgement]:
-        """What is known by now, by metric; while the comparison runs, of its latest look."""
+        """The judgement of each metric at its latest look."""
         return {name: track.judgement(self._shared) for name, track in self._tracks.items()}
 
 
 class _Track:
-    """One metric's pairs, and what its latest look said."""
+    """The pairs of one metric, and the result of its latest look."""
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
@@ -145,7 +149,7 @@ class _Track:
         self._seen, self._share = 0, 0.0
 
     def look(self, share: float, level: float, interesting: float) -> None:
-        """Judge by what is there; a share of 0 is no look, but an exact metric needs none."""
+        """Judge the pairs so far. A share of 0 means no look is planned here; exact metrics need none."""
         if self.metric.exact and self.values:
             (a, b), self._seen = self.values[0], 1
             self.decision = Decision.UNCHANGED if a == b else Decision.CHANGED
@@ -155,8 +159,8 @@ class _Track:
             self.probability = min(self.probability, sign_flip_test.probability(self._differences()) / share)
             if self.probability <= level:
                 self.decision = Decision.CHANGED
-            elif self._may_be_inside(interesting) and (span := self._interval()) is not None:
-                inside = -interesting < span[0] and span[1] < interesting
+            elif self._may_be_inside(interesting) and (bounds := self._interval()) is not None:
+                inside = -interesting < bounds[0] and bounds[1] < interesting
                 self.decision = Decision.UNCHANGED if inside else Decision.UNDECIDED
 
     def judgement(self, level: float) -> Judgement:
@@ -174,10 +178,10 @@ class _Track:
         if self._seen:
             a, b = self.values[0]
             change = b / a - 1 if self._relative else b - a
-        span = None if change is None else (change, change)
+        bounds = None if change is None else (change, change)
         smallest = None if change is None else 0.0
         return Judgement(
-            self.metric, self.decision, change, span, self.probability, self._seen, smallest, self._relative
+            self.metric, self.decision, change, bounds, self.probability, self._seen, smallest, self._relative
         )
 
     @property
@@ -185,7 +189,7 @@ class _Track:
         return all(a > 0 and b > 0 for a, b in self.values)
 
     def _differences(self) -> list[float]:
-        """Of all pairs at the latest look: of logarithms where every value has one."""
+        """The differences of all pairs at the latest look: of logarithms where every value is above 0."""
         if self._relative:
             return [log(b / a) for a, b in self.values[: self._seen]]
         return [b - a for a, b in self.values[: self._seen]]
@@ -196,16 +200,16 @@ class _Track:
     def _interval(self) -> tuple[float, float] | None:
         if not self._seen:
             return None
-        low, high = sign_flip_test.interval(self._differences(), (1 - INTERVAL) * self._share)
+        low, high = sign_flip_test.interval(self._differences(), (1 - CONFIDENCE) * self._share)
         return (self._as_change(low), self._as_change(high)) if isfinite(low) else None
 
     def _may_be_inside(self, interesting: float) -> bool:
-        """Whether the interval is worth its cost: it is never much narrower than this."""
+        """Whether the interval is worth computing: it is never much narrower than this estimate."""
         differences = sign_flip_test.clipped(self._differences())
         return bool(abs(differences.mean()) + 2 * differences.std() / np.sqrt(len(differences)) < interesting)
 
     def _smallest(self, level: float) -> float | None:
-        """By the t test, which the sign-flip test equals in power on normal noise of the size seen."""
+        """By the t test: the sign-flip test has the same power on normal noise of the observed size."""
         count = self._seen
         if not count or 2.0 ** (1 - count) > level * self._share:
             return None

@@ -1,4 +1,5 @@
-"""The two sides of a comparison, as a person names them: commits, options, cells, checkouts; and their trial."""
+"""The two sides of an A/B test, named by commit, option, cell or checkout: how they are built and measured in
+pairs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +18,14 @@ from harness.metrics.suite import Measured, Measurement
 from harness.runner.session import Lab
 
 TRIES = 3
-"""How often something is measured that gives no number at first."""
+"""How often a measurement that gave no number is repeated."""
 
 DEFAULT = ("boot.instructions", "size.kernel", "boot.wall")
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side, built: its name as it was given, its cell, and what is measured of it, by measurement."""
+    """One side, built: its name as given, its cell, and its measurements by name."""
 
     name: str
     cell: Cell
@@ -32,26 +33,26 @@ class Side:
 
 
 def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: float, run: str) -> Side:
-    """The side that `name` means, with all built that the metrics need.
+    """Build the side that `name` means, with everything that the metrics need.
 
-    It is a cell (`linux:qemu-rofs`), an option more (`+hide_symbols`) or none (`+`), a folder with an OSv
-    checkout, or a commit of the lab's. `run` is the id of the run that measures it.
-    Raises `HarnessError` where it is none of these, or can't be built.
+    A name is a cell (`linux:qemu-rofs`), one more option (`+hide_symbols`) or none (`+`), a folder with an OSv
+    checkout, or a commit of the session's checkout. `run` is the id of the run that measures it. Raises
+    `HarnessError` if the name is none of these or can't be built.
     """
     metrics = list(metrics)
-    its = cell_of(lab, cell, name)
+    side_cell = cell_of(lab, cell, name)
     if is_checkout(name):
-        return _built(Lab(Path(name), lab.cache), name, its, metrics, duration, run)
+        return _built(Lab(Path(name), lab.cache), name, side_cell, metrics, duration, run)
     if not is_commit(lab, cell, name):
-        return _built(lab, name, its, metrics, duration, run)
+        return _built(lab, name, side_cell, metrics, duration, run)
     assert lab.osv_root
     revisions = CommitClones(lab.osv_root, lab.cache)
     with revisions.at(revisions.resolve(name)) as root:
-        return _built(Lab(root, lab.cache), name, its, metrics, duration, run)
+        return _built(Lab(root, lab.cache), name, side_cell, metrics, duration, run)
 
 
 def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
-    """The cell of the side that `name` means. Raises `CellError` where it means none."""
+    """The cell of the side that `name` means. Raises `CellError` if the name means no side."""
     if name.startswith("+"):
         return lab.matrix.with_options(cell, [option for option in name.split("+") if option])
     if ":" in name:
@@ -65,12 +66,12 @@ def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
 
 
 def is_checkout(name: str) -> bool:
-    """Whether it is the folder of an OSv checkout."""
+    """Whether `name` is the folder of an OSv checkout."""
     return (Path(name) / LANDMARKS[0]).is_file()
 
 
 def is_commit(lab: Lab, cell: Cell, name: str) -> bool:
-    """Whether it can be nothing but a commit of the lab's checkout."""
+    """Whether `name` can only be a commit of the session's checkout."""
     other = name.startswith("+") or ":" in name or is_checkout(name)
     return not other and cell.kernel == "osv" and lab.osv_root is not None
 
@@ -79,36 +80,36 @@ def _built(
     lab: Lab, name: str, cell: Cell, metrics: Sequence[str], duration: float, run: str
 ) -> Side:  # fmt: skip
     lab.check_runs(cell)
-    wanted = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
-    made = {one: suite.prepare(lab, cell, one, run, duration, boots=1, metrics=metrics) for one in wanted}
-    return Side(name, cell, made)
+    names = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
+    measurements = {one: suite.prepare(lab, cell, one, run, duration, boots=1, metrics=metrics) for one in names}
+    return Side(name, cell, measurements)
 
 
 def compare(
     a: Side, b: Side, metrics: Iterable[str], most: int, interesting: float,
-    keep: Callable[[Measured], None], dice: Random, level: float = LEVEL,
+    keep: Callable[[Measured], None], rng: Random, level: float = LEVEL,
 ) -> dict[str, Judgement]:  # fmt: skip
     """Measure the sides in pairs, in random order, until each metric is decided or `most` pairs are used.
 
-    `keep` is given everything that was measured. Raises `HarnessError` if what is measured does not pass on a
-    side, or if neither measures a metric.
+    `keep` receives every measurement. Raises `HarnessError` if what is measured does not pass on a side, or if
+    neither side measures a metric.
     """
     metrics = list(metrics)
     tried: list[_Pair] = []
-    while (kinds := _kinds(tried, metrics)) is None:
-        tried.append(_pair(a, b, list(a.measurements), keep, dice))
-    comparison = Comparison(kinds.values(), level, most, interesting)
+    while (compared := _comparable(tried, metrics)) is None:
+        tried.append(_pair(a, b, list(a.measurements), keep, rng))
+    comparison = Comparison(compared.values(), level, most, interesting)
     comparison.add(_values(tried[-1], metrics))
     while not comparison.done:
-        open_ = {name for name, one in comparison.judgements().items() if one.decision == "undecided"}
-        needed = dict.fromkeys(suite.measuring(name, a.cell) for name in metrics if name in open_)
-        comparison.add(_values(_pair(a, b, needed, keep, dice), metrics))
+        undecided = {name for name, one in comparison.judgements().items() if one.decision == "undecided"}
+        needed = dict.fromkeys(suite.measuring(name, a.cell) for name in metrics if name in undecided)
+        comparison.add(_values(_pair(a, b, needed, keep, rng), metrics))
         publish("comparison.pair", f"{a.name} and {b.name}", f"{comparison.pairs} of at most {most} pairs")
     return comparison.judgements()
 
 
-def once(side: Side, measurement: str, metric: str) -> float:
-    """One value of a metric. Raises `HarnessError` if it can't be had."""
+def measure_once(side: Side, measurement: str, metric: str) -> float:
+    """Measure one value of a metric. Raises `HarnessError` if there is none after `TRIES` runs."""
     for _ in range(TRIES):
         for sample in side.measurements[measurement].take().samples:
             if sample.metric.name == metric:
@@ -119,11 +120,11 @@ def once(side: Side, measurement: str, metric: str) -> float:
 _Pair = tuple[dict[str, Sample], dict[str, Sample]]
 
 
-def _pair(a: Side, b: Side, needed: Iterable[str], keep: Callable[[Measured], None], dice: Random) -> _Pair:
-    """Every needed measurement of both sides, once."""
+def _pair(a: Side, b: Side, needed: Iterable[str], keep: Callable[[Measured], None], rng: Random) -> _Pair:
+    """Take every needed measurement of both sides once."""
     found: dict[str, dict[str, Sample]] = {"a": {}, "b": {}}
     for name in needed:
-        for side in Comparison.order(dice):
+        for side in Comparison.order(rng):
             measured = {"a": a, "b": b}[side].measurements[name].take()
             keep(measured)
             found[side] |= {sample.metric.name: sample for sample in measured.samples}
@@ -139,10 +140,10 @@ def _values(pair: _Pair, metrics: Iterable[str]) -> dict[str, tuple[float | None
     }
 
 
-def _kinds(tried: Sequence[_Pair], metrics: Iterable[str]) -> dict[str, Metric] | None:
-    """What is compared, by the last pair, or None if another has to be tried; exact is what is so on both sides.
+def _comparable(tried: Sequence[_Pair], metrics: Iterable[str]) -> dict[str, Metric] | None:
+    """The metrics to compare, taken from the last pair; None if another pair must be measured first.
 
-    Raises `HarnessError` if so many pairs lacked a metric that no other is worth trying.
+    A metric is exact only if it is exact on both sides. Raises `HarnessError` if `TRIES` pairs lacked a metric.
     """
     if not tried:
         return None

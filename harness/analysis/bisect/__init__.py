@@ -1,1 +1,1 @@
-"""Which commit changed a measure, and how sure that is."""
+"""Bisection of OSv's commits by a metric or a test, with a probability for each commit."""

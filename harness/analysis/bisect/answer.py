@@ -1,4 +1,4 @@
-"""What a bisection ends in: the commit or a set of them, the change's size, how sure, and what to beware."""
+"""The answer of a bisection: the culprits, the size of the change, how certain it is, and warnings."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class BisectOutcome(StrEnum):
-    """FOUND: each culprit is known as surely as was asked. NARROWED: it can't be. NO_DIFFERENCE: the ends do not
-    differ. SWAPPED: the bad end is the better one. LAYOUT: builds differ as layouts do, not as commits. SPREAD:
-    the whole is made of many small changes. REFUTED: built from scratch, or taken back, the culprit changes
-    nothing."""
+    """FOUND: each culprit is known with the confidence asked for. NARROWED: no measurement can get there.
+    NO_DIFFERENCE: the ends do not differ. SWAPPED: the bad end is the better one. LAYOUT: builds differ as layouts
+    do, not as commits do. SPREAD: the change is the sum of many small ones. REFUTED: built from scratch, or
+    reverted, the culprit changes nothing."""
 
     FOUND = "found"
     NARROWED = "narrowed"
@@ -22,7 +22,7 @@ class BisectOutcome(StrEnum):
 
 
 class Warn(StrEnum):
-    """What may make an answer less than it seems."""
+    """The kinds of warnings: what may weaken an answer."""
 
     SEVERAL = "several"
     WENT_AWAY = "went away"
@@ -36,7 +36,7 @@ class Warn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Warning:
-    """One of them, in a sentence."""
+    """A warning, in one sentence."""
 
     kind: Warn
     text: str
@@ -44,10 +44,11 @@ class Warning:
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """A commit, or where they can't be told apart the commits of a set, with the probability that it is there.
+    """A commit, or a set of commits that can't be told apart, with the probability that the change is there.
 
-    `points` are their places on the line. `change` is new level less old level with its 95% `interval`, in the
-    measure's unit (of a test: the chance to fail). `broken` are those among them that could not be measured.
+    `points` are their indices in the range. `change` is the new level minus the old one with its 95% `interval`,
+    in the measure's unit (for a test: the probability to fail). `broken` are the commits among them that could not
+    be measured.
     """
 
     points: tuple[int, ...]
@@ -61,13 +62,13 @@ class Culprit:
 
     @property
     def relative(self) -> float | None:
-        """The change relative to the old level; None where that is not above 0."""
+        """The change relative to the old level; None unless that is above 0."""
         return self.change / self.old_level if self.old_level > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A verification of the answer; `passed` is None where it could not say."""
+    """A verification of the answer. `passed` is None if it could not decide."""
 
     name: str
     passed: bool | None
@@ -76,10 +77,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The one answer. `culprits` are in the order of their sizes; `smallest` is the least difference of the ends
-    that would have been seen in 90% of cases; `why` says why the outcome is no better. `builds` counts those that
-    were asked for, `cached` those of them that cost nothing, `layouts` those that are a link of what another had
-    built; `inside` is the answer in the branch of a merge; `cause` is which failure of a test was looked for."""
+    """The answer.
+
+    `culprits` are sorted by the size of their change. `smallest` is the smallest difference of the ends that would
+    have been found in 90% of cases. `why` says why the outcome is no better. `builds` counts the builds that were
+    asked for, `cached` those of them that cost nothing, `layouts` those that only link again what another build
+    compiled. `inside` is the answer for the branch of a merge. `cause` is the failure of a test that was looked
+    for.
+    """
 
     outcome: BisectOutcome
     culprits: tuple[Culprit, ...]
@@ -103,12 +108,12 @@ class Answer:
         return frozenset(one.kind for one in self.warnings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
+        """Return plain JSON values; `from_json` reads them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Answer":
-        """The answer that `to_json` wrote."""
+        """Read what `to_json` wrote."""
         return cls(
             **{
                 **row,

@@ -1,4 +1,4 @@
-"""Do boots of the same build fall into two groups?"""
+"""Tells whether boots of the same build fall into two groups."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from harness.analysis.regression.mixture_noise import Modes
 FEWEST = 40
 """With fewer boots in all, two modes can't be told from noise."""
 APART = 2.5
-"""Ashman's D from which two modes are two humps (Ashman, Bird and Zepf 1994: above 2)."""
+"""Ashman's D from which two modes count as separate (Ashman, Bird and Zepf 1994: above 2)."""
 RAREST = 0.05
-"""A mode with less than this share is outliers."""
+"""A mode with a smaller share is outliers."""
 BETTER = 10.0
-"""By how much the two modes' log likelihood must be better than one's, beside BIC's price."""
+"""By how much the log likelihood of two modes must exceed that of one, in addition to the BIC penalty."""
 
 
 def bimodal(builds: Sequence[Sequence[float]]) -> bool:
-    """Judged on all boots, each around its build's median."""
+    """Judge all boots together, each relative to the median of its build."""
     parts = [np.asarray(values, dtype=float) - np.median(values) for values in builds if len(values) >= 8]
     if sum(map(len, parts)) < FEWEST:
         return False
@@ -26,7 +26,7 @@ def bimodal(builds: Sequence[Sequence[float]]) -> bool:
     if deviation == 0:
         return False
     left = left / deviation
-    # outliers widen one of two modes and hide them both
+    # outliers would widen one of two modes and hide both
     left = left[np.abs(left) < 5]
     ordered = np.sort(left)
     counts = np.arange(1, len(ordered))

@@ -1,4 +1,4 @@
-"""The commits that a bisection is about: OSv's, from good to bad, and what each one's kernel is made from."""
+"""OSv's commits from good to bad, and what each one's kernel is made from."""
 
 import hashlib
 from fnmatch import fnmatchcase
@@ -9,11 +9,11 @@ from harness.core.errors import CheckoutError
 from harness.kernels.osv.checkout import run_git
 
 BESIDE_THE_KERNEL = ("*.md", "*.txt", "LICENSE", "documentation", "images", "apps", ".github", ".travis.yml")
-"""What no kernel is made from: patterns of names at the top of OSv's tree. All else may matter."""
+"""Patterns of names at the top of OSv's tree that no kernel is made from. Everything else may matter."""
 
 
 class Commits:
-    """The commits from good to bad, on the first parent. Raises `CheckoutError` with what is wrong with them."""
+    """The commits from good to bad along first parents. Raises `CheckoutError` if they form no such range."""
 
     def __init__(self, root: Path, good: str, bad: str) -> None:
         self.root = root
@@ -35,20 +35,21 @@ class Commits:
         self.commits = (self.good, *between)
 
     def line(self) -> CommitRange:
-        """The commits with what each kernel is made from."""
+        """The commits, each with the digest of what its kernel is made from."""
         return CommitRange(self.commits, tuple(_sources(self.root, commit) for commit in self.commits))
 
     def subject(self, index: int) -> str:
-        """The first line of a commit's message."""
+        """The first line of the commit's message."""
         return (
             run_git(self.root, "show", "-s", "--format=%s", self.commits[index]).decode("utf-8", "replace").strip()
         )
 
     def inside(self, merge: str) -> "Commits | None":
-        """The branch that a merge brought, from where it left; None if the commit is no merge.
+        """The branch that a merge brought in, from where it left the mainline; None if the commit is no merge.
 
-        A branch may have merged the mainline back since: its own commits are still those on its first parent, and
-        it left where the first of them has its parent on the mainline. Raises `CheckoutError` where it never did.
+        A branch may have merged the mainline back: its own commits are still those on its first parents, and it
+        left where the first of them has its parent on the mainline. Raises `CheckoutError` if the two have no
+        commit in common.
         """
         parents = _git(self.root, "rev-list", "--parents", "-n", "1", merge).split()[1:]
         if len(parents) < 2:
@@ -62,7 +63,7 @@ class Commits:
 
 
 def _sources(root: Path, commit: str) -> str:
-    """The digest of what a commit's kernel is made from: its tree without what lies beside the kernel."""
+    """The digest of what a commit's kernel is made from: its tree without `BESIDE_THE_KERNEL`."""
     rows = run_git(root, "ls-tree", "-z", "--full-tree", commit).split(b"\0")
     kernel = [row for row in rows if row and not _is_beside(row.partition(b"\t")[2].decode("utf-8", "replace"))]
     return hashlib.sha256(b"\0".join(kernel)).hexdigest()

@@ -1,4 +1,4 @@
-"""From what a search ended in to the answer, with the warnings that it deserves."""
+"""Turns the end of a search into the answer, with its warnings."""
 
 from collections import Counter
 
@@ -7,24 +7,24 @@ import numpy as np
 from harness.analysis.bisect.answer import Answer, BisectOutcome, Culprit, Warn, Warning
 from harness.analysis.bisect.bimodality import bimodal
 from harness.analysis.bisect.exact_search import MATTERS
-from harness.analysis.bisect.failure_cause import UNTOLD, tells
+from harness.analysis.bisect.failure_cause import UNKNOWN_FAILURE, is_informative
 from harness.analysis.bisect.model import Kind
-from harness.analysis.bisect.policy import Ended, Step, block_of, blocks
+from harness.analysis.bisect.policy import SearchEnd, Step, block_of, blocks
 from harness.analysis.bisect.state import State
 
 SUSPECTED = 0.1
-"""The probability from which several steps are worth a warning where one is answered; beforehand it is 0.07."""
+"""The probability of several steps from which an answer with one step gets a warning; the prior is 0.07."""
 MOST_OTHERS = 3
-"""Failures that are told besides the one that was looked for."""
+"""How many failures other than the target are listed."""
 INTERVAL = 1.96
-"""Standard deviations of a 95% interval."""
+"""Half the width of a 95% interval, in standard deviations."""
 
 
-def conclude(state: State, ended: Ended) -> Answer:
-    """The answer, without checks."""
-    good, bad, smallest = (ended.ends.good, ended.ends.bad, ended.ends.smallest) if ended.ends else (0.0, 0.0, 0.0)
-    culprits = tuple(sorted((_culprit(state, step) for step in ended.steps), key=lambda one: -abs(one.change)))
-    outcome, why = _outcome(state, ended, culprits)
+def conclude(state: State, end: SearchEnd) -> Answer:
+    """The answer, before its checks."""
+    good, bad, smallest = (end.ends.good, end.ends.bad, end.ends.smallest) if end.ends else (0.0, 0.0, 0.0)
+    culprits = tuple(sorted((_culprit(state, step) for step in end.steps), key=lambda one: -abs(one.change)))
+    outcome, why = _outcome(state, end, culprits)
     kept = culprits if outcome in (BisectOutcome.FOUND, BisectOutcome.NARROWED) else ()
     return Answer(
         outcome=outcome,
@@ -33,33 +33,33 @@ def conclude(state: State, ended: Ended) -> Answer:
         bad_level=bad,
         smallest=smallest,
         why=why,
-        warnings=tuple(_warnings(state, ended, kept)),
+        warnings=tuple(_warnings(state, end, kept)),
         builds=len(set(state.builds) | set(state.broken)),
         cached=sum(built.cached for built in state.builds.values()),
         broken=len(state.broken),
         boots=state.boots,
         layouts=sum(key.layout > 0 for key in state.builds),
-        cause=state.sought if state.measure.kind is Kind.TEST else "",
+        cause=state.target_failure if state.measure.kind is Kind.TEST else "",
     )
 
 
-def _outcome(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> tuple[BisectOutcome, str]:
-    said, unit = ended.ends, state.measure.unit
-    if said is None:
+def _outcome(state: State, end: SearchEnd, culprits: tuple[Culprit, ...]) -> tuple[BisectOutcome, str]:
+    ends, unit = end.ends, state.measure.unit
+    if ends is None:
         return BisectOutcome.NO_DIFFERENCE, "Good and bad are the same binary."
-    if state.measure.kind is Kind.TEST and said.good == said.bad == 1:
+    if state.measure.kind is Kind.TEST and ends.good == ends.bad == 1:
         return BisectOutcome.NO_DIFFERENCE, "It fails at the good end too, each time: name one where it passes."
-    if not said.differ:
-        least = f"{said.smallest:.3g} {unit}".rstrip()
+    if not ends.differ:
+        least = f"{ends.smallest:.3g} {unit}".rstrip()
         seen = "it is exact" if state.measure.kind is Kind.EXACT else f"one of {least} would have been seen"
         return BisectOutcome.NO_DIFFERENCE, f"No difference between good and bad was seen; {seen}."
-    if (said.change > 0) != (state.measure.better == "lower"):
+    if (ends.change > 0) != (state.measure.better == "lower"):
         return (
             BisectOutcome.SWAPPED,
-            f"Bad is better than good: {said.bad:.6g} against {said.good:.6g} {unit}".rstrip() + ".",
+            f"Bad is better than good: {ends.bad:.6g} against {ends.good:.6g} {unit}".rstrip() + ".",
         )
-    sure = [float(blocks(state, step.mass).max()) >= state.effort.confidence for step in ended.steps]
-    alone = (ended.shapes or {}).get("none", 0.0)
+    sure = [float(blocks(state, step.mass).max()) >= state.effort.confidence for step in end.steps]
+    alone = (end.shapes or {}).get("none", 0.0)
     if alone > 0.5 and not all(sure):
         return (
             BisectOutcome.LAYOUT,
@@ -69,11 +69,12 @@ def _outcome(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> tuple
         return BisectOutcome.SPREAD, f"No commit makes {MATTERS:.0%} of the change: it is made of many small ones."
     if all(sure):
         return BisectOutcome.FOUND, ""
-    return BisectOutcome.NARROWED, ended.why
+    return BisectOutcome.NARROWED, end.why
 
 
 def _culprit(state: State, step: Step) -> Culprit:
-    """The set that no measurement can divide, or the smallest of several that is as sure as was asked."""
+    """The set of commits that no measurement can divide, or the smallest set that reaches the confidence asked
+    for."""
     masses, of = blocks(state, step.mass), block_of(state)
     kept: list[int] = []
     for block in np.argsort(-masses, kind="stable"):
@@ -81,10 +82,10 @@ def _culprit(state: State, step: Step) -> Culprit:
         if masses[kept].sum() >= state.effort.confidence:
             break
     points = np.flatnonzero(np.isin(of, kept) & (step.mass > 0))
-    commits = state.line.commits
+    commits = state.range.commits
     first, last = int(points[0]), int(points[-1])
-    broken = {state.line.first_alike(key.index) for key in state.broken if key.layout == 0}
-    hidden = [at for at in range(first, last + 1) if state.line.first_alike(at) in broken] if last > first else []
+    broken = {state.range.first_alike(key.index) for key in state.broken if key.layout == 0}
+    hidden = [at for at in range(first, last + 1) if state.range.first_alike(at) in broken] if last > first else []
     spread = INTERVAL * step.deviation
     return Culprit(
         points=tuple(int(at) for at in points),
@@ -98,10 +99,10 @@ def _culprit(state: State, step: Step) -> Culprit:
     )
 
 
-def _warnings(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> list[Warning]:
+def _warnings(state: State, end: SearchEnd, culprits: tuple[Culprit, ...]) -> list[Warning]:
     found: list[Warning] = []
     doubt = 1 - state.effort.confidence
-    shapes = ended.shapes or {}
+    shapes = end.shapes or {}
     if len(culprits) > 1:
         found.append(Warning(Warn.SEVERAL, f"{len(culprits)} commits changed it, not one."))
     elif shapes.get("two", 0.0) + shapes.get("back", 0.0) > SUSPECTED:
@@ -115,7 +116,7 @@ def _warnings(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> list
         found.append(Warning(Warn.LAYOUT, text))
     if any(one.broken for one in culprits):
         found.append(Warning(Warn.HIDDEN, "The culprit hides among commits that could not be measured."))
-    if others := _others(state):
+    if others := _other_failures(state):
         found.append(Warning(Warn.OTHER, others))
     if state.drifts:
         sizes = ", ".join(f"{one:+.1%}" for one in state.drifts)
@@ -125,21 +126,28 @@ def _warnings(state: State, ended: Ended, culprits: tuple[Culprit, ...]) -> list
             found.append(
                 Warning(Warn.BIMODAL, "Boots of one build have two modes: look at them, not at the mean.")
             )
-    elif state.measure.kind is Kind.EXACT and culprits and ended.ends:
-        rest = ended.ends.change - sum(one.change for one in culprits)
-        if abs(rest) > 1e-9 * abs(ended.ends.change):
-            text = f"{rest / ended.ends.change:.1%} of the change between good and bad is other commits'."
+    elif state.measure.kind is Kind.EXACT and culprits and end.ends:
+        rest = end.ends.change - sum(one.change for one in culprits)
+        if abs(rest) > 1e-9 * abs(end.ends.change):
+            text = f"{rest / end.ends.change:.1%} of the change between good and bad is other commits'."
             found.append(Warning(Warn.REST, text))
     return found
 
 
-def _others(state: State) -> str:
-    """Which failures were seen besides the one that was looked for; empty where there were none."""
+def _other_failures(state: State) -> str:
+    """Lists the failures that were seen besides the target; empty if there were none."""
     if state.measure.kind is not Kind.TEST:
         return ""
-    seen = Counter(one for boots in state.ended.values() for one in boots if not tells(one, state.sought))
-    untold = seen.pop(UNTOLD, 0)
-    told = "; ".join(f"{count} times: {one}" for one, count in seen.most_common(MOST_OTHERS))
-    said = [f"It failed otherwise too, which says nothing of this cause: {told}."] if told else []
-    said += [f"{untold} failures are of before failures were told apart: they count as nothing."] if untold else []
-    return " ".join(said)
+    seen = Counter(
+        one
+        for boots in state.boot_failures.values()
+        for one in boots
+        if not is_informative(one, state.target_failure)
+    )
+    unknown = seen.pop(UNKNOWN_FAILURE, 0)
+    listed = "; ".join(f"{count} times: {one}" for one, count in seen.most_common(MOST_OTHERS))
+    sentences = [f"It failed otherwise too, which says nothing of this cause: {listed}."] if listed else []
+    sentences += (
+        [f"{unknown} failures are from before failures were told apart: they are not counted."] if unknown else []
+    )
+    return " ".join(sentences)

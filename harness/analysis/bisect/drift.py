@@ -1,4 +1,4 @@
-"""Does the host still run as fast as when the ends were first measured? They are booted again now and then."""
+"""Detects that the host's speed changed: both ends are booted again from time to time."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from harness.analysis.bisect.model import Build, Kind, Plan
 from harness.analysis.bisect.state import State
 
 EVERY = 5
-"""The builds after which the ends are booted again."""
+"""The number of builds after which both ends are booted again."""
 REFERENCES = ("ends", "reference")
-"""The plans that boot the ends: again, where they were booted before."""
+"""The plans that boot the ends: the first time, and again."""
 SURE = 4.5
 """Standard errors."""
 HARMLESS = 0.1
-"""A drift of less than this share of the difference between the ends changes no answer."""
+"""A drift below this share of the difference between the ends changes no answer."""
 
 
 def builds_since(state: State) -> int:
-    """How many builds there were since the ends were last booted."""
+    """The number of builds since both ends were last booted."""
     count = 0
     for plan in reversed(state.plans):
         if plan.why in REFERENCES and plan.boots:
@@ -27,13 +27,13 @@ def builds_since(state: State) -> int:
     return count
 
 
-def reference(state: State, boots: int) -> Plan:
-    """So many more boots of both ends."""
+def reference_plan(state: State, boots: int) -> Plan:
+    """A plan with so many more boots of both ends."""
     return Plan("reference", (), tuple((key, state.count(key) + boots) for key in (state.good, state.bad)))
 
 
-def drifted(state: State) -> Drifted | None:
-    """What the last boots of the ends say beside all earlier ones; None where they agree, or none were made."""
+def detect_drift(state: State) -> Drifted | None:
+    """Compare the latest boots of the ends with all earlier ones; None if they agree, or if there are none."""
     if state.measure.kind is not Kind.NOISY or not state.plans or state.plans[-1].why not in REFERENCES:
         return None
     number = len(state.plans)

@@ -1,7 +1,8 @@
-"""The search for steps in a number without noise: any two measured points with different numbers have one between.
+"""Searches for steps in a number without noise: a step lies between any two measured points with different
+numbers.
 
-The greatest difference is followed first, and what is left of the whole afterwards is followed too as long as it
-matters; so several steps, and one that went away again, are found as such.
+The largest difference is followed first. What remains of the total is followed too while it matters, so several
+steps, and one that was undone later, are found as such.
 """
 
 from collections.abc import Iterable
@@ -16,15 +17,16 @@ from harness.analysis.bisect.model import Build, Plan
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
-MOST_AGAIN = 5
-"""Boots of a build after which the number that none of them repeats is not exact."""
+MOST_REPEATS = 5
+"""A number that no boot repeats in so many boots of a build is not exact."""
 MATTERS = 0.1
-"""A difference of less than this share of the whole is not followed."""
+"""A difference below this share of the total is not followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Two measured points next to each other, their numbers, and where the step between them can be (points)."""
+    """Two neighbouring measured points, their numbers, and the probability of each point to be the step
+    (`mass`)."""
 
     first: int
     last: int
@@ -38,11 +40,11 @@ class Gap:
 
 
 def gaps(state: State) -> list[Gap]:
-    """Those whose difference matters, the greatest first."""
-    values = {one.index: mode(one.values) for one in state.readings()}
+    """The gaps whose difference matters, largest first."""
+    values = {one.index: mode(one.values) for one in state.observations()}
     points = sorted(values)
     whole = abs(values[points[-1]] - values[points[0]])
-    suspects = np.array(state.line.suspects(), dtype=float)
+    suspects = np.array(state.range.suspects(), dtype=float)
     found = []
     for first, last in pairwise(points):
         change = abs(values[last] - values[first])
@@ -55,10 +57,10 @@ def gaps(state: State) -> list[Gap]:
     return sorted(found, key=lambda gap: -abs(gap.change))
 
 
-def alone(state: State) -> list[int]:
-    """The measured points whose number is neither of their neighbours': a step on both sides, or a boot that its
-    host spoiled."""
-    rows = [(one.index, mode(one.values)) for one in state.readings()]
+def isolated_points(state: State) -> list[int]:
+    """The measured points whose number equals neither neighbour's: a step on both sides, or a boot that the host
+    disturbed."""
+    rows = [(one.index, mode(one.values)) for one in state.observations()]
     return [
         at
         for (_, before), (at, value), (_, after) in zip(rows, rows[1:], rows[2:], strict=False)
@@ -66,17 +68,17 @@ def alone(state: State) -> list[int]:
     ]
 
 
-def again(state: State, points: Iterable[int]) -> Plan | None:
-    """One boot more of each of these points of which no two gave the same number; None where there is none.
+def repeat_plan(state: State, points: Iterable[int]) -> Plan | None:
+    """One more boot of each of these points that has no two equal numbers; None if there is no such point.
 
-    Raises `HarnessError` where even several boots of one did not.
+    Raises `HarnessError` if `MOST_REPEATS` boots of one build all differ.
     """
     wanted: dict[Build, int] = {}
-    for key in (Build(state.line.first_alike(at)) for at in points):
+    for key in (Build(state.range.first_alike(at)) for at in points):
         values = state.numbers(key)
         if values and values.count(mode(values)) < 2:
             wanted[key] = len(values) + 1
-            if len(values) >= MOST_AGAIN:
+            if len(values) >= MOST_REPEATS:
                 raise HarnessError(
                     f"{state.measure.name} is called exact, but {len(values)} boots of one build all differ.",
                     "Something in the guest or its host is left to chance: bisect it as a noisy number.",

@@ -1,4 +1,5 @@
-"""What a bisection leaves in the history to be read: builds with their numbers, what the culprit changed."""
+"""The document that the history keeps of a bisection: its builds with their numbers, and what the culprit
+changed."""
 
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from typing import Any
 
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.commit_range import Commits
-from harness.analysis.bisect.forecast import outlook
+from harness.analysis.bisect.forecast import forecast
 from harness.analysis.bisect.state import State
 from harness.core.machine import Image
 from harness.kernels.symbols import Symbols
@@ -17,14 +18,14 @@ from harness.metrics.records import Sample
 from harness.metrics.size import sections
 
 LIKELY = 0.001
-"""The probability from which a commit that was not built is told of."""
+"""Commits that were not built are listed from this probability."""
 MOST_COMMITS, MOST_SYMBOLS = 300, 40
-"""Symbols: those that changed most."""
+"""How many commits are listed, and how many symbols: those that changed most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A part that the culprit changed: `kind` is a phase of the boot, or a section or a symbol of the kernel; the
+    """A part that the culprit changed. `kind` is `phase` (of the boot), `section` or `symbol` (of the kernel); the
     values are in `unit`."""
 
     kind: str
@@ -34,19 +35,21 @@ class Difference:
     unit: str
 
 
-def account(state: State, commits: Commits, answer: Answer, differences: Sequence[Difference]) -> dict[str, Any]:
-    """As plain JSON values: the answer, every commit that was built or is likely, and the differences."""
-    ahead = outlook(state)
+def bisection_document(
+    state: State, commits: Commits, answer: Answer, differences: Sequence[Difference]
+) -> dict[str, Any]:
+    """Plain JSON values: the answer, every commit that was built or is likely, and the differences."""
+    ahead = forecast(state)
     rows = [
         _commit(state, commits, index, ahead.mass[index] if ahead else 0.0)
         for index in range(len(commits.commits))
     ]
-    told = [row for row in rows if row["builds"] or row["broken"] or row["probability"] >= LIKELY]
+    listed = [row for row in rows if row["builds"] or row["broken"] or row["probability"] >= LIKELY]
     return {
         "measure": {"name": state.measure.name, "unit": state.measure.unit, "kind": str(state.measure.kind)},
         "answer": answer.to_json(),
         "range": [commits.good, commits.bad, len(commits.commits) - 1],
-        "commits": told[:MOST_COMMITS],
+        "commits": listed[:MOST_COMMITS],
         "differences": [asdict(one) for one in differences],
     }
 
@@ -62,8 +65,8 @@ def _commit(state: State, commits: Commits, index: int, probability: float) -> d
     }
 
 
-def phases(before: Sequence[Sample], after: Sequence[Sample]) -> list[Difference]:
-    """The parts of a measured whole that differ, as the samples of both sides tell them."""
+def phase_differences(before: Sequence[Sample], after: Sequence[Sample]) -> list[Difference]:
+    """The parts of a measured total that differ between the samples of both sides."""
     old, new = ({one.metric.name: one for one in side if one.metric.is_part} for side in (before, after))
     return [
         Difference("phase", name, old[name].value, new[name].value, new[name].metric.unit)
@@ -72,8 +75,8 @@ def phases(before: Sequence[Sample], after: Sequence[Sample]) -> list[Difference
     ]
 
 
-def of_kernels(before: Image, after: Image, symbols: tuple[Symbols, Symbols] | None) -> list[Difference]:
-    """The sections that differ in size, and the functions: those most that changed most, in bytes."""
+def kernel_differences(before: Image, after: Image, symbols: tuple[Symbols, Symbols] | None) -> list[Difference]:
+    """The sections whose size differs, and the functions that changed most, in bytes."""
     files = [image.symbols or image.kernel for image in (before, after)]
     old, new = (sections(file) for file in files)
     found = [Difference("section", name, *pair, "B") for name, pair in _changed(old, new).items()]
@@ -84,7 +87,7 @@ def of_kernels(before: Image, after: Image, symbols: tuple[Symbols, Symbols] | N
         for function in table.functions:
             side[function.name] += function.size
     changed = sorted(_changed(*sizes).items(), key=lambda row: -abs(row[1][1] - row[1][0]))[:MOST_SYMBOLS]
-    names = readable([name for name, _ in changed])
+    names = demangled([name for name, _ in changed])
     return found + [Difference("symbol", names[name], *pair, "B") for name, pair in changed]
 
 
@@ -94,8 +97,8 @@ def _changed(old: Mapping[str, int], new: Mapping[str, int]) -> dict[str, tuple[
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def readable(names: Sequence[str]) -> dict[str, str]:
-    """C++ names as people write them, by their mangled ones; as they are where binutils has no c++filt."""
+def demangled(names: Sequence[str]) -> dict[str, str]:
+    """C++ names demangled, by their mangled ones; unchanged if binutils' c++filt is missing."""
     if shutil.which("c++filt") is None or not names:
         return {name: name for name in names}
     done = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True)

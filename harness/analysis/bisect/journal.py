@@ -1,4 +1,4 @@
-"""Where the records of a bisection are kept: on disk after every one of them, or in memory for simulations."""
+"""Keeps the records of a bisection: on disk after each record, or in memory for simulations."""
 
 import fcntl
 import json
@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError
 
 
 class Journal(Protocol):
-    """Records in the order in which things happened; what was appended is never lost or changed."""
+    """Records in the order in which things happened. An appended record is never lost or changed."""
 
     @property
     def records(self) -> Sequence[Record]: ...
@@ -20,8 +20,8 @@ class Journal(Protocol):
     def append(self, record: Record) -> None: ...
 
 
-class Memory:
-    """A journal that ends with its process."""
+class MemoryJournal:
+    """A journal in memory: it ends with its process."""
 
     def __init__(self, records: Sequence[Record] = ()) -> None:
         self.records: list[Record] = list(records)
@@ -30,11 +30,11 @@ class Memory:
         self.records.append(record)
 
 
-class File:
-    """A journal of JSON Lines at `path`, for one session at a time; each record is on disk when `append` returns.
+class JournalFile:
+    """A journal of JSON Lines at `path`, for one session at a time. Each record is on disk when `append` returns.
 
-    A last line that a kill or a full disk left torn is dropped when the file is opened. Raises `HarnessError`
-    if another session has it, if a line before the last is no record, or if the disk takes no more.
+    An incomplete last line, left by a kill or a full disk, is dropped when the file is opened. Raises
+    `HarnessError` if another session uses the file, if an earlier line is no record, or if the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,10 +74,10 @@ class File:
         self.records.append(record)
 
     def close(self) -> None:
-        """Let another session have it."""
+        """Release the file for another session."""
         os.close(self._file)
 
-    def __enter__(self) -> "File":
+    def __enter__(self) -> "JournalFile":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,7 +85,7 @@ class File:
 
 
 def read(path: Path) -> list[Record]:
-    """The records of a journal, which a session may be writing at this moment."""
+    """The records of a journal, which a session may be writing now."""
     return _read(path)[0]
 
 
@@ -96,7 +96,7 @@ def _read(path: Path) -> tuple[list[Record], int]:
     whole = 0
     for number, line in enumerate(content.splitlines(keepends=True), 1):
         try:
-            # a line that lacks its end may be the beginning of a longer one
+            # a line without a newline may be the beginning of a longer one
             record = from_json(json.loads(line)) if line.endswith(b"\n") else None
         except (ValueError, KeyError, TypeError) as error:
             if whole + len(line) < len(content):
@@ -112,7 +112,7 @@ def _read(path: Path) -> tuple[list[Record], int]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new file's name is on disk only when its folder is."""
+    """Flush the folder: a new file's name is on disk only when its folder is."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

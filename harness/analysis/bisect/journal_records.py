@@ -1,4 +1,5 @@
-"""What a journal holds: one record for each thing that happened, to JSON and back."""
+"""The records of a journal, one class per kind of event, to JSON and back. Names of classes and fields are
+stored."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,14 +10,16 @@ from harness.metrics.records import Better
 
 VERSION = 1
 LOAD_BEFORE = 3.0
-"""Seconds of a load where the journal does not say: of all that were written before it did."""
+"""Seconds of a load, in journals written before it was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is bisected, and how: always the first record. `layouts` of each commit can be built; `host` is the one
-    of many whose boots alone may be compared, or nothing; `load` is the seconds of each load of an app's metric,
-    else 0."""
+    """What is bisected, and how: always the first record.
+
+    `layouts` of each commit can be built. `host` is the only farm host whose boots may be compared, or empty.
+    `load` is the length of each load of an app's metric in seconds, else 0.
+    """
 
     line: CommitRange
     measure: Measure
@@ -28,20 +31,20 @@ class Opened:
 
     @property
     def known_load(self) -> float:
-        """The seconds of loads also of what was recorded before they were."""
+        """The seconds of each load, also in journals from before it was recorded."""
         return self.load or (LOAD_BEFORE if self.measure.name.startswith("app.") else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is going to be done; a session that was killed does the rest of it first."""
+    """A plan. A session that was killed carries out the rest of it first."""
 
     plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A build began."""
+    """A build started."""
 
     key: Build
 
@@ -64,7 +67,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """One boot, the value that it gave, and the whole seconds that it took; of a test that failed (1), by what."""
+    """One boot: its value, its duration in whole seconds, and for a failed test (1) the cause."""
 
     key: Build
     value: float
@@ -74,21 +77,21 @@ class Booted:
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """The host's speed changed by this much of the level: no boot before can be compared with one after."""
+    """The host's speed changed by this share of the level: boots before and after can't be compared."""
 
     change: float
 
 
 @dataclass(frozen=True, slots=True)
 class Concluded:
-    """The answer before its checks, as JSON values: what they measure no longer changes it."""
+    """The answer before its checks, as JSON values: what the checks measure no longer changes it."""
 
     answer: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A verification's result, by its name."""
+    """The result of a check."""
 
     name: str
     passed: bool | None
@@ -109,12 +112,12 @@ _KINDS = {kind.__name__.lower(): kind for kind in Record.__args__}
 
 
 def to_json(record: Record) -> dict[str, Any]:
-    """Plain JSON values, of which `record` names the kind."""
+    """Return plain JSON values; `record` names the kind."""
     return {"record": type(record).__name__.lower(), **asdict(record)}
 
 
 def from_json(row: Mapping[str, Any]) -> Record:
-    """The record that `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    """Read what `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
     fields = dict(row)
     kind = _KINDS[fields.pop("record")]
     if "key" in fields:

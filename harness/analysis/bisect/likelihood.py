@@ -1,8 +1,8 @@
-"""How likely numbers of several builds are if these builds have the same level, whatever that is.
+"""The likelihood of the numbers of several builds if these builds share one level, whatever it is.
 
 A hypothesis cuts the builds into sets that share a level each; its likelihood is the product of theirs. The sums
-that a set's likelihood needs add up over its builds, so that all cuts are judged at once by cumulative sums. What
-is unknown besides the levels (the noise of a boot and the spread of layouts) is a grid of G points with weights.
+that the likelihood of a set needs are additive over its builds, so cumulative sums judge all cuts at once. The
+other unknowns (the noise of a boot and the spread of layouts) form a grid of G points with weights.
 """
 
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ from harness.analysis.bisect.model import Kind, Measure
 Array = NDArray[np.float64]
 
 CLIP = 9.0
-"""Values further than so many median deviations from their build's median count as this far: about six sigmas."""
+"""Values are clipped at so many median deviations from the median of their build: about six sigmas."""
 LAYOUT_STEPS = np.geomspace(0.1, 10, 9)
-"""The spreads of layouts that are tried, in usual offsets; weighted as of a half-t (Gelman 2006)."""
+"""The spreads of layouts that the grid has, in usual offsets; weighted by a half-t prior (Gelman 2006)."""
 FREEDOM = 4
-"""Its degrees of freedom: a spread of ten usual offsets is possible, and not likely."""
+"""Degrees of freedom of that prior: a spread of ten usual offsets is possible, and unlikely."""
 NO_LAYOUT = 0.3
-"""How likely it is beforehand that layouts do not matter at all."""
+"""The prior probability that layouts do not matter at all."""
 NOISE_STEPS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
-"""The noises that are tried, in standard errors of the estimated noise's logarithm."""
+"""The noises that the grid has, in standard errors of the logarithm of the estimated noise."""
 CERTAIN = 0.3
-"""How likely it is beforehand that a test never fails at a level; and that it always does."""
+"""The prior probability that a test never fails at a level; and that it always fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One build's boots: how many, their mean, and the sum of squares around it; outliers drawn in."""
+    """The boots of one build: their number, their mean, and the sum of squares around it; outliers are clipped."""
 
     count: int
     mean: float
@@ -41,7 +41,7 @@ class Summary:
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Of at least one value."""
+    """Summarize at least one value."""
     kept = np.asarray(values, dtype=float)
     if len(kept) >= 8:
         middle = float(np.median(kept))
@@ -52,17 +52,17 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 class Levels(Protocol):
-    """A family of likelihoods. `grid` holds the log weights (G) of what is unknown besides the levels."""
+    """A family of likelihoods. `grid` holds the log weights (G) of the unknowns besides the levels."""
 
     @property
     def grid(self) -> Array: ...
 
     @property
     def width(self) -> float:
-        """The log of the span over which a further level is spread beforehand; 0 if `evidence` has it."""
+        """The log of the span of the prior of one further level; 0 if `evidence` includes it."""
 
     def sums(self, builds: Sequence[Summary]) -> Array:
-        """What adds up over builds, (builds, G, sums)."""
+        """The additive sums, (builds, G, sums)."""
 
     def evidence(self, sums: Array) -> Array:
         """The log likelihood (…, G) of sets of builds that share a level, from their sums (…, G, sums)."""
@@ -72,20 +72,20 @@ class Levels(Protocol):
 
 
 class Normal:
-    """Numbers with noise: a boot's is sigma, a layout's is tau; a level can be anything.
+    """Numbers with noise: sigma of a boot, tau of a layout; a level can be any number.
 
-    A build's mean is normal around its level with variance tau² + sigma²/boots; the level is integrated out over
-    a flat prior, in closed form (Gelman et al., Bayesian Data Analysis, 3rd ed., 5.4).
+    The mean of a build is normal around its level with variance tau² + sigma²/boots. The level is integrated out
+    over a flat prior, in closed form (Gelman et al., Bayesian Data Analysis, 3rd ed., 5.4).
     """
 
     def __init__(self, builds: Sequence[Summary], ends: tuple[float, float], layout: float) -> None:
-        """From all builds, the means at both ends and the usual offset of a layout in the measure's unit."""
+        """Takes all builds, the means at both ends, and the usual offset of a layout in the measure's unit."""
         self.origin = ends[0]
         span = abs(ends[1] - ends[0])
         self.width = float(np.log(3 * span)) if span else 0.0
         freedom = max(1, sum(one.count - 1 for one in builds))
         pooled = float(np.sqrt(sum(one.scatter for one in builds) / freedom))
-        # a noise of 0 would make any difference infinitely sure, though it is only one that was not seen
+        # with a noise of 0 any difference would be certain; a noise that was not seen is not 0
         pooled = max(pooled, 1e-3 * span, 1e-12)
         sigmas = pooled * np.exp(NOISE_STEPS / np.sqrt(2 * freedom))
         steps = np.append(0.0, LAYOUT_STEPS) if layout else np.zeros(1)
@@ -112,7 +112,7 @@ class Normal:
 
 
 class Failures:
-    """A test that fails by a chance of its level: never, always, or anything between (Jeffreys' prior)."""
+    """A test with a failure rate per level: never, always, or anything between (Jeffreys' prior)."""
 
     grid = np.zeros(1)
     width = 0.0
@@ -142,7 +142,7 @@ class Failures:
 
 
 def levels_of(measure: Measure, builds: Sequence[Summary], ends: tuple[float, float]) -> Levels:
-    """The family for a measure; the usual offset of a layout is relative to the greater end."""
+    """The family for a measure. The usual offset of a layout is relative to the end with the larger level."""
     if measure.kind is Kind.TEST:
         return Failures()
     return Normal(builds, ends, measure.layout * max(abs(ends[0]), abs(ends[1])))

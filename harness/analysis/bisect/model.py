@@ -1,9 +1,9 @@
-"""Which commit changed a measure, and how sure that is: numbers in, decisions out.
+"""The values of a bisection: what is measured, builds, commits, plans, observations.
 
-Words: a *point* is a commit by its place on the line from the good end (point 0) to the bad end (point N, on the
-first parent). *Culprit k* says that points before k have the old level, and k and later ones the new level; so
-the culprits that can be are 1 … N. A *layout* is one of several builds of the same commit whose code lies at
-other addresses; the offset that it adds to a measured speed is its own.
+Words: a *point* is the index of a commit on the line from the good end (point 0) to the bad end (point N), along
+first parents. *Culprit k* means that points before k have the old level, and k and later points the new one; the
+possible culprits are 1 … N. A *layout* is one of several builds of the same commit whose code lies at other
+addresses; each layout adds an offset of its own to a measured speed.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,13 +15,14 @@ from harness.core.errors import HarnessError
 from harness.metrics.records import Better, Metric
 
 SIZES = ("MiB", "B")
-"""Units of what the layout of the code does not move."""
+"""Units of numbers that the code's layout does not move."""
 LAYOUT = 0.003
-"""How much, of the level, a speed commonly moves with the layout of the code alone (Mytkowicz et al. 2009)."""
+"""How much a speed commonly moves with the layout of the code alone, relative to its level (Mytkowicz et al.
+2009)."""
 
 
 class Kind(StrEnum):
-    """What one boot gives: a number without noise, a number with noise, or 1 for a failed test and else 0."""
+    """What one boot gives: a number without noise, a number with noise, or for a test 1 (failed) or 0."""
 
     EXACT = "exact"
     NOISY = "noisy"
@@ -30,9 +31,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What is bisected. `layout` is a layout's usual offset relative to the level; 0 where there is none.
+    """What is bisected.
 
-    `cause` is which failure of a test is looked for; empty: the bad end's.
+    `layout` is the usual offset of a layout relative to the level, 0 where there is none. `cause` is the failure
+    of a test that is looked for; empty: the bad end's.
     """
 
     name: str
@@ -44,7 +46,7 @@ class Measure:
 
     @classmethod
     def of(cls, metric: Metric) -> Self:
-        """The measure that a metric is."""
+        """The measure of a metric."""
         if metric.exact:
             return cls(metric.name, metric.unit, Kind.EXACT, metric.better, 0.0)
         layout = 0.0 if metric.unit in SIZES else LAYOUT
@@ -52,30 +54,32 @@ class Measure:
 
     @classmethod
     def test(cls, name: str, cause: str = "") -> Self:
-        """The measure that a test's outcome is: the chance that it fails, by the cause that is looked for."""
+        """The measure of a test's outcome: its probability to fail with the cause that is looked for."""
         return cls(name, "", Kind.TEST, Better.LOWER, 0.0, cause)
 
 
 FRESH, REVERTED = -1, -2
-"""Layouts that only checks of an answer ask for: the commit built again from scratch; the bad end without it."""
+"""Layouts that only the checks of an answer use: FRESH is the commit built from scratch, REVERTED the bad end with
+the culprit reverted."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Build:
-    """A build: of the commit at a point, in one of its layouts (0 is the commit's own), or for a check."""
+    """Identifies a build: the commit at a point in one of its layouts (0 is the commit's own), or a build for a
+    check."""
 
     index: int
     layout: int = 0
 
     @property
     def for_check(self) -> bool:
-        """Whether it says nothing of the commit's place on the line."""
+        """Whether it says nothing about the commit at its point."""
         return self.layout < 0
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A build that succeeded: the digest of its binary, and the seconds that it took."""
+    """A successful build: the digest of its binary, and the seconds that it took."""
 
     digest: str
     seconds: float
@@ -84,28 +88,28 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A commit that does not build, or whose build does not boot, and why."""
+    """Why a commit does not build, or its build does not boot."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A boot in which a test did not pass, and what tells it from other failures: the verdict's `identity`."""
+    """A boot in which a test did not pass. `cause` tells failures apart: the verdict's `identity`."""
 
     cause: str
 
 
 class Builder(Protocol):
-    """Who builds and boots. `layouts` is how many differently laid-out builds of one commit it can make.
+    """Builds and boots. `layouts` is how many differently laid-out builds of one commit it can make.
 
-    `build` may be called by several threads at once; `boot`, of what was built, by one alone and while nothing
-    builds. A `HarnessError` of either ends the session, whose journal stays usable: it is for faults of the host.
+    Several threads may call `build` at once. `boot` is called by one thread, for finished builds, while nothing
+    builds. A `HarnessError` of either is the host's fault: it ends the session, whose journal stays usable.
     """
 
     @property
     def layouts(self) -> int:
-        """1 where it can make no other than the commit's own."""
+        """1 if only the commit's own layout can be built."""
 
     @property
     def cached(self) -> Collection[Build]:
@@ -115,15 +119,15 @@ class Builder(Protocol):
         """Build it."""
 
     def boot(self, key: Build) -> float | Failure | Broken:
-        """Boot it once: the measured number, or for a test its failure and else 0."""
+        """Boot it once. Returns the measured number; for a test, its failure or 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitRange:
-    """The commits from the good end to the bad one, in order, on the first parent.
+    """The commits from the good end to the bad end, in order, along first parents.
 
-    `binaries` names what each commit's binary is made from, where that is known before building (the digest of
-    the tree under the paths that matter): commits with equal names have equal binaries. Empty: nothing is known.
+    `binaries` names what each commit's binary is made from, where that is known before building (the digest of the
+    tree under the paths that matter): commits with equal names have equal binaries. Empty: nothing is known.
     """
 
     commits: tuple[str, ...]
@@ -140,7 +144,7 @@ class CommitRange:
 
     @property
     def last(self) -> int:
-        """The bad end's point."""
+        """The point of the bad end."""
         return len(self.commits) - 1
 
     def first_alike(self, index: int) -> int:
@@ -148,16 +152,17 @@ class CommitRange:
         return self.binaries.index(self.binaries[index]) if self.binaries else index
 
     def suspects(self) -> list[bool]:
-        """For each point whether it can be the culprit: the good end and what equals its parent can't."""
+        """For each point, whether it can be the culprit: not the good end, nor a commit whose binary equals its
+        parent's."""
         same = self.binaries or self.commits
         return [at > 0 and same[at] != same[at - 1] for at in range(len(same))]
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What a build and a boot are expected to cost in seconds, and how far to go.
+    """Expected costs of a build and a boot in seconds, and limits.
 
-    `most_boots` is of one build; `jobs` builds are made at once.
+    `most_boots` is per build; `jobs` builds run at once.
     """
 
     confidence: float = 0.99
@@ -176,7 +181,8 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done next: builds, then so many boots in all of each key; and why, in a word."""
+    """What to do next: builds, then boots up to a total per build. `why` names the reason in one word; the journal
+    stores it."""
 
     why: str
     builds: tuple[Build, ...] = ()
@@ -185,7 +191,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """One build's boots as a posterior sees them: at a point, of a binary (`group`), its values."""
+    """The boots of one build, as the posterior uses them: its point, its binary (`group`), its values."""
 
     index: int
     group: int

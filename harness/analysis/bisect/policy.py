@@ -1,6 +1,6 @@
-"""The next step of a bisection, from all that is known: a plan, word that the host's speed changed, or the end.
+"""Decides the next step of a bisection from its state: a plan, a drift of the host's speed, or the end.
 
-A pure function of the state: a session that is resumed decides what the one before would have decided.
+It is a pure function of the state, so a resumed session decides what the one before would have decided.
 """
 
 from collections.abc import Sequence
@@ -9,26 +9,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.bisect import drift, exact_search
-from harness.analysis.bisect import endpoints as ends
-from harness.analysis.bisect.information_gain import SureChannel, channel_of
+from harness.analysis.bisect import drift, endpoints, exact_search
+from harness.analysis.bisect.information_gain import NoiselessChannel, channel_for
 from harness.analysis.bisect.journal_records import Drifted
 from harness.analysis.bisect.likelihood import Array
 from harness.analysis.bisect.model import Build, Builder, Kind, Plan
-from harness.analysis.bisect.posterior import Measured, Posterior, measured, posterior
-from harness.analysis.bisect.probe_selection import Choice, choose, enough_boots, separable
-from harness.analysis.bisect.segmentation import Runs, parts, runs
+from harness.analysis.bisect.posterior import MeasuredPoints, Posterior, measured_points, posterior
+from harness.analysis.bisect.probe_selection import Probe, choose_probe, enough_boots, separable
+from harness.analysis.bisect.segmentation import Segmentation, segment, segments_at
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 
 SEVERAL = 0.9
-"""How likely several steps must be before each is searched for by itself."""
+"""The probability of several steps from which each is searched for by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step that was searched for: which points it can be (`mass`), its levels, its size with a standard
-    deviation, and whether it is known as surely as was asked or can be."""
+    """A step that was searched for: the probability of each point (`mass`), its levels, its size with a standard
+    deviation."""
 
     mass: Array
     old: float
@@ -38,88 +37,91 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """Nothing is left to do. `ends` is None where good and bad are the same binary; `shapes` is how likely each
-    number of steps is (empty for an exact number); `why` says why a step is not known surely."""
+class SearchEnd:
+    """Nothing is left to do.
 
-    ends: ends.Ends | None
+    `ends` is None if good and bad are the same binary. `shapes` is the probability of each number of steps (None
+    for an exact number). `why` says why a step is not certain.
+    """
+
+    ends: endpoints.Ends | None
     steps: tuple[Step, ...] = ()
     shapes: dict[str, float] | None = None
     why: str = ""
 
 
-def decide(state: State, builder: Builder) -> Plan | Drifted | Ended:
-    """Raises `HarnessError` where an end can't be measured: nothing can be bisected then."""
+def decide(state: State, builder: Builder) -> Plan | Drifted | SearchEnd:
+    """Decide what to do next. Raises `HarnessError` if an end can't be measured: then nothing can be bisected."""
     both = (state.good, state.bad)
     for key, name in zip(both, ("good", "bad"), strict=True):
         if key in state.broken:
             raise HarnessError(
-                f"The {name} end, {state.line.commits[key.index][:12]}, can't be measured: {state.broken[key]}",
+                f"The {name} end, {state.range.commits[key.index][:12]}, can't be measured: {state.broken[key]}",
                 "Name another; or give a command that builds old commits, with --build-with.",
             )
     if state.good == state.bad:
-        return Ended(None)
+        return SearchEnd(None)
     if not all(key in state.builds for key in both):
         return Plan("ends", both)
     if state.same_as(state.good) == state.same_as(state.bad):
-        return Ended(None)
-    if changed := drift.drifted(state):
+        return SearchEnd(None)
+    if changed := drift.detect_drift(state):
         return changed
-    said = ends.look(state, builder.layouts)
-    if isinstance(said, Plan):
-        return said
-    if not said.differ or (said.change > 0) != (state.measure.better == "lower"):
-        return Ended(said)
-    return _exact(state, builder, said) if state.measure.kind is Kind.EXACT else _noisy(state, builder, said)
+    ends = endpoints.compare_ends(state, builder.layouts)
+    if isinstance(ends, Plan):
+        return ends
+    if not ends.differ or (ends.change > 0) != (state.measure.better == "lower"):
+        return SearchEnd(ends)
+    return _exact(state, builder, ends) if state.measure.kind is Kind.EXACT else _noisy(state, builder, ends)
 
 
-def _exact(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
-    if plan := exact_search.again(state, exact_search.alone(state)):
+def _exact(state: State, builder: Builder, ends: endpoints.Ends) -> Plan | SearchEnd:
+    if plan := exact_search.repeat_plan(state, exact_search.isolated_points(state)):
         return plan
     left = exact_search.gaps(state)
     for gap in left:
-        if choice := choose(state, builder, gap.mass, SureChannel(np.cumsum(gap.mass))):
-            return _affordable(state, choice) or _ended_exactly(said, left, _spent(state))
-    if plan := exact_search.again(state, [at for gap in left for at in (gap.first, gap.last)]):
+        if probe := choose_probe(state, builder, gap.mass, NoiselessChannel(np.cumsum(gap.mass))):
+            return _within_budget(state, probe) or _exact_end(ends, left, _budget_spent(state))
+    if plan := exact_search.repeat_plan(state, [at for gap in left for at in (gap.first, gap.last)]):
         return plan
-    return _ended_exactly(said, left, "")
+    return _exact_end(ends, left, "")
 
 
-def _ended_exactly(said: ends.Ends, left: Sequence[exact_search.Gap], why: str) -> Ended:
-    return Ended(said, tuple(Step(gap.mass, gap.old, gap.new, gap.change, 0.0) for gap in left), None, why)
+def _exact_end(ends: endpoints.Ends, left: Sequence[exact_search.Gap], why: str) -> SearchEnd:
+    return SearchEnd(ends, tuple(Step(gap.mass, gap.old, gap.new, gap.change, 0.0) for gap in left), None, why)
 
 
-def _noisy(state: State, builder: Builder, said: ends.Ends) -> Plan | Ended:
-    suspects = np.array(state.line.suspects(), dtype=float)
+def _noisy(state: State, builder: Builder, ends: endpoints.Ends) -> Plan | SearchEnd:
+    suspects = np.array(state.range.suspects(), dtype=float)
     prior = suspects / suspects.sum()
-    found = measured(state.measure, state.readings())
-    shapes = runs(found, prior)
-    searched = _searched(found, shapes, prior, said.change > 0)
-    boots = max(enough_boots(state, one.mass, channel_of(found.levels, one)) for one in searched)
+    found = measured_points(state.measure, state.observations())
+    shapes = segment(found, prior)
+    searched = _posteriors(found, shapes, prior, ends.change > 0)
+    boots = max(enough_boots(state, one.mass, channel_for(found.levels, one)) for one in searched)
     if min(state.count(state.good), state.count(state.bad)) < boots:
         return Plan("ends", (), tuple((key, max(boots, state.count(key))) for key in (state.good, state.bad)))
     if state.measure.kind is Kind.NOISY and drift.builds_since(state) >= drift.EVERY:
-        return drift.reference(state, boots)
+        return drift.reference_plan(state, boots)
     why = ""
     for one in searched:
         if blocks(state, one.mass).max() >= state.effort.confidence:
             continue
-        if choice := choose(state, builder, one.mass, channel_of(found.levels, one)):
-            if plan := _affordable(state, choice):
+        if probe := choose_probe(state, builder, one.mass, channel_for(found.levels, one)):
+            if plan := _within_budget(state, probe):
                 return plan
-            why = _spent(state)
+            why = _budget_spent(state)
         else:
-            why = _stuck(state, builder, one, found)
+            why = _why_undecided(state, builder, one, found)
     if state.measure.kind is Kind.NOISY and drift.builds_since(state):
-        return drift.reference(state, boots)
+        return drift.reference_plan(state, boots)
     steps = tuple(Step(one.mass, *one.levels(), *one.change()) for one in searched)
-    return Ended(said, steps, shapes.shapes, why)
+    return SearchEnd(ends, steps, shapes.shapes, why)
 
 
-def _searched(found: Measured, shapes: Runs, prior: Array, upwards: bool) -> list[Posterior]:
-    """The posterior of the one step, or of each where several are likely."""
+def _posteriors(found: MeasuredPoints, shapes: Segmentation, prior: Array, upwards: bool) -> list[Posterior]:
+    """The posterior of the single step, or of each step if several are likely."""
     if shapes.several >= SEVERAL:
-        each = [posterior(part.found, prior, None, part.noise) for part in parts(found, shapes.cuts)]
+        each = [posterior(part.found, prior, None, part.noise) for part in segments_at(found, shapes.cuts)]
     else:
         each = [posterior(found, prior, upwards)]
     return [one for one in each if one is not None]
@@ -136,20 +138,20 @@ def block_of(state: State) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(apart[:-1])])
 
 
-def _affordable(state: State, choice: Choice) -> Plan | None:
+def _within_budget(state: State, probe: Probe) -> Plan | None:
     left = state.effort.most_builds - len({*state.builds, *state.broken})
-    if len(choice.builds) <= left:
-        return Plan("tell", choice.builds, choice.boots)
-    kept: tuple[Build, ...] = choice.builds[:left]
-    return Plan("tell", kept, tuple(pair for pair in choice.boots if pair[0] in kept)) if kept else None
+    if len(probe.builds) <= left:
+        return Plan("tell", probe.builds, probe.boots)
+    kept: tuple[Build, ...] = probe.builds[:left]
+    return Plan("tell", kept, tuple(pair for pair in probe.boots if pair[0] in kept)) if kept else None
 
 
-def _spent(state: State) -> str:
+def _budget_spent(state: State) -> str:
     return f"All {state.effort.most_builds} builds were used."
 
 
-def _stuck(state: State, builder: Builder, found: Posterior, all_found: Measured) -> str:
-    """Why nothing that can be done would tell more."""
+def _why_undecided(state: State, builder: Builder, found: Posterior, all_found: MeasuredPoints) -> str:
+    """Why no measurement would reveal more."""
     size, _ = found.change()
     tau = getattr(all_found.levels, "tau", None)
     if tau is not None and float(found.noise @ tau) > abs(size) / 20:

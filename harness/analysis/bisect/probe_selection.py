@@ -1,4 +1,4 @@
-"""What to build or boot next: what is expected to tell most about the culprit for its cost."""
+"""Chooses what to build or boot next: what is expected to reveal most about the culprit for its cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,27 +12,28 @@ from harness.analysis.bisect.likelihood import Array
 from harness.analysis.bisect.model import Build, Builder
 from harness.analysis.bisect.state import State
 
-LADDER = np.array([1, 2, 3, 5, 8, 13, 20, 30, 45, 67, 100, 150, 200], dtype=float)
-"""The numbers of boots that are tried at a time."""
-NOTHING = 0.01
-"""Where the best that can be done tells less than this share of what is not known, or of a bit, it is over."""
-ROUGHLY = LADDER[[2, 6, 10]]
-"""Those by which the options are chosen that are looked at closely; so many of them."""
+BOOT_COUNTS = np.array([1, 2, 3, 5, 8, 13, 20, 30, 45, 67, 100, 150, 200], dtype=float)
+"""The numbers of boots that are considered at a time."""
+NEGLIGIBLE = 0.01
+"""The search ends if the best option reveals less than this share of what is unknown, or of a bit."""
+COARSE_COUNTS = BOOT_COUNTS[[2, 6, 10]]
+"""The numbers of boots for the first, rough ranking of all options; so many of the best are ranked again by all
+numbers."""
 FINALISTS = 5
 WORTH = 0.1
-"""See `_deserved`."""
-FEWEST_MORE = 0.3
+"""See `_worthwhile_boots`."""
+LEAST_MORE = 0.3
 """More boots of a build are at least this share of those that it has had."""
-BETWEEN, GIVEN_UP = 0.2, 24
-"""The chance that a commit between broken ones builds, divided by how many these are; and after how many without
-one that builds no further is tried."""
-WORTHY = 1e-3
-"""The probability from which a stretch between two builds is looked at by itself."""
+CHANCE_BETWEEN, GIVEN_UP = 0.2, 24
+"""The probability that a commit between broken ones builds, divided by their number; and the number of broken ones
+in a row after which no further commit between them is tried."""
+LEAST_MASS = 1e-3
+"""The probability from which the stretch between two builds gets an option of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The best thing to do: boots in all of a build, or of several new ones."""
+class Probe:
+    """The best thing to do: boots up to a total of one build, or of several new ones."""
 
     builds: tuple[Build, ...]
     boots: tuple[tuple[Build, int], ...]
@@ -40,8 +41,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """What could be measured: the point, the boots that tell something and their mean; what it costs but for
-    boots; and how many boots it had in all."""
+    """What could be measured: the build; its point, its informative boots and their mean; the cost without boots
+    in seconds; and the number of all its boots."""
 
     key: Build
     measured: tuple[int, int, float]
@@ -49,44 +50,48 @@ class _Option:
     boots: int = 0
 
 
-def choose(state: State, builder: Builder, mass: Array, channel: Channel) -> Choice | None:
-    """The best by expected bits a second; None where nothing would tell anything worth telling.
+def choose_probe(state: State, builder: Builder, mass: Array, channel: Channel) -> Probe | None:
+    """The option with the most expected bits per second; None if none would reveal enough.
 
-    `mass` (points) is the probability that each is the culprit.
+    `mass` (points) is the probability of each point to be the culprit.
     """
-    options = [*_rebooted(state), *_laid_out(state, builder, mass), *_new(state, builder, mass)]
-    some = _told(state, channel, options, ROUGHLY)
-    if some.max() <= max(NOTHING * min(1.0, bits_missing(mass)), 1e-9):
+    options = [
+        *_reboot_options(state),
+        *_layout_options(state, builder, mass),
+        *_new_build_options(state, builder, mass),
+    ]
+    some = _expected_bits(state, channel, options, COARSE_COUNTS)
+    if some.max() <= max(NEGLIGIBLE * min(1.0, bits_missing(mass)), 1e-9):
         return None
-    rate = (some / _seconds(state, options, ROUGHLY)).max(axis=1)
+    rate = (some / _seconds(state, options, COARSE_COUNTS)).max(axis=1)
     options = [options[at] for at in np.argsort(-rate, kind="stable")[:FINALISTS]]
-    bits = _told(state, channel, options, LADDER)
-    seconds = _seconds(state, options, LADDER)
+    bits = _expected_bits(state, channel, options, BOOT_COUNTS)
+    seconds = _seconds(state, options, BOOT_COUNTS)
     best = int((bits / seconds).max(axis=1).argmax())
-    option, more = options[best], _deserved(bits[best], seconds[best])
+    option, more = options[best], _worthwhile_boots(bits[best], seconds[best])
     if option.key in state.builds:
-        return Choice((), ((option.key, option.boots + more),))
+        return Probe((), ((option.key, option.boots + more),))
     keys = [option.key]
     if state.effort.jobs > 1 and option.key.layout == 0:
-        keys = [Build(index) for index in apart(mass, buildable(state), state.effort.jobs)]
-    return Choice(tuple(keys), tuple((key, more) for key in keys))
+        keys = [Build(index) for index in best_cuts(mass, build_chances(state), state.effort.jobs)]
+    return Probe(tuple(keys), tuple((key, more) for key in keys))
 
 
 def enough_boots(state: State, mass: Array, channel: Channel) -> int:
-    """The boots that a new build in the middle of what is not known deserves; one where all is known."""
+    """The boots that a new build in the middle of the unknown range deserves; one if nothing is unknown."""
     middle = np.array([entropy(np.clip(np.cumsum(mass), 0.0, 1.0)).argmax()], dtype=float)
-    ladder = LADDER[state.effort.most_boots >= LADDER]
+    ladder = BOOT_COUNTS[state.effort.most_boots >= BOOT_COUNTS]
     bits = channel.bits(middle, np.zeros(1), np.zeros(1), ladder)[0]
-    if bits.max() <= NOTHING:
+    if bits.max() <= NEGLIGIBLE:
         return 1
-    return _deserved(bits, state.build_seconds() + ladder * state.boot_seconds())
+    return _worthwhile_boots(bits, state.build_seconds() + ladder * state.boot_seconds())
 
 
-def _deserved(bits: Array, seconds: Array) -> int:
-    """The number of boots (of the ladder's) beyond which more are not worth their time.
+def _worthwhile_boots(bits: Array, seconds: Array) -> int:
+    """The number of boots, of `BOOT_COUNTS`, beyond which more are not worth their time.
 
-    Not where bits a second are most: what a build leaves in doubt costs others later, so boots go on as long as
-    they tell a `WORTH` of what the build does, second for second.
+    It is not where bits per second peak: what one build leaves in doubt costs others later. So boots go on as long
+    as they reveal, per second, a share of `WORTH` of what the build does.
     """
     rate = float((bits / seconds).max())
     best = int((bits / seconds).argmax())
@@ -94,18 +99,18 @@ def _deserved(bits: Array, seconds: Array) -> int:
         if bits[at] - bits[best] < WORTH * rate * (seconds[at] - seconds[best]):
             break
         best = at
-    return int(LADDER[best])
+    return int(BOOT_COUNTS[best])
 
 
-def _told(state: State, channel: Channel, options: Sequence[_Option], ladder: Array) -> Array:
-    """Bits (options, ladder) that are expected; 0 where it is not to be done."""
+def _expected_bits(state: State, channel: Channel, options: Sequence[_Option], ladder: Array) -> Array:
+    """Expected bits (options, ladder); 0 where an option exceeds a limit."""
     index, before, mean = (
         np.array(column, dtype=float) for column in zip(*(one.measured for one in options), strict=True)
     )
     bits = channel.bits(index, before, mean, ladder)
     bits[np.array([[one.boots] for one in options]) + ladder > state.effort.most_boots] = 0.0
-    # a few boots more of what had many tell too little for a step of their own
-    bits[before[:, None] * FEWEST_MORE > ladder] = 0.0
+    # a few more boots of a build that had many reveal too little for a step of their own
+    bits[before[:, None] * LEAST_MORE > ladder] = 0.0
     return bits
 
 
@@ -114,17 +119,18 @@ def _seconds(state: State, options: Sequence[_Option], ladder: Array) -> Array:
 
 
 def bits_missing(mass: Array) -> float:
-    """What is not known of the culprit."""
+    """The entropy in bits of where the culprit is."""
     some = mass[mass > 0]
     return float(-(some * np.log2(some)).sum())
 
 
-def apart(mass: Array, chance: Array, count: int) -> list[int]:
-    """At most so many points that together tell most of where the mass lies, if each told old from new surely.
+def best_cuts(mass: Array, chance: Array, count: int) -> list[int]:
+    """At most `count` points that together reveal most of where the mass lies, if each told old from new with
+    certainty.
 
-    What they tell is the entropy of the mass in the parts into which they cut it; each part that a point cuts adds
-    its own, so points are added greedily and then each placed again beside the others. `chance` (points) is how
-    likely each can be built; 0 leaves it out.
+    What they reveal is the entropy of the mass in the parts into which they cut it. Each part that a point cuts
+    adds its own, so points are added greedily, and then each is placed again given the others. `chance` (points)
+    is the probability that each can be built; 0 excludes it.
     """
     after = np.clip(np.cumsum(mass), 0.0, 1.0)
     chosen: list[int] = []
@@ -147,19 +153,20 @@ def _best_cut(after: Array, chance: Array, chosen: Sequence[int]) -> int | None:
     low = np.append(0.0, after[edges])[part]
     whole = np.append(after[edges], 1.0)[part] - low
     share = np.divide(after - low, whole, out=np.zeros_like(after), where=whole > 1e-12)
-    told = whole * entropy(np.clip(share, 0.0, 1.0)) * chance
-    told[edges] = 0.0
-    best = int(told.argmax())
-    return best if told[best] > 1e-9 else None
+    bits = whole * entropy(np.clip(share, 0.0, 1.0)) * chance
+    bits[edges] = 0.0
+    best = int(bits.argmax())
+    return best if bits[best] > 1e-9 else None
 
 
-def buildable(state: State) -> Array:
-    """For each point how likely its commit builds; 0 where it is built, known as broken, or another's equal.
+def build_chances(state: State) -> Array:
+    """For each point, the probability that its commit builds; 0 if it is built, known as broken, or equal to
+    another.
 
-    Commits that don't build come in stretches: beside one, as long a stretch again is likely broken too, and what
-    lies between two is so the likelier the more of them there are.
+    Commits that don't build come in stretches: next to one, a stretch as long again is likely broken too. What
+    lies between two is likelier to be broken the more of them there are.
     """
-    count = state.line.last + 1
+    count = state.range.last + 1
     places = np.arange(count)
     good, stretches = _stretches(state)
     chance = np.ones(count)
@@ -171,20 +178,20 @@ def buildable(state: State) -> Array:
             near = np.exp(-np.abs(places - place) / (1.0 + last - first))
             chance = np.where((places > left) & (places < right), np.minimum(chance, 1 - 0.9 * near), chance)
         between = (places > first) & (places < last)
-        chance[between] = np.minimum(chance[between], BETWEEN / len(stretch))
+        chance[between] = np.minimum(chance[between], CHANCE_BETWEEN / len(stretch))
         chance[stretch] = 0.0
     chance[good] = 0.0
-    chance[_given_up(state)] = 0.0
-    if state.line.binaries:
+    chance[_presumed_broken(state)] = 0.0
+    if state.range.binaries:
         named: dict[str, int] = {}
-        for place, name in enumerate(state.line.binaries):
+        for place, name in enumerate(state.range.binaries):
             if named.setdefault(name, place) != place:
                 chance[place] = 0.0
     return chance
 
 
 def _stretches(state: State) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-    """The points that were measured, and the broken ones in groups, as those cut them."""
+    """The points that were measured, and the broken ones in groups, as the measured ones separate them."""
     good = np.array(
         sorted({key.index for key in state.builds if key.layout == 0 and state.usable(key)}), dtype=int
     )
@@ -193,9 +200,9 @@ def _stretches(state: State) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]
     return good, [group for group in groups if len(group)]
 
 
-def _given_up(state: State) -> NDArray[np.bool_]:
-    """For each point whether it lies among so many broken ones that it is held to be broken too."""
-    inside = np.zeros(state.line.last + 1, dtype=bool)
+def _presumed_broken(state: State) -> NDArray[np.bool_]:
+    """For each point, whether it lies among so many broken ones that it is presumed broken too."""
+    inside = np.zeros(state.range.last + 1, dtype=bool)
     for stretch in _stretches(state)[1]:
         if len(stretch) >= GIVEN_UP:
             inside[stretch[0] : stretch[-1] + 1] = True
@@ -203,26 +210,27 @@ def _given_up(state: State) -> NDArray[np.bool_]:
 
 
 def separable(state: State) -> NDArray[np.bool_]:
-    """For each point whether measuring it can tell the culprits up to it from those after it."""
-    inside = np.ones(state.line.last + 1, dtype=bool)
+    """For each point, whether measuring it can tell the culprits up to it from those after it."""
+    inside = np.ones(state.range.last + 1, dtype=bool)
     broken = [key.index for key in state.broken if key.layout == 0]
     inside[broken] = False
-    inside &= ~_given_up(state)
-    if state.line.binaries:
-        inside &= ~np.isin(np.array(state.line.binaries), [state.line.binaries[index] for index in broken])
+    inside &= ~_presumed_broken(state)
+    if state.range.binaries:
+        inside &= ~np.isin(np.array(state.range.binaries), [state.range.binaries[index] for index in broken])
     return inside
 
 
-def _rebooted(state: State) -> list[_Option]:
-    """More boots of what is built."""
+def _reboot_options(state: State) -> list[_Option]:
+    """More boots of existing builds."""
     keys = {state.same_as(key) for key in state.builds if state.usable(key)}
     return [
-        _Option(key, (key.index, state.told(key), state.mean(key)), 0.0, state.count(key)) for key in sorted(keys)
+        _Option(key, (key.index, state.informative_boots(key), state.mean(key)), 0.0, state.count(key))
+        for key in sorted(keys)
     ]
 
 
-def _laid_out(state: State, builder: Builder, mass: Array) -> list[_Option]:
-    """Another layout of a commit that is built: its offset is another."""
+def _layout_options(state: State, builder: Builder, mass: Array) -> list[_Option]:
+    """Another layout of a commit that is built: it has another offset."""
     tried: dict[int, int] = {}
     for key in (*state.builds, *state.broken):
         tried[key.index] = max(key.layout, tried.get(key.index, 0))
@@ -235,10 +243,10 @@ def _laid_out(state: State, builder: Builder, mass: Array) -> list[_Option]:
     return options
 
 
-def _new(state: State, builder: Builder, mass: Array) -> list[_Option]:
-    """Commits that are not built: the best between all, and the best of each stretch between two that are; and
-    the same of those that are cached."""
-    chance = buildable(state)
+def _new_build_options(state: State, builder: Builder, mass: Array) -> list[_Option]:
+    """Commits that are not built: the best of all, and the best of each stretch between two builds; and the same
+    among the cached ones."""
+    chance = build_chances(state)
     cached = np.zeros(len(chance), dtype=bool)
     cached[[key.index for key in builder.cached if key.layout == 0]] = True
     edges = [0, *sorted({key.index for key in state.builds}), len(chance)]
@@ -247,9 +255,9 @@ def _new(state: State, builder: Builder, mass: Array) -> list[_Option]:
         usable = np.where(kept, chance, 0.0)
         points = [best for best in [_best_cut(np.cumsum(mass), usable, [])] if best is not None]
         for low, high in pairwise(edges):
-            if (part := mass[low : high + 1]).sum() > WORTHY:
+            if (part := mass[low : high + 1]).sum() > LEAST_MASS:
                 best = _best_cut(np.cumsum(part) / part.sum(), usable[low : high + 1], [])
                 points.extend([] if best is None else [low + best])
-        # a build that fails tells nothing: its cost is spread over the chance that it does not
+        # a failed build reveals nothing: divide the cost by the probability of success
         options += [_Option(Build(at), (at, 0, 0.0), seconds / float(chance[at])) for at in dict.fromkeys(points)]
     return options

@@ -1,4 +1,5 @@
-"""A whole bisection of OSv's commits: from the question to the answer, its checks, and what a merge brought."""
+"""Runs a whole bisection of OSv's commits: from the request to the answer, its checks, and the branch of a
+merge."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +9,8 @@ from typing import Protocol
 
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.commit_range import Commits
-from harness.analysis.bisect.history_document import Difference, account
-from harness.analysis.bisect.journal import File
+from harness.analysis.bisect.history_document import Difference, bisection_document
+from harness.analysis.bisect.journal import JournalFile
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, TestBackend
 from harness.analysis.bisect.model import Build, Builder, Effort, Measure
@@ -26,13 +27,12 @@ from harness.runner.session import Lab
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked: a metric or an in-guest test of a cell, between which commits, and how sure.
+class BisectRequest:
+    """What to bisect: a metric or an in-guest test of a cell, between which commits, with which effort.
 
-    `duration` is of each load of an app in seconds, `through` what builds are put through; `checked` is whether
-    the answer is verified by further builds, `improved` whether it is a change for the better that is looked for;
-    `cause` is which of the test's failures is, empty: the bad end's. `run` is the id of the run under which all
-    of it is kept.
+    `duration` is the length of each load of an app in seconds; `through` is put before each command of a build.
+    `checked` verifies the answer by further builds. `improved` looks for a change for the better. `cause` is the
+    failure of the test to look for; empty: the bad end's. `run` is the id of the run that stores the results.
     """
 
     cell: Cell
@@ -49,99 +49,101 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """The answer, and what the history is to keep: the samples taken, and a document of the bisection."""
+class BisectResult:
+    """The answer, and the records for the history: the samples, and a document of the bisection."""
 
     answer: Answer
-    kept: list[Sample | Document]
+    records: list[Sample | Document]
 
 
 class BuildBackend(Builder, Protocol):
-    """Who builds and boots, and knows what is measured. `host` is the one of many whose boots alone may be
-    compared, or nothing where that is no question."""
+    """Builds, boots, and knows what is measured. `host` is the only farm host whose boots may be compared; empty
+    if that does not matter."""
 
     host: str
 
     @property
     def samples(self) -> Mapping[Build, Sequence[Sample]]:
-        """What was measured of each build."""
+        """The samples of each build."""
 
     def measure(self) -> Measure:
-        """What is measured. Raises `HarnessError` if it can't be had at the good end."""
+        """What is measured. Raises `HarnessError` if the good end can't be measured."""
 
-    def lay_out(self, measure: Measure) -> None:
-        """Offer layouts where the measure is one that they move."""
+    def offer_layouts(self, measure: Measure) -> None:
+        """Offer layouts if they move the measure."""
 
     def differences(self, before: Build, after: Build) -> Sequence[Difference]:
-        """What differs between two builds that were measured."""
+        """What differs between two measured builds."""
 
 
-Benches = Callable[[Question, Opened | None], BuildBackend]
-"""Makes the bench for a question; the journal of one that goes on began with the record."""
+BackendFactory = Callable[[BisectRequest, Opened | None], BuildBackend]
+"""Makes the backend for a request. The second argument is the first record of the journal, if a bisection goes
+on."""
 
 
-def bench_here(lab: Lab) -> Benches:
-    """Benches of this host."""
+def local_backends(lab: Lab) -> BackendFactory:
+    """Make backends that build and boot on this host."""
 
-    def made(question: Question, opened: Opened | None) -> BuildBackend:
-        lab.check_runs(question.cell)
-        workshop = BuildPool(lab, question.cell, question.commits, range(question.effort.jobs), question.through)
-        if question.test:
-            return TestBackend(workshop, question.test)
-        return MetricBackend(workshop, question.metric, question.duration, question.run)
+    def make_backend(request: BisectRequest, opened: Opened | None) -> BuildBackend:
+        lab.check_runs(request.cell)
+        workshop = BuildPool(lab, request.cell, request.commits, range(request.effort.jobs), request.through)
+        if request.test:
+            return TestBackend(workshop, request.test)
+        return MetricBackend(workshop, request.metric, request.duration, request.run)
 
-    return made
+    return make_backend
 
 
-def bisect(benches: Benches, question: Question, state: Path) -> Done:
-    """Answer it, with its journal at `state`: what is there already is not done again.
+def bisect(make_backend: BackendFactory, request: BisectRequest, state: Path) -> BisectResult:
+    """Bisect, with the journal at `state`: what it holds is not done again.
 
-    Raises `HarnessError` where an end can't be measured, the journal is another's, or the host is at fault.
+    Raises `HarnessError` if an end can't be measured, the journal is of another bisection, or the host is at
+    fault.
     """
-    if question.metric:
-        suite.measuring(question.metric, question.cell)
-    kept: list[Sample | Document] = []
+    if request.metric:
+        suite.measuring(request.metric, request.cell)
+    records: list[Sample | Document] = []
 
-    def follow(answer: Answer) -> Answer | None:
-        """What is inside the culprit, if it is a merge: the answer of a bisection of the branch."""
+    def bisect_branch(answer: Answer) -> Answer | None:
+        """If the culprit is a merge, the answer of a bisection of its branch."""
         if len(answer.culprits) != 1 or len(answer.culprits[0].commits) != 1:
             return None
         merge = answer.culprits[0].commits[0]
         try:
-            branch = question.commits.inside(merge)
+            branch = request.commits.inside(merge)
         except CheckoutError as error:  # an octopus, or a branch without a common past
             publish("bisect.not_followed", merge, error.happened)
             return None
         if branch is None:
             return None
         publish("bisect.followed", merge, f"into its branch of {len(branch.commits) - 1} commits")
-        within = replace(question, commits=branch, cause=answer.cause)
-        inner = bisect(benches, within, state.with_suffix(f".{merge[:12]}.jsonl"))
-        kept.extend(inner.kept)
+        within = replace(request, commits=branch, cause=answer.cause)
+        inner = bisect(make_backend, within, state.with_suffix(f".{merge[:12]}.jsonl"))
+        records.extend(inner.records)
         return inner.answer
 
-    with File(state) as journal:
+    with JournalFile(state) as journal:
         opened = journal.records[0] if journal.records else None
         opened = opened if isinstance(opened, Opened) else None
-        line = question.commits.line()
-        builder = benches(question, opened)
+        line = request.commits.line()
+        builder = make_backend(request, opened)
         measure = opened.measure if opened else builder.measure()
-        if question.improved and question.metric and not opened:
+        if request.improved and request.metric and not opened:
             measure = replace(measure, better=measure.better.opposite)
-        if question.test and not opened:
-            measure = replace(measure, cause=question.cause)
-        builder.lay_out(measure)
-        load = question.duration if question.metric.startswith("app.") else 0.0
-        session = Session(line, measure, builder, journal, question.effort, builder.host, load)
-        answer = session.run(checks_of(measure) if question.checked else (), follow)
+        if request.test and not opened:
+            measure = replace(measure, cause=request.cause)
+        builder.offer_layouts(measure)
+        load = request.duration if request.metric.startswith("app.") else 0.0
+        session = Session(line, measure, builder, journal, request.effort, builder.host, load)
+        answer = session.run(checks_of(measure) if request.checked else (), bisect_branch)
     differences: Sequence[Difference] = ()
-    kept.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)
+    records.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)
     if answer.culprits and len(answer.culprits[0].points) == 1:
         differences = builder.differences(
             *(Build(point) for point in parent_and_culprit(line, answer.culprits[0]))
         )
-    body = account(session.state, question.commits, answer, differences)
-    version = Version(question.commits.bad, "", "", 0.0)
-    subject = question.metric or question.test
-    kept.append(Document("bisect", str(question.cell), subject, body, version, question.run, time.time()))
-    return Done(answer, kept)
+    body = bisection_document(session.state, request.commits, answer, differences)
+    version = Version(request.commits.bad, "", "", 0.0)
+    subject = request.metric or request.test
+    records.append(Document("bisect", str(request.cell), subject, body, version, request.run, time.time()))
+    return BisectResult(answer, records)

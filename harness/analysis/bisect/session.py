@@ -1,4 +1,4 @@
-"""A bisection from its first build to its answer: plans are made, carried out and recorded, one after another."""
+"""A bisection from its first build to its answer: makes plans, carries them out, records each step."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from time import monotonic
 
 from harness.analysis.bisect.answer import Answer, BisectOutcome, Check
 from harness.analysis.bisect.conclusion import conclude
-from harness.analysis.bisect.forecast import outlook
+from harness.analysis.bisect.forecast import forecast
 from harness.analysis.bisect.journal import Journal
 from harness.analysis.bisect.journal_records import (
     Answered,
@@ -35,24 +35,24 @@ from harness.analysis.bisect.model import (
     Measure,
     Plan,
 )
-from harness.analysis.bisect.policy import Ended, decide
+from harness.analysis.bisect.policy import SearchEnd, decide
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError
 from harness.core.events import publish
 
 REFUTES = {"reverted": BisectOutcome.REFUTED, "relaid": BisectOutcome.LAYOUT, "rebuilt": BisectOutcome.REFUTED}
-"""What an answer becomes that a check refutes; of several the last."""
+"""The outcome of an answer that a check refutes; the last of several counts."""
 
 TRIES = 3
-"""Boots one after another that give nothing before their build is called broken: one can fail by chance."""
+"""Failed boots in a row after which a build is called broken: one can fail by chance."""
 
 
 class Session:
-    """One bisection. Everything it does follows from its journal, so that a new session on the journal of a killed
-    one goes on where that was: no build that ended is made again.
+    """One bisection. Everything it does follows from its journal, so a session on the journal of a killed one goes
+    on where that was, and repeats no finished build.
 
-    `checks`, by name, verify an answer, each once: they build and boot with `measure_also`. `follow` is given the
-    answer and says what is inside its culprit (of a merge: the answer of a session in the branch).
+    `checks`, by name, verify an answer, each once; they build and boot with `run_plan`. `follow` takes the answer
+    and returns what is inside its culprit (for a merge: the answer of a session in its branch).
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class Session:
         checks: Sequence[tuple[str, "Checker"]] = (),
         follow: Callable[[Answer], Answer | None] | None = None,
     ) -> Answer:
-        """The answer. Raises `HarnessError` where an end can't be measured, and what the builder raises."""
+        """Return the answer. Raises `HarnessError` if an end can't be measured, and what the builder raises."""
         if self.state.answer:
             return Answer.from_json(self.state.answer.answer)
-        self._carry_out()
+        self._finish_last_plan()
         if self.state.concluded:
             answer = Answer.from_json(self.state.concluded.answer)
         else:
@@ -114,18 +114,18 @@ class Session:
         publish("bisect.answered", self.state.measure.name, answer.outcome)
         return answer
 
-    def advance(self) -> Ended | None:
-        """Decide what is next and do it; what it ended in where nothing is left to do."""
+    def advance(self) -> SearchEnd | None:
+        """Decide what is next and do it; returns the end of the search if nothing is left to do."""
         step = decide(self.state, self._builder)
-        if isinstance(step, Ended):
+        if isinstance(step, SearchEnd):
             return step
         if isinstance(step, Drifted):
             publish("bisect.drifted", self.state.measure.name, f"{step.change:+.1%}")
             self._record(step)
         else:
-            self.measure_also(step)
-            if step.builds and (ahead := outlook(self.state)):
-                publish("bisect.told", f"{len(self.state.builds)} builds", str(ahead))
+            self.run_plan(step)
+            if step.builds and (ahead := forecast(self.state)):
+                publish("bisect.forecast", f"{len(self.state.builds)} builds", str(ahead))
         return None
 
     @property
@@ -133,32 +133,32 @@ class Session:
         """How many layouts of a commit can be built."""
         return self._builder.layouts
 
-    def measure_also(self, plan: Plan) -> None:
-        """Build and boot what a plan says, all of it on record before it returns."""
+    def run_plan(self, plan: Plan) -> None:
+        """Build and boot what a plan says; all of it is recorded before this returns."""
         self._record(Planned(plan))
-        self._carry_out()
+        self._finish_last_plan()
 
     def _check(self, name: str, check: "Checker", answer: Answer) -> None:
         if name not in {one.name for one in self.state.checks}:
-            said = check(self, answer)
-            self._record(Checked(name, said.passed, said.detail))
+            result = check(self, answer)
+            self._record(Checked(name, result.passed, result.detail))
 
-    def _carry_out(self) -> None:
-        """What the last plan wants and has not had."""
-        if builds := self.state.open_builds():
+    def _finish_last_plan(self) -> None:
+        """Do what the last plan still wants."""
+        if builds := self.state.pending_builds():
             self._build(builds)
-        if boots := self.state.open_boots():
+        if boots := self.state.pending_boots():
             self._boot(boots)
 
     def _build(self, keys: Sequence[Build]) -> None:
-        """All builds of a plan; a fault of the host is raised when the others have ended."""
+        """Make all builds of a plan. A fault of the host is raised after the others have ended."""
         fault: BaseException | None = None
         with ThreadPoolExecutor(self.state.effort.jobs) as pool:
             running: dict[Future[Built | Broken], Build] = {}
             for key in keys:
                 if key not in self.state.began:
                     self._record(Began(key))
-                publish("bisect.building", self.state.line.commits[key.index], f"layout {key.layout}")
+                publish("bisect.building", self.state.range.commits[key.index], f"layout {key.layout}")
                 running[pool.submit(self._builder.build, key)] = key
             for future in as_completed(running):
                 key = running[future]
@@ -167,7 +167,7 @@ class Session:
                 except BaseException as error:  # whatever it is, the other builds are paid for: keep them
                     fault = fault or error
                     continue
-                commit = self.state.line.commits[key.index]
+                commit = self.state.range.commits[key.index]
                 if isinstance(ended, Broken):
                     publish("bisect.broken", commit, ended.why)
                     self._record(Failed(key, ended.why))
@@ -178,17 +178,17 @@ class Session:
             raise fault
 
     def _boot(self, boots: Sequence[tuple[Build, int]]) -> None:
-        """All boots of a plan, in turns, so that whatever else the host does is shared by what is compared."""
+        """Make all boots of a plan in turns, so that what else the host does affects all builds alike."""
         left, missed = dict(boots), Counter[Build]()
         while left:
-            # whoever wants most, so that a resumed session goes on in the same order
+            # the build that wants most comes first, so that a resumed session keeps the order
             key = max(left, key=lambda one: left[one])
             began = monotonic()
             value = self._builder.boot(key)
             if isinstance(value, Broken):
                 missed[key] += 1
                 if missed[key] == TRIES:
-                    publish("bisect.broken", self.state.line.commits[key.index], value.why)
+                    publish("bisect.broken", self.state.range.commits[key.index], value.why)
                     self._record(Failed(key, value.why))
                     del left[key]
                 continue
@@ -199,7 +199,7 @@ class Session:
                 raise HarnessError(f"A boot gave {number} as {self.state.measure.name}.")
             self._record(Booted(key, number, round(monotonic() - began), cause))
             left[key] -= 1
-            # what hides in all of its boots does so in the others too
+            # a failure that masks the target in all boots of a build does so in further ones
             if not left[key] or not self.state.usable(key):
                 del left[key]
 
@@ -209,4 +209,4 @@ class Session:
 
 
 Checker = Callable[[Session, Answer], Check]
-"""Verifies an answer: may measure more by the session's `measure_also`, and reads its `state`."""
+"""Verifies an answer: may measure more by the session's `run_plan`, and reads its `state`."""

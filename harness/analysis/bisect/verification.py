@@ -1,6 +1,6 @@
-"""Is the answer still true of other builds? Checks that a session makes of the greatest culprit that it found.
+"""Checks whether the answer holds for other builds of the largest culprit.
 
-Each cannot say for a set of commits, nor where what it wants can't be built.
+A check can't decide for a set of commits, nor if a build that it needs fails.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from harness.analysis.bisect.model import FRESH, REVERTED, Build, CommitRange, K
 from harness.analysis.bisect.session import Checker, Session
 
 LAYOUTS = 2
-"""The fresh layouts of the culprit and of its parent that are compared."""
+"""How many further layouts of the culprit and of its parent are compared."""
 FEWEST, MOST = 8, 100
 """The boots of each build: as many as the culprit or its parent had, within these bounds."""
 KEPT, GONE, SURELY = 0.5, 0.25, 2.0
-"""The share of the change that confirms it; with less than which it is not there; and how many standard errors
-the whole of it must be away then."""
+"""The share of the change that confirms it; the share below which it is gone; and by how many standard errors it
+must then be below the whole."""
 NOT_ASKED = "Not asked of this answer."
 
 
 def rebuilt(session: Session, answer: Answer) -> Check:
-    """The culprit against its parent, both built again from scratch: builds on top of others may be stale."""
+    """The culprit against its parent, both built from scratch: incremental builds may be stale."""
     name, pair = rebuilt.__name__, _pair(session, answer)
     if pair is None:
         return Check(name, None, NOT_ASKED)
@@ -34,8 +34,8 @@ def rebuilt(session: Session, answer: Answer) -> Check:
 
 
 def relaid(session: Session, answer: Answer) -> Check:
-    """The culprit against its parent in layouts that neither was built in before: a change of the code's layout
-    alone is not there again."""
+    """The culprit against its parent in layouts that neither had before: a change of layout alone does not
+    repeat."""
     name, state, pair = relaid.__name__, session.state, _pair(session, answer)
     if pair is None:
         return Check(name, None, NOT_ASKED)
@@ -51,7 +51,7 @@ def relaid(session: Session, answer: Answer) -> Check:
 
 
 def reverted(session: Session, answer: Answer) -> Check:
-    """The bad end against itself without the culprit, where that reverts cleanly."""
+    """The bad end against itself without the culprit, if that reverts cleanly."""
     name, pair = reverted.__name__, _pair(session, answer)
     if pair is None:
         return Check(name, None, NOT_ASKED)
@@ -66,25 +66,25 @@ CHECKS: tuple[tuple[str, Checker], ...] = tuple((one.__name__, one) for one in (
 
 
 def checks_of(measure: Measure) -> list[tuple[str, Checker]]:
-    """Those that say anything of the measure: layouts move no exact number and no test."""
+    """The checks that apply to the measure: layouts move no exact number and no test."""
     return [(name, check) for name, check in CHECKS if check is not relaid or measure.layout]
 
 
 def parent_and_culprit(line: CommitRange, culprit: Culprit) -> tuple[int, int]:
-    """The points that are built for a culprit's parent and for itself."""
+    """The points that are built for a culprit's parent and for the culprit."""
     place = culprit.points[0]
     return line.first_alike(place - 1), line.first_alike(place)
 
 
 def _pair(session: Session, answer: Answer) -> tuple[int, int] | None:
-    """The same; None where the culprit is a set."""
+    """The same; None if the culprit is a set."""
     greatest = answer.culprits[0]
-    return parent_and_culprit(session.state.line, greatest) if len(greatest.points) == 1 else None
+    return parent_and_culprit(session.state.range, greatest) if len(greatest.points) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """Which share of the culprit's change was seen again, with its standard error."""
+    """The share of the culprit's change that was seen again, with its standard error."""
 
     mean: float
     error: float
@@ -100,7 +100,8 @@ class _Share:
 
 
 def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Build, Build]]) -> _Share | None:
-    """What lies between the two builds of each pair, on average; None where none of them can be measured."""
+    """The mean difference within each pair of builds, as a share of the change; None if no pair can be
+    measured."""
     state = session.state
     keys = [key for pair in pairs for key in pair]
     had = max((state.count(Build(index)) for index in _pair(session, answer) or ()), default=0)
@@ -111,8 +112,12 @@ def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Build,
         tuple((key, boots) for key in keys),
     )
     if not any(one.why == name for one in state.plans):
-        session.measure_also(plan)
-    both = [(state.numbers(old), state.numbers(new)) for old, new in pairs if state.told(old) and state.told(new)]
+        session.run_plan(plan)
+    both = [
+        (state.numbers(old), state.numbers(new))
+        for old, new in pairs
+        if state.informative_boots(old) and state.informative_boots(new)
+    ]
     if not both:
         return None
     change = answer.culprits[0].change

@@ -1,1 +1,1 @@
-"""Runs of counted guests, each by a seed that decides all that may differ between two of them."""
+"""Runs deterministic guests, each with a seed that decides everything in which two runs may differ."""

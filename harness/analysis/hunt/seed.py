@@ -1,4 +1,4 @@
-"""A seed: one run of one test, that is the same each time. `CELL/TEST@SCHEDULE` is its text."""
+"""A seed stands for one run of one test that is the same each time; its text is `CELL/TEST@SCHEDULE`."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -6,17 +6,19 @@ from typing import Self
 from harness.core.cell import Cell
 from harness.core.errors import CellError
 from harness.core.schedule import Schedule
-from harness.metrics.boot import runs_alike
+from harness.metrics.boot import is_deterministic
 from harness.runner.base import Program
 from harness.runner.session import Lab
 
 SLOWER = 4.0
-"""How much longer than others a counted guest may take for each of its vCPUs, which share one thread."""
+"""How many times longer than others a deterministic guest may take for each of its vCPUs, which share one
+thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A test of a cell with the schedule of its vCPUs; for another kernel or program it is another run."""
+    """A test of a cell with the schedule of its vCPUs. With another kernel or program it stands for another
+    run."""
 
     cell: str
     test: str
@@ -24,7 +26,7 @@ class Seed:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The seed of `str`. Raises `CellError`."""
+        """Read the text of `str`. Raises `CellError`."""
         place, _, schedule = text.rpartition("@")
         cell, _, test = place.rpartition("/")
         if not (cell and test and schedule):
@@ -36,8 +38,8 @@ class Seed:
 
 
 def check(lab: Lab, cell: Cell, program: Program) -> None:
-    """Raise `CellError` with the reason if the test's guest can't be made to do the same each time."""
-    if not runs_alike(cell):
+    """Raise `CellError` with the reason if the test's guest can't be made deterministic."""
+    if not is_deterministic(cell):
         raise CellError(
             f"Guests of {cell} can't be made to do the same each time.",
             "Hunt on OSv's qemu-ramfs or aarch64-qemu-ramfs: a disk answers when the host likes.",
@@ -50,6 +52,6 @@ def check(lab: Lab, cell: Cell, program: Program) -> None:
 
 
 def seeded(program: Program, schedule: Schedule) -> Program:
-    """The program as the seed of that schedule runs it."""
+    """The program as the seed with that schedule runs it."""
     limit = program.limit * SLOWER * schedule.cpus
-    return replace(program, counted=True, schedule=schedule, cpus=schedule.cpus, limit=limit)
+    return replace(program, deterministic=True, schedule=schedule, cpus=schedule.cpus, limit=limit)

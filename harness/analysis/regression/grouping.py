@@ -92,8 +92,8 @@ def builder_of(sample: Sample, of_the_moment: Mapping[str, bool]) -> str:
 
 @lru_cache(maxsize=4096)
 def _host_words(host: str, host_kernel: str) -> str:
-    """A host as what built. A history has a million samples, and they share these few."""
-    return facts.joined({"host": host, "host kernel": host_kernel})
+    """A host as a builder's facts. A history has a million samples, and they share these few."""
+    return facts.format_facts({"host": host, "host kernel": host_kernel})
 
 
 def _hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:

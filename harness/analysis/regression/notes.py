@@ -131,7 +131,7 @@ def _label(group: Group) -> str:
     """What built, and what boots, of which an exact number says something."""
     where = group.samples[0].environment
     machine = {"emulator": where.emulator, "firmware": where.firmware} if group.metric.exact else {}
-    return facts.joined({**facts.parted(group.builder), **machine})
+    return facts.format_facts({**facts.parse_facts(group.builder), **machine})
 
 
 def _builder_words(about: str, old: str, new: str, met: Sequence[tuple[Group, Group]]) -> str:

@@ -102,7 +102,7 @@ def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple
     name = suite.measuring(metric, cell)
 
     def pair(order: tuple[str, str]) -> tuple[float, float]:
-        taken = {side: sides.once({"a": a, "b": b}[side], name, metric) for side in order}
+        taken = {side: sides.measure_once({"a": a, "b": b}[side], name, metric) for side in order}
         return taken["a"], taken["b"]
 
     done = confirm(suspect.metric, suspect.change, pair, dice)

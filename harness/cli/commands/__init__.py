@@ -1,1 +1,1 @@
-"""The commands of `osv-harness`: a module each, with a docstring and a `command` of click's."""
+"""The commands of `osv-harness`: one module each, with a docstring and a click `command`."""

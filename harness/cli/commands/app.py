@@ -29,8 +29,8 @@ from harness.workloads.load.run import Load, Result, Second
 
 
 @dataclass
-class Running(Common):
-    """Which apps, where, and under which loads."""
+class RunArguments(Common):
+    """The apps, the cells, and the loads."""
 
     name: Annotated[
         tuple[str, ...],
@@ -60,8 +60,8 @@ class Running(Common):
 
 
 @dataclass
-class Listing(Common):
-    """Of which cell."""
+class LsArguments(Common):
+    """The cell."""
 
     cell: Annotated[
         str,
@@ -72,8 +72,8 @@ class Listing(Common):
 
 
 @dataclass
-class Writing(Common):
-    """Of which package."""
+class NewArguments(Common):
+    """The app's name and its package."""
 
     name: Annotated[str, argument("name", help="the new app's: ./apps/NAME.toml is written")]
     package: Annotated[
@@ -84,19 +84,19 @@ class Writing(Common):
 command = Group(__doc__, Common)
 
 
-@command.verb("run", "boot it, check it, load it, end it")
-def _run(arguments: Running) -> int:
-    """Every app on every cell, each alone on the machine, one after the other; 1 if any is not a pass."""
+@command.subcommand("run", "boot it, check it, load it, end it")
+def _run(arguments: RunArguments) -> int:
+    """Run every app on every cell, one after the other; returns 1 if any did not pass."""
     lab = Lab(arguments.osv_root)
     named = [lab.cell(name) for name in arguments.cell or ["qemu-rofs"]]
     cells = lab.matrix.vary(named, link_modes=arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
-    wanted = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
+    planned = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
     runs = arguments.runs / new_run_id()
     out = screen()
-    done = []
-    for cell, one in wanted:
+    results = []
+    for cell, one in planned:
         live = _Live(Console(stderr=True, highlight=False, emoji=False))
         with subscribed(Progress()):
             result = run_app(lab, cell, one, arguments.load, arguments.duration, live, alone=True)
@@ -109,33 +109,33 @@ def _run(arguments: Running) -> int:
             print(json.dumps(evidence.summary(result.run, result.image, accelerator) | measured(result)))
         else:
             _show_verdict(out, result, folder)
-        done.append((cell, result))
+        results.append((cell, result))
     if not arguments.json:
-        _show_figures(out, done)
-    return 0 if all(result.run.verdict.outcome is Outcome.PASSED for _, result in done) else 1
+        _show_figures(out, results)
+    return 0 if all(result.run.verdict.outcome is Outcome.PASSED for _, result in results) else 1
 
 
-def _show_verdict(out: Console, done: AppRun, folder: Path) -> None:
-    verdict = done.run.verdict
+def _show_verdict(out: Console, result: AppRun, folder: Path) -> None:
+    verdict = result.run.verdict
     for line in verdict.lines:
         out.print(f"{line.at:9.3f}  {line.text}", markup=False)
-    out.print(f"{done.app.name} on {done.image.cell}: {verdict.outcome}: {verdict.reason}", markup=False)
+    out.print(f"{result.app.name} on {result.image.cell}: {verdict.outcome}: {verdict.reason}", markup=False)
     out.print(f"  evidence: {folder}", markup=False)
 
 
-def _show_figures(out: Console, done: Sequence[tuple[Cell, AppRun]]) -> None:
+def _show_figures(out: Console, results: Sequence[tuple[Cell, AppRun]]) -> None:
     guests = table("app", "cell", "guest", "first answer, s", "memory", "kernel and disks")
-    for cell, one in done:
+    for cell, one in results:
         ready, memory = (
             f"{one.ready_seconds:.2f}" if one.ready_seconds else "",
             shown(one.memory.private, "B") if one.memory.private else "",
         )
         guests.add_row(one.app.name, str(cell), one.run.origin, ready, memory, shown(one.image_size, "B"))
     out.print(guests)
-    if not any(one.loads for _, one in done):
+    if not any(one.loads for _, one in results):
         return
     loads = table("app", "cell", "load", "by", "requests/s", "failures", "p50 ms", "p99 ms", "p99.9 ms", "")
-    for cell, one in done:
+    for cell, one in results:
         for result in one.loads:
             loads.add_row(
                 one.app.name, str(cell), result.scenario, f"{result.tool}, {result.mode}",
@@ -151,7 +151,7 @@ def _ms(result: Result, p: float) -> str:
 
 
 class _Live:
-    """A live line of throughput, latency and failures on a terminal."""
+    """A line on the terminal with throughput, latency and failures, updated every second."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -167,18 +167,18 @@ class _Live:
         self._show(f"\r\x1b[K{text}" if self._console.is_terminal else f"{text}\n")
 
     def end(self) -> None:
-        """Leave the line."""
+        """Finish the line."""
         if self._console.is_terminal and self._second:
             self._show("\n")
 
     def _show(self, text: str) -> None:
-        with suppress(OSError):  # the load goes on, whether or not this is seen
+        with suppress(OSError):  # the load goes on even if this can not be shown
             self._console.file.write(text)
             self._console.file.flush()
 
 
-@command.verb("ls", "every app, and what it is")
-def _ls(arguments: Listing) -> int:
+@command.subcommand("ls", "every app, and what it is")
+def _ls(arguments: LsArguments) -> int:
     lab = Lab(arguments.osv_root)
     cell = lab.cell(arguments.cell)
     rows = table("app", "what", "serves", "loads")
@@ -189,8 +189,8 @@ def _ls(arguments: Listing) -> int:
     return 0
 
 
-@command.verb("new", "write the file of a new app")
-def _new(arguments: Writing) -> int:
+@command.subcommand("new", "write the file of a new app")
+def _new(arguments: NewArguments) -> int:
     lab = Lab(arguments.osv_root)
     with subscribed(Progress()):
         path = write_new(arguments.name, arguments.package, lab.cache)

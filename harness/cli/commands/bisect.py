@@ -15,14 +15,14 @@ from harness.analysis.bisect.commit_range import Commits
 from harness.analysis.bisect.journal import read
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.model import Effort, Kind
-from harness.analysis.bisect.replay import replayed
-from harness.analysis.bisect.run import Benches, Question, bench_here, bisect
+from harness.analysis.bisect.replay import replay_journal
+from harness.analysis.bisect.run import BackendFactory, BisectRequest, bisect, local_backends
 from harness.analysis.regression.triage import KIND, reportable_findings
 from harness.cli import completion as complete
 from harness.cli.bisect_output import show_answer, show_journal
 from harness.cli.commit_tests import check_test
 from harness.cli.declaration import argument, declare, option
-from harness.cli.farm_options import OnFarm, tls
+from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.number_types import COUNT
 from harness.cli.options import FILE, HistoryUrl, LoadSeconds
 from harness.cli.output import screen
@@ -37,8 +37,8 @@ from harness.runner.session import Lab
 
 
 @dataclass
-class Arguments(OnFarm):
-    """What, between which commits, how sure."""
+class Arguments(FarmOptions):
+    """What to bisect, between which commits, with which confidence."""
 
     do: Annotated[
         str | None,
@@ -110,16 +110,16 @@ class Arguments(OnFarm):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Bisect; 1 where there is no commit to name."""
+    """Bisect; returns 1 if no commit was found."""
     if arguments.do and arguments.state:
-        return _look_back(arguments.do, arguments.state)
+        return _show_past(arguments.do, arguments.state)
     lab = Lab(arguments.osv_root)
     if lab.osv_root is None:
         raise CheckoutError("No OSv checkout is named whose commits could be bisected.", "Set OSV_ROOT.")
-    question = _question(lab, arguments)
-    state = arguments.state or _state(lab, question)
+    request = _request(lab, arguments)
+    state = arguments.state or _state(lab, request)
     if arguments.do:
-        return _look_back(arguments.do, state)
+        return _show_past(arguments.do, state)
     if state.exists() and not arguments.resume:
         raise HarnessError(
             f"This bisection was begun before: {state}.",
@@ -130,33 +130,33 @@ def command(arguments: Arguments) -> int:
             publish(
                 "bisect.uncommitted", ", ".join(changes[:3]), "is not part of any commit, and of no build here"
             )
-        with _benches(lab, arguments) as benches:
-            done = bisect(benches, question, state)
+        with _backend_factory(lab, arguments) as make_backend:
+            done = bisect(make_backend, request, state)
     with History(arguments.history) as history:
-        history.add(done.kept)
-    show_answer(done.answer, screen(), bool(question.test))
+        history.add(done.records)
+    show_answer(done.answer, screen(), bool(request.test))
     return 0 if done.answer.outcome is BisectOutcome.FOUND else 1
 
 
 @contextmanager
-def _benches(lab: Lab, arguments: Arguments) -> Iterator[Benches]:
-    """Who builds and boots: this host, or a farm."""
+def _backend_factory(lab: Lab, arguments: Arguments) -> Iterator[BackendFactory]:
+    """The backends that build and boot: this host's, or a farm's."""
     if not arguments.farm:
-        yield bench_here(lab)
+        yield local_backends(lab)
         return
     known = tls(arguments)
-    from harness.integrations.farm.bisect_backend import benches_of
+    from harness.integrations.farm.bisect_backend import farm_backends
     from harness.integrations.farm.run import Farm
 
-    with benches_of(Farm(arguments.farm, known), lab) as benches:
-        yield benches
+    with farm_backends(Farm(arguments.farm, known), lab) as make_backend:
+        yield make_backend
 
 
-def _question(lab: Lab, arguments: Arguments) -> Question:
-    """What the arguments ask. Raises `HarnessError` with what is wrong with them."""
+def _request(lab: Lab, arguments: Arguments) -> BisectRequest:
+    """The request that the arguments make. Raises `HarnessError` with what is wrong with them."""
     assert lab.osv_root
     if arguments.finding is not None:
-        _take_over(arguments, arguments.finding)
+        _use_finding(arguments, arguments.finding)
     if bool(arguments.metric) == bool(arguments.test) or not arguments.good:
         raise HarnessError("A bisection wants --good, and either --metric or --test; or a --finding.")
     if arguments.metric and not NAME.fullmatch(arguments.metric):
@@ -169,7 +169,7 @@ def _question(lab: Lab, arguments: Arguments) -> Question:
         suite.measuring(arguments.metric, cell)
     else:
         check_test(lab.osv_root, arguments.test or "", (commits.good, commits.bad))
-    return Question(
+    return BisectRequest(
         cell,
         commits,
         Effort(confidence=arguments.confidence, jobs=arguments.jobs),
@@ -182,8 +182,8 @@ def _question(lab: Lab, arguments: Arguments) -> Question:
     )
 
 
-def _take_over(arguments: Arguments, number: int) -> None:
-    """A finding's metric and cell, and the commits between which it lies, as if they had been given."""
+def _use_finding(arguments: Arguments, number: int) -> None:
+    """Set the arguments to a finding's metric and cell, and to the commits between which it lies."""
     if arguments.metric or arguments.test or arguments.good:
         raise HarnessError("--finding names the metric and the commits: give neither --metric, --test nor --good.")
     with History(arguments.history) as history:
@@ -199,27 +199,27 @@ def _take_over(arguments: Arguments, number: int) -> None:
     arguments.good, arguments.bad, arguments.improved = before.commit, after.commit, not one.worse
 
 
-def _state(lab: Lab, question: Question) -> Path:
-    """The journal's path: of the same question, the same."""
-    commits, effort = question.commits, question.effort
+def _state(lab: Lab, request: BisectRequest) -> Path:
+    """The path of the journal: the same for the same request."""
+    commits, effort = request.commits, request.effort
     asked = [
-        str(question.cell),
-        question.metric or question.test,
+        str(request.cell),
+        request.metric or request.test,
         commits.good,
         commits.bad,
         str(effort.confidence),
     ]
-    asked += [*question.through, *(["improved"] if question.improved else [])]
+    asked += [*request.through, *(["improved"] if request.improved else [])]
     return lab.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
 
 
-def _look_back(how: str, state: Path) -> int:
+def _show_past(how: str, state: Path) -> int:
     records = read(state) if state.exists() else []
     if not records or not isinstance(records[0], Opened):
         raise HarnessError("There is no such bisection.", "Give its ends and its metric, or its --state.")
     if how == "log":
         show_journal(records, records[0])
         return 0
-    answer = replayed(records)
+    answer = replay_journal(records)
     show_answer(answer, screen(), records[0].measure.kind is Kind.TEST)
     return 0 if answer.outcome is BisectOutcome.FOUND else 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from harness.cli import completion as complete
-from harness.cli.declaration import Rest, declare, option
+from harness.cli.declaration import CommandWords, declare, option
 from harness.cli.kernel_files import KernelFiles, lab_of
 from harness.cli.number_types import COUNT
 from harness.cli.options import CellName
@@ -38,19 +38,19 @@ from harness.vm.gdb_remote import GdbRemote
 from harness.vm.gdb_socket import gdb_socket
 from harness.vm.registry import hypervisor
 
-ENDING_SECONDS = 30.0
-"""How long the process may take to be gone once it has closed the console; a busy host's takes seconds."""
+EXIT_SECONDS = 30.0
+"""How long the process may take to exit after it closed the console; seconds on a busy host."""
 
 LONGEST_SCRIPT = 64 << 10
-"""Bytes: half of what Linux lets one argument have, for it is passed in base64."""
+"""Bytes: half of the longest argument on Linux, because it is passed as base64."""
 
 
 @dataclass
 class Arguments(KernelFiles):
-    """The cell and how big its guest is; what it runs stands after ` -- ` (Linux: a shell if nothing does)."""
+    """The cell and the size of its guest. The command follows ` -- ` (Linux: a shell if there is none)."""
 
     cell: CellName
-    command: Annotated[tuple[str, ...], Rest("what it runs; Linux without any: a shell")]
+    command: Annotated[tuple[str, ...], CommandWords("what it runs; Linux without any: a shell")]
     cpus: Annotated[int, option("--cpus", type=COUNT, default=1, metavar="N", help="of the guest")]
     memory: Annotated[int, option("--memory", type=COUNT, default=512, metavar="MIB", help="of the guest")]
     network: Annotated[bool, option("--network", is_flag=True, help="give it a network of its own")]
@@ -65,15 +65,15 @@ class Arguments(KernelFiles):
 def command(arguments: Arguments) -> int:
     """Boot it; returns when the guest has ended: the command's status, or 0 if there was none and it powered off.
 
-    Where a reset is how the kernel powers off, the kernel is asked to say so first (`--verbose`), for a triple
-    fault is a reset too; and where only its console can tell a program's status.
+    The kernel is asked to report its power-off (`--verbose`) where it powers off by a reset, because a triple
+    fault is a reset too, and where only its console can tell a program's status.
     """
     lab = lab_of(arguments)
     variants = [arguments.variant] if arguments.variant else []
     (cell,) = lab.matrix.vary([lab.cell(arguments.cell)], variants)
     lab.check_runs(cell)
     linux = cell.kernel == "linux"
-    command = _for_shell(arguments.command) if linux else command_of(arguments.command)
+    command = _shell_line(arguments.command) if linux else command_of(arguments.command)
     with subscribed(Progress()):
         image = lab.image(cell)
     command = command or image.facts.get("own command", "")
@@ -94,24 +94,26 @@ def command(arguments: Arguments) -> int:
         stack.enter_context(raw_terminal())
         stopped = pass_through(guest, tracer)
         gave_up = bool(tracer and tracer.dead)
-        ending = None if stopped or gave_up else vm.ending(ENDING_SECONDS)
+        exit_status = None if stopped or gave_up else vm.ending(EXIT_SECONDS)
     guest.monitor.finish()
     if stopped:
         status, words = int(bool(arguments.command)), "you stopped it"
     elif gave_up:
         status, words = 1, "the kernel gave up"
     else:
-        status, words = _conclusion(machine, ending, guest.monitor)
+        status, words = _conclusion(machine, exit_status, guest.monitor)
     if not status and not stopped and (arguments.command or (agent and not sys.stdin.isatty())):
-        told = agent.exited.get("boot") if agent else _told_by_osv(command, guest.monitor, tracer)
-        status = 1 if told is None else told & 0xFF or int(bool(told))
-        words += "; the command's status " + ("is not known" if told is None else f"was {told}")
+        command_status = agent.exited.get("boot") if agent else _osv_status(command, guest.monitor, tracer)
+        status = 1 if command_status is None else command_status & 0xFF or int(bool(command_status))
+        words += "; the command's status " + (
+            "is not known" if command_status is None else f"was {command_status}"
+        )
     print(f"\nthe guest ended: {words}")
     return status
 
 
 def _machine(arguments: Arguments, lab: Lab, image: Image, command: str) -> Machine:
-    """The machine that is booted, with what OSv is to run on its command line."""
+    """The machine to boot; OSv's command is on its command line."""
     linux = image.cell.kernel == "linux"
     words = f"{image.cmdline} {machine_profile_of(image.cell).osv}".strip()
     cmdline = image.cmdline if linux else f"{words} {command}".strip()
@@ -126,8 +128,8 @@ def _machine(arguments: Arguments, lab: Lab, image: Image, command: str) -> Mach
     return machine
 
 
-def _for_shell(words: Sequence[str]) -> str:
-    """The line by which a shell of the guest runs exactly these words; without any, what is on standard input."""
+def _shell_line(words: Sequence[str]) -> str:
+    """The line by which a shell of the guest runs exactly these words; without any, the text on standard input."""
     typed = sys.stdin.isatty()
     if words:
         line = shlex.join(words)
@@ -148,7 +150,7 @@ def _for_shell(words: Sequence[str]) -> str:
 
 
 def _tracer(vm: Vm, image: Image, cache: Cache) -> ExitTracer | None:
-    """What sees the status of the command in the kernel; None where there is nothing to see it by."""
+    """Traces the command's status in the kernel; None if the guest can't be traced."""
     if vm.debug is None or image.symbols is None:
         return None
     try:
@@ -157,29 +159,32 @@ def _tracer(vm: Vm, image: Image, cache: Cache) -> ExitTracer | None:
         return None
 
 
-def _told_by_osv(command: str, monitor: ConsoleMatcher, tracer: ExitTracer | None) -> int | None:
-    """The command's status; None where it is not known, or where kernel and console contradict each other."""
+def _osv_status(command: str, monitor: ConsoleMatcher, tracer: ExitTracer | None) -> int | None:
+    """The command's status; None if it is unknown, or if kernel and console contradict each other."""
     found = status_of(Program("boot", command, 0.0), monitor, tracer)
     return None if found.contradiction else found.status
 
 
-def _conclusion(machine: Machine, ending: ExitStatus | None, monitor: ConsoleMatcher) -> tuple[int, str]:
+def _conclusion(machine: Machine, exit_status: ExitStatus | None, monitor: ConsoleMatcher) -> tuple[int, str]:
     """The exit status, 0 for a guest that powered off, and how it ended."""
-    if ending is None:
-        return 1, f"its console was closed, and its process still ran {ENDING_SECONDS:.0f} s later"
-    if ending.cause is ExitCause.OFF_OR_HALTED:
+    if exit_status is None:
+        return 1, f"its console was closed, and its process still ran {EXIT_SECONDS:.0f} s later"
+    if exit_status.cause is ExitCause.OFF_OR_HALTED:
         if monitor.first("powering_off"):
-            return 0, ending.detail
-        return 1, f"{ending.detail}, and the kernel had not said that it powers off"
-    if ending.cause is not ExitCause.RESET or not machine.powers_off_by_reset:
-        return (0 if ending.cause is ExitCause.POWERED_OFF else 1), ending.detail
+            return 0, exit_status.detail
+        return 1, f"{exit_status.detail}, and the kernel had not said that it powers off"
+    if exit_status.cause is not ExitCause.RESET or not machine.powers_off_by_reset:
+        return (0 if exit_status.cause is ExitCause.POWERED_OFF else 1), exit_status.detail
     if monitor.first("powering_off"):
-        return 0, f"{ending.detail}, which is how this kernel powers this machine off"
-    return 1, f"{ending.detail}, and the kernel had not said that it powers off: a triple fault is a reset too"
+        return 0, f"{exit_status.detail}, which is how this kernel powers this machine off"
+    return (
+        1,
+        f"{exit_status.detail}, and the kernel had not said that it powers off: a triple fault is a reset too",
+    )
 
 
 def _run_when_ready(line: socket.socket, command: str) -> Agent:
-    """Wait in the background for the agent, have it run the command, and then turn the guest off."""
+    """In the background, wait for the agent, run the command, and then power the guest off."""
     agent = Agent(line)
 
     def talk() -> None:

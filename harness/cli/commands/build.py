@@ -19,7 +19,7 @@ from harness.workloads.apps.run import image_of
 
 @dataclass
 class Arguments(Common):
-    """The cells, and what is to be in their images."""
+    """The cells, and the content of their images."""
 
     cell: CellNames
     app: Annotated[
@@ -34,7 +34,7 @@ class Arguments(Common):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Build them in the order given."""
+    """Build the images in the given order."""
     lab = Lab(arguments.osv_root)
     for name in arguments.cell:
         cell = lab.cell(name)

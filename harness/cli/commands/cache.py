@@ -16,8 +16,8 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 @dataclass
-class Collecting(Common):
-    """What may remain."""
+class GcArguments(Common):
+    """How much may remain."""
 
     limit: Annotated[
         str, option("--limit", default="20G", metavar="SIZE", help="what may remain: 10G, 500M")
@@ -36,7 +36,7 @@ def size(text: str) -> int:
     return int(float(match[1]) * UNITS[match[2]])
 
 
-@command.verb("ls", "list artefacts, least recently used first")
+@command.subcommand("ls", "list artefacts, least recently used first")
 def _list(arguments: Common) -> int:
     cache = Cache()
     entries = cache.entries()
@@ -49,8 +49,8 @@ def _list(arguments: Common) -> int:
     return 0
 
 
-@command.verb("gc", "remove the least recently used artefacts")
-def _collect(arguments: Collecting) -> int:
+@command.subcommand("gc", "remove the least recently used artefacts")
+def _collect(arguments: GcArguments) -> int:
     limit = size(arguments.limit)
     if limit and arguments.limit.strip()[-1].isdigit() and not arguments.yes:
         raise HarnessError(

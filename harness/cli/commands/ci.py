@@ -42,7 +42,7 @@ from harness.report.progress import Progress
 from harness.runner.session import Lab
 
 LEAST = 1.0
-"""Percent: a smaller change for the worse is in the report, and wants no issue."""
+"""Percent: a smaller regression is in the report, but makes no issue."""
 
 WhichKernel = Annotated[
     str, option("--kernel", type=click.Choice(["osv", "linux"]), default="osv", help="which is tested")
@@ -50,8 +50,8 @@ WhichKernel = Annotated[
 
 
 @dataclass
-class Github(Common):
-    """Which workflows, and where."""
+class GithubArguments(Common):
+    """The workflows, and where to write them."""
 
     kernel: WhichKernel
     home: Annotated[
@@ -73,8 +73,8 @@ class Github(Common):
 
 
 @dataclass
-class Shell(Common):
-    """Which night."""
+class ShellArguments(Common):
+    """The kernel and the cells of the night."""
 
     kernel: WhichKernel
     set: Annotated[
@@ -84,8 +84,8 @@ class Shell(Common):
 
 
 @dataclass
-class Planning(Common):
-    """Of which cells, and for whom."""
+class PlanArguments(Common):
+    """The cells, and the format of the plan."""
 
     matrix: Annotated[
         Path, argument("matrix", type=FILE, help="what osv-harness matrix --format json said here")
@@ -101,23 +101,23 @@ class Planning(Common):
 
 
 @dataclass
-class Packing(Common):
-    """Which image, and where to."""
+class PackArguments(Common):
+    """The image, and where to put it."""
 
     cell: CellName
     folder: Annotated[Path, argument("folder", type=DIR, help="gets a folder for the cell")]
 
 
 @dataclass
-class Gathered(Common):
-    """A night's results."""
+class ResultsArguments(Common):
+    """The results of a night."""
 
     folder: Annotated[Path, argument("folder", type=DIR, help="where the jobs' results were gathered")]
 
 
 @dataclass
-class Reporting(Gathered):
-    """What is known, and what is to be done."""
+class IssuesArguments(ResultsArguments):
+    """The existing issues, the history, and whether to change anything."""
 
     issues: Annotated[
         Path,
@@ -139,8 +139,8 @@ class Reporting(Gathered):
 
 
 @dataclass
-class Commenting(Gathered):
-    """A pull request's run, and what is known beside it."""
+class CommentArguments(ResultsArguments):
+    """The run of a pull request, and the history."""
 
     history: Annotated[str, option("--history", required=True, metavar="URL", help="the history of nights")]
     head: Annotated[str, option("--head", required=True, metavar="SHA", help="the pull request's commit")]
@@ -148,7 +148,7 @@ class Commenting(Gathered):
 
 
 @dataclass
-class Both(Common):
+class SameArguments(Common):
     """Two histories."""
 
     a: Annotated[str, argument("a", help="a history")]
@@ -158,8 +158,8 @@ class Both(Common):
 command = Group(__doc__, Common)
 
 
-@command.verb("github", "write the workflows: a night, and a pull request")
-def _github(arguments: Github) -> int:
+@command.subcommand("github", "write the workflows: a night, and a pull request")
+def _github(arguments: GithubArguments) -> int:
     if arguments.home == "osv" and not arguments.other:
         raise HarnessError("The workflows of OSv's repository check the harness out.", "Give --other OWNER/NAME.")
     home = workflow.Home(arguments.home, arguments.other or workflow.Home().other)
@@ -171,7 +171,7 @@ def _github(arguments: Github) -> int:
     return 0
 
 
-def _command(arguments: Github, home: workflow.Home) -> str:
+def _command(arguments: GithubArguments, home: workflow.Home) -> str:
     words = ["osv-harness", "ci", "github"]
     words += ["--kernel", arguments.kernel] if arguments.kernel != "osv" else []
     words += ["--home", home.name] if home.name != "harness" else []
@@ -179,16 +179,16 @@ def _command(arguments: Github, home: workflow.Home) -> str:
     return shlex.join(words)
 
 
-@command.verb("shell", "print the night as a script for sh, for any other CI")
-def _shell(arguments: Shell) -> int:
-    Matrix.load().set(arguments.set, arguments.kernel)  # refuses a set that there is not
+@command.subcommand("shell", "print the night as a script for sh, for any other CI")
+def _shell(arguments: ShellArguments) -> int:
+    Matrix.load().set(arguments.set, arguments.kernel)  # raises for an unknown set
     print(workflow.script(arguments.kernel, arguments.set), end="")
     return 0
 
 
-@command.verb("plan", "say what a night builds and runs on this arch")
-def _plan(arguments: Planning) -> int:
-    """`builds=` and `cells=` as JSON for GITHUB_OUTPUT, or words for a shell."""
+@command.subcommand("plan", "say what a night builds and runs on this arch")
+def _plan(arguments: PlanArguments) -> int:
+    """Print `builds=` and `cells=` as JSON for GITHUB_OUTPUT, or words for a shell."""
     try:
         rows = json.loads(arguments.matrix.read_text())
         if not isinstance(rows, list):
@@ -201,8 +201,8 @@ def _plan(arguments: Planning) -> int:
     if arguments.write:
         plan.write(planned, arguments.write)
         run = os.environ.get("GITHUB_RUN_ID", "plan")
-        kept = plan.record(planned, host_arch(), run, time())
-        arguments.write.with_suffix(".jsonl").write_bytes(line_of(kept))
+        document = plan.record(planned, host_arch(), run, time())
+        arguments.write.with_suffix(".jsonl").write_bytes(line_of(document))
     builds, cells = plan.builds(planned), plan.cells(planned)
     if arguments.lines == "builds":
         print("".join(f"{row['name']} {row['cells']}\n" for row in builds), end="")
@@ -213,29 +213,29 @@ def _plan(arguments: Planning) -> int:
     return 0
 
 
-@command.verb("pack", "put a cell's image where another machine can boot it from")
-def _pack(arguments: Packing) -> int:
+@command.subcommand("pack", "put a cell's image where another machine can boot it from")
+def _pack(arguments: PackArguments) -> int:
     lab = Lab(arguments.osv_root)
     cell = lab.cell(arguments.cell)
     with subscribed(Progress()):
         image = lab.image(cell)
-    image_bundle.pack(image, lab.kernel(cell.kernel).origin(image), arguments.folder / cell.slug)
+    image_bundle.write_bundle(image, lab.kernel(cell.kernel).origin(image), arguments.folder / cell.slug)
     screen().print(str(arguments.folder / cell.slug), markup=False)
     return 0
 
 
-@command.verb("summary", "show what came of a night's cells, as Markdown; 0 if all is as expected")
-def _summary(arguments: Gathered) -> int:
+@command.subcommand("summary", "show what came of a night's cells, as Markdown; 0 if all is as expected")
+def _summary(arguments: ResultsArguments) -> int:
     night = results.night(arguments.folder)
     print(summary.summary(night), end="")
     return 0 if summary.green(night) else 1
 
 
-@command.verb("issues", "say which issues are to be opened, updated, closed; with --do, do it")
-def _issues(arguments: Reporting) -> int:
+@command.subcommand("issues", "say which issues are to be opened, updated, closed; with --do, do it")
+def _issues(arguments: IssuesArguments) -> int:
     night = results.night(arguments.folder)
     try:
-        known = issues.ours(json.loads(arguments.issues.read_text()))
+        known = issues.parse_issues(json.loads(arguments.issues.read_text()))
     except (OSError, ValueError) as error:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
@@ -247,20 +247,20 @@ def _issues(arguments: Reporting) -> int:
     creeping = [one for one in since(measured) if _wants_an_issue(one, arguments)]
     commits = Commits(Lab(arguments.osv_root).osv_root)
     seen = failure_groups.failure_groups(night, whole, samples, judged, creeping, parts=parts, commits=commits)
-    wanted, left_out = issues.actions(seen, known, arguments.night or _this_night())
-    for action in wanted:
+    actions, left_out = issues.actions(seen, known, arguments.night or _this_night())
+    for action in actions:
         about = f"#{action.number} " if action.number else ""
         screen().print(f"{action.verb} {about}{action.title}", markup=False)
         if arguments.do:
-            gh_cli.do(action)
-    if not wanted:
+            gh_cli.perform(action)
+    if not actions:
         screen().print("No issue is to be changed.")
     if left_out:
-        screen().print(f"{left_out} more causes wait: one night opens {issues.MOST_NEW} issues at most.")
+        screen().print(f"{left_out} more failure groups wait: one night opens {issues.MOST_NEW} issues at most.")
     return 0
 
 
-def _wants_an_issue(one: Finding | Since, arguments: Reporting) -> bool:
+def _wants_an_issue(one: Finding | Since, arguments: IssuesArguments) -> bool:
     return not one.metric.is_part and abs(one.change) >= arguments.least / 100
 
 
@@ -271,8 +271,8 @@ def _this_night() -> str:
     return f"{server}/{repository}/actions/runs/{number}" if server and repository and number else "a night"
 
 
-@command.verb("comment", "print what is to be said below a pull request, as Markdown")
-def _comment(arguments: Commenting) -> int:
+@command.subcommand("comment", "print what is to be said below a pull request, as Markdown")
+def _comment(arguments: CommentArguments) -> int:
     night = results.night(arguments.folder)
     with History(arguments.history) as history:
         known = history.judged()
@@ -280,8 +280,8 @@ def _comment(arguments: Commenting) -> int:
     return 0
 
 
-@command.verb("same", "compare the exact numbers of two histories; 1 if any is worse in the second")
-def _same(arguments: Both) -> int:
+@command.subcommand("same", "compare the exact numbers of two histories; 1 if any is worse in the second")
+def _same(arguments: SameArguments) -> int:
     with History(arguments.a) as a, History(arguments.b) as b:
         count, found = cross_check.differences(a.samples(), b.samples())
     rows = table("metric", "cell", "A", "B", "")

@@ -11,7 +11,7 @@ from harness.analysis.ab.ab_test import AbRequest, AbTest, run_ab_test
 from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.cli import completion as complete
 from harness.cli.declaration import argument, declare, option
-from harness.cli.farm_options import OnFarm, tls
+from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.options import HistoryUrl, LoadSeconds
 from harness.cli.output import screen, table
 from harness.core.errors import HarnessError
@@ -25,8 +25,8 @@ from harness.runner.session import Lab
 
 
 @dataclass
-class Arguments(OnFarm):
-    """The two sides, and what of them."""
+class Arguments(FarmOptions):
+    """The two sides, and the metrics."""
 
     a: Annotated[
         str,
@@ -64,49 +64,49 @@ class Arguments(OnFarm):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Build, compare, show; 1 if B is worse in anything by as much as interests."""
+    """Build, compare, show; returns 1 if a metric of B is worse by at least --interesting."""
     if arguments.pairs < 1 or arguments.interesting < 0:
         raise HarnessError("A comparison wants at least one pair, and no negative --interesting.")
     lab = Lab(arguments.osv_root)
     least = arguments.interesting / 100
     metrics = tuple(arguments.metric or sides.DEFAULT)
-    question = AbRequest(
+    request = AbRequest(
         arguments.a, arguments.b, arguments.cell, metrics, arguments.pairs, least, arguments.duration
     )
     with subscribed(Progress()), History(arguments.history) as history:
-        done = (_on_farm if arguments.farm else _here)(lab, question, arguments, history)
-    _show(screen(), done)
-    return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in done.judgements.values()))
+        ab_test = (_on_farm if arguments.farm else _here)(lab, request, arguments, history)
+    _show(screen(), ab_test)
+    return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in ab_test.judgements.values()))
 
 
-def _here(lab: Lab, question: AbRequest, arguments: Arguments, history: History) -> AbTest:
+def _here(lab: Lab, request: AbRequest, arguments: Arguments, history: History) -> AbTest:
     def keep(measured: Measured) -> None:
         history.add(measured.records)
 
-    done = run_ab_test(lab, question, keep)
-    history.add([done.document])
-    return done
+    ab_test = run_ab_test(lab, request, keep)
+    history.add([ab_test.document])
+    return ab_test
 
 
-def _on_farm(lab: Lab, question: AbRequest, arguments: Arguments, history: History) -> AbTest:
+def _on_farm(lab: Lab, request: AbRequest, arguments: Arguments, history: History) -> AbTest:
     assert arguments.farm
     known = tls(arguments)
     from harness.integrations.farm.ab_test import compare
     from harness.integrations.farm.run import Farm
 
-    done = compare(Farm(arguments.farm, known), lab, question)
-    history.add(done.records)
-    return done.trial
+    ab_test = compare(Farm(arguments.farm, known), lab, request)
+    history.add(ab_test.records)
+    return ab_test.ab_test
 
 
-def _show(out: Console, done: AbTest) -> None:
+def _show(out: Console, ab_test: AbTest) -> None:
     rows = table("metric", "B against A", "95% interval", "pairs", "smallest visible", "so")
-    for name, one in done.judgements.items():
+    for name, one in ab_test.judgements.items():
         interval = " to ".join(_change(end, one) for end in one.interval) if one.interval else ""
         visible = "" if one.smallest is None or one.metric.exact else _change(one.smallest, one).lstrip("+")
         change = "" if one.change is None else _change(one.change, one)
         rows.add_row(name, change, "exact" if one.metric.exact else interval, str(one.pairs), visible, _words(one))
-    for letter, side in (("A", done.a), ("B", done.b)):
+    for letter, side in (("A", ab_test.a), ("B", ab_test.b)):
         out.print(f"{letter}: {side.name} ({side.version}) on {side.cell}", markup=False)
     out.print(rows)
 

@@ -23,7 +23,7 @@ REQUIRED, ALL = "required", "all"
 
 @dataclass
 class Arguments(Common):
-    """What of this host is looked at, and what of it is to be changed."""
+    """What to check on this host, and what to install."""
 
     install: Annotated[
         str | None,
@@ -50,43 +50,45 @@ class Arguments(Common):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Show the capabilities; 1 if one that is required is lacking, with an OSv checkout those of its build too."""
+    """Show the capabilities; returns 1 if a required one is missing (with an OSv checkout also those of its
+    build)."""
     kernels = ("linux", "osv") if arguments.osv_root else ("linux",)
-    asked = (*kernels, "tests") if arguments.own_tests else kernels
+    kinds = (*kernels, "tests") if arguments.own_tests else kernels
     host = Host()
     if arguments.again:
         _prove_again(host)
-    found = host.capabilities(asked)
+    found = host.capabilities(kinds)
     if arguments.install and (left_out := _install(arguments.install, found)) is not None:
         host = Host()
-        found = host.capabilities(asked)
+        found = host.capabilities(kinds)
         for name, reason in left_out.items():
             screen().print(f"not installed: {name}: {reason}", markup=False)
-    lacking = [row for row in found if row.required and not row.present]
+    missing = [row for row in found if row.required and not row.present]
     if arguments.format == "json":
         print(json.dumps([_plain(row) for row in found], indent=1))
-    elif lacking or not arguments.quiet:
-        _show(found, lacking, kernels)
-    return 1 if lacking else 0
+    elif missing or not arguments.quiet:
+        _show(found, missing, kernels)
+    return 1 if missing else 0
 
 
 def _install(which: str, found: list[Capability]) -> dict[str, str] | None:
-    """Install what was asked for; what was left out, and why. None where there was nothing to install."""
+    """Install what was asked for. Returns what was left out, and why; None if there was nothing to install."""
     if which == REQUIRED:
         packages = missing_packages(found)
-        with subscribed(_say):
+        with subscribed(_print_event):
             install(packages) if packages else None
         return {} if packages else None
     names = [row.name for row in found]
     if which not in (ALL, *names):
         raise HostError(f"There is no capability {which!r}.", did_you_mean(which, [ALL, *names]))
     rows = [row for row in found if not row.present and (row.name == which or (which == ALL and row.packages))]
-    held = {row.name: f"say so: --install {row.name}" for row in rows if row.name in BY_NAME_ONLY and which == ALL}
-    rows = [row for row in rows if row.name not in held]
+    by_name = [row.name for row in rows if row.name in BY_NAME_ONLY and which == ALL]
+    not_installed = {name: f"say so: --install {name}" for name in by_name}
+    rows = [row for row in rows if row.name not in not_installed]
     if not rows:
-        return held
-    with subscribed(_say):
-        return install_what_can_be(rows) | held
+        return not_installed
+    with subscribed(_print_event):
+        return install_what_can_be(rows) | not_installed
 
 
 def _prove_again(host: Host) -> None:
@@ -94,22 +96,22 @@ def _prove_again(host: Host) -> None:
         for accelerator in ("tcg", "kvm"):
             try:
                 if accelerator in host.qemu(arch).accelerators:
-                    host.proof(arch, accelerator, again=True)
+                    host.probe(arch, accelerator, again=True)
             except HostError:
                 continue  # the table says what is wrong with this QEMU
 
 
-def _show(found: list[Capability], lacking: list[Capability], kernels: tuple[str, ...]) -> None:
+def _show(found: list[Capability], missing: list[Capability], kernels: tuple[str, ...]) -> None:
     rows = table("", "what", "found", "good for", "how to get it")
     for row in found:
         mark = "[green]ok[/]" if row.present else "[bold red]lacking[/]" if row.required else "[dim]none[/]"
         rows.add_row(mark, *(escape(text) for text in (row.what, row.found, row.good_for, row.how_to_get)))
     screen().print(rows)
     cells = f"Cells of {' and '.join(kernels)}"
-    if lacking:
-        here = any(row.packages for row in lacking)
+    if missing:
+        here = any(row.packages for row in missing)
         how = "`osv-harness doctor --install`" if here else "the last column says how to get it"
-        screen().print(f"\n{cells} lack {', '.join(row.name for row in lacking)}: {how}.")
+        screen().print(f"\n{cells} lack {', '.join(row.name for row in missing)}: {how}.")
     else:
         screen().print(f"\n{cells} have all they need.")
 
@@ -118,6 +120,6 @@ def _plain(row: Capability) -> dict[str, object]:
     return asdict(row) | {"required_for": sorted(row.required_for), "how_to_get": row.how_to_get}
 
 
-def _say(event: Event) -> None:
+def _print_event(event: Event) -> None:
     detail = f": {event.detail}" if event.detail else ""
     screen().print(f"{event.kind}: {event.about}{detail}", markup=False)

@@ -10,7 +10,7 @@ import click
 
 from harness.cli import completion as complete
 from harness.cli.declaration import Group, argument, option
-from harness.cli.farm_options import TlsFiles, show_unrun, tls
+from harness.cli.farm_options import TlsOptions, show_not_run, tls
 from harness.cli.options import LISTEN, Common, HistoryUrl, KernelName, LoadSeconds, RunsFolder, SetName
 from harness.cli.output import screen, table
 from harness.core.cell import Cell
@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.events import subscribed
 from harness.core.run_id import new_run_id
 from harness.core.text import one_line
-from harness.integrations.farm.capabilities import abilities
+from harness.integrations.farm.capabilities import capabilities
 from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.report.progress import Progress
@@ -37,7 +37,7 @@ _AT = "the scheduler's: tcp://HOST:PORT"
 
 
 @dataclass
-class Scheduling(TlsFiles):
+class SchedulerArguments(TlsOptions):
     """Where it listens, and how long tasks wait."""
 
     listen: Annotated[str, LISTEN]
@@ -52,8 +52,8 @@ class Scheduling(TlsFiles):
 
 
 @dataclass
-class Working(TlsFiles):
-    """For which scheduler, and what."""
+class WorkerArguments(TlsOptions):
+    """The scheduler, and what the worker offers."""
 
     farm: Annotated[str, argument("farm", metavar="ADDRESS", help=_AT)]
     listen: Annotated[str, LISTEN]
@@ -74,8 +74,8 @@ class Working(TlsFiles):
 
 
 @dataclass
-class Spreading(TlsFiles):
-    """Which cells, what of them, and where results land."""
+class RunArguments(TlsOptions):
+    """The cells, their tests and measurements, and where to store the results."""
 
     cell: Annotated[
         tuple[str, ...],
@@ -122,8 +122,8 @@ class Spreading(TlsFiles):
 command = Group(__doc__, Common)
 
 
-@command.verb("scheduler", "be the place where workers and runs meet")
-def _scheduler(arguments: Scheduling) -> int:
+@command.subcommand("scheduler", "be the place where workers and runs meet")
+def _scheduler(arguments: SchedulerArguments) -> int:
     known = tls(arguments)
     from harness.integrations.farm.dask_cluster import serve_scheduler
 
@@ -131,23 +131,23 @@ def _scheduler(arguments: Scheduling) -> int:
     return 0
 
 
-@command.verb("worker", "run what this host can, one thing at a time")
-def _worker(arguments: Working) -> int:
+@command.subcommand("worker", "run what this host can, one thing at a time")
+def _worker(arguments: WorkerArguments) -> int:
     known = tls(arguments)
     from harness.integrations.farm.dask_cluster import serve_worker
 
     lab = Lab(arguments.osv_root)
     if arguments.osv_root:
         os.environ["OSV_ROOT"] = str(arguments.osv_root.absolute())
-    found = abilities(lab, arguments.without)
+    found = capabilities(lab, arguments.without)
     print(f"{arguments.name} can do: {', '.join(sorted(found))}", flush=True)
     serve_worker(arguments.farm, arguments.listen, arguments.name, found, lab.cache, known)
     return 0
 
 
-@command.verb("run", "test and measure cells on the farm's workers")
-def _run(arguments: Spreading) -> int:
-    """1 where something is not as expected, or was not run."""
+@command.subcommand("run", "test and measure cells on the farm's workers")
+def _run(arguments: RunArguments) -> int:
+    """Returns 1 if a result is not as expected, or something was not run."""
     known = tls(arguments)
     from harness.integrations.farm.dispatcher import Plan
     from harness.integrations.farm.run import Farm, run_on_farm
@@ -169,14 +169,14 @@ def _run(arguments: Spreading) -> int:
     )
     farm = Farm(arguments.farm, known, arguments.accelerator or "")
     with subscribed(Progress()), History(arguments.history) as history:
-        landing, unrun = run_on_farm(farm, lab, cells, plan, name, history, arguments.runs / name)
+        results, not_run = run_on_farm(farm, lab, cells, plan, name, history, arguments.runs / name)
         where = history.where
-    _show(cells, landing, unrun)
+    _show(cells, results, not_run)
     screen().print(f"run {name} in {where}", markup=False, soft_wrap=True)
-    return 1 if unrun or landing.unexpected else 0
+    return 1 if not_run or results.unexpected else 0
 
 
-def _cells(lab: Lab, arguments: Spreading) -> list[Cell]:
+def _cells(lab: Lab, arguments: RunArguments) -> list[Cell]:
     kernel = lab.matrix.named("kernel", arguments.kernel or lab.default_kernel)
     cells = [lab.cell(name) for name in arguments.cell]
     cells += lab.matrix.set(arguments.set, kernel) if arguments.set else []
@@ -185,22 +185,22 @@ def _cells(lab: Lab, arguments: Spreading) -> list[Cell]:
     return list(dict.fromkeys(cells))
 
 
-def _show(cells: Sequence[Cell], landing: "ResultSink", unrun: Sequence["NotRun"]) -> None:
+def _show(cells: Sequence[Cell], results: "ResultSink", not_run: Sequence["NotRun"]) -> None:
     out = screen()
     rows = table("cell", "verdicts", "samples", "not run")
-    not_run: dict[str, list[NotRun]] = defaultdict(list)
-    for one in unrun:
-        not_run[one.cell].append(one)
+    missing_of: dict[str, list[NotRun]] = defaultdict(list)
+    for one in not_run:
+        missing_of[one.cell].append(one)
     for cell in map(str, cells):
-        counted = {outcome: n for (of, outcome), n in sorted(landing.outcomes.items()) if of == cell}
+        counted = {outcome: n for (of, outcome), n in sorted(results.outcomes.items()) if of == cell}
         verdicts = ", ".join(f"{n} {outcome}" for outcome, n in counted.items())
-        missing = not_run[cell]
+        missing = missing_of[cell]
         lost = "" if not missing else "all of it" if not missing[0].what else str(len(missing))
-        rows.add_row(cell, verdicts, str(landing.samples[cell] or ""), lost)
+        rows.add_row(cell, verdicts, str(results.samples[cell] or ""), lost)
     out.print(rows)
-    for worker, count in landing.workers.most_common():
+    for worker, count in results.workers.most_common():
         out.print(f"{count} records by {worker}", markup=False, soft_wrap=True)
-    for judged in landing.unexpected:
+    for judged in results.unexpected:
         said = f"{judged.test} on {judged.cell}: {judged.outcome}: {judged.reason}"
         out.print(one_line(said), style="red", markup=False, soft_wrap=True)
-    show_unrun(unrun)
+    show_not_run(not_run)

@@ -21,27 +21,27 @@ from harness.cli.declaration import declare, option
 from harness.cli.name_patterns import check_matches
 from harness.cli.options import AsJson, Common, HistoryUrl
 from harness.cli.output import screen, table
-from harness.core.collector import uncollected
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
+from harness.core.garbage_collection import without_garbage_collection
 from harness.core.run_id import new_run_id
 from harness.core.text import printable
 from harness.kernels.osv.checkout import run_git
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample, Version
-from harness.report.asides import aside_words
 from harness.report.findings_lines import WIDE, columns, lines_of
 from harness.report.model.formatting import percent, shown
+from harness.report.outlier_lines import outlier_line
 from harness.report.progress import Progress
 from harness.runner.session import Lab
 
 LEAST = 0.01
-"""Percent: an exact number tells every change, and no kernel's size stays the same from commit to commit."""
+"""Percent: exact numbers show every change, and no kernel's size stays the same from commit to commit."""
 
 
 @dataclass
 class Arguments(Common):
-    """Which, and whether to rerun."""
+    """Which findings, and whether to rerun."""
 
     cell: Annotated[
         str,
@@ -91,53 +91,53 @@ class Arguments(Common):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Show them; 1 if any is for the worse."""
+    """Show the findings; returns 1 if any is for the worse."""
     out = screen()
     with History(arguments.history) as history:
-        whole, asked_for = _numbers(history, arguments)
+        whole, matching = _numbers(history, arguments)
         if arguments.confirm:
             lab, run = Lab(arguments.osv_root), new_run_id()
-            _confirm(lab, history, unconfirmed(asked_for, history.documents(KIND)), run, out)
-            if _measure_again(lab, history, unbridged(asked_for), run, out):
-                whole, asked_for = _numbers(history, arguments)
-        # numbered before they are chosen from, so that `osv-harness bisect --finding` means the same one
-        with uncollected():
-            told = judged(whole, history.documents(KIND))
-    every = list(enumerate(told.findings, 1))
-    asked = [(number, one) for number, one in every if _asked_for(one, arguments)]
-    shown_ones = {number: one for number, one in asked if _is_shown(one, arguments)}
-    nights = [one for one in told.nights if _is_shown(one, arguments)]
-    crept = [one for one in since(asked_for, arguments.since) if _is_shown(one, arguments)]
+            _confirm(lab, history, unconfirmed(matching, history.documents(KIND)), run, out)
+            if _measure_again(lab, history, unbridged(matching), run, out):
+                whole, matching = _numbers(history, arguments)
+        # number them before selecting, so that `osv-harness bisect --finding` uses the same numbers
+        with without_garbage_collection():
+            judgement = judged(whole, history.documents(KIND))
+    every = list(enumerate(judgement.findings, 1))
+    selected = [(number, one) for number, one in every if _matches(one, arguments)]
+    shown_findings = {number: one for number, one in selected if _is_shown(one, arguments)}
+    nights = [one for one in judgement.nights if _is_shown(one, arguments)]
+    crept = [one for one in since(matching, arguments.since) if _is_shown(one, arguments)]
     if arguments.json:
-        for number, one in shown_ones.items():
-            alone = [night.to_json() for night in nights if _alike(night, one)]
+        for number, one in shown_findings.items():
+            alone = [night.to_json() for night in nights if _same_series(night, one)]
             print(json.dumps({"number": number, **one.to_json(), "nights": alone}))
         for total in crept:
             print(json.dumps(total.to_json()))
-    elif not shown_ones:
-        series = {group.samples[0].series for group in asked_for.groups}
-        count = sum(len(group.samples) for group in asked_for.groups)
+    elif not shown_findings:
+        series = {group.samples[0].series for group in matching.groups}
+        count = sum(len(group.samples) for group in matching.groups)
         out.print(f"No change among {len(series)} series of {count} samples.")
     else:
         if (width := columns(out)) >= WIDE:
-            out.print(_table(shown_ones))
+            out.print(_table(shown_findings))
         else:
-            for line in lines_of(shown_ones, width):
+            for line in lines_of(shown_findings, width):
                 out.print(Text(line), no_wrap=True, crop=False, overflow="ignore")
-        if left_out := len(asked) - len(shown_ones):
+        if left_out := len(selected) - len(shown_findings):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
-    aside = Console(stderr=True, highlight=False) if arguments.json else out  # whoever reads JSON reads findings
-    told_aside = [] if arguments.json else [aside_words(one) for one in crept]
-    told_aside += [aside_words(one) for one in nights] + [note.text for note in notes(asked_for)]
-    for line in told_aside:
+    aside = Console(stderr=True, highlight=False) if arguments.json else out  # JSON output has findings only
+    aside_lines = [] if arguments.json else [outlier_line(one) for one in crept]
+    aside_lines += [outlier_line(one) for one in nights] + [note.text for note in notes(matching)]
+    for line in aside_lines:
         aside.print(printable(line), markup=False, soft_wrap=True)
-    return int(any(one.worse for one in shown_ones.values()) or any(one.worse for one in crept))
+    return int(any(one.worse for one in shown_findings.values()) or any(one.worse for one in crept))
 
 
 def _numbers(history: History, arguments: Arguments) -> tuple[Numbers, Numbers]:
-    """All of the history, and what is asked for of it. Raises `HarnessError` where nothing is."""
+    """All numbers of the history, and those that match the arguments. Raises `HarnessError` if none does."""
     graph, branch = history.graph(), named_commit(arguments)
-    with uncollected():
+    with without_garbage_collection():
         return _grouped(history.samples_by_time(), graph, branch, arguments)
 
 
@@ -147,11 +147,11 @@ def _grouped(every: list[Sample], graph: Graph, branch: str, arguments: Argument
     whole = numbers(every, graph, branch)
     if (arguments.cell, arguments.metric) == ("*", "*"):
         return whole, whole
-    return whole, numbers([one for one in every if _asked_for(one, arguments)], graph, branch)
+    return whole, numbers([one for one in every if _matches(one, arguments)], graph, branch)
 
 
 def named_commit(arguments: Arguments) -> str:
-    """The commit that `--branch` means in the checkout, if one is named and has it; else the name as it is."""
+    """The commit that `--branch` means, if the checkout has it; else the name itself."""
     name = arguments.branch
     root = Lab(arguments.osv_root).osv_root if name else None
     if root is None:
@@ -162,43 +162,43 @@ def named_commit(arguments: Arguments) -> str:
         return name
 
 
-def _asked_for(one: Sample | Finding | Night | Since, arguments: Arguments) -> bool:
+def _matches(one: Sample | Finding | Night | Since, arguments: Arguments) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
 
 
 def _is_shown(one: Finding | Night | Since, arguments: Arguments) -> bool:
     great = abs(one.change) >= arguments.least / 100
-    return great and _asked_for(one, arguments) and (arguments.parts or not one.metric.is_part)
+    return great and _matches(one, arguments) and (arguments.parts or not one.metric.is_part)
 
 
-def _alike(night: Night, one: Finding) -> bool:
-    """Whether both are of one series, as far as they say."""
+def _same_series(night: Night, one: Finding) -> bool:
+    """Whether both are of one series."""
     return (night.metric, night.cell, night.subject) == (one.metric, one.cell, one.subject)
 
 
-def _standing(one: Finding) -> str:
+def _direction(one: Finding) -> str:
     return "worse" if one.worse else "better"
 
 
 def _confirm(lab: Lab, history: History, suspects: list[Finding], run: str, out: Console) -> None:
-    dice = Random()
+    rng = Random()
     for one in suspects:
         about = f"{one.metric.name} on {one.cell}, {one.before.described} to {one.after.described}"
         try:
             with subscribed(Progress()):
-                done, document = confirm_on_host(lab, one, dice, run)
+                done, document = confirm_on_host(lab, one, rng, run)
         except HarnessError as error:
             out.print(f"not rerun: {about}: {error.happened}", markup=False, soft_wrap=True)
             continue
         history.add([document])
-        said = "confirmed" if done.confirmed else "dropped"
-        out.print(f"{said} after {done.pairs} pairs of reruns: {about}", markup=False, soft_wrap=True)
+        result = "confirmed" if done.confirmed else "dropped"
+        out.print(f"{result} after {done.pairs} pairs of reruns: {about}", markup=False, soft_wrap=True)
 
 
 def _measure_again(
     lab: Lab, history: History, wanted: Mapping[tuple[str, Version], Iterable[str]], run: str, out: Console
 ) -> bool:
-    """Build once more what another builder built; whether anything was measured."""
+    """Measure versions again that another builder built; returns whether anything was measured."""
     measured = False
     for (cell, version), metrics in wanted.items():
         about = f"{version.described or version.commit[:12]} on {cell} with what builds now"
@@ -219,10 +219,10 @@ def _table(found: Mapping[int, Finding]) -> object:
     for number, one in found.items():
         low, high = (percent(end) for end in one.interval)
         change = percent(one.change) + ("" if one.metric.exact else f" ({low} to {high})")
-        rerun_said = "exact" if one.metric.exact else {True: "confirmed", None: "none yet"}.get(one.confirmed, "")
+        rerun = "exact" if one.metric.exact else {True: "confirmed", None: "none yet"}.get(one.confirmed, "")
         rows.add_row(
-            str(number), one.metric.name, one.cell, f"{change} {_standing(one)}",
+            str(number), one.metric.name, one.cell, f"{change} {_direction(one)}",
             shown(one.old_level, one.metric.unit), shown(one.new_level, one.metric.unit),
-            one.after.described or one.after.commit[:12], rerun_said, str(one.cause),
+            one.after.described or one.after.commit[:12], rerun, str(one.cause),
         )  # fmt: skip
     return rows

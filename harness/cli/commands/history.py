@@ -25,14 +25,14 @@ from harness.report.morning.test_history import of_test
 
 
 @dataclass
-class Place(Common):
-    """Which history."""
+class HistoryArguments(Common):
+    """The history."""
 
     history: HistoryUrl
 
 
 @dataclass
-class Showing(Place):
+class ShowArguments(HistoryArguments):
     """Which of its samples."""
 
     metric: Annotated[
@@ -53,7 +53,7 @@ class Showing(Place):
 
 
 @dataclass
-class Testing(Place):
+class TestArguments(HistoryArguments):
     """Which test."""
 
     name: Annotated[str, argument("name", shell_complete=complete.tests, help="tst-mmap.so, or tst-mmap")]
@@ -65,14 +65,14 @@ class Testing(Place):
 
 
 @dataclass
-class Exporting(Place):
+class ExportArguments(HistoryArguments):
     """Where to."""
 
     file: Annotated[Path | None, argument("file", required=False, type=FILE, help="(default: standard output)")]
 
 
 @dataclass
-class Importing(Place):
+class ImportArguments(HistoryArguments):
     """Where from."""
 
     file: Annotated[
@@ -87,8 +87,8 @@ class Importing(Place):
 command = Group(__doc__, Common)
 
 
-@command.verb("show", "samples, in the order of their commits")
-def _show(arguments: Showing) -> int:
+@command.subcommand("show", "samples, in the order of their commits")
+def _show(arguments: ShowArguments) -> int:
     if arguments.last < 1:
         raise HarnessError(f"--last {arguments.last} shows nothing.", "Give a number from 1.")
     with History(arguments.history) as history:
@@ -106,8 +106,8 @@ def _show(arguments: Showing) -> int:
     return 0
 
 
-@command.verb("test", "a test's runs: what it is, a strip a cell, and its failures, newest last")
-def _test(arguments: Testing) -> int:
+@command.subcommand("test", "a test's runs: what it is, a strip a cell, and its failures, newest last")
+def _test(arguments: TestArguments) -> int:
     name = arguments.name if "." in arguments.name else f"{arguments.name}.so"
     with History(arguments.history) as history:
         everything = history.judged(test=name, cell=arguments.cell) or history.judged(test=arguments.name)
@@ -120,8 +120,8 @@ def _test(arguments: Testing) -> int:
     return 0
 
 
-@command.verb("runs", "every run, and what it brought")
-def _runs(arguments: Place) -> int:
+@command.subcommand("runs", "every run, and what it brought")
+def _runs(arguments: HistoryArguments) -> int:
     with History(arguments.history) as history:
         runs = history.runs()
     rows = table("run", "began", "cells", "commits", "samples", "verdicts", "documents")
@@ -133,8 +133,8 @@ def _runs(arguments: Place) -> int:
     return 0
 
 
-@command.verb("export", "write all of it as JSON Lines")
-def _export(arguments: Exporting) -> int:
+@command.subcommand("export", "write all of it as JSON Lines")
+def _export(arguments: ExportArguments) -> int:
     with History(arguments.history) as history:
         if arguments.file is None:
             history.export(sys.stdout.buffer)
@@ -146,14 +146,14 @@ def _export(arguments: Exporting) -> int:
 
 
 def _write_whole(history: History, path: Path) -> int:
-    """An export that was killed leaves none that looks like one."""
+    """Write the export atomically: a killed export leaves no file that looks like one."""
     with written_whole(path, "Free space there, or name another file.") as file:
         return history.export(file)
 
 
-@command.verb("import", "add what others have exported")
-def _import(arguments: Importing) -> int:
-    """Every file in its turn; one that is refused ends it, and those before it are in."""
+@command.subcommand("import", "add what others have exported")
+def _import(arguments: ImportArguments) -> int:
+    """Import the files in turn; a refused one ends it, and those before it are stored."""
     with History(arguments.history) as history:
         for path in arguments.file:
             done = _import_one(history, path)
@@ -178,15 +178,15 @@ def _read(history: History, file: IO[bytes], name: str) -> Imported:
         raise HarnessError(f"{name}: {error.happened}", error.cure) from error
 
 
-@command.verb("path", "where it is")
-def _path(arguments: Place) -> int:
-    """Without opening it: it may be damaged, or out of reach."""
+@command.subcommand("path", "where it is")
+def _path(arguments: HistoryArguments) -> int:
+    """Does not open it: it may be damaged, or out of reach."""
     print(shown(place(arguments.history)))
     return 0
 
 
 def _add_row(rows: Table, *cells: str) -> None:
-    """Text as text: a guest, or another runner's file, may have put a terminal's sequences or markup there."""
+    """Escapes the texts: a guest, or another runner's file, may contain terminal sequences or markup."""
     rows.add_row(*(Text(printable(cell)) for cell in cells))
 
 
@@ -199,7 +199,7 @@ def _figure(value: float) -> str:
 
 
 def _moment(seconds: float) -> str:
-    """For people, in this machine's zone; the number itself where no calendar has it."""
+    """Local time, for people; the number itself if it is no valid time."""
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):

@@ -24,19 +24,19 @@ from harness.host.host import Host
 from harness.vm.registry import driver_names
 
 GITHUB_LIMIT = 256
-"""Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
+"""The most jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
 
 STYLES = {
     Support.RUNS: "green", Support.IN_LAB: "cyan", Support.CANNOT: "yellow", Support.NOT_DRIVEN: "dim",
     Support.INVALID: "dim",
 }  # fmt: skip
 DRIVEN = (Support.RUNS, Support.IN_LAB, Support.CANNOT)
-"""What a valid cell may be whose hypervisor has a driver."""
+"""The support of valid cells whose hypervisor has a driver."""
 
 
 @dataclass
 class Arguments(Common):
-    """Which cells, of which kernel, and for whom."""
+    """Which cells of which kernel, and the format."""
 
     pattern: Annotated[
         tuple[str, ...],
@@ -58,13 +58,13 @@ class Arguments(Common):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Show what was asked for, or a summary of all cells of one kernel."""
+    """Show the selected cells, or a summary of all cells of one kernel."""
     matrix = Matrix.load()
     kernel = matrix.named("kernel", arguments.kernel or ("osv" if arguments.osv_root else "linux"))
-    survey = AvailabilityCheck(matrix, Host(), driver_names(), arguments.osv_root)
-    asked = list(dict.fromkeys(_asked(matrix, kernel, arguments)))
+    check = AvailabilityCheck(matrix, Host(), driver_names(), arguments.osv_root)
+    selected = list(dict.fromkeys(_selected(matrix, kernel, arguments)))
     everything = not (arguments.pattern or arguments.set)
-    found = [survey.of(cell) for cell in asked or matrix.cells(kernel)]
+    found = [check.of(cell) for cell in selected or matrix.cells(kernel)]
     if arguments.format == "json":
         print(json.dumps([_plain(row) for row in found], indent=1))
     elif arguments.format == "github":
@@ -76,7 +76,7 @@ def command(arguments: Arguments) -> int:
     return 0
 
 
-def _asked(matrix: Matrix, kernel: str, arguments: Arguments) -> Iterator[Cell]:
+def _selected(matrix: Matrix, kernel: str, arguments: Arguments) -> Iterator[Cell]:
     if arguments.set:
         yield from matrix.set(arguments.set, kernel)
     for pattern in arguments.pattern:
@@ -87,7 +87,7 @@ def _asked(matrix: Matrix, kernel: str, arguments: Arguments) -> Iterator[Cell]:
 
 
 def _matching(matrix: Matrix, kernel: str, pattern: str) -> list[Cell]:
-    """The cells whose short or full name a pattern matches, with the options that it ends with."""
+    """The cells whose short or full name matches the pattern, with the options that it ends with."""
     prefix, _, rest = pattern.rpartition(":")
     name, *options = rest.split("+")
     if unknown := [option for option in options if option not in matrix.options]:
@@ -108,33 +108,34 @@ def _matching(matrix: Matrix, kernel: str, pattern: str) -> list[Cell]:
 def _list(matrix: Matrix, found: list[Availability]) -> None:
     rows = table("cell", "kernel", "here", "why")
     for row in found:
-        standing = f"[{STYLES[row.standing]}]{row.standing}[/]"
-        rows.add_row(matrix.short(row.cell), row.cell.kernel, standing, escape(row.reason))
+        support = f"[{STYLES[row.support]}]{row.support}[/]"
+        rows.add_row(matrix.short(row.cell), row.cell.kernel, support, escape(row.reason))
     screen().print(rows)
 
 
 def _summarise(matrix: Matrix, kernel: str, found: list[Availability]) -> None:
-    """One row for each arch and hypervisor and the filesystems that are alike there; then the rest, counted."""
+    """One row for each arch and hypervisor and the filesystems that behave alike there; then counts of the
+    rest."""
     groups: dict[tuple[str, str, str], dict[Support, list[Availability]]] = defaultdict(lambda: defaultdict(list))
     for row in found:
-        if row.standing in DRIVEN:
-            groups[row.cell.arch, row.cell.hypervisor, row.cell.fs][row.standing].append(row)
+        if row.support in DRIVEN:
+            groups[row.cell.arch, row.cell.hypervisor, row.cell.fs][row.support].append(row)
     alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = defaultdict(list)
-    for (arch, hypervisor, fs), standings in groups.items():
-        profiles = tuple(" ".join(row.cell.profile for row in standings[standing]) for standing in DRIVEN)
+    for (arch, hypervisor, fs), by_support in groups.items():
+        profiles = tuple(" ".join(row.cell.profile for row in by_support[support]) for support in DRIVEN)
         alike[arch, hypervisor, profiles].append(fs)
     columns = ("profiles that run here", "that run in the lab", "that can't run here")
     rows = table("arch", "hypervisor", "filesystems", *columns)
     for (arch, hypervisor, profiles), filesystems in alike.items():
-        shown = [f"[{STYLES[standing]}]{text}[/]" for standing, text in zip(DRIVEN, profiles, strict=True)]
+        shown = [f"[{STYLES[support]}]{text}[/]" for support, text in zip(DRIVEN, profiles, strict=True)]
         rows.add_row(arch, hypervisor, " ".join(filesystems), *shown)
     out = screen()
     out.print(f"Cells of {kernel}: arch-hypervisor-filesystem-profile\n")
     out.print(rows)
-    for standing in Support:
-        out.print(f"\n[bold]{standing}: {sum(row.standing is standing for row in found)}[/]")
-        if standing is not Support.RUNS:
-            out.print(_counted([row for row in found if row.standing is standing]))
+    for support in Support:
+        out.print(f"\n[bold]{support}: {sum(row.support is support for row in found)}[/]")
+        if support is not Support.RUNS:
+            out.print(_counted([row for row in found if row.support is support]))
     options = table("option", "meaning", "invalid where")
     for name, meaning in matrix.options.items():
         options.add_row(f"+{name}", meaning, matrix.invalid(_plainest(matrix, kernel, name)) or "")
@@ -143,7 +144,7 @@ def _summarise(matrix: Matrix, kernel: str, found: list[Availability]) -> None:
 
 
 def _counted(found: list[Availability]) -> Table:
-    """Each reason once, with the values of all cells that it is given for, and how many those are."""
+    """Each reason once, with the values of all cells that have it, and their number."""
     kinds: dict[str, list[Availability]] = defaultdict(list)
     for row in found:
         kinds[row.kind].append(row)
@@ -160,23 +161,23 @@ def _counted(found: list[Availability]) -> Table:
 
 
 def _plainest(matrix: Matrix, kernel: str, option: str) -> Cell:
-    """The default cell with one option, as an example of where the option makes no sense."""
+    """The default cell with one option, as an example of where the option is invalid."""
     return matrix.parse(f"{kernel}:+{option}", kernel)
 
 
 def _plain(row: Availability) -> dict[str, object]:
-    return {"name": str(row.cell), **asdict(row.cell), "standing": row.standing, "reason": row.reason}
+    return {"name": str(row.cell), **asdict(row.cell), "standing": row.support, "reason": row.reason}
 
 
 def _github(matrix: Matrix, found: list[Availability]) -> dict[str, list[dict[str, object]]]:
-    """A strategy matrix: every cell that is valid and driven, for each workflow chooses its own runners.
+    """A strategy matrix of every valid cell with a driver; each workflow chooses its own runners.
 
-    Raises `HarnessError` where GitHub would refuse it.
+    Raises `HarnessError` if GitHub would refuse it.
     """
     jobs = [
         {"cell": str(row.cell), "name": matrix.short(row.cell), "kernel": row.cell.kernel, "arch": row.cell.arch,
-         "runs_here": row.standing is Support.RUNS}
-        for row in found if row.standing in DRIVEN
+         "runs_here": row.support is Support.RUNS}
+        for row in found if row.support in DRIVEN
     ]  # fmt: skip
     if len(jobs) > GITHUB_LIMIT:
         raise HarnessError(

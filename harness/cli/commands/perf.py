@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.cli import completion as complete
 from harness.cli.declaration import argument, declare, option
-from harness.cli.farm_options import OnFarm, show_unrun, tls
+from harness.cli.farm_options import FarmOptions, show_not_run, tls
 from harness.cli.kernel_files import KernelFiles, lab_of
 from harness.cli.options import Forget, HistoryUrl, LoadSeconds
 from harness.cli.output import screen, table
@@ -32,8 +32,8 @@ LIST_WIDTH = 80
 
 
 @dataclass
-class Arguments(OnFarm, KernelFiles):
-    """The cells, and what of them."""
+class Arguments(FarmOptions, KernelFiles):
+    """The cells, and what to measure."""
 
     cell: Annotated[
         tuple[str, ...], argument("cell", nargs=-1, shell_complete=complete.cells, help="a cell's name: qemu-rofs")
@@ -64,7 +64,7 @@ class Arguments(OnFarm, KernelFiles):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Measure, show, keep."""
+    """Measure, show, store."""
     lab = lab_of(arguments)
     if arguments.list:
         for name in arguments.cell or ("qemu-rofs",):
@@ -90,7 +90,7 @@ def command(arguments: Arguments) -> int:
 
 
 def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
-    """Have it measured and kept, each cell by one worker, and show the numbers; 1 where one is lacking."""
+    """Measure on a farm, each cell on one worker, and show the numbers; returns 1 if one is missing."""
     if arguments.at or arguments.forget:
         raise HarnessError("Neither --at nor --forget goes with --farm.", "Give workers checkouts at the commit.")
     known = tls(arguments)
@@ -101,12 +101,12 @@ def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
     plan = Plan((), measurements=tuple(arguments.only or suite.KERNEL), duration=arguments.duration)
     farm = Farm(scheduler, known)
     with subscribed(Progress()), History(arguments.history) as history:
-        _, unrun = run_on_farm(farm, lab, cells, plan, run, history, Path("runs") / run)
+        _, not_run = run_on_farm(farm, lab, cells, plan, run, history, Path("runs") / run)
         for cell in cells:
             if taken := history.samples(run=run, cell=str(cell)):
                 screen().print(_table(taken, arguments.samples), "")
-    show_unrun(unrun)
-    return 1 if unrun else 0
+    show_not_run(not_run)
+    return 1 if not_run else 0
 
 
 def _measure(lab: Lab, arguments: Arguments, run: str) -> None:
@@ -147,7 +147,7 @@ def _add_metrics(rows: Table, measurement: str, metrics: Iterable[registry.Metri
 
 
 def _table(samples: Iterable[Sample], each: bool) -> object:
-    """One line a metric of a subject: the median of its samples, their range and number; or `each` sample."""
+    """One line per metric and subject: the median of its samples, their range and number; or `each` sample."""
     taken: dict[tuple[str, ...], list[Sample]] = {}
     for one in samples:
         taken.setdefault((one.metric.name, one.subject, *([one.id] if each else [])), []).append(one)
@@ -163,7 +163,7 @@ def _table(samples: Iterable[Sample], each: bool) -> object:
 
 
 def _range(one: Sample, values: list[float]) -> str:
-    """From the least to the greatest; of one sample that stands for several numbers, how far these lie apart."""
+    """From the smallest to the largest; for one sample that stands for several numbers, their spread."""
     if len(values) == 1:
         return f"{shown(one.spread, one.metric.unit)} wide" if one.spread else ""
     low, high = _figure(one, min(values)), _figure(one, max(values))

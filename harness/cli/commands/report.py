@@ -18,8 +18,8 @@ from harness.cli.declaration import declare, option
 from harness.cli.name_patterns import check_matches
 from harness.cli.options import DIR, FILE, Common, HistoryUrl
 from harness.cli.output import PIPED_WIDTH, screen
-from harness.core.collector import uncollected
 from harness.core.errors import HarnessError
+from harness.core.garbage_collection import without_garbage_collection
 from harness.core.whole_files import write_whole
 from harness.metrics.history.store import History
 from harness.report.html.page import write
@@ -29,33 +29,33 @@ from harness.report.model.data import ReportData
 from harness.report.model.formatting import shown
 from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
-from harness.report.telling import telling
+from harness.report.report_data import make_report_data
 from harness.report.terminal import show
 from harness.runner.session import Lab
 
 PAGE = Path("report.html")
 
 
-def _text(told: ReportData, commits: Commits) -> str:
-    """The summary, in colour where it will be read on a terminal."""
+def _text(data: ReportData, commits: Commits) -> str:
+    """The summary, in colour if it goes to a terminal."""
     out = StringIO()
     terminal = sys.stdout.isatty()
     width = None if terminal or os.environ.get("COLUMNS") else PIPED_WIDTH
-    show(told, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width), commits)
+    show(data, Console(file=out, highlight=False, emoji=False, force_terminal=terminal, width=width), commits)
     return out.getvalue()
 
 
 HTML = "html"
 FORMATS: dict[str, Callable[[ReportData, Commits], str]] = {
-    "markdown": lambda told, commits: markdown(told),
+    "markdown": lambda data, commits: markdown(data),
     "text": _text,
-    "openmetrics": lambda told, commits: openmetrics(told),
+    "openmetrics": lambda data, commits: openmetrics(data),
 }
 
 
 @dataclass
 class Arguments(Common):
-    """Of what, in which format, and where."""
+    """What to report, in which format, and where to."""
 
     history: HistoryUrl
     format: Annotated[
@@ -87,42 +87,42 @@ class Arguments(Common):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Write it. What it says makes no difference to the status: `osv-harness compare` judges."""
+    """Write the report. Its content does not change the status: `osv-harness compare` judges."""
     for name, given in (("screenshots", arguments.screenshots), ("single page", arguments.single)):
         if given and arguments.format != HTML:
             raise HarnessError(f"There is no {name} of {arguments.format}.", "Leave --format out.")
-    with uncollected():
+    with without_garbage_collection():
         return _written(arguments)
 
 
 def _written(arguments: Arguments) -> int:
-    told, commits = _told(arguments), Commits(Lab(arguments.osv_root).osv_root)
+    data, commits = _report_data(arguments), Commits(Lab(arguments.osv_root).osv_root)
     if arguments.format == HTML:
-        return _html(told, commits, arguments)
-    text = FORMATS[arguments.format](told, commits)
+        return _html(data, commits, arguments)
+    text = FORMATS[arguments.format](data, commits)
     if arguments.output is None:
         sys.stdout.write(text)
         return 0
     write_whole(arguments.output, text, "Free space there, or give another --output.")
-    _told_size(arguments.output)
+    _print_size(arguments.output)
     return 0
 
 
-def _html(told: ReportData, commits: Commits, arguments: Arguments) -> int:
+def _html(data: ReportData, commits: Commits, arguments: Arguments) -> int:
     output = arguments.output or PAGE
-    for path in write(told, output, commits=commits, single=arguments.single):
-        _told_size(path)
+    for path in write(data, output, commits=commits, single=arguments.single):
+        _print_size(path)
     if arguments.screenshots:
         for path in take(output, arguments.screenshots):
             screen().print(str(path), markup=False)
     return 0
 
 
-def _told_size(path: Path) -> None:
+def _print_size(path: Path) -> None:
     screen().print(f"{path}: {shown(path.stat().st_size, 'B')}", markup=False)
 
 
-def _told(arguments: Arguments) -> ReportData:
+def _report_data(arguments: Arguments) -> ReportData:
     since = _moment(arguments.since)
 
     with History(arguments.history) as history:
@@ -135,7 +135,7 @@ def _told(arguments: Arguments) -> ReportData:
         samples = [one for one in samples if one.cell in chosen]
         judged = [one for one in judged if one.cell in chosen]
         documents = [one for one in documents if one.cell in chosen]
-    return telling(samples, judged, documents, graph)
+    return make_report_data(samples, judged, documents, graph)
 
 
 def _moment(date: str | None) -> float | None:

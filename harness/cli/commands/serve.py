@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from harness.cli.declaration import declare, option
-from harness.cli.farm_options import OnFarm, tls
+from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.options import LISTEN, HistoryUrl, RunsFolder
 from harness.cli.output import screen
 from harness.core.errors import HarnessError, HostError
@@ -14,12 +14,12 @@ from harness.metrics.history.url import is_file, place, shown
 
 PORT = 8717
 LOCK_SECONDS = 10
-"""For which a decision waits for another writer of the history."""
+"""How long a decision waits for another writer of the history."""
 
 
 @dataclass
-class Arguments(OnFarm):
-    """Of which history, where, and who may do what."""
+class Arguments(FarmOptions):
+    """The history, the address, and the users."""
 
     history: HistoryUrl
     runs: RunsFolder
@@ -52,17 +52,19 @@ def command(arguments: Arguments) -> int:
         raise HarnessError(
             f"There is no history at {shown(url)}.", "A run of tests makes one; or name another with --history."
         )
-    from harness.integrations.server.server import address, is_loopback, listening, serve
-    from harness.integrations.server.starting import Asked, house_of
+    from harness.integrations.server.assembly import ServerOptions, build_services
+    from harness.integrations.server.server import address, is_loopback, listen, serve
 
-    asked = Asked(arguments.runs.absolute(), arguments.url, arguments.user_header, arguments.farm or "", known)
-    with listening(arguments.listen, arguments.port) as listener:
-        house = house_of(url, LOCK_SECONDS, arguments.osv_root, asked)
+    options = ServerOptions(
+        arguments.runs.absolute(), arguments.url, arguments.user_header, arguments.farm or "", known
+    )
+    with listen(arguments.listen, arguments.port) as listener:
+        services = build_services(url, LOCK_SECONDS, arguments.osv_root, options)
         print(f"{shown(url)} is at {address(listener)}", flush=True)
         if not is_loopback(arguments.listen):
             screen().print(
                 "Whoever reaches this address may read all of it and decide: see docs/guide/serve.md.",
                 style="yellow",
             )
-        serve(house, listener)
+        serve(services, listener)
     return 0

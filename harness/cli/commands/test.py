@@ -23,7 +23,7 @@ from harness.cli.options import (
 )  # fmt: skip
 from harness.cli.output import screen
 from harness.cli.parallel import runs
-from harness.cli.streams import complain
+from harness.cli.streams import print_error
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
@@ -61,18 +61,18 @@ class Arguments(KernelFiles):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """Run them in the order given, or all of the cell's; 1 if any is not a pass."""
+    """Run the named tests in the given order, or all of the cell's; returns 1 if any did not pass."""
     lab = lab_of(arguments)
     cells = lab.matrix.vary([lab.cell(arguments.cell)], arguments.variant, arguments.launch)
     for cell in cells:
         lab.check_runs(cell)
     with subscribed(Progress()):
-        asked = [(cell, program) for cell in cells for program in chosen(lab, cell, arguments.test)]
+        tests = [(cell, program) for cell in cells for program in chosen(lab, cell, arguments.test)]
     run = new_run_id()
     verdicts, writer = Verdicts(lab, run), None if arguments.forget else Writer(arguments.history)
-    worst, unkept = 0, False
-    with closing(runs(lab, asked, arguments.jobs)) as results:
-        for cell, program in asked:
+    worst, not_stored = 0, False
+    with closing(runs(lab, tests, arguments.jobs)) as results:
+        for cell, program in tests:
             if writer:
                 writer.start()
             result = next(results)
@@ -82,30 +82,30 @@ def command(arguments: Arguments) -> int:
                     good = is_expected(cell, program.name, accelerator, one.verdict.outcome)
                     writer.add(verdicts.of(image, one, good))
             where = f"{lab.matrix.short(cell)}: " if len(cells) > 1 else ""
-            _tell(evidence.summary(result, image, accelerator) if arguments.json else None, result, where)
+            _print_verdict(evidence.summary(result, image, accelerator) if arguments.json else None, result, where)
             if result.verdict.outcome is not Outcome.PASSED:
                 worst = 1
                 again = reproduce.test_again(lab, cell, program.name, arguments.runs)
-                unkept |= not _kept(result, image, accelerator, arguments.runs / run, again)
+                not_stored |= not _write_evidence(result, image, accelerator, arguments.runs / run, again)
     if writer and (failed := writer.finish()):
-        complain(HarnessError(f"No verdict was kept: {failed}"))
-        unkept |= bool(arguments.history)  # who names a place wants them there
-    return 2 if unkept else worst
+        print_error(HarnessError(f"No verdict was kept: {failed}"))
+        not_stored |= bool(arguments.history)  # an explicit history must be written
+    return 2 if not_stored else worst
 
 
-def _kept(result: Run, image: Image, accelerator: str, runs: Path, again: str) -> bool:
-    """Keep the evidence and say where; where that can't be, say why: the others' verdicts are not lost with it."""
+def _write_evidence(result: Run, image: Image, accelerator: str, runs: Path, again: str) -> bool:
+    """Write the evidence and say where, or why not: the verdicts of other tests are not lost."""
     try:
         folder = evidence.write(result, image, accelerator, runs, again)
     except HarnessError as error:
-        complain(error)
+        print_error(error)
         return False
     screen().print(f"  evidence: {folder}", markup=False)
     return True
 
 
-def _tell(summary: Mapping[str, object] | None, result: Run, where: str) -> None:
-    """The verdict for a program, if there is a summary, or else for a person."""
+def _print_verdict(summary: Mapping[str, object] | None, result: Run, where: str) -> None:
+    """Print the summary as JSON, or the verdict for people if there is none."""
     if summary is not None:
         print(json.dumps(summary), flush=True)
         return
@@ -119,9 +119,9 @@ def _tell(summary: Mapping[str, object] | None, result: Run, where: str) -> None
 
 
 def chosen(lab: Lab, cell: Cell, names: Sequence[str]) -> list[Program]:
-    """The tests of those names and patterns, in their order, each once; all where none is named.
+    """The tests that match the names and patterns, in their order, each once; all if none is given.
 
-    Raises `CellError` with the nearest names where one of them is no test's.
+    Raises `CellError` with the nearest names if one of them matches no test.
     """
     everything = lab.programs(cell)
     found: dict[str, Program] = {}

@@ -26,12 +26,12 @@ from harness.runner.verdict import Outcome
 
 SUITE = "unit"
 SAYS_NOTHING = (Outcome.SKIPPED, Outcome.HARNESS_ERROR)
-"""Outcomes that are no word on whether a test is flaky."""
+"""Outcomes that don't show whether a test is flaky."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a test: the longest seconds of its last passes, what is expected of it, its verdicts."""
+    """What is known about a test: the longest duration of its last passes, its expectation, its verdicts."""
 
     name: str
     seconds: float | None
@@ -40,7 +40,7 @@ class Known:
 
     @property
     def is_flaky(self) -> bool:
-        """Whether it ended in different ways on the very same kernel, or was flaky in a single run."""
+        """Whether it ended in different ways on the same kernel, or was flaky in a single run."""
         ways = defaultdict(set)
         for one in self.verdicts:
             if one.outcome not in SAYS_NOTHING:
@@ -49,7 +49,7 @@ class Known:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """How often it ended in which way."""
+        """The number of each outcome."""
         return Counter(one.outcome for one in self.verdicts)
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Known:
 
 @dataclass
 class Arguments(KernelFiles):
-    """The cell and patterns of its tests' names."""
+    """The cell, and patterns of test names."""
 
     cell: CellName
     test: TestNames
@@ -72,7 +72,7 @@ class Arguments(KernelFiles):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """List them, by name. The cell's image is built if need be, for it has the tests; no guest is booted."""
+    """List the tests by name. Builds the cell's image if needed, because it has the tests; boots no guest."""
     lab = lab_of(arguments)
     cell = lab.cell(arguments.cell)
     with subscribed(Progress()):
@@ -92,7 +92,7 @@ def command(arguments: Arguments) -> int:
 
 
 def _verdicts(url: str | None, cell: Cell) -> dict[str, list[Judged]]:
-    """The history's verdicts by test; none where there is no history, which is not made for a question."""
+    """The history's verdicts by test; empty if there is no history (none is created)."""
     found: dict[str, list[Judged]] = defaultdict(list)
     where = place(url)
     if is_file(where) and not Path(where.database or "").exists():
@@ -120,7 +120,7 @@ def _show(found: Sequence[Known]) -> None:
 
 
 def _so_far(one: Known) -> str:
-    """Text as text: another's history may have a terminal's sequences or markup in it."""
+    """Escapes the text: another's history may contain terminal sequences or markup."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in one.outcomes.most_common())
     text = escape(printable(counts))
     return f"{text}: [yellow]flaky[/]" if one.is_flaky else text

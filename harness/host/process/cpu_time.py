@@ -1,4 +1,4 @@
-"""The cpu time that threads of processes had, and that they waited for a cpu of the host.
+"""The cpu time that threads of processes got, and the time that they waited for a cpu of the host.
 
 Source: Linux, Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat.
 """
@@ -12,32 +12,32 @@ from time import CLOCK_BOOTTIME, clock_gettime
 
 
 def ran_and_waited(pid: int, thread: int) -> tuple[float, float]:
-    """Seconds that a thread ran, and that it waited for a cpu of the host. Raises `OSError` where it has gone."""
+    """Seconds that a thread ran, and that it waited for a cpu of the host. Raises `OSError` if it has gone."""
     ran, waited, _ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
     return int(ran) / 1e9, int(waited) / 1e9
 
 
 def kept_waiting(pid: int) -> float:
-    """The share, 0 to 1, of the time for which the process has existed in which its busiest thread, or its
-    children's, was ready to run and the host ran something else; 0 where the process has gone."""
+    """The share, 0 to 1, of the process's lifetime in which its busiest thread, or its children's, was ready to
+    run and the host ran something else; 0 if the process has gone."""
     waited, had = waits_of(pid)
     return waited / max(age(pid), had) if waited else 0.0
 
 
 def waits_of(pid: int) -> tuple[float, float]:
-    """Seconds that the busiest thread of the process and its children waited for a cpu, and those with the ones
-    that it ran; 0 where the process has gone."""
+    """Seconds that the busiest thread of the process and its children waited for a cpu, and seconds that it waited
+    or ran; 0 if the process has gone."""
     ran, waited = max(times_of(pid).values(), key=sum, default=(0.0, 0.0))
     return waited, ran + waited
 
 
 def times_of(pid: int) -> dict[int, tuple[float, float]]:
-    """Seconds that each thread of the process and its children ran and waited for a cpu, by its number."""
+    """Seconds that each thread of the process and its children ran and waited for a cpu, by thread number."""
     return {thread: times for one in _family(pid) for thread, times in _own_times(one).items()}
 
 
 def age(pid: int) -> float:
-    """For how many seconds the process has existed; 0 where it has gone.
+    """For how many seconds the process has existed; 0 if it has gone.
 
     Source: proc_pid_stat(5), starttime, the 22nd field, in clock ticks since the host's boot.
     """
@@ -49,7 +49,8 @@ def age(pid: int) -> float:
 
 
 def starved_seconds(pid: int) -> float:
-    """How long the process, its children and this thread were kept waiting by now, the slowest thread of each."""
+    """How long the process, its children and this thread have waited for a cpu so far: the slowest thread of
+    each."""
     own, waited = threading.get_native_id(), 0.0
     with suppress(OSError, ValueError):
         _, waited = ran_and_waited(own, own)
@@ -65,7 +66,7 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def state_of(pid: int) -> str:
-    """The letter of the process's state, of proc_pid_stat(5); empty where it has gone."""
+    """The letter of the process's state, from proc_pid_stat(5); empty if it has gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -73,7 +74,7 @@ def state_of(pid: int) -> str:
 
 
 def _threads(pid: int) -> list[int]:
-    """Its threads; none of a zombie, of which the times of its first thread alone are left."""
+    """Its threads; none of a zombie, of which only the times of its first thread are left."""
     if state_of(pid) in ("", "Z", "X"):
         return []
     try:
@@ -83,7 +84,7 @@ def _threads(pid: int) -> list[int]:
 
 
 def _own_times(pid: int) -> dict[int, tuple[float, float]]:
-    """The times of the process's threads, less those that have gone meanwhile."""
+    """The times of the process's threads, except those that ended in the meantime."""
     found = {}
     for thread in _threads(pid):
         with suppress(OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Undoes what outlives a process of ours: files, and machines that live in a hypervisor or a cloud.
+"""Removes what would outlive a process of ours: files, and machines in a hypervisor or a cloud.
 
-A keeper waits for the end of its input, which comes when it is told to or when whoever started it is gone, however
-that came, and then runs its command. It is no child that dies with its parent: that is what it is for.
+A reaper waits for the end of its input, which comes when it is closed or when its parent is gone, however that
+ended. Then it runs its command. It does not die with its parent: that is its purpose.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ class Reaper:
     def __init__(self, command: Sequence[str]) -> None:
         try:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", 'PATH=$PATH:/usr/bin:/bin; cat > /dev/null; exec "$@"', "keeper", *command],
+                ["/bin/sh", "-c", 'PATH=$PATH:/usr/bin:/bin; cat > /dev/null; exec "$@"', "reaper", *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -29,7 +29,7 @@ class Reaper:
             raise HostError(f"sh can't be run: {error.strerror}.") from error
 
     def close(self) -> None:
-        """Run the command now and wait for it; a second time does nothing."""
+        """Run the command now and wait for it; a second call does nothing."""
         if self._process.stdin:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()

@@ -22,18 +22,18 @@ TAIL_LETTERS = 1000
 
 
 class SupervisedProcess:
-    """One child. The kernel kills it when the thread that started it ends, whatever ended that (PR_SET_PDEATHSIG).
+    """One child process. The kernel kills it when the thread that started it ends in any way (PR_SET_PDEATHSIG).
 
-    Messages call it `name`. It leads a process group, which is killed as a whole when it is closed; one that has
-    ended stays a zombie until then, so that its pid is nobody else's. `fds` are descriptors that it inherits. Its
-    standard error goes into its log, and so does its standard output where `stdout` is no descriptor.
+    Messages call it `name`. It leads a process group, which is killed as a whole when it is closed; after its end
+    it stays a zombie until then, so that no other process gets its pid. It inherits the descriptors `fds`. Its
+    standard error goes to its log, and so does its standard output if `stdout` is no descriptor.
     """
 
     def __init__(
         self, name: str, command: Sequence[str], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None,
         fds: Sequence[int] = (), environment: Mapping[str, str] | None = None, cwd: Path | None = None,
     ) -> None:  # fmt: skip
-        """Start it. Raises `HostError` without setpriv; a missing program is told of by `wait` and the log."""
+        """Start it. Raises `HostError` without setpriv; `wait` and the log report a missing program."""
         self.name = name
         self.command = tuple(command)
         self.started = monotonic()
@@ -59,8 +59,8 @@ class SupervisedProcess:
         self.close()
 
     def wait(self, timeout: float = 0.0) -> int | None:
-        """Return its exit status, negative for the signal that ended it; None if it still runs after `timeout`
-        seconds. Once it is closed it has always ended."""
+        """Its exit status, negative for the signal that killed it; None if it still runs after `timeout` seconds.
+        After `close` it has always ended."""
         if self._closed:
             return self._process.returncode
         pidfd = os.pidfd_open(self.pid)
@@ -77,7 +77,7 @@ class SupervisedProcess:
         return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def describe(self, status: int | None) -> str:
-        """Say how it ended, from what `wait` returned."""
+        """How it ended, as a phrase, from what `wait` returned."""
         if status is None:
             return f"{self.name} did not end in time"
         if status < 0:
@@ -85,17 +85,17 @@ class SupervisedProcess:
         return f"{self.name} exited with {status}"
 
     def last_words(self, timeout: float = 0.0) -> str:
-        """Say how it ended, or that it did not within `timeout` seconds, and the end of its log."""
+        """How it ended, or that it did not within `timeout` seconds, and the end of its log."""
         return ": ".join(part for part in (self.describe(self.wait(timeout)), self.log_tail()) if part)
 
     def output(self) -> str:
-        """Return all of its log, not safe to show."""
+        """Its whole log, not made safe to show."""
         # Not by seeking: the position is shared with the process, which may be writing.
         log = self._log.fileno()
         return os.pread(log, os.fstat(log).st_size, 0).decode("utf-8", "replace")
 
     def log_tail(self) -> str:
-        """Return the end of its log as `tail_of` does."""
+        """The end of its log, as `tail_of` returns it."""
         return tail_of(self._log.fileno())
 
     def interrupt(self) -> None:
@@ -104,13 +104,13 @@ class SupervisedProcess:
             os.kill(self.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """Kill it and all that it started in its process group."""
+        """Kill it and everything that it started in its process group."""
         with suppress(ProcessLookupError):  # another thread may be closing it
             if not self._closed:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill it if it still runs, and wait until it is gone; a second time does nothing."""
+        """Kill it if it still runs, and wait until it has ended; a second call does nothing."""
         if self._closed:
             return
         self.kill()
@@ -120,7 +120,7 @@ class SupervisedProcess:
 
 
 def tail_of(file: int) -> str:
-    """Return the last non-empty lines of a file, safe to show and joined: at most `TAIL_LETTERS` letters."""
+    """The last non-empty lines of a file, joined and safe to show: at most `TAIL_LETTERS` letters."""
     size = os.fstat(file).st_size
     data = os.pread(file, TAIL_BYTES, max(0, size - TAIL_BYTES))
     lines = [line.strip() for line in printable_lines(data)]

@@ -1,1 +1,1 @@
-"""Nights that run by themselves: what is to be run, what came of it, its issues, and the workflows that do it."""
+"""Nightly runs in CI: their plan, their results, their issues, and the workflows that run them."""

@@ -1,8 +1,7 @@
-"""What is said below a pull request: made of its run's data by the harness of the default branch.
+"""Writes the comment on a pull request, from the data of its run, by the harness of the default branch.
 
-Nothing of a run is more than data here: its Markdown, if it wrote any, is not read, and its records are checked
-and escaped as any others are. So the job that may write runs no code of the pull request, and shows none of its
-markup.
+Everything from the run is data: Markdown that it wrote is not read, and its records are checked and escaped like
+any others. So the job that may write runs no code of the pull request and shows none of its markup.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,31 +20,33 @@ from harness.report.markdown import markdown
 from harness.report.model.data import ReportData
 
 MARK = "<!-- osv-harness pull-request -->"
-"""By this, and by who wrote it, the comment is known again, and updated in place."""
+"""Identifies the comment, together with its author, so that it is updated in place."""
 
 TESTED, COMPARED, BASE, HEAD = "tested-*.jsonl", "compared.jsonl", "compared-base.jsonl", "compared-head.jsonl"
 
 
 def comment(folder: Path, night: Night, before: Sequence[Judged], head: str, link: str = "") -> str:
-    """The comment's text. `folder` has what the run of the commit `head` left, `before` is what others left.
+    """The text of the comment. `folder` holds what the run of the commit `head` left, `before` what other runs
+    left.
 
-    Raises `HarnessError` where the folder has a record that is none.
+    Raises `HarnessError` if the folder has a record that can't be read.
     """
-    judged = [_of(one, head) for one in _records(folder, TESTED) if isinstance(one, Judged)]
+    judged = [_for_commit(one, head) for one in _records(folder, TESTED) if isinstance(one, Judged)]
     known = [one for one in before if one.version.commit != head]
-    documents = [_of(one, head) for one in _records(folder, COMPARED) if isinstance(one, Document)]
+    documents = [_for_commit(one, head) for one in _records(folder, COMPARED) if isinstance(one, Document)]
     samples = [[one for one in _records(folder, name) if isinstance(one, Sample)] for name in (BASE, HEAD)]
     documents += _exact(samples[0], samples[1], head)
     silent = [row.cell for row in night.without_result()]
-    told = ReportData([], [*known, *judged], documents)
-    return f"{MARK}\n{markdown(told, head, silent, link)}"
+    report = ReportData([], [*known, *judged], documents)
+    return f"{MARK}\n{markdown(report, head, silent, link)}"
 
 
 Row = TypeVar("Row", Judged, Document)
 
 
-def _of(one: Row, head: str) -> Row:
-    """The record as one of the pull request's commit: what ran is a merge of it that nobody knows by its name."""
+def _for_commit(one: Row, head: str) -> Row:
+    """The record, attributed to the pull request's commit: what ran is a merge of it that has no name anybody
+    knows."""
     return replace(one, version=replace(one.version, commit=head, described=head[:12]))
 
 
@@ -59,7 +60,7 @@ def _records(folder: Path, name: str) -> Iterator[object]:
 
 
 def _exact(base: Sequence[Sample], head: Sequence[Sample], commit: str) -> Iterable[Document]:
-    """The exact numbers that two harnesses took of one kernel, as a comparison by one pair."""
+    """The exact numbers that two harnesses measured of one kernel, as a comparison by one pair."""
     if not (base and head):
         return
     count, found = differences(base, head)
@@ -69,8 +70,8 @@ def _exact(base: Sequence[Sample], head: Sequence[Sample], commit: str) -> Itera
     same = [one.metric for one in head if one.metric.exact][: max(0, count - len(found))]
     rows = [Judgement(metric, Decision.UNCHANGED, 0.0, (0.0, 0.0), 1.0, 1, None) for metric in dict.fromkeys(same)]
     for cell, apart in by_cell.items():
-        said = [_judged(one) for one in apart] + rows
-        body = {"judgements": [one.to_json() for one in said]}
+        judgements = [_judged(one) for one in apart] + rows
+        body = {"judgements": [one.to_json() for one in judgements]}
         yield Document("comparison", cell, "", body, Version(commit, "", commit[:12]), "", head[0].taken)
 
 

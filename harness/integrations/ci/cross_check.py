@@ -1,4 +1,4 @@
-"""Two harnesses that measured the same kernel: exact numbers must be the same by both."""
+"""Compares two harnesses that measured the same kernel: their exact numbers must be equal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from harness.metrics.records import Metric, Sample
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An exact number that one harness took as `a` and the other as `b`."""
+    """An exact number that one harness measured as `a` and the other as `b`."""
 
     metric: Metric
     cell: str
@@ -19,14 +19,14 @@ class Difference:
 
     @property
     def worse(self) -> bool:
-        """Whether the other's is worse."""
+        """Whether `b` is worse than `a`."""
         return (self.b > self.a) == (self.metric.better == "lower")
 
 
 def differences(a: Sequence[Sample], b: Sequence[Sample]) -> tuple[int, list[Difference]]:
-    """How many exact numbers of cells both have, by their last samples, and those of them that differ.
+    """The number of exact numbers that both have, by their last samples, and those of them that differ.
 
-    Raises `HarnessError` if they have none in common, which proves nothing.
+    Raises `HarnessError` if they have none in common: that proves nothing.
     """
     ours, theirs = _last(a), _last(b)
     common = ours.keys() & theirs.keys()

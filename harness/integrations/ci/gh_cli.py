@@ -1,4 +1,4 @@
-"""Does to GitHub's issues what was decided, by its own command line, `gh`."""
+"""Changes GitHub's issues by `gh`, GitHub's command-line tool."""
 
 import shutil
 import subprocess
@@ -7,22 +7,22 @@ from harness.core.errors import HostError
 from harness.core.text import one_line
 from harness.integrations.ci.issues import LABEL, Action
 
-PATIENCE = 60.0  # seconds for one call
+TIMEOUT = 60.0  # seconds for one call
 
 
-def do(action: Action) -> None:
-    """Do one action. Raises `HostError` with what `gh` said if it fails.
+def perform(action: Action) -> None:
+    """Perform one action. Raises `HostError` with the output of `gh` if it fails.
 
-    Words go to `gh` as arguments and a body through its standard input, so that no shell reads any of them.
+    Titles go to `gh` as arguments and a body through its standard input, so that no shell reads them.
     """
     for arguments, text in _calls(action):
         _call(arguments, text)
 
 
 def _calls(action: Action) -> list[tuple[list[str], str]]:
-    number, said = str(action.number), ["--body-file", "-"]
-    new = ["--title", action.title, *said]
-    comment = (["issue", "comment", number, *said], action.comment)
+    number, body_file = str(action.number), ["--body-file", "-"]
+    new = ["--title", action.title, *body_file]
+    comment = (["issue", "comment", number, *body_file], action.comment)
     edit = (["issue", "edit", number, *new], action.body)
     return {
         "open": [(["issue", "create", "--label", LABEL, *new], action.body)],
@@ -38,14 +38,12 @@ def _call(arguments: list[str], text: str) -> None:
         raise HostError("There is no gh in PATH, GitHub's command line.", "Install it, or leave --do out.")
     try:
         done = subprocess.run(
-            [program, *arguments], input=text.encode(), capture_output=True, timeout=PATIENCE, check=False
+            [program, *arguments], input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        raise HostError(
-            f"gh {' '.join(arguments[:2])} took more than {PATIENCE:.0f} s.", "Run it again."
-        ) from None
+        raise HostError(f"gh {' '.join(arguments[:2])} took more than {TIMEOUT:.0f} s.", "Run it again.") from None
     if done.returncode:
-        said = one_line(done.stderr[-500:])
+        output = one_line(done.stderr[-500:])
         raise HostError(
-            f"gh {' '.join(arguments[:2])} failed: {said}", "Run it again: what was done is not redone."
+            f"gh {' '.join(arguments[:2])} failed: {output}", "Run it again: what was done is not redone."
         )

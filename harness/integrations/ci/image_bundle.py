@@ -1,4 +1,4 @@
-"""A built image as a folder, which another machine boots with `--kernel-file` and `--image-file`."""
+"""Writes a built image as a folder that another machine boots with `--kernel-file` and `--image-file`."""
 
 import json
 import shutil
@@ -12,8 +12,8 @@ from harness.kernels.source_lines import PROGRAMS
 MANIFEST_OF = {"osv": "usr.manifest", "linux": "manifest"}
 
 
-def pack(image: Image, origin: Origin, folder: Path) -> None:
-    """Copy the image's files there, under the names that `harness.kernels.prebuilt.kernel` looks for.
+def write_bundle(image: Image, origin: Origin, folder: Path) -> None:
+    """Copy the image's files into the folder, under the names that `harness.kernels.prebuilt.kernel` looks for.
 
     Raises `HostError` if they can't be written.
     """
@@ -24,7 +24,7 @@ def pack(image: Image, origin: Origin, folder: Path) -> None:
         "loader.elf": image.symbols,
         MANIFEST_OF[image.cell.kernel]: image.manifest,
     }
-    told = {
+    origin_fields = {
         "commit": origin.commit, "described": origin.described, "committed": origin.committed,
         "builder": origin.builder,
     }  # fmt: skip
@@ -33,14 +33,14 @@ def pack(image: Image, origin: Origin, folder: Path) -> None:
         for name, source in files.items():
             if source:
                 shutil.copyfile(source, folder / name)
-        # What tells files and lines of programs; not OSv's scripts, which nobody runs who did not build them.
+        # These files give the source lines of programs. OSv's scripts stay: only who builds runs them.
         if image.manifest and (programs := image.manifest.parent / PROGRAMS).is_dir():
             shutil.copytree(programs, folder / PROGRAMS, dirs_exist_ok=True)
         if image.share:
-            # As a tar: what carries folders between machines seldom keeps modes and links.
+            # A tar keeps modes and links, which CI artifacts seldom do.
             shutil.make_archive(str(folder / "root"), "tar", image.share)
         (folder / "cmdline").write_text(image.cmdline + "\n")
-        (folder / "origin.json").write_text(json.dumps(told))
+        (folder / "origin.json").write_text(json.dumps(origin_fields))
     except OSError as error:
         why = of_system(error)
         raise HostError(f"{image.cell} could not be packed into {folder}: {why.happened}", why.cure) from error

@@ -1,4 +1,4 @@
-"""One issue for one cause: what is to be opened, updated, reopened or closed, given what there is."""
+"""One issue per failure group: decides which issues to open, update, reopen or close."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,35 +6,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import HarnessError
-from harness.integrations.ci.failure_groups import FailureGroup, Seen
+from harness.integrations.ci.failure_groups import FailureGroup, NightFailures
 
 LABEL = "osv-harness"
-"""Only who may write to the repository can give an issue a label: what has none is not ours, whatever it says."""
+"""Only who may write to the repository can label an issue: an issue without the label is not ours, whatever its
+text."""
 
 MARK = re.compile(r"<!-- osv-harness cause=([0-9a-f]{12}) members=([0-9a-f]{12}(?:,[0-9a-f]{12})*) -->")
 MOST_NEW = 10
-"""Issues that one night may open: what breaks everything is read in the summary."""
+"""Issues that one night may open: if everything is broken, the summary says so."""
 
 MOST_MEMBERS = 2000  # of 13 characters each; a body may have 65,536
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """An issue of ours: `accepted` is whether a person closed it as not planned."""
+    """An issue of ours. `accepted` is whether a person closed it as not planned."""
 
     number: int
     title: str
     body: str
     open: bool
     accepted: bool
-    cause: str
+    group: str
     members: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`verb` is `open`, `update`, `reopen` or `close`; `number` is 0 for what is to be opened; `comment` may be
-    nothing."""
+    """`verb` is `open`, `update`, `reopen` or `close`. `number` is 0 for an issue to open. `comment` may be
+    empty."""
 
     verb: str
     number: int
@@ -43,10 +44,10 @@ class Action:
     comment: str = ""
 
 
-def ours(rows: Iterable[Mapping[str, Any]]) -> list[Issue]:
-    """The issues with our label and our mark, among those that `gh issue list --json` told.
+def parse_issues(rows: Iterable[Mapping[str, Any]]) -> list[Issue]:
+    """The issues with our label and our mark, from the output of `gh issue list --json`.
 
-    Raises `HarnessError` where a row has not what was asked of it.
+    Raises `HarnessError` if a row lacks a field.
     """
     found = []
     for row in rows:
@@ -68,65 +69,66 @@ def ours(rows: Iterable[Mapping[str, Any]]) -> list[Issue]:
     return sorted(found, key=lambda issue: (not issue.open, -issue.number))
 
 
-def actions(seen: Seen, issues: Sequence[Issue], run: str) -> tuple[list[Action], int]:
-    """What is to be done, and how many causes more wait for another night. `run` is where tonight's results are.
+def actions(failures: NightFailures, issues: Sequence[Issue], run: str) -> tuple[list[Action], int]:
+    """The actions to perform, and how many groups have to wait for another night. `run` is where tonight's results
+    are.
 
-    Done once, it leaves nothing to do: an issue that says what is so stays as it is.
+    The result is idempotent: after the actions there is nothing left to do, and a correct issue stays as it is.
     """
-    wanted: list[Action] = []
-    taken: set[int] = set()
+    planned: list[Action] = []
+    matched: set[int] = set()
     left_out = opened = 0
-    for cause in seen.causes:
-        issue = _issue_of(cause, issues, taken)
+    for group in failures.groups:
+        issue = _issue_of(group, issues, matched)
         if issue is None and opened < MOST_NEW:
             opened += 1
-            wanted.append(Action("open", 0, cause.title, body(cause, run)))
+            planned.append(Action("open", 0, group.title, body(group, run)))
         elif issue is None:
             left_out += 1
         else:
-            taken.add(issue.number)
-            wanted += _kept(cause, issue, run)
+            matched.add(issue.number)
+            planned += _actions_for(group, issue, run)
     for issue in issues:
-        if issue.open and issue.number not in taken and issue.members <= seen.gone:
-            wanted.append(Action("close", issue.number, issue.title, comment=f"Gone: seen to be well in {run}."))
-    return wanted, left_out
+        if issue.open and issue.number not in matched and issue.members <= failures.recovered:
+            planned.append(Action("close", issue.number, issue.title, comment=f"Gone: seen to be well in {run}."))
+    return planned, left_out
 
 
-def body(cause: FailureGroup, run: str) -> str:
-    """The issue's text, with the mark by which it is known again."""
-    members = ",".join(_marked(cause))
+def body(group: FailureGroup, run: str) -> str:
+    """The issue's text, with the mark that identifies it."""
+    members = ",".join(_marked(group))
     lines = [
-        *cause.lines,
+        *group.lines,
         "",
         f"Seen first in, or changed since: {run}",
         "",
         "It is closed when all of this was seen to be well. Close it as *not planned* to have it left alone.",
         "",
-        f"<!-- osv-harness cause={cause.id} members={members} -->",
+        f"<!-- osv-harness cause={group.id} members={members} -->",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _marked(cause: FailureGroup) -> list[str]:
-    return sorted(cause.members)[:MOST_MEMBERS]
+def _marked(group: FailureGroup) -> list[str]:
+    return sorted(group.members)[:MOST_MEMBERS]
 
 
-def _issue_of(cause: FailureGroup, issues: Sequence[Issue], taken: set[int]) -> Issue | None:
-    """The issue of the cause, or one that stands for some of the same failures; open ones first."""
-    free = [issue for issue in issues if issue.number not in taken]
-    same = [issue for issue in free if issue.cause == cause.id and (issue.open or issue.members & cause.members)]
-    kin = [issue for issue in free if issue.open and issue.members & cause.members]
-    return next(iter([*same, *kin]), None)
+def _issue_of(group: FailureGroup, issues: Sequence[Issue], matched: set[int]) -> Issue | None:
+    """The group's issue, or one that has some of the same failures; open ones first."""
+    free = [issue for issue in issues if issue.number not in matched]
+    same = [issue for issue in free if issue.group == group.id and (issue.open or issue.members & group.members)]
+    related = [issue for issue in free if issue.open and issue.members & group.members]
+    return next(iter([*same, *related]), None)
 
 
-def _kept(cause: FailureGroup, issue: Issue, run: str) -> list[Action]:
-    """What is to be done with the issue of a cause that stands."""
-    changed = issue.members != frozenset(_marked(cause)) or issue.cause != cause.id
+def _actions_for(group: FailureGroup, issue: Issue, run: str) -> list[Action]:
+    """The actions for the issue of a group that still fails."""
+    changed = issue.members != frozenset(_marked(group)) or issue.group != group.id
     if issue.accepted:
         return []
     if not issue.open:
         comment = f"It is back, or never went away: {run}"
-        return [Action("reopen", issue.number, cause.title, body(cause, run), comment)]
+        return [Action("reopen", issue.number, group.title, body(group, run), comment)]
     if changed:
-        return [Action("update", issue.number, cause.title, body(cause, run))]
+        return [Action("update", issue.number, group.title, body(group, run))]
     return []

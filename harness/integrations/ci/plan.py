@@ -1,4 +1,5 @@
-"""What one night runs on one arch's runners: kernels to build, each once, and cells that wait for them."""
+"""The plan of a night for the runners of one arch: kernels to build, each once, and the cells that wait for
+them."""
 
 import json
 from collections import defaultdict
@@ -17,12 +18,12 @@ from harness.metrics.records import Document, Version
 from harness.report.model.spans import PLAN
 
 JOBS_LIMIT = 256
-"""Jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
+"""The most jobs that GitHub makes of one matrix. Source: docs.github.com, Actions limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One cell: `standing` and `reason` as of `harness.host.availability`; `build` names the kernel that it
+    """One cell. `standing` and `reason` come from `harness.host.availability`; `build` names the kernel that it
     needs."""
 
     cell: str
@@ -34,12 +35,12 @@ class Planned:
 
     @property
     def runs(self) -> bool:
-        """Whether it is to run tonight."""
+        """Whether it runs tonight."""
         return self.standing == Support.RUNS
 
 
 def plan(matrix: Matrix, rows: Iterable[Mapping[str, Any]], arch: str) -> list[Planned]:
-    """The cells of the arch among the rows of `osv-harness matrix --format json`."""
+    """The cells of the arch, from the rows of `osv-harness matrix --format json`."""
     found = []
     for row in rows:
         cell = matrix.parse(str(row["name"]), "linux")
@@ -52,7 +53,7 @@ def plan(matrix: Matrix, rows: Iterable[Mapping[str, Any]], arch: str) -> list[P
 
 
 def builds(planned: Sequence[Planned]) -> list[dict[str, str]]:
-    """A job for each kernel that runs somewhere: its name, and the cells that share it."""
+    """One job for each kernel that a cell needs: its name, and the cells that share it."""
     groups: dict[str, list[str]] = defaultdict(list)
     for row in planned:
         if row.runs:
@@ -61,21 +62,21 @@ def builds(planned: Sequence[Planned]) -> list[dict[str, str]]:
 
 
 def cells(planned: Sequence[Planned]) -> list[dict[str, str]]:
-    """A job for each cell that runs here."""
+    """One job for each cell that runs here."""
     return _within_limit(
         [{"cell": row.cell, "name": row.name, "slug": row.slug, "build": row.build} for row in planned if row.runs]
     )
 
 
 def write(planned: Sequence[Planned], path: Path) -> None:
-    """Keep the plan, for the summary of what came of it."""
+    """Write the plan, for the summary of the results."""
     rows = [{name: getattr(row, name) for name in Planned.__slots__} for row in planned]
     write_whole(path, json.dumps(rows, indent=1))
 
 
 def record(planned: Sequence[Planned], arch: str, run: str, now: float) -> Document:
-    """The plan for the history, so that a report tells of cells that were to run and have no result. `now` is in
-    seconds since 1970."""
+    """The plan as a document of the history, so that a report names cells that were planned and have no result.
+    `now` is in seconds since 1970."""
     body = {
         "cells": sorted(row.cell for row in planned if row.runs),
         "others": {row.cell: f"{row.standing}: {row.reason}" for row in planned if not row.runs},
@@ -84,7 +85,7 @@ def record(planned: Sequence[Planned], arch: str, run: str, now: float) -> Docum
 
 
 def read(path: Path) -> list[Planned]:
-    """The plan that `write` kept. Raises `HarnessError` if it is none."""
+    """Read the plan that `write` wrote. Raises `HarnessError` if it is none."""
     try:
         return [Planned(**row) for row in json.loads(path.read_text())]
     except (OSError, ValueError, TypeError) as error:
@@ -94,7 +95,7 @@ def read(path: Path) -> list[Planned]:
 
 
 def _build(cell: Cell) -> str:
-    """The kernel of the cell: OSv's cells of one build tree share theirs, and Debian's is the arch's."""
+    """The name of the cell's kernel: OSv's cells of one build tree share it; Debian's is one per arch."""
     tree = build_config.tree_name(cell) if cell.kernel == "osv" else cell.arch
     return f"{cell.kernel}-{tree}"
 

@@ -1,4 +1,4 @@
-"""What came of a night: its plans and JUnit files, read from the folder where its jobs' results were gathered."""
+"""The results of a night: its plans and JUnit files, from the folder where its jobs' results were gathered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from harness.runner.verdict import Outcome
 
 BAD = ("failure", "error")
 MOST_LINES = 8
-"""Lines of a console that are told."""
+"""Lines of the console that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test of one cell: `bad` is whether it did not end as expected; `console` are the last lines, told beside
-    the reason. All of it is text that is safe to show, though not as markup."""
+    """One test of one cell. `bad` is whether it did not end as expected; `console` holds the last lines, shown
+    below the reason. All texts are safe to show, though not as markup."""
 
     cell: str
     test: str
@@ -30,30 +30,32 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """The cells that were planned and the tests that were run."""
+    """The cells that were planned, and the tests that ran."""
 
     planned: Sequence[Planned]
     cases: Sequence[Case]
 
-    def of(self, cell: str) -> list[Case]:
+    def cases_of(self, cell: str) -> list[Case]:
         """The tests of one cell."""
         return [case for case in self.cases if case.cell == cell]
 
     def without_result(self) -> list[Planned]:
-        """The cells that were to run, and of which no test tells anything: a skipped one proves nothing."""
-        told = {case.cell for case in self.cases if case.bad or case.outcome in (Outcome.PASSED, Outcome.FLAKY)}
-        return [row for row in self.planned if row.runs and row.cell not in told]
+        """The cells that were to run and of which no test passed or failed: a skipped test proves nothing."""
+        with_result = {
+            case.cell for case in self.cases if case.bad or case.outcome in (Outcome.PASSED, Outcome.FLAKY)
+        }
+        return [row for row in self.planned if row.runs and row.cell not in with_result]
 
 
 def night(folder: Path) -> Night:
-    """Everything in the folder. Raises `HarnessError` if it has no plan, or what it has can't be read."""
+    """Read the folder. Raises `HarnessError` if it has no plan, or has a file that can't be read."""
     plans = sorted(folder.rglob("plan-*.json"))
     if not plans:
         raise HarnessError(f"There is no plan of a night in {folder}.", "`osv-harness ci plan` writes one.")
     planned = [row for path in plans for row in read(path)]
     known = {row.cell for row in planned}
     cases = [case for path in sorted(folder.rglob("*.xml")) for case in _cases(path)]
-    # What names no cell is a test of the harness's own, or one that never came to be: it fails all the same.
+    # A case without a cell is a test of the harness itself, or one that never started: a failure counts.
     return Night(planned, [case for case in cases if case.cell in known or case.bad])
 
 
@@ -66,19 +68,21 @@ def _cases(path: Path) -> list[Case]:
 
 
 def _case(element: ET.Element) -> Case:
-    told = {
+    values = {
         one.get("name", ""): safe_text(one.get("value", "")) for one in element.iterfind("properties/property")
     }
     faults = [fault for kind in BAD for fault in element.iterfind(kind)]
     named = f"{element.get('classname', '')}::{element.get('name', '')}"
-    reason = told.get("reason") or (safe_text(_first_line(faults[0])) if faults else "")
-    outcome = told.get("outcome", "harness_error" if faults else "passed")
+    reason = values.get("reason") or (safe_text(_first_line(faults[0])) if faults else "")
+    outcome = values.get("outcome", "harness_error" if faults else "passed")
     console = _console(faults[0]) if faults else ()
-    return Case(told.get("cell", ""), told.get("test") or safe_text(named), outcome, reason, bool(faults), console)
+    return Case(
+        values.get("cell", ""), values.get("test") or safe_text(named), outcome, reason, bool(faults), console
+    )
 
 
 def _console(fault: ET.Element) -> tuple[str, ...]:
-    """What stands below the reason: the end of the console."""
+    """The end of the console, which follows the reason."""
     lines = (fault.text or fault.get("message") or "").strip().splitlines()
     return tuple(safe_text(line) for line in lines[1:][-MOST_LINES:])
 

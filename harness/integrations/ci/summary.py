@@ -1,4 +1,4 @@
-"""A night's cells as a table in Markdown: each that was planned, with what came of it or why nothing could."""
+"""The cells of a night as a Markdown table: the result of each planned cell, or why it could not run."""
 
 from collections import Counter
 
@@ -12,15 +12,15 @@ SIGNS = {"good": "✓", "bad": "✗", "none": "⚠", CANNOT: "·"}
 
 
 def green(night: Night) -> bool:
-    """Whether every cell that was to run did, with no test that was not as expected. A night of no cell is not."""
+    """Whether every planned cell ran, and every test ended as expected. A night without cells is not green."""
     ran = any(row.runs for row in night.planned)
     return ran and not night.without_result() and not any(case.bad for case in night.cases)
 
 
 def summary(night: Night) -> str:
-    """The table, what stands in no cell's row, and the count of cells by what came of them."""
+    """The table, the failures that belong to no cell, and the count of cells by result."""
     silent = {row.cell for row in night.without_result()}
-    rows = [(row, [] if row.cell in silent else night.of(row.cell)) for row in night.planned]
+    rows = [(row, [] if row.cell in silent else night.cases_of(row.cell)) for row in night.planned]
     kinds = Counter(_kind(row, cases) for row, cases in rows)
     known = {row.cell for row in night.planned}
     strays = [case for case in night.cases if case.cell not in known]
@@ -51,16 +51,16 @@ def _kind(row: Planned, cases: list[Case]) -> str:
 def _row(row: Planned, cases: list[Case]) -> str:
     kind = _kind(row, cases)
     if kind == CANNOT:
-        told = f"{code(row.standing)}: {code(row.reason)}"
+        result = f"{code(row.standing)}: {code(row.reason)}"
     elif kind == "none":
-        told = "no result: its job failed, or its tests were all skipped"
+        result = "no result: its job failed, or its tests were all skipped"
     else:
         counted = Counter(case.outcome.replace("_", " ") for case in cases)
-        told = ", ".join(f"{number} {code(outcome)}" for outcome, number in counted.most_common())
+        result = ", ".join(f"{number} {code(outcome)}" for outcome, number in counted.most_common())
         bad = [case for case in cases if case.bad]
-        told += f"; not as expected: {', '.join(code(case.test) for case in bad[:5])}" if bad else ""
-        told += f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-    return f"| {SIGNS[kind]} | {code(row.cell)} | {told} |"
+        result += f"; not as expected: {', '.join(code(case.test) for case in bad[:5])}" if bad else ""
+        result += f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+    return f"| {SIGNS[kind]} | {code(row.cell)} | {result} |"
 
 
 def _order(pair: tuple[Planned, list[Case]]) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""GitHub's workflows and a plain shell script, from the same steps."""
+"""Writes GitHub's workflows and a shell script from the same steps."""
 
 import re
 import tomllib
@@ -14,7 +14,7 @@ from harness.host.host import LAB_QEMU
 FOLDER = Path(__file__).parent
 NAMES = ("nightly.yml", "pull-request.yml", "comment.yml")
 RUNNERS = (("x86_64", "ubuntu-24.04"), ("aarch64", "ubuntu-24.04-arm"))
-"""GitHub's own, each of the arch's hardware. Source: docs.github.com, GitHub-hosted runners."""
+"""GitHub's runners on hardware of each arch. Source: docs.github.com, GitHub-hosted runners."""
 
 HOMES = ("harness", "osv")
 RUN_DEPTH = " " * 10
@@ -23,7 +23,7 @@ JOB, STEP = re.compile(r"  [a-z][\w-]*:"), re.compile(r"      - |    steps:")
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where workflows live: in the repository of the `harness` or of `osv`; `other` is that of the other one."""
+    """The repository that holds the workflows, `harness` or `osv`; `other` is the name of the other repository."""
 
     name: str = "harness"
     other: str = "cloudius-systems/osv"
@@ -45,13 +45,13 @@ def steps() -> dict[str, str]:
 
 
 def workflow(name: str, kernel: str, home: Home, command: str) -> str:
-    """The text of one of `NAMES`; `command` is what made it, for its reader."""
+    """The text of one of `NAMES`. `command` is the command that wrote it, for its reader."""
     texts = steps()
     nightly = name == "nightly.yml"
     compare, cell = (
         ("compare-osv", "osv:qemu-ramfs") if home.name == "osv" else ("compare-harness", "linux:qemu-ramfs")
     )
-    made = (
+    rendered = (
         _environment()
         .get_template(name)
         .render(
@@ -71,16 +71,16 @@ def workflow(name: str, kernel: str, home: Home, command: str) -> str:
             step={step: indent(text, RUN_DEPTH) for step, text in texts.items()},
         )
     )
-    return _tidy(made)
+    return _tidy(rendered)
 
 
 def script(kernel: str, chosen: str) -> str:
-    """The night of one machine as a script for sh: the same steps, one after the other."""
+    """A shell script that runs the night on one machine: the same steps, one after the other."""
     return _tidy(_environment().get_template("night.sh").render(kernel=kernel, set=chosen, step=steps()))
 
 
 def _environment() -> Environment:
-    """Templates with delimiters that neither YAML nor GitHub nor a shell has a meaning for."""
+    """The templates, with delimiters that mean nothing to YAML, GitHub or a shell."""
     return Environment(
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
         variable_start_string="«", variable_end_string="»", line_statement_prefix="%%",
@@ -88,11 +88,11 @@ def _environment() -> Environment:
 
 
 def _tidy(text: str) -> str:
-    """One empty line before each job, and none that a macro left between steps."""
+    """Put one empty line before each job, and remove those that a macro left between steps."""
     lines: list[str] = []
     for line in text.splitlines():
-        ended = not lines or not lines[-1] or lines[-1].lstrip().startswith("#") or lines[-1] == "jobs:"
-        if JOB.fullmatch(line) and "jobs:" in lines and not ended:
+        separated = not lines or not lines[-1] or lines[-1].lstrip().startswith("#") or lines[-1] == "jobs:"
+        if JOB.fullmatch(line) and "jobs:" in lines and not separated:
             lines.append("")
         if STEP.match(line):
             while lines and not lines[-1]:

@@ -1,1 +1,1 @@
-"""Many machines, by dask.distributed."""
+"""Runs cells on many machines, by dask.distributed."""

@@ -1,4 +1,4 @@
-"""A bisection's bench on a farm: any worker builds candidates; they are booted where numbers compare."""
+"""The backend of a bisection on a farm: any worker builds; boots happen where the numbers are comparable."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -10,16 +10,16 @@ from harness.analysis.bisect.history_document import Difference
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import LAYOUTS
 from harness.analysis.bisect.model import Broken, Build, Built, Failure, Kind, Measure
-from harness.analysis.bisect.run import Benches, Question
+from harness.analysis.bisect.run import BackendFactory, BisectRequest
 from harness.core.errors import HostError
 from harness.core.events import publish
 from harness.integrations.farm import bisect_worker
-from harness.integrations.farm.bisect_worker import Asked, Made
-from harness.integrations.farm.capabilities import HOST, TOOLS, lacking
+from harness.integrations.farm.bisect_worker import BisectTask, WorkerBuild
+from harness.integrations.farm.capabilities import HOST, TOOLS, missing_capabilities
 from harness.integrations.farm.dask_cluster import connect
-from harness.integrations.farm.dispatcher import heard, plain, workers_of
-from harness.integrations.farm.rpc import RemoteCaller, place
-from harness.integrations.farm.run import Farm, order_of
+from harness.integrations.farm.dispatcher import plain, receiving_events, worker_capabilities
+from harness.integrations.farm.rpc import RemoteCaller, this_location
+from harness.integrations.farm.run import Farm, request_for
 from harness.metrics.records import Sample
 from harness.runner.session import Lab
 
@@ -27,97 +27,116 @@ RESUME = "Go on with --resume once it is there again, or begin anew with another
 
 
 @contextmanager
-def benches_of(farm: Farm, lab: Lab) -> Iterator[Benches]:
-    """Benches whose work is the farm's inside the block. Raises `HarnessError` if no farm answers."""
-    with connect(farm.address, farm.tls) as client, heard(client):
-        yield lambda question, opened: FarmBench(client, farm, lab, question, opened)
+def farm_backends(farm: Farm, lab: Lab) -> Iterator[BackendFactory]:
+    """Make backends that work on the farm inside the block. Raises `HarnessError` if no farm answers."""
+    with connect(farm.address, farm.tls) as client, receiving_events(client):
+        yield lambda request, opened: FarmBackend(client, farm, lab, request, opened)
 
 
-class FarmBench:
-    """A `Bench` of workers that have the same checkout, the same tools and the same QEMU.
+class FarmBackend:
+    """A `BuildBackend` of workers with the same checkout, the same tools and the same QEMU.
 
-    Numbers without noise are booted where they were built. All others are booted on one host, `host`: what other
-    hosts built is handed over to it.
+    Numbers without noise are booted where they were built. All others are booted on one host, `host`, which gets
+    the artifacts that other hosts built.
     """
 
-    def __init__(self, client: Client, farm: Farm, lab: Lab, question: Question, opened: Opened | None) -> None:
-        """Raises `HostError` where the farm has no worker for it, or not the host that the journal names."""
-        self._client, self._lab, self._question = client, lab, question
+    def __init__(
+        self, client: Client, farm: Farm, lab: Lab, request: BisectRequest, opened: Opened | None
+    ) -> None:
+        """Raises `HostError` if the farm has no worker for it, or not the host that the journal names."""
+        self._client, self._lab, self._request = client, lab, request
         self.host = opened.host if opened else ""
-        order = order_of(lab, question.cell, question.run, farm.accelerator)
-        commits = question.commits
-        self._asked = Asked(
-            order, commits.good, commits.bad, question.metric, question.test, question.duration, question.through
+        cell_request = request_for(lab, request.cell, request.run, farm.accelerator)
+        commits = request.commits
+        self._task = BisectTask(
+            cell_request,
+            commits.good,
+            commits.bad,
+            request.metric,
+            request.test,
+            request.duration,
+            request.through,
         )
-        needs = {*order.needs, *self._at(self.host)}
-        tools = self._most(needs, f"{TOOLS}{question.cell.arch}-")
-        host = self._most({*needs, tools}, HOST).removeprefix(HOST)
-        self._caller = RemoteCaller(client, {*order.needs, tools}, RESUME)
-        self._home = self._caller.call(place, wanted=self._at(host))
-        self._made: dict[Build, Made] = {}
+        requirements = {*cell_request.requirements, *self._at(self.host)}
+        tools = self._most_common(requirements, f"{TOOLS}{request.cell.arch}-")
+        host = self._most_common({*requirements, tools}, HOST).removeprefix(HOST)
+        self._caller = RemoteCaller(client, {*cell_request.requirements, tools}, RESUME)
+        self._boot_location = self._caller.call(this_location, extra=self._at(host))
+        self._built: dict[Build, WorkerBuild] = {}
         self.layouts = 1
         self.samples: dict[Build, list[Sample]] = {}
 
     @property
     def cached(self) -> Collection[Build]:
-        """Those that this session has built."""
-        return self._made.keys()
+        """The builds that this session has made."""
+        return self._built.keys()
 
     def measure(self) -> Measure:
-        """What is measured, as a boot of the good end tells."""
-        if self._question.test:
-            return Measure.test(self._question.test)
+        """What is measured, as a boot of the good end shows."""
+        if self._request.test:
+            return Measure.test(self._request.test)
         return self._caller.call(
-            bisect_worker.measure, self._asked, wanted=self._at(self._home.host), workers=[self._home.worker]
+            bisect_worker.measure,
+            self._task,
+            extra=self._at(self._boot_location.host),
+            workers=[self._boot_location.worker],
         )
 
-    def lay_out(self, measure: Measure) -> None:
-        """Offer layouts where the measure is one that they move; boot on one host what has noise."""
-        self.layouts = LAYOUTS if measure.layout and not self._question.through else 1
-        self.host = "" if measure.kind is Kind.EXACT else self._home.host
+    def offer_layouts(self, measure: Measure) -> None:
+        """Offer layouts if they move the measure. A measure with noise is booted on one host."""
+        self.layouts = LAYOUTS if measure.layout and not self._request.through else 1
+        self.host = "" if measure.kind is Kind.EXACT else self._boot_location.host
 
     def build(self, key: Build) -> Built | Broken:
-        """Build it on any worker, and hand it over where it is to be booted elsewhere."""
-        near = [self._home.worker] if key == Build(0) else []  # which was built there to be measured
-        made = self._caller.call(bisect_worker.build, self._asked, key, workers=near)
-        self._made[key] = made
-        here = self._home
-        if self.host and made.entries and (made.place.host, made.place.cache) != (here.host, here.cache):
-            self._hand_over(made)
-        return made.result
+        """Build on any worker, and send the artifacts if the boot happens elsewhere."""
+        near = (
+            [self._boot_location.worker] if key == Build(0) else []
+        )  # the good end was built there to be measured
+        built = self._caller.call(bisect_worker.build, self._task, key, workers=near)
+        self._built[key] = built
+        here = self._boot_location
+        if self.host and built.entries and (built.location.host, built.location.cache) != (here.host, here.cache):
+            self._send_artifacts(built)
+        return built.result
 
     def boot(self, key: Build) -> float | Failure | Broken:
-        """Boot it once on the one host, or where it was built."""
-        made = self._made.get(key)
-        near = [made.place.worker] if made and not self.host else []
-        read = self._caller.call(bisect_worker.boot, self._asked, key, wanted=self._at(self.host), workers=near)
+        """Boot it once, on the one host or where it was built."""
+        built = self._built.get(key)
+        near = [built.location.worker] if built and not self.host else []
+        read = self._caller.call(bisect_worker.boot, self._task, key, extra=self._at(self.host), workers=near)
         self.samples.setdefault(key, []).extend(read.samples)
         return read.value
 
     def differences(self, before: Build, after: Build) -> Sequence[Difference]:
-        """What differs between two builds, as one worker sees it that boots both."""
-        if self._question.test:
+        """What differs between two builds, as found by one worker that boots both."""
+        if self._request.test:
             return []
-        return self._caller.call(bisect_worker.differences, self._asked, before, after, wanted=self._at(self.host))
+        return self._caller.call(bisect_worker.differences, self._task, before, after, extra=self._at(self.host))
 
-    def _hand_over(self, made: Made) -> None:
-        """Bring what was built to the host that boots; where that fails, it is built there when it is booted."""
-        packed = self._caller.submit(bisect_worker.hand_over, made.entries, workers=[made.place.worker])
+    def _send_artifacts(self, built: WorkerBuild) -> None:
+        """Send the artifacts to the host that boots. If that fails, that host builds again when it boots."""
+        archive = self._caller.submit(
+            bisect_worker.export_artifacts, built.entries, workers=[built.location.worker]
+        )
         try:
-            self._caller.submit(bisect_worker.take_over, packed, wanted=self._at(self._home.host)).result()
-        except Exception as error:  # a lost worker, a full disk: nothing is lost but time
-            publish("farm.not_handed_over", made.place.worker, plain(f"{type(error).__name__}: {error}"))
+            self._caller.submit(
+                bisect_worker.import_artifacts, archive, extra=self._at(self._boot_location.host)
+            ).result()
+        except Exception as error:  # a lost worker or a full disk costs only time
+            publish("farm.not_handed_over", built.location.worker, plain(f"{type(error).__name__}: {error}"))
 
-    def _most(self, wanted: Collection[str], begins: str) -> str:
-        """The word that most of the workers say that have all that is wanted, of those that begin so. Raises
-        `HostError` where there is none."""
-        there = workers_of(self._client)
-        able = [abilities for abilities in there.values() if abilities.issuperset(wanted)]
-        words = Counter(word for abilities in able for word in sorted(abilities) if word.startswith(begins))
-        if not words:
-            why = lacking(self._lab, self._question.cell, frozenset(wanted), there)
-            raise HostError(f"The farm can't bisect on {self._question.cell}: {why}.", RESUME)
-        return words.most_common(1)[0][0]
+    def _most_common(self, extra: Collection[str], begins: str) -> str:
+        """The capability with this prefix that most of the suitable workers have. Raises `HostError` if none has
+        one."""
+        there = worker_capabilities(self._client)
+        capable_workers = [capabilities for capabilities in there.values() if capabilities.issuperset(extra)]
+        counts = Counter(
+            word for capabilities in capable_workers for word in sorted(capabilities) if word.startswith(begins)
+        )
+        if not counts:
+            why = missing_capabilities(self._lab, self._request.cell, frozenset(extra), there)
+            raise HostError(f"The farm can't bisect on {self._request.cell}: {why}.", RESUME)
+        return counts.most_common(1)[0][0]
 
     def _at(self, host: str) -> Collection[str]:
         return (f"{HOST}{host}",) if host else ()

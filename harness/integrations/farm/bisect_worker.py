@@ -1,4 +1,4 @@
-"""What a bisection's workers do: build a candidate, boot it, say what two differ in, hand over an image."""
+"""The worker's part of a bisection: build, boot, compare two builds, export and import artifacts."""
 
 import fcntl
 import io
@@ -17,20 +17,22 @@ from harness.analysis.bisect.model import Broken, Build, Built, Failure, Measure
 from harness.core.machine import Image
 from harness.host.cache import MANIFEST, Cache
 from harness.integrations.farm.messages import CellRequest
-from harness.integrations.farm.rpc import WorkerLocation, place
+from harness.integrations.farm.rpc import WorkerLocation, this_location
 from harness.integrations.farm.worker import lab_of
 from harness.metrics.records import Sample
 
 Entry = tuple[str, str]
-"""An artefact of a cache: its kind and its digest."""
+"""An artifact of a cache: its kind and its digest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a bisection wants of its workers: the cell in their checkouts, the ends, and a metric or a test;
-    `duration` is of each load of an app in seconds, `through` what builds are put through."""
+class BisectTask:
+    """What a bisection asks of its workers: the cell in their checkouts, the ends, and a metric or a test.
 
-    order: CellRequest
+    `duration` is the length of each load of an app in seconds; `through` is put before each command of a build.
+    """
+
+    request: CellRequest
     good: str
     bad: str
     metric: str
@@ -40,63 +42,64 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What became of a build, where, and which artefacts are the image."""
+class WorkerBuild:
+    """The result of a build, where it was made, and the artifacts that hold the image."""
 
     result: Built | Broken
-    place: WorkerLocation
+    location: WorkerLocation
     entries: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """What a boot gave, and the samples that were taken of it."""
+class WorkerBoot:
+    """The value of a boot, and its samples."""
 
     value: float | Failure | Broken
     samples: tuple[Sample, ...] = ()
 
 
-def build(asked: Asked, key: Build) -> Made:
-    """Build it here."""
-    bench = _bench(asked)
-    result = bench.build(key)
-    return Made(result, place(), () if isinstance(result, Broken) else _entries(bench.image(key)))
+def build(task: BisectTask, key: Build) -> WorkerBuild:
+    """Build it on this worker."""
+    backend = _backend(task)
+    result = backend.build(key)
+    return WorkerBuild(result, this_location(), () if isinstance(result, Broken) else _entries(backend.image(key)))
 
 
-def boot(asked: Asked, key: Build) -> Read:
-    """Boot it here once; it is built before if it is not there."""
-    bench = _bench(asked)
-    before = len(bench.samples.get(key, []))
-    return Read(bench.boot(key), tuple(bench.samples.get(key, [])[before:]))
+def boot(task: BisectTask, key: Build) -> WorkerBoot:
+    """Boot it once on this worker; build it first if it is missing."""
+    backend = _backend(task)
+    before = len(backend.samples.get(key, []))
+    return WorkerBoot(backend.boot(key), tuple(backend.samples.get(key, [])[before:]))
 
 
-def measure(asked: Asked) -> Measure:
-    """What is measured, as the good end tells."""
-    return _bench(asked).measure()
+def measure(task: BisectTask) -> Measure:
+    """What is measured, as a boot of the good end shows."""
+    return _backend(task).measure()
 
 
-def differences(asked: Asked, before: Build, after: Build) -> list[Difference]:
-    """What two builds differ in; both are booted for it, for who measured them may be gone."""
-    bench = _bench(asked)
+def differences(task: BisectTask, before: Build, after: Build) -> list[Difference]:
+    """What differs between two builds. Both are booted for it: the worker that measured them may be gone."""
+    backend = _backend(task)
     for key in (before, after):
-        if key not in bench.samples:
-            bench.boot(key)
-    return bench.differences(before, after)
+        if key not in backend.samples:
+            backend.boot(key)
+    return backend.differences(before, after)
 
 
-def hand_over(entries: Sequence[Entry]) -> bytes:
-    """Artefacts of this worker's cache, as a tar file."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
+def export_artifacts(entries: Sequence[Entry]) -> bytes:
+    """Artifacts of this worker's cache, as a tar file."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
         for kind, digest in entries:
             tar.add(Cache().root / kind / digest, arcname=f"{kind}/{digest}")
-    return packed.getvalue()
+    return archive.getvalue()
 
 
-def take_over(packed: bytes) -> None:
-    """Put them into this worker's cache, where it has none of that name; it checks them when they are used."""
+def import_artifacts(archive: bytes) -> None:
+    """Put artifacts into this worker's cache, except those that it has. The cache checks them when they are
+    used."""
     root = Cache().root
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         named = sorted({"/".join(Path(member.name).parts[:2]) for member in tar})
         for name in named:
             kind, _, digest = name.partition("/")
@@ -106,35 +109,35 @@ def take_over(packed: bytes) -> None:
 
 
 @cache
-def _bench(asked: Asked) -> MetricBackend | TestBackend:
-    """Who builds and boots here; it keeps what it has built."""
-    lab, cell = lab_of(asked.order)
+def _backend(task: BisectTask) -> MetricBackend | TestBackend:
+    """The backend of this worker; it remembers its builds."""
+    lab, cell = lab_of(task.request)
     assert lab.osv_root
-    commits = Commits(lab.osv_root, asked.good, asked.bad)
-    workshop = BuildPool(lab, cell, commits, [_lane()], asked.through)
-    if asked.test:
-        return TestBackend(workshop, asked.test)
-    return MetricBackend(workshop, asked.metric, asked.duration, asked.order.run)
+    commits = Commits(lab.osv_root, task.good, task.bad)
+    pool = BuildPool(lab, cell, commits, [_clone_number()], task.through)
+    if task.test:
+        return TestBackend(pool, task.test)
+    return MetricBackend(pool, task.metric, task.duration, task.request.run)
 
 
 @cache
-def _lane() -> int:
-    """The first clone of the checkout that no other worker of this cache builds in: this one's until it ends."""
+def _clone_number() -> int:
+    """The first clone of the checkout that no other worker of this cache uses; kept until this worker ends."""
     locks = Cache().root / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    for lane in count():
-        held = os.open(locks / f"farm-lane-{lane}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    for number in count():
+        held = os.open(locks / f"farm-lane-{number}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(held)
         else:
-            return lane
+            return number
     raise AssertionError
 
 
 def _entries(image: Image) -> tuple[Entry, ...]:
-    """The artefacts in which the image's files are."""
+    """The artifacts that hold the image's files."""
     root = Cache().root
     paths = [image.kernel, image.symbols, image.initrd, image.manifest, *(disk.path for disk in image.disks)]
     inside = [path.relative_to(root).parts[:2] for path in paths if path and path.is_relative_to(root)]

@@ -1,4 +1,5 @@
-"""What a worker can do, found by trying, and what a cell needs of one: words that both sides make alike."""
+"""What a worker can do, found by trying, and what a cell requires: words that client and worker derive in the same
+way."""
 
 import hashlib
 import os
@@ -22,10 +23,15 @@ CODE = Path(harness.__file__).parent
 TOOLS, HOST = "tools-", "host-"
 
 
-def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
-    """The words for all that this host can do; `without` are those that it shall not say."""
+def capabilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
+    """The words for everything that this host can do, except those in `without`."""
     host = lab.host
-    asked = {need.format(arch=arch) for rule in lab.matrix.host_rules for need in rule.needs for arch in ARCHES}
+    asked = {
+        requirement.format(arch=arch)
+        for rule in lab.matrix.host_rules
+        for requirement in rule.needs
+        for arch in ARCHES
+    }
     found = {name for name in asked if host.capability(name).present}
     found |= {f"hypervisor-{name}" for name in driver_names()}
     for arch in ARCHES:
@@ -35,15 +41,15 @@ def abilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
             continue
         if host.capability(f"{accelerator}-{arch}").present:
             found |= {f"arch-{arch}", f"arch-{arch}-{accelerator}"}
-    found |= {"kernel-linux", own_code(), f"{HOST}{os.uname().nodename}"}
+    found |= {"kernel-linux", code_version(), f"{HOST}{os.uname().nodename}"}
     if lab.osv_root:
         found |= {"kernel-osv", f"osv-{checkout_digest(lab.osv_root)}", *_tools(lab)}
     return frozenset(found) - set(without)
 
 
 def _tools(lab: Lab) -> Iterator[str]:
-    """For each arch one word for the compiler, the libraries and the QEMU here, by their versions: where it is the
-    same on two workers, their builds and exact counts may be compared."""
+    """For each arch, one word for the versions of compiler, libraries and QEMU: builds and exact counts of workers
+    with the same word may be compared."""
     for arch in ARCHES:
         cell = lab.cell(f"osv:{arch}-qemu-ramfs")
         with suppress(HarnessError):
@@ -51,12 +57,12 @@ def _tools(lab: Lab) -> Iterator[str]:
             yield f"{TOOLS}{arch}-{digest_of({**made_with, 'qemu': lab.host.qemu(arch).version})[:16]}"
 
 
-def needs(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:
-    """What a worker must be able to do to run the cell, built from a checkout of this digest."""
-    found = {f"arch-{cell.arch}", f"hypervisor-{cell.hypervisor}", f"kernel-{cell.kernel}", own_code()}
+def requirements(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:
+    """What a worker must be able to do to run the cell, built from a checkout with this digest."""
+    found = {f"arch-{cell.arch}", f"hypervisor-{cell.hypervisor}", f"kernel-{cell.kernel}", code_version()}
     for rule in lab.matrix.host_rules:
         if rule.applies(cell):
-            found |= {need.format(arch=cell.arch) for need in rule.needs}
+            found |= {requirement.format(arch=cell.arch) for requirement in rule.needs}
     if checkout:
         found.add(f"osv-{checkout}")
     if accelerator:
@@ -64,8 +70,11 @@ def needs(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[s
     return tuple(sorted(found))
 
 
-def lacking(lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, Collection[str]]) -> str:
-    """Why no worker, by name with its abilities, can do what is wanted for the cell: a sentence for people."""
+def missing_capabilities(
+    lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, Collection[str]]
+) -> str:
+    """Why no worker can do what is wanted for the cell: a sentence for people. `workers` are capabilities by
+    name."""
     if not workers:
         return "the farm has no worker"
     missing = sorted(wanted.difference(*workers.values()))
@@ -74,18 +83,18 @@ def lacking(lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, 
     reasons = [
         rule.because(cell)
         for rule in lab.matrix.host_rules
-        if rule.applies(cell) and {need.format(arch=cell.arch) for need in rule.needs} & set(missing)
+        if rule.applies(cell) and {requirement.format(arch=cell.arch) for requirement in rule.needs} & set(missing)
     ]
     return " ".join([f"no worker has {', '.join(missing)}", *(f"({reason})" for reason in reasons)])
 
 
 def checkout_digest(root: Path) -> str:
-    """What an OSv checkout holds, uncommitted changes and submodules included: 16 hex digits."""
+    """The digest of an OSv checkout's content, with uncommitted changes and submodules: 16 hex digits."""
     return Checkout(root).state().digest[:16]
 
 
-def own_code() -> str:
-    """This harness's code and data as an ability: a worker with another version would judge by other rules."""
+def code_version() -> str:
+    """The digest of this harness's code and data, as a capability: another version would judge by other rules."""
     digest = hashlib.sha256()
     shipped = (path for kind in ("py", "sh", "toml") for path in CODE.rglob(f"*.{kind}"))
     named = [(path.relative_to(CODE), path) for path in sorted(shipped)]

@@ -1,4 +1,4 @@
-"""The farm's processes on dask.distributed: its scheduler, its workers, and the connection of who asks.
+"""The farm's processes on dask.distributed: scheduler, workers, and the client's connection.
 
 Source: distributed.dask.org, "Scheduler", "Worker Resources", "TLS/SSL".
 """
@@ -23,22 +23,24 @@ from harness.host.cache import Cache
 LOOPBACK = "127.0.0.1"
 LAST_PORT = 65535
 PLENTY = 1 << 20
-"""How much of each ability a worker says to have: it is never used up."""
+"""How much of each capability a worker offers: never used up."""
 
 NO_PAGE = f"{LOOPBACK}:0"
-"""Where dask's own status pages listen: a free port that nobody is told of, on loopback only."""
+"""Where dask's own status pages listen: a free port on loopback that nobody is told."""
 
 CONNECT_SECONDS = 20
 WORKER_DEATHS = 5
-"""How many workers may end under a task, or while they have it before them, until it is given up."""
+"""How many workers may end while they hold a task, before it is given up."""
 
 SILENT_SECONDS = 60
-"""After which a silent worker counts as lost: its machine is gone. A process that ended is seen at once."""
+"""A worker that is silent for so long counts as lost: its machine is gone. The end of a process is seen at
+once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The files by which the farm's members know each other: the authority's certificate, one's own, its key."""
+    """The PEM files that authenticate the farm's members: the authority's certificate, the own certificate and
+    key."""
 
     ca: Path
     cert: Path
@@ -46,7 +48,7 @@ class Tls:
 
 
 def security(tls: Tls | None) -> Security | None:
-    """As dask has it. Raises `HarnessError` where a file is missing."""
+    """The same for dask. Raises `HarnessError` if a file is missing."""
     if tls is None:
         return None
     for path in (tls.ca, tls.cert, tls.key):
@@ -60,7 +62,8 @@ def security(tls: Tls | None) -> Security | None:
 
 
 def check_address(address: str, tls: Tls | None) -> str:
-    """The host of `tcp://HOST:PORT`, or of `tls://HOST:PORT`. Raises `HarnessError` if it is no such address."""
+    """Return the host of `tcp://HOST:PORT` or `tls://HOST:PORT`. Raises `HarnessError` if the address is
+    neither."""
     wanted = "tls" if tls else "tcp"
     try:
         parts = urlsplit(address)
@@ -75,11 +78,12 @@ def check_address(address: str, tls: Tls | None) -> str:
     return host
 
 
-def serve_scheduler(listen: str, port: int, patience: float, tls: Tls | None) -> None:
-    """Be the farm's scheduler until stopped. A task that no worker can run waits `patience` seconds for one."""
+def serve_scheduler(listen: str, port: int, task_timeout: float, tls: Tls | None) -> None:
+    """Be the farm's scheduler until stopped. A task that no worker can run is given up after `task_timeout`
+    seconds."""
     settings = {
         "distributed.scheduler.allowed-failures": WORKER_DEATHS,
-        "distributed.scheduler.no-workers-timeout": f"{patience} s",
+        "distributed.scheduler.no-workers-timeout": f"{task_timeout} s",
         "distributed.scheduler.worker-ttl": f"{SILENT_SECONDS} s",
     }
     known = security(tls)
@@ -103,7 +107,7 @@ def serve_scheduler(listen: str, port: int, patience: float, tls: Tls | None) ->
 
 
 def _no_listener(where: str, error: Exception) -> HostError:
-    """The error for its reader: dask wraps the system's in one of its own. Raises other errors as they are."""
+    """The error for its reader, from the system's error that dask wraps. Raises other errors unchanged."""
     cause: BaseException | None = error
     while not isinstance(cause, OSError):
         if cause is None:
@@ -118,11 +122,11 @@ def _no_listener(where: str, error: Exception) -> HostError:
 
 
 def serve_worker(
-    address: str, listen: str, name: str, abilities: Collection[str], cache: Cache, tls: Tls | None
+    address: str, listen: str, name: str, capabilities: Collection[str], cache: Cache, tls: Tls | None
 ) -> None:
     """Work for the farm, one task at a time, until stopped or until the scheduler is gone.
 
-    It is one process without a nanny, so that whoever kills it kills its guests, which die with their thread.
+    The worker is one process without a nanny: whoever kills it also kills its guests, which die with their thread.
     """
     host, known = check_address(address, tls), security(tls)
     if _is_loopback(listen) and not _is_loopback(host):
@@ -138,7 +142,7 @@ def serve_worker(
 
     async def serve() -> None:
         async with Worker(
-            address, nthreads=1, name=name, resources=dict.fromkeys(abilities, PLENTY), host=listen,
+            address, nthreads=1, name=name, resources=dict.fromkeys(capabilities, PLENTY), host=listen,
             dashboard_address=NO_PAGE, memory_limit=0, local_directory=str(cache.scratch("farm")), security=known,
             death_timeout=CONNECT_SECONDS,
         ) as worker:  # fmt: skip
@@ -150,15 +154,15 @@ def serve_worker(
         asyncio.run(serve())
     except (OSError, TimeoutError) as error:
         raise _unreachable(address) from error
-    # A task may still run whose answer nobody waits for: with its thread its guest ends, too.
+    # A task may still run whose result nobody waits for: its guest ends with its thread.
     os._exit(0)
 
 
 def connect(address: str, tls: Tls | None) -> Client:
-    """The farm as who asks sees it. Raises `HarnessError` if nothing answers there."""
+    """Connect as a client. Raises `HarnessError` if nothing answers there."""
     check_address(address, tls)
     known = security(tls)
-    _log(logging.CRITICAL)  # what goes wrong is told of each task, without a traceback
+    _log(logging.CRITICAL)  # errors are reported for each task, without a traceback
     try:
         return Client(address, security=known, timeout=f"{CONNECT_SECONDS} s", name=f"osv-harness-{os.getpid()}")
     except (OSError, TimeoutError) as error:
@@ -166,7 +170,7 @@ def connect(address: str, tls: Tls | None) -> Client:
 
 
 def _log(level: int) -> None:
-    """Have dask log what is at least so bad, not all that it does."""
+    """Set dask's log level."""
     for name in ("distributed", "distributed.client"):  # dask gives the latter a level of its own
         logging.getLogger(name).setLevel(level)
 

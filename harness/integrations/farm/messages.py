@@ -1,8 +1,8 @@
-"""Many machines: what is asked of a farm's workers, and what they answer.
+"""The messages between a farm's client and its workers.
 
-A *farm* is a scheduler of dask.distributed and any number of workers; an *order* is a cell that one run wants;
-an *ability* is a word for what a worker can do (`arch-x86_64`, `hypervisor-qemu`), a *need* the same word in an
-order.
+A *farm* is a scheduler of dask.distributed and any number of workers. A *request* is a cell that one run wants. A
+*capability* is a word for what a worker can do (`arch-x86_64`, `hypervisor-qemu`); a *requirement* is the same
+word in a request.
 """
 
 import hashlib
@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class CellRequest:
-    """One cell of one run: its full name, what a worker must be able to do for it, in the order of the alphabet,
-    and the digest of the OSv checkout's content (nothing where the kernel is not OSv's)."""
+    """One cell of one run: its full name, the sorted requirements, and the digest of the OSv checkout's content
+    (empty for other kernels)."""
 
     run: str
     cell: str
-    needs: tuple[str, ...]
+    requirements: tuple[str, ...]
     checkout: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """The tests of a cell whose image is built, the longest known first; or why there is no image: it is refused,
-    or `fault` says what this worker's host got wrong."""
+class TestList:
+    """The tests of a cell whose image is built, the longest first; or why there is no image: `refused` if it can't
+    be built, `fault` if this worker's host got something wrong."""
 
     worker: str
     tests: tuple[str, ...] = ()
@@ -33,14 +33,14 @@ class Listed:
     fault: str = ""
 
 
-Named = tuple[str, str]
-"""A cell and one of its tests or measurements."""
+WorkItem = tuple[str, str]
+"""A cell, and one of its tests or measurements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a worker's host got wrong, so that another may try it: why, and, where it came to a verdict, that as a
-    line of the history's and its evidence."""
+    """What a worker's host got wrong, so that another worker may try: the reason and, if there was a verdict, its
+    history line and its evidence."""
 
     why: str
     line: bytes = b""
@@ -49,28 +49,30 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What became of a task: `lines` are history records as JSON Lines, `evidence` the files of each test that was
-    no pass, `refused` what of it could not be run, and why, `faults` what is to be tried again; `worker` on `host`
-    answers."""
+    """The result of a task by `worker` on `host`.
+
+    `lines` are history records as JSON Lines, `evidence` the files of each test that did not pass, `refused` what
+    could not be run and why, `faults` what is to be tried again.
+    """
 
     worker: str
     host: str = ""
     lines: bytes = b""
-    evidence: Mapping[Named, Mapping[str, bytes]] = field(default_factory=dict)
-    refused: Mapping[Named, str] = field(default_factory=dict)
-    faults: Mapping[Named, Fault] = field(default_factory=dict)
+    evidence: Mapping[WorkItem, Mapping[str, bytes]] = field(default_factory=dict)
+    refused: Mapping[WorkItem, str] = field(default_factory=dict)
+    faults: Mapping[WorkItem, Fault] = field(default_factory=dict)
 
 
-def judged_id(order: CellRequest, test: str, of_first: bool = False) -> str:
-    """The id of a test's verdict: the same whoever runs it and however often, so that a history has it once; or of
-    that of the run that was taken again for it."""
-    return _id(order, "unit", test, *(["first"] if of_first else []))
+def verdict_id(request: CellRequest, test: str, of_first: bool = False) -> str:
+    """The id of a test's verdict. It is the same whoever runs the test and however often, so a history has it
+    once. `of_first` gives the id of the first run's verdict, where the test was run again."""
+    return _id(request, "unit", test, *(["first"] if of_first else []))
 
 
-def measured_id(order: CellRequest, measurement: str, number: int) -> str:
-    """The id of the record that a measurement gives as its `number`th, likewise."""
-    return _id(order, "perf", measurement, str(number))
+def measurement_id(request: CellRequest, measurement: str, number: int) -> str:
+    """The id of the `number`th record of a measurement, by the same rule."""
+    return _id(request, "perf", measurement, str(number))
 
 
-def _id(order: CellRequest, *parts: str) -> str:
-    return hashlib.sha256(json.dumps([order.run, order.cell, *parts]).encode()).hexdigest()[:32]
+def _id(request: CellRequest, *parts: str) -> str:
+    return hashlib.sha256(json.dumps([request.run, request.cell, *parts]).encode()).hexdigest()[:32]

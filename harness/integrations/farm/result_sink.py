@@ -1,4 +1,4 @@
-"""Where answers land: records in one history, each once; evidence in the folder of the run."""
+"""Stores results: records in one history, each once; evidence in the folder of the run."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 from harness.core.events import publish
-from harness.integrations.farm.messages import Named, TaskResult
+from harness.integrations.farm.messages import TaskResult, WorkItem
 from harness.metrics.history.jsonl import records_in
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
@@ -16,8 +16,8 @@ from harness.report.evidence import UNSAFE
 
 
 class ResultSink:
-    """One run's place in a history. `known` are the ids that are there: nothing lands twice, and what another
-    session of the same run has brought need not be run again."""
+    """Stores the results of one run. `known` are the ids that the history has: nothing is stored twice, and what
+    another session of the same run brought need not run again."""
 
     def __init__(self, history: History, run: str, runs: Path) -> None:
         self._history = history
@@ -26,15 +26,15 @@ class ResultSink:
             *history.judged(run=run), *history.samples(run=run), *history.documents(run=run)
         ]  # fmt: skip
         self.known = {record.id for record in before}
-        self.outcomes: Counter[Named] = Counter()
+        self.outcomes: Counter[WorkItem] = Counter()
         self.samples: Counter[str] = Counter()
         self.workers: Counter[str] = Counter()
         self.unexpected: list[Judged] = []
         for record in before:
             self._count(record)
 
-    def land(self, answer: TaskResult) -> None:
-        """Keep what is new of an answer. Raises `HarnessError` if a line is no record, or can't be kept."""
+    def store(self, answer: TaskResult) -> None:
+        """Store what is new in a result. Raises `HarnessError` if a line is no record, or can't be stored."""
         fresh = [record for record in records_in(BytesIO(answer.lines)) if record.id not in self.known]
         self._history.add(fresh)
         for record in fresh:
@@ -54,7 +54,7 @@ class ResultSink:
 
 
 def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write them. Lost evidence is told, and costs no verdict."""
+    """Write files of evidence. Lost evidence is reported, and changes no verdict."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -64,5 +64,5 @@ def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _safe(name: str) -> str:
-    """A file's name that a worker gave, as one that leads nowhere else."""
+    """A file name from a worker, made safe: it can't leave the folder."""
     return UNSAFE.sub("_", name).lstrip(".") or "_"

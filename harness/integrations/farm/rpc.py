@@ -1,4 +1,4 @@
-"""One thing asked of a farm and waited for: by whoever can, again elsewhere where a host is at fault."""
+"""Calls a function on a worker that can run it and waits; retries elsewhere if a host is at fault."""
 
 import os
 from collections.abc import Callable, Collection
@@ -12,9 +12,9 @@ from distributed.scheduler import NoValidWorkerError
 from harness.core.errors import HarnessError, HostError
 from harness.core.events import publish
 from harness.host.cache import Cache
-from harness.integrations.farm.dispatcher import plain, workers_of
+from harness.integrations.farm.dispatcher import plain, worker_capabilities
 from harness.integrations.farm.tasks import TRIES
-from harness.integrations.farm.worker import HOSTS_FAULTS, told
+from harness.integrations.farm.worker import HOST_FAULTS, publishing_events
 
 T = TypeVar("T")
 
@@ -30,73 +30,75 @@ class WorkerLocation:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What the host of a worker got wrong."""
+    """An error of a worker's host."""
 
-    place: WorkerLocation
+    location: WorkerLocation
     error: HarnessError
 
 
-class NobodyError(HostError):
+class NoWorkerError(HostError):
     """No worker is left that can do it."""
 
 
-def place() -> WorkerLocation:
-    """Where this is: called on a worker."""
+def this_location() -> WorkerLocation:
+    """The location of the worker that calls this."""
     return WorkerLocation(str(get_worker().name), os.uname().nodename, str(Cache().root.resolve()))
 
 
-def attempt(act: Callable[..., T], *arguments: object) -> T | Failure:
-    """Act on a worker; what its host got wrong is an answer, and all else is raised."""
-    with told():
+def attempt(function: Callable[..., T], *arguments: object) -> T | Failure:
+    """Call a function on a worker. Errors of its host are returned, all others raised."""
+    with publishing_events():
         try:
-            return act(*arguments)
-        except HOSTS_FAULTS as error:
-            return Failure(place(), error)
+            return function(*arguments)
+        except HOST_FAULTS as error:
+            return Failure(this_location(), error)
 
 
 class RemoteCaller:
-    """Has things done by those workers of a farm that have all of `needs`; `cure` goes with what it raises."""
+    """Calls functions on workers of a farm that have all of `requirements`. `cure` goes into the errors that it
+    raises."""
 
-    def __init__(self, client: Client, needs: Collection[str], cure: str = "") -> None:
-        self._client, self._needs, self._cure = client, frozenset(needs), cure
+    def __init__(self, client: Client, requirements: Collection[str], cure: str = "") -> None:
+        self._client, self._required, self._cure = client, frozenset(requirements), cure
 
     def call(
         self,
-        act: Callable[..., T],
+        function: Callable[..., T],
         *arguments: object,
-        wanted: Collection[str] = (),
+        extra: Collection[str] = (),
         workers: Collection[str] = (),
     ) -> T:
-        """What `act` comes to on a worker that has what is `wanted` besides, at first on one of `workers` if any.
+        """Call the function on a worker that also has the `extra` capabilities, first on one of `workers` if any
+        are named.
 
-        Raises what it raises, its `HostError` and the like when they came of every try, `NobodyError` where no
-        worker can do it, and `HostError` where the farm itself fails.
+        Raises what the function raises; the host's error if every try failed with one; `NoWorkerError` if no
+        worker can do it; `HostError` if the farm itself fails.
         """
         failed: list[str] = []
         while True:
-            others = [name for name in self._able(wanted) if name not in failed] if failed else workers
+            others = [name for name in self._capable(extra) if name not in failed] if failed else workers
             try:
-                result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted, workers=others))
-            except NobodyError:
+                result = self._wait(self.submit(attempt, function, *arguments, extra=extra, workers=others))
+            except NoWorkerError:
                 if not others:
                     raise
                 publish("farm.moved", ", ".join(others), "is gone: done elsewhere")
-                result = self._wait(self.submit(attempt, act, *arguments, wanted=wanted))
+                result = self._wait(self.submit(attempt, function, *arguments, extra=extra))
             if not isinstance(result, Failure):
                 answer: T = result
                 return answer
-            failed.append(result.place.worker)
-            publish("farm.faulted", result.place.worker, plain(str(result.error)))
+            failed.append(result.location.worker)
+            publish("farm.faulted", result.location.worker, plain(str(result.error)))
             if len(failed) >= TRIES:
                 raise result.error
 
     def submit(
-        self, task: Callable[..., object], *arguments: object, wanted: Collection[str] = (),
+        self, task: Callable[..., object], *arguments: object, extra: Collection[str] = (),
         workers: Collection[str] = (),
     ) -> Future[Any]:  # fmt: skip
-        """Have it done, by one of these workers if any are named."""
+        """Submit a task, to one of `workers` if any are named."""
         return self._client.submit(
-            task, *arguments, resources=dict.fromkeys(self._needs.union(wanted), 1),
+            task, *arguments, resources=dict.fromkeys(self._required.union(extra), 1),
             workers=list(workers) or None, pure=False,
         )  # fmt: skip
 
@@ -104,13 +106,15 @@ class RemoteCaller:
         try:
             return future.result()
         except NoValidWorkerError as error:
-            raise NobodyError("The farm no longer has a worker that can do this.", self._cure) from error
+            raise NoWorkerError("The farm no longer has a worker that can do this.", self._cure) from error
         except KilledWorker as error:
             many = error.allowed_failures + 1
             raise HostError(f"{many} workers ended while they had this before them.", self._cure) from error
         except CancelledError as error:
             raise HostError("The farm's scheduler ended.", self._cure) from error
 
-    def _able(self, wanted: Collection[str]) -> list[str]:
-        needed = self._needs.union(wanted)
-        return [name for name, abilities in workers_of(self._client).items() if needed <= abilities]
+    def _capable(self, extra: Collection[str]) -> list[str]:
+        required = self._required.union(extra)
+        return [
+            name for name, capabilities in worker_capabilities(self._client).items() if required <= capabilities
+        ]

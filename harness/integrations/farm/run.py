@@ -1,4 +1,4 @@
-"""One run on a farm from its cells to what landed: orders made, asked, kept."""
+"""One run on a farm: makes the cell requests, runs them, and stores the results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.core.cell import Cell
 from harness.core.errors import HostError
 from harness.host.availability import Availability, AvailabilityCheck, Support
-from harness.integrations.farm.capabilities import checkout_digest, needs
+from harness.integrations.farm.capabilities import checkout_digest, requirements
 from harness.integrations.farm.dask_cluster import Tls, connect
 from harness.integrations.farm.dispatcher import Dispatcher, NotRun, Plan
 from harness.integrations.farm.messages import CellRequest
@@ -20,7 +20,8 @@ from harness.vm.registry import driver_names
 
 @dataclass(frozen=True, slots=True)
 class Farm:
-    """Where a farm is, how its members know each other, and which accelerator (if any) its guests must have."""
+    """The address of a farm, the TLS files of its members, and the accelerator that guests must have (or
+    empty)."""
 
     address: str
     tls: Tls | None = None
@@ -30,38 +31,39 @@ class Farm:
 def run_on_farm(
     farm: Farm, lab: Lab, cells: Sequence[Cell], plan: Plan, run: str, history: History, runs: Path
 ) -> tuple[ResultSink, list[NotRun]]:
-    """Have the plan carried out for all cells: what landed in the history, and what was not run and why.
+    """Carry out the plan for all cells. Returns what was stored in the history, and what was not run and why.
 
     Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
     """
-    refused = {cell: row for cell in cells if (row := _never(lab, cell))}
-    orders = [order_of(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
-    landing = ResultSink(history, run, runs)
+    refused = {cell: row for cell in cells if (row := _unsupported(lab, cell))}
+    requests = [request_for(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
+    sink = ResultSink(history, run, runs)
 
-    def home(order: CellRequest) -> str:
-        last = history.samples(cell=order.cell, last=1)
-        return last[0].environment.host if last else ""
+    def last_host(request: CellRequest) -> str:
+        latest = history.samples(cell=request.cell, last=1)
+        return latest[0].environment.host if latest else ""
 
     with connect(farm.address, farm.tls) as client:
-        unrun = Dispatcher(client, lab, plan, landing.known, landing.land).ask(orders, home)
-    never = [NotRun(str(cell), "", f"{row.standing}: {row.reason}") for cell, row in refused.items()]
-    return landing, unrun + never
+        not_run = Dispatcher(client, lab, plan, sink.known, sink.store).run(requests, last_host)
+    unsupported = [NotRun(str(cell), "", f"{row.support}: {row.reason}") for cell, row in refused.items()]
+    return sink, not_run + unsupported
 
 
-def _never(lab: Lab, cell: Cell) -> Availability | None:
-    """Why no worker could run the cell: nothing drives it yet. What hosts lack is asked of the workers."""
+def _unsupported(lab: Lab, cell: Cell) -> Availability | None:
+    """Why no worker could run the cell: it is invalid or has no driver. What hosts lack is asked of the
+    workers."""
     found = AvailabilityCheck(lab.matrix, lab.host, driver_names(), lab.osv_root).of(cell)
-    return found if found.standing in (Support.NOT_DRIVEN, Support.INVALID) else None
+    return found if found.support in (Support.NOT_DRIVEN, Support.INVALID) else None
 
 
-def order_of(lab: Lab, cell: Cell, run: str, accelerator: str) -> CellRequest:
-    """A cell, as it is said to the farm. Raises `HostError` if its kernel is OSv's and no checkout is named."""
+def request_for(lab: Lab, cell: Cell, run: str, accelerator: str) -> CellRequest:
+    """The request for a cell. Raises `HostError` if its kernel is OSv's and no checkout is named."""
     checkout = ""
     if cell.kernel == "osv":
         if lab.osv_root is None:
             raise HostError(f"{cell} has no checkout here that would say which OSv is meant.", "Set OSV_ROOT.")
         checkout = _digest(lab.osv_root)
-    return CellRequest(run, str(cell), needs(lab, cell, checkout, accelerator), checkout)
+    return CellRequest(run, str(cell), requirements(lab, cell, checkout, accelerator), checkout)
 
 
 @cache

@@ -1,114 +1,114 @@
-"""What is asked of a worker at once: the parts of a run, and how often each was tried."""
+"""The tasks for workers: the parts of a run that each holds, and how often it was tried."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from harness.integrations.farm.messages import CellRequest, Named
+from harness.integrations.farm.messages import CellRequest, WorkItem
 
 TRIES = 3
-"""How often something is tried whose host is at fault."""
+"""How often a task is tried if hosts are at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """The workers that had it and failed it by a fault of their hosts; `elsewhere` is whether
-    others are asked for while there are any."""
+    """The workers whose hosts failed the task. `avoid_failed` prefers other workers while there are any."""
 
     failed: tuple[str, ...] = ()
-    elsewhere: bool = True
+    avoid_failed: bool = True
 
     @property
-    def over(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether it is not to be tried again."""
         return len(self.failed) >= TRIES
 
     @property
-    def told(self) -> str:
-        """That it was tried more than once, if it was."""
+    def note(self) -> str:
+        """A note that it was tried more than once; empty if it was not."""
         return f" (tried {len(self.failed)} times, by {', '.join(self.failed)})" if len(self.failed) > 1 else ""
 
     def after(self, worker: str) -> "Tries":
-        """With one more that failed."""
+        """With one more failed worker."""
         return Tries((*self.failed, worker))
 
-    def others(self, able: Collection[str]) -> list[str]:
-        """Those of the workers that have not failed it; nobody where all have, or where anybody will do."""
-        return [name for name in able if name not in self.failed] if self.failed and self.elsewhere else []
+    def others(self, capable: Collection[str]) -> list[str]:
+        """The capable workers that have not failed it; empty if all have, or if any worker will do."""
+        return [name for name in capable if name not in self.failed] if self.failed and self.avoid_failed else []
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """The image of a cell, and the names of its tests."""
+class ListTask:
+    """Build the image of a cell and list its tests."""
 
-    order: CellRequest
+    request: CellRequest
     tries: Tries = field(default=Tries())
 
     @property
-    def needs(self) -> frozenset[str]:
+    def requirements(self) -> frozenset[str]:
         """What a worker must be able to do for it."""
-        return frozenset(self.order.needs)
+        return frozenset(self.request.requirements)
 
     @property
-    def parts(self) -> list[Named]:
-        """What of the run is in it."""
-        return [(self.order.cell, "")]
+    def parts(self) -> list[WorkItem]:
+        """The parts of the run that it holds."""
+        return [(self.request.cell, "")]
 
-    def only(self, parts: Collection[Named]) -> Self:
-        """All of it."""
+    def only(self, parts: Collection[WorkItem]) -> Self:
+        """The same task: it has one part."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some tests of a cell."""
+class TestTask:
+    """Run some tests of a cell."""
 
-    order: CellRequest
+    request: CellRequest
     names: tuple[str, ...]
     tries: Tries = field(default=Tries())
 
     @property
-    def needs(self) -> frozenset[str]:
+    def requirements(self) -> frozenset[str]:
         """What a worker must be able to do for it."""
-        return frozenset(self.order.needs)
+        return frozenset(self.request.requirements)
 
     @property
-    def parts(self) -> list[Named]:
-        """What of the run is in it."""
-        return [(self.order.cell, name) for name in self.names]
+    def parts(self) -> list[WorkItem]:
+        """The parts of the run that it holds."""
+        return [(self.request.cell, name) for name in self.names]
 
-    def only(self, parts: Collection[Named]) -> Self:
-        """Some of it."""
-        return replace(self, names=tuple(name for name in self.names if (self.order.cell, name) in parts))
+    def only(self, parts: Collection[WorkItem]) -> Self:
+        """The same task with only these parts."""
+        return replace(self, names=tuple(name for name in self.names if (self.request.cell, name) in parts))
 
 
 @dataclass(frozen=True, slots=True)
-class Measuring:
-    """Measurements that may be compared with each other, and `home`, the host that must take them (or nothing)."""
+class MeasureTask:
+    """Take measurements that may be compared with each other. `home` is the host that must take them (or
+    empty)."""
 
-    asked: tuple[tuple[CellRequest, str], ...]
+    requests: tuple[tuple[CellRequest, str], ...]
     home: str = ""
     tries: Tries = field(default=Tries())
 
     @property
-    def needs(self) -> frozenset[str]:
+    def requirements(self) -> frozenset[str]:
         """What a worker must be able to do for it."""
         home = {f"host-{self.home}"} if self.home else set()
-        return frozenset(home.union(*(order.needs for order, _ in self.asked)))
+        return frozenset(home.union(*(request.requirements for request, _ in self.requests)))
 
     @property
-    def parts(self) -> list[Named]:
-        """What of the run is in it."""
-        return [(order.cell, name) for order, name in self.asked]
+    def parts(self) -> list[WorkItem]:
+        """The parts of the run that it holds."""
+        return [(request.cell, name) for request, name in self.requests]
 
-    def only(self, parts: Collection[Named]) -> Self:
-        """Some of it."""
-        return replace(self, asked=tuple(pair for pair in self.asked if (pair[0].cell, pair[1]) in parts))
-
-
-Task = Listing | Chunk | Measuring
+    def only(self, parts: Collection[WorkItem]) -> Self:
+        """The same task with only these parts."""
+        return replace(self, requests=tuple(pair for pair in self.requests if (pair[0].cell, pair[1]) in parts))
 
 
-def able(task: Task, workers: Mapping[str, Collection[str]]) -> list[str]:
-    """The workers, by name with their abilities, that can do it."""
-    return [name for name, abilities in workers.items() if task.needs <= set(abilities)]
+Task = ListTask | TestTask | MeasureTask
+
+
+def capable_workers(task: Task, workers: Mapping[str, Collection[str]]) -> list[str]:
+    """The workers that can do the task. `workers` are capabilities by name."""
+    return [name for name, capabilities in workers.items() if task.requirements <= set(capabilities)]

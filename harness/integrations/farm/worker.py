@@ -1,4 +1,4 @@
-"""What runs on a worker: orders in, records out. Nothing is raised that a person's host or kernel got wrong."""
+"""The functions that run on a worker: requests in, records out. Errors of the host or the kernel are results."""
 
 import os
 import time
@@ -20,11 +20,11 @@ from harness.integrations.farm.capabilities import checkout_digest
 from harness.integrations.farm.messages import (
     CellRequest,
     Fault,
-    Listed,
-    Named,
     TaskResult,
-    judged_id,
-    measured_id,
+    TestList,
+    WorkItem,
+    measurement_id,
+    verdict_id,
 )
 from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
@@ -40,105 +40,107 @@ from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 
 TOPIC = "osv-harness"
-"""Where workers tell what happens."""
+"""The topic under which workers publish their events."""
 
-HOSTS_FAULTS = (HostError, HypervisorError, CheckoutError)
-"""What says nothing of a kernel, and may be otherwise on another worker."""
+HOST_FAULTS = (HostError, HypervisorError, CheckoutError)
+"""Errors that say nothing about a kernel, and may not happen on another worker."""
 
 GOOD = (Outcome.PASSED, Outcome.SKIPPED)
 EVIDENCE_SIZE = 4 << 20
-"""Bytes of a file of evidence that travel; more of a console than that says nothing more."""
+"""Bytes of each file of evidence that are sent: the rest of a longer console adds nothing."""
 
 
-def list_tests(order: CellRequest) -> Listed:
-    """Build the cell's image and name its tests."""
-    with told():
+def list_tests(request: CellRequest) -> TestList:
+    """Build the cell's image and list its tests."""
+    with publishing_events():
         try:
-            lab, cell = lab_of(order)
+            lab, cell = lab_of(request)
             runner = lab.runner(cell)
             with lab.cpu_slots(1):
                 runner.prepare()
-            return Listed(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
-        except HOSTS_FAULTS as error:
-            return Listed(_name(), fault=str(error))
+            return TestList(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
+        except HOST_FAULTS as error:
+            return TestList(_name(), fault=str(error))
         except HarnessError as error:
-            return Listed(_name(), refused=str(error))
+            return TestList(_name(), refused=str(error))
 
 
-def run_tests(order: CellRequest, names: Sequence[str], listed: Listed) -> TaskResult:
-    """Run these tests of the cell. `listed` says by its presence that who has it has the image, too: the
-    scheduler prefers that worker, and an idle one may take the task all the same."""
+def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> TaskResult:
+    """Run these tests of the cell.
+
+    `listed` makes the scheduler prefer the worker that built the image; an idle worker may take the task all the
+    same.
+    """
     lines: list[bytes] = []
-    kept: dict[Named, dict[str, bytes]] = {}
-    refused: dict[Named, str] = {}
-    faults: dict[Named, Fault] = {}
+    saved: dict[WorkItem, dict[str, bytes]] = {}
+    refused: dict[WorkItem, str] = {}
+    faults: dict[WorkItem, Fault] = {}
     seconds: dict[str, float] = {}
-    with told():
+    with publishing_events():
         for name in names:
             try:
-                lab, cell = lab_of(order)
+                lab, cell = lab_of(request)
                 run = lab.run(cell, lab.program(cell, name))
                 image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
-                line = b"".join(line_of(judged) for judged in _judged(order, lab, image, run))
+                line = b"".join(line_of(judged) for judged in _judged(request, lab, image, run))
                 passed = run.verdict.outcome is Outcome.PASSED
-                evidence_ = {} if passed else _evidence(lab, run, image, accelerator)
+                files = {} if passed else _evidence(lab, run, image, accelerator)
                 if run.verdict.outcome is Outcome.HARNESS_ERROR:
-                    faults[order.cell, name] = Fault(run.verdict.reason, line, evidence_)
+                    faults[request.cell, name] = Fault(run.verdict.reason, line, files)
                     continue
                 lines.append(line)
                 if run.verdict.outcome is Outcome.PASSED:
                     seconds[name] = run.verdict.observation.seconds
                 else:
-                    kept[order.cell, name] = evidence_
-            except HOSTS_FAULTS as error:
-                faults[order.cell, name] = Fault(str(error))
+                    saved[request.cell, name] = files
+            except HOST_FAULTS as error:
+                faults[request.cell, name] = Fault(str(error))
             except HarnessError as error:
-                refused[order.cell, name] = str(error)
+                refused[request.cell, name] = str(error)
         if seconds:
             lab.durations.record(cell, lab.recorded_accelerator(cell), seconds)
-    return TaskResult(_name(), os.uname().nodename, b"".join(lines), kept, refused, faults)
+    return TaskResult(_name(), os.uname().nodename, b"".join(lines), saved, refused, faults)
 
 
 def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskResult:
-    """Take these measurements, each of a cell, here and one after the other: what one task measures may be
-    compared."""
+    """Take these measurements on this worker, one after the other: numbers of one task may be compared."""
     lines: list[bytes] = []
-    refused: dict[Named, str] = {}
-    faults: dict[Named, Fault] = {}
-    with told():
-        for order, name in asked:
+    refused: dict[WorkItem, str] = {}
+    faults: dict[WorkItem, Fault] = {}
+    with publishing_events():
+        for request, name in asked:
             try:
-                lab, cell = lab_of(order)
-                taken = suite.prepare(lab, cell, name, order.run, duration).take()
-            except HOSTS_FAULTS as error:
-                faults[order.cell, name] = Fault(str(error))
+                lab, cell = lab_of(request)
+                taken = suite.prepare(lab, cell, name, request.run, duration).take()
+            except HOST_FAULTS as error:
+                faults[request.cell, name] = Fault(str(error))
             except HarnessError as error:
-                refused[order.cell, name] = str(error)
+                refused[request.cell, name] = str(error)
             else:
-                lines += _measured(order, name, taken)
+                lines += _measured(request, name, taken)
     return TaskResult(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
 
 
-def lab_of(order: CellRequest) -> tuple[Lab, Cell]:
-    """This worker's lab and the cell. Raises `HarnessError` where they are not what was ordered."""
-    lab = _lab_for(order.checkout)
-    if order.checkout and lab.osv_root and checkout_digest(lab.osv_root) != order.checkout:
+def lab_of(request: CellRequest) -> tuple[Lab, Cell]:
+    """This worker's session and the cell. Raises `HarnessError` if the checkout is not the requested one."""
+    lab = _lab_for(request.checkout)
+    if request.checkout and lab.osv_root and checkout_digest(lab.osv_root) != request.checkout:
         raise CheckoutError(
             f"The worker's OSv checkout at {lab.osv_root} is no longer what it was when the worker began.",
             "Start the worker anew, or put the checkout back.",
         )
-    return lab, lab.cell(order.cell)
+    return lab, lab.cell(request.cell)
 
 
 @cache
 def _lab_for(checkout: str) -> Lab:
-    """One for each checkout's content: it keeps images."""
+    """One session for each content of the checkout: it keeps images."""
     return Lab()
 
 
-def _judged(order: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
-    """The run's verdict, after that of the one that it was taken again for."""
-    taker, name = Sampler(lab, image, order.run), run.program.name
+def _judged(request: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
+    """The verdict of the run, after that of the first run if the test was run again."""
+    sampler, name = Sampler(lab, image, request.run), run.program.name
     expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
     for one in (run.first, run):
         if one is None:
@@ -148,16 +150,16 @@ def _judged(order: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Ju
             complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
         )
         yield Judged(
-            "unit", order.cell, name, str(verdict.outcome), not wrong, verdict.reason,
-            verdict.observation.seconds, taker.version, taker.environment, order.run, time.time(),
-            judged_id(order, name, one is run.first),
+            "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
+            verdict.observation.seconds, sampler.version, sampler.environment, request.run, time.time(),
+            verdict_id(request, name, one is run.first),
         )  # fmt: skip
 
 
-def _measured(order: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:
+def _measured(request: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:
     records: list[Sample | Document] = [*taken.samples, *taken.documents]
     for number, record in enumerate(records):
-        yield line_of(replace(record, id=measured_id(order, name, number)))
+        yield line_of(replace(record, id=measurement_id(request, name, number)))
     yield from map(line_of, taken.commits)
 
 
@@ -175,8 +177,8 @@ def _beginning(path: Path) -> bytes:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Tell the farm's clients what happens here inside the block."""
+def publishing_events() -> Iterator[None]:
+    """Publish what happens on this worker, inside the block, to the farm's clients."""
     worker = get_worker()
 
     def tell(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""The harness's own code for a lab, compiled: there, under TCG, compiling would take longer than many a test."""
+"""The harness's own code for a lab, compiled in advance: compiling under TCG takes longer than many tests."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ OUR_PYTHON = Interpreter((sys.executable,), {}, sys.version)
 
 
 def code(cache: Cache, python: Interpreter = OUR_PYTHON) -> Path:
-    """A folder with what is in the package `harness` now, and the bytecode of its modules for that Python."""
+    """A folder with the files of the package `harness`, and the bytecode of its modules for that Python."""
     sources = hashlib.sha256()
     for path in _files():
         sources.update(f"{path.relative_to(PACKAGE)} {path.stat().st_size}\n".encode())
@@ -36,16 +36,17 @@ def code(cache: Cache, python: Interpreter = OUR_PYTHON) -> Path:
 
 
 def compile_folder(python: Interpreter, folder: Path, place: str) -> None:
-    """Put the bytecode of a folder's modules beside them; `place` is where the folder will be.
+    """Put the bytecode of a folder's modules beside them. `place` is the path that the folder will have.
 
-    It is not checked against the source, whose times an initramfs does not keep. A module that can't be compiled
-    is left as it is: who imports it will be told. Raises `BuildError` where that Python compiles nothing.
+    The bytecode is not checked against the source, because an initramfs does not keep the source's times. A module
+    that can't be compiled is left as it is: importing it raises the error. Raises `BuildError` if Python compiles
+    nothing.
     """
     words = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", place]
     done = run_with_parent([*python.command, *words, str(folder)], {**os.environ, **python.environment})
     if not next(folder.rglob("*.pyc"), None):
-        said = (done.stdout + done.stderr).strip().splitlines()[-4:]
-        raise BuildError("Python's modules could not be compiled for a lab:\n" + "\n".join(said))
+        output = (done.stdout + done.stderr).strip().splitlines()[-4:]
+        raise BuildError("Python's modules could not be compiled for a lab:\n" + "\n".join(output))
 
 
 def _files() -> Iterator[Path]:

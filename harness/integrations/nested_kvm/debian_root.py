@@ -1,7 +1,7 @@
-"""The system of a lab that is not shown this host's: Debian's packages and wheels of the lab's arch, unpacked.
+"""The system of a lab that does not use this host's: Debian's packages and wheels of the lab's arch, unpacked.
 
-Programs there find what they look for at its own place: the folders of this tree are shown at `/usr`, `/bin`
-and so on. Python's modules come compiled, for compiling under TCG takes longer than many a test.
+The folders of this tree are mounted at `/usr`, `/bin` and so on, so that programs find what they expect. Python's
+modules are compiled in advance: compiling under TCG takes longer than many tests.
 """
 
 import importlib.metadata
@@ -22,27 +22,27 @@ from harness.integrations.nested_kvm.code import compile_folder
 from harness.integrations.nested_kvm.unpacked import VERSION, debians_python
 
 DEBIANS = ("aarch64",)
-"""Arches whose labs have this system, on every host, so that they are the same on all."""
+"""Arches whose labs have this system on every host, so that they are the same everywhere."""
 
 PYTHON, SHELL = "/usr/bin/python3", "/bin/bash"
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/lab/bin"
-FORM = 1
-"""Part of its key; to be raised when what is kept of the packages changes."""
+FORMAT = 1
+"""Part of the cache key: raise it when what is kept of the packages changes."""
 
 PACKAGES = (
     "base-files", "bash", "binutils", "coreutils", "dash", "e2fsprogs", "findutils", "grep", "iproute2",
     "libc-bin", "nftables", "procps", "python3", "qemu-utils", "sed", "slirp4netns", "util-linux",
 )  # fmt: skip
-"""Beside the QEMU of the arch: what the harness runs for a guest's sake, and what makes a shell of use."""
+"""Besides the QEMU of the arch: what the harness runs for a guest, and what makes a shell useful."""
 
 WHEELS = (
     "alembic", "click", "filelock", "jinja2", "numpy", "pexpect", "platformdirs", "psycopg[binary]", "pyelftools",
     "pytest", "pytest-testinfra", "pytest-xdist", "qemu.qmp", "rich", "scipy", "sqlalchemy",
 )  # fmt: skip
-"""What running tests imports, of the harness's dependencies; not what makes loads and pictures."""
+"""The harness's dependencies that running tests imports; not those for loads and pictures."""
 
 GLIBC = 36
-"""Bookworm's, 2.36: wheels for any from 2.17 on do."""
+"""Bookworm's glibc is 2.36: wheels for any from 2.17 on work."""
 
 SITE = Path("usr/local/lib") / f"python{VERSION}" / "dist-packages"
 KEPT = ("bin", "etc", "lib", "lib64", "sbin", "usr")
@@ -50,9 +50,9 @@ UNREAD = ("usr/share/perl", "usr/share/icons", "usr/share/bash-completion", "usr
 
 
 def debian_root(arch: str, cache: Cache) -> Path:
-    """The folder with `usr`, `etc` and so on. Raises `HostError`, `BuildError`."""
+    """The folder with `usr`, `etc` and so on. Raises `HostError` or `BuildError`."""
     wanted = (*PACKAGES, QEMU_PACKAGES[arch])
-    parts = {"form": FORM, "source": debian_packages.source_parts(wanted, arch), "wheels": _requirements()}
+    parts = {"form": FORMAT, "source": debian_packages.source_parts(wanted, arch), "wheels": _requirements()}
     return cache.get("lab-root", parts, lambda out: _write(wanted, arch, cache, out / "root")) / "root"
 
 
@@ -73,18 +73,18 @@ def _write(wanted: Sequence[str], arch: str, cache: Cache, root: Path) -> None:
 
 
 def _link(source: str, place: str) -> None:
-    """Another name of the file, which no one writes to: the cache is one filesystem."""
+    """Make a hard link: the cache is one filesystem, and nobody writes to the file."""
     os.link(source, place, follow_symlinks=False)
 
 
 def _requirements() -> list[str]:
-    """The wheels by name, in the versions that are installed here where those are for that Python too."""
+    """The wheels by name, in the versions that are installed here if this Python has the lab's version."""
     same = sys.version_info[:2] == tuple(map(int, VERSION.split(".")))
     return [f"{name}{_version(name.partition('[')[0]) if same else ''}" for name in WHEELS]
 
 
 def _version(name: str) -> str:
-    """`==1.2.3`, or nothing where the package is not installed here."""
+    """`==1.2.3`, or empty if the package is not installed here."""
     try:
         return f"=={importlib.metadata.version(name)}"
     except importlib.metadata.PackageNotFoundError:
@@ -92,7 +92,7 @@ def _version(name: str) -> str:
 
 
 def _install(arch: str, site: Path) -> None:
-    """Unpack the wheels, and those that they need, into a folder: nothing of them is run."""
+    """Unpack the wheels and their dependencies into a folder; nothing of them is run."""
     if importlib.util.find_spec("pip") is None:
         raise HostError("pip is missing, which fetches a lab's wheels.", f"{sys.executable} -m ensurepip")
     tags = ["manylinux2014", *(f"manylinux_2_{minor}" for minor in range(17, GLIBC + 1))]

@@ -1,4 +1,4 @@
-"""The QEMU that emulates a lab: this host's own if it is new enough, else Debian's backport, unpacked."""
+"""The QEMU that emulates a lab: this host's if it is new enough, else Debian's backport, unpacked."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from harness.host.host import LAB_QEMU, QEMU_PACKAGES, Host
 from harness.integrations.nested_kvm.unpacked import by_its_own_loader
 
 SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
-"""What every build of Debian's has and others may not: no program is started by who breaks out of a lab."""
+"""Who breaks out of a lab can start no program. Every build of Debian's has this; other builds may not."""
 
 MODULES = "QEMU_MODULE_DIR"  # Source: QEMU, util/module.c
 
 
 @dataclass(frozen=True, slots=True)
 class Emulator:
-    """How QEMU is run: what its command line begins with, what its environment has besides, and its version."""
+    """How to run QEMU: the beginning of its command line, additions to its environment, and its version."""
 
     command: tuple[str, ...]
     environment: dict[str, str]
@@ -25,9 +25,9 @@ class Emulator:
 
 
 def emulator(arch: str, host: Host, cache: Cache) -> Emulator:
-    """The QEMU for labs of `arch`; fetches one where the host's is missing or too old.
+    """The QEMU for labs of `arch`; fetches one if the host's is missing or too old.
 
-    Raises `HostError`, or `BuildError` where it can't be fetched.
+    Raises `HostError`, or `BuildError` if it can't be fetched.
     """
     try:
         own = host.qemu(arch)
@@ -39,7 +39,7 @@ def emulator(arch: str, host: Host, cache: Cache) -> Emulator:
 
 
 def _unpacked(arch: str, cache: Cache) -> Emulator:
-    """Run by the loader and the libraries that were unpacked beside it: the host's may be too old for it."""
+    """Run it by the loader and libraries that were unpacked with it: the host's may be too old."""
     package, ours = QEMU_PACKAGES[arch], host_arch()
     tree = debian_packages.fetch((package,), ours, cache, backports=True)
     root = tree.root

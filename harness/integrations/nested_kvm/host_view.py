@@ -1,7 +1,7 @@
-"""What a lab is shown of this host: what a run needs, read-only, and not the whole of it.
+"""What a lab sees of this host: what a run needs, read-only, and nothing else.
 
-Folders are mounted by 9p at their own places; a few files are copied. Neither a home nor `/tmp` is ever shown as
-such, nor anything that the project's version control keeps. The system's folders are this host's, or those of an
+Folders are mounted by 9p at their own paths; a few files are copied. A home or `/tmp` is never shown as a whole,
+nor anything that the project's version control keeps. The system's folders are this host's, or those of an
 unpacked system for the lab's arch.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.core import project
 from harness.core.errors import HarnessError, HostError
-from harness.host.requirements import NEEDS
+from harness.host.requirements import REQUIREMENTS
 from harness.integrations.nested_kvm.code import PACKAGE
 from harness.kernels.rootfs.contents import SETTINGS
 from harness.kernels.rootfs.filesystems import File, Folder, Link, Node
@@ -25,7 +25,7 @@ ETC = (
     "services", "mke2fs.conf", "localtime", "magic", "ssl/openssl.cnf", "login.defs", "ganesha", "ethertypes",
     "rpc",
 )  # fmt: skip
-"""What programs read there: no keys, no passwords, nothing of this host's network."""
+"""What programs read there: no keys, no passwords, nothing about this host's network."""
 
 KEPT_AT_TOP = (".toml", ".py", ".ini", ".cfg", ".md", "ready")
 """How the names of the project's own files end."""
@@ -34,19 +34,19 @@ WIDE = frozenset(
     map(Path, ("/", "/home", "/root", "/tmp", "/var", "/var/tmp", "/etc", "/run", "/opt", "/srv", "/mnt", "/dev"))
 )
 PROJECT = "/lab/project"
-"""Where the files of the user's own project are, there."""
+"""The path in the lab of the files of the user's own project."""
 
-LARGEST_COPY = 256 << 20  # bytes of a program that lies in a folder which is not shown
+LARGEST_COPY = 256 << 20  # bytes of a program outside of the shown folders
 EMULATORS = ("qemu-system-x86_64", "qemu-system-aarch64", "qemu-img", "qemu-nbd", "osv-harness", "pytest")
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`folders` are shown read-only, each at a place in the lab; what is written into `writable` ones is the lab's
-    own; `copied` are files.
+    """`folders` are mounted read-only, by their paths in the lab. Writes into `writable` ones stay in the lab.
+    `copied` are files.
 
-    `cwd` is where the command runs; `covered` is whether a shown folder has it, so that it is covered by one that
-    can be written.
+    `cwd` is where the command runs. `covered` is whether a mounted folder contains it, so that a writable one must
+    be mounted over it.
     """
 
     folders: Mapping[Path, Path]
@@ -59,10 +59,9 @@ class View:
 def view(
     words: Sequence[str], cwd: Path, cache: Path, checkout: Path | None, code: Path, system: Path | None = None
 ) -> View:
-    """What the command `words`, run in `cwd`, is shown; `code` is a copy of this package.
+    """What the command `words`, run in `cwd`, sees. `code` is a copy of this package.
 
-    `system` is the top of a system that is shown in place of this host's. Raises `HarnessError` where it would be
-    shown a home.
+    `system` is the root of a system that replaces this host's. Raises `HarnessError` if the lab would see a home.
     """
     if cwd == Path("/"):
         raise HostError("A lab's command can't run in /.", "Go to a folder of its own, or the project's.")
@@ -71,7 +70,7 @@ def view(
     folders = [*_project(code, copied), *([checkout] if checkout else []), *_named(words, cwd)]
     if system is None:
         folders += [*places, *_python()]
-    else:  # a word may be a program's path there
+    else:  # a word may be the path of a program in the lab
         folders = [folder for folder in folders if not _within(folder, map(Path, SYSTEM))]
     shown = {folder: folder for folder in _outermost(folders)} | places
     copied |= {f"{PROJECT}/{file.relative_to(project.folder())}": File(file) for file in project.own_files()}
@@ -83,7 +82,7 @@ def view(
 
 
 def _system(top: Path, copied: dict[str, Node]) -> Iterator[tuple[Path, Path]]:
-    """The system's folders of programs and libraries, each with its place; its settings are copied."""
+    """The system's folders of programs and libraries, with their paths in the lab; its settings are copied."""
     for name in SYSTEM:
         path = top / name.lstrip("/")
         if path.is_symlink():
@@ -113,7 +112,7 @@ def _python() -> Iterator[Path]:
 
 
 def _project(code: Path, copied: dict[str, Node]) -> Iterator[Path]:
-    """The project's own folders, less what is hidden in them or made by runs; the package itself is copied."""
+    """The project's folders, except hidden ones and those that runs made; the package itself is copied."""
     top = PACKAGE.parent
     if top.name in ("site-packages", "dist-packages"):
         return
@@ -130,7 +129,7 @@ def _project(code: Path, copied: dict[str, Node]) -> Iterator[Path]:
 
 
 def _named(words: Sequence[str], cwd: Path) -> Iterator[Path]:
-    """The folders of files that the command names, and folders that it names, which are outside of the system."""
+    """The folders outside of the system that the command names, and the folders of files that it names."""
     for word in words:
         for text in (word, word.partition("=")[2], word.partition("::")[0]):
             path = Path(os.path.normpath(cwd / text)) if text and len(text) < 4096 and "\0" not in text else cwd
@@ -147,13 +146,13 @@ def _named(words: Sequence[str], cwd: Path) -> Iterator[Path]:
 
 
 def _is_wide(folder: Path) -> bool:
-    """Whether the folder holds more than is to be shown: a home, or what everybody uses."""
+    """Whether the folder holds more than may be shown: a home, or what everybody uses."""
     return folder in WIDE or folder == Path.home() or folder.is_relative_to("/proc")
 
 
 def _programs() -> Iterator[tuple[str, Path]]:
-    """The programs that the harness may run, as they are found in PATH, and what their names lead to."""
-    names = {program for need in NEEDS.values() for program, *_ in need.programs}
+    """The programs that the harness may run, as found in PATH, and the files that their names lead to."""
+    names = {program for need in REQUIREMENTS.values() for program, *_ in need.programs}
     for name in sorted(names.union(EMULATORS)):
         found = shutil.which(name)
         if found and (program := Path(found).resolve()).is_file() and program.stat().st_size <= LARGEST_COPY:
@@ -161,7 +160,7 @@ def _programs() -> Iterator[tuple[str, Path]]:
 
 
 def _outermost(folders: Iterable[Path]) -> tuple[Path, ...]:
-    """The folders that are there, less those that lie within another."""
+    """The folders that exist, except those within another."""
     there = sorted({folder.absolute() for folder in folders if folder.is_dir()})
     return tuple(one for one in there if not any(one != other and one.is_relative_to(other) for other in there))
 

@@ -1,16 +1,16 @@
-"""The initramfs of one lab: its kernel's modules and busybox, what is mounted, and the command."""
+"""The initramfs of one lab: its kernel's modules, busybox, the mounts, and the command."""
 
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.host.in_lab import HANDED
+from harness.host.in_lab import HOST_FACTS_FILE
 from harness.integrations.nested_kvm.host_view import View
 from harness.kernels.rootfs.filesystems import File, Folder, Link, Node, write_initramfs
 
 HISTORY = Path("/lab/history.sqlite")
-"""Where records go for which the command names no history."""
+"""Where records go if the command names no history."""
 
 INIT = Path(__file__).with_name("init.sh")
 APPLETS = (
@@ -21,11 +21,13 @@ APPLETS = (
 
 def write(
     out: Path, kernel: Path, view: View, command: Sequence[str], environment: Mapping[str, str], terminal: bool,
-    handed: Mapping[str, object],
+    host_facts: Mapping[str, object],
 ) -> None:  # fmt: skip
-    """Write it for the command, whose words are passed as they are; `handed` is what `harness.host.in_lab` reads
-    there.
-    `kernel` is the folder that `nested_kvm.kernel` made."""
+    """Write the initramfs for the command, whose words are passed unchanged.
+
+    `kernel` is the folder that `nested_kvm.kernel` made. `host_facts` is what `harness.host.in_lab` reads in the
+    lab.
+    """
     files: dict[str, Node] = {f"/{name}": Folder() for name in ("dev", "proc", "sys", "new")}
     files |= {
         "/init": Link("lab/init"),
@@ -37,7 +39,7 @@ def write(
         "/lab/root": Folder(),
         "/lab/shown": File(_mounts(view).encode()),
         "/lab/settings": File(_settings(view, terminal).encode()),
-        str(HANDED): File(json.dumps(handed, default=str).encode()),
+        str(HOST_FACTS_FILE): File(json.dumps(host_facts, default=str).encode()),
         "/lab/command": File(_command(command, environment).encode()),
     }
     files |= {f"/lab/bin/{name}": Link("busybox") for name in " ".join(APPLETS).split()}
@@ -52,14 +54,14 @@ def tags(view: View) -> dict[str, Path]:
 
 
 def _mounts(view: View) -> str:
-    """Shell commands, parents first."""
+    """Shell commands that mount the shares, parents first."""
     rows: list[tuple[Path, list[str]]] = []
     for tag, place in zip(tags(view), (*view.folders, *view.writable), strict=True):
         words = ["show_writable", tag, str(place), tag] if place in view.writable else ["show", tag, str(place)]
         rows.append((place, words))
     if view.covered:
         rows.append((view.cwd, ["cover", str(view.cwd)]))
-    # What is mounted at one place twice stays in this order.
+    # The sort is stable: two mounts at one path keep their order.
     return "".join(f"{shlex.join(words)}\n" for _, words in sorted(rows, key=lambda row: row[0].parts))
 
 

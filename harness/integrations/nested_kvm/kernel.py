@@ -1,4 +1,4 @@
-"""The Linux of a lab: Debian's kernel with KVM in it, its modules, and busybox."""
+"""The Linux of a lab: Debian's kernel with KVM, its modules, and busybox."""
 
 import json
 import shutil
@@ -12,23 +12,24 @@ from harness.host.cache import Cache
 from harness.kernels.linux.modules import boot_modules
 from harness.kernels.linux.vmlinux import unpack_vmlinux
 
-FORM = 2
-"""Part of its key; to be raised when what is kept of the packages changes."""
+FORMAT = 2
+"""Part of the cache key: raise it when what is kept of the packages changes."""
 
-AT_ONCE = ("virtio_pci", "virtio_console", "9p", "9pnet_virtio", "overlay", "tun")
+LOADED_AT_BOOT = ("virtio_pci", "virtio_console", "9p", "9pnet_virtio", "overlay", "tun")
 KVM_OF: Mapping[str, tuple[str, ...]] = {"x86_64": ("kvm_amd",), "aarch64": ()}
-"""The cpu that is emulated is AMD's; Debian's arm64 kernel has KVM built in."""
+"""The emulated cpu is AMD's. Debian's arm64 kernel has KVM built in."""
 
-WHEN_ASKED_FOR = ("crc32c_generic", "bridge", "nf_tables", "nft_chain_nat", "nft_masq", "vhost_net", "veth")
-"""For networks of guests, the first for nf_tables: loaded when the kernel asks for them, for each costs tens of
-milliseconds under TCG."""
+LOADED_ON_DEMAND = ("crc32c_generic", "bridge", "nf_tables", "nft_chain_nat", "nft_masq", "vhost_net", "veth")
+"""For guest networks; the first is for nf_tables. They are loaded when the kernel asks for them: each costs tens
+of milliseconds under TCG."""
 
 
 def kernel(arch: str, cache: Cache) -> Path:
-    """The folder with `kernel`, `busybox`, `boot-modules/` and `facts.json`. Raises `HostError`, `BuildError`."""
+    """The folder with `kernel`, `busybox`, `boot-modules/` and `facts.json`. Raises `HostError` or
+    `BuildError`."""
     wanted = (f"linux-image-{debian_packages.ARCHITECTURES[arch]}", "busybox-static")
     parts = {
-        "form": FORM, "modules": [*AT_ONCE, *KVM_OF[arch], *WHEN_ASKED_FOR],
+        "form": FORMAT, "modules": [*LOADED_AT_BOOT, *KVM_OF[arch], *LOADED_ON_DEMAND],
         "source": debian_packages.source_parts(wanted, arch),
     }  # fmt: skip
     return cache.get("lab-kernel", parts, lambda out: _write(wanted, arch, cache, out))
@@ -45,17 +46,17 @@ def _write(wanted: tuple[str, ...], arch: str, cache: Cache, out: Path) -> None:
     shutil.copyfile(tree.root / "bin/busybox", out / "busybox")
     modules = out / "boot-modules"
     modules.mkdir()
-    names = (*AT_ONCE, *KVM_OF[arch], *WHEN_ASKED_FOR)
+    names = (*LOADED_AT_BOOT, *KVM_OF[arch], *LOADED_ON_DEMAND)
     for path, node in boot_modules(tree.root / "lib/modules" / release, names).items():
         (out / path.lstrip("/")).write_bytes(node.read())
-    (modules / "at-once").write_text("".join(f"{name}\n" for name in (*AT_ONCE, *KVM_OF[arch])))
-    rows = [f"{alias} {name}\n" for name in WHEN_ASKED_FOR for alias in _aliases(modules / name)]
+    (modules / "at-once").write_text("".join(f"{name}\n" for name in (*LOADED_AT_BOOT, *KVM_OF[arch])))
+    rows = [f"{alias} {name}\n" for name in LOADED_ON_DEMAND for alias in _aliases(modules / name)]
     (modules / "aliases").write_text("".join(rows))
     (out / "facts.json").write_text(json.dumps({"kernel": release, "version": tree.versions[wanted[0]]}))
 
 
 def _aliases(listed: Path) -> list[str]:
-    """What the kernel may call the last of the modules that a list names, or any of those under it."""
+    """The aliases of the last module in a list file, and of those that it depends on."""
     found = []
     for name in listed.read_text().split():
         with (listed.parent / f"{name}.ko").open("rb") as file:

@@ -1,4 +1,4 @@
-"""The VM of a lab as QEMU's command line, and its process with the lines that it is spoken to by."""
+"""The VM of a lab: QEMU's command line, its process, and the sockets to it."""
 
 import os
 import socket
@@ -15,22 +15,21 @@ from harness.kernels.linux.tsc import clock_parameter
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What a lab is: QEMU's `-M` and `-cpu`, Linux's name of its serial line, words for that Linux alone, and how
-    many cpus it has unless more are asked for: each is a thread of QEMU's, and costs memory for its translations.
-    """
+    """The machine of a lab: QEMU's `-M` and `-cpu`, Linux's name of its serial line, extra kernel arguments, and
+    how many cpus it has by default. Each cpu is a thread of QEMU, and costs memory for its translated code."""
 
     machine: str
     cpu: str
     console: str
-    words: str = ""
+    kernel_args: str = ""
     most_cpus: int = 4
 
 
 BOARDS = {
-    # OSv and Firecracker were seen to run on EPYC's SVM. With two cpus Linux now and then finds itself with the
-    # guest's segment bases, in QEMU 10.0 and 11.1: docs/results/lab.md.
+    # OSv and Firecracker were seen to run on the SVM of EPYC. With two cpus, Linux sometimes runs with the
+    # segment bases of its guest, in QEMU 10.0 and 11.1: docs/results/lab.md.
     "x86_64": Board("q35", "EPYC,+svm", "ttyS0", "edd=off no_timer_check noreplace-smp tsc=reliable", most_cpus=1),
-    # The cpu `max` does as well, and is slow: each of its pointers is authenticated.
+    # The cpu `max` works too, but is slow: it authenticates every pointer.
     "aarch64": Board("virt,virtualization=on,gic-version={gic}", "cortex-a72", "ttyAMA0"),
 }
 """By the lab's arch."""
@@ -39,20 +38,20 @@ GICS = (3, 2)
 """Versions of an aarch64 lab's interrupt controller, the usual one first; a Raspberry Pi 4 has the other."""
 
 WEAKLY_ORDERED = frozenset({"aarch64"})
-"""Arches whose cpus QEMU can run in threads of their own on any host. Source: docs/devel/multi-thread-tcg.rst."""
+"""Arches whose cpus QEMU can run in separate threads on any host. Source: docs/devel/multi-thread-tcg.rst."""
 
 PORTS = ("control", "stdout", "stderr")
 LINES = (*PORTS, "terminal", "console")
 FIRST_SHARE = 8
-"""The number of the PCI slot from which shares have theirs, eight in each."""
+"""The first PCI slot of shares; each slot has eight."""
 
 QUIET = "quiet loglevel=4 panic=-1 nokaslr mitigations=off init_on_alloc=0 lsm= audit=0 cryptomgr.notests"
-"""What makes a boot short under TCG; `kernels.linux.command_line` says why."""
+"""Kernel arguments that make a boot short under TCG; `kernels.linux.command_line` gives the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """How many cpus the VM has, how much memory in MiB, and which GIC, where its arch has one."""
+    """The number of cpus, the memory in MiB, and the version of the GIC, if the arch has one."""
 
     cpus: int
     memory: int
@@ -63,8 +62,11 @@ def command_line(
     emulator: Emulator, arch: str, hardware: Hardware, kernel: Path, initrd: Path, shares: Mapping[str, Path],
     out: Path, lines: Mapping[str, int],
 ) -> list[str]:  # fmt: skip
-    """QEMU's words. `shares` maps tags to folders that are shown read-only; `out` is the one that is written;
-    `lines` are the descriptors of QEMU's ends of the sockets. No network, and nothing that listens."""
+    """QEMU's command line, without a network and without anything that listens.
+
+    `shares` maps tags to folders that are shown read-only; `out` is the writable one. `lines` are the descriptors
+    of QEMU's ends of the sockets.
+    """
     board = BOARDS[arch]
     threads = "multi" if arch == host_arch() or arch in WEAKLY_ORDERED else "single"
     clock = [clock_parameter()] if arch == "x86_64" else []
@@ -72,7 +74,7 @@ def command_line(
     args += ["-M", board.machine.format(gic=hardware.gic), "-accel", f"tcg,thread={threads}", "-cpu", board.cpu]
     args += ["-smp", str(hardware.cpus), "-m", f"{hardware.memory}M"]
     args += ["-kernel", str(kernel), "-initrd", str(initrd)]
-    args += ["-append", " ".join([f"console={board.console}", QUIET, board.words, *clock])]
+    args += ["-append", " ".join([f"console={board.console}", QUIET, board.kernel_args, *clock])]
     for name in LINES:
         args += ["-chardev", f"socket,id={name},fd={lines[name]}"]
     args += ["-serial", "chardev:console", "-device", "virtio-serial-pci,max_ports=8"]
@@ -90,13 +92,13 @@ def command_line(
 
 
 class Vm:
-    """A running lab. It dies with the thread that started it, whatever kills that."""
+    """A running lab. It dies with the thread that started it, whatever kills that thread."""
 
     def __init__(
         self, emulator: Emulator, arch: str, hardware: Hardware, kernel: Path, initrd: Path,
         shares: Mapping[str, Path], out: Path,
     ) -> None:  # fmt: skip
-        """Raises `HostError` where it can't be started."""
+        """Raises `HostError` if it can't be started."""
         with ExitStack() as held, ExitStack() as stack:
             self.lines: dict[str, socket.socket] = {}
             theirs: dict[str, int] = {}
@@ -111,15 +113,15 @@ class Vm:
             )
             self._held = held.pop_all()
 
-    def tell(self, line: str) -> None:
-        """Say a line to the lab's init."""
+    def send(self, line: str) -> None:
+        """Send a line to the lab's init."""
         self.lines["control"].sendall(f"{line}\n".encode())
 
-    def words(self) -> str:
-        """What QEMU said, less what every emulation of an EPYC says: that it lacks some of its features."""
-        said = self.process.log_tail().split("; ")
-        return "; ".join(line for line in said if "requested feature: CPUID" not in line)
+    def qemu_output(self) -> str:
+        """QEMU's messages, without the one that every emulated EPYC causes: that features are missing."""
+        parts = self.process.log_tail().split("; ")
+        return "; ".join(line for line in parts if "requested feature: CPUID" not in line)
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self._held.close()

@@ -1,4 +1,4 @@
-"""Passes on what a lab's command prints, and waits for how it ends."""
+"""Passes on the output of a lab's command, and waits for its end."""
 
 import os
 import select
@@ -18,34 +18,34 @@ from harness.host.process.timeout import CpuFairTimeout
 from harness.integrations.nested_kvm.machine import Vm
 
 BOOT = 120.0
-"""Seconds of its own time within which a lab's command begins; it takes 7 to 10 where the host is free."""
+"""Seconds of the lab's own time within which its command must start; on a free host it takes 7 to 10."""
 
 STALL = "kthread timer wakeup didn't happen"
-"""What Linux says where a cpu gets no timer interrupts any more: seen in 2 of 30 boots, at load 14 on 2 cores."""
+"""Linux's message if a cpu no longer gets timer interrupts: seen in 2 of 30 boots, at load 14 on 2 cores."""
 
 PANIC = "Kernel panic - not syncing"
-"""Why its Linux ended; the trace that follows may be longer than what is kept."""
+"""Why Linux died. The trace that follows may be longer than what is kept of the console."""
 
-FAREWELL = 20.0
-"""Seconds that a command may take to end after Ctrl-C."""
+INTERRUPT_SECONDS = 20.0
+"""Seconds that a command has to end after Ctrl-C."""
 
 CONSOLE_LINES = 40
-MOST = 1 << 16  # bytes read at once, or kept of a line
+MOST_BYTES = 1 << 16  # bytes read at once, or kept of a line
 STREAMS = {"stdout": 1, "stderr": 2, "terminal": 1}
 
 
-class NotUp(HostError):
-    """A lab whose command did not begin; another may come up."""
+class LabNotUpError(HostError):
+    """The lab's command did not start; another lab may come up."""
 
 
 class Relay:
-    """Between a running lab and this process's own standard streams.
+    """Connects a running lab with this process's standard streams.
 
-    `release` is the lab's kernel once its command has begun; `unsaved` says what could not be brought out.
+    `release` is the lab's kernel once its command has started. `unsaved` says what could not be copied out.
     """
 
     def __init__(self, vm: Vm, terminal: bool) -> None:
-        """`terminal` is whether the command has our terminal as its own."""
+        """`terminal` gives the command our terminal."""
         self.release = ""
         self.unsaved = ""
         self._vm = vm
@@ -58,36 +58,36 @@ class Relay:
         self._stalled = False
 
     def run(self) -> int:
-        """The command's status. Raises `NotUp` where it does not begin, `HostError` where the lab ends before it,
-        `KeyboardInterrupt` where the command does not end at Ctrl-C."""
-        self._come_up()
+        """Return the command's status. Raises `LabNotUpError` if it does not start, `HostError` if the lab ends
+        before it, `KeyboardInterrupt` if it does not end after Ctrl-C."""
+        self._wait_until_up()
         with self._raw_terminal():
             try:
-                self._listen(self._has_ended)
+                self._relay_until(self._has_ended)
             except KeyboardInterrupt:
                 # The command may have evidence to write; a second Ctrl-C ends the lab at once.
-                self._vm.tell("signal INT")
-                self._listen(self._has_ended, FAREWELL)
+                self._vm.send("signal INT")
+                self._relay_until(self._has_ended, INTERRUPT_SECONDS)
             self._drain()
         if self._status is None:
             raise KeyboardInterrupt
         return self._status
 
-    def _come_up(self) -> None:
-        patience = CpuFairTimeout(self._vm.process.pid, BOOT)
+    def _wait_until_up(self) -> None:
+        timeout = CpuFairTimeout(self._vm.process.pid, BOOT)
         while not self.release:
-            left = patience.seconds()
+            left = timeout.seconds()
             if left == 0.0 or self._stalled:
                 happened = "stalled as it came up" if self._stalled else f"did not come up in {BOOT:.0f} s"
                 failure = self._failure(f"The lab {happened}")
-                raise NotUp(failure.happened, failure.cure)
-            self._listen(lambda: bool(self.release) or self._stalled, left)
+                raise LabNotUpError(failure.happened, failure.cure)
+            self._relay_until(lambda: bool(self.release) or self._stalled, left)
 
     def _has_ended(self) -> bool:
         return self._status is not None
 
-    def _listen(self, done: Callable[[], bool], seconds: float | None = None) -> None:
-        """Pass on what comes until it is done, or the seconds are over. Raises `HostError` if the lab ends."""
+    def _relay_until(self, done: Callable[[], bool], seconds: float | None = None) -> None:
+        """Pass on what arrives until `done`, or for `seconds`. Raises `HostError` if the lab ends."""
         deadline = None if seconds is None else monotonic() + seconds
         pidfd = os.pidfd_open(self._vm.process.pid)
         try:
@@ -100,7 +100,7 @@ class Relay:
                     if line in ready:
                         self._read(name)
                 if self._keys and self._keys[0] in ready:
-                    self._type()
+                    self._forward_keys()
                 if pidfd in ready:
                     self._drain()
                     if not done():
@@ -110,7 +110,7 @@ class Relay:
             os.close(pidfd)
 
     def _drain(self) -> None:
-        """What was said and not read yet."""
+        """Pass on what is still unread."""
         while ready := select.select([*self._open.values()], [], [], 0)[0]:
             for name, line in list(self._open.items()):
                 if line in ready:
@@ -118,7 +118,7 @@ class Relay:
 
     def _read(self, name: str) -> None:
         try:
-            data = self._open[name].recv(MOST)
+            data = self._open[name].recv(MOST_BYTES)
         except ConnectionError:
             data = b""
         if not data:
@@ -127,7 +127,7 @@ class Relay:
             self._show(name, data)
             return
         *lines, rest = (self._rest[name] + data).split(b"\n")
-        self._rest[name] = rest[-MOST:]
+        self._rest[name] = rest[-MOST_BYTES:]
         for line in lines:
             if name == "console":
                 self._console.append(printable(line))
@@ -135,9 +135,9 @@ class Relay:
                 if PANIC.encode() in line and not self._panic:
                     self._panic = self._console[-1]
             else:
-                self._obey(line.decode("utf-8", "replace"))
+                self._handle_message(line.decode("utf-8", "replace"))
 
-    def _obey(self, line: str) -> None:
+    def _handle_message(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word == "up":
             self.release = rest
@@ -148,7 +148,7 @@ class Relay:
             self._status = int(rest)
 
     def _show(self, name: str, data: bytes) -> None:
-        """Bytes go on as they are, but to a terminal that is not the command's: that is given safe lines."""
+        """Pass on bytes unchanged; a terminal that is not the command's own gets safe lines."""
         stream = STREAMS[name]
         if name == "terminal" or not os.isatty(stream):
             _write(stream, data)
@@ -156,10 +156,10 @@ class Relay:
         *lines, rest = (self._rest[name] + data).split(b"\n")
         if not data and rest:
             lines, rest = [*lines, rest], b""
-        self._rest[name] = rest[-MOST:]
+        self._rest[name] = rest[-MOST_BYTES:]
         _write(stream, "".join(f"{printable(line)}\n" for line in lines).encode())
 
-    def _type(self) -> None:
+    def _forward_keys(self) -> None:
         typed = os.read(self._keys[0], 1024)
         if typed:
             self._vm.lines["terminal"].sendall(typed)
@@ -167,22 +167,22 @@ class Relay:
             self._keys = []
 
     def _failure(self, what: str) -> HostError:
-        words = self._vm.words()
+        output = self._vm.qemu_output()
         first = [self._panic] if self._panic and self._panic not in self._console else []
-        said = "".join(f"\n  {line}" for line in (*first, *self._console))
+        console = "".join(f"\n  {line}" for line in (*first, *self._console))
         return HostError(
-            f"{what}{f' ({words})' if words else ''}. The last that its Linux said:{said or ' nothing.'}",
+            f"{what}{f' ({output})' if output else ''}. The last lines of its Linux:{console or ' none.'}",
             "If it tells of a want of memory, or of SIGKILL, give more with --memory, or end what else runs.",
         )
 
     @contextmanager
     def _raw_terminal(self) -> Iterator[None]:
-        """Keys go to the command's terminal as they are pressed, whose size is made that of ours."""
+        """Pass keys on as they are pressed, and give the command's terminal the size of ours."""
         if not self._keys:
             yield
             return
         columns, rows = shutil.get_terminal_size()
-        self._vm.tell(f"size {rows} {columns}")
+        self._vm.send(f"size {rows} {columns}")
         saved = termios.tcgetattr(sys.stdin)
         try:
             tty.setraw(sys.stdin)

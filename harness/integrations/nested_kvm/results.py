@@ -1,4 +1,4 @@
-"""Brings what a lab's command wrote to where it would have written it on this host."""
+"""Copies what a lab's command wrote to where it would have written it on this host."""
 
 import os
 import shutil
@@ -9,35 +9,35 @@ from harness.core.errors import HarnessError, HostError
 
 SQLITE = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")
-"""How the names of what SQLite keeps beside a database end."""
+"""Suffixes of the files that SQLite keeps beside a database."""
 
 
-def bring(out: Path, folder: Path) -> list[Path]:
-    """Put the files under `out` into `folder`, at the same places; those that were put.
+def copy_results(out: Path, folder: Path) -> list[Path]:
+    """Copy the files under `out` into `folder`, at the same relative paths; returns the new paths.
 
-    Only what is a plain file is taken, and put below `folder`, for a guest may have broken out into the lab.
-    A history is merged with the one that is there. Raises `HostError` where there is no room.
+    Only plain files are copied, and only below `folder`, because a guest may have broken out into the lab. A
+    history is merged into the existing one. Raises `HostError` if there is no room.
     """
-    brought = []
+    copied = []
     for name in _files(out):
-        place = folder / name
+        target = folder / name
         try:
             if _is_database(out / name):
-                merge(out / name, place)
+                merge_history(out / name, target)
             else:
-                _put(out / name, place)
+                _put(out / name, target)
         except OSError as error:
             raise HostError(
-                f"What the lab wrote can't be put to {place}: {error.strerror}.",
+                f"What the lab wrote can't be put to {target}: {error.strerror}.",
                 "Free some space there, or go to another folder, and run it again.",
             ) from error
-        brought.append(place)
-    return brought
+        copied.append(target)
+    return copied
 
 
-def merge(history: Path, into: Path | None = None) -> None:
-    """Add a history's records to another's, by default this user's. Raises `HarnessError`."""
-    # It takes a second to import, which nobody pays whose command kept none.
+def merge_history(history: Path, into: Path | None = None) -> None:
+    """Add the records of a history to another one, by default this user's. Raises `HarnessError`."""
+    # The import takes a second; only commands that stored records need it.
     from harness.metrics.history.store import History
 
     lines = history.with_suffix(".jsonl")
@@ -53,7 +53,7 @@ def _is_database(path: Path) -> bool:
 
 
 def _files(out: Path, below: Path = Path()) -> Iterator[Path]:
-    """Every plain file, by its path below `out`; links and devices are passed over."""
+    """Every plain file, by its path below `out`; links and devices are skipped."""
     for entry in sorted(os.scandir(out / below), key=lambda one: one.name):
         if entry.is_dir(follow_symlinks=False):
             yield from _files(out, below / entry.name)
@@ -61,14 +61,14 @@ def _files(out: Path, below: Path = Path()) -> Iterator[Path]:
             yield below / entry.name
 
 
-def _put(source: Path, place: Path) -> None:
-    """Appears by one rename, with this user's own modes."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_symlink() or (place.exists() and not place.is_file()):
-        raise HarnessError(f"{place} is no plain file, and is not written over.", "Go to another folder.")
-    new = place.with_name(f".{place.name}.new")
+def _put(source: Path, target: Path) -> None:
+    """Copy by one rename, with this user's default modes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise HarnessError(f"{target} is no plain file, and is not written over.", "Go to another folder.")
+    new = target.with_name(f".{target.name}.new")
     try:
         shutil.copyfile(source, new)
-        new.replace(place)
+        new.replace(target)
     finally:
         new.unlink(missing_ok=True)

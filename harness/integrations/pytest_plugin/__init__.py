@@ -1,1 +1,1 @@
-"""The harness in pytest."""
+"""The harness as a pytest plugin."""

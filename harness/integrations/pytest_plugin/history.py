@@ -1,4 +1,4 @@
-"""The history in pytest: measurements taken, kept and compared with what came before."""
+"""Measurements in pytest: takes them, stores them, and compares them with earlier ones."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,11 +20,12 @@ from harness.runner.expectations import expected
 from harness.runner.session import Lab
 
 LEAST = 1e-4
-"""Relative: no smaller change fails an item. Exact numbers tell every one, and no kernel stays the same."""
+"""A smaller relative change fails no item: exact numbers show every change, and every kernel differs from the
+last."""
 
 
 class MeasurementTest:
-    """Call it with a cell and a measurement: it passes if nothing of it is found to have become worse."""
+    """Call it with a cell and a measurement: it passes if no number of it has become worse."""
 
     def __init__(
         self, lab: Lab, url: str | None, run: str, runs: Path, duration: float,
@@ -41,35 +42,35 @@ class MeasurementTest:
         __tracebackhide__ = True
         try:
             with subscribed(Progress()):
-                taken = suite.prepare(self._lab, cell, name, self._run, self._duration).take()
+                measured = suite.prepare(self._lab, cell, name, self._run, self._duration).take()
             with History(self._url) as history:
-                history.add(taken.records)
-                series = {one.series for one in taken.samples}
+                history.add(measured.records)
+                series = {one.series for one in measured.samples}
                 known = [one for one in history.samples(cell=str(cell)) if one.series in series]
-                found = reportable_findings(known, history.documents(KIND), history.graph())
+                findings = reportable_findings(known, history.documents(KIND), history.graph())
         except (HarnessError, OSError) as error:
             if expectation := expected(cell, name.removeprefix("app-"), self._lab.recorded_accelerator(cell)):
                 pytest.xfail(f"not measured, as expected: {expectation.reason}")
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
-        for sample in taken.samples:
+        for sample in measured.samples:
             self._record(sample.metric.name, f"{sample.value:g} {sample.metric.unit}")
-        self._judge(taken.samples, known, found)
+        self._judge(measured.samples, known, findings)
 
-    def _judge(self, taken: Sequence[Sample], known: Sequence[Sample], found: Sequence[Finding]) -> None:
+    def _judge(self, measured: Sequence[Sample], known: Sequence[Sample], findings: Sequence[Finding]) -> None:
         __tracebackhide__ = True
-        this = taken[0].version
+        this = measured[0].version
         if all(one.version.commit == this.commit for one in known):
             self._record("baseline", "none yet")
-            print(f"no baseline yet: {taken[0].cell} was measured for the first time, at {this.described}")
+            print(f"no baseline yet: {measured[0].cell} was measured for the first time, at {this.described}")
             return
-        here = [one for one in found if one.after.commit == this.commit]
+        here = [one for one in findings if one.after.commit == this.commit]
         worse = [one for one in here if one.worse and abs(one.change) >= LEAST]
         if worse:
             path = draw(known, worse, self._runs)
-            pytest.fail("\n".join([*(_said(one) for one in worse), f"plotted in {path}"]), pytrace=False)
+            pytest.fail("\n".join([*(_finding_text(one) for one in worse), f"plotted in {path}"]), pytrace=False)
 
 
-def _said(one: Finding) -> str:
+def _finding_text(one: Finding) -> str:
     low, high = (percent(end) for end in one.interval)
     how_sure = "exact" if one.metric.exact else f"95% interval {low} to {high}, probability {one.probability:.2g}"
     rerun = "" if one.metric.exact or one.confirmed else "; not rerun yet: osv-harness findings --confirm"

@@ -1,4 +1,4 @@
-"""pytest's JUnit file with one suite a cell, as CI servers show suites best."""
+"""Splits pytest's JUnit file into one suite per cell, which CI servers display best."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -9,9 +9,9 @@ SUITE_PROPERTIES = ("cell", "kernel", "accelerator", "qemu")
 
 
 def split_by_cell(path: Path) -> None:
-    """Move each guest's test case to a suite of its cell, with the cell's properties; others stay together.
+    """Move each guest's test case to a suite of its cell, with the cell's properties; others stay where they are.
 
-    Raises `HostError` where the file can't be written.
+    Raises `HostError` if the file can't be written.
     """
     tree = ET.parse(path)
     root = tree.getroot()

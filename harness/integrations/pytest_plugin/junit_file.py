@@ -1,4 +1,4 @@
-"""JUnit's file in pytest: found unwritable before the first test, and said in words where it is at the end."""
+"""Checks before the first test that the JUnit file can be written, and reports at the end if it could not."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -11,25 +11,27 @@ from harness.integrations.pytest_plugin import junit
 
 
 class JunitFile:
-    """A plugin around what writes pytest's own files when the session ends, inside of what shows its summary."""
+    """A plugin that runs around pytest's own writing of files at the end of a session, and inside of its
+    summary."""
 
-    def __init__(self, path: Path, unkept: list[str]) -> None:
-        """`unkept` is told what could not be written. Raises `HostError` where it is plain already."""
+    def __init__(self, path: Path, not_stored: list[str]) -> None:
+        """Errors of writing are added to `not_stored`. Raises `HostError` if the file is already known to be
+        unwritable."""
         check_writable(path, "Free space there, or give --junitxml another file.", make_folder=True)
         self._path = path
-        self._unkept = unkept
+        self._not_stored = not_stored
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Give the file a suite a cell. Where it can't be written the session fails, for somebody named it."""
+        """Split the file by cell. If it can't be written the session fails: the user asked for it."""
         try:
             yield
             if self._path.exists():
                 junit.split_by_cell(self._path)
         except OSError as error:
             why = f"{self._path} can't be written: {error.strerror}."
-            self._unkept.append(f"{why}\n  Free space there, or give --junitxml another file.")
+            self._not_stored.append(f"{why}\n  Free space there, or give --junitxml another file.")
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         except HarnessError as error:
-            self._unkept.append(str(error))
+            self._not_stored.append(str(error))
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

@@ -1,4 +1,4 @@
-"""A verdict as pytest's outcome: its expectation, its properties, its evidence."""
+"""Turns a verdict into pytest's outcome, with its expectation, its properties and its evidence."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -25,28 +25,32 @@ from harness.workloads.apps.run import run_app
 SHOWN_LINES = 20
 
 
-Remember = Callable[[Image, Run, bool], None]
-"""Adds a verdict to the history, with whether it was the expected one."""
+RecordVerdict = Callable[[Image, Run, bool], None]
+"""Adds a verdict to the history, with whether it was expected."""
 
 
 class OutcomeReporter:
-    """Notes what reports need of a run, keeps the evidence of what is no pass, and ends the test as it asks."""
+    """Records the properties of a run, keeps evidence of what did not pass, and ends the test accordingly."""
 
     def __init__(
-        self, lab: Lab, runs: Path, record: Callable[[str, object], None], remember: Remember | None = None
+        self,
+        lab: Lab,
+        runs: Path,
+        record: Callable[[str, object], None],
+        record_verdict: RecordVerdict | None = None,
     ) -> None:
         self._lab = lab
         self.runs = runs
         self._record = record
-        self._remember = remember
+        self._record_verdict = record_verdict
 
     def conclude(
         self, cell: Cell, image: Image, run: Run, again: str, figures: Mapping[str, object] = MappingProxyType({}),
         keep: Callable[[Path], None] = lambda folder: None,
     ) -> None:  # fmt: skip
-        """Return on a pass, and otherwise end the test.
+        """Return if the run passed, else end the test.
 
-        `again` is a shell line that does the run again; `figures` become properties; `keep` adds to the evidence.
+        `again` is a shell command that repeats the run; `figures` become properties; `keep` adds to the evidence.
         """
         __tracebackhide__ = True
         outcome, reason = run.verdict.outcome, run.verdict.reason
@@ -55,18 +59,18 @@ class OutcomeReporter:
             warnings.warn(f"{run.program.name}: {note}", stacklevel=2)
         self._note(cell, image, run, accelerator, figures)
         expectation = expected(cell, run.program.name, accelerator)
-        if self._remember:
+        if self._record_verdict:
             for one in (run.first, run):
                 if one:
                     good = is_expected(cell, run.program.name, accelerator, one.verdict.outcome)
-                    self._remember(image, one, good)
+                    self._record_verdict(image, one, good)
         passed = outcome is Outcome.PASSED
         folder = None if passed and not run.first else self._keep(run, image, accelerator, again, keep)
         if passed and expectation is None:
             return
         if expectation:
-            if trouble := complaint(expectation, outcome, date.today()):
-                pytest.fail(f"{outcome}: {reason}\n{trouble}\n{_tail(run, folder)}", pytrace=False)
+            if mismatch := complaint(expectation, outcome, date.today()):
+                pytest.fail(f"{outcome}: {reason}\n{mismatch}\n{_tail(run, folder)}", pytrace=False)
             if outcome is not Outcome.PASSED:
                 pytest.xfail(f"{outcome}, as expected: {expectation.reason}")
         elif outcome is Outcome.SKIPPED:
@@ -77,7 +81,7 @@ class OutcomeReporter:
             pytest.fail(f"{outcome}: {reason}\n{_tail(run, folder)}", pytrace=False)
 
     def _note(self, cell: Cell, image: Image, run: Run, accelerator: str, figures: Mapping[str, object]) -> None:
-        """Put what reports and the record of durations need into the item's properties, as plain text."""
+        """Put what reports and the durations need into the item's properties, as plain text."""
         properties = {
             "cell": cell,
             "test": run.program.name,
@@ -106,53 +110,56 @@ class OutcomeReporter:
 
 
 class GuestRun:
-    """Call it with a cell and a program: returns on a pass, and otherwise ends the test as its verdict asks.
+    """Call it with a cell and a program: it returns if the run passes, and else ends the test by its verdict.
 
-    `again` says how pytest does the item on a cell again, which runs what the command line has no word for.
+    `again` returns the command that repeats the item on a cell by pytest, for runs that the command line can't
+    express.
     """
 
-    def __init__(self, lab: Lab, keeper: OutcomeReporter, again: Callable[[Cell], str]) -> None:
+    def __init__(self, lab: Lab, reporter: OutcomeReporter, again: Callable[[Cell], str]) -> None:
         self._lab = lab
-        self._keeper = keeper
+        self._reporter = reporter
         self._again = again
 
-    def __call__(self, cell: Cell, program: Program, visit: Interaction | None = None, modules: str = "") -> None:
-        """`modules` of OSv's own tree are in its image in place of the cell's tests, where any are named."""
+    def __call__(
+        self, cell: Cell, program: Program, interaction: Interaction | None = None, modules: str = ""
+    ) -> None:
+        """`modules` of OSv's tree, if given, are in the image in place of the cell's tests."""
         __tracebackhide__ = True
         try:
             if modules:
                 self._lab.check_runs(cell)
                 image = self._lab.image_of_modules(cell, modules)
-                run = self._lab.run_on(image, program, visit)
+                run = self._lab.run_on(image, program, interaction)
             else:
-                run = self._lab.run(cell, program, visit)
+                run = self._lab.run(cell, program, interaction)
                 image = self._lab.image(cell)
         except (HarnessError, OSError) as error:
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
-        runs, only_here = self._keeper.runs.parent, visit or modules
+        runs, only_here = self._reporter.runs.parent, interaction or modules
         again = self._again(cell) if only_here else test_again(self._lab, cell, program.name, runs)
-        self._keeper.conclude(cell, image, run, again)
+        self._reporter.conclude(cell, image, run, again)
 
 
 class AppTest:
     """Call it with a cell and an app's name; it ends the test as `GuestRun` does."""
 
-    def __init__(self, lab: Lab, keeper: OutcomeReporter, duration: float) -> None:
+    def __init__(self, lab: Lab, reporter: OutcomeReporter, duration: float) -> None:
         self._lab = lab
-        self._keeper = keeper
+        self._reporter = reporter
         self._duration = duration
 
     def __call__(self, cell: Cell, name: str) -> None:
         __tracebackhide__ = True
         try:
-            done = run_app(self._lab, cell, app(name, cell), duration=self._duration)
+            app_run = run_app(self._lab, cell, app(name, cell), duration=self._duration)
         except LaunchError as error:
             pytest.skip(error.happened)
         except (HarnessError, OSError) as error:
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
-        again = app_again(self._lab, cell, name, None, self._duration, self._keeper.runs.parent)
-        self._keeper.conclude(
-            cell, done.image, done.run, again, measured(done), lambda folder: write_loads(done, folder)
+        again = app_again(self._lab, cell, name, None, self._duration, self._reporter.runs.parent)
+        self._reporter.conclude(
+            cell, app_run.image, app_run.run, again, measured(app_run), lambda folder: write_loads(app_run, folder)
         )
 
 

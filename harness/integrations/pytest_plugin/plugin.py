@@ -1,4 +1,4 @@
-"""The harness in pytest: the lab as fixtures, and each in-guest test as an item of its own."""
+"""The pytest plugin: options, fixtures, and one item per in-guest test."""
 
 from collections.abc import Callable, Generator
 from functools import partial
@@ -9,14 +9,14 @@ import pytest
 from harness.core import project
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, explained
-from harness.core.events import UNKEPT as UNKEPT_EVENT
+from harness.core.events import NOT_STORED as NOT_STORED_EVENT
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
 from harness.core.run_id import new_run_id
 from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
-from harness.integrations.pytest_plugin.progress import Tally
+from harness.integrations.pytest_plugin.progress import ProgressReporter
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.prebuilt.kernel import files_of
 from harness.metrics.history.records import Judged
@@ -37,12 +37,12 @@ RUN = pytest.StashKey[str]()
 """The id of the session's run: that of its verdicts, its samples and its evidence."""
 RUNS = pytest.StashKey[Path]()
 VERDICTS = pytest.StashKey[Verdicts]()
-UNKEPT = pytest.StashKey[list[str]]()
+NOT_STORED = pytest.StashKey[list[str]]()
 BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[UNKEPT] = []
+    config.stash[NOT_STORED] = []
     config.pluginmanager.register(FullOutput())
     try:
         if named_project := config.getoption("--project"):
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
         lab = Lab(config.getoption("--osv-root"), files=files_of(*named))
         if (path := config.getoption("xmlpath", None)) and not hasattr(config, "workerinput"):
-            config.pluginmanager.register(JunitFile(Path(path), config.stash[UNKEPT]))
+            config.pluginmanager.register(JunitFile(Path(path), config.stash[NOT_STORED]))
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[LAB] = lab
@@ -93,7 +93,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Build the asked cells' images once, before xdist starts workers that would all wait for them."""
+    """Build the images of the chosen cells once, before xdist starts workers that would all wait for them."""
     config = session.config
     if hasattr(config, "workerinput") or not config.stash[CELLS]:
         return
@@ -109,14 +109,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                 known |= {f"{cell}/{test}": seconds for test, seconds in lab.known_seconds(cell).items()}
         except (HarnessError, OSError) as error:
             pytest.exit(explained(error), returncode=3)
-    config.pluginmanager.register(Tally(config, known))
+    config.pluginmanager.register(ProgressReporter(config, known))
     if _writer:
         _writer[-1].start()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test that takes `cell` and one of our runners an item for each asked cell; with `guest_program` one
-    for each in-guest test of it, with `app_name` one for each app, with `measurement` one for each of those."""
+    """Parametrize a test that takes `cell` and one of our runners: one item per chosen cell; with `guest_program`
+    one per in-guest test, with `app_name` one per app, with `measurement` one per measurement."""
     taken = set(metafunc.fixturenames)
     if "cell" not in taken or not taken & {"run_guest", "run_app", "measure"}:
         return
@@ -142,41 +142,43 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def lab(pytestconfig: pytest.Config) -> Lab:
-    """This run's cells, kernels and guests."""
+    """The session: cells, kernels and guests of this run."""
     return pytestconfig.stash[LAB]
 
 
 @pytest.fixture
-def keeper(
+def outcome_reporter(
     lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> OutcomeReporter:
-    """What turns a verdict into pytest's outcome, and keeps its evidence."""
+    """Turns a verdict into pytest's outcome, and keeps its evidence."""
     runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
 
-    def remember(image: Image, run: Run, good: bool) -> None:
+    def record_verdict(image: Image, run: Run, good: bool) -> None:
         _judged.append(verdicts.of(image, run, good))
 
-    return OutcomeReporter(lab, runs, record_property, None if pytestconfig.getoption("--forget") else remember)
+    return OutcomeReporter(
+        lab, runs, record_property, None if pytestconfig.getoption("--forget") else record_verdict
+    )
 
 
 @pytest.fixture
-def run_guest(lab: Lab, keeper: OutcomeReporter, request: pytest.FixtureRequest) -> GuestRun:
+def run_guest(lab: Lab, outcome_reporter: OutcomeReporter, request: pytest.FixtureRequest) -> GuestRun:
     """Runs an in-guest test on a cell."""
-    folder, item, runs = request.config.rootpath, request.node.nodeid, keeper.runs.parent
-    return GuestRun(lab, keeper, lambda cell: item_again(lab, cell, folder, item, runs))
+    folder, item, runs = request.config.rootpath, request.node.nodeid, outcome_reporter.runs.parent
+    return GuestRun(lab, outcome_reporter, lambda cell: item_again(lab, cell, folder, item, runs))
 
 
 @pytest.fixture
-def run_app(lab: Lab, keeper: OutcomeReporter, pytestconfig: pytest.Config) -> AppTest:
+def run_app(lab: Lab, outcome_reporter: OutcomeReporter, pytestconfig: pytest.Config) -> AppTest:
     """Runs an app on a cell."""
-    return AppTest(lab, keeper, pytestconfig.getoption("--duration"))
+    return AppTest(lab, outcome_reporter, pytestconfig.getoption("--duration"))
 
 
 @pytest.fixture
 def measure(
     lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> Callable[[Cell, str], None]:
-    """Takes a measurement of a cell, keeps it, and compares it with what is known."""
+    """Takes a measurement of a cell, stores it, and compares it with earlier ones."""
     from harness.integrations.pytest_plugin.history import MeasurementTest
 
     options, stash = pytestconfig.getoption, pytestconfig.stash
@@ -187,7 +189,7 @@ def measure(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Give the verdicts of a test to its report, which goes to the process that writes them down."""
+    """Attach the verdicts of a test to its report, which goes to the process that stores them."""
     report = yield
     if report.when == "call" and _judged:
         report.osv_judged = [one.to_json() for one in _judged]  # type: ignore[attr-defined]
@@ -196,7 +198,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note each verdict, and how long each pass took, where it is written: a test that hung tells of no limit."""
+    """Store each verdict, and the duration of each pass. A test that hung says nothing about durations."""
     if _writer:
         for row in getattr(report, "osv_judged", ()):
             _writer[-1].add(Judged.from_json(row))
@@ -207,7 +209,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-    """Show what failed and then passed as what it is: neither a pass nor an expected failure."""
+    """Show a test that failed and then passed as flaky: it is neither a pass nor an expected failure."""
     if (
         report.when == "call"
         and dict(report.user_properties).get("outcome") == Outcome.FLAKY
@@ -218,10 +220,10 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the flaky tests, with what each did at first and where both consoles are; and what was not kept."""
-    if unkept := terminalreporter.config.stash[UNKEPT]:
+    """List the flaky tests, with their first failure and where both consoles are; and what could not be stored."""
+    if not_stored := terminalreporter.config.stash[NOT_STORED]:
         terminalreporter.section("what could not be kept", red=True)
-        for why in unkept:
+        for why in not_stored:
             terminalreporter.write_line(why)
     if flaky := terminalreporter.stats.get("flaky"):
         terminalreporter.section("flaky: failed while the host was busy, passed alone", yellow=True)
@@ -234,33 +236,33 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workerinput"):
         return
-    unkept = config.stash[UNKEPT]
+    not_stored = config.stash[NOT_STORED]
     if _writer and (failed := _writer.pop().finish()):
-        unkept.append(f"verdicts are not in the history: {failed}")
-        if config.getoption("--history"):  # who names a place wants them there
+        not_stored.append(f"verdicts are not in the history: {failed}")
+        if config.getoption("--history"):  # an explicit history must be written
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     lab = config.stash[LAB]
     for cell in {name for name, _ in _durations}:
         parsed = lab.matrix.parse(cell, lab.default_kernel)
         seconds = {test: value for (name, test), value in _durations.items() if name == cell}
-        with subscribed(partial(_note_unkept, unkept)):
+        with subscribed(partial(_note_not_stored, not_stored)):
             lab.durations.record(parsed, lab.recorded_accelerator(parsed), seconds)
     _durations.clear()
 
 
-def _note_unkept(unkept: list[str], event: Event) -> None:
-    if event.kind == UNKEPT_EVENT:
-        unkept.append(f"{event.about}: {event.detail}")
+def _note_not_stored(not_stored: list[str], event: Event) -> None:
+    if event.kind == NOT_STORED_EVENT:
+        not_stored.append(f"{event.about}: {event.detail}")
 
 
 _durations: dict[tuple[str, str], float] = {}
 _judged: list[Judged] = []
 _writer: list[Writer] = []
-"""What adds verdicts to the history, if anything does: one, in the process that is told of all tests."""
+"""Adds verdicts to the history; at most one, in the process that gets the reports of all tests."""
 
 
 def _asked_for(config: pytest.Config, folder: Path) -> bool:
-    """Whether the tests that were named are in that folder, all of them."""
+    """Whether all tests that were named lie in that folder."""
     top = config.rootpath / folder
     return all(
         top in (path := (config.invocation_params.dir / arg.split("::")[0]).resolve(), *path.parents)

@@ -1,4 +1,4 @@
-"""The server's addresses: the page, views of what it leaves out, evidence, and the JSON interface."""
+"""The application: the page, its further views, evidence, and the JSON interface."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,10 +11,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from harness.integrations.server import api, problems, views
-from harness.integrations.server.answers import SCHEMA, Problem
-from harness.integrations.server.decorating import STATIC
 from harness.integrations.server.guard import LARGEST_BODY, Guard
-from harness.integrations.server.house import House
+from harness.integrations.server.models import SCHEMA, Problem
+from harness.integrations.server.page_assets import STATIC
+from harness.integrations.server.services import Services
 
 DESCRIPTION = (
     "What the morning page shows, and more of it. Whatever a guest printed is text in here: escape it where you "
@@ -22,12 +22,12 @@ DESCRIPTION = (
 )
 
 
-def app_of(house: House) -> ASGIApp:
-    """The app; while it runs, the history is watched, pages are made and the farm's work is done."""
+def app_of(services: Services) -> ASGIApp:
+    """The application. While it runs, it watches the history, renders pages and runs jobs."""
 
     @asynccontextmanager
-    async def living(_: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(one.run()) for one in (house.watch, house.pages, house.jobs)]
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(one.run()) for one in (services.watch, services.pages, services.jobs)]
         try:
             yield
         finally:
@@ -38,24 +38,24 @@ def app_of(house: House) -> ASGIApp:
                     await task
 
     app = FastAPI(
-        title="osv-harness serve", version=str(SCHEMA), description=DESCRIPTION, lifespan=living,
+        title="osv-harness serve", version=str(SCHEMA), description=DESCRIPTION, lifespan=lifespan,
         openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, max_body_size=LARGEST_BODY,
         telemetry={"tracing": False, "metrics": False, "logs": False}, separate_input_output_schemas=False,
     )  # fmt: skip
-    problems.install(app)
-    app.include_router(api.routes(house))
-    app.include_router(views.routes(house))
+    problems.install_handlers(app)
+    app.include_router(api.routes(services))
+    app.include_router(views.routes(services))
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.openapi = lambda: _documented(app)  # type: ignore[method-assign]
-    return Guard(app, house.rules)  # outside of all that FastAPI puts around an app
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return Guard(app, services.rules)  # outside of every middleware of FastAPI
 
 
-def _documented(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, with the model that every problem has."""
     if not app.openapi_schema:
-        made = get_openapi(
+        document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )  # fmt: skip
-        made["components"]["schemas"][Problem.__name__] = Problem.model_json_schema()
-        app.openapi_schema = made
+        document["components"]["schemas"][Problem.__name__] = Problem.model_json_schema()
+        app.openapi_schema = document
     return app.openapi_schema

@@ -1,7 +1,7 @@
-"""The files of evidence in the folder of all runs, and nothing else of this host.
+"""Serves the files of evidence in the folder of all runs, and nothing else of this host.
 
-Names come from a history or from a request: neither is trusted. Each part of a path is opened in the folder before
-it, as no symlink, so that nothing leads out of the folder, whoever changes what while it is looked at.
+Names come from a history or a request, and neither is trusted. Each part of a path is opened in the folder before
+it, never through a symlink, so nothing leads out of the folder, even while others change it.
 """
 
 import os
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.integrations.server.answers import Evidence, EvidenceFile
+from harness.integrations.server.models import Evidence, EvidenceFile
 from harness.integrations.server.problems import Refused
 from harness.report.evidence import UNSAFE
 
@@ -24,22 +24,22 @@ HEADERS = {
 }  # fmt: skip
 
 
-def places(run: str, cell: str, test: str) -> list[tuple[str, str, str]]:
-    """Where the evidence of a verdict may be, as runs here and runs on a farm write it."""
+def candidate_paths(run: str, cell: str, test: str) -> list[tuple[str, str, str]]:
+    """Where the evidence of a verdict may be: local runs and farm runs write it to different paths."""
     safe = UNSAFE.sub("_", test)
     slugs = [cell.replace(":", "-").replace("/", "-on-"), UNSAFE.sub("_", cell.replace(":", "-")).lstrip(".")]
     names = [safe, safe.lstrip(".") or "_"]
     return list(dict.fromkeys((run, slug, name) for slug in slugs for name in names))
 
 
-def found(runs: Path, run: str, cell: str, test: str) -> Evidence:
-    """The files. Raises `Refused` where there are none."""
-    for place in places(run, cell, test):
+def find_evidence(runs: Path, run: str, cell: str, test: str) -> Evidence:
+    """The files of evidence. Raises `Refused` if there are none."""
+    for parts in candidate_paths(run, cell, test):
         try:
-            files = listed(runs, place)
+            files = list_files(runs, parts)
         except Refused:
             continue
-        base = "/".join(["evidence", *(quote(part, safe="") for part in place)])
+        base = "/".join(["evidence", *(quote(part, safe="") for part in parts)])
         rows = [EvidenceFile(name=name, size=size, path=f"{base}/{quote(name, safe='')}") for name, size in files]
         return Evidence(run=run, cell=cell, test=test, files=rows)
     raise Refused(
@@ -48,9 +48,10 @@ def found(runs: Path, run: str, cell: str, test: str) -> Evidence:
     )  # fmt: skip
 
 
-def listed(runs: Path, place: Sequence[str]) -> list[tuple[str, int]]:
-    """The regular files of a folder by name, with their sizes in bytes. Raises `Refused` if there is none."""
-    with _folder(runs, place) as folder:
+def list_files(runs: Path, parts: Sequence[str]) -> list[tuple[str, int]]:
+    """The regular files of a folder by name, with their sizes in bytes. Raises `Refused` if there is no such
+    folder."""
+    with _folder(runs, parts) as folder:
         rows: list[tuple[str, int]] = []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -59,18 +60,18 @@ def listed(runs: Path, place: Sequence[str]) -> list[tuple[str, int]]:
         return sorted(rows)
 
 
-def opened(runs: Path, place: Sequence[str], name: str) -> int:
-    """A descriptor of a regular file, which is the caller's to close. Raises `Refused` if there is none."""
-    with _folder(runs, place) as folder:
-        file = _open(name, os.O_NONBLOCK, folder)  # a FIFO would be waited for
+def open_file(runs: Path, parts: Sequence[str], name: str) -> int:
+    """Open a regular file; the caller closes the descriptor. Raises `Refused` if there is no such file."""
+    with _folder(runs, parts) as folder:
+        file = _open(name, os.O_NONBLOCK, folder)  # a FIFO would block
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
-            raise _nothing()
+            raise _not_found()
         return file
 
 
-def read(file: int) -> Iterator[bytes]:
-    """What the file has, from its beginning; closes it."""
+def read_chunks(file: int) -> Iterator[bytes]:
+    """The content of the file from its beginning, at most `LARGEST` bytes; closes it."""
     with open(file, "rb", buffering=0) as stream:
         left = LARGEST
         while left and (data := stream.read(min(CHUNK, left))):
@@ -81,10 +82,10 @@ def read(file: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _folder(runs: Path, place: Sequence[str]) -> Iterator[int]:
+def _folder(runs: Path, parts: Sequence[str]) -> Iterator[int]:
     folder = _open(str(runs), os.O_DIRECTORY, None)
     try:
-        for part in place:
+        for part in parts:
             inner = _open(part, os.O_DIRECTORY, folder)
             os.close(folder)
             folder = inner
@@ -94,21 +95,21 @@ def _folder(runs: Path, place: Sequence[str]) -> Iterator[int]:
 
 
 def _open(name: str, flags: int, folder: int | None) -> int:
-    """Open it for reading. Only the folder of all runs, which whoever runs the server names, may be a link."""
+    """Open for reading. Only the folder of all runs, which the server's user names, may be a symlink."""
     if folder is not None:
         if not _is_name(name):
-            raise _nothing()
+            raise _not_found()
         flags |= os.O_NOFOLLOW
     try:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC | flags, dir_fd=folder)
     except (OSError, ValueError) as error:
-        raise _nothing() from error
+        raise _not_found() from error
 
 
 def _is_name(name: str) -> bool:
-    """Whether it is one part of a path, and no hidden one."""
+    """Whether it is a single part of a path, and not hidden."""
     return bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name
 
 
-def _nothing() -> Refused:
+def _not_found() -> Refused:
     return Refused(404, "There is no such evidence here.", "api/evidence tells what there is of a test.")

@@ -1,15 +1,15 @@
-"""The facts of the morning as the JSON interface tells them."""
+"""The facts of the morning as the JSON interface shows them."""
 
 from collections.abc import Iterator, Sequence
 from time import time
 
-from harness.integrations.server.answers import (
+from harness.integrations.server.models import (
     CellFact,
     Facts,
     Failure,
     Kind,
     Missing,
-    Moved,
+    MovedMetric,
     Night,
     Range,
     Step,
@@ -22,7 +22,7 @@ from harness.report.morning.tests import Group, OnCell
 from harness.runner.failure_titles import identity
 
 MOST_FAILURES = 500
-"""Of one kind; the page has fewer."""
+"""Of one kind; the page shows fewer."""
 
 
 def of_test(kernel: str, test: str) -> str:
@@ -31,7 +31,7 @@ def of_test(kernel: str, test: str) -> str:
 
 
 def of_step(kernel: str, commit: str) -> str:
-    """The subject of what moved at a commit."""
+    """The subject of a step at a commit."""
     return f"step/{kernel}/{commit}"
 
 
@@ -41,7 +41,7 @@ def of_cell(cell: str) -> str:
 
 
 def facts(morning: Morning, state: str) -> Facts:
-    """All of them; the texts of `morning` are safe to show."""
+    """All facts; the texts of `morning` are safe to show."""
     nights, tests = morning.nights, morning.tests
     last = nights.every[-1] if nights.every else None
     night = None if last is None else Night(
@@ -61,7 +61,7 @@ def facts(morning: Morning, state: str) -> Facts:
 
 
 def version(one: Version) -> VersionFact:
-    """Its commit and its name."""
+    """The commit and its name."""
     return VersionFact(commit=one.commit, described=one.described)
 
 
@@ -78,14 +78,14 @@ def _failures(kind: Kind, groups: Sequence[Group], last: int) -> Iterator[Failur
 
 
 def _cell(one: OnCell) -> CellFact:
-    """The cell, and its last failure: a later run that was well has no evidence."""
+    """The cell, and its last failure: a later run that passed has no evidence."""
     bad = next((run.judged for run in reversed(one.runs) if run.bad), one.last.judged)
     return CellFact(cell=one.cell, run=bad.run, taken=bad.taken)
 
 
 def _step(step: changes.Step, new: bool) -> Step:
     moved = [
-        Moved(
+        MovedMetric(
             metric=one.metric.name, about=one.subject, change=one.change, worse=one.worse, cells=list(one.cells),
             of=one.of,
         )

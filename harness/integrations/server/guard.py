@@ -1,9 +1,9 @@
-"""What every request passes first: whose name it asks for, who sends it, and whether it may change anything.
+"""Checks every request first: the host that it names, the user, and whether it may change anything.
 
-The server has no accounts: it listens on loopback, or stands behind a proxy that may give a user's name in a
-header. Against pages of other sites that a person's browser has open, it looks at `Host` (DNS rebinding), at
-`Origin`, `Sec-Fetch-Site` and a token that only its own pages can read (cross-site request forgery).
-Source: OWASP, Cross-Site Request Forgery Prevention Cheat Sheet.
+The server has no accounts. It listens on loopback, or behind a proxy that may pass a user's name in a header.
+Against other sites' pages in a person's browser it checks `Host` (DNS rebinding), `Origin`, `Sec-Fetch-Site` and a
+token that only its own pages can read (cross-site request forgery). Source: OWASP, Cross-Site Request Forgery
+Prevention Cheat Sheet.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.core.errors import HarnessError
-from harness.integrations.server.answers import Problem
-from harness.integrations.server.problems import answered
+from harness.integrations.server.models import Problem
+from harness.integrations.server.problems import respond
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 LONGEST_NAME = 100
@@ -38,20 +38,20 @@ HEADERS = {
     "x-frame-options": "DENY", "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin", "cache-control": "no-store",
 }  # fmt: skip
-"""Of every answer that does not say otherwise."""
+"""Headers of every response that does not set them itself."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """`urls` are the addresses that people use, where a proxy has others; `user_header` is whose value is the
-    user's name, or nothing."""
+    """`urls` are the addresses that people use, if a proxy has others. `user_header` is the header with the user's
+    name, or empty."""
 
     urls: tuple[str, ...] = ()
     user_header: str = ""
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def __post_init__(self) -> None:
-        """Raises `HarnessError` for what is no URL or no header's name."""
+        """Raises `HarnessError` for an invalid URL or header name."""
         for url in self.urls:
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -60,11 +60,11 @@ class Rules:
             raise HarnessError(f"{self.user_header!r} is no header's name.", "Write it so: X-Forwarded-User")
 
     def token(self, user: str) -> str:
-        """What a page of ours sends with what changes something; another user's and another server's differ."""
+        """The token that our pages send with a changing request; it differs between users and between servers."""
         return hmac.new(self._secret, user.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
     def is_ours(self, host: str) -> bool:
-        """Whether a `Host` names this server: by an address, which no DNS can give away, or by a known name."""
+        """Whether a `Host` names this server: an IP address, which DNS rebinding can't use, or a known name."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
@@ -78,20 +78,20 @@ class Rules:
         return True
 
     def is_our_origin(self, origin: str, host: str) -> bool:
-        """Whether a page at this origin is one of this server's."""
+        """Whether a page from this origin belongs to this server."""
         known = {f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, self.urls)}
         return origin in known or origin in (f"http://{host}", f"https://{host}")
 
 
 class Guard:
-    """The app behind the rules; each request that passes has `state["user"]`."""
+    """The application behind the rules; each request that passes has `state["user"]`."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
         self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -110,7 +110,7 @@ class Guard:
             scope.setdefault("state", {})["user"] = user
             problem = None if scope["method"] in SAFE else self._about_change(headers, user)
         if problem:
-            await answered(scope, problem)(scope, receive, sending)
+            await respond(scope, problem)(scope, receive, sending)
         else:
             await self._app(scope, receive, sending)
 
@@ -129,8 +129,8 @@ class Guard:
         names = headers.getlist(self._rules.user_header) if self._rules.user_header else []
         name = _name(names[0]) if names else ""
         if len(names) > 1 or len(name) > LONGEST_NAME or not name.isprintable():
-            said = f"The proxy has to set {self._rules.user_header} once, and take away what clients send."
-            return Problem(title="The user's name can't be told.", status=400, detail=said)
+            detail = f"The proxy has to set {self._rules.user_header} once, and take away what clients send."
+            return Problem(title="The user's name can't be told.", status=400, detail=detail)
         return None
 
     def _about_change(self, headers: Headers, user: str) -> Problem | None:
@@ -143,24 +143,24 @@ class Guard:
                 detail="If it was this server's own page, name its address: osv-harness serve --url https://NAME/",
             )  # fmt: skip
         if self._rules.user_header and not user:
-            said = f"The proxy gives it in {self._rules.user_header}: log in there."
-            return Problem(title="Nobody's name came with this.", status=403, detail=said)
+            detail = f"The proxy gives it in {self._rules.user_header}: log in there."
+            return Problem(title="Nobody's name came with this.", status=403, detail=detail)
         given = headers.get(TOKEN, "").encode("latin-1", "replace")
         if not hmac.compare_digest(given, self._rules.token(user).encode()):
-            said = f"Send what api/session gives as token in the header {TOKEN}."
-            return Problem(title="The request has no token of this server's.", status=403, detail=said)
+            detail = f"Send what api/session gives as token in the header {TOKEN}."
+            return Problem(title="The request has no token of this server's.", status=403, detail=detail)
         return None
 
 
 def _name(value: str) -> str:
-    """A header's value as the name that it is: in UTF-8, where it is not ASCII."""
+    """The name in a header's value: UTF-8 if it is not ASCII."""
     return value.encode("latin-1", "replace").decode("utf-8", "replace").strip()
 
 
 def _about_size(headers: Headers) -> Problem | None:
-    """Of a body whose length is told; what has no length is cut off by FastAPI, in its own words."""
+    """Check a body whose length is given; FastAPI itself cuts off a body without one."""
     length = headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > LARGEST_BODY:
-        said = f"{LARGEST_BODY >> 10} KiB are enough for any."
-        return Problem(title="The request's body is too large.", status=413, detail=said)
+        detail = f"{LARGEST_BODY >> 10} KiB are enough for any."
+        return Problem(title="The request's body is too large.", status=413, detail=detail)
     return None

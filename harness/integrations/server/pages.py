@@ -1,4 +1,4 @@
-"""The page and its facts as they were last made, and who makes them anew when the history has grown."""
+"""The page and its facts as last rendered; renders them again when the history has grown."""
 
 import asyncio
 import gzip
@@ -15,32 +15,32 @@ import anyio.to_thread
 
 from harness.host.process.die_with_parent import die_with_parent
 from harness.host.temp_dir import temporary_dir
-from harness.integrations.server.answers import Facts
-from harness.integrations.server.watching import Watch
+from harness.integrations.server.history_watch import Watch
+from harness.integrations.server.models import Facts
 from harness.metrics.history.reader import State
 from harness.metrics.history.store import History
 from harness.report.model.data import safe_text
 
 PAGE, POLICY, FACTS = "page.html.gz", "policy.txt", "facts.json"
-REST = 3.0
-"""Times of the making that it is left alone, while a night writes: a quarter of one core at most."""
+REST_FACTOR = 3.0
+"""The pause after rendering, in multiples of its duration, while a night writes: at most a quarter of one core."""
 
 LEAST_REST, MOST_REST = 5.0, 60.0  # seconds
 
 
 def state_text(state: State) -> str:
-    """How far a history has come, as a word."""
+    """The state of a history as one word."""
     return ".".join(map(str, astuple(state)))
 
 
 def without_triage(state: str) -> str:
-    """The same, as far as the page depends on it: decisions of people are not in it."""
+    """The part of the state that the page depends on: decisions of people are not in the page."""
     return state.rpartition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A page, gzipped, with the policy that it is sent with, and its facts."""
+class RenderedPage:
+    """A page, gzipped, the policy that is sent with it, and its facts."""
 
     page: bytes
     policy: str
@@ -49,55 +49,55 @@ class Made:
 
     @property
     def plain(self) -> bytes:
-        """The page as it is."""
+        """The page, uncompressed."""
         return gzip.decompress(self.page)
 
 
 class Pages:
-    """Keeps the last page made. `trouble` is why there is no newer one, or nothing."""
+    """Keeps the page rendered last. `error` says why there is no newer one, or is empty."""
 
     def __init__(self, history: History, watch: Watch, environment: Mapping[str, str]) -> None:
-        """`environment` names the history and the checkout to the process that makes it."""
+        """`environment` names the history and the checkout for the process that renders."""
         self._history = history
         self._watch = watch
         self._environment = environment
-        self._there = asyncio.Event()
-        self.made: Made | None = None
-        self.trouble = ""
+        self._ready = asyncio.Event()
+        self.current: RenderedPage | None = None
+        self.error = ""
 
-    async def first(self, seconds: float) -> Made | None:
-        """The page; waited for so long where none is made yet."""
+    async def wait_for_page(self, seconds: float) -> RenderedPage | None:
+        """The page; waits up to `seconds` for the first one."""
         try:
-            await asyncio.wait_for(self._there.wait(), seconds)
+            await asyncio.wait_for(self._ready.wait(), seconds)
         except TimeoutError:
             return None
-        return self.made
+        return self.current
 
     async def run(self) -> None:
-        """Make it, and anew when there is something new, until cancelled."""
+        """Render the page, and again when there is something new, until cancelled."""
         with ExitStack() as stack:
             folder = temporary_dir("osv-harness-serve-")
-            there = await anyio.to_thread.run_sync(stack.enter_context, folder)  # it starts a process
+            path = await anyio.to_thread.run_sync(stack.enter_context, folder)  # it starts a reaper
             while True:
                 seen, began = self._watch.number, monotonic()
                 if await self._is_old():
                     try:
-                        await self._make(there)
-                    except (OSError, ValueError) as error:  # a full disk; facts that are none
-                        self.trouble = safe_text(f"{type(error).__name__}: {error}")
-                    self._watch.tell()  # there is another page, or a reason why there is none
+                        await self._make(path)
+                    except (OSError, ValueError) as error:  # a full disk, or invalid facts
+                        self.error = safe_text(f"{type(error).__name__}: {error}")
+                    self._watch.notify()  # there is a new page, or a new error
                 ended = monotonic()
-                rest = min(MOST_REST, max(LEAST_REST, REST * (ended - began)))
-                await self._watch.changed(seen)
+                rest = min(MOST_REST, max(LEAST_REST, REST_FACTOR * (ended - began)))
+                await self._watch.wait(seen)
                 await asyncio.sleep(max(0.0, ended + rest - monotonic()))
 
     async def _is_old(self) -> bool:
         try:
             state = state_text(await anyio.to_thread.run_sync(self._history.state))
         except Exception as error:
-            self.trouble = safe_text(str(error))
+            self.error = safe_text(str(error))
             return False
-        return self.made is None or without_triage(self.made.facts.state) != without_triage(state)
+        return self.current is None or without_triage(self.current.facts.state) != without_triage(state)
 
     async def _make(self, folder: Path) -> None:
         command = [sys.executable, "-P", "-m", "harness.integrations.server.render", str(folder)]
@@ -112,14 +112,14 @@ class Pages:
             raise
         if process.returncode:
             words = errors.decode("utf-8", "replace").strip().splitlines()
-            self.trouble = safe_text(words[-1] if words else f"it ended with {process.returncode}")
+            self.error = safe_text(words[-1] if words else f"it ended with {process.returncode}")
             return
-        self.made = await anyio.to_thread.run_sync(_read, folder)
-        self.trouble = ""
-        self._there.set()
+        self.current = await anyio.to_thread.run_sync(_read, folder)
+        self.error = ""
+        self._ready.set()
 
 
-def _read(folder: Path) -> Made:
+def _read(folder: Path) -> RenderedPage:
     page, policy = (folder / PAGE).read_bytes(), (folder / POLICY).read_text("utf-8")
     facts = Facts.model_validate_json((folder / FACTS).read_bytes())
-    return Made(page, policy, facts, hashlib.sha256(page).hexdigest()[:32])
+    return RenderedPage(page, policy, facts, hashlib.sha256(page).hexdigest()[:32])

@@ -1,4 +1,4 @@
-"""What is told to who asked for something that was not done: one sentence, and what to do (RFC 9457)."""
+"""Problems: why a request failed, in one sentence, and what to do (RFC 9457)."""
 
 import logging
 from html import escape
@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from harness.core.errors import HarnessError
-from harness.integrations.server.answers import Problem
+from harness.integrations.server.models import Problem
 from harness.report.model.data import safe_text
 
 MEDIA = "application/problem+json"
-MOST_SAID = 3
+MOST_ERRORS = 3
 LOG = logging.getLogger("harness.integrations.server")
 WORDS = {
     404: ("There is nothing at this address.", "The page is at the top; api/openapi.json tells the rest."),
@@ -25,15 +25,15 @@ WORDS = {
 
 
 class Refused(Exception):
-    """A request that is not carried out, for a reason that is its sender's to mend."""
+    """A request that is refused for a reason that its sender can fix."""
 
     def __init__(self, status: int, title: str, detail: str = "") -> None:
         super().__init__(title)
         self.problem = Problem(title=title, status=status, detail=detail)
 
 
-def answered(scope: Scope, problem: Problem, headers: dict[str, str] | None = None) -> Response:
-    """The problem: as JSON to programs, as a small page to browsers that were led to it."""
+def respond(scope: Scope, problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    """The problem as JSON for programs, as a small page for browsers."""
     accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
     is_program = "/api/" in scope["path"] or "text/html" not in accepted
     if is_program:
@@ -44,44 +44,44 @@ def answered(scope: Scope, problem: Problem, headers: dict[str, str] | None = No
     return Response(page, problem.status, headers, "text/html")
 
 
-def install(app: FastAPI) -> None:
-    """Have the app answer with problems whatever goes wrong."""
+def install_handlers(app: FastAPI) -> None:
+    """Make the application answer every error with a problem."""
 
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
-        return answered(request.scope, error.problem)
+        return respond(request.scope, error.problem)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         usual = (HTTPStatus(error.status_code).phrase + ".", str(error.detail))
         title, detail = WORDS.get(error.status_code, usual)
         headers = dict(error.headers or {})
-        return answered(request.scope, Problem(title=title, status=error.status_code, detail=detail), headers)
+        return respond(request.scope, Problem(title=title, status=error.status_code, detail=detail), headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        said = "; ".join(_said(one) for one in error.errors()[:MOST_SAID])
-        problem = Problem(title="The request is not as it should be.", status=422, detail=said)
-        return answered(request.scope, problem)
+        detail = "; ".join(_error_text(one) for one in error.errors()[:MOST_ERRORS])
+        problem = Problem(title="The request is not as it should be.", status=422, detail=detail)
+        return respond(request.scope, problem)
 
     @app.exception_handler(HarnessError)
     async def unable(request: Request, error: HarnessError) -> Response:
-        return answered(request.scope, Problem(title=error.happened, status=503, detail=error.cure))
+        return respond(request.scope, Problem(title=error.happened, status=503, detail=error.cure))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         LOG.error("%s %s", request.method, ascii(request.url.path), exc_info=error)
-        said = "The server's own words are on its standard error: report them."
-        return answered(request.scope, Problem(title="The server failed at this.", status=500, detail=said))
+        detail = "The server's own words are on its standard error: report them."
+        return respond(request.scope, Problem(title="The server failed at this.", status=500, detail=detail))
 
 
-def _said(error: Any) -> str:
-    """One fault of a request, in words that repeat nothing of it but names."""
+def _error_text(error: Any) -> str:
+    """One validation error, without anything of the request but field names."""
     where = ".".join(str(part) for part in error["loc"])
     return safe_text(f"{where}: {error['msg']}")
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problems that an operation may answer with, for OpenAPI."""
     schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
     return {

@@ -1,4 +1,4 @@
-"""Listens, serves until it is told to end, and ends at once: what is being kept then is kept, or is not."""
+"""Listens and serves until told to stop, and then stops at once: a write in progress is complete or not made."""
 
 import asyncio
 import errno
@@ -14,18 +14,18 @@ import uvicorn
 
 from harness.core.errors import HarnessError, HostError
 from harness.integrations.server.app import app_of
-from harness.integrations.server.house import House
+from harness.integrations.server.services import Services
 
 LAST_PORT = 65535
 END_SECONDS = 1
-"""For answers under way when it is told to end."""
+"""For responses in progress when it is told to stop."""
 
 MOST_REQUESTS = 500
-"""Under way at once; more are told to come again."""
+"""In progress at once; further ones are told to retry."""
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises `HostError` where nothing can."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises `HostError` if that is impossible."""
     if not 0 <= port <= LAST_PORT:
         raise HarnessError(f"There is no port {port}.", f"Ports are 0 (a free one) to {LAST_PORT}.")
     try:
@@ -47,7 +47,7 @@ def _no_listener(host: str, port: int, error: Exception) -> HostError:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this host reaches what listens there."""
+    """Whether only this host can reach what listens there."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -61,36 +61,36 @@ def address(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """A server whose streams end when it is told to."""
+    """A server whose event streams end when it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, house: House) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self._house = house
+        self._house = services
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end."""
+        """Start to stop."""
         super().handle_exit(sig, frame)
         self._house.watch.stop()
 
 
-def serve(house: House, listener: socket.socket) -> None:
-    """Serve until SIGINT (raises `KeyboardInterrupt`) or SIGTERM (ends the process as it does)."""
+def serve(services: Services, listener: socket.socket) -> None:
+    """Serve until SIGINT (raises `KeyboardInterrupt`) or SIGTERM (ends the process by it)."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.ERROR)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
-        app_of(house), log_config=None, access_log=False, lifespan="on", ws="none", http="h11", loop="asyncio",
+        app_of(services), log_config=None, access_log=False, lifespan="on", ws="none", http="h11", loop="asyncio",
         server_header=False, proxy_headers=False, timeout_graceful_shutdown=END_SECONDS,
         limit_concurrency=MOST_REQUESTS,
     )  # fmt: skip
     try:
-        asyncio.run(_Server(config, house).serve(sockets=[listener]))
+        asyncio.run(_Server(config, services).serve(sockets=[listener]))
     except KeyboardInterrupt:
         _end_now(130)
         raise
 
 
 def _end_now(status: int) -> None:
-    """End without waiting for threads that wait for a database, where there are any."""
+    """Exit without waiting for threads that wait for a database, if there are any."""
     alive = [one for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon]
     if alive:
         sys.stdout.flush()

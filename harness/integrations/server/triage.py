@@ -1,12 +1,12 @@
-"""What people decided about the facts of the morning, from all decisions that a history has."""
+"""What people decided about the facts of the morning, from all decisions in a history."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from time import time
 from uuid import uuid4
 
-from harness.integrations.server.answers import Decide, Decision, Facts, Failure, Job, Standing
-from harness.integrations.server.answers import Triage as Standings
+from harness.integrations.server.models import Decision, DecisionRequest, Facts, Failure, Job, SubjectStatus
+from harness.integrations.server.models import Triage as TriageModel
 from harness.integrations.server.problems import Refused
 from harness.metrics.history.records import Action, Triage
 from harness.metrics.history.store import History
@@ -17,40 +17,45 @@ LONGEST_NOTE = 4000
 WORK = (Action.RERUN, Action.BISECT)
 
 
-def standings(
+def triage_status(
     decisions: Iterable[Triage], facts: Facts | None, is_running: Callable[[str], bool]
-) -> Standings:
-    """Where each subject stands; `is_running` says whether the work of that id is being done now."""
+) -> TriageModel:
+    """The status of each subject. `is_running` says whether the job with that id is running."""
     failures = {one.subject: one for one in facts.failures} if facts else {}
     by_subject: dict[str, list[Triage]] = defaultdict(list)
     for one in decisions:
         by_subject[one.subject].append(one)
-    return Standings(
+    return TriageModel(
         standings=[
-            _standing(subject, rows, failures.get(subject), is_running) for subject, rows in by_subject.items()
+            _subject_status(subject, rows, failures.get(subject), is_running)
+            for subject, rows in by_subject.items()
         ]
     )
 
 
-def _standing(
+def _subject_status(
     subject: str, rows: Sequence[Triage], failure: Failure | None, is_running: Callable[[str], bool]
-) -> Standing:
-    said = [one for one in rows if one.action in (Action.ACKNOWLEDGE, Action.REOPEN)]
-    held = said[-1] if said and said[-1].action is Action.ACKNOWLEDGE and _holds(said[-1], failure) else None
-    given = [one for one in rows if one.action is Action.ASSIGN]
-    return Standing(
-        subject=safe_text(subject), acknowledged=decision(held) if held else None, jobs=jobs_of(rows, is_running),
-        assignee=_assignee(given[-1]) if given else "", log=[decision(one) for one in rows[-MOST_LOG:]],
-    )  # fmt: skip
+) -> SubjectStatus:
+    acknowledgements = [one for one in rows if one.action in (Action.ACKNOWLEDGE, Action.REOPEN)]
+    last = acknowledgements[-1] if acknowledgements else None
+    current = last if last and last.action is Action.ACKNOWLEDGE and _still_applies(last, failure) else None
+    assignments = [one for one in rows if one.action is Action.ASSIGN]
+    return SubjectStatus(
+        subject=safe_text(subject),
+        acknowledged=decision(current) if current else None,
+        assignee=_assignee(assignments[-1]) if assignments else "",
+        log=[decision(one) for one in rows[-MOST_LOG:]],
+        jobs=jobs_of(rows, is_running),
+    )
 
 
-def _holds(one: Triage, failure: Failure | None) -> bool:
-    """Whether the acknowledgement is of what fails now: not of what failed before, and was gone since."""
+def _still_applies(one: Triage, failure: Failure | None) -> bool:
+    """Whether the acknowledgement is for the present failure, and not for an earlier one that was gone since."""
     return failure is None or (one.identity == failure.identity and one.taken >= failure.began)
 
 
 def decision(one: Triage) -> Decision:
-    """One of them, each text safe to show."""
+    """One decision, with texts that are safe to show."""
     return Decision(
         id=one.id, action=one.action, subject=safe_text(one.subject), identity=safe_text(one.identity, 2000),
         author=safe_text(one.author), note=safe_text(one.note, LONGEST_NOTE), assignee=_assignee(one),
@@ -59,7 +64,7 @@ def decision(one: Triage) -> Decision:
 
 
 def jobs_of(rows: Sequence[Triage], is_running: Callable[[str], bool]) -> list[Job]:
-    """The reruns and bisections among the decisions, as far as they have come."""
+    """The reruns and bisections among the decisions, with their states."""
     ended = {str(one.body.get("job")): one for one in rows if one.action is Action.ENDED}
     found = []
     for one in rows:
@@ -79,45 +84,45 @@ def jobs_of(rows: Sequence[Triage], is_running: Callable[[str], bool]) -> list[J
     return found
 
 
-def decide(history: History, facts: Facts, wanted: Decide, user: str) -> Triage:
-    """Keep a decision; the same one is kept once. Raises `Refused` for one that can't be made.
+def decide(history: History, facts: Facts, request: DecisionRequest, user: str) -> Triage:
+    """Store a decision; the same one is stored once. Raises `Refused` for an impossible one.
 
-    On return it is on the disk: whoever is killed before has kept nothing of it.
+    When it returns, the decision is on disk. A server that is killed earlier has stored nothing of it.
     """
     known = {one.subject: one.identity for one in facts.failures}
     known |= dict.fromkeys([*(one.subject for one in facts.steps), *(one.subject for one in facts.missing)], "")
-    if wanted.subject not in known:
+    if request.subject not in known:
         raise unknown_subject()
-    if wanted.action == "acknowledge" and wanted.identity != known[wanted.subject]:
+    if request.action == "acknowledge" and request.identity != known[request.subject]:
         raise Refused(
-            409, "It fails otherwise by now.", f"Look again; api/facts says: {known[wanted.subject]}"
+            409, "It fails otherwise by now.", f"Look again; api/facts says: {known[request.subject]}"
         )  # fmt: skip
-    body = {"assignee": wanted.assignee} if wanted.action == "assign" else {}
+    body = {"assignee": request.assignee} if request.action == "assign" else {}
     one = Triage(
-        Action(wanted.action), wanted.subject, known[wanted.subject], user, wanted.note, body, time(),
-        wanted.id or uuid4().hex,
+        Action(request.action), request.subject, known[request.subject], user, request.note, body, time(),
+        request.id or uuid4().hex,
     )  # fmt: skip
-    return kept(history, one)
+    return store_decision(history, one)
 
 
-def kept(history: History, one: Triage) -> Triage:
-    """Add it, or give the one that was sent before with the same id. Raises `Refused` if that is another."""
+def store_decision(history: History, one: Triage) -> Triage:
+    """Add it, or return the one that was sent before with the same id. Raises `Refused` if that is another."""
     there = next((other for other in history.triage() if other.id == one.id), None)
     if there is None:
         history.add([one])
         return one
-    if _said(there) != _said(one):
+    if _content(there) != _content(one):
         raise Refused(409, "Another decision has that id.", "Send an id of its own, or none.")
     return there
 
 
 def unknown_subject() -> Refused:
-    """Of what is no fact of this morning."""
-    said = "It may be fixed since, or the page is an old one: look again. api/facts names all."
-    return Refused(404, "That is not among the facts of the morning.", said)
+    """The problem of a subject that is no fact of this morning."""
+    detail = "It may be fixed since, or the page is an old one: look again. api/facts names all."
+    return Refused(404, "That is not among the facts of the morning.", detail)
 
 
-def _said(one: Triage) -> tuple[object, ...]:
+def _content(one: Triage) -> tuple[object, ...]:
     return one.action, one.subject, one.author, one.note, dict(one.body)
 
 

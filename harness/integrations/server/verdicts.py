@@ -1,9 +1,9 @@
-"""Verdicts of a history as answers: the whole of it in pages, and what runs now."""
+"""The verdicts of a history as responses: all of them in pages, and the runs of the last day."""
 
 from collections.abc import Sequence
 from time import time
 
-from harness.integrations.server.answers import CellTally, Live, LiveRun, Number, Verdict, Verdicts, VersionFact
+from harness.integrations.server.models import CellTally, Live, LiveRun, Number, Verdict, Verdicts, VersionFact
 from harness.metrics.history.reader import Tally
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
@@ -11,17 +11,17 @@ from harness.metrics.records import Sample
 from harness.report.model.data import safe_text
 
 LONGEST_REASON = 2000
-"""Characters; the page's are shorter."""
+"""Characters; those in the page are shorter."""
 
 DAY = 86_400.0
 ALIVE = 1800.0
-"""Seconds of silence after which a run is taken to be over: the longest test has less."""
+"""Seconds without a record after which a run counts as ended: the longest test takes less."""
 
 MOST_RUNS = 20
 
 
 def verdict(number: int, one: Judged) -> Verdict:
-    """One of them, each text safe to show."""
+    """One verdict, with texts that are safe to show."""
     version = VersionFact(commit=safe_text(one.version.commit), described=safe_text(one.version.described))
     return Verdict(
         number=number, id=one.id, suite=safe_text(one.suite), cell=safe_text(one.cell), test=safe_text(one.test),
@@ -32,7 +32,7 @@ def verdict(number: int, one: Judged) -> Verdict:
 
 
 def paged(rows: Sequence[tuple[int, Judged]], most: int) -> Verdicts:
-    """So many of them, of which there may be more."""
+    """The first `most` of them, and where the next page starts."""
     shown = [verdict(*row) for row in rows[:most]]
     return Verdicts(verdicts=shown, next=rows[most - 1][0] if len(rows) > most else None)
 
@@ -47,7 +47,7 @@ def number(one: Sample) -> Number:
 
 
 def live(history: History, usual: int) -> Live:
-    """What runs, of what the history got in the last day."""
+    """The runs from which the history got records in the last day."""
     after, now = history.state().judged, time()
     of_run: dict[str, list[Tally]] = {}
     for one in history.tallies(now - DAY):

@@ -1,4 +1,4 @@
-"""What a browser is shown: the page, the whole of the history's verdicts, what runs now, and evidence as text."""
+"""The HTML views: the page, all verdicts, the running runs, and evidence as text."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +11,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, StreamingResponse
 
 from harness.integrations.server import evidence, verdicts
-from harness.integrations.server.api import Name, Place
-from harness.integrations.server.house import House
+from harness.integrations.server.api import Name, VerdictNumber
+from harness.integrations.server.services import Services
 from harness.report.model.data import safe_text
 from harness.report.model.formatting import moment
 
-PATIENCE = 10.0
-"""Seconds that a browser waits for the first page to be made, before it is told to ask again."""
+PAGE_TIMEOUT = 10.0
+"""Seconds that a browser waits for the first page, before it is told to retry."""
 
 ROWS = 200
 JINJA = Environment(
@@ -27,73 +27,73 @@ JINJA = Environment(
 JINJA.globals.update(moment=moment, urlencode=urlencode)
 
 
-def routes(house: House) -> APIRouter:
-    """All of it; the JSON interface's document has none."""
+def routes(services: Services) -> APIRouter:
+    """All HTML routes; they are not in the OpenAPI document."""
     router = APIRouter(include_in_schema=False)
-    _add_page(router, house)
-    _add_verdicts(router, house)
-    _add_evidence(router, house)
+    _add_page(router, services)
+    _add_verdicts(router, services)
+    _add_evidence(router, services)
     return router
 
 
-def _add_page(router: APIRouter, house: House) -> None:
+def _add_page(router: APIRouter, services: Services) -> None:
     @router.get("/")
     async def page(
         accept_encoding: Annotated[str, Header()] = "", if_none_match: Annotated[str, Header()] = ""
     ) -> Response:
-        made = await house.pages.first(PATIENCE)
-        if made is None:
-            return _shown("waiting.html", 503, {"refresh": "2", "retry-after": "2"}, trouble=house.pages.trouble)
+        current = await services.pages.wait_for_page(PAGE_TIMEOUT)
+        if current is None:
+            return _rendered("waiting.html", 503, {"refresh": "2", "retry-after": "2"}, error=services.pages.error)
         headers = {
-            "etag": f'"{made.tag}"', "cache-control": "no-cache", "vary": "accept-encoding",
-            "content-security-policy": made.policy,
+            "etag": f'"{current.tag}"', "cache-control": "no-cache", "vary": "accept-encoding",
+            "content-security-policy": current.policy,
         }  # fmt: skip
-        if made.tag in if_none_match:
+        if current.tag in if_none_match:
             return Response(status_code=304, headers=headers)
         if "gzip" in accept_encoding:
-            return HTMLResponse(made.page, headers={**headers, "content-encoding": "gzip"})
-        return HTMLResponse(await anyio.to_thread.run_sync(lambda: made.plain), headers=headers)
+            return HTMLResponse(current.page, headers={**headers, "content-encoding": "gzip"})
+        return HTMLResponse(await anyio.to_thread.run_sync(lambda: current.plain), headers=headers)
 
     @router.get("/live")
     async def live() -> Response:
-        night = house.pages.made.facts.night if house.pages.made else None
-        now = await anyio.to_thread.run_sync(verdicts.live, house.history, night.verdicts if night else 0)
-        return _shown("live.html", live=now)
+        night = services.pages.current.facts.night if services.pages.current else None
+        now = await anyio.to_thread.run_sync(verdicts.live, services.history, night.verdicts if night else 0)
+        return _rendered("live.html", live=now)
 
 
-def _add_verdicts(router: APIRouter, house: House) -> None:
+def _add_verdicts(router: APIRouter, services: Services) -> None:
     @router.get("/verdicts")
     def verdicts_(
-        test: Name = None, cell: Name = None, run: Name = None, outcome: Name = None, before: Place = None,
+        test: Name = None, cell: Name = None, run: Name = None, outcome: Name = None, before: VerdictNumber = None,
         unexpected: bool = False,
     ) -> Response:  # fmt: skip
-        rows = house.history.verdicts_before(
+        rows = services.history.verdicts_before(
             before, cell=cell or None, test=test or None, run=run or None, outcome=outcome or None,
             expected=False if unexpected else None, most=ROWS + 1,
         )  # fmt: skip
-        asked = {"test": test, "cell": cell, "run": run, "outcome": outcome}
-        kept = {name: value for name, value in asked.items() if value}
-        kept |= {"unexpected": "1"} if unexpected else {}
-        shown = {name: safe_text(value or "") for name, value in asked.items()}
-        answer = verdicts.paged(rows, ROWS)
-        older = urlencode({**kept, "before": str(answer.next)}) if answer.next else ""
-        return _shown("verdicts.html", rows=answer.verdicts, older=older, asked=shown, unexpected=unexpected)
+        filters = {"test": test, "cell": cell, "run": run, "outcome": outcome}
+        query = {name: value for name, value in filters.items() if value}
+        query |= {"unexpected": "1"} if unexpected else {}
+        shown = {name: safe_text(value or "") for name, value in filters.items()}
+        listing = verdicts.paged(rows, ROWS)
+        older = urlencode({**query, "before": str(listing.next)}) if listing.next else ""
+        return _rendered("verdicts.html", rows=listing.verdicts, older=older, filters=shown, unexpected=unexpected)
 
 
-def _add_evidence(router: APIRouter, house: House) -> None:
+def _add_evidence(router: APIRouter, services: Services) -> None:
     @router.get("/evidence")
     def of_verdict(run: str, cell: str, test: str) -> Response:
-        found = evidence.found(house.runs, run, cell, test)
-        return _shown("evidence.html", found=found)
+        found = evidence.find_evidence(services.runs, run, cell, test)
+        return _rendered("evidence.html", evidence=found)
 
     @router.get("/evidence/{run}/{cell}/{test}/{name}")
     def file(run: str, cell: str, test: str, name: str) -> Response:
-        opened = evidence.opened(house.runs, (run, cell, test), name)
+        opened = evidence.open_file(services.runs, (run, cell, test), name)
         return StreamingResponse(
-            evidence.read(opened), headers=evidence.HEADERS, media_type="text/plain; charset=utf-8"
+            evidence.read_chunks(opened), headers=evidence.HEADERS, media_type="text/plain; charset=utf-8"
         )
 
 
-def _shown(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:
+def _rendered(template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return HTMLResponse(JINJA.get_template(template).render(now=now, **values), status, headers)

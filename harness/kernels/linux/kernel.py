@@ -29,7 +29,7 @@ from harness.kernels.rootfs.filesystems import File, Folder, Link, Node, size, w
 INIT = Path(__file__).with_name("init.sh")
 
 ROOT_DISKS = {"virtio-blk": "vda", "nvme": "nvme0n1"}
-"""The first disk's name, by its kind; the others are all SCSI to Linux."""
+"""The first disk's name, by its kind; all others are SCSI disks to Linux."""
 CONSOLES = {"x86_64": "ttyS0,115200", "aarch64": "ttyAMA0"}
 
 # What reaches a disk and the host on any of the boards; init loads those whose device is there.
@@ -79,13 +79,14 @@ TESTS = Contents(packages=("stress-ng", "libgcc-s1"), programs=("/usr/bin/stress
 class Linux:
     """Debian bookworm's cloud kernel on x86_64 and aarch64, with busybox and the programs of a `Contents`.
 
-    `roots` has a module for each filesystem. PID 1 answers the host over a virtio-serial port; `init.sh` says how.
+    `roots` has a module for each filesystem. PID 1 answers the host over a virtio-serial port; `init.sh` describes
+    how.
     """
 
     name = "linux"
 
     def build(self, cell: Cell, cache: Cache) -> Image:
-        """The image of the cell with the catalog's tests; hypervisor, profile and options change nothing in it.
+        """Build the image of the cell with the catalog's tests; hypervisor, profile and options do not change it.
 
         Raises `CellError` for an arch or filesystem that this kernel lacks, `LaunchError` for a launch mode that
         is not that of Debian's own programs, `HostError`, `BuildError`.
@@ -96,7 +97,7 @@ class Linux:
         return self.build_with(cell, cache, TESTS)
 
     def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
-        """The image of the cell with other contents. Raises what `build` raises."""
+        """Build the image of the cell with other contents. Raises what `build` raises."""
         if cell.arch not in CONSOLES or cell.fs not in root_names():
             raise CellError(
                 f"There is no Linux image for {cell.arch} with {cell.fs}.",
@@ -135,9 +136,9 @@ class Linux:
         )
 
     def origin(self, image: Image) -> Origin:
-        """The version of the kernel's package; what is around it is composed here."""
+        """The version of the kernel's package; the rest is composed here."""
         release = image.facts["kernel"]
-        builder = facts.joined({"packages": image.facts["suite"], "recipe": recipe()[:12]})
+        builder = facts.format_facts({"packages": image.facts["suite"], "recipe": recipe()[:12]})
         return Origin(image.facts[f"linux-image-{release}"], f"Linux {release}", builder=builder)
 
     def describe(self) -> str:
@@ -149,19 +150,19 @@ class Linux:
 
 @functools.cache
 def recipe() -> str:
-    """The hex SHA-256 of the code that composes images, init included, as it was when first asked for."""
+    """The hex SHA-256 of the code that composes images, init included, as it was when first needed."""
     own, shared = (sorted(Path(file).parent.rglob("*.py")) for file in (__file__, rootfs.__file__))
     code = [INIT, *own, *shared, Path(debian_packages.__file__)]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in code)).hexdigest()
 
 
 def command_line(cell: Cell) -> str:
-    """The kernel's command line; with ` -- COMMAND` at its end, init runs the command and turns off.
+    """The kernel's command line; with ` -- COMMAND` at its end, init runs the command and powers off.
 
-    What it says beyond console and root: warnings and worse go to the console (a WARNING is level 4), and a panic
-    resets at once, which ends QEMU under -no-reboot. The rest makes boots short under TCG, where what is cheap on
-    hardware is not: no clearing of every page, no security modules, no audit, no trial of every cipher. Addresses
-    are the same in every boot, so that traces can be compared.
+    Besides console and root it says: warnings and worse go to the console (a WARNING is level 4), and a panic
+    resets at once, which ends QEMU under -no-reboot. The rest shortens boots under TCG, where some things are slow
+    that are fast on hardware: it turns off clearing of every page, security modules, audit and trials of all
+    ciphers. Addresses are the same in every boot, so that traces can be compared.
     """
     words = [
         f"console={CONSOLES[cell.arch]}",
@@ -175,7 +176,7 @@ def command_line(cell: Cell) -> str:
 
 
 def _root_words(cell: Cell) -> str:
-    """Where the root is, and what."""
+    """The arguments for the root: its disk and filesystem."""
     root = root_of(cell.fs)
     if not root.write:
         return ""
@@ -184,10 +185,10 @@ def _root_words(cell: Cell) -> str:
 
 
 def _clock_words() -> str:
-    """What a PC's kernel would find out by timing the emulation, and would get wrong on a busy host.
+    """Arguments for what a PC's kernel would measure under emulation, and would get wrong on a busy host.
 
-    Seen with other work on all cores: a counter timed five times too slow, "8254 timer not connected to IO-APIC".
-    The last word leaves lock prefixes on one cpu as they are: patching code is what TCG does worst.
+    Seen with other work on all cores: a counter measured five times too slow, "8254 timer not connected to
+    IO-APIC". The last argument keeps lock prefixes on one cpu: patching code is what TCG does worst.
     """
     return f"{clock_parameter()} tsc=reliable no_timer_check noreplace-smp"
 
@@ -202,12 +203,12 @@ def _modules(arch: str) -> tuple[str, ...]:
 
 
 def kernel_packages(arch: str) -> tuple[str, ...]:
-    """Debian's packages that the kernel and its userland are from."""
+    """Debian's packages with the kernel and its userland."""
     return (f"linux-image-cloud-{debian_packages.ARCHITECTURES[arch]}", "busybox-static")
 
 
 def _write_kernel(arch: str, cache: Cache, out: Path) -> None:
-    """The kernel, busybox, the boot modules, and what they are, from their packages."""
+    """Write the kernel, busybox, the boot modules, and the facts about them, from their packages."""
     tree = debian_packages.fetch(kernel_packages(arch), arch, cache)
     (release,) = (path.name for path in (tree.root / "lib/modules").iterdir())
     packed = tree.root / f"boot/vmlinuz-{release}"
@@ -246,7 +247,7 @@ def _write_image(contents: Contents, cell: Cell, kernel: Path, cache: Cache, out
 
 
 def _initramfs(kernel: Path) -> dict[str, Node]:
-    """What finds and mounts a root: init, busybox, modules."""
+    """The files that find and mount a root: init, busybox, modules."""
     files = _userland(kernel)
     for path in (kernel / "boot-modules").iterdir():
         files[f"/boot-modules/{path.name}"] = File(path)
@@ -266,7 +267,7 @@ def _root(contents: Contents, filesystem: Root, tree: debian_packages.Tree, kern
 
 
 def _status(name: str, version: str) -> str:
-    """A package in dpkg's own record."""
+    """A package's entry in dpkg's database."""
     return f"Package: {name}\nStatus: install ok installed\nVersion: {version}\n"
 
 

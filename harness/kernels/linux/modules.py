@@ -1,7 +1,7 @@
-"""The kernel modules that a guest needs to reach its root, in the order in which they can be loaded.
+"""Finds the kernel modules that a guest needs to reach its root, in the order in which they can be loaded.
 
-Packages bring no `modules.dep` (a script of theirs makes it on the installed system), so the dependencies are read
-from the modules themselves.
+Packages bring no `modules.dep` (a script makes it on the installed system), so the dependencies are read from the
+modules themselves.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,12 @@ from harness.kernels.rootfs.filesystems import File
 
 
 def boot_modules(modules: Path, wanted: Iterable[str]) -> dict[str, File]:
-    """`/boot-modules/<name>.ko` for every wanted module and those under it, and a list `/boot-modules/<name>`.
+    """`/boot-modules/<name>.ko` for every wanted module and its dependencies, and a list `/boot-modules/<name>`
+    for each.
 
-    `modules` is `/lib/modules/<release>` of an unpacked package. The list names, one a line, the modules to
-    load in order, itself last; it is empty for what is built into the kernel. All names are the kernel's, with _.
-    Raises `BuildError` for an unknown name.
+    `modules` is `/lib/modules/<release>` of an unpacked package. A list names, one per line, the modules to load
+    in order, the module itself last; it is empty for what is built into the kernel. All names are the kernel's,
+    with _. Raises `BuildError` for an unknown name.
     """
     found = {_plain(path.stem): path for path in (modules / "kernel").rglob("*.ko")}
     builtin = {_plain(Path(line).stem) for line in (modules / "modules.builtin").read_text().splitlines()}
@@ -41,7 +42,7 @@ def depends(module: Path) -> list[str]:
 
 
 def _order(name: str, found: dict[str, Path], builtin: set[str]) -> list[str]:
-    """The module's plain name after those that it needs, each once."""
+    """The plain names of what the module needs and then its own, each once."""
     name = _plain(name)
     if name in builtin:
         return []
@@ -52,5 +53,5 @@ def _order(name: str, found: dict[str, Path], builtin: set[str]) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Modules are named with - or _ as it came; the kernel knows them with _."""
+    """The kernel's own name of a module, with _: files use - or _."""
     return name.replace("-", "_")

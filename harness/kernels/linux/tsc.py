@@ -1,7 +1,7 @@
-"""The host's time-stamp counter, measured: what a Linux guest on x86_64 is told instead of timing it itself.
+"""Measures the host's time-stamp counter, so that a Linux guest on x86_64 need not time it.
 
-Under TCG the guest reads the host's counter. Timing it by an emulated clock goes wrong when the host is busy, and
-microvm has no clock to time it by: Linux hangs there after "tsc: Unable to calibrate against PIT".
+Under TCG the guest reads the host's counter. Timing that with an emulated clock goes wrong on a busy host, and
+microvm has no clock for it: Linux hangs there after "tsc: Unable to calibrate against PIT".
 """
 
 import ctypes
@@ -17,7 +17,7 @@ SECONDS = 0.05
 
 
 def clock_parameter() -> str:
-    """`tsc_early_khz=N` for the kernel's command line, in whole MHz so that it is the same in every run.
+    """`tsc_early_khz=N` for the kernel's command line, in whole MHz, so that it is the same in every run.
 
     Source for hosts that are not x86_64: `cpu_get_host_ticks` in QEMU 7.2, whose counter is the time in ns.
     """
@@ -27,7 +27,7 @@ def clock_parameter() -> str:
 
 @functools.cache
 def counter_hertz() -> float:
-    """Ticks a second of an x86_64 host's counter, to about 10 ppm."""
+    """Ticks per second of an x86_64 host's counter, to about 10 ppm."""
     with mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC) as page:
         page.write(READ_COUNTER)
         start = ctypes.c_char.from_buffer(page)
@@ -42,7 +42,7 @@ def counter_hertz() -> float:
 
 
 def _reading(read: Callable[[], int]) -> tuple[float, int]:
-    """A moment in ns and the counter then: of several readings the one that was least interrupted."""
+    """A time in ns and the counter at that time: the least interrupted of several readings."""
     readings = []
     for _ in range(20):
         before, ticks, after = clock_gettime_ns(CLOCK_MONOTONIC_RAW), read(), clock_gettime_ns(CLOCK_MONOTONIC_RAW)

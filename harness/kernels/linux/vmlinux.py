@@ -1,7 +1,7 @@
-"""The bare ELF kernel inside a bzImage.
+"""Unpacks the ELF kernel inside a bzImage.
 
 Loaded through its PVH entry it starts without firmware and without unpacking itself, which under TCG takes half a
-second of every boot; and hypervisors that know no bzImage load it too.
+second of every boot. Hypervisors that cannot load a bzImage can load it too.
 """
 
 import lzma
@@ -21,7 +21,7 @@ XZ = b"\xfd7zXZ\0"
 
 
 def unpack_vmlinux(bzimage: Path, out: Path) -> None:
-    """Write the ELF kernel that a bzImage holds. Raises `BuildError` for one that is packed in another way."""
+    """Write the ELF kernel that a bzImage holds. Raises `BuildError` if it is packed in another way."""
     data = bzimage.read_bytes()
     if data[MAGIC : MAGIC + 4] != b"HdrS":
         raise BuildError(f"{bzimage} is no bzImage.", "Choose another kernel package.")
@@ -51,7 +51,7 @@ def _blocks(frame: bytes) -> list[bytes]:
 
 
 def lz4_block(packed: bytes) -> bytes:
-    """The content of one LZ4 block (lz4_Block_format.md): literals and copies of what came before, in turns."""
+    """The content of one LZ4 block (lz4_Block_format.md): literals and copies of earlier bytes in turn."""
     out = bytearray()
     at = 0
     while True:

@@ -1,4 +1,5 @@
-"""Other files for OSv than its tests: laid out where OSv looks for them, and told to its build in a manifest."""
+"""Puts other files than the tests into an OSv image: places them where OSv looks, and lists them in a manifest for
+its build."""
 
 import json
 import subprocess
@@ -20,7 +21,7 @@ from harness.kernels.rootfs.elf_dependencies import TRIPLETS
 from harness.kernels.rootfs.filesystems import File, Folder, Link, Node, size
 
 RECIPE = 2
-"""Part of every key; to be raised when what is laid out for the same contents changes."""
+"""Part of every cache key; raise it when the same contents are laid out differently."""
 
 PROVIDED = frozenset(
     {
@@ -28,7 +29,7 @@ PROVIDED = frozenset(
         "libpthread.so.0", "libdl.so.2", "librt.so.1", "libaio.so.1", "libxenstore.so.3.0", "libcrypt.so.1",
     }
 )  # fmt: skip
-"""Libraries that the kernel itself is. Source: OSv's core/elf.cc, supplied_modules."""
+"""Libraries that the kernel itself provides. Source: OSv's core/elf.cc, supplied_modules."""
 
 PROVIDED_UNLESS_HIDDEN = frozenset({"libstdc++.so.6"})
 ALWAYS = ("libc6", "libgcc-s1")
@@ -40,10 +41,11 @@ SYSTEM_FOLDERS = frozenset(
 
 
 def files_of(cell: Cell, contents: Contents, cache: Cache) -> tuple[dict[str, Node], Mapping[str, str]]:
-    """Guest path to file as OSv wants it, and the versions of the named packages.
+    """Maps each guest path to its file as OSv wants it; returns the versions of the named packages too. Raises
+    `BuildError`, `HostError`.
 
-    Raises `BuildError`, `HostError`. Through Linux's own ld.so everything is as on Linux. Otherwise the kernel
-    provides part of the libraries, and looks for the rest in /usr/lib alone.
+    With Linux's own ld.so everything is as on Linux. Otherwise the kernel provides part of the libraries, and
+    looks for the rest only in /usr/lib.
     """
     tree = debian_packages.fetch((*contents.packages, *ALWAYS), cell.arch, cache)
     versions = {name: tree.versions[name] for name in contents.packages}
@@ -57,13 +59,13 @@ def files_of(cell: Cell, contents: Contents, cache: Cache) -> tuple[dict[str, No
 
 
 def source_parts(cell: Cell, contents: Contents) -> dict[str, object]:
-    """What the files are made from, for the cache."""
+    """What the files are made from, for the cache key."""
     source = debian_packages.source_parts((*contents.packages, *ALWAYS), cell.arch)
     return {"files": contents.parts, "source": source, "options": cell.options, "layout": RECIPE}
 
 
 def manifest(files: Mapping[str, Node], folder: Path) -> str:
-    """The files in the words of OSv's manifests; what is no file of the host yet is written to `folder`."""
+    """An OSv manifest of the files; those that are not yet files of the host are written to `folder`."""
     empty = folder / "empty"
     empty.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -85,7 +87,7 @@ def manifest(files: Mapping[str, Node], folder: Path) -> str:
 def compose_rofs(cell: Cell, contents: Contents, base: Image, checkout: Path, cache: Cache) -> tuple[Path, str]:
     """A folder with `disk`, `usr.manifest` and `facts.json`, and the digest of what they were made from.
 
-    The disk goes with the kernel of `base`, from the same checkout, whose own script packs it.
+    The disk goes with the kernel of `base`, built from the same checkout, whose own script packs it.
     """
     script = checkout / "scripts/gen-rofs-img.py"
     packer = digest_of({"text": script.read_text()})
@@ -116,8 +118,8 @@ def _pack(script: Path, manifest: Path, out: Path) -> None:
     command = [sys.executable, "-B", str(script), "-m", str(manifest), "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode or not out.exists():
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise BuildError(f"OSv's {script.name} ended with status {done.returncode}:\n{said}")
+        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise BuildError(f"OSv's {script.name} ended with status {done.returncode}:\n{output}")
 
 
 def _where_it_looks(path: str, node: Node) -> str:

@@ -1,4 +1,4 @@
-"""One build of OSv: its log kept, its progress published, its first error found."""
+"""Runs one build of OSv: keeps its log, publishes its progress, finds its first error."""
 
 import errno
 import os
@@ -19,12 +19,13 @@ PROGRESS_EVERY = 5.0
 """Seconds between two progress events."""
 
 SILENCE = 900.0
-"""Seconds; one object takes a minute or two on a loaded host, an OSv that never fills its disk for ever."""
+"""Seconds without output after which a build is killed. One object takes a minute or two on a loaded host; an OSv
+that never fills its disk takes for ever."""
 
 DISK_FULL = os.strerror(errno.ENOSPC)
 
 NOT_FOUND = "Could not find any so file matching"
-"""What remains to be read where a module's makefile throws away that lddtree is missing. Source: OSv's
+"""The message that remains if a module's makefile discards the one about missing lddtree. Source: OSv's
 scripts/manifest_from_host.sh, modules/openssl/Makefile."""
 
 # scripts/build announces a failed step of its own, and then exits with the status of having announced it; a Python
@@ -41,20 +42,18 @@ _ERRORS = tuple(
         r"Error|Exception|failed|not found",
     )
 )
-"""What a failed build says, the most telling first."""
+"""Patterns of a failed build's errors, the most informative first."""
 
 
 def run_build(
     about: str, commands: Sequence[Sequence[str]], sources: Path, environment: Mapping[str, str], log: Path,
     timeout: float, lease: int,
 ) -> None:  # fmt: skip
-    """Run the commands one after the other in the tree at `sources`, all into the one log.
+    """Run the commands one after the other in the tree at `sources`, with one log. All processes of the build
+    inherit the descriptor `lease`.
 
-    `lease` is a descriptor that all processes of the build inherit.
-
-    Raises `BuildError` with the first error of the log, `BuildKilled` when `timeout` seconds were not enough or
-    nothing was said for `SILENCE` seconds, `HostError` where the disk is full or lddtree missing: no commit is to
-    blame for that.
+    Raises `BuildError` with the log's first error; `BuildKilled` after `timeout` seconds, or `SILENCE` seconds
+    without output; `HostError` if the disk is full or lddtree is missing, since no commit is to blame for that.
     """
     deadline = time.monotonic() + timeout
     with log.open("wb") as file:
@@ -82,7 +81,7 @@ def run_build(
 
 
 def first_error(lines: Sequence[str]) -> str:
-    """The line of a build log that tells most about why it failed."""
+    """The line of a build log that best explains the failure."""
     for pattern in _ERRORS:
         if line := next((line for line in lines if pattern.search(line) and not line.startswith("$ ")), None):
             return line.strip()
@@ -90,7 +89,7 @@ def first_error(lines: Sequence[str]) -> str:
 
 
 def count_compiled(lines: Iterable[str]) -> int:
-    """How many objects and programs the lines of a log say were made."""
+    """How many objects and programs were made, by the lines of a log."""
     return sum(1 for line in lines if _COMPILED.match(line))
 
 
@@ -98,8 +97,8 @@ def _run(
     command: Sequence[str], sources: Path, environment: Mapping[str, str], log: int, path: Path, about: str,
     deadline: float, lease: int,
 ) -> int:  # fmt: skip
-    """The exit status. Nothing of the build outlives this call, nor this process. Raises `BuildKilled` at the
-    deadline."""
+    """Run one command; returns its exit status. No process of the build outlives this call or this process. Raises
+    `BuildKilled` at the deadline."""
     with supervised_group(command, log, log, sources, environment, (lease,)) as process:
         return _watched(process, path, about, deadline)
 
@@ -122,7 +121,7 @@ def _watched(process: subprocess.Popen[bytes], path: Path, about: str, deadline:
                     publish("build.progress", about, f"{made}, {time.monotonic() - started:.0f} s")
                     shown = made
         why = "took too long" if time.monotonic() >= deadline else f"said nothing for {SILENCE:.0f} s"
-        said = first_error(path.read_text(errors="replace").splitlines())
-        raise BuildKilled(f"Building {about} {why}: {said}", f"Its log: {path}", str(path))
+        output = first_error(path.read_text(errors="replace").splitlines())
+        raise BuildKilled(f"Building {about} {why}: {output}", f"Its log: {path}", str(path))
     finally:
         os.close(ended)

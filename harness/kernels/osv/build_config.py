@@ -1,4 +1,4 @@
-"""What decides one build of OSv, as one value, of which its key in the cache and its commands are made."""
+"""Everything that decides one build of OSv, as one value; its cache key and its commands are made from it."""
 
 import json
 import platform
@@ -14,14 +14,14 @@ from harness.kernels.osv import test_modules
 from harness.kernels.osv.checkout import State
 
 RECIPE = 2
-"""Part of every key; to be raised when a patch of the tree or what is kept of a build changes."""
+"""Part of every cache key; raise it when a patch of the tree or what is kept of a build changes."""
 
 ARCHES = MappingProxyType({"x86_64": "x64", "aarch64": "aarch64"})
-"""The harness's name of an arch to OSv's."""
+"""OSv's name of each arch of the harness."""
 
 FILESYSTEMS = ("ext", "ramfs", "rofs", "rofs_with_ext", "rofs_with_zfs", "virtiofs", "zfs")
 DISKLESS = ("ramfs", "virtiofs")
-"""Filesystems whose files are not on the disk image: in the kernel, or in a folder of the host."""
+"""Filesystems whose files are not on the disk image but in the kernel, or in a folder of the host."""
 
 CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -35,24 +35,22 @@ CONFIGURATION: Mapping[str, Mapping[str, str]] = MappingProxyType(
         **{mode: {} for mode in LinkMode},
     }
 )
-"""Build option of a cell to the configuration variables that it sets.
-
-`lazy_stack` checks its invariant too: without the check a violation corrupts a stack in silence.
-"""
+"""The configuration variables that each build option of a cell sets. `lazy_stack` checks its invariant too:
+without the check a violation corrupts a stack silently."""
 
 SAME_KERNEL = (*LinkMode, "zfs_disk", "host_zfs")
-"""Options that change what is on the disks alone."""
+"""Options that change only what is on the disks."""
 
 DISK_WORDS: Mapping[str, str] = MappingProxyType({"zfs_disk": "--create-zfs-disk", "host_zfs": "--use-openzfs"})
-"""Option to the word of `scripts/build` that says how disks are made."""
+"""The argument of `scripts/build` with which an option says how disks are made."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageModules:
-    """What of its own tree OSv's build puts into an image, and what is added to that.
+    """Which modules of its own tree OSv's build puts into an image, and what is added to them.
 
-    `modules` is a list as `image=` takes it; `append_manifest` is the text of a manifest to add to theirs
-    (`/guest/path: /host/path` lines); `key` stands for it and its files' content in the cache.
+    `modules` is a list for `image=`; `append_manifest` is the text of a manifest to append to theirs
+    (`/guest/path: /host/path` lines); `key` stands for it and its files' content in cache keys.
     """
 
     modules: str = "tests"
@@ -61,23 +59,25 @@ class ImageModules:
 
     @property
     def manifest(self) -> str:
-        """Where in the build tree the list of what is in the image lies: the tests' own for images of tests."""
+        """The path, in the build tree, of the list of the image's files; for images of tests it is the tests'
+        own."""
         if self.modules in test_modules.MODULES:
             return f"modules/{self.modules}/usr.manifest"
         return "build/last/usr.manifest"
 
 
 EMPTY = ImageModules("empty")
-"""OSv's own files alone."""
+"""Only OSv's own files."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How else than usual a kernel is built, to find out what of a measure is the commit's.
+    """How the build of a kernel differs from the usual one, to find out which part of a measurement is due to the
+    commit.
 
-    `layout` lays its code out differently (0 is the linker's own way), `fresh` builds from scratch in a tree that
-    is dropped afterwards, `through` is put before each command of the build: it enters an environment of the
-    user's, with the build tree as its folder and as `{tree}` in its words.
+    `layout` lays its code out differently (0 is the linker's own layout). `fresh` builds from scratch in a tree
+    that is removed afterwards. `through` is put before each command of the build: it enters an environment of the
+    user's, whose working directory is the build tree, which is also `{tree}` in its words.
     """
 
     layout: int = 0
@@ -90,7 +90,7 @@ class BuildOptions:
 
     @property
     def parts(self) -> dict[str, object]:
-        """What of it decides the bytes of a kernel, for a key: nothing where it is the usual way."""
+        """Which of it decides the bytes of a kernel, for a cache key; empty for the usual build."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
@@ -100,7 +100,7 @@ def tests_of(cell: Cell) -> ImageModules:
 
 
 def check(cell: Cell) -> None:
-    """Raise `CellError` for what this recipe has no word for, `HostError` for what this host can't compile."""
+    """Raise `CellError` for what this recipe cannot build, `HostError` for what this host cannot compile."""
     if cell.arch not in ARCHES:
         raise CellError(f"OSv is not built for {cell.arch}.", f"Arches: {', '.join(ARCHES)}.")
     if cell.fs not in FILESYSTEMS:
@@ -117,7 +117,7 @@ def is_cross(cell: Cell) -> bool:
 
 
 def tree_name(cell: Cell) -> str:
-    """Names the cells that share a build tree: those of one kernel, whatever their filesystem and tests."""
+    """The build tree of a cell: cells of one kernel share it, whatever their filesystem and tests."""
     options = [option for option in cell.options if option not in SAME_KERNEL]
     return "-".join([cell.arch, cell.profile, *options])
 
@@ -126,8 +126,8 @@ def tree_name(cell: Cell) -> str:
 class BuildConfig:
     """Everything that decides one build of OSv.
 
-    `host` is what of this host ends up in the image, by its name in a key (`toolchain.taken_from_host`);
-    `configures` is whether the checkout has a step for its configuration (since a4ab6a33, after v0.57.0).
+    `host` is what of this host gets into the image, by its name in a cache key (`toolchain.taken_from_host`);
+    `configures` is whether the checkout has a configuration step (since a4ab6a33, after v0.57.0).
     """
 
     cell: Cell
@@ -139,7 +139,7 @@ class BuildConfig:
 
     @property
     def parts(self) -> dict[str, object]:
-        """What the image is made from, for its key in the cache."""
+        """What the image is made from, for its cache key."""
         return {
             "recipe": RECIPE,
             "source": self.state.digest,
@@ -153,26 +153,26 @@ class BuildConfig:
 
     @property
     def builder(self) -> str:
-        """What the tree's objects are compiled by: those of another builder are of no use."""
+        """What compiles the tree's objects: those of another builder can't be used."""
         return json.dumps([self.host["tools"], self.options.through, self.host["ingredients"]], sort_keys=True)
 
     @property
     def outputs(self) -> str:
-        """Where the build leaves its results in the tree; `build/last` links to it."""
+        """The folder of the build's results in the tree; `build/last` links to it."""
         return f"build/{_mode(self.cell)}.{ARCHES[self.cell.arch]}"
 
     @property
     def disks(self) -> tuple[str, ...]:
-        """The disks' files, the root's first, in the order in which OSv counts them."""
+        """The disks' files in the order in which OSv counts them, the root's first."""
         root = () if self.cell.fs in DISKLESS else ("usr.img" if self.cell.arch == "x86_64" else "disk.img",)
         return (*root, "zfs_disk.img") if root and "zfs_disk" in self.cell.options else root
 
     def commands(self, jobs: int) -> list[list[str]]:
-        """What is run in the tree, one after the other.
+        """The commands to run in the tree, one after the other.
 
         `app_symbols` takes two passes: the second links a kernel that exports just what the programs of the first
         use. Some filesystems need what only `fs=zfs` makes (v0.57.0-398), and fail in a tree where zfs has never
-        been built: it is made before, so that a tree's past makes no difference.
+        been built: so zfs is made first, and a tree's past makes no difference.
         """
         cell, modules = self.cell, self.contents.modules
         variables = [f"arch={ARCHES[cell.arch]}", f"mode={_mode(cell)}", f"conf_drivers_profile={cell.profile}"]
@@ -209,7 +209,7 @@ def _unmade(cell: Cell) -> tuple[str, ...]:
 
 
 def _is_zfs_beside(cell: Cell) -> bool:
-    """Whether ZFS is beside the root: on the same disk, or on a second one."""
+    """Whether there is ZFS besides the root: on the same disk, or on a second one."""
     return cell.fs == "rofs_with_zfs" or "zfs_disk" in cell.options
 
 

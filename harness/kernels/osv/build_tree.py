@@ -1,8 +1,8 @@
-"""A build tree of our own, kept in step with a checkout, so that OSv's build never writes to what the user named.
+"""A build tree of our own, synchronized with a checkout, so that OSv's build never writes to the user's files.
 
-Why one tree for each arch, mode, profile and options: OSv's build shares outputs between them. The filesystem is
-not among those: the makefiles rebuild what depends on it (`bootfs_manifest.last`, `tests/rofs/`, manifests made
-anew each time), so the images of one kernel share a tree.
+Each arch, mode, profile and set of options has its own tree: OSv's build shares outputs between them. The
+filesystem does not need one: the makefiles rebuild what depends on it (`bootfs_manifest.last`, `tests/rofs/`,
+manifests that are always remade), so all images of one kernel share a tree.
 """
 
 import fcntl
@@ -23,16 +23,15 @@ Edit = Callable[[str], str]
 
 
 class BuildKilled(BuildError):
-    """A build that we had to end, whose outputs may be half written."""
+    """A build that the harness killed; its outputs may be half written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """How the tree is to differ from the checkout.
+    """How the tree differs from the checkout. All paths are relative to the tree.
 
-    `edits` change a file's own text, `files` give text to write instead, `without` are folders left out, and
-    `patched` are folders whose sources the build itself edits, once: one change there renews the whole folder.
-    All paths are relative to the tree.
+    `edits` change a file's own text, `files` replace its text, and `without` lists folders that are left out.
+    `patched` lists folders whose sources the build itself edits, once: one change there renews the whole folder.
     """
 
     edits: Mapping[str, Edit] = field(default_factory=dict)
@@ -41,12 +40,13 @@ class Adaptation:
     patched: tuple[str, ...] = ()
 
     def leaves_out(self, path: str) -> bool:
-        """Whether the file is not to be in the tree."""
+        """Whether the file is left out of the tree."""
         return any(path.startswith(f"{folder}/") for folder in self.without)
 
 
 class Tree:
-    """The folder `home`, with the sources in `sources`, our wrapper programs in `bin`, and what was synced."""
+    """The folder `home`: sources in `sources`, our wrapper programs in `bin`, and a record of what was
+    synchronized."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -56,14 +56,14 @@ class Tree:
         self._killed = home / "killed"
 
     def sync(self, checkout: Checkout, adaptation: Adaptation) -> int:
-        """Make the sources those of the checkout, adapted; the number of files written or removed.
+        """Make the sources those of the checkout, adapted; returns the number of files written or removed.
 
-        Where a makefile changed or a file went away, all outputs go: OSv's objects do not depend on its makefiles,
-        and what was compiled with a header that is gone has "no rule to make" it.
+        If a makefile changed or a file was removed, all outputs are removed: OSv's objects do not depend on its
+        makefiles, and what was compiled with a removed header has "no rule to make" it.
 
-        The first sync keeps the checkout's times. Afterwards a file whose content changed is as new as now, since
-        `make` must see it as changed even where the checkout went back to an older file, and one whose
-        time alone changed stays as it is. Build outputs are left alone.
+        The first sync keeps the checkout's times. Later a file whose content changed gets the time now, since
+        `make` must see the change even if the checkout went back to an older file; a file whose time alone changed
+        is left as it is. Build outputs are kept.
         """
         before = self._synced()
         if not before:  # new, or a sync was killed in the middle: times would tell `make` lies
@@ -93,7 +93,7 @@ class Tree:
         return len(written) + len(removed)
 
     def wrap(self, programs: Mapping[str, str]) -> None:
-        """Put these programs (name to script text, or to `-> path`) in `bin`, and nothing else."""
+        """Put exactly these programs into `bin`: name to script text, or to `-> path`."""
         shutil.rmtree(self.bin, ignore_errors=True)
         self.bin.mkdir(parents=True)
         for name, text in programs.items():
@@ -105,8 +105,8 @@ class Tree:
                 path.chmod(0o755)
 
     def built_by(self, builder: str) -> None:
-        """Drop the outputs of another builder: OSv's objects don't depend on their compiler, and a kernel of two
-        would be taken for one of the new. Outputs of before this was recorded are another's, too."""
+        """Remove the outputs of another builder: OSv's objects do not depend on their compiler, so a kernel made
+        by two would look new. Outputs from before the builder was recorded are removed too."""
         record = self.home / "builder"
         before = record.read_text() if record.exists() else ""
         if before != builder:
@@ -114,7 +114,7 @@ class Tree:
             record.write_text(builder)
 
     def relink(self, layout: int, kernels: Iterable[str]) -> None:
-        """Drop linked kernels that are of another layout than the one to be built: `make` takes them for new."""
+        """Remove linked kernels of another layout than the wanted one: `make` takes them for up to date."""
         record = self.home / "layout"
         before = record.read_text() if record.exists() else "0"
         if before != str(layout):
@@ -125,11 +125,11 @@ class Tree:
 
     @contextmanager
     def building(self) -> Iterator[int]:
-        """Build inside this block, with a descriptor that every process of the build is to inherit.
+        """Build inside this block; every process of the build is to inherit the descriptor.
 
-        If the harness is killed, its compilers are killed after it, and this waits for the last. A build that was
-        killed leaves outputs half written, and the next starts afresh; `BuildError` is the ordinary end of one
-        that failed by itself, after which `make` can go on.
+        If the harness is killed, its compilers are killed too, and the next build waits for the last of them. A
+        killed build leaves outputs half written, so the next starts from scratch. After `BuildError`, the ordinary
+        end of a failed build, `make` can continue.
         """
         with (self.home / "lease").open("w") as lease:
             fcntl.flock(lease, fcntl.LOCK_EX)
@@ -158,7 +158,7 @@ class Tree:
     def _renew(
         self, folder: str, before: dict[str, list[object]], after: Mapping[str, list[object]]
     ) -> dict[str, list[object]]:
-        """Drop a folder in which anything changed; what is recorded of the rest."""
+        """Remove a folder in which anything changed; returns the record of the rest."""
 
         def inside(record: Mapping[str, list[object]]) -> dict[str, list[object]]:
             return {name: row for name, row in record.items() if name.startswith(f"{folder}/")}
@@ -181,7 +181,7 @@ def _is_makefile(name: str) -> bool:
 
 
 def _identities(checkout: Checkout, adaptation: Adaptation) -> dict[str, list[object]]:
-    """Every file that is to be in the tree, with what tells one state of it from another."""
+    """Every file of the tree, with what distinguishes its states."""
     found: dict[str, list[object]] = {}
     for name in map(str, checkout.files()):
         if not adaptation.leaves_out(name):
@@ -197,7 +197,7 @@ def _identity(path: Path) -> list[object]:
 
 
 def _copy(source: Path, target: Path, keep_times: bool) -> bool:
-    """Copy a file or link unless the target has its content already; whether anything was written."""
+    """Copy a file or link unless the target already has its content; returns whether anything was written."""
     if source.is_symlink():
         if target.is_symlink() and target.readlink() == source.readlink():
             return False

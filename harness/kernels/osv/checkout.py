@@ -1,6 +1,6 @@
-"""The OSv checkout that the user names: whether it is one, what state it is in, which files it consists of.
+"""The OSv checkout that the user names: checks that it is one, and reads its state and files.
 
-It is only ever read, and by `git` alone, with optional locks off so that not even its index is refreshed.
+It is only read, and only with `git`, with optional locks off so that not even its index is refreshed.
 """
 
 import errno
@@ -19,19 +19,22 @@ LANDMARKS = ("loader.cc", "scripts/build", "scripts/module.py", "conf/base.mk")
 """Files that every OSv checkout has had since its kernel configuration moved to conf/."""
 
 HASHED_UP_TO = 64 << 20
-"""Bytes; an uncommitted file larger than this counts by size and time, as hashing it would take seconds."""
+"""Bytes. A larger uncommitted file is identified by size and time, as hashing it would take seconds."""
 
 LINEAGE = 1000
-"""Commits: what was measured within so many of each other is put in order."""
+"""How many commits are recorded: measurements within so many commits of each other can be put in order."""
 
 DISK_FULL = (os.strerror(errno.ENOSPC), "Out of diskspace")
-"""git's words for a full disk (the second: csum-file.c)."""
+"""git's messages for a full disk (the second: csum-file.c)."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a checkout holds: `version` as OSv names itself, `commit`, the hex SHA-256 `digest` of all content,
-    and `changes`, the paths that differ from the commit (a submodule at another commit is one change)."""
+    """What a checkout holds.
+
+    `version` is OSv's name for itself, `digest` the hex SHA-256 of all content, and `changes` the paths that
+    differ from `commit` (a submodule at another commit is one change).
+    """
 
     version: str
     commit: str
@@ -72,10 +75,8 @@ class Checkout:
             )
 
     def require_submodules(self, *paths: str) -> None:
-        """Raise `CheckoutError` that names those of `paths` that are submodules and are empty.
-
-        In a lab nothing is built of it, so that none is needed.
-        """
+        """Raise `CheckoutError` with those of `paths` that are empty submodules. A lab builds nothing, so it needs
+        none."""
         if checkout_outside(self.root):
             return
         registered = gitlinks(self.root)
@@ -86,19 +87,17 @@ class Checkout:
             )
 
     def musl(self) -> str:
-        """The submodule that the `musl` link stands for, as the kernel's sources choose it."""
+        """The submodule behind the link `musl`, as the kernel's sources choose it."""
         link = self.root / "musl"
         return str(link.readlink()) if link.is_symlink() else "musl"
 
     def configures(self) -> bool:
-        """Whether its build has a step for the configuration, as all later than v0.57.0 have."""
+        """Whether its build has a configuration step, as all commits after v0.57.0 have."""
         return (self.root / "conf/Makefile").is_file()
 
     def state(self) -> State:
-        """What the checkout holds now; takes a fraction of a second where little is uncommitted.
-
-        In a lab it is what was found outside: it can't be changed there.
-        """
+        """What the checkout holds now; takes a fraction of a second if little is uncommitted. In a lab, which
+        cannot change it, the state that was read outside."""
         if known := checkout_outside(self.root):
             return State(**{**known["state"], "changes": tuple(known["state"]["changes"])})
         parts, changes = _state(self.root)
@@ -116,17 +115,15 @@ class Checkout:
         return float(run_git(self.root, "show", "--no-patch", "--format=%ct", "HEAD"))
 
     def lineage(self) -> tuple[tuple[str, str], ...]:
-        """The newest commits up to the one that is checked out, each with its parents, with a blank between two.
-
-        In a lab it is not known: what was measured outside tells it.
-        """
+        """The newest commits up to the checked-out one, each with its parents, separated by blanks. Unknown in a
+        lab: it is recorded outside."""
         if checkout_outside(self.root):
             return ()
-        told = run_git(self.root, "rev-list", "--parents", f"--max-count={LINEAGE}", "HEAD").decode()
-        return tuple((line[:40], line[41:]) for line in told.splitlines())
+        output = run_git(self.root, "rev-list", "--parents", f"--max-count={LINEAGE}", "HEAD").decode()
+        return tuple((line[:40], line[41:]) for line in output.splitlines())
 
     def files(self) -> Iterator[PurePosixPath]:
-        """Every file and symbolic link that is tracked, or untracked and not ignored, submodules included."""
+        """Every file and symbolic link that is tracked, or untracked and not ignored, including submodules."""
         return _files(self.root, PurePosixPath())
 
 
@@ -201,7 +198,7 @@ def populated(path: Path) -> bool:
 
 
 def gitlinks(repository: Path) -> dict[str, str]:
-    """Submodule paths and the commits that this repository wants them at."""
+    """Submodule paths and the commits at which this repository wants them."""
     links = {}
     for row in run_git(repository, "ls-files", "--stage", "-z").decode(errors="surrogateescape").split("\0"):
         if row.startswith("160000 "):
@@ -210,17 +207,15 @@ def gitlinks(repository: Path) -> dict[str, str]:
     return links
 
 
-def run_git(repository: Path, *arguments: str, told: bytes = b"") -> bytes:
-    """What git prints, `told` this.
-
-    Raises `CheckoutError` with its last words, `HostError` where there is no git, or no room on the disk.
-    """
+def run_git(repository: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    """Run git; returns what it prints. `stdin` is its standard input. Raises `CheckoutError` with its last lines,
+    `HostError` without git or if the disk is full."""
     # safe.directory: containers often run as another user than the owner of the checkout; we only read it.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(repository), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(command, capture_output=True, check=True, env=environment, input=told)
+        done = subprocess.run(command, capture_output=True, check=True, env=environment, input=stdin)
     except FileNotFoundError as error:
         raise HostError("git is not installed.", "Install the package git.") from error
     except subprocess.CalledProcessError as error:

@@ -1,7 +1,7 @@
-"""A checkout's other commits, as checkouts of our own: the user's is never written to.
+"""Makes checkouts of a checkout's other commits: the user's own is never written to.
 
-One clone is moved from commit to commit, so that only files that differ get a new time and the build that follows
-is incremental. Its objects are the user's own, borrowed (`git clone --shared`).
+One clone is moved from commit to commit, so that only changed files get a new time and builds are incremental. It
+borrows the user's git objects (`git clone --shared`).
 """
 
 import hashlib
@@ -17,16 +17,17 @@ from harness.kernels.osv.checkout import Checkout, gitlinks, populated, run_git
 
 
 class CommitClones:
-    """The commits of the checkout at `root`. Each `lane` is a clone with a build tree of its own, for one user."""
+    """The commits of the checkout at `root`. Each `number` is a clone with its own build tree, for one user at a
+    time."""
 
-    def __init__(self, root: Path, cache: Cache, lane: int = 0) -> None:
+    def __init__(self, root: Path, cache: Cache, number: int = 0) -> None:
         self._checkout = Checkout(root)
         owner = hashlib.sha256(str(self._checkout.root).encode()).hexdigest()[:8]
         self._cache = cache
-        self._name = f"revisions-{owner}-{lane}"
+        self._name = f"revisions-{owner}-{number}"
 
     def resolve(self, name: str) -> str:
-        """The commit that a name means, 40 hex digits. Raises `CheckoutError` if the checkout has none."""
+        """The commit that a name stands for, as 40 hex digits. Raises `CheckoutError` if the checkout has none."""
         try:
             return self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         except CheckoutError:
@@ -37,10 +38,9 @@ class CommitClones:
 
     @contextmanager
     def at(self, commit: str) -> Iterator[Path]:
-        """A checkout at the commit, whose submodules are as the commit wants them, or, where the user's checkout
-        lacks those commits, as it has them. Nobody else moves it inside the block.
+        """A checkout of the commit; nobody else moves it inside this block. Raises `CheckoutError` if git fails.
 
-        Raises `CheckoutError` if git can't.
+        Its submodules are at the commit's own versions, or at those of the user's checkout if that lacks them.
         """
         with self._cache.locked(self._name):
             home = self._cache.scratch(self._name)
@@ -52,10 +52,8 @@ class CommitClones:
             yield home
 
     def reverted(self, culprit: str, commit: str) -> str:
-        """`commit` with the change of an earlier one taken back: a commit of our clone, the same one every time.
-
-        Raises `CheckoutError` where that does not revert cleanly.
-        """
+        """`commit` with the change of an earlier commit reverted: a commit in our clone, the same every time.
+        Raises `CheckoutError` if the revert conflicts."""
         with self.at(commit) as home:
             parents = run_git(home, "rev-list", "--parents", "-n", "1", culprit).split()[1:]
             mainline = ["-m", "1"] if len(parents) > 1 else []
@@ -70,12 +68,15 @@ class CommitClones:
             person = f"osv-harness <> {when} +0000"
             text = f"tree {tree}\nparent {commit}\nauthor {person}\ncommitter {person}\n\nRevert {culprit}\n"
             return (
-                run_git(home, "hash-object", "-t", "commit", "-w", "--stdin", told=text.encode()).decode().strip()
+                run_git(home, "hash-object", "-t", "commit", "-w", "--stdin", stdin=text.encode()).decode().strip()
             )
 
     def _source(self, path: str, wanted: str) -> Path | None:
-        """The user's repository that has the submodule's commit: the submodule's own, or another's, for OSv moves
-        its submodules (musl_1.1.24 became musl_1.2.1); else its own as it is, if it is there."""
+        """The user's repository that has the submodule's commit.
+
+        It is the submodule's own or another one, for OSv moves its submodules (musl_1.1.24 became musl_1.2.1);
+        otherwise its own as it is, if it exists.
+        """
         root = self._checkout.root
         there = [root / one for one in (path, *gitlinks(root)) if populated(root / one)]
         holder = next((one for one in there if _has(one, wanted)), None)
@@ -94,7 +95,7 @@ def _has(repository: Path, commit: str) -> bool:
 
 
 def _move(source: Path, home: Path, commit: str) -> None:
-    """Make the folder a clone of the source at the commit, or at the source's own where it lacks that."""
+    """Make the folder a clone of the source at the commit, or at the source's own commit if that is missing."""
     if not populated(home):
         shutil.rmtree(home, ignore_errors=True)
         run_git(source, "clone", "--quiet", "--shared", "--no-checkout", str(source), str(home))

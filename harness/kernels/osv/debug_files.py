@@ -1,5 +1,5 @@
-"""What is kept of a build for those who look at a guest that died: the programs as they were linked, and OSv's own
-scripts for gdb, of the very commit that was built."""
+"""Keeps what helps to examine a crashed guest: the unstripped programs, and OSv's scripts for gdb of the commit
+that was built."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from elftools.elf.elffile import ELFFile
 from harness.kernels.source_lines import PROGRAMS, files_of
 
 SCRIPTS = ("loader.py", "manifest_common.py", "osv")
-"""Of OSv's `scripts`: what gdb reads OSv's threads with, and what that imports."""
+"""Files of OSv's `scripts`: gdb reads OSv's threads with them."""
 
 
 def keep(sources: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""One build of an image of OSv, in a build tree of its own under the cache."""
+"""Builds one image of OSv, in a build tree of its own in the cache."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ from harness.kernels.osv.checkout import Checkout
 
 FACTS = "facts.json"
 STALE = ("usr.img", "disk.img", "zfs_disk.img", "cmdline", "loader.img", "append.manifest")
-"""What an earlier image left, which a build that fails quietly could pass off as its own."""
+"""Outputs of an earlier image, which a build that fails silently could present as its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBuild:
-    """Builds what `config` says from the checkout; `timeout` bounds it, in seconds."""
+    """Builds what `config` says from the checkout; `timeout` limits it, in seconds."""
 
     config: BuildConfig
     checkout: Checkout
@@ -34,10 +34,8 @@ class ImageBuild:
     timeout: float
 
     def run(self, out: Path) -> None:
-        """Leave in `out` what a machine and a backtrace need, and the facts of the build.
-
-        Raises `HostError`, or `BuildError` with the first error and the log.
-        """
+        """Build, and write to `out` what a machine and a backtrace need and the facts of the build. Raises
+        `HostError`, or `BuildError` with the first error and the log."""
         config, about, name = self.config, str(self.config.cell), self._tree_name()
         with self.cache.locked(f"tree-{name}"), self._tree(self.cache.scratch(name)) as tree:
             started, log = time.monotonic(), self._log_path()
@@ -67,14 +65,14 @@ class ImageBuild:
         publish("build.done", about, f"{seconds:.0f} s, log in {log}")
 
     def _tree_name(self) -> str:
-        """There is one tree for each checkout and kernel."""
+        """Each checkout and kernel has a tree of its own."""
         owner = hashlib.sha256(str(self.checkout.root).encode()).hexdigest()[:8]
         fresh = "-fresh" if self.config.options.fresh else ""
         return f"osv-{owner}-{tree_name(self.config.cell)}{fresh}"
 
     @contextmanager
     def _tree(self, home: Path) -> Iterator[Tree]:
-        """The build tree; an empty one, and dropped afterwards, where a kernel is built from scratch."""
+        """The build tree; for a build from scratch, an empty one that is removed afterwards."""
         if not self.config.options.fresh:
             yield Tree(home)
             return
@@ -91,7 +89,8 @@ class ImageBuild:
         return programs | toolchain.layout_wrapper(cell, layout, tree.home / "pads") if layout else programs
 
     def _sync(self, tree: Tree, environment: Mapping[str, str]) -> tuple[str, str]:
-        """Bring the tree to the checkout's state; what is left out and why (or nothing), and what files differ."""
+        """Bring the tree to the checkout's state. Returns what is left out and why (or an empty text), and which
+        files differ."""
         cell, checkout = self.config.cell, self.checkout
         reason = "OSv builds none when it is cross-built" if is_cross(cell) else toolchain.java_tools()
         if not reason:  # asked of a copy: sources that come and go would have all outputs of the tree dropped
@@ -146,6 +145,7 @@ class ImageBuild:
 
 
 def _leave_fstab(sources: Path, out: Path) -> None:
-    """As an earlier build would have: until 8c792811, 36 commits after v0.57.0, fs=ramfs fails in a clean tree."""
+    """Write the file that an earlier build would have left: until 8c792811, 36 commits after v0.57.0, fs=ramfs
+    fails in a clean tree."""
     if (fstab := sources / "static/etc/fstab").is_file():
         shutil.copyfile(fstab, out / "fstab")

@@ -1,4 +1,4 @@
-"""The OSv kernel: images built from a checkout that the user names, with the checkout's own `scripts/build`."""
+"""The OSv kernel: builds images of a checkout that the user names, with the checkout's own `scripts/build`."""
 
 import json
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from harness.kernels.rootfs.contents import Contents
 
 
 class Osv:
-    """Builds images of the checkout at `root`, each kernel in a tree of its own under the cache.
+    """Builds images of the checkout at `root`, each kernel in a tree of its own in the cache.
 
-    `options` are how else than usual it builds; `timeout` bounds one build, in seconds. The checkout is looked at
-    when something is asked of it.
+    `options` say how the build differs from the usual one; `timeout` limits one build, in seconds. The checkout is
+    only read when it is needed.
     """
 
     name = "osv"
@@ -40,10 +40,8 @@ class Osv:
         self.timeout = timeout
 
     def build(self, cell: Cell, cache: Cache) -> Image:
-        """The image of the cell with upstream's tests in it.
-
-        Raises `CheckoutError`, `CellError`, `HostError`, or `BuildError` with the first error and the log.
-        """
+        """Build the image of the cell with upstream's tests. Raises `CheckoutError`, `CellError`, `HostError`, or
+        `BuildError` with the first error and the log."""
         toolchain.check_tests(cell)
         return self.build_modules(cell, cache, build_config.tests_of(cell))
 
@@ -59,14 +57,14 @@ class Osv:
         return Origin(state.commit, described, checkout.committed(), self._builder(image), checkout.lineage())
 
     def _builder(self, image: Image) -> str:
-        """What else than its sources decides the bytes of a kernel: the compiler, as it wrote itself into it, the
-        linker, Boost, and how else than usual it was built."""
+        """What decides the bytes of a kernel besides its sources: the compiler, by the name that it wrote into the
+        kernel, the linker, Boost, and unusual build options."""
         cell = image.cell
         taken = toolchain.taken_from_host(cell, compiles=not self.options.through)
         linker = next((told for name, told in taken["tools"].items() if name.endswith("ld.bfd")), "")
         compiler = next((told for name, told in taken["tools"].items() if name.endswith("g++")), "")
         parts = {name: value for name, value in self.options.parts.items() if name != "through"}
-        return facts.joined(
+        return facts.format_facts(
             {
                 "compiler": compilers(image.symbols) or compiler,
                 "linker": linker,
@@ -77,17 +75,17 @@ class Osv:
         )
 
     def describe(self) -> str:
-        """`OSv v0.57.0-398-g0e34e4dc from /path`, and what is uncommitted."""
+        """`OSv v0.57.0-398-g0e34e4dc from /path`, and the uncommitted changes."""
         checkout = Checkout(self.root)
         return f"OSv {checkout.state()} from {checkout.root}"
 
     def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
-        """The image of the cell with a program of the user's or of Debian's. Raises what `build` raises."""
+        """Build the image of the cell with a program of the user's or of Debian's. Raises what `build` raises."""
         return _rooted(cell, cache, lambda of: self._image_with(of, cache, contents))
 
     def build_modules(self, cell: Cell, cache: Cache, contents: ImageModules) -> Image:
-        """The image of the cell with modules of OSv's own tree, and files appended to their manifest. Raises what
-        `build` raises."""
+        """Build the image of the cell with modules of OSv's own tree, and files that are appended to their
+        manifest. Raises what `build` raises."""
         return _rooted(cell, cache, lambda of: self._image(of, cache, contents))
 
     def config(self, cell: Cell, contents: ImageModules) -> BuildConfig:
@@ -114,8 +112,8 @@ class Osv:
         )
 
     def _image_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
-        """A rofs disk is composed by itself, in seconds, for the kernel that an empty image brought; any other
-        filesystem is made by OSv's build."""
+        """A rofs disk is composed without OSv's build, in seconds, for the kernel of an empty image; OSv's build
+        makes any other filesystem."""
         if cell.fs == "rofs" and "zfs_disk" not in cell.options:
             checkout, base = Checkout(self.root), self._image(cell, cache, EMPTY)
             data, digest = app_image.compose_rofs(cell, contents, base, checkout.root, cache)
@@ -131,7 +129,8 @@ class Osv:
 
 
 def _rooted(cell: Cell, cache: Cache, build: Callable[[Cell], Image]) -> Image:
-    """What is built of the cell, with its root where that is a folder of this host."""
+    """The image that `build` makes of the cell, with its root in a folder of this host if the cell has it
+    there."""
     image = build(cell)
     return with_shared_root(image, build, cache) if cell.fs == "virtiofs" else image
 

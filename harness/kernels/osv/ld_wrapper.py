@@ -1,8 +1,8 @@
-"""Stands before the linker in OSv's build, to lay the kernel's code out differently; run by path.
+"""Replaces the linker in OSv's build, to lay the kernel's code out differently; run by its path.
 
-After each object comes a little code that nothing calls, as the seed says, so that all that follows lies at other
-addresses: nothing else changes, not even the order in which static constructors run. A speed that differs between
-such kernels is the layout's and no commit's (Mytkowicz and others, "Producing Wrong Data Without Doing Anything
+After each object comes a little code that nothing calls, of a size that the seed decides, so that all later code
+has other addresses. Nothing else changes, not even the order of static constructors. If speed differs between such
+kernels, the cause is the layout and no commit (Mytkowicz and others, "Producing Wrong Data Without Doing Anything
 Obviously Wrong!", ASPLOS 2009).
 """
 
@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 KERNELS = ("loader.elf", "zfs_builder.elf")
-"""What the Makefile links that is a kernel."""
+"""The kernels that the Makefile links."""
 
 STEP, STEPS = 16, 16
-"""A pad is of 0 to 15 steps of 16 bytes, the alignment of functions: 4 KiB, a page, come together in some 30."""
+"""A pad has 0 to 15 steps of 16 bytes, the alignment of functions: some 30 pads add up to a page of 4 KiB."""
 
 
 def relaid(words: Sequence[str], seed: int, pads: Path) -> list[str]:
-    """The linker's arguments with a pad after each object; of one object it is the same whatever surrounds it."""
+    """The linker's arguments with a pad after each object; the pad of an object does not depend on its
+    neighbours."""
     if not any(Path(word).name in KERNELS for word in _after(words, "-o")):
         return list(words)
     found = []
@@ -34,7 +35,7 @@ def relaid(words: Sequence[str], seed: int, pads: Path) -> list[str]:
 
 
 def make_pads(assembler: str, folder: Path) -> None:
-    """An object for each size of pad."""
+    """Make an object for each size of pad."""
     folder.mkdir(parents=True, exist_ok=True)
     for count in range(1, STEPS):
         source = f'.section .text,"ax"\n.skip {count * STEP}\n.section .note.GNU-stack,"",%progbits\n'

@@ -1,4 +1,4 @@
-"""What of OSv's sources is changed in the build tree for a cell, and why."""
+"""Which of OSv's sources the build tree changes for a cell, and why."""
 
 import re
 from collections.abc import Mapping

@@ -1,11 +1,13 @@
-"""Stands in for QEMU where OSv's build boots OSv to fill a zfs disk; run by path, in the build's own process.
+"""Replaces QEMU when OSv's build boots OSv to fill a zfs disk; run by its path, in the build's own process.
 
-OSv's run.py and upload_manifest.py need three things undone:
+It undoes three things of OSv's run.py and upload_manifest.py:
 
-- KVM is taken wherever /dev/kvm exists, also where it runs no guest.
+- They use KVM wherever /dev/kvm exists, even if it runs no guest.
+
 - gdb listens on a fixed port, so that two builds collide.
-- The uploader connects as soon as QEMU listens on the forwarded port, which is long before the guest does: on a
-  loaded host the guest resets that connection. The port is forwarded only once the guest says that it waits.
+
+- The uploader connects as soon as QEMU listens on the forwarded port, long before the guest does: on a loaded host
+the guest resets that connection. So the port is forwarded only when the guest says that it waits.
 """
 
 import socket
@@ -20,7 +22,7 @@ FORWARD = "hostfwd="
 
 
 def translate(accelerator: str, arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The arguments for QEMU, and the forwards taken out of them: network backend and rule."""
+    """The arguments for QEMU, and the port forwards that were removed from them: network backend and rule."""
     kept: list[str] = []
     forwards: list[tuple[str, str]] = []
     words = iter(arguments)
@@ -44,7 +46,7 @@ def translate(accelerator: str, arguments: Sequence[str]) -> tuple[list[str], li
 
 
 def run(accelerator: str, qemu: str, arguments: Sequence[str]) -> int:
-    """Run QEMU to its end with its output passed on; its exit status."""
+    """Run QEMU until it ends and pass its output on; returns its exit status."""
     kept, forwards = translate(accelerator, arguments)
     monitor, theirs = socket.socketpair()
     with monitor, theirs:
@@ -75,10 +77,10 @@ def _forward(monitor: socket.socket, forwards: Sequence[tuple[str, str]]) -> Non
 
 
 def _await_prompt(connection: socket.socket) -> None:
-    """Read up to the prompt of the monitor: it has done what it was told, and reads what comes next."""
-    said = b""
-    while not said.endswith(b"(qemu) ") and (more := connection.recv(4096)):
-        said += more
+    """Read up to the monitor's prompt: it has then executed the last command and waits for the next."""
+    output = b""
+    while not output.endswith(b"(qemu) ") and (more := connection.recv(4096)):
+        output += more
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A folder with the files of a rofs image, to be shared with a guest whose root is by virtio-fs.
+"""Unpacks the files of a rofs image into a folder that is shared with a guest whose root is virtio-fs.
 
-OSv's build leaves such files where its manifest found them, in a tree that the next build changes; its rofs image
-of the same cell has them all. Source: OSv's scripts/gen-rofs-img.py, for the layout.
+OSv's build leaves such files where its manifest found them, in a tree that the next build changes; the rofs image
+of the same cell has them all. Source for the layout: OSv's scripts/gen-rofs-img.py.
 """
 
 import struct
@@ -25,7 +25,7 @@ INODE = struct.Struct("<4Q")
 
 
 def with_shared_root(image: Image, build: Callable[[Cell], Image], cache: Cache) -> Image:
-    """The image with its root in a folder: the files of what `build` makes of its cell with rofs. Raises
+    """The image with its root in a folder: the files of the image that `build` makes of its cell with rofs. Raises
     `BuildError` and what `build` raises."""
     rofs = build(replace(image.cell, fs="rofs"))
     folder = cache.get(
@@ -35,10 +35,8 @@ def with_shared_root(image: Image, build: Callable[[Cell], Image], cache: Cache)
 
 
 def unpack(disk: Disk, out: Path) -> None:
-    """Write the files of the rofs in a disk's second partition, or that is all of the disk, to a new folder.
-
-    Raises `HostError` without qemu-img, `BuildError` where there is no rofs.
-    """
+    """Write the files of a rofs to a new folder. The rofs is in the disk's second partition, or is the whole disk.
+    Raises `HostError` without qemu-img, `BuildError` if there is no rofs."""
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
         raw = Path(work) / "raw"
         command = ["qemu-img", "convert", "-f", disk.format, "-O", "raw", str(disk.path), str(raw)]
@@ -61,7 +59,7 @@ class _Inode:
 
 
 class _Rofs:
-    """A rofs that starts at a byte of a file."""
+    """A rofs that starts at byte `start` of a file."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         self._file, self._start = file, start
@@ -80,7 +78,7 @@ class _Rofs:
             self._inodes[number] = _Inode(mode, where, count)
 
     def write(self, out: Path) -> None:
-        """All files, into a folder that is made."""
+        """Write all files into a new folder."""
         self._write(self._inodes[1], out)
 
     def _write(self, inode: _Inode, out: Path) -> None:
@@ -101,6 +99,6 @@ class _Rofs:
         return self._file.read(count)
 
     def _text(self) -> str:
-        """The string that comes next, with its length before it."""
+        """The next string; its length precedes it."""
         (length,) = struct.unpack("<H", self._file.read(2))
         return self._file.read(length).decode()

@@ -1,9 +1,9 @@
-"""OSv's in-guest tests in a launch mode: the module of its tree that has them, and how it comes to be.
+"""OSv's in-guest tests in a launch mode: which module of its tree has them, and how that is made.
 
-Upstream has its tests as shared objects (modules/tests), and those that need nothing of the kernel's inside also
-as dynamic executables for Linux's ld.so (modules/tests-with-linux-ld). Those are also the `pie` ones. For
-the other modes that module is copied inside the build tree, and the words of its Makefile that say how they are
-linked are replaced; its sources are the same.
+Upstream has its tests as shared objects (modules/tests); those that need nothing inside the kernel also as dynamic
+executables for Linux's ld.so (modules/tests-with-linux-ld), which are the `pie` ones too. For other modes that
+module is copied inside the build tree, and the words of its Makefile that say how the tests are linked are
+replaced; the sources are the same.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ SAMPLE = "tst-hello"
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A module made of that of the executables: `words` (sed's commands) change its Makefile."""
+    """A module made from that of the executables: `words` (sed commands) change its Makefile."""
 
     module: str
     words: tuple[str, ...]
@@ -42,7 +42,7 @@ COPIES: Mapping[LinkMode, Copy] = {
     ),
 }
 MODULES = ("tests", EXECUTABLES, *(copy.module for copy in COPIES.values()))
-"""The modules with tests, each of which writes its own manifest."""
+"""The modules with tests; each writes its own manifest."""
 
 
 def module_of(cell: Cell) -> str:
@@ -54,7 +54,7 @@ def module_of(cell: Cell) -> str:
 
 
 def steps_of(module: str) -> list[list[str]]:
-    """What is run in the tree to make the module; nothing for upstream's own."""
+    """The commands in the tree that make the module; none for upstream's own."""
     copy = next((one for one in COPIES.values() if one.module == module), None)
     if copy is None:
         return []
@@ -69,18 +69,18 @@ def steps_of(module: str) -> list[list[str]]:
 
 
 def manifest_of(cell: Cell) -> str:
-    """What the tests' image lacks otherwise: Debian's lddtree does not list ld.so among the libraries."""
+    """What the tests' image would lack: Debian's lddtree does not list ld.so among the libraries."""
     if launch_of(cell) is not LinkMode.LINUX_LD:
         return ""
     return f"{LD_SO[cell.arch]}: {Path(LD_SO[cell.arch]).resolve()}\n"
 
 
 def variables_of(module: str, mode: LinkMode | None) -> list[str]:
-    """The build's own variables: where `dl` says so, scripts/manifest_from_host.sh adds glibc and ld.so."""
+    """The build's own variables: with `dl`, scripts/manifest_from_host.sh adds glibc and ld.so."""
     return ["dl=linux"] if mode is LinkMode.LINUX_LD and module == EXECUTABLES else []
 
 
 def check_made(outputs: Path, cell: Cell, module: str) -> None:
-    """Raise `LaunchError` where tests of the cell's launch mode, in the build's outputs, came out otherwise."""
+    """Raise `LaunchError` if the build made tests of another launch mode than the cell's."""
     if launch_of(cell) and module == module_of(cell):
         check_launch(cell, f"{module}/{SAMPLE}", outputs / module / SAMPLE)

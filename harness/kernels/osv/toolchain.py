@@ -24,7 +24,7 @@ CROSS = "aarch64-linux-gnu-"
 BOOST_CROSS = "1.74"
 BOOST_PARTS = ("chrono", "filesystem", "program-options", "system", "test", "timer")
 BOOST = tuple(f"libboost-{part}{BOOST_CROSS}-dev" for part in BOOST_PARTS)
-"""What scripts/download_aarch64_packages.py of OSv fetches for Ubuntu, under Debian bookworm's names."""
+"""What OSv's scripts/download_aarch64_packages.py fetches for Ubuntu, by Debian bookworm's names."""
 
 PACKAGE_OF = {
     "make": "make", "gcc": "gcc", "g++": "g++", "ld.bfd": "binutils", "qemu-img": "qemu-utils",
@@ -37,10 +37,8 @@ JAVA_TOOLS = ("mvn", "javac", "lddtree")
 
 
 def toolchain(cell: Cell) -> dict[str, str]:
-    """Program to the first line of its `--version`, for what decides the bytes of a kernel.
-
-    Raises `HostError` that names everything missing at once.
-    """
+    """Maps each program that decides the bytes of a kernel to the first line of its `--version`. Raises
+    `HostError` with everything that is missing."""
     prefix = CROSS if is_cross(cell) else ""
     deciding = [f"{prefix}gcc", f"{prefix}g++", f"{prefix}ld.bfd"]
     needed = ["make", "gcc", "g++", "python3", "qemu-img", *deciding]
@@ -53,9 +51,10 @@ def toolchain(cell: Cell) -> dict[str, str]:
 
 
 def taken_from_host(cell: Cell, compiles: bool = True) -> Mapping[str, Any]:
-    """What of this host decides the bytes of an image of the tests, by its name in a key: `tools`, `ingredients`,
-    `java`; `compiles` is whether its compilers do. In a lab it is what was found outside, where images are built.
+    """What of this host decides the bytes of an image of the tests, by its name in a cache key: `tools`,
+    `ingredients`, `java`.
 
+    `compiles` is whether the host's compilers do. In a lab it is what was found outside, where images are built.
     Raises what `toolchain` raises.
     """
     found = builder_outside(cell.arch)
@@ -66,8 +65,8 @@ def taken_from_host(cell: Cell, compiles: bool = True) -> Mapping[str, Any]:
 
 
 def check_tests(cell: Cell) -> None:
-    """Raise `HostError` where the image of the cell's tests can't be put together: their libraries, where they are
-    executables, are found by OSv's scripts/manifest_from_host.sh."""
+    """Raise `HostError` if the image of the cell's tests cannot be put together: OSv's
+    scripts/manifest_from_host.sh looks for the libraries of executables."""
     if not launch_of(cell):
         return
     if is_cross(cell):
@@ -88,7 +87,7 @@ def _require(needed: Iterable[str]) -> None:
 
 
 def ingredients(cell: Cell) -> dict[str, object]:
-    """What else of this host ends up in an image of the tests: its own Boost, libgcc and zoneinfo, or arm64's."""
+    """What else of this host gets into an image of the tests: its own Boost, libgcc and zoneinfo, or arm64's."""
     if is_cross(cell):
         return debian_packages.source_parts(BOOST, cell.arch)
     try:
@@ -106,10 +105,8 @@ def boost(cell: Cell, of: Mapping[str, object]) -> str:
 
 
 def lay_out_packages(cell: Cell, sources: Path, cache: Cache) -> None:
-    """Put arm64's Boost where OSv's makefiles look for it; Debian's cross compiler brings the rest.
-
-    Boost alone: a whole package tree there would put glibc's headers before OSv's own.
-    """
+    """Put arm64's Boost where OSv's makefiles look for it; Debian's cross compiler brings the rest. Only Boost: a
+    whole package tree would put glibc's headers before OSv's own."""
     if not is_cross(cell):
         return
     root = debian_packages.fetch(BOOST, cell.arch, cache).root
@@ -140,7 +137,7 @@ def wrappers(cell: Cell, accelerator: str) -> dict[str, str]:
 
 
 def layout_wrapper(cell: Cell, layout: int, pads: Path) -> dict[str, str]:
-    """The linker that lays a kernel out as `layout` says, with its pads in a folder that is made here."""
+    """The linker that applies the code layout `layout`; its pads are in a folder that is made here."""
     prefix = CROSS if is_cross(cell) else ""
     ld_wrapper.make_pads(f"{prefix}as", pads)
     linker = shutil.which(f"{prefix}ld.bfd")
@@ -149,7 +146,7 @@ def layout_wrapper(cell: Cell, layout: int, pads: Path) -> dict[str, str]:
 
 
 def environment(tree_bin: Path, trees: Path, cache: Cache) -> dict[str, str]:
-    """The build's environment: this process's, less what OSv's makefiles would take for settings of theirs."""
+    """The build's environment: this process's, without what OSv's makefiles would take for their settings."""
     kept = {name: value for name, value in os.environ.items() if not _is_setting(name)}
     kept |= {
         "PATH": f"{tree_bin}:{kept.get('PATH', os.defpath)}",
@@ -166,15 +163,16 @@ def environment(tree_bin: Path, trees: Path, cache: Cache) -> dict[str, str]:
 
 
 def java_tools() -> str:
-    """Why Java tests can't even be tried here, or nothing."""
+    """Why Java tests cannot even be tried here; empty if they can."""
     missing = [name for name in JAVA_TOOLS if shutil.which(name) is None]
     return f"{', '.join(missing)} missing" if missing else ""
 
 
-def java_unusable(java_tests: Path, build_environment: Mapping[str, str], patience: float = 120) -> str:
-    """Why Java tests can't be built, or nothing; what was built stays, so that a proof costs nothing twice.
+def java_unusable(java_tests: Path, build_environment: Mapping[str, str], timeout: float = 120) -> str:
+    """Why Java tests cannot be built; empty if they can. What was built is kept, so that the check costs nothing
+    the second time.
 
-    Maven is run for real on the tests' own project in `java_tests`: it may be there and yet reach no repository.
+    Maven is really run on the tests' own project in `java_tests`: it may be installed and yet reach no repository.
     """
     if missing := java_tools():
         return missing
@@ -184,10 +182,10 @@ def java_unusable(java_tests: Path, build_environment: Mapping[str, str], patien
     try:
         done = subprocess.run(
             ["mvn", "--batch-mode", "-Dstyle.color=never", "-q", "package", "-DskipTests=true"],
-            cwd=project, env=dict(build_environment), capture_output=True, text=True, timeout=patience,
+            cwd=project, env=dict(build_environment), capture_output=True, text=True, timeout=timeout,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"Maven did not end within {patience:.0f} s"
+        return f"Maven did not end within {timeout:.0f} s"
     if done.returncode == 0:
         return ""
     errors = re.findall(r"\[ERROR\] (\S.*)", done.stdout)

@@ -1,4 +1,4 @@
-"""A file that a hypervisor is to boot as a kernel: what kind it is, for which arch, with or without symbols."""
+"""Identifies a file that a hypervisor is to boot as a kernel: its kind and arch, and whether it has symbols."""
 
 import os
 import struct
@@ -15,20 +15,20 @@ from harness.core.errors import CellError, HarnessError
 ELF_MAGIC = b"\x7fELF"
 ELF_ARCHES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}
 ARM64_IMAGE = (0x38, b"ARM\x64")
-"""Where a raw arm64 kernel says what it is. Source: Linux, Documentation/arch/arm64/booting.rst."""
+"""The offset and magic number of a raw arm64 kernel. Source: Linux, Documentation/arch/arm64/booting.rst."""
 
 BZIMAGE = (0x202, b"HdrS")
-"""Where a bzImage says what it is. Source: Linux, Documentation/arch/x86/boot.rst."""
+"""The offset and magic number of a bzImage. Source: Linux, Documentation/arch/x86/boot.rst."""
 
 BOOT_SECTOR = (0x1FE, b"\x55\xaa")
-"""How the sector ends that a PC's firmware loads: a disk, and nothing that a hypervisor can load as a kernel."""
+"""How a sector ends that a PC's firmware loads: it is a disk, which no hypervisor can load as a kernel."""
 
 HEAD = 1024  # bytes; all of these are in them
 
 
 @dataclass(frozen=True, slots=True)
 class BootFile:
-    """`kind` is for people; `elf` is whether it is one, `has_symbols` whether it names its functions."""
+    """`kind` is for people; `elf` is whether it is an ELF file, `has_symbols` whether it names its functions."""
 
     path: Path
     kind: str
@@ -37,7 +37,7 @@ class BootFile:
     has_symbols: bool = False
 
     def check_boots(self, cell: Cell) -> None:
-        """Raise `CellError` where it is not for the cell's arch, or can't be loaded by its hypervisors."""
+        """Raise `CellError` if it is not for the cell's arch, or its hypervisors cannot load it."""
         if self.arch != cell.arch:
             raise CellError(
                 f"{self.path} is for {self.arch}, and {cell} for {cell.arch}.",
@@ -51,7 +51,7 @@ class BootFile:
 
 
 def boot_file(path: Path) -> BootFile:
-    """What the file is. Raises `HarnessError` if it is missing, can't be read, or can't be booted."""
+    """Identify the file. Raises `HarnessError` if it is missing, unreadable or not bootable."""
     check_readable(path)
     with path.open("rb") as file:
         head = file.read(HEAD)
@@ -73,7 +73,7 @@ def boot_file(path: Path) -> BootFile:
 
 
 def check_readable(path: Path) -> None:
-    """Raise `HarnessError` if it is no file that this user can read, or is empty."""
+    """Raise `HarnessError` if it is empty or no file that this user can read."""
     if not path.exists():
         raise HarnessError(f"There is no file {path}.", "Check the name.")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Kernels that are already built: a release's files, or another machine's, booted as they are."""
+"""Boots kernels that are already built, a release's files or another machine's, as they are."""
 
 import functools
 import hashlib
@@ -24,17 +24,17 @@ from harness.kernels.rootfs.contents import Contents
 CMDLINE, MANIFESTS, SYMBOLS, INITRD, ORIGIN = (
     "cmdline", ("usr.manifest", "manifest"), "loader.elf", "initrd", "origin.json",
 )  # fmt: skip
-"""What is looked for beside the kernel: the first four as OSv's build and our own cache name them."""
+"""Names of files beside the kernel; the first four are those of OSv's build and our own cache."""
 
 ALREADY_BUILT = "already built"
-"""The fact `files` of such an image: what lies beside it was made by others, and is not run here."""
+"""The fact `files` of such an image: others made what is beside it, so nothing of that is run here."""
 
 BUILDERS = ("osv-build", "osv-compiler-x86_64", "osv-compiler-aarch64")
-"""What a host need not have for a kernel that others have built, by its names in `matrix.toml`."""
+"""What a host does not need for a kernel that others have built, by its names in `matrix.toml`."""
 
 LONGEST_TEXT, LONGEST_LINE = 100, 4096
 WANTED = {"ramfs": "", "virtiofs": "a folder"}
-"""What the root of a filesystem is on, where that is no disk."""
+"""What holds the root of a filesystem that is not on a disk."""
 
 QCOW2 = b"QFI\xfb"  # Source: QEMU, docs/interop/qcow2.txt
 ON_SYMBOLS = "symbols: verdicts rest on the kernel itself, watched at the places that its symbols name"
@@ -44,7 +44,7 @@ ON_CONSOLE = "no symbols: verdicts rest on what the console prints, which a prog
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files that a user names; `cmdline` and `manifest`, where none is named, are looked for beside it."""
+    """The files that a user names. `cmdline` and `manifest` are looked for beside the kernel if not named."""
 
     kernel: Path
     disk: Path | None = None
@@ -53,18 +53,15 @@ class Files:
 
 
 class Prebuilt:
-    """Images of files that others have built; nothing of them is changed or copied."""
+    """Makes images of files that others have built; changes and copies nothing of them."""
 
     def __init__(self, name: str, files: Files) -> None:
         self.name = name
         self._files = files
 
     def build(self, cell: Cell, cache: Cache) -> Image:
-        """The files as the cell's image.
-
-        Raises `HarnessError` for a file that is missing or can't be read, `CellError` where the cell has another
-        arch or filesystem than the files.
-        """
+        """The files as the cell's image. Raises `HarnessError` if a file is missing or unreadable, `CellError` if
+        the cell's arch or filesystem is not that of the files."""
         kernel = boot_file(self._files.kernel)
         kernel.check_boots(cell)
         root = self._root(cell)
@@ -89,7 +86,7 @@ class Prebuilt:
                 "commit": origin.described,
                 "origin commit": origin.commit,
                 "origin committed": str(origin.committed),
-                "origin builder": origin.builder or facts.joined({"compiler": compilers(symbols)}),
+                "origin builder": origin.builder or facts.format_facts({"compiler": compilers(symbols)}),
                 "files": ALREADY_BUILT,
                 "verdicts": about,
             },
@@ -97,7 +94,7 @@ class Prebuilt:
         return replace(image, facts={**image.facts, "own command": own}) if own else image
 
     def build_with(self, cell: Cell, cache: Cache, contents: Contents) -> Image:
-        """Raises `BuildError`: what is built stays as it is."""
+        """Raises `BuildError`: a built image is not changed."""
         raise self._refusal()
 
     def prepare(self, cell: Cell, cache: Cache) -> None:
@@ -105,7 +102,7 @@ class Prebuilt:
         raise self._refusal()
 
     def origin(self, image: Image) -> Origin:
-        """What `origin.json` beside the kernel says, or its digest."""
+        """The content of `origin.json` beside the kernel, or else the digest."""
         told = image.facts
         committed = float(told["origin committed"])
         return Origin(told["origin commit"], told["commit"], committed, told["origin builder"])
@@ -123,16 +120,16 @@ class Prebuilt:
         )
 
     def _beside(self, *names: str) -> Path | None:
-        """The first of the names that is beside the kernel, or beside the disk."""
+        """The first of the names that exists beside the kernel or the disk."""
         given = (self._files.kernel, self._files.disk)
         places = [path.parent / name for path in given if path for name in names]
         return next((path for path in places if path.is_file()), None)
 
     def _symbols(self, kernel: BootFile) -> tuple[Path | None, str]:
-        """An ELF file with the kernel's symbols, and what verdicts rest on.
+        """An ELF file with the kernel's symbols, and the note on what verdicts rest on.
 
-        A `loader.elf` beside a stripped kernel is only taken where it holds the same code: with the addresses of
-        another build the kernel would be watched at wrong places.
+        A `loader.elf` beside a stripped kernel is used only if it holds the same code: with another build's
+        addresses the wrong functions would be watched.
         """
         if self.name == "linux":
             return None, ON_INIT
@@ -146,7 +143,7 @@ class Prebuilt:
         return beside, ON_SYMBOLS
 
     def _root(self, cell: Cell) -> Path | None:
-        """The disk, or the folder that is shared with a virtio-fs guest; None where the root is in the kernel."""
+        """The disk, or the folder shared with a virtio-fs guest; None if the root is in the kernel."""
         root, wanted = self._files.disk, WANTED.get(cell.fs, "a disk")
         if root is None and wanted:
             raise CellError(
@@ -162,7 +159,7 @@ class Prebuilt:
         return root
 
     def _command_line(self, cell: Cell) -> tuple[str, str]:
-        """The kernel's options, and the command that follows them in what was given, where one does."""
+        """The kernel's options, and the command that follows them, if any."""
         found = self._beside(CMDLINE)
         given = self._files.cmdline
         if given is None and found:
@@ -205,7 +202,7 @@ class Prebuilt:
 
 
 def tests_or_why_not(image: Image) -> None:
-    """Raise `HarnessError` where nothing lists the image's tests, and its kernel has none but those."""
+    """Raise `HarnessError` if nothing lists the image's tests and its kernel has no others."""
     if image.cell.kernel == "osv" and image.manifest is None:
         raise HarnessError(
             f"Nothing says which tests are in the image of {image.kernel}: there is no {MANIFESTS[0]} beside it.",
@@ -214,7 +211,7 @@ def tests_or_why_not(image: Image) -> None:
 
 
 def _same_code(elf: Path, kernel: Path) -> bool:
-    """Whether the ELF file's code is in the kernel file, byte for byte."""
+    """Whether the kernel file holds the ELF file's code, byte for byte."""
     stamps = [(path.stat().st_mtime_ns, path.stat().st_size) for path in (elf, kernel)]
     return _has_code_of(elf, kernel, tuple(stamps))
 
@@ -254,7 +251,7 @@ def _format(disk: Path) -> str:
 def files_of(
     kernel: Path | None, disk: Path | None, cmdline: str | None, manifest: Path | None
 ) -> Files | None:
-    """The files that were named, if any; raises `HarnessError` for a disk or such without a kernel."""
+    """The files that were named, if any. Raises `HarnessError` for a disk or other file without a kernel."""
     if kernel is None:
         if disk or cmdline is not None or manifest:
             raise HarnessError(

@@ -1,1 +1,1 @@
-"""What goes into a guest's filesystems: Debian packages, the programs in them, and the images made of those."""
+"""Makes a guest's filesystems: Debian packages, programs from them, and images of both."""

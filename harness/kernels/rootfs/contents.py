@@ -1,4 +1,4 @@
-"""What an image holds besides the kernel, said in Debian's packages, and the files that this comes to."""
+"""Describes what an image holds besides the kernel, in terms of Debian's packages, and finds the files for it."""
 
 import hashlib
 from collections.abc import Container, Mapping
@@ -14,18 +14,17 @@ SETTINGS = {
     "/etc/hosts": "127.0.0.1 localhost guest\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
-"""What glibc looks users, groups and hosts up in, by path."""
+"""Files by path in which glibc looks up users, groups and hosts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
     """Programs, their data and our own files, for any kernel.
 
-    `programs` are guest paths of ELF files in `packages` or in `made`; they come with their libraries. `modules`
-    are libraries that they load with dlopen: guest paths, which may be patterns, or names. `copied` are guest
-    paths of files or folders of the packages that come as they are, without the libraries that they need. `texts`
-    maps guest paths to what is written there, `links` to what they lead to, and `made` to files of the host, which
-    the cache keeps. `folders` are empty.
+    `programs` are guest paths of ELF files in `packages` or in `made`; their libraries are added. `modules` are
+    libraries that they load with dlopen: guest paths, possibly patterns, or names. `copied` are guest paths of
+    files or folders of the packages that are copied without the libraries that they need. `texts` maps guest paths
+    to text, `links` to targets, and `made` to files of the host, which the cache keeps. `folders` are empty.
     """
 
     packages: tuple[str, ...]
@@ -39,16 +38,15 @@ class Contents:
 
     @property
     def parts(self) -> dict[str, object]:
-        """What of it decides the bytes of an image, for a key: of a host's file its SHA-256, not where it lies."""
+        """What decides the bytes of an image, for a cache key: a host's file counts by its SHA-256, not its
+        path."""
         made = {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in self.made.items()}
         return {**asdict(self), "made": made}
 
 
 def compose(contents: Contents, tree: Path, provided: Container[str] = ()) -> dict[str, Node]:
-    """Guest path to file, for packages unpacked in `tree`. Libraries that are `provided` by the kernel stay out.
-
-    Raises `BuildError` for a file that the packages lack.
-    """
+    """Map guest paths to files, for packages unpacked in `tree`. Libraries that the kernel provides (`provided`)
+    are left out. Raises `BuildError` for a file that the packages lack."""
     files: dict[str, Node] = {path: Folder() for path in contents.folders}
     for path in contents.copied:
         files |= files_under(tree, path)

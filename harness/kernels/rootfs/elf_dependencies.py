@@ -1,6 +1,6 @@
-"""The files that a program needs to start: itself, its interpreter, its libraries and theirs.
+"""Finds the files that a program needs to start: itself, its interpreter, its libraries and theirs.
 
-Read from ELF headers, so it works on an unpacked package tree of any architecture.
+They are read from ELF headers, so that it works on an unpacked package tree of any architecture.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -21,7 +21,8 @@ TRIPLETS = {"EM_X86_64": "x86_64-linux-gnu", "EM_AARCH64": "aarch64-linux-gnu"}
 
 @dataclass(frozen=True, slots=True)
 class Elf:
-    """What the dynamic linker reads of one ELF file. `search` are its RUNPATH or RPATH folders, `$ORIGIN` kept."""
+    """What the dynamic linker reads of an ELF file. `search` holds its RUNPATH or RPATH folders, with `$ORIGIN`
+    kept."""
 
     machine: str
     interpreter: str | None
@@ -36,13 +37,13 @@ def elf_dependencies(
     provided: Container[str] = (),
     made: Mapping[str, Path] | None = None,
 ) -> dict[str, Path]:
-    """Guest path to the host file with its content, for `programs` and everything that they load.
+    """Map guest paths to host files, for `programs` and everything that they load. Raises `BuildError` for a file
+    that the tree lacks.
 
-    `tree` holds unpacked packages. `programs` are absolute guest paths; `extra` are modules that are loaded with
-    dlopen and so stand in no header: guest paths, which may be patterns, or library names. Who needs a library of
-    such a module's name is taken to find that one. Libraries and interpreters whose name is in `provided` are left
-    out, with what only they need; files in `made` (guest path to host file) are taken from there. Raises
-    `BuildError` for a file that the tree lacks.
+    `tree` holds unpacked packages. `programs` are absolute guest paths. `extra` are modules that are loaded with
+    dlopen and so are in no header: guest paths, possibly patterns, or library names; a needed library of such a
+    name is taken to be that module. Libraries and interpreters whose name is in `provided` are left out, with what
+    only they need. Files in `made` (guest path to host file) are taken from there.
     """
     root, ours = tree.resolve(), made or {}
 
@@ -76,7 +77,7 @@ def elf_dependencies(
 
 
 def files_under(tree: Path, path: str) -> dict[str, Node]:
-    """A file or a folder with all that is in it, as in the packages. Raises `BuildError` if there is none."""
+    """A file, or a folder with all that is in it, as in the packages. Raises `BuildError` if there is none."""
     top = tree.resolve() / path.lstrip("/")
     if not top.is_symlink() and not top.exists():
         raise BuildError(f"{path} is in none of the packages.", "Add the package that has it.")
@@ -93,7 +94,7 @@ def files_under(tree: Path, path: str) -> dict[str, Node]:
 
 
 def read_elf(path: Path) -> Elf:
-    """The dynamic linker's view of a file. Raises `BuildError` if it is no ELF file."""
+    """Read what the dynamic linker needs of a file. Raises `BuildError` if it is no ELF file."""
     try:
         with path.open("rb") as file:
             elf = ELFFile(file)
@@ -108,10 +109,8 @@ def read_elf(path: Path) -> Elf:
 
 
 def locate(tree: Path, path: str, wanted_by: str) -> Path:
-    """The host file of a guest path, with symbolic links followed inside the tree.
-
-    Raises `BuildError` if there is none, naming `wanted_by`.
-    """
+    """The host file of a guest path; symbolic links are followed inside the tree. Raises `BuildError` with
+    `wanted_by` if there is none."""
     root = tree.resolve()
     found = resolve(root, path)
     if not found.is_file():
@@ -141,7 +140,7 @@ def resolve(root: Path, path: str) -> Path:
 
 
 def _modules(root: Path, module: str, machine: str, wanted_by: str) -> list[str]:
-    """The guest paths that a module's name or pattern stands for."""
+    """The guest paths that match a module's name or pattern."""
     if "/" not in module:
         return [_library(root, module, machine, (), wanted_by)]
     if not set("*?[") & set(module):
@@ -157,7 +156,7 @@ def _texts(tags: list[DynamicTag], kind: str, attribute: str) -> tuple[str, ...]
 
 
 def _library(tree: Path, name: str, machine: str, search: tuple[str, ...], wanted_by: str) -> str:
-    """The guest path of a library, in the order in which ld.so looks for it."""
+    """The guest path of a library, searched for in ld.so's order."""
     if "/" in name:
         return name
     for folder in (*search, *_default_folders(machine)):

@@ -1,7 +1,7 @@
-"""A guest's files, named and then written as an initramfs, a squashfs, or an image of ext4 or its kin.
+"""Writes a guest's files as an initramfs, a squashfs or an ext4, ext3 or ext2 image.
 
-All three need no root, belong to root inside the guest and are byte for byte the same for the same files:
-times are one fixed moment, order is by name, identifiers are constant.
+None needs root on the host, and in the guest root owns all files. The same files give the same bytes: there is one
+fixed time, the order is by name, identifiers are constant.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A directory; folders that only lead to something need no entry of their own."""
+    """A directory; folders that are only parents need no entry."""
 
     mode: int = 0o755
 
@@ -53,7 +53,7 @@ Files = Mapping[str, Node]  # absolute guest path to what is there
 
 
 def complete(files: Files) -> dict[str, Node]:
-    """The files with every folder that leads to them, in the order of their names, parents first."""
+    """The files with all their parent folders, in the order of their names, parents first."""
     found: dict[str, Node] = {}
     for path in files:
         for parent in PurePosixPath(path).parents:
@@ -78,7 +78,7 @@ def digest(files: Files) -> str:
 
 
 def size(files: Files) -> int:
-    """The bytes of all contents."""
+    """The total size of all contents in bytes."""
     total = 0
     for node in files.values():
         if isinstance(node, File):
@@ -87,10 +87,8 @@ def size(files: Files) -> int:
 
 
 def write_initramfs(files: Files, out: Path) -> None:
-    """A cpio archive in the kernel's `newc` format, not compressed.
-
-    Unpacking costs a guest under TCG more than the hypervisor's copying of the larger file.
-    """
+    """Write a cpio archive in the kernel's `newc` format, uncompressed: under TCG unpacking costs a guest more
+    than the hypervisor's copy of the larger file."""
     with out.open("wb") as archive:
         for number, (path, node) in enumerate(complete(files).items(), start=1):
             if path == "/":
@@ -107,7 +105,7 @@ def write_initramfs(files: Files, out: Path) -> None:
 
 
 def write_squashfs(files: Files, out: Path) -> None:
-    """A squashfs image without compression, for the same reason. Raises `HostError`, `BuildError`."""
+    """Write a squashfs image, uncompressed for the same reason. Raises `HostError`, `BuildError`."""
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
         staged = Path(work) / "root"
         _stage(files, staged)
@@ -117,8 +115,8 @@ def write_squashfs(files: Files, out: Path) -> None:
 
 
 def write_ext4(files: Files, out: Path, free: int, kind: str = "ext4") -> None:
-    """An ext4 image (or `ext3`, `ext2`), sparse, with about `free` bytes left for the guest. Raises `HostError`,
-    `BuildError`."""
+    """Write a sparse ext4 image (or `ext3`, `ext2`) with about `free` bytes left for the guest. Raises
+    `HostError`, `BuildError`."""
     with tempfile.TemporaryDirectory(dir=out.parent) as work:
         staged = Path(work) / "root"
         _stage(files, staged)
@@ -147,7 +145,7 @@ def _cpio_member(archive: BinaryIO, number: int, name: str, mode: int, content: 
 
 
 def _stage(files: Files, root: Path) -> None:
-    """Lay the files out in a host folder, with their modes and the one time."""
+    """Write the files into a host folder, with their modes and the fixed time."""
     nodes = complete(files)
     for path, node in nodes.items():
         at = root / path.lstrip("/")
@@ -171,7 +169,7 @@ def _stage(files: Files, root: Path) -> None:
 
 def _run(command: Sequence[str], package: str) -> None:
     environment = {**os.environ, "E2FSPROGS_FAKE_TIME": str(TIME), "LC_ALL": "C"}
-    # mksquashfs refuses to be told the time twice.
+    # mksquashfs refuses a second time setting.
     environment.pop("SOURCE_DATE_EPOCH", None)
     # A user's PATH lacks the folder of mke2fs on Debian.
     environment["PATH"] = f"{environment.get('PATH', '')}:/usr/sbin:/sbin"
@@ -182,5 +180,5 @@ def _run(command: Sequence[str], package: str) -> None:
     # debugfs ends well whatever became of its commands; it speaks only of those that failed.
     words = done.stderr.partition("\n")[2] if command[0] == "debugfs" else ""
     if done.returncode != 0 or words:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise BuildError(f"{command[0]} ended with status {done.returncode}:\n{said}", "See its words above.")
+        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise BuildError(f"{command[0]} ended with status {done.returncode}:\n{output}", "See its output above.")

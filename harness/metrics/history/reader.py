@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
-from harness.core.collector import uncollected
+from harness.core.garbage_collection import without_garbage_collection
 from harness.metrics.history.records import Action, Judged, Triage
 from harness.metrics.history.schema import (
     COMMITS,
@@ -91,7 +91,7 @@ class Reader:
         query = _kept(table).join(VERSIONS, table.c.version_id == VERSIONS.c.id)
         query = query.where(*self._conditions(table, wanted, since))
         if last is None:
-            with uncollected():
+            with without_garbage_collection():
                 return list(self._records(table, query.order_by(*order)))
         query = query.order_by(*(column.desc() for column in order)).limit(last)
         return list(self._records(table, query))[::-1]
@@ -101,7 +101,7 @@ class Reader:
         who judges a whole history asks for no more."""
         query = select(*_columns(table, without="id")).where(*self._conditions(table, {}, since))
         query = query.order_by(table.c.taken, table.c.seq)
-        with uncollected():
+        with without_garbage_collection():
             return list(self._records(table, query))
 
     def everything(self, table: Table, since: float | None) -> Iterator[Identified]:

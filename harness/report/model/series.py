@@ -174,7 +174,7 @@ def environment_words(one: Series, among: Sequence[Series]) -> str:
 
 def _apart(text: str, others: Sequence[str]) -> list[str]:
     """Those facts of one text that not all have."""
-    every, own = [facts.parted(other) for other in others], facts.parted(text)
+    every, own = [facts.parse_facts(other) for other in others], facts.parse_facts(text)
     return [f"{name} {own[name]}" for name in own if any(one.get(name) != own[name] for one in every)]
 
 

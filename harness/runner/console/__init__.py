@@ -1,1 +1,1 @@
-"""The serial line: raw bytes kept as they came, whole lines matched against the kernel's patterns."""
+"""The serial line: raw bytes are kept unchanged, complete lines are matched against the kernel's patterns."""

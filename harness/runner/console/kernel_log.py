@@ -1,9 +1,8 @@
-"""The kernel's own log, as the guest's agent sends it: what the kernel said, told apart from what programs
-printed.
+r"""The kernel's own log, as the guest's agent sends it: it separates the kernel's messages from programs' output.
 
 Source: Linux, Documentation/ABI/testing/dev-kmsg. A record is `level,number,microseconds,flags;text`, its
-unprintable bytes as \\xNN, and lines of its dictionary after it, each behind a space. Whoever writes to /dev/kmsg
-gets a facility that is not the kernel's, whatever he asks for.
+unprintable bytes as \xNN, followed by lines of its dictionary, each after a space. A writer to /dev/kmsg never
+gets the kernel's facility, whatever it asks for.
 """
 
 import re
@@ -19,7 +18,7 @@ RECORD = re.compile(rb"(\d{1,4}),(\d{1,19}),(\d{1,19}),[^;]{0,200};(.*)")
 ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
 KERNEL, USER = 0, 1
 WARNING = 4
-"""The least urgent level of a fault. What the kernel says of a program's own faults is only of interest (6)."""
+"""The least urgent level of a fault. Messages about a program's own faults have a higher number (6)."""
 
 MOST = 20_000
 """Records that are kept: a log has room for about a thousand."""
@@ -27,7 +26,7 @@ MOST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: its `level` is 0 (an emergency) to 7, its `facility` 0 if the kernel itself said it; `at` is in
+    """One record. `level` is 0 (an emergency) to 7; `facility` is 0 if the kernel itself wrote it; `at` is in
     microseconds of the guest's clock since its boot."""
 
     number: int
@@ -47,7 +46,7 @@ class Record:
 class KernelLog:
     """The records of one guest's kernel, and the faults among them. Feed it the agent's lines.
 
-    What it is fed is a guest's word, and bounded.
+    Its input comes from the guest, and is limited in size.
     """
 
     def __init__(self, patterns: Patterns) -> None:
@@ -59,10 +58,10 @@ class KernelLog:
         """Whether records were overwritten before the agent could read them."""
         self.faults: list[Match] = []
         self.first_fault_at: float | None = None
-        """When it came, in monotonic seconds."""
+        """When the first fault arrived, in monotonic seconds."""
 
     def feed(self, line: bytes) -> None:
-        """Take a line of /dev/kmsg."""
+        """Add a line of /dev/kmsg."""
         found = RECORD.match(line)
         if not found:
             return
@@ -79,20 +78,20 @@ class KernelLog:
                 self._judge(record)
 
     def expect(self, mark: bytes) -> None:
-        """Look out for a record with this text, which the agent writes."""
+        """Expect a record with this text, which the agent writes."""
         self._marks.add(mark)
 
     def saw(self, mark: bytes) -> bool:
-        """Whether an expected record has come, and so every one before it."""
+        """Whether an expected record has arrived, and with it every earlier one."""
         return mark not in self._marks
 
     def shown(self) -> str:
-        """The records as text for a person, each with its level."""
+        """The records as text for people, each with its level."""
         rows = ((record, line) for record in self.records for line in record.on_console)
         return "".join(f"<{record.level}>{printable(line)}\n" for record, line in rows)
 
     def without_its_words(self, console: bytes) -> bytes:
-        """What the console showed less all that the kernel said, also where it stands in a program's line."""
+        """The console's bytes without the kernel's messages, also those in the middle of a program's line."""
         said = {line for record in self.records for line in record.on_console}
         for line in said:
             console = re.sub(re.escape(line) + rb"\r?\n", b"", console) if line in console else console

@@ -1,4 +1,4 @@
-"""Watches a console as it comes: whole lines against patterns, however the bytes were cut into chunks."""
+"""Matches a console's lines against patterns as they arrive, however the bytes are split into chunks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ SHOWN = 400
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A line that matters: the pattern's kind and name, where its line begins in the console's bytes,
-    the line made safe to show, and, for a status, the program (None: whichever ran) and its number."""
+    """A line that matched: the pattern's kind and name, the offset of the line in the console's bytes, the line
+    made safe to show and, for a status, the program (None: whichever ran) and its number."""
 
     kind: str
     name: str
@@ -25,9 +25,9 @@ class Match:
 
 
 class ConsoleMatcher:
-    """Feed it bytes; it keeps what matched, and that is the same however they were cut.
+    """Feed it bytes; it keeps the matches, which do not depend on how the bytes were split.
 
-    A line longer than 64 KiB is looked at in overlapping pieces.
+    A line longer than 64 KiB is matched in overlapping pieces.
     """
 
     def __init__(self, patterns: Patterns, on_match: Callable[[Match], None] | None = None) -> None:
@@ -42,7 +42,7 @@ class ConsoleMatcher:
         self._seen: set[bytes] = set()
 
     def feed(self, data: bytes) -> None:
-        """Look at what has come; only whole lines are judged."""
+        """Match the new data; only complete lines are matched."""
         self._rest += data
         end = self._rest.rfind(b"\n", len(self._rest) - len(data)) + 1
         if end:
@@ -53,16 +53,16 @@ class ConsoleMatcher:
             self._drop(STEP, inside=True)
 
     def finish(self) -> None:
-        """Look at the unfinished last line too; nothing more is expected to come soon."""
+        """Match the incomplete last line too; nothing more is expected soon."""
         if self._rest:
             self._scan(bytes(self._rest))
 
     def expect(self, text: bytes) -> None:
-        """Look out for a text in what comes from now on."""
+        """Look for a text in what arrives from now on."""
         self._expected.add(text)
 
     def saw(self, text: bytes) -> bool:
-        """Whether an expected text has come."""
+        """Whether an expected text has arrived."""
         return text in self._seen
 
     def first(self, name: str) -> Match | None:
@@ -74,7 +74,7 @@ class ConsoleMatcher:
         return self.first(name) is not None
 
     def faults(self) -> tuple[Match, ...]:
-        """Every line in which the kernel reported a fault, those that only come with one last."""
+        """Every line in which the kernel reported a fault; lines that only accompany one come last."""
         return tuple(
             match for kind in ("fault", "watchdog", "trace") for match in self.matches if match.kind == kind
         )
@@ -100,7 +100,7 @@ class ConsoleMatcher:
             judged = end + 1
 
     def _judge_lines(self, block: bytes, start: int) -> None:
-        """Judge every line of a part of what is scanned, which begins with a line, or where the rest does."""
+        """Match every line of a part of the block, which starts at a line, or where the rest starts."""
         offset, inside = self._offset + start, self._inside and start == 0
         for line in block.split(b"\n"):
             while True:

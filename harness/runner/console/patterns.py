@@ -1,4 +1,4 @@
-"""What a kernel prints that matters: data in `<kernel>.toml` beside this file, compiled once."""
+"""The lines of a kernel that matter: patterns in `<kernel>.toml` beside this file, compiled once."""
 
 import re
 import tomllib
@@ -14,10 +14,10 @@ KINDS = ("mark", "fault", "watchdog", "trace", "status")
 class Pattern:
     """A named regular expression over one line's bytes. `kind` says what a match is:
 
-    `mark` (a point of the boot or the end), `fault` (the kernel reports its own death), `watchdog` (a clock made
-    the kernel report one, which a host that stops the guest brings about too), `trace` (what it prints with any
-    death), or `status` (a program's status; groups `program` and `status`). `record` is the same for a record of
-    the kernel's own log, where the kernel has one.
+    `mark` (a point of the boot or the end), `fault` (the kernel reports its own death), `watchdog` (a timer made
+    the kernel report one; a host that stops the guest causes that too), `trace` (printed with any death), or
+    `status` (a program's status; groups `program` and `status`). `record` is the same for a record of the kernel's
+    own log, if the kernel has one.
     """
 
     kind: str
@@ -28,9 +28,9 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
-    """All patterns of one kernel, with one expression that matches any line that matches one of them.
+    """All patterns of one kernel, and one expression that matches every line that any of them matches.
 
-    `noise` is what the kernel says in the middle of a program's line, its end of line included.
+    `noise` are messages that the kernel prints in the middle of a program's line, with their end of line.
     """
 
     patterns: tuple[Pattern, ...]
@@ -42,8 +42,8 @@ class Patterns:
 def patterns_of(kernel: str) -> Patterns:
     """The patterns of a kernel, from its TOML file.
 
-    Where the file has a `line`, its faults and watchdogs stand where the kernel begins to speak: on the console
-    after its `time`, or where a line begins; in its log where a record does; in both after the name of a
+    If the file has a `line`, faults and watchdogs must be where the kernel starts to print: on the console after
+    its `time` or at the start of a line; in its log at the start of a record; in both after the name of a
     `subsystem`.
     """
     data = tomllib.loads(Path(__file__).with_name(f"{kernel}.toml").read_text())

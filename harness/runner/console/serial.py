@@ -1,4 +1,4 @@
-"""pexpect on a guest's serial socket: what is read is kept and watched, whoever reads it."""
+"""pexpect on a guest's serial socket: everything that is read is recorded and matched, whoever reads it."""
 
 import os
 import select
@@ -17,11 +17,11 @@ CHUNK = 1 << 16
 
 
 class SerialConsole(SocketSpawn):  # type: ignore[misc]  # pexpect is not typed
-    """A pexpect spawn, so that people drive it with `expect` and `send`.
+    """A pexpect spawn, which people drive with `expect` and `send`.
 
-    Every byte that any of pexpect's calls reads goes to the transcript and the monitor first. While it
-    waits, it also serves the other descriptors in `watched`: each one's function is called when its
-    descriptor is readable, and returns True if the wait is to end.
+    Every byte that any of pexpect's calls reads goes to the transcript and the matcher first. While it waits, it
+    also handles the descriptors in `watched`: each one's function is called when its descriptor is readable, and
+    returns True if the wait is to end.
     """
 
     def __init__(self, line: socket.socket | FileIO, transcript: Transcript, monitor: ConsoleMatcher) -> None:
@@ -31,10 +31,10 @@ class SerialConsole(SocketSpawn):  # type: ignore[misc]  # pexpect is not typed
         self.watched: dict[int, Callable[[], bool]] = {}
 
     def read_nonblocking(self, size: int = CHUNK, timeout: float | None = -1) -> bytes:
-        """What the guest has printed, at most `size` bytes, within `timeout` seconds.
+        """Read what the guest printed, at most `size` bytes, within `timeout` seconds.
 
-        Raises pexpect's TIMEOUT when the time is over, or when something watched ended the wait, and its
-        EOF when the guest's process has closed the line.
+        Raises pexpect's TIMEOUT when the time is over or a watched descriptor ended the wait, and its EOF when the
+        guest's process has closed the line.
         """
         if timeout == -1:
             timeout = self.timeout

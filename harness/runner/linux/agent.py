@@ -1,4 +1,4 @@
-"""The agent of a Linux guest, spoken to over the control line: kernels/linux/init.sh is its other end."""
+"""The client of a Linux guest's agent, over the control line; kernels/linux/init.sh is the agent."""
 
 import base64
 import secrets
@@ -15,7 +15,8 @@ LONGEST_ANSWER = 16 << 20  # bytes of base64: what a look inside may print
 
 
 class Agent:
-    """The guest's agent; what it says is a guest's word, and bounded. `log` is the kernel's own, as it came."""
+    """The guest's agent. What it sends is limited in size, because it comes from a guest. `log` is the kernel's
+    own log."""
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
@@ -31,25 +32,26 @@ class Agent:
         return self._line.fileno()
 
     def run(self, identifier: str, command: str) -> None:
-        """Have the command run; its status will be in `exited`."""
+        """Run the command; its status will be in `exited`."""
         self._say(f"run {identifier} {command}")
 
     def tell(self, command: str, answer: Callable[[CommandResult], None]) -> None:
-        """Have the command run beside the program; `answer` is called when it has ended."""
+        """Run the command beside the program; `answer` is called when it has ended."""
         identifier = secrets.token_hex(8)
         self._asked[identifier] = answer
         self._parts[identifier] = (bytearray(), bytearray())
         self._say(f"tell {identifier} {command}")
 
     def mark(self) -> bytes:
-        """Have a record written to the kernel's log; once the log `saw` it, all that came before has come."""
+        """Let the agent write a record to the kernel's log; once the log `saw` it, all earlier records have
+        arrived."""
         mark = secrets.token_hex(8)
         self.log.expect(mark.encode())
         self._say(f"mark {mark}")
         return mark.encode()
 
     def listen(self) -> bool:
-        """Take in what the agent said; called when the line is readable. Always ends the wait."""
+        """Read what the agent sent; called when the line is readable. Always ends the wait."""
         try:
             data = self._line.recv(1 << 16)
         except ConnectionResetError:  # the hypervisor left with words of ours unread
@@ -65,7 +67,7 @@ class Agent:
         return True
 
     def _say(self, line: str) -> None:
-        """Say it, if anyone hears: a guest may have ended in this very moment, and `listen` finds that out."""
+        """Send a line, if anyone reads it: the guest may have ended at this moment, which `listen` finds out."""
         with suppress(BrokenPipeError, ConnectionResetError):
             self._line.sendall(f"{line}\n".encode())
 
@@ -85,12 +87,12 @@ class Agent:
 
 
 def _is_status(word: str) -> bool:
-    """Whether it is a number that a status can be: a guest may say any, and of any length."""
+    """Whether it is a valid status: a guest may send any number, of any length."""
     return word.isdecimal() and len(word) <= 3
 
 
 def _decoded(text: str) -> bytes:
-    """Base64 of a guest's, which may not be any."""
+    """Decode base64 from a guest, which may be invalid."""
     try:
         return base64.b64decode(text)
     except ValueError:

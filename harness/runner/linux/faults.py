@@ -1,9 +1,8 @@
-"""Which faults are the kernel's, and which were printed by a program: what looks like one is compared with the
-kernel's own log.
+"""Separates the kernel's own faults from programs' output that looks like one, by the kernel's own log.
 
-The kernel puts a line into its log before it shows it. So once text like a fault has come on the console, the
-agent is asked for all of the log up to now: what is not in it was printed by a program. A kernel that panicked
-answers no more. It tells the hypervisor so where it can, and stands for ever where it can't (`kernel.panic=0`):
+The kernel writes a line into its log before it prints it. So once text like a fault appears on the console, the
+agent is asked for all of the log up to now: what is not in it was printed by a program. A kernel that panicked no
+longer answers. It reports that to the hypervisor if it can, and stops forever if it can't (`kernel.panic=0`):
 neither a reset nor a power-off follows a panic. Source: Linux, kernel/panic.c (panic), kernel/printk/printk.c
 (vprintk_emit).
 """
@@ -19,14 +18,14 @@ from harness.runner.linux.agent import Agent
 from harness.vm.base import ExitCause, ExitStatus
 
 ANSWER_SECONDS = 5.0
-"""Of the guest's own time. The agent only has to write one record, without a fork."""
+"""In the guest's own time. The agent only has to write one record, without a fork."""
 
 
 WHERE = re.compile(r"\b(?:RIP: (?:0010:)?|pc : |PC is at )([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
 """The function in which a kernel met its fault. Source: arch/x86/kernel/dumpstack.c (show_ip),
 arch/arm64/kernel/process.c (__show_regs)."""
 CALL = re.compile(r"(?:\] (?:\[<[0-9a-f]+>\] )?|^) *([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
-"""A frame of a call trace that is surely one; those with a `?` are what lay about on the stack."""
+"""A reliable frame of a call trace; those with a `?` are leftovers on the stack."""
 NAMED = re.compile(r" ([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x[0-9a-f]+")
 TELLERS = re.compile(
     r"_*(?:dump_|show_|print_|report_|warn|panic|oops|die|bad_page|schedule|might_|sched_|check_preemption|debug_"
@@ -37,17 +36,18 @@ TELLERS = re.compile(
     r"|x86_indirect|skb_(?:panic|over|under|put|push)|rcu_read_|bust_|el1|el0|dbg_|bug_|brk_|copy_(?:to|from)_"
     r"|lockdep|stack_chk|slab_|object_err|free_object|debugobj|register_lock_class|preempt_schedule|watchdog)"
 )
-"""Functions that only tell of a fault, or are helpers in which anyone's is met: it is their caller's."""
+"""Functions that only report a fault, or helpers that fail because of their caller: the caller is named
+instead."""
 MOST_TOLD = 80
-"""Lines from a fault's first to the end of its call trace."""
+"""Lines from the first line of a fault to the end of its call trace."""
 MOST_PRINTED = 20
-"""Lines of a program that are told; one may print any number."""
+"""Lines of a program that are shown; a program may print any number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What was found: the kernel's own faults, text like one that a program printed, and why the kernel's log
-    could not be read where it could not."""
+    """The kernel's own faults, similar text that a program printed, and why the kernel's log could not be read, if
+    so."""
 
     of_kernel: tuple[Match, ...]
     printed: tuple[Match, ...] = ()
@@ -55,7 +55,7 @@ class Faults:
 
 
 class FaultWatch:
-    """Watches one guest, from when its agent takes commands."""
+    """Watches one guest, from the moment when its agent takes commands."""
 
     def __init__(self, guest: Guest, agent: Agent) -> None:
         self._guest = guest
@@ -75,14 +75,14 @@ class FaultWatch:
         return bool(self._suspects()) and self._silent()
 
     def settle(self) -> None:
-        """Have the rest of the kernel's log told, if the guest still lives."""
+        """Request the rest of the kernel's log, if the guest still lives."""
         if self._over() or self._silent():
             return
         self._ask()
         self._guest.wait_within(lambda: self._listen() or self._over(), ANSWER_SECONDS)
 
     def faults(self, ending: ExitStatus | None) -> Faults:
-        """What was found, of a guest that ended so, or lives."""
+        """The faults found, for a guest with this exit status, or a live one."""
         self._listen()
         log, suspects = self._agent.log, self._suspects()
         told = [fault.text for fault in log.faults]
@@ -100,7 +100,7 @@ class FaultWatch:
 
     @property
     def first_at(self) -> float:
-        """When the first fault came, in monotonic seconds."""
+        """When the first fault arrived, in monotonic seconds."""
         at = self._agent.log.first_fault_at
         if at is None:
             transcript, matches = self._guest.transcript, self._looks_like_faults(0, None)
@@ -113,7 +113,7 @@ class FaultWatch:
         self._mark = self._agent.mark()
 
     def _listen(self) -> bool:
-        """Whether nothing is to be answered any more."""
+        """Whether no answer is pending any more."""
         if self._mark and self._agent.log.saw(self._mark):
             self._mark, self._settled = b"", self._covers
         return not self._mark
@@ -133,10 +133,10 @@ class FaultWatch:
 
 
 def place_of(fault: str, lines: Iterable[str]) -> str:
-    """Where the kernel met a fault, in words, by the registers that it shows after the fault's line.
+    """Where the kernel met a fault, in words, from the registers that it prints after the fault's line.
 
-    Of a function that only tells of faults it is the caller. Empty where the fault's line names the function
-    itself, or the lines name none.
+    For a function that only reports faults it is the caller. Empty if the fault's line names the function itself,
+    or if the lines name none.
     """
     following = list(islice(dropwhile(lambda line: fault not in line, lines), 1, MOST_TOLD))
     met = next((found[1] for line in following if (found := WHERE.search(line))), "")
@@ -152,5 +152,5 @@ def place_of(fault: str, lines: Iterable[str]) -> str:
 
 
 def _told(match: Match, told: Iterable[str]) -> bool:
-    """Whether the log has the line, which may stand in the middle of a program's."""
+    """Whether the log has the line, which may be in the middle of a program's line."""
     return any(text in match.text for text in told)

@@ -1,4 +1,5 @@
-"""What was seen of a program's run on Linux, by the guest's agent, on the console and by the hypervisor."""
+"""Collects what is observed of a program's run on Linux, from the guest's agent, the console and the
+hypervisor."""
 
 from time import monotonic
 
@@ -6,14 +7,14 @@ from harness.runner.base import Program, unprinted
 from harness.runner.guest import Guest
 from harness.runner.linux.agent import Agent
 from harness.runner.linux.faults import Faults, FaultWatch, place_of
-from harness.runner.observation import Activity, Observation, Visited
+from harness.runner.observation import Activity, InteractionResult, Observation
 
 GRACE_SECONDS, LONGEST_GRACE = 1.0, 5.0
 TAIL_BYTES = 1 << 16
 
 
 class ObservedRun:
-    """A program's run in a guest whose agent was waited for, and knows the program by `identifier`."""
+    """A program's run in a guest whose agent has been waited for; the agent knows the program by `identifier`."""
 
     def __init__(self, program: Program, guest: Guest, agent: Agent, identifier: str) -> None:
         self._program = program
@@ -25,11 +26,12 @@ class ObservedRun:
         self._watch = FaultWatch(guest, agent)
 
     def over(self) -> bool:
-        """Whether its status and all of its output came, the kernel met a fault, or the guest is gone."""
+        """Whether its exit status and all of its output arrived, the kernel faulted, or the guest is gone."""
         return self._ended() or self._watch.found() or self._agent.gone
 
     def settle(self, activity: Activity | None) -> None:
-        """Hear the rest of a guest that did `activity` when its time was over, or None where it was not."""
+        """Read the rest from the guest; `activity` is what it did at its time limit, None if that was not
+        reached."""
         agent = self._agent
         if agent.gone or not agent.ready or self._watch.found():
             self._guest.wait_for_quiet(GRACE_SECONDS, LONGEST_GRACE)
@@ -38,11 +40,13 @@ class ObservedRun:
 
     @property
     def stuck(self) -> bool:
-        """Whether the guest lives, and its program has not ended."""
+        """Whether the guest lives and its program has not ended."""
         return self._alive() and not self._ended()
 
-    def observation(self, activity: Activity | None, limit: float, visited: Visited | None) -> Observation:
-        """Everything that was seen; the program is over, or its time, of `limit` seconds, is."""
+    def observation(
+        self, activity: Activity | None, limit: float, interaction: InteractionResult | None
+    ) -> Observation:
+        """All that was observed; the program has ended, or its limit of `limit` seconds is over."""
         program, guest, agent = self._program, self._guest, self._agent
         status, proven, alive = agent.exited.get(self._identifier), self._ended(), self._alive()
         ending = None if alive else guest.vm.ending()
@@ -72,13 +76,13 @@ class ObservedRun:
             unprinted=unprinted(
                 program, guest.transcript, guest.machine.image.cell.kernel, agent.log.without_its_words
             ),
-            visited=visited,
+            interaction=interaction,
             kept_waiting=guest.kept_waiting,
             pauses=guest.host.pauses,
         )
 
     def _ended(self) -> bool:
-        """Whether the agent told its status, and the mark after all of its output came."""
+        """Whether the agent reported the exit status, and the mark after all of its output arrived."""
         return self._identifier in self._agent.exited and self._all_came()
 
     def _all_came(self) -> bool:
@@ -90,6 +94,6 @@ class ObservedRun:
 
 
 def _place(faults: Faults, agent: Agent) -> str:
-    """Where the first of the kernel's own faults was met; a watchdog's is wherever the clock found it."""
+    """Where the first of the kernel's own faults happened; a watchdog's place is wherever the timer found it."""
     first = next((fault for fault in faults.of_kernel if fault.kind == "fault"), None)
     return place_of(first.text, agent.log.shown().splitlines()) if first else ""

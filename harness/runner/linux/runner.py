@@ -1,8 +1,9 @@
-"""A program on Linux: run by the agent of a guest that was forked from a template, or booted where it can't be.
+"""Runs a program on Linux, by the agent of a guest that was cloned from a snapshot, or booted if that is
+impossible.
 
-The agent reports the program's status over the control line, which programs in the guest do not see, and passes
-the kernel's own log on; its end mark on the console, an identifier that was drawn for this run, says that all
-output has come.
+The agent reports the program's status over the control line, which programs in the guest can't see, and passes on
+the kernel's own log. Its end mark on the console, an identifier drawn for this run, shows that all output has
+arrived.
 """
 
 import secrets
@@ -29,7 +30,7 @@ from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
 
 BOOT_SECONDS = 60.0
 LOG_IS_OPEN = "printk.devkmsg=on"
-"""The agent may write to the kernel's log as often as it likes, and no program can change that.
+"""The agent may write to the kernel's log without rate limits, and no program can change that.
 
 Source: Linux, kernel/printk/printk.c (devkmsg_write, control_devkmsg).
 """
@@ -38,7 +39,7 @@ END = f"kill -TERM $(cat {REMEMBERED})"
 
 
 class LinuxRunner:
-    """Runs programs in forks of one template for each size of guest, or boots a guest for each."""
+    """Runs programs in clones of one snapshot per size of guest, or boots a guest for each."""
 
     def __init__(
         self,
@@ -57,33 +58,33 @@ class LinuxRunner:
         self._boot_seconds = BOOT_SECONDS * boot_scale
 
     def machine(self, program: Program) -> Machine:
-        """The machine that the program's guest is."""
+        """The machine of the program's guest."""
         machine = Machine(
             self.image, f"{self.image.cmdline} {LOG_IS_OPEN}", program.cpus, program.memory, self.accelerator,
             program.network, control=True, forwards=program.forwards,
         )  # fmt: skip
         return apply_profile(machine, program.variant, self._cache)
 
-    def run(self, program: Program, visit: Interaction | None = None) -> Run:
+    def run(self, program: Program, interaction: Interaction | None = None) -> Run:
         machine = self.machine(program)
         try:
-            vm, origin, running = self._start(machine, program, visit)
+            vm, origin, running = self._start(machine, program, interaction)
         except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(monotonic()))
         with Guest(machine, vm) as guest:
             try:
-                return self._observe(program, guest, origin, visit, running)
+                return self._observe(program, guest, origin, interaction, running)
             except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
     def prepare(self) -> None:
-        """Make the template of guests of the default size."""
+        """Make the snapshot of guests of the default size."""
         self.template(self.machine(Program("", "", 0)))
 
     def template(self, machine: Machine) -> Template | None:
-        """The machine stopped where it takes commands, from the cache; None where it can't be forked."""
+        """The snapshot of the machine, where it takes commands, from the cache; None if it can't be cloned."""
         forks = snapshots_of(self._hypervisor)
-        if forks is None or not self._fork or not machine.devices.can_be_forked:
+        if forks is None or not self._fork or not machine.devices.supports_snapshots:
             return None
 
         def make(template: Template) -> None:
@@ -93,19 +94,19 @@ class LinuxRunner:
 
         return cached_template(self._cache, forks, machine, make, f"{machine.memory} MiB")
 
-    def _start(self, machine: Machine, program: Program, visit: Interaction | None) -> tuple[Vm, str, str]:
-        """The guest, how it came to be, and the program's identifier if it runs already."""
+    def _start(self, machine: Machine, program: Program, interaction: Interaction | None) -> tuple[Vm, str, str]:
+        """The guest, its origin, and the program's identifier if it runs already."""
         forks = snapshots_of(self._hypervisor)
-        if program.slow_start and visit and forks and machine.devices.can_be_forked:
+        if program.slow_start and interaction and forks and machine.devices.supports_snapshots:
 
             def begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
                 agent, identifier = self._boot(guest), secrets.token_hex(8)
-                agent.run(identifier, _shell_command(program, serves=True))
+                agent.run(identifier, _shell_command(program, long_running=True))
                 return lambda: bool(agent.exited) or agent.gone, {"identifier": identifier}
 
             with suppress(HypervisorError):  # then a booted guest shows why
-                command = _shell_command(program, serves=True)
-                vm, note = fork_ready(machine, command, visit, forks, self._cache, begin)
+                command = _shell_command(program, long_running=True)
+                vm, note = fork_ready(machine, command, interaction, forks, self._cache, begin)
                 return vm, "forked when ready", note["identifier"]
         template = self.template(machine)
         if template and forks:
@@ -113,7 +114,7 @@ class LinuxRunner:
         return self._hypervisor.start(machine), "booted", ""
 
     def _boot(self, guest: Guest) -> Agent:
-        """Let the guest run until its agent takes commands. Raises `HypervisorError` if it does not."""
+        """Run the guest until its agent takes commands. Raises `HypervisorError` if it does not."""
         agent = _attach(guest)
         guest.vm.resume()
         guest.wait_within(lambda: agent.ready or agent.gone, self._boot_seconds)
@@ -125,42 +126,45 @@ class LinuxRunner:
         return agent
 
     def _observe(
-        self, program: Program, guest: Guest, origin: str, visit: Interaction | None, running: str
+        self, program: Program, guest: Guest, origin: str, interaction: Interaction | None, running: str
     ) -> Run:
-        """`running` is the identifier of the program where the guest was forked with it."""
+        """`running` is the identifier of the program if the guest was cloned with it running."""
         agent, boot_limit = _attach(guest), min(self._boot_seconds, program.boot_limit)
-        agent.ready = origin != "booted"  # a template was stopped when its agent took commands
+        agent.ready = origin != "booted"  # the snapshot was taken when its agent accepted commands
         guest.vm.resume()
         late = None
         if not agent.ready:
             late = guest.wait_within(lambda: agent.ready or guest.closed, boot_limit)
         identifier = running or secrets.token_hex(8)
         observed = ObservedRun(program, guest, agent, identifier)
-        visitor = GuestClient(guest, visit, lambda: agent.run("end", END), agent.tell) if visit else None
+        client = None
+        if interaction:
+            client = GuestClient(guest, interaction, lambda: agent.run("end", END), agent.tell)
         activity = late
         if agent.ready:
             if not running:
-                agent.run(identifier, _shell_command(program, visitor is not None))
-            if visitor:
-                activity = visitor.watch(guest, observed.over, program.limit)
+                agent.run(identifier, _shell_command(program, client is not None))
+            if client:
+                activity = client.watch(guest, observed.over, program.limit)
             else:
                 activity = guest.wait_within(observed.over, program.limit)
         observed.settle(activity)
         limit = boot_limit if late else program.limit
-        seen = observed.observation(activity, limit, visitor.result() if visitor else None)
+        seen = observed.observation(activity, limit, client.result() if client else None)
         registers, vcpus = (guest.vm.registers(), guest.vm.vcpus()) if observed.stuck else ("", ())
         run = conclude(program, seen, guest.transcript, guest.vm.command, origin, registers, vcpus)
         return replace(run, kernel_log=agent.log.shown())
 
 
-def _shell_command(program: Program, serves: bool) -> str:
-    """What the guest's shell is told to run; a program that serves is remembered, so that it can be ended."""
+def _shell_command(program: Program, long_running: bool) -> str:
+    """The command for the guest's shell. A long-running program's process id is stored, so that it can be
+    ended."""
     settings = "".join(f"export {name}={shlex.quote(value)}; " for name, value in program.environment)
-    return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if serves else program.command)
+    return settings + (f"echo $$ > {REMEMBERED}; exec {program.command}" if long_running else program.command)
 
 
 def _attach(guest: Guest) -> Agent:
-    """Listen to the guest's agent whenever its console is waited for."""
+    """Read from the guest's agent whenever its console is waited for."""
     line = guest.vm.control
     if line is None:
         raise HypervisorError("The machine has no control line.", "This is a fault of the harness: report it.")

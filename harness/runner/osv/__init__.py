@@ -1,1 +1,1 @@
-"""Programs on OSv, and what is looked at where they die."""
+"""Runs programs on OSv, and examines guests that died."""

@@ -1,9 +1,7 @@
-"""The words of an abort() that the kernel could not form itself, for they lie where it had not loaded them yet.
+"""Formats the message of an abort() that the kernel could not format, because parts of it were not loaded yet.
 
-abort() forbids interrupts before it reads its words, so that a page of a program's file can't be loaded any more
-and the kernel hangs there in silence. The file is on the host.
-
-Source: OSv's runtime.cc (abort, __assert_fail).
+abort() disables interrupts before it reads its message, so a page of a program's file can no longer be loaded, and
+the kernel hangs there silently. The file is on the host. Source: OSv's runtime.cc (abort, __assert_fail).
 """
 
 import re
@@ -19,8 +17,8 @@ UNKNOWN = "?"
 def formed(arguments: Sequence[int], read: Callable[[int, int], bytes]) -> str | None:
     """The message that printf(3) makes of a format and its arguments, made safe; None if there is no format.
 
-    `arguments` are registers; `read` returns up to as many bytes of the guest's as are asked for. A string that is
-    not there is `?`.
+    `arguments` are registers. `read` returns up to as many bytes of the guest's memory as requested. A string that
+    can't be read is `?`.
     """
     form = _string(arguments[0], read)
     if form is None:

@@ -1,12 +1,10 @@
-"""OSv stopped where it is about to read the command that it is to run, and forks that are given another one.
+"""Snapshots of OSv just before it reads its command, and clones that get another command.
 
-The template boots with a word of the length of the longest command where the command stands. A breakpoint of
-the debug stub stops it when everything is booted and `prepare_commands(char*)` is entered with the address of
-that word; a fork has its own command written there before it runs on. What forks share besides the boot:
-OSv's random state, and the time of day at which the template was stopped. `osv::getcmdline()` tells the
-template's word.
-
-Source: OSv's loader.cc (do_main_thread, prepare_commands), core/commands.cc (parse_cmdline).
+The snapshot's guest boots with a placeholder as long as the longest command. A breakpoint of the debug stub stops
+it when everything has booted and `prepare_commands(char*)` is entered with the placeholder's address; the command
+of a clone is written there before it continues. Clones share, besides the boot, OSv's random state and the time of
+day of the snapshot. `osv::getcmdline()` returns the placeholder. Source: OSv's loader.cc (do_main_thread,
+prepare_commands), core/commands.cc (parse_cmdline).
 """
 
 import json
@@ -36,7 +34,7 @@ SPIN = {"x86_64": bytes.fromhex("ebfe"), "aarch64": bytes.fromhex("00000014")}
 
 
 class OsvTemplates:
-    """The templates of one image, one for each size of guest."""
+    """The snapshots of one image, one for each size of guest."""
 
     def __init__(
         self, image: Image, forks: SupportsSnapshots, cache: Cache, symbols: Symbols, entry: int, limit: float
@@ -49,22 +47,19 @@ class OsvTemplates:
         self._limit = limit
 
     def takes(self, command: str) -> bool:
-        """Whether a fork can be given the command."""
+        """Whether a clone can get the command."""
         return 0 < len(command.encode()) < LONGEST_COMMAND and "\0" not in command
 
     def template(self, machine: Machine) -> Template:
-        """The machine, which has no command yet, stopped where it reads one: from the cache, or made now."""
+        """The snapshot of the machine, which has no command yet, from the cache or a new one."""
         padded = machine.with_command("x" * LONGEST_COMMAND)
-        return cached_template(
-            self._cache, self._forks, padded, self._make, f"{padded.memory} MiB", recipe=RECIPE
-        )
+        return cached_template(self._cache, self._forks, padded, self._make, f"{padded.memory} MiB", recipe=RECIPE)
 
     def fork(self, machine: Machine, command: str) -> tuple[Vm, GdbRemote, int]:
-        """A guest that will run the command, stopped, with its debug stub and its main thread's stack pointer.
+        """A stopped guest that will run the command, with its debug stub and its main thread's stack pointer.
 
-        `machine` has no command yet.
-
-        Raises `HypervisorError` if the template can't be made or the fork does not take the command.
+        `machine` has no command yet. Raises `HypervisorError` if the snapshot can't be made or the clone does not
+        accept the command.
         """
         template = self.template(machine)
         point = json.loads((template.folder / POINT).read_text())
@@ -102,8 +97,8 @@ class OsvTemplates:
             self._forks.freeze(vm, template)
 
     def _pause(self, gdb: GdbRemote) -> None:
-        """Turn the stop at the breakpoint into a plain one, for QEMU starts no guest from a `debug` state: let it
-        spin where it stands, and interrupt it."""
+        """Turn the stop at the breakpoint into a plain one, because QEMU starts no guest from a `debug` state: let
+        it spin in place, and interrupt it."""
         gdb.clear_breakpoint(self._entry)
         spin = SPIN[self._image.cell.arch]
         code = gdb.read(self._entry, len(spin))
@@ -116,10 +111,8 @@ class OsvTemplates:
 def templates(
     image: Image, hypervisor: Hypervisor, cache: Cache, symbols: Symbols | None, limit: float
 ) -> OsvTemplates | None:
-    """The templates of the image; None where its kernel can't be stopped, or the hypervisor can't fork.
-
-    `limit` is how long a template may take to boot, in seconds.
-    """
+    """The snapshots of the image; None if its kernel can't be stopped or the hypervisor can't clone. `limit` is
+    the longest boot of a snapshot's guest, in seconds."""
     forks = snapshots_of(hypervisor)
     if forks is None or symbols is None:
         return None

@@ -1,4 +1,4 @@
-"""OSv's command line as OSv reads it: which programs it names, and how a word is written so that it stays one.
+"""OSv's command line as OSv parses it: the programs that it names, and the quoting of words.
 
 Source: OSv's core/commands.cc (loader_parse_cmdline, parse_command_line), libc/string/stresep.c.
 """
@@ -16,10 +16,8 @@ _UNESCAPE = re.compile(r"\\(.)")
 
 
 def environment_option(name: str, value: str) -> str:
-    """The kernel's option that sets an environment variable, whatever is in its value.
-
-    Raises `HarnessError` for what no option can hold.
-    """
+    """The kernel's option that sets an environment variable to any value. Raises `HarnessError` for a value that
+    no option can hold."""
     if not name or "=" in name or "\0" in name + value:
         raise HarnessError(
             f"The environment variable {name!r} can't be given to OSv: {value!r}.",
@@ -31,9 +29,9 @@ def environment_option(name: str, value: str) -> str:
 def command_of(words: Sequence[str]) -> str:
     """The command line by which OSv starts one program with exactly these words.
 
-    Words before the program's own that begin with `-` are the kernel's options. What follows a `$` in a word OSv
-    takes for the name of a variable, which is given the word's own rest as its value. Raises `HarnessError` for
-    what OSv's parser can't have in a word.
+    Words before the program that begin with `-` are the kernel's options. OSv takes what follows a `$` in a word
+    as the name of a variable; that is set to the rest of the word. Raises `HarnessError` for what OSv's parser
+    can't have in a word.
     """
     first = next((index for index, word in enumerate(words) if not word.startswith("-")), len(words))
     options = [re.sub(r"([\\\s])", r"\\\1", word) for word in words[:first]]
@@ -58,7 +56,7 @@ def _quoted(word: str) -> str:
 
 
 def programs_of(command: str) -> tuple[str, ...]:
-    """The paths of the programs that a command names, in the order in which they are started."""
+    """The paths of the programs in a command, in the order in which they are started."""
     paths, first = [], True
     for word in _WORD.finditer(command):
         if word["end"]:
@@ -71,10 +69,8 @@ def programs_of(command: str) -> tuple[str, ...]:
 
 
 def own_programs(command: str, traced: Sequence[TracedProgram]) -> Sequence[TracedProgram]:
-    """Those of the traced programs that the command names; the others came from the image's /init, before it.
-
-    Where the paths don't tell, all of them.
-    """
+    """The traced programs that the command names; others came from the image's /init. If the paths don't tell, all
+    of them."""
     wanted = programs_of(command)
     paths = tuple(program.path for program in traced)
     for count in range(min(len(wanted), len(paths)), 0, -1):

@@ -1,4 +1,4 @@
-"""Where a guest of OSv died, as its own console tells it where no debug stub does: by function, not by line.
+"""Where a guest of OSv died, from its console, without a debug stub: by function, not by line.
 
 Source: OSv's arch/x64/dump.cc and arch/aarch64/dump.cc (dump_registers), runtime.cc (print_backtrace): the program
 counter as `0x… <symbol+offset>`, and such a line for each frame after `[backtrace]`.
@@ -16,16 +16,16 @@ TELLERS = re.compile(
     r"abort\b|__assert_fail|osv::(?:generate_signal|handle_mmap_fault|halt)\b|mmu::vm_(?:fault|sigsegv|sigbus)\b"
     r"|page_fault|general_protection|invalid_opcode|ex_|handle_unexpected_exception|std::|__cxa_|__cxxabi"
 )
-"""Functions that only tell of a fault."""
+"""Functions that only report a fault."""
 HELPERS = re.compile(r"_*(?:mem|str)[a-z_]+(?:_\w+)?(?:\(.*\))?")
-"""Functions in which anyone's fault is met: it is their caller's."""
+"""Functions that fail because of their caller: the caller is named instead."""
 OUTERMOST = re.compile(r"osv::application::|thread_main|sched::thread::|start_thread")
-"""Functions from which every program is called: what they have called has no name here."""
+"""Functions from which every program is called: what they called has no name here."""
 MOST = 60  # lines of one report
 
 
 def place_on(console: bytes) -> str:
-    """Where the first fault of a console was met, in words; empty where it is not told by name."""
+    """Where the first fault on a console happened, in words; empty if it has no name."""
     lines = [printable(line).rstrip() for line in console[-(1 << 18) :].split(b"\n")]
     report = list(islice(dropwhile(lambda line: line not in ("[registers]", "[backtrace]"), lines), MOST))
     met = next((found[1] for line in report if (found := REGISTER.match(line))), None)

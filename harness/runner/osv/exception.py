@@ -1,13 +1,11 @@
-"""Where a guest of OSv that died met the exception that it died of, read from its stack.
+"""Finds the exception of which a guest of OSv died, from its stack.
 
-The kernel keeps frame pointers, so that the chain of return addresses is known as far as its own code goes: from
-abort() to the handler of the exception. What called the handler is an entry in assembly, which has put all
-registers on the stack: OSv's `exception_frame`. On x86_64 that lies behind the return address into the entry. On
-AArch64 it is the first one behind it that has the syndrome of an exception, the exception level and an address of
-code.
-
-Source: OSv's arch/x64/entry.S and exceptions.hh, arch/aarch64/entry.S and exceptions.hh; Intel SDM, volume 3,
-6.13; Arm ARM, D17.2.37 (ESR_EL1).
+The kernel keeps frame pointers, so the chain of return addresses is known within its own code: from abort() to the
+handler of the exception. The handler is called by an entry in assembly, which has stored all registers on the
+stack: OSv's `exception_frame`. On x86_64 that is behind the return address into the entry. On AArch64 it is the
+first place behind it with the syndrome of an exception, the exception level and a code address. Source: OSv's
+arch/x64/entry.S and exceptions.hh, arch/aarch64/entry.S and exceptions.hh; Intel SDM, volume 3, 6.13; Arm ARM,
+D17.2.37 (ESR_EL1).
 """
 
 import struct
@@ -24,7 +22,7 @@ ENTRIES = {
     "ex_pf": "page_fault", "ex_gp": "general_protection", "ex_ud": "invalid_opcode", "ex_de": "divide_error",
     "ex_ac": "alignment_check", "ex_mf": "math_fault", "ex_xm": "simd_exception", "ex_ss": "stack_fault",
 }  # fmt: skip
-"""Entries of x86_64 to the handlers that they call."""
+"""Entries of x86_64, and the handlers that they call."""
 
 FRAME_AFTER = 16  # bytes from the return address to x86_64's frame
 FRAME_BYTES, PROGRAM_COUNTER, STACK_POINTER = 21 * 8, 16 * 8, 19 * 8
@@ -35,14 +33,14 @@ CLASSES = {
     0x22: "misaligned program counter", 0x24: PAGE_FAULT, 0x25: PAGE_FAULT, 0x26: "misaligned stack pointer",
     0x2C: "floating-point exception", 0x3C: "breakpoint instruction",
 }  # fmt: skip
-"""Exception classes of AArch64 that a program's instruction can raise."""
+"""Exception classes of AArch64 that an instruction of a program can cause."""
 
 AARCH64_CALLS = tuple(
     (f"entry_curr_el_sp{stack}_sync", handler)
     for stack in ("0", "x")
     for handler in ("page_fault", "handle_unexpected_exception")
 )
-"""Callers and callees where AArch64's entries give a frame to a handler."""
+"""Callers and callees by which AArch64's entries pass a frame to a handler."""
 
 AARCH64_FRAME = struct.Struct("<31Q Q Q Q I I Q")
 LONG = 1 << 25  # of a syndrome: the instruction has 32 bits, as all of A64 have
@@ -51,8 +49,8 @@ MODES = (0b0100, 0b0101)  # SPSR's mode: EL1, with either stack
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The exception: what kind it is, the address of the instruction, that of the memory it was about (None where
-    it is about none or it is not known), and where it had been called from (of a call that led nowhere)."""
+    """The exception: its kind, the address of the instruction, the memory address that it concerned (None if there
+    is none or it is unknown) and, for a call to a bad address, the caller."""
 
     kind: str
     pc: int
@@ -63,10 +61,8 @@ class Fault:
 def fault_of(
     gdb: GdbRemote, symbols: Symbols, arch: str, stack: Stack, is_code: Callable[[int], bool]
 ) -> Fault | None:
-    """The exception whose handler called what stands at `stack`; None if that is in no handler.
-
-    Raises `HypervisorError` if the guest is gone.
-    """
+    """The exception whose handler called what is at `stack`; None if that is in no handler. Raises
+    `HypervisorError` if the guest is gone."""
     chain = list(returns(stack))
     in_abort = [at for at, (back, _) in enumerate(chain) if (found := symbols.at(back)) and found.name == ABORT]
     find = _on_x86 if arch == "x86_64" else _on_aarch64
@@ -77,7 +73,7 @@ def fault_of(
 
 
 def returns(stack: Stack) -> Iterator[tuple[int, int]]:
-    """Return addresses and where on the stack they are, by the chain of frame pointers, the innermost first."""
+    """Return addresses and their places on the stack, along the chain of frame pointers, the innermost first."""
     frame = stack.frame
     for _ in range(MOST_FRAMES):
         words = stack.read(frame, 16)

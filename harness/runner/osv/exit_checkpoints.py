@@ -1,12 +1,13 @@
-"""The places in OSv's kernel at which the exit tracer stops a guest, and what is learnt there of programs.
+"""The places in OSv's kernel at which the exit tracer stops a guest, and what it learns there about programs.
 
-Breakpoints of the hypervisor's debug stub stand at the functions through which OSv must go (`Checkpoint`). What
-they tell can't be printed by a guest. All are hardware's, of which x86_64 has four: one in the code itself reaches
-the guest where an emulated SVM tells KVM a wrong address of it. So they are set in two stages:
+The hypervisor's debug stub sets breakpoints at functions that OSv must pass (`Checkpoint`). A guest can't fake
+what they show by printing. All are hardware breakpoints, of which x86_64 has four: a software breakpoint would
+reach the guest where an emulated SVM gives KVM a wrong address. So they are set in two stages:
 
 1. Before the boot: the entry of the main thread, `halt` and `poweroff`.
+
 2. At the main thread's entry, whose breakpoint is free then: `exit` and `application::join`; and where there are
-   more than four, on AArch64 and under TCG, `abort` and the constructor of `application`.
+more than four, on AArch64 and under TCG, `abort` and the constructor of `application`.
 
 Source: OSv's loader.cc (do_main_thread), core/app.cc (application), runtime.cc (exit, abort), core/shutdown.cc.
 """
@@ -49,8 +50,8 @@ SIGNAL_CALLER = "kill"
 
 @dataclass(slots=True)
 class TracedProgram:
-    """A program that the main thread made: `application`'s address, its path (empty where it could not be read),
-    and its status once the kernel had it."""
+    """A program that the main thread created: the address of its `application`, its path (empty if it could not be
+    read), and its status once the kernel has it."""
 
     application: int
     path: str
@@ -58,7 +59,7 @@ class TracedProgram:
 
 
 class ExitCaller(StrEnum):
-    """Which program's thread called exit()."""
+    """Whose thread called exit()."""
 
     OWN = "a program of the main thread's"
     NESTED = "another"

@@ -1,4 +1,4 @@
-"""What an exit tracer has learnt of a guest."""
+"""Records what an exit tracer has learnt about a guest."""
 
 from harness.runner.osv.exit_checkpoints import (
     CLEAN_CALLER,
@@ -13,7 +13,7 @@ from harness.runner.osv.kernel_memory import Stack
 
 
 class ExitRecord:
-    """The places that the kernel passed, and what it told there of its programs and of its own end."""
+    """The checkpoints that the kernel passed, and what it showed there of its programs and of its own end."""
 
     def __init__(self) -> None:
         self.awaited = 0
@@ -35,17 +35,17 @@ class ExitRecord:
 
     @property
     def started(self) -> bool:
-        """Whether the main thread made a program, or waited for one."""
+        """Whether the main thread created a program, or waited for one."""
         return bool(self.programs or self.awaited)
 
     @property
     def halted(self) -> bool:
-        """Whether the kernel gave up: the guest stands at the entry of halt()."""
+        """Whether the kernel gave up: the guest is at the entry of halt()."""
         return Checkpoint.HALT in self.passed
 
     @property
     def aborted(self) -> bool:
-        """Whether abort() was seen to be called."""
+        """Whether abort() was called."""
         return Checkpoint.ABORT in self.passed or self.poweroff_caller == FUNCTIONS[Checkpoint.ABORT]
 
     @property
@@ -55,15 +55,15 @@ class ExitRecord:
 
     @property
     def signalled(self) -> bool:
-        """Whether the kernel turned itself off because of a signal that nobody caught."""
+        """Whether the kernel powered off because of an uncaught signal."""
         return self.poweroff_caller == SIGNAL_CALLER
 
     @property
     def launch_failed(self) -> bool:
-        """Whether the kernel turned itself off because it could not start a program."""
+        """Whether the kernel powered off because it could not start a program."""
         return self.poweroff_caller.startswith(LAUNCHERS)
 
     @property
     def shut_down(self) -> bool:
-        """Whether the kernel went the way of a clean end: shutdown(), and from there poweroff()."""
+        """Whether the kernel ended cleanly: by shutdown() and, from there, poweroff()."""
         return self.poweroff_caller == CLEAN_CALLER

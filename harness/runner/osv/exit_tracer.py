@@ -1,9 +1,9 @@
-"""The kernel's own word on how programs ended, taken where the kernel keeps it and not from the console.
+"""Traces how programs ended, in the kernel itself and not on the console.
 
-The places where a guest is stopped for it, and when, are told in `exit_checkpoints`.
-A program is one of the command line's, or of /init's, if the main thread waits for it: the stack pointer tells.
-Its status is what `join` returns to the main thread. What a breakpoint could not be had for is in `refused`, and
-the kernel's memory is asked instead: `abort` leaves a flag and its message there.
+`exit_checkpoints` says where a guest is stopped for it, and when. A program belongs to the command line, or to
+/init, if the main thread waits for it, which the stack pointer shows. Its status is what `join` returns to the
+main thread. Checkpoints without a breakpoint are in `refused`; the kernel's memory is read instead: `abort` leaves
+a flag and its message there.
 """
 
 from collections.abc import Iterable
@@ -32,10 +32,10 @@ MAIN_STACK = 512 << 10  # bytes of the main thread's stack that it uses at most 
 class ExitTracer(ExitRecord):
     """Watches one guest through its debug socket.
 
-    `stack` is the main thread's stack pointer where the guest is about to read its command, as forks of a booted
-    one are; `joining` is whether the main thread waits for a program already, as in forks of a ready one.
-    With `only_death` it stops the guest at `halt` alone: what other vCPUs do while one stands at a breakpoint is
-    up to the host. Source: QEMU, accel/tcg/tcg-accel-ops-rr.c.
+    `stack` is the main thread's stack pointer if the guest is about to read its command, as clones of a booted
+    guest are. `joining` is whether the main thread waits for a program already, as in clones of a ready guest.
+    With `only_death` it stops the guest only at `halt`: what other vCPUs do while one stands at a breakpoint
+    depends on the host. Source: QEMU, accel/tcg/tcg-accel-ops-rr.c.
     Raises `HypervisorError` if the stub does not answer.
     """
 
@@ -50,7 +50,7 @@ class ExitTracer(ExitRecord):
         self._memory = KernelMemory(gdb, symbols, arch)
         self._armed: dict[int, Checkpoint] = {}
         self._returning: set[tuple[int, int]] = set()
-        """Places that were noted and could not be stepped over yet, each with the stack pointer there."""
+        """Checkpoints that were handled and could not be stepped over yet, with the stack pointer of each."""
         self._standing = False
         self.stack = stack
         self._main_runs = bool(stack) or joining or only_death
@@ -66,12 +66,12 @@ class ExitTracer(ExitRecord):
                 self._set(Checkpoint.JOINED, address)
 
     def fileno(self) -> int:
-        """Readable when the guest stands at one of the places."""
+        """Readable when the guest has stopped at a checkpoint."""
         return self._gdb.fileno()
 
     @property
     def complete(self) -> bool:
-        """Whether all that a verdict rests on is watched, or will be once the main thread runs."""
+        """Whether everything that a verdict needs is traced, or will be once the main thread runs."""
         wanted = ESSENTIAL if self._main_runs else (Checkpoint.MAIN,)
         return not self.only_death and not any(point in self.refused for point in wanted)
 
@@ -80,9 +80,9 @@ class ExitTracer(ExitRecord):
         self._gdb.resume()
 
     def take(self) -> bool:
-        """Note the place at which the guest stands, and let it run on; False when nothing more will come.
+        """Handle the checkpoint at which the guest has stopped, and let it run on; False when no more will come.
 
-        At `halt` the guest is left standing, for its registers are then those of its death.
+        At `halt` the guest stays stopped: its registers are those of its death.
         """
         stopped = self._gdb.take_stop()
         if not stopped:
@@ -93,18 +93,19 @@ class ExitTracer(ExitRecord):
             return False
 
     def hold(self) -> GdbRemote:
-        """Stop the guest, if it runs, and return its stub. Raises `HypervisorError` if the guest is gone."""
+        """Stop the guest if it runs, and return its stub. Raises `HypervisorError` if the guest is gone."""
         if not self._standing:
             self._gdb.interrupt()
             self._standing = True
         return self._gdb
 
     def stack_now(self) -> Stack:
-        """The stack of the vCPU that stopped. Raises `HypervisorError` if the guest is gone."""
+        """The stack of the stopped vCPU. Raises `HypervisorError` if the guest is gone."""
         return self._memory.stack()
 
     def examine(self) -> None:
-        """Stop the guest, if it runs, and look whether it is in abort(): a refused breakpoint could not tell."""
+        """Stop the guest if it runs, and check whether it is in abort(), for which a breakpoint may have been
+        refused."""
         if Checkpoint.ABORT in self.refused or self.aborted:
             try:
                 self.hold()
@@ -113,7 +114,7 @@ class ExitTracer(ExitRecord):
                 return
 
     def _pass(self) -> bool:
-        """Note the place and let the guest run on; whether more will come."""
+        """Handle the checkpoint and let the guest run on; returns whether more will come."""
         address = self._gdb.register(self._registers.pc)
         point = self._armed.get(address)
         match point:
@@ -139,7 +140,7 @@ class ExitTracer(ExitRecord):
             self.passed.append(point)
 
     def _learn(self, point: Checkpoint) -> None:
-        """Take what a place tells when the guest stands there."""
+        """Record what the checkpoint shows."""
         registers = self._registers
         if point is Checkpoint.MAIN:
             self.stack = self._gdb.register(registers.stack)
@@ -162,7 +163,7 @@ class ExitTracer(ExitRecord):
             self.stack_at_abort = self._memory.stack()
 
     def _note_program(self, point: Checkpoint, address: int) -> bool:
-        """A program is made or waited for; False if the guest ended meanwhile."""
+        """Record that a program is created or waited for; False if the guest ended meanwhile."""
         application, path = (self._gdb.register(number) for number in self._registers.arguments[:2])
         stack = self._gdb.register(self._registers.stack)
         if (address, stack) in self._returning:
@@ -183,10 +184,10 @@ class ExitTracer(ExitRecord):
         return self._step_over(address)
 
     def _step_over(self, address: int) -> bool:
-        """Let the vCPU that stands at a place go past it, and watch the place again; False if the guest ended.
+        """Let the vCPU at a checkpoint pass it, and set the breakpoint again; False if the guest ended.
 
-        Under KVM an interrupt may come first, on AArch64 in a third of the steps: the vCPU stands in its handler,
-        and will come back to the place with the same stack pointer, for the same call.
+        Under KVM an interrupt may come first, on AArch64 in a third of the steps: the vCPU is then in its handler,
+        and will return to the checkpoint with the same stack pointer, for the same call.
         """
         point, noted = self._armed[address], (address, self._gdb.register(self._registers.stack))
         self._disarm(address)
@@ -200,7 +201,7 @@ class ExitTracer(ExitRecord):
         return True
 
     def _program(self, application: int) -> TracedProgram:
-        """The program of that address that has no status yet; a new one where nothing told of it."""
+        """The program with that address that has no status yet; a new one if it is not known."""
         for program in self.programs:
             if program.application == application and program.status is None:
                 return program
@@ -208,8 +209,8 @@ class ExitTracer(ExitRecord):
         return self.programs[-1]
 
     def _who_exits(self) -> ExitCaller:
-        """Whose thread calls exit(): it is that of a program of the main thread's if no other was made; otherwise
-        the thread is asked."""
+        """Whose thread calls exit(): a program of the main thread, if no other was created; otherwise the thread's
+        data tell."""
         if not self.nested and Checkpoint.CREATED not in self.refused:
             return ExitCaller.OWN
         found = self._memory.application_of_thread({program.application for program in self.programs})
@@ -219,7 +220,7 @@ class ExitTracer(ExitRecord):
         return ExitCaller.NESTED if found else ExitCaller.OWN
 
     def _read_abort(self) -> None:
-        """Look into the kernel's memory whether it is in abort(), and with which message."""
+        """Find in the kernel's memory whether it is in abort(), and with which message."""
         if self._memory.aborts():
             self._note(Checkpoint.ABORT)
         words = self._memory.abort_message() if self.aborted else None
@@ -227,7 +228,8 @@ class ExitTracer(ExitRecord):
             self.abort_message = words
 
     def _arm_rest(self) -> None:
-        """Watch what could not be before the main thread ran, and what helps while there are breakpoints."""
+        """Set the breakpoints that could not be set before the main thread ran, and further ones while there are
+        any left."""
         self._arm_all(point for point in ESSENTIAL if not self._watches(point))
         self._arm_all(HELPFUL)
 
@@ -239,7 +241,7 @@ class ExitTracer(ExitRecord):
             self._arm(point)
 
     def _arm(self, point: Checkpoint) -> None:
-        """Stop at a place from now on, or note that it can't be done."""
+        """Set a breakpoint at a checkpoint, or record that it is impossible."""
         function = self._symbols.find(FUNCTIONS[point]) or self._symbols.beginning_with(FUNCTIONS[point])
         done = function is not None and self._set(point, function.address)
         if done and point in self.refused:

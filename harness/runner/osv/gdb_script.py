@@ -1,8 +1,8 @@
-"""Runs inside gdb, not in the harness: says of every thread of the guest of OSv that gdb joins what it does.
+"""Runs inside gdb, not in the harness: prints for every thread of a guest of OSv what it does.
 
-OSv's own `scripts/loader.py` knows what OSv is like, as of the commit that was built. This file loads that, asks
-it for the threads, and writes what it finds as plain lines. Whatever can't be read costs its own line and no
-other: the guest has died, or hangs, and its memory may be anything. `OSV_HARNESS_GDB` holds the inputs as JSON.
+OSv's own `scripts/loader.py`, of the commit that was built, knows OSv's data structures. This file loads that,
+lists the threads, and prints plain lines. What can't be read costs only its own line: the guest has died, or
+hangs, and its memory may hold anything. `OSV_HARNESS_GDB` has the inputs as JSON.
 """
 
 import json
@@ -22,22 +22,22 @@ WAITING = (
     "sched::thread::", "sched::cpu::schedule", "sched::cpu::reschedule", "waiter::", "wait_object", "lockfree::",
     "std::", "thread_main", "reschedule_from_interrupt",
 )  # fmt: skip
-"""How functions are named that every waiting thread is in, and that don't say what it waits for."""
+"""Patterns of functions that every waiting thread is in, and that don't show what it waits for."""
 
 NOISE = ("std::__invoke", "std::_Function_handler")
-"""How functions are named through which the compiler calls another, and that say nothing."""
+"""Patterns of functions that the compiler inserts, and that show nothing."""
 
 given = json.loads(os.environ["OSV_HARNESS_GDB"])
 out = Path(given["out"]).open("a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
 
 def say(text: str) -> None:
-    """Tell the harness; gdb's own output is its own."""
+    """Print a line for the harness, apart from gdb's own output."""
     out.write(text)
 
 
 def load() -> dict[str, Any]:
-    """Names of OSv's script, run as gdb itself would where the kernel's file lies in OSv's build."""
+    """The names of OSv's script, run as gdb itself would run it if the kernel's file were in OSv's build."""
     folder = Path(given["scripts"])
     kernel = str(folder.parent / "build" / f"release.{given['arch']}" / "loader.elf")
     lists: dict[str, Any] = {
@@ -55,7 +55,7 @@ def load() -> dict[str, Any]:
 
 
 def told(what: Callable[[], Any], otherwise: str = "?") -> str:
-    """What can be read, as text."""
+    """The value as text, if it can be read."""
     try:
         return str(what())
     except (gdb.error, RuntimeError, ValueError, KeyError, TypeError, AttributeError):
@@ -86,7 +86,7 @@ def place(frame: Any) -> str:
 
 
 def waits_in(stack: list[Any]) -> str:
-    """The innermost function that is not the scheduler's, and the thread that it waits for where that is known."""
+    """The innermost function outside of the scheduler, and the thread that it waits for, if known."""
     more = ""
     for frame in stack:
         name = frame.name() or "??"
@@ -100,23 +100,23 @@ def waits_in(stack: list[Any]) -> str:
 
 
 def whose(frame: Any) -> str:
-    """The thread that a frame's function is called for."""
+    """The thread that a frame's function concerns."""
     return named(frame.read_var("this"))
 
 
 def owner(frame: Any) -> str:
-    """Who holds the mutex that a frame's function is to lock."""
+    """The owner of the mutex that a frame's function locks."""
     holder = frame.read_var("this")["owner"]["_M_b"]["_M_p"]
     return f", for a mutex that {named(holder)} holds" if holder else ""
 
 
 def named(thread: Any) -> str:
-    """A thread by its number and name."""
+    """The number and name of a thread."""
     return f"thread {int(thread['_id'])} {thread['_attr']['_name']['_M_elems'].string()!r}"
 
 
 def show(osv: dict[str, Any], thread: Any, state: Any) -> None:
-    """One thread: who it is, what it does, where it is."""
+    """Print one thread: who it is, what it does, where it is."""
     with osv["thread_context"](thread, state):
         status = told(lambda: osv["thread_status"](thread).rpartition("::")[2])
         cpu = told(lambda: osv["thread_cpu"](thread)["id"])
@@ -134,13 +134,13 @@ def show(osv: dict[str, Any], thread: Any, state: Any) -> None:
 
 
 def timers(osv: dict[str, Any], thread: Any) -> str:
-    """When the thread's timers are due, in seconds of the guest's clock."""
+    """When the thread's timers expire, in seconds of the guest's clock."""
     due = [int(timer["_time"]["__d"]["__r"]) / 1e9 for timer in osv["intrusive_list"](thread["_active_timers"])]
     return ", ".join(f"{seconds:.6f} s" for seconds in due[:8])
 
 
 def show_traces(osv: dict[str, Any]) -> None:
-    """The last tracepoints that were passed, if tracing was on."""
+    """Print the last tracepoints, if tracing was on."""
     try:
         last = list(osv["all_traces"]())[-TRACES:]
     except (RuntimeError, gdb.error, ValueError):
@@ -159,12 +159,12 @@ def by_status(osv: dict[str, Any], state: Any, thread: Any) -> Any:
 
 
 def is_kernels(thread: Any) -> bool:
-    """Whether it is no program's."""
+    """Whether it belongs to no program."""
     return told(lambda: bool(thread["_app_runtime"]["_M_ptr"])) != "True"
 
 
 def main() -> None:
-    """Join the guest, read its files, print its threads: the programs' own first."""
+    """Connect to the guest, read its files, print its threads: those of programs first."""
     for file, base in given["objects"]:
         gdb.execute(f"add-symbol-file {file} -o {base:#x}", to_string=True)
     gdb.execute(f"target remote {given['socket']}", to_string=True)

@@ -1,4 +1,4 @@
-"""What a standing guest of OSv holds: registers, strings, who its threads run, and whether it is in abort().
+"""Reads a stopped guest of OSv: registers, strings, whose its threads are, and whether it is in abort().
 
 Source: OSv's runtime.cc (abort), include/osv/app.hh, include/osv/sched.hh; libstdc++'s basic_string.
 """
@@ -20,10 +20,10 @@ APPLICATION_BYTES = 256  # of an application that are searched
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """Where the debug stub has what is asked for, by its numbers of registers.
+    """The debug stub's numbers of registers.
 
     These are the program counter, the stack pointer, the first six arguments, the return value, the link register
-    (None where the return address is on the stack) and the frame pointer; the thread pointer, at an offset of the
+    (None if the return address is on the stack) and the frame pointer; the thread pointer, at an offset of the
     stub's answer to `g` or by a system register's name; and CR2, at such an offset.
     """
 
@@ -50,8 +50,8 @@ REGISTERS = {
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack as it was, for later exceptions may use its memory: its stack and frame pointers, what lay on
-    it, and the address of the last page fault where that is known."""
+    """A copy of a stack, because later exceptions may overwrite it: its stack and frame pointers, its content, and
+    the address of the last page fault, if known."""
 
     pointer: int
     frame: int
@@ -59,13 +59,14 @@ class Stack:
     fault_address: int | None = None
 
     def read(self, address: int, length: int) -> bytes:
-        """Return `length` bytes of it; shorter where there are no more."""
+        """Return `length` bytes of it; fewer at its end."""
         start = address - self.pointer
         return self.content[start : start + length] if start >= 0 else b""
 
 
 class KernelMemory:
-    """Reads one guest through its debug stub, while it stands. Raises `HypervisorError` if the guest is gone."""
+    """Reads one guest through its debug stub while it is stopped. Raises `HypervisorError` if the guest is
+    gone."""
 
     def __init__(self, gdb: GdbRemote, symbols: Symbols, arch: str) -> None:
         self._gdb = gdb
@@ -74,12 +75,12 @@ class KernelMemory:
         self._path_offset: int | None = None
 
     def number(self, register: int) -> int:
-        """A C int in a register."""
+        """The C int in a register."""
         value = self._gdb.register(register) & 0xFFFFFFFF
         return value - (1 << 32) if value >> 31 else value
 
     def stack(self) -> Stack:
-        """The stack of the vCPU that stopped."""
+        """The stack of the stopped vCPU."""
         register, where = self._gdb.register, self._registers
         fault = None if where.fault_address is None else self._gdb.field(where.fault_address, 8)
         pointer = register(where.stack)
@@ -89,15 +90,15 @@ class KernelMemory:
         return int.from_bytes(self._gdb.read(address, 8), "little")
 
     def text(self, address: int) -> str | None:
-        """A C string of the guest's, made safe; None where it can't be read."""
+        """A C string of the guest, made safe; None if it can't be read."""
         data = self._gdb.read(address, LONGEST_MESSAGE)
         return printable(data.partition(b"\0")[0].rstrip(b"\n")) if data else None
 
     def string(self, address: int) -> str:
-        """A std::string of the guest's, made safe; empty where there is none at the address.
+        """A std::string of the guest, made safe; empty if there is none at the address.
 
-        Source: libstdc++, basic_string: a pointer to the bytes, their number, and 16 bytes for a short one or else
-        the room that there is.
+        Source: libstdc++, basic_string: a pointer to the bytes, their number, and 16 bytes for a short string or
+        else its capacity.
         """
         words = self._gdb.read(address, 24)
         if len(words) < 24:
@@ -109,7 +110,7 @@ class KernelMemory:
         return printable(data) if len(data) == length and 0 not in data else ""
 
     def path_of(self, application: int) -> str:
-        """The path of an `application`: the first std::string that it holds; empty where there is none.
+        """The path of an `application`: the first std::string in it; empty if there is none.
 
         Source: OSv's include/osv/app.hh, `_command` after members that are no strings.
         """
@@ -121,15 +122,15 @@ class KernelMemory:
         return ""
 
     def return_address(self) -> int:
-        """Where the function returns to at whose entry the guest stands."""
+        """The return address of the function at whose entry the guest has stopped."""
         link, stack = self._registers.link, self._registers.stack
         return self._gdb.register(link) if link is not None else self._word(self._gdb.register(stack))
 
     def application_of_thread(self, known: Collection[int]) -> str | None:
-        """Whose the thread is that stopped: empty if it is one of the `known` applications', else its path.
+        """Whose the stopped thread is: empty if it belongs to one of the `known` applications, else its path.
 
-        None where it can't be told. One of the thread's fields, `_app_runtime`, points to what begins with the
-        address of its `application`.
+        None if it is unknown. One of the thread's fields, `_app_runtime`, points to a structure that begins with
+        the address of its `application`.
         """
         offset, where = self._symbols.thread_offset(CURRENT_THREAD), self._registers.thread
         base = self._gdb.named_register(where) if isinstance(where, str) else self._gdb.field(where, 8)
@@ -151,11 +152,11 @@ class KernelMemory:
         return flag is not None and any(self._gdb.read(flag.address, 1))
 
     def abort_message(self) -> str | None:
-        """What abort() has made of its words by now; None where that can't be read."""
+        """The message of abort() so far; None if it can't be read."""
         message = self._symbols.data(ABORT_MESSAGE)
         return self.text(message.address) if message else None
 
 
 def _may_point(word: int) -> bool:
-    """Whether a word may be the address of an object of OSv's heap."""
+    """Whether a word may be the address of an object on OSv's heap."""
     return bool(word >> 40) and not word & 7

@@ -1,10 +1,8 @@
-"""What a guest of OSv has loaded, read from its memory: the kernel's own list of ELF objects.
+"""Lists what a guest of OSv has loaded, from its memory: the kernel's own list of ELF objects.
 
-`elf::program::s_objs` is kept for debuggers. In an object its path, a std::string, stands before a copy of the
-file's ELF header, and the list of its program headers, its base and its end behind it. The header's first bytes
-show where in the object that is, whatever else the object has before it.
-
-Source: OSv's include/osv/elf.hh (class object, class program).
+`elf::program::s_objs` is kept for debuggers. In an object, its path, a std::string, precedes a copy of the file's
+ELF header; the list of its program headers, its base and its end follow. The first bytes of the header show its
+position in the object, whatever else precedes it. Source: OSv's include/osv/elf.hh (class object, class program).
 """
 
 import struct
@@ -25,8 +23,8 @@ NOTE, NOTES_BYTES, BUILD_ID = 4, 4096, 3  # PT_NOTE; NT_GNU_BUILD_ID
 
 
 def loaded_objects(gdb: GdbRemote, symbols: Symbols) -> tuple[LoadedObject, ...]:
-    """The ELF files that the standing guest has loaded, without the kernel itself; none where its list can't be
-    read. Raises `HypervisorError` if the guest is gone."""
+    """The ELF files that the stopped guest has loaded, without the kernel itself; empty if its list can't be read.
+    Raises `HypervisorError` if the guest is gone."""
     where = symbols.data(LIST)
     if where is None:
         return ()
@@ -54,7 +52,7 @@ def _object(gdb: GdbRemote, address: int) -> LoadedObject | None:
 
 
 def _build_id(gdb: GdbRemote, data: bytes, at: int, base: int) -> str:
-    """The build's mark, from the notes in the object's memory; empty where they are not there."""
+    """The build id, from the notes in the object's memory; empty if it is missing."""
     (size,) = struct.unpack_from("<H", data, at + 54)
     begin, end = struct.unpack_from("<QQ", data, at + HEADER)
     headers = gdb.read(begin, min(max(end - begin, 0), 4096))

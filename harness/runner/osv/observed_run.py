@@ -1,4 +1,4 @@
-"""What was seen of a program's run on OSv, put together from the exit tracer, the console and the hypervisor."""
+"""The observation of a program's run on OSv, combined from the exit tracer, the console and the hypervisor."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from harness.core.machine import Machine
 from harness.runner.base import Program, unprinted
 from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.guest import Guest
-from harness.runner.observation import Activity, Observation, Visited
+from harness.runner.observation import Activity, InteractionResult, Observation
 from harness.runner.osv.command_line import own_programs, programs_of
 from harness.runner.osv.console_backtrace import place_on
 from harness.runner.osv.exit_checkpoints import ExitCaller
@@ -21,7 +21,7 @@ TRACED = "the kernel, stopped where it learns the status"
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status of the command line's programs, who told, and what contradicts it."""
+    """The status of the command line's programs, its source, and what contradicts it."""
 
     status: int | None
     source: str
@@ -30,13 +30,13 @@ class Status:
 
 def observe(
     program: Program, guest: Guest, tracer: ExitTracer | None, *,
-    booted: bool, activity: Activity | None, limit: float, visited: Visited | None,
+    booted: bool, activity: Activity | None, limit: float, interaction: InteractionResult | None,
     abort_message: str | None = None, fault: str = "",
 ) -> Observation:  # fmt: skip
-    """Everything that was seen; the guest is over, or its time is.
+    """The observation; the guest is over, or its time is.
 
-    `abort_message` is what the kernel aborted with, `fault` where it met what it died of; the console may tell
-    that too.
+    `abort_message` is the message with which the kernel aborted, `fault` is where it met its fault; the console
+    may show these too.
     """
     monitor, vm = guest.monitor, guest.vm
     ending = vm.ending() if guest.closed else None
@@ -72,12 +72,12 @@ def observe(
         ends_by=program.ends_by,
         good_statuses=program.good_statuses,
         unprinted=unprinted(program, guest.transcript, guest.machine.image.cell.kernel),
-        visited=visited,
+        interaction=interaction,
     )
 
 
 def status_of(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer | None) -> Status:
-    """What the programs of the command line ended with, as far as is known."""
+    """The status of the command line's programs, as far as it is known."""
     if tracer and tracer.complete:
         return _traced_status(program, monitor, tracer)
     gone = ", ".join(tracer.refused) if tracer else ""
@@ -92,7 +92,7 @@ def status_of(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer | No
 
 
 def _traced_status(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer) -> Status:
-    """The first status that is not 0 of the programs of the command line; 0 only if all of them have one."""
+    """The first status of the command line's programs that is not 0; 0 only if all of them have one."""
     own = own_programs(program.command, tracer.programs)
     statuses = [one.status for one in own]
     left = next((index for index, status in enumerate(statuses) if status is None), None)
@@ -108,9 +108,9 @@ def _traced_status(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer
 
 
 def _contradiction(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer) -> str:
-    """What the console says of a status that is not 0 where the kernel was seen to have none.
+    """A status on the console that is not 0, if the kernel had none.
 
-    A program that a test or /init starts prints the same line. It is known by its path, or the tracer saw it.
+    A program that a test or /init starts prints the same line. It is recognized by its path, or by the tracer.
     """
     named = set(programs_of(program.command))
     explained = Counter([*tracer.nested, *(one.path for one in tracer.programs if one.status)])
@@ -127,26 +127,26 @@ def _contradiction(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer
 
 
 def _is_nested(program: Program, match: Match) -> bool:
-    """Whether the catalog names the kernel's line as one about a program that this one runs itself."""
+    """Whether the catalog lists the kernel's line as one about a program that this one runs itself."""
     return any(re.fullmatch(line, match.text) for line in program.nested)
 
 
 def _own_exit(program: Program, tracer: ExitTracer) -> bool:
-    """Whether a program of the command line called exit(): one that the main thread waited for, or in a command of
-    several one of these paths, for the main thread may be at another by then."""
+    """Whether a program of the command line called exit(): one that the main thread waited for or, in a command of
+    several, one with their paths, because the main thread may wait for another by then."""
     named = programs_of(program.command)
     return tracer.exit_caller is ExitCaller.OWN or (len(named) > 1 and tracer.exit_path in named)
 
 
 def _nested_exit(program: Program, tracer: ExitTracer | None) -> int | None:
-    """The status of an exit() that no program of the command line called, as far as is known."""
+    """The status of an exit() that no program of the command line called, as far as it is known."""
     return tracer.exit_status if tracer and not _own_exit(program, tracer) else None
 
 
 def _ended_cleanly(
     machine: Machine, ending: ExitStatus | None, monitor: ConsoleMatcher, tracer: ExitTracer | None
 ) -> bool:
-    """Whether the kernel went the way of a clean end, and the process ended as that ends it on this machine."""
+    """Whether the kernel ended cleanly, and the process ended as a clean end does on this machine."""
     if ending is None:
         return False
     by_reset = machine.powers_off_by_reset and ending.cause is ExitCause.RESET
@@ -156,7 +156,7 @@ def _ended_cleanly(
 
 
 def _load_failed(monitor: ConsoleMatcher, program: Program) -> str:
-    """The kernel's message that it could not start one of the programs, which is the last that it prints."""
+    """The kernel's message that it could not start one of the programs: the last that it prints."""
     text = _launch_message(monitor)
     return text if any(path in text for path in programs_of(program.command)) or not monitor.statuses() else ""
 

@@ -1,7 +1,7 @@
-"""What is looked at in a guest of OSv that did not end as it should, while it still stands.
+"""Examines a guest of OSv that did not end well, while it is stopped.
 
 That is where it met its fault, what it has loaded, and what its threads do. What can't be read is left out, and
-costs no verdict.
+does not change the verdict.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ GOOD = (Outcome.PASSED, Outcome.SKIPPED)
 
 
 class Scene:
-    """One guest at the end of its run. Without an exit tracer nothing can be looked at."""
+    """One guest at the end of its run. Without an exit tracer nothing can be examined."""
 
     def __init__(self, guest: Guest, tracer: ExitTracer | None, symbols: Symbols | None) -> None:
         self._guest = guest
@@ -38,8 +38,8 @@ class Scene:
         self._image = guest.machine.image
 
     def fault(self) -> str:
-        """Where a guest that died met the exception that it died of, or which line of a program its death was
-        reached from, in words; empty where neither is known."""
+        """Where a dead guest met its exception, or which line of a program led to its death, in words; empty if
+        neither is known."""
         if self._tracer is None or self._symbols is None or not self._tracer.dead:
             return ""
         with suppress(HypervisorError):
@@ -51,7 +51,7 @@ class Scene:
         return ""
 
     def abort_message(self) -> str | None:
-        """What abort() was called with; of words that the kernel had not loaded, what the host's files say."""
+        """The message of abort(); parts that the kernel had not loaded are read from the host's files."""
         tracer = self._tracer
         if tracer and tracer.abort_arguments and not tracer.halted:
             with suppress(HypervisorError):
@@ -60,14 +60,12 @@ class Scene:
         return self._seen_message
 
     def _reader(self, gdb: GdbRemote) -> Callable[[int, int], bytes]:
-        """Reads the guest's memory, and where nothing is loaded the file that belongs there."""
+        """Reads the guest's memory and, where nothing is loaded, the file that belongs there."""
         return lambda address, length: gdb.read(address, length) or self._lines.read(address, length)
 
     def hold(self) -> None:
-        """Stop the guest, so that all that is read of it from now on is of one moment.
-
-        One that can't be stopped is not asked any more.
-        """
+        """Stop the guest, so that everything read from now on is of one moment. If that fails, it is not asked
+        again."""
         try:
             if self._tracer:
                 self._tracer.hold()

@@ -1,4 +1,4 @@
-"""A program on OSv: a guest is booted with it on the command line, or forked and given it, and ends with it."""
+"""Runs a program on OSv: boots a guest with it on the command line, or clones one and gives it the command."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -37,8 +37,7 @@ GRACE_SECONDS, LONGEST_GRACE = 0.5, 5.0
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a cell's options change in how programs are started: words before every command, and arguments
-    for the kernel."""
+    """How a cell's options change the start of programs: words before every command, and kernel arguments."""
 
     before: str = ""
     kernel: str = ""
@@ -53,10 +52,8 @@ def words_of(cell: Cell) -> Words:
 
 
 class OsvRunner:
-    """Starts one guest a program: boots it, or forks it where `fork` is wished for and can be had.
-
-    The image's symbols let an exit tracer stand in the kernel where there are any.
-    """
+    """Starts one guest per program: boots it, or clones it if `fork` is set and possible. With the image's
+    symbols, an exit tracer watches the kernel."""
 
     def __init__(
         self, image: Image, hypervisor: Hypervisor, accelerator: str, cache: Cache, fork: bool = False
@@ -70,42 +67,42 @@ class OsvRunner:
         self._templates = templates(image, hypervisor, cache, self._symbols, BOOT_SECONDS) if fork else None
 
     def machine(self, program: Program) -> Machine:
-        """The machine that runs the program; `--verbose` makes the kernel tell statuses and its clean end."""
+        """The machine that runs the program; `--verbose` makes the kernel report statuses and its clean end."""
         return self._bare_machine(program).with_command(self._command(program))
 
     def prepare(self) -> None:
-        """Nothing: the image is all that a boot needs."""
+        """Does nothing: a boot needs only the image."""
 
-    def run(self, program: Program, visit: Interaction | None = None) -> Run:
+    def run(self, program: Program, interaction: Interaction | None = None) -> Run:
         bare = self._bare_machine(program)
         machine = bare.with_command(self._command(program))
         try:
-            vm, origin, stub = self._start(program, bare, machine, visit)
+            vm, origin, stub = self._start(program, bare, machine, interaction)
         except (HarnessError, OSError) as error:
             return failed_to_run(program, str(error), Transcript(monotonic()))
         with Guest(machine, vm) as guest:
             try:
-                return self._watch(program, guest, origin, stub, visit)
+                return self._watch(program, guest, origin, stub, interaction)
             except (HarnessError, OSError) as error:
                 return failed_to_run(program, str(error), guest.transcript, vm.command)
 
     def template(self, program: Program) -> Template | None:
-        """What the program's guest is forked from; None where it is booted."""
+        """The snapshot from which the program's guest is cloned; None if it is booted."""
         if self._templates and self._templates.takes(self._command(program)):
             return self._templates.template(self._bare_machine(program))
         return None
 
     def _bare_machine(self, program: Program) -> Machine:
         words = machine_profile_of(self.image.cell, program.variant).osv
-        fixed = UNRANDOMISED if program.counted and UNRANDOMISED not in self.image.cmdline else ""
+        fixed = UNRANDOMISED if program.deterministic and UNRANDOMISED not in self.image.cmdline else ""
         given = (self.image.cmdline, self._words.kernel, words, fixed, "--verbose")
         cmdline = " ".join(word for word in given if word)
         wants_disk = program.disk and not self.image.disks
         disks = (Disk(blank_disk(self._cache)),) if wants_disk else ()
-        accelerator = "tcg" if program.counted else self.accelerator  # hardware counts no instructions
+        accelerator = "tcg" if program.deterministic else self.accelerator  # hardware counts no instructions
         machine = Machine(
             self.image, cmdline, program.cpus, program.memory, accelerator, program.network,
-            counted=program.counted, schedule=program.schedule, forwards=program.forwards, disks=disks,
+            deterministic=program.deterministic, schedule=program.schedule, forwards=program.forwards, disks=disks,
         )  # fmt: skip
         return apply_profile(machine, program.variant, self._cache)
 
@@ -117,28 +114,27 @@ class OsvRunner:
         return f"{settings} {self._words.before} {program.command}".strip()
 
     def _start(
-        self, program: Program, bare: Machine, machine: Machine, visit: Interaction | None
+        self, program: Program, bare: Machine, machine: Machine, interaction: Interaction | None
     ) -> tuple[Vm, str, "_Stub | None"]:
-        """The guest, how it came to be, and its debug stub if that has been used; `bare` is the machine without
-        its command."""
+        """The guest, its origin, and its debug stub if that was used; `bare` is the machine without a command."""
         forks = snapshots_of(self._hypervisor)
-        if program.slow_start and visit and forks and machine.devices.can_be_forked:
+        if program.slow_start and interaction and forks and machine.devices.supports_snapshots:
             with suppress(HypervisorError):  # then a booted guest shows why
-                vm, _ = fork_ready(machine, machine.cmdline, visit, forks, self._cache, _begin)
+                vm, _ = fork_ready(machine, machine.cmdline, interaction, forks, self._cache, _begin)
                 return vm, READY, None
         command = self._command(program)
         # The kernel's options, the environment among them, were read before the template was stopped.
-        can_fork = machine.devices.can_be_forked and not program.environment
+        can_fork = machine.devices.supports_snapshots and not program.environment
         if self._templates and can_fork and self._templates.takes(command):
             vm, gdb, stack = self._templates.fork(bare, command)
             return vm, "forked", _Stub(gdb, stack)
         return self._hypervisor.start(machine), "booted", None
 
     def _watch(
-        self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", visit: Interaction | None
+        self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", interaction: Interaction | None
     ) -> Run:
         vm, monitor = guest.vm, guest.monitor
-        tracer = self._tracer(vm, origin, stub, only_death=program.counted and program.cpus > 1)
+        tracer = self._tracer(vm, origin, stub, only_death=program.deterministic and program.cpus > 1)
         if tracer:
             guest.console.watched[tracer.fileno()] = lambda: _heard(guest, tracer)
             tracer.start()
@@ -153,11 +149,11 @@ class OsvRunner:
 
         boot_limit = min(BOOT_SECONDS + program.limit, program.boot_limit)
         activity = guest.wait_within(lambda: booted() or dead(), boot_limit)
-        visitor = GuestClient(guest, visit, self._end_of(vm)) if visit else None
+        client = GuestClient(guest, interaction, self._end_of(vm)) if interaction else None
         limit = boot_limit if activity else program.limit
         if not activity:
             activity = (
-                visitor.watch(guest, dead, program.limit) if visitor else guest.wait_within(dead, program.limit)
+                client.watch(guest, dead, program.limit) if client else guest.wait_within(dead, program.limit)
             )
         if tracer and tracer.dead:
             guest.wait(lambda: tracer.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
@@ -169,7 +165,7 @@ class OsvRunner:
         scene = Scene(guest, tracer, self._symbols)
         seen = observe(
             program, guest, tracer, booted=booted(), activity=activity, limit=limit,
-            visited=visitor.result() if visitor else None, abort_message=scene.abort_message(),
+            interaction=client.result() if client else None, abort_message=scene.abort_message(),
             fault=scene.fault(),
         )  # fmt: skip
         scene.hold()
@@ -178,12 +174,12 @@ class OsvRunner:
         return scene.described(run)
 
     def _end_of(self, vm: Vm) -> Callable[[], None]:
-        """How the guest is asked to end: by its power button where it has one."""
+        """How the guest is asked to end: by its power button, if it has one."""
         has_button = self.image.cell.arch == "x86_64" and self.image.cell.hypervisor == "qemu"
         return vm.press_power_button if has_button else vm.stop
 
     def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None", only_death: bool) -> ExitTracer | None:
-        """What watches the kernel; None where the hypervisor or the kernel offers nothing to watch."""
+        """The exit tracer; None if hypervisor and kernel offer nothing to trace."""
         if vm.debug is None or self._symbols is None:
             return None
         stub = stub or _Stub(GdbRemote(vm.debug, vm.pid))
@@ -198,20 +194,20 @@ class OsvRunner:
 
 @dataclass(frozen=True, slots=True)
 class _Stub:
-    """A debug stub, and the main thread's stack pointer where the guest is past that thread's entry."""
+    """A debug stub, and the main thread's stack pointer if the guest is past that thread's entry."""
 
     gdb: GdbRemote
     stack: int = 0
 
 
 def _begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
-    """Let the guest run; a fault ends it."""
+    """Let the guest run; stop at a fault."""
     guest.vm.resume()
     return lambda: bool(guest.monitor.faults()), {}
 
 
 def _heard(guest: Guest, tracer: ExitTracer) -> bool:
-    """Listen to the tracer; whether the wait is to end: the kernel is dying, or the guest is gone."""
+    """Handle a stop; returns whether the wait is to end: the kernel is dying, or the guest is gone."""
     more = tracer.take()
     if not more:
         guest.console.watched.pop(tracer.fileno())

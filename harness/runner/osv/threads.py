@@ -1,7 +1,7 @@
-"""Every thread of a guest of OSv that stands, through gdb and OSv's own scripts of the commit that was built.
+"""Describes every thread of a stopped guest of OSv, by gdb and OSv's own scripts of the commit that was built.
 
-gdb joins the debug stub by a private socket. It is given a bounded time and dies with the harness; what it says is
-the guest's memory put into words, so it is made safe to show.
+gdb connects to the debug stub by a private socket. Its time is limited, and it dies with the harness. Its output
+describes a guest's memory, so it is made safe to show.
 """
 
 import json
@@ -35,7 +35,7 @@ SETTINGS = (
 
 
 def threads(debug: socket.socket, image: Image, objects: Sequence[LoadedObject]) -> str:
-    """What gdb says of the threads of the standing guest, or one line that says why they are not known."""
+    """gdb's description of the stopped guest's threads, or one line that says why there is none."""
     if image.facts.get("files") == ALREADY_BUILT:  # they would be run on this host, and not in a guest
         return "Threads are not known: OSv's scripts for gdb are only run from a checkout that is built here.\n"
     scripts = image.symbols.parent / "scripts" if image.symbols else None
@@ -65,12 +65,12 @@ def threads(debug: socket.socket, image: Image, objects: Sequence[LoadedObject])
 
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> str:
-    """Run gdb within its time; what went wrong, as a line, if something did."""
+    """Run gdb within its time limit; returns what went wrong, as a line, or an empty text."""
     with tempfile.TemporaryFile() as words:
         with supervised_group(command, subprocess.DEVNULL, words, environment=environment) as process:
-            patience = CpuFairTimeout(process.pid, SECONDS)
+            timeout = CpuFairTimeout(process.pid, SECONDS)
             latest = monotonic() + LONGEST_SECONDS
-            while process.poll() is None and (left := min(patience.seconds(), latest - monotonic())) > 0:
+            while process.poll() is None and (left := min(timeout.seconds(), latest - monotonic())) > 0:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(left)
             in_time = process.poll() is not None

@@ -1,1 +1,1 @@
-"""AWS."""
+"""Amazon Web Services."""

@@ -1,7 +1,8 @@
-"""What the tool `aws` is told: pure, so that it can be read and given to the tool's own parser.
+"""Command lines of the tool `aws`, as pure functions, so that they can be read and checked by the tool's own
+parser.
 
-Source: the AWS CLI's reference: `ebs start-snapshot`, `ebs put-snapshot-block`, `ec2 register-image`,
-`ec2 run-instances`, `ec2 get-console-output`; OSv's scripts/deploy_to_aws.sh.
+Source: the AWS CLI's reference: `ebs start-snapshot`, `ebs put-snapshot-block`, `ec2 register-image`, `ec2
+run-instances`, `ec2 get-console-output`; OSv's scripts/deploy_to_aws.sh.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,12 @@ Command = Sequence[str]
 
 
 def start_snapshot(name: str, gib: int) -> Command:
-    """An empty snapshot, named so that it is found by its name."""
+    """Create an empty snapshot, tagged with the name."""
     return ["aws", "ebs", "start-snapshot", "--volume-size", str(gib), "--tags", f"Key=Name,Value={name}"]
 
 
 def put_block(snapshot: str, index: int, file: str, length: int, checksum: str) -> Command:
-    """One block of the disk; `checksum` is the base64 SHA-256 of the file."""
+    """Upload one block of the disk; `checksum` is the base64 SHA-256 of the file."""
     return [
         "aws", "ebs", "put-snapshot-block", "--snapshot-id", snapshot, "--block-index", str(index),
         "--block-data", file, "--data-length", str(length), "--checksum", checksum,
@@ -27,7 +28,7 @@ def put_block(snapshot: str, index: int, file: str, length: int, checksum: str) 
 
 
 def complete_snapshot(snapshot: str, blocks: int) -> Command:
-    """No more blocks will come."""
+    """Finish the snapshot."""
     return ["aws", "ebs", "complete-snapshot", "--snapshot-id", snapshot, "--changed-blocks-count", str(blocks)]
 
 
@@ -37,7 +38,7 @@ def await_snapshot(snapshot: str) -> Command:
 
 
 def register_image(name: str, snapshot: str) -> Command:
-    """An image that boots from the snapshot, with ENA cards."""
+    """Register an image that boots from the snapshot, with ENA cards."""
     return [
         "aws", "ec2", "register-image", "--name", name, "--architecture", "x86_64", "--ena-support",
         "--virtualization-type", "hvm", "--root-device-name", ROOT, "--block-device-mappings",
@@ -46,7 +47,7 @@ def register_image(name: str, snapshot: str) -> Command:
 
 
 def run_instance(name: str, image: str, kind: str) -> Command:
-    """One machine, without a public address, that is gone when it turns itself off."""
+    """Start one machine, without a public address, that is removed when it powers off."""
     return [
         "aws", "ec2", "run-instances", "--image-id", image, "--instance-type", kind, "--count", "1",
         "--instance-initiated-shutdown-behavior", "terminate", "--no-associate-public-ip-address",
@@ -55,7 +56,7 @@ def run_instance(name: str, image: str, kind: str) -> Command:
 
 
 def console_output(instance: str) -> Command:
-    """What it has said on its serial line, to now."""
+    """Read its serial output so far."""
     return [
         "aws", "ec2", "get-console-output", "--instance-id", instance, "--latest", "--output", "text",
         "--query", "Output",
@@ -63,7 +64,7 @@ def console_output(instance: str) -> Command:
 
 
 def state(instance: str) -> Command:
-    """The name of its state."""
+    """Read the name of its state."""
     return [
         "aws", "ec2", "describe-instances", "--instance-ids", instance, "--output", "text",
         "--query", "Reservations[0].Instances[0].State.Name",
@@ -71,7 +72,7 @@ def state(instance: str) -> Command:
 
 
 def stop_instance(instance: str) -> Command:
-    """Press its power button; its shutdown ends it for good."""
+    """Press its power button; its shutdown removes it."""
     return ["aws", "ec2", "stop-instances", "--instance-ids", instance]
 
 
@@ -93,5 +94,5 @@ done
 
 
 def undo(name: str) -> Command:
-    """Remove everything of that name: machine, image, snapshot."""
+    """Remove everything with that name: machine, image, snapshot."""
     return ["sh", "-c", UNDO, "undo", name]

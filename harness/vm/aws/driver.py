@@ -1,7 +1,8 @@
-"""AWS: machines far away, driven by the tool `aws`, which pip install 'osv-harness[aws]' brings; they cost money.
+"""AWS: machines in Amazon's cloud, driven by the tool `aws`, which pip install 'osv-harness[aws]' brings; they
+cost money.
 
-The bootable disk becomes a snapshot by EBS's direct API, and an image; the machine boots from it. Only what is in
-the cloud under the run's own name is touched, and a keeper removes it.
+The bootable disk becomes a snapshot by EBS's direct API, and then an image, from which the machine boots. Only
+what has the run's own name in the cloud is changed, and a reaper removes it.
 """
 
 import base64
@@ -26,7 +27,7 @@ ENDED = {"terminated", "shutting-down", "stopped"}
 
 
 class AwsInstance:
-    """One machine, first as an image that it will boot from."""
+    """One machine; creating the object creates the image that it boots from."""
 
     def __init__(self, name: str, machine: Machine) -> None:
         self._name = name
@@ -59,9 +60,9 @@ class Aws:
         reject_network(machine, "AWS")
         program("aws", CURE)
         name = f"osv-harness-{secrets.token_hex(6)}"
-        keeper = Reaper(commands.undo(name))
-        with close_on_error(keeper):
-            return CloudVm(AwsInstance(name, machine), keeper)
+        reaper = Reaper(commands.undo(name))
+        with close_on_error(reaper):
+            return CloudVm(AwsInstance(name, machine), reaper)
 
 
 def driver() -> Aws:
@@ -70,7 +71,7 @@ def driver() -> Aws:
 
 
 def _snapshot(name: str, machine: Machine) -> str:
-    """The disk as a snapshot; blocks of zeros are left out, for they are there."""
+    """Upload the disk as a snapshot, without its zero blocks, which a new snapshot has already."""
     with temporary_dir("osv-harness-aws-") as folder:
         raw, block = folder / "raw", folder / "block"
         write_bootable(machine, raw)

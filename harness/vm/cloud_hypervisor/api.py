@@ -1,4 +1,5 @@
-"""A machine as requests to Cloud Hypervisor: pure, so that they can be read, tested and held against its schema.
+"""A machine as requests to Cloud Hypervisor: pure functions, so that they can be read, tested and checked by its
+schema.
 
 Source: Cloud Hypervisor's vmm/src/api/openapi/cloud-hypervisor.yaml and docs/api.md.
 """
@@ -18,10 +19,10 @@ SHARE = "share.sock"
 
 
 def creation(machine: Machine) -> Request:
-    """What makes the machine, not yet booted; its files are links in the process's folder.
+    """The request that creates the machine without booting it; its files are links in the process's folder.
 
-    Disks are said to be raw, for one that is guessed to be may not be written at its start; the tap's address is
-    said, for it is set again.
+    Disks are declared raw, because a guessed one is not writable at its start. The tap's address is given because
+    it is set again.
     """
     payload = {"kernel": KERNEL, "cmdline": command_line(machine, "")}
     if machine.image.initrd:

@@ -1,11 +1,9 @@
-"""Cloud Hypervisor: driven by REST over a unix socket in a folder that only it sees; raw disks; KVM only.
+"""Cloud Hypervisor: controlled by REST over a unix socket in a private folder; raw disks; KVM only.
 
-The guest's serial line is its standard output, which is heard from the first byte; typed into it can't be, for it
-reads from terminals only. Of a panic and of a reset it tells by its event monitor; after a reset it would boot the
-guest again, and is ended instead.
-
-Source: Cloud Hypervisor's docs/api.md, vmm/src/serial_manager.rs, event_monitor/src/lib.rs,
-devices/src/pvpanic.rs.
+The guest's serial line is its standard output, which is read from the first byte; it cannot be written, because it
+reads only from terminals. Its event monitor reports a panic and a reset; after a reset it would boot the guest
+again, so it is killed. Source: Cloud Hypervisor's docs/api.md, vmm/src/serial_manager.rs,
+event_monitor/src/lib.rs, devices/src/pvpanic.rs.
 """
 
 import json
@@ -40,7 +38,7 @@ LONGEST_EVENT = 1 << 16  # bytes
 
 
 class Events:
-    """What the event monitor says, heard in a thread until the process has closed it."""
+    """Reads the event monitor in a thread until the process closes it."""
 
     def __init__(self, pipe: FileIO, process: VmProcess) -> None:
         self.cause: ExitCause | None = None
@@ -80,7 +78,7 @@ class CloudHypervisorVm:
     debug: socket.socket | None = None
 
     def __init__(self, process: VmProcess, console: socket.socket, events: Events, held: ExitStack) -> None:
-        """Take over what is on the stack `held`: the process and its console."""
+        """Take ownership of what is on the stack `held`: the process and its console."""
         self._process = process
         self._events = events
         self._forwards: Forwards | None = None
@@ -93,7 +91,7 @@ class CloudHypervisorVm:
         self._held = held.pop_all()
 
     def connect(self, machine: Machine) -> None:
-        """Wait for the process and make it the machine. Raises `HypervisorError` in its words."""
+        """Wait for the process and configure the machine. Raises `HypervisorError` with its messages."""
         self.api.wait(self._process, self._process.log_tail)
         if machine.share:
             self._share = start_virtiofsd(machine.share, _listening(inside(self.pid, requests.SHARE)))
@@ -134,7 +132,7 @@ class CloudHypervisorVm:
         return self.api.complaint(requests.PING)
 
     def words(self) -> str:
-        """What it wrote on its standard error, its log included, and virtiofsd on its."""
+        """The text that it and virtiofsd wrote to their standard error, its log included."""
         words = self._process.log_tail()
         return f"{words} (virtiofsd: {self._share.log_tail()})" if self._share else words
 
@@ -166,7 +164,7 @@ def driver() -> CloudHypervisor:
 
 
 def _listening(path: Path) -> socket.socket:
-    """A socket of that name that takes one connection."""
+    """A listening socket with that name, for one connection."""
     made = socket.socket(socket.AF_UNIX)
     with close_on_error(made):
         made.bind(str(path))

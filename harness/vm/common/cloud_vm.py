@@ -1,7 +1,7 @@
-"""A machine of a cloud: started by its command-line tool, its serial output polled, removed whatever happens.
+"""A machine in a cloud: started by its command-line tool, its serial output polled, removed whatever happens.
 
-A cloud has no machine that stands still before its first instruction, so `resume` is what starts it; nothing can
-be typed into its console, and of its end only what the cloud's list says is known.
+A cloud has no machine that is stopped before its first instruction, so `resume` starts it. Its console takes no
+input, and of its end only the state in the cloud's list is known.
 """
 
 import os
@@ -17,11 +17,11 @@ from harness.vm.base import ExitCause, ExitStatus, Vcpu
 
 POLL_SECONDS = 5.0
 AFTER_END = 3
-"""How often the output is asked for after the machine's end: a cloud tells the last of it late."""
+"""How often the output is read after the machine's end: a cloud delivers the last of it late."""
 
 
 class Instance(Protocol):
-    """One machine as its cloud knows it; each method raises `HypervisorError` in the tool's words."""
+    """One machine as its cloud knows it; each method raises `HypervisorError` with the tool's messages."""
 
     command: tuple[str, ...]
 
@@ -30,32 +30,32 @@ class Instance(Protocol):
         ...
 
     def output(self) -> bytes:
-        """All that it has said on its serial line, as far as the cloud still has it."""
+        """All its serial output, as far as the cloud still has it."""
         ...
 
     def state(self) -> str:
-        """The cloud's word for what it does; empty once it has ended."""
+        """The cloud's name for its state; empty once it has ended."""
         ...
 
     def power_off(self) -> None:
-        """Ask it to turn itself off."""
+        """Ask it to power off."""
         ...
 
 
 class CloudVm:
-    """One machine of a cloud. `keeper` removes all of it."""
+    """One machine in a cloud. `reaper` removes all of it."""
 
     control: socket.socket | None = None
     debug: socket.socket | None = None
 
-    def __init__(self, instance: Instance, keeper: Reaper) -> None:
+    def __init__(self, instance: Instance, reaper: Reaper) -> None:
         self._instance = instance
-        self._keeper = keeper
+        self._reaper = reaper
         self._closed = threading.Event()
         self._stopped = False
         self._state = "not started"
         self._trouble = ""
-        self.pid = os.getpid()  # none of this host's runs it
+        self.pid = os.getpid()  # no process of this host runs it
         self.started = monotonic()
         self.command = instance.command
         self.console, self._line = socket.socketpair()
@@ -70,7 +70,7 @@ class CloudVm:
 
     def stop(self) -> None:
         self._stopped = True
-        self._keeper.close()
+        self._reaper.close()
 
     def ports(self) -> Mapping[int, int]:
         return {}
@@ -96,14 +96,14 @@ class CloudVm:
 
     def close(self) -> None:
         self._closed.set()
-        self._keeper.close()
+        self._reaper.close()
         self._line.close()
         self.console.close()
         if self._listener.ident:
             self._listener.join()
 
     def _listen(self) -> None:
-        """Pass on what is new of the output until the machine has ended and has said all."""
+        """Pass on new output until the machine has ended and all its output was read."""
         heard, left = b"", AFTER_END
         while left and not self._closed.is_set():
             try:
@@ -121,7 +121,7 @@ class CloudVm:
 
 
 def unheard(before: bytes, now: bytes) -> bytes:
-    """What of the output is new. A cloud keeps the last of it only, so its start may be gone by now."""
+    """The new part of the output. A cloud keeps only the last of it, so its start may be gone by now."""
     if now.startswith(before):
         return now[len(before) :]
     for length in range(min(len(before), len(now)), 0, -1):

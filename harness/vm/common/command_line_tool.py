@@ -1,4 +1,5 @@
-"""A hypervisor's own command-line tools: where one is, what it printed, or its words as an error."""
+"""Runs a hypervisor's command-line tools: finds them, returns their output, or raises their messages as an
+error."""
 
 import os
 import shutil
@@ -13,7 +14,7 @@ SHOWN = 400  # letters
 
 
 def program(name: str, cure: str) -> str:
-    """Where the program is. Raises `HostError` with the cure where it is missing."""
+    """The program's path. Raises `HostError` with the cure if it is missing."""
     found = shutil.which(name)
     if found is None:
         raise HostError(f"{name} is missing.", cure)
@@ -21,7 +22,7 @@ def program(name: str, cure: str) -> str:
 
 
 def run_tool(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """What the command printed. Raises `HypervisorError` in its words where it fails."""
+    """Run the command; returns its output. Raises `HypervisorError` with its messages if it fails."""
     try:
         done = subprocess.run(
             command, capture_output=True, stdin=subprocess.DEVNULL, timeout=COMMAND_SECONDS,
@@ -36,7 +37,7 @@ def run_tool(command: Sequence[str], environment: Mapping[str, str] | None = Non
 
 
 def failure_of(command: Sequence[str]) -> str:
-    """Why the command fails, or nothing."""
+    """Run the command; returns why it fails, or an empty text."""
     try:
         run_tool(command)
     except HypervisorError as error:

@@ -1,11 +1,12 @@
-"""What a kernel is told on its command line of a machine whose network has no DHCP."""
+"""Kernel arguments for a machine whose network has no DHCP."""
 
 from harness.core.machine import Machine
 from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, NAMESERVER, NETMASK
 
 
 def command_line(machine: Machine, board: str) -> str:
-    """The machine's command line after `board`, the words for its board, and its address if it has a network."""
+    """The machine's command line after `board`, the arguments for its board, and its address if it has a
+    network."""
     return " ".join(word for word in (board, _network(machine), machine.cmdline) if word)
 
 

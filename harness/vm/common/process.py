@@ -1,4 +1,4 @@
-"""A hypervisor's process."""
+"""The process of a hypervisor."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,17 +10,17 @@ from harness.vm.base import ExitCause, ExitStatus, Vcpu
 
 
 class VmProcess(SupervisedProcess):
-    """The process in which a guest runs. `stopped` says that the harness ended it."""
+    """The process in which a guest runs. `stopped` says that the harness killed it."""
 
     stopped = False
 
     def stop(self) -> None:
-        """End it now, as the harness wishes."""
+        """Kill it on behalf of the harness."""
         self.stopped = True
         self.kill()
 
     def exit_status(self, status: int, words: Callable[[], str]) -> ExitStatus:
-        """Say how its guest ended, where nothing but the status tells; `words` gives the reason of a failure."""
+        """How its guest ended, if only the exit status tells; `words` gives the reason of a failure."""
         said = self.describe(status)
         if self.stopped:
             return ExitStatus(ExitCause.STOPPED, said)
@@ -33,7 +33,7 @@ class VmProcess(SupervisedProcess):
         )
 
     def vcpus(self, prefix: str) -> tuple[Vcpu, ...]:
-        """Return its vCPUs, the threads whose names begin with `prefix`; where those stand is not known."""
+        """Its vCPUs, which are the threads whose names begin with `prefix`; their places are unknown."""
         found: list[Vcpu] = []
         for thread in sorted(Path(f"/proc/{self.pid}/task").glob("*"), key=lambda path: int(path.name)):
             with suppress(OSError, ValueError):

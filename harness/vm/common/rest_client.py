@@ -1,4 +1,4 @@
-"""HTTP with JSON over a hypervisor's unix socket: one request at a time, the answer bounded."""
+"""A client for HTTP with JSON over a hypervisor's unix socket: one request at a time, with a time limit."""
 
 import json
 import socket
@@ -11,20 +11,21 @@ from typing import Any
 
 from harness.core.errors import HypervisorError
 from harness.core.text import one_line
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.host.process.supervised import SupervisedProcess
 from harness.host.process.timeout import CpuFairTimeout
 
 ANSWER_SECONDS = 30.0
 START_SECONDS = 10.0
-"""How long one answer, and the start of the process, may take: longer in a lab; the latter in time of its own."""
+"""Time limits of one answer and of the process's start; longer in a lab. The start's counts only time in which the
+process could run."""
 LONGEST_ANSWER = 1 << 20  # bytes
 SHOWN = 600  # letters of what went wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to be sent: `path` begins with a slash."""
+    """One request; `path` begins with a slash."""
 
     method: str
     path: str
@@ -32,7 +33,7 @@ class Request:
 
 
 class Api:
-    """A hypervisor's API behind the socket at `path`; `base` comes before every request's path."""
+    """A hypervisor's API on the socket at `path`; `base` is put before every request's path."""
 
     def __init__(self, name: str, path: Path, base: str = "") -> None:
         self._name = name
@@ -40,9 +41,10 @@ class Api:
         self._base = base
 
     def wait(self, process: SupervisedProcess, words: Callable[[], str]) -> None:
-        """Wait until the process listens. Raises `HypervisorError` with its words if it ends or stays silent."""
-        patience = CpuFairTimeout(process.pid, START_SECONDS)
-        deadline = monotonic() + patience.seconds()
+        """Wait until the process listens. Raises `HypervisorError` with its messages if it ends or stays
+        silent."""
+        timeout = CpuFairTimeout(process.pid, START_SECONDS)
+        deadline = monotonic() + timeout.seconds()
         while True:
             try:
                 with _connected(self._path, 1.0):
@@ -50,7 +52,7 @@ class Api:
             except OSError as error:
                 status = process.wait(0.005)
                 if status is None and monotonic() >= deadline:
-                    deadline = monotonic() + patience.seconds()
+                    deadline = monotonic() + timeout.seconds()
                 if status is None and monotonic() < deadline:
                     continue
                 silent = f"its socket is silent: {error.strerror}"
@@ -61,9 +63,10 @@ class Api:
                 ) from error
 
     def send(self, request: Request) -> Any:
-        """The answer's JSON, or None where there is none. Raises `HypervisorError` with the API's own words."""
+        """Send the request; returns the answer's JSON, None without one. Raises `HypervisorError` with the API's
+        message."""
         what = f"{request.method} {request.path}"
-        limit = stretched(ANSWER_SECONDS)
+        limit = lab_timeout(ANSWER_SECONDS)
         connection = HTTPConnection("localhost", timeout=limit)
         try:
             connection.sock = _connected(self._path, limit)
@@ -86,7 +89,7 @@ class Api:
             raise HypervisorError(f"{self._name} answered {what} with no JSON: {_shown(data)}") from error
 
     def complaint(self, request: Request) -> str:
-        """Why the request is not answered, or nothing."""
+        """Why the request fails; empty if it succeeds."""
         try:
             self.send(request)
         except HypervisorError as error:
@@ -106,7 +109,7 @@ def _connected(path: Path, timeout: float) -> socket.socket:
 
 
 def _complaint(data: bytes) -> str:
-    """What an error's body says: Firecracker's object, Cloud Hypervisor's list of causes, or any text."""
+    """The message of an error's body: Firecracker's object, Cloud Hypervisor's list of causes, or any text."""
     try:
         body = json.loads(data)
     except ValueError:

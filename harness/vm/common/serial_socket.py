@@ -1,4 +1,4 @@
-"""A serial line that a hypervisor connects to a socket of ours, so that not a byte of it is missed."""
+"""A serial line that a hypervisor connects to our socket, so that no byte of it is missed."""
 
 import socket
 from collections.abc import Callable
@@ -12,10 +12,10 @@ CONNECT_SECONDS = 60.0
 
 
 class SerialSocket:
-    """A socket in a private folder that the hypervisor is told to connect its guest's serial line to."""
+    """A socket in a private folder, to which the hypervisor connects its guest's serial line."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `HostError` where no socket can have that name."""
+        """Raises `HostError` if no socket can have that name."""
         self._listening = socket.socket(socket.AF_UNIX)
         with close_on_error(self._listening):
             try:
@@ -26,10 +26,8 @@ class SerialSocket:
                 raise HostError(f"No socket can be at {path}: {error}.", shorter) from error
 
     def accept(self, name: str, failed: Callable[[], str]) -> socket.socket:
-        """The line, once the hypervisor has connected it; `failed` tells why it never will, or nothing.
-
-        Raises `HypervisorError`.
-        """
+        """Wait for the hypervisor's connection and return it. `failed` says why it will never come, or is empty.
+        Raises `HypervisorError`."""
         deadline = monotonic() + CONNECT_SECONDS
         self._listening.settimeout(0.1)
         while True:
@@ -44,5 +42,5 @@ class SerialSocket:
                     raise HypervisorError(f"{name} did not connect the guest's serial line.") from None
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self._listening.close()

@@ -1,4 +1,4 @@
-"""What machines have that a hypervisor lacks: refused before anything is started, with the cure."""
+"""Rejects machines with features that a hypervisor lacks, before anything is started, with advice."""
 
 from dataclasses import replace
 
@@ -9,14 +9,14 @@ USUAL = Devices()
 
 
 def reject_unsupported(machine: Machine, hypervisor: str, disk: str) -> None:
-    """Raise `HypervisorError` where the machine has a control line, is counted, or has devices of a kind that the
-    hypervisor does not show: it shows `disk` disks, whatever is usual elsewhere, and boards of its own."""
+    """Raise `HypervisorError` if the machine has a control line, is deterministic, or has kinds of devices that
+    the hypervisor lacks: it has `disk` disks, and boards of its own."""
     if machine.control:
         raise HypervisorError(
             f"{hypervisor} has no virtio-serial port by which a guest's agent could be told what to run.",
             "Boot the machine without a control line, or on qemu.",
         )
-    if machine.counted:
+    if machine.deterministic:
         raise HypervisorError(f"{hypervisor} does not count instructions.", "Count them on qemu.")
     devices = machine.devices
     if replace(devices, board="", disk=USUAL.disk) != USUAL or devices.disk not in (disk, USUAL.disk):
@@ -27,7 +27,7 @@ def reject_unsupported(machine: Machine, hypervisor: str, disk: str) -> None:
 
 
 def reject_network(machine: Machine, hypervisor: str) -> None:
-    """Raise `HypervisorError` where the machine has a network: the hypervisor's are the whole host's."""
+    """Raise `HypervisorError` if the machine has a network: the hypervisor's networks belong to the whole host."""
     if machine.network:
         raise HypervisorError(
             f"A network of {hypervisor} is one of the whole host, and no guest of this harness may be on that.",

@@ -1,8 +1,7 @@
 """A raw disk that a PC's firmware boots, with the machine's command line where OSv's boot loader reads it.
 
-OSv's build puts its kernel before the files on every disk that it makes for x86_64, and leaves a disk with the
-kernel alone where the files are in it. Source: OSv's scripts/build, scripts/imgedit.py (setargs),
-arch/x64/boot16.S.
+OSv's build puts its kernel before the files on every x86_64 disk, and leaves a disk with only the kernel if that
+contains the files. Source: OSv's scripts/build, scripts/imgedit.py (setargs), arch/x64/boot16.S.
 """
 
 from dataclasses import replace
@@ -19,7 +18,7 @@ ALIGNMENT = 1 << 20  # bytes; some hypervisors want whole MiB
 
 
 def boot_disk(machine: Machine) -> Disk:
-    """The disk that the machine boots from. Raises `HypervisorError` where the image has none."""
+    """The disk that the machine boots from. Raises `HypervisorError` if the image has none."""
     image = machine.image
     disk = image.disks[0] if image.disks else Disk(image.kernel.with_name("loader.img"))
     if image.cell.kernel != "osv" or not disk.path.exists():
@@ -33,7 +32,7 @@ def boot_disk(machine: Machine) -> Disk:
 def write_bootable(machine: Machine, target: Path) -> None:
     """Write the machine's boot disk, with its command line, to a raw file.
 
-    Raises `HypervisorError` where it does not boot, or where the command line is too long.
+    Raises `HypervisorError` if it does not boot, or if the command line is too long.
     """
     command_line = machine.cmdline.encode()
     if len(command_line) > LONGEST_COMMAND_LINE:
@@ -53,5 +52,5 @@ def write_bootable(machine: Machine, target: Path) -> None:
 
 
 def other_disks(machine: Machine) -> tuple[Disk, ...]:
-    """The machine's disks after the one that it boots from."""
+    """The machine's disks after its boot disk."""
     return (*machine.image.disks[1:], *machine.disks)

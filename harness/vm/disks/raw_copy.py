@@ -1,6 +1,7 @@
-"""Raw copies of disks in files without a name, for hypervisors that know no overlays.
+"""Copies disks to unnamed raw files, for hypervisors without overlays.
 
-Whoever is killed, nothing is left of them. Holes stay holes, so a copy costs what is in the disk.
+Nothing is left of them, even if the harness is killed. Holes stay holes, so a copy takes only the space of the
+disk's content.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""virtiofsd, which shows a guest a folder of the host; read-only, in a mount namespace of its own.
+"""Runs virtiofsd, which shares a folder of the host with a guest: read-only, in a mount namespace of its own.
 
-It takes one connection, from a socket whose name is gone before the guest runs. It ends with that connection, and
-with the thread that started it. A user other than root gets a user namespace too, in which it may mount.
+It accepts one connection, from a socket whose name is removed before the guest runs. It ends with that connection,
+and with the thread that started it. A user other than root gets a user namespace too, in which it may mount.
 Source: QEMU 7.2, docs/tools/virtiofsd.rst; https://gitlab.com/virtio-fs/virtiofsd for the one in Rust.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.core.close_on_error import close_on_error
 from harness.core.errors import HostError
 from harness.host.process.supervised import SupervisedProcess
-from harness.host.requirements import ELSEWHERE, NEEDS
+from harness.host.requirements import REQUIREMENTS, SBIN_PATHS
 
 # The folder is bound onto itself to be made read-only for virtiofsd, whatever a guest asks of it.
 SCRIPT = (
@@ -24,12 +24,12 @@ SCRIPT = (
 
 
 def start_virtiofsd(folder: Path, listening: socket.socket) -> SupervisedProcess:
-    """Start the server of one guest, which connects to the listening socket; that is closed here. Raises
-    `HostError` where virtiofsd or setpriv is missing."""
+    """Start the server of one guest, which connects to the listening socket; this closes our copy of it. Raises
+    `HostError` if virtiofsd or setpriv is missing."""
     with listening:
-        program = shutil.which("virtiofsd") or shutil.which("virtiofsd", path=":".join(ELSEWHERE))
+        program = shutil.which("virtiofsd") or shutil.which("virtiofsd", path=":".join(SBIN_PATHS))
         if program is None:
-            packages = " or ".join(NEEDS["virtiofsd"].packages)
+            packages = " or ".join(REQUIREMENTS["virtiofsd"].packages)
             raise HostError("virtiofsd is missing.", f"Install {packages} (in Debian 12: qemu-system-common).")
         own_user = [] if os.geteuid() == 0 else ["--map-root-user"]
         fd = listening.fileno()

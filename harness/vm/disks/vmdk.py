@@ -1,4 +1,4 @@
-"""A machine's disks as VMDKs of copies, the bootable one first, for hypervisors that know those."""
+"""Converts copies of a machine's disks to VMDKs, the bootable one first."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from harness.vm.disks.raw_copy import write_raw
 
 
 def write_vmdks(machine: Machine, folder: Path) -> list[str]:
-    """Write them to the folder; their names in it. Raises `HypervisorError`, `HostError`."""
+    """Write them to the folder; returns their names. Raises `HypervisorError` or `HostError`."""
     raw = folder / "raw"
     write_bootable(machine, raw)
     names = [_converted(raw, "disk0.vmdk")]

@@ -1,7 +1,8 @@
-"""A machine as requests to Firecracker: pure, so that they can be read, tested and held against its schema.
+"""A machine as requests to Firecracker: pure functions, so that they can be read, tested and checked by its
+schema.
 
-Source: Firecracker's src/firecracker/swagger/firecracker.yaml, as of 1.17 and of 0.23, which OSv's own
-scripts/firecracker.py fetches. Between the two `ht_enabled` went, and a snapshot's RAM came to have a backend.
+Source: Firecracker's src/firecracker/swagger/firecracker.yaml, of 1.17 and of 0.23, which OSv's own
+scripts/firecracker.py fetches. Between the two `ht_enabled` was removed, and a snapshot's RAM got a backend.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from harness.vm.common.sandbox import INITRD, KERNEL, disk_name
 Version = tuple[int, ...]
 
 WORDS: Mapping[str, str] = {"osv": "--nopci", "linux": "reboot=k pci=off"}
-"""What a kernel must be told of this board: it has no PCI, and only a reset by the keyboard controller ends it."""
+"""Kernel arguments for this board: it has no PCI, and only a reset by the keyboard controller ends it."""
 
 ARM_CONSOLE: Mapping[str, str] = {"osv": "console=tty ", "linux": ""}
 """OSv's for aarch64. Source: scripts/firecracker.py."""
@@ -29,7 +30,8 @@ STATE, RAM = "state", "ram"
 
 
 def configuration(machine: Machine, version: Version) -> list[Request]:
-    """What makes a fresh Firecracker of that version the machine; its files are links in its folder."""
+    """The requests that make a fresh Firecracker of that version the machine; its files are links in its
+    folder."""
     size: dict[str, object] = {"vcpu_count": machine.cpus, "mem_size_mib": machine.memory}
     if version < (1,):
         size["ht_enabled"] = False
@@ -52,13 +54,13 @@ def configuration(machine: Machine, version: Version) -> list[Request]:
 
 
 def snapshot() -> Sequence[Request]:
-    """What stops a guest and writes its state and its RAM."""
+    """The requests that stop a guest and write its state and its RAM."""
     files = {"snapshot_type": "Full", "snapshot_path": STATE, "mem_file_path": RAM}
     return PAUSE, Request("PUT", "/snapshot/create", files)
 
 
 def restore(version: Version) -> Request:
-    """What makes a fresh Firecracker a copy of the guest, which stands still; what it writes to RAM is its own."""
+    """The request that makes a fresh Firecracker a stopped clone of the guest, with a private copy of its RAM."""
     if version < (1,):
         return Request("PUT", "/snapshot/load", {"snapshot_path": STATE, "mem_file_path": RAM})
     ram = {"backend_path": RAM, "backend_type": "File"}

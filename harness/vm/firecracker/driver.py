@@ -1,10 +1,9 @@
-"""Firecracker: driven by REST over a unix socket in a folder that only it sees; raw disks; KVM only.
+"""Firecracker: controlled by REST over a unix socket in a private folder; raw disks; KVM only.
 
-What a guest is told and what it says goes by its serial line, which is Firecracker's standard input and output. It
-has no debug stub, so nothing is known of where its vCPUs stand, and a verdict rests on the console and on how the
-process ended. Forks are snapshots: RAM is mapped copy-on-write, disks are copied.
-
-Source: Firecracker's docs/getting-started.md, docs/snapshotting/, src/vmm/src/lib.rs (FcExitCode).
+The guest's serial line is Firecracker's standard input and output. There is no debug stub, so the places of its
+vCPUs are unknown, and a verdict rests on the console and on how the process ended. Clones come from snapshots: RAM
+is mapped copy-on-write, disks are copied. Source: Firecracker's docs/getting-started.md, docs/snapshotting/,
+src/vmm/src/lib.rs (FcExitCode).
 """
 
 import re
@@ -44,7 +43,7 @@ class FirecrackerVm:
     debug: socket.socket | None = None
 
     def __init__(self, process: VmProcess, console: socket.socket, log: BinaryIO, held: ExitStack) -> None:
-        """Take over what is on the stack `held`: the process, its console and its log."""
+        """Take ownership of what is on the stack `held`: the process, its console and its log."""
         self._process = process
         self._log = log
         self._forwards: Forwards | None = None
@@ -57,21 +56,21 @@ class FirecrackerVm:
         self._held = held.pop_all()
 
     def connect(self, machine: Machine) -> None:
-        """Wait for the process and make it the machine. Raises `HypervisorError` in its words."""
+        """Wait for the process and configure the machine. Raises `HypervisorError` with its messages."""
         self.api.wait(self._process, self._first_words)
         for request in requests.configuration(machine, self._version()):
             self.api.send(request)
         self._forward(machine)
 
     def restore(self, machine: Machine) -> None:
-        """Wait for the process and make it a copy of the guest in its folder. Raises `HypervisorError`."""
+        """Wait for the process and restore the guest in its folder. Raises `HypervisorError`."""
         self.api.wait(self._process, self._first_words)
         self.api.send(requests.restore(self._version()))
         self._run = requests.RESUME
         self._forward(machine)
 
     def save(self) -> None:
-        """Stop the guest, and write its state and RAM to the files in its folder."""
+        """Pause the guest, and write its state and RAM to the files in its folder."""
         for request in requests.snapshot():
             self.api.send(request)
         self._run = requests.RESUME
@@ -80,7 +79,7 @@ class FirecrackerVm:
         self.api.send(self._run)
 
     def press_power_button(self) -> None:
-        """Presses Ctrl-Alt-Del, the only button there is, and on x86_64 only."""
+        """Presses Ctrl-Alt-Del, the only button that exists, and only on x86_64."""
         self.api.send(requests.POWER_BUTTON)
 
     def stop(self) -> None:
@@ -90,8 +89,8 @@ class FirecrackerVm:
         return self._forwards.ports if self._forwards else {}
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
-        """Firecracker exits with 0 when the guest turned itself off and when it was reset, which it can't tell
-        apart; with 1 or more when it failed."""
+        """Firecracker exits with 0 if the guest powered off or was reset, which it cannot distinguish; with 1 or
+        more if it failed."""
         status = self._process.wait(timeout)
         return None if status is None else self._process.exit_status(status, self.words)
 
@@ -105,17 +104,18 @@ class FirecrackerVm:
         return self.api.complaint(requests.DESCRIBE)
 
     def guest_boot_seconds(self) -> float | None:
-        """From the start of the guest to its word, over Firecracker's boot timer port, that it is up; None before.
+        """Seconds from the start of the guest until it reports, through Firecracker's boot timer port, that it is
+        up; None before.
 
-        OSv says it just before it starts the program. Source: OSv's loader.cc (port 0x3f0), which later
-        Firecrackers do not listen on.
+        OSv writes to that port (0x3f0) just before it starts the program. Source: OSv's loader.cc. Later
+        Firecrackers do not listen on it.
         """
         self._log.seek(0)
         match = BOOT_TIME.search(self._log.read().decode("utf-8", "replace"))
         return int(match[1]) / 1e6 if match else None
 
     def words(self) -> str:
-        """What Firecracker wrote to its log and its standard error."""
+        """The text that Firecracker wrote to its log and its standard error."""
         return "; ".join(words for words in (self._process.log_tail(), tail_of(self._log.fileno())) if words)
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class FirecrackerVm:
             self._held.callback(self._forwards.close)
 
     def _first_words(self) -> str:
-        """What it says before it has a log comes on the console's line."""
+        """Messages from before it has a log; they come on the console's line."""
         with suppress(BlockingIOError):
             said = one_line(self.console.recv(1 << 16, socket.MSG_DONTWAIT))
             return "; ".join(words for words in (said, self.words()) if words)
@@ -143,7 +143,7 @@ class FirecrackerVm:
 
 
 class Firecracker:
-    """Starts, freezes and forks Firecracker machines."""
+    """Starts Firecracker machines, takes snapshots of them and clones these."""
 
     name = "firecracker"
 
@@ -180,7 +180,7 @@ class Firecracker:
         return vm
 
     def _spawn(self, machine: Machine, files: Mapping[str, str]) -> FirecrackerVm:
-        """The process of a machine, not yet told what that is; `files` are links in its folder."""
+        """The process of a machine that is not yet configured; `files` are links in its folder."""
         reject_unsupported(machine, NAME, "virtio-blk")
         binary = _binary()
         with ExitStack() as held, ExitStack() as stack:

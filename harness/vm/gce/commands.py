@@ -1,7 +1,8 @@
-"""What the tool `gcloud` is told: pure, so that it can be read and given to the tool's own parser.
+"""Command lines of the tool `gcloud`, as pure functions, so that they can be read and checked by the tool's own
+parser.
 
-Source: gcloud's reference: `storage cp`, `compute images create`, `compute instances create`,
-`compute instances get-serial-port-output`; OSv's scripts/deploy_to_gce.sh, gen-gce-tarball.sh.
+Source: gcloud's reference: `storage cp`, `compute images create`, `compute instances create`, `compute instances
+get-serial-port-output`; OSv's scripts/deploy_to_gce.sh, gen-gce-tarball.sh.
 """
 
 from collections.abc import Sequence
@@ -11,17 +12,17 @@ GCLOUD = ("gcloud", "--quiet")
 
 
 def upload(file: str, bucket: str, name: str) -> Command:
-    """The tarball with the disk, into a bucket of the user's."""
+    """Upload the tarball with the disk into a bucket of the user's."""
     return [*GCLOUD, "storage", "cp", file, f"gs://{bucket}/{name}.tar.gz"]
 
 
 def create_image(name: str, bucket: str) -> Command:
-    """An image of the tarball."""
+    """Create an image of the tarball."""
     return [*GCLOUD, "compute", "images", "create", name, f"--source-uri=gs://{bucket}/{name}.tar.gz"]
 
 
 def create_instance(name: str, kind: str, zone: str) -> Command:
-    """One machine, without a public address or a service account, that boots from the image."""
+    """Create one machine, without a public address or a service account, that boots from the image."""
     return [
         *GCLOUD, "compute", "instances", "create", name, f"--image={name}", f"--machine-type={kind}",
         f"--zone={zone}", "--no-address", "--no-service-account", "--no-scopes", "--no-restart-on-failure",
@@ -29,7 +30,7 @@ def create_instance(name: str, kind: str, zone: str) -> Command:
 
 
 def serial_output(name: str, zone: str) -> Command:
-    """What it has said on its first serial line."""
+    """Read the output of its first serial line."""
     return [
         *GCLOUD, "compute", "instances", "get-serial-port-output", name, f"--zone={zone}", "--port=1",
         "--start=0",
@@ -37,7 +38,7 @@ def serial_output(name: str, zone: str) -> Command:
 
 
 def state(name: str, zone: str) -> Command:
-    """The name of its state."""
+    """Read the name of its state."""
     return [*GCLOUD, "compute", "instances", "describe", name, f"--zone={zone}", "--format=value(status)"]
 
 
@@ -55,5 +56,5 @@ true
 
 
 def undo(name: str, zone: str, bucket: str) -> Command:
-    """Remove everything of that name: machine, image, tarball."""
+    """Remove everything with that name: machine, image, tarball."""
     return ["sh", "-c", UNDO, "undo", name, zone, bucket]

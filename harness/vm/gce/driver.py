@@ -1,7 +1,7 @@
-"""Google Compute Engine: machines far away, driven by the tool `gcloud`; they cost money.
+"""Google Compute Engine: machines in Google's cloud, driven by the tool `gcloud`; they cost money.
 
 The bootable disk goes as a tarball into the bucket that OSV_HARNESS_GCE_BUCKET names, becomes an image, and the
-machine boots from it. Only what is in the cloud under the run's own name is touched, and a keeper removes it.
+machine boots from it. Only what has the run's own name in the cloud is changed, and a reaper removes it.
 """
 
 import os
@@ -27,7 +27,7 @@ GIB = 1 << 30
 
 
 class GceInstance:
-    """One machine, first as an image that it will boot from."""
+    """One machine; creating the object creates the image that it boots from."""
 
     def __init__(self, name: str, machine: Machine, bucket: str, zone: str) -> None:
         self._name = name
@@ -65,9 +65,9 @@ class Gce:
         if bucket is None:
             raise HostError("No bucket for the disk is named.", f"Name one of yours in {BUCKET}.")
         name, zone = f"osv-harness-{secrets.token_hex(6)}", os.environ.get(ZONE, "us-central1-a")
-        keeper = Reaper(commands.undo(name, zone, bucket))
-        with close_on_error(keeper):
-            return CloudVm(GceInstance(name, machine, bucket, zone), keeper)
+        reaper = Reaper(commands.undo(name, zone, bucket))
+        with close_on_error(reaper):
+            return CloudVm(GceInstance(name, machine, bucket, zone), reaper)
 
 
 def driver() -> Gce:
@@ -76,7 +76,7 @@ def driver() -> Gce:
 
 
 def _tarball(machine: Machine, folder: Path) -> Path:
-    """The disk as GCE takes it: `disk.raw`, of whole GiB, in a gzipped tar of GNU's old form."""
+    """The disk as GCE requires it: `disk.raw`, of whole GiB, in a gzipped tar of GNU's old format."""
     raw, packed = folder / "disk.raw", folder / "disk.tar.gz"
     write_bootable(machine, raw)
     os.truncate(raw, -(-raw.stat().st_size // GIB) * GIB)

@@ -1,4 +1,5 @@
-"""HyperKit: macOS's only, for it stands on Hypervisor.framework; what it would be told is here, tried nowhere.
+"""HyperKit: runs on macOS only, because it needs Hypervisor.framework. Its command line is here, and was never
+tried.
 
 Source: HyperKit's README and src/lib/firmware/kexec.c, which loads bzImages, and fbsd.c; OSv has no kernel for
 either, so a guest would boot from a disk, which HyperKit does through a bootrom of the user's.
@@ -21,7 +22,7 @@ def command_line(machine: Machine, bootrom: str, disks: list[str]) -> list[str]:
 
 
 class Hyperkit:
-    """Says why it can't start a machine."""
+    """Raises the reason why it can't start a machine."""
 
     name = "hyperkit"
 

@@ -1,7 +1,7 @@
-"""Hyper-V: Windows's only. No Linux host has it, so no cell of it can run; the host's probe says so by trying.
+"""Hyper-V: runs on Windows only, so none of its cells can run; the host's check finds that out by trying.
 
-What of it can be had on Linux is its clock and its enlightenments, which QEMU shows under KVM (`hv-time`): the
-driver for those is qemu's. Source: QEMU's docs/system/i386/hyperv.rst.
+Its clock and its enlightenments exist on Linux too: QEMU offers them under KVM (`hv-time`), by the driver of qemu.
+Source: QEMU's docs/system/i386/hyperv.rst.
 """
 
 import platform
@@ -12,7 +12,7 @@ from harness.vm.base import Vm
 
 
 class Hyperv:
-    """Says why it can't start a machine."""
+    """Raises the reason why it can't start a machine."""
 
     name = "hyperv"
 

@@ -1,6 +1,7 @@
-"""What joins a guest's network, in a namespace of its own, with this host: forwarded ports, with NAT a way out.
+"""Connects a guest's network, in a namespace of its own, with this host: forwarded ports and, with NAT,
+slirp4netns.
 
-Where the machine wants one, a server is beside it there.
+If the machine has an NFS server, that runs in the same namespace.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,12 @@ WIRINGS = {"tap": Wiring.BRIDGE, "nat": Wiring.NAT}
 
 
 def wiring_of(machine: Machine) -> Wiring | None:
-    """How the machine's network is made; None where it has none, or one that is within the hypervisor itself."""
+    """The wiring of the machine's network; None if it has none, or one inside the hypervisor."""
     return WIRINGS.get(machine.devices.netdev) if machine.network else None
 
 
 class GuestNetwork:
-    """The network of a running guest, joined with this host's."""
+    """The network of a running guest, connected with this host's."""
 
     def __init__(self, pid: int, machine: Machine) -> None:
         """`pid` is the guest's process. Raises `HostError`."""
@@ -39,13 +40,13 @@ class GuestNetwork:
 
     @property
     def ports(self) -> Mapping[int, int]:
-        """The host port of 127.0.0.1 behind each forwarded guest port."""
+        """The host port on 127.0.0.1 behind each forwarded guest port."""
         return self._forwards.ports if self._forwards else {}
 
-    def place(self, port: int) -> Endpoint:
-        """The guest's port as a process in its network reaches it."""
+    def endpoint(self, port: int) -> Endpoint:
+        """The guest's port, as reached by a process in its network."""
         return Endpoint(GUEST_ADDRESS, port, tuple(nsenter_command(self._pid)))
 
     def close(self) -> None:
-        """End what joins it."""
+        """Disconnect it."""
         self._made.close()

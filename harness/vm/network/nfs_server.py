@@ -1,8 +1,8 @@
-"""A server of NFS 3 and 4 in a guest's network: Ganesha, which is a program, and the rpcbind that NFS 3 asks.
+"""Runs a server of NFS 3 and 4 in a guest's network: the program Ganesha, and the rpcbind that NFS 3 needs.
 
-Both are in mount and process namespaces of their own. What they export and remember lies there in memory, and goes
-with them. Only root may: a file is opened by its handle, which takes CAP_DAC_READ_SEARCH outside of any user
-namespace. Source: ganesha-core-config(8), ganesha-export-config(8), rpcbind(8), open_by_handle_at(2).
+Both are in mount and process namespaces of their own, which hold their exports and state in memory and vanish with
+them. It needs root: a file is opened by its handle, which takes CAP_DAC_READ_SEARCH outside of any user namespace.
+Source: ganesha-core-config(8), ganesha-export-config(8), rpcbind(8), open_by_handle_at(2).
 """
 
 import os
@@ -16,7 +16,7 @@ from harness.core.text import printable
 from harness.host.netns import HOST_ADDRESS, NFS_EXPORT, nsenter_command
 from harness.host.process.supervised import SupervisedProcess
 from harness.host.process.timeout import CpuFairTimeout
-from harness.host.requirements import ELSEWHERE
+from harness.host.requirements import SBIN_PATHS
 
 PROGRAMS = ("ganesha.nfsd", "rpcbind")
 READY = b"NFS SERVER INITIALIZED"
@@ -48,8 +48,8 @@ class NfsServer:
     """The server for one guest, in the network of the guest's process."""
 
     def __init__(self, pid: int) -> None:
-        """Serve once this returns. Raises `HostError`, in the server's words."""
-        there = os.pathsep.join((os.environ.get("PATH", os.defpath), *ELSEWHERE))
+        """Start it; it serves when this returns. Raises `HostError` with the server's message."""
+        there = os.pathsep.join((os.environ.get("PATH", os.defpath), *SBIN_PATHS))
         if missing := [name for name in PROGRAMS if shutil.which(name, path=there) is None]:
             raise HostError(
                 f"{' and '.join(missing)} missing.", "Install the packages nfs-ganesha-vfs and rpcbind."
@@ -68,12 +68,12 @@ class NfsServer:
             self._held = held.pop_all()
 
     def _wait_until_ready(self) -> None:
-        patience = CpuFairTimeout(self._process.pid, READY_SECONDS)
-        said, until = b"", monotonic() + patience.seconds()
+        timeout = CpuFairTimeout(self._process.pid, READY_SECONDS)
+        said, until = b"", monotonic() + timeout.seconds()
         while READY not in said:
             came = select.select([self._words], [], [], max(0.0, until - monotonic()))[0]
             more = os.read(self._words, 1 << 12) if came else b""
-            if not came and (longer := patience.seconds()):
+            if not came and (longer := timeout.seconds()):
                 until = monotonic() + longer
             elif not more:
                 last = printable(said.strip().rpartition(b"\n")[2])
@@ -85,5 +85,5 @@ class NfsServer:
             said += more
 
     def close(self) -> None:
-        """End it, with all that it exported."""
+        """Stop it, with all that it exports."""
         self._held.close()

@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1 that lead into a guest's network, which is in a namespace of its own."""
+"""Forwards ports of 127.0.0.1 into a guest's network, which is in a namespace of its own."""
 
 import socket
 import subprocess
@@ -16,7 +16,7 @@ FORWARDER = Path(__file__).with_name("tcp_proxy.py")
 
 @dataclass(frozen=True, slots=True)
 class Forwards:
-    """Ports of 127.0.0.1 that lead to ports of the guest, and the process that passes their bytes on."""
+    """Ports of 127.0.0.1 that are forwarded to ports of the guest, and the process that copies their bytes."""
 
     ports: Mapping[int, int]
     process: SupervisedProcess
@@ -27,9 +27,10 @@ class Forwards:
 
 
 def forward(pid: int, ports: Sequence[int]) -> Forwards:
-    """Forward free ports of 127.0.0.1 to those of the guest in the network of the process.
+    """Forward free ports of 127.0.0.1 to those of the guest in the network of the process. Raises `HostError`.
 
-    They listen out here; a process in that network accepts and connects on. Raises `HostError`.
+    They listen in the host's network; a process in the guest's network accepts the connections and connects to the
+    guest.
     """
     with ExitStack() as stack:
         listening = {port: stack.enter_context(socket.create_server(("127.0.0.1", 0))) for port in ports}

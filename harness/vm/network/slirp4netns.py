@@ -1,7 +1,8 @@
-"""slirp4netns, the way out of a guest's network: a process out here that makes its connections as its own.
+"""Runs slirp4netns, which connects a guest's network to the outside: a process on the host that makes the guest's
+connections as its own.
 
-It needs no rule and no device of the host's. The host's own loopback is not to be reached through it.
-Source: slirp4netns(1).
+It needs no rule and no device on the host. The host's own loopback cannot be reached through it. Source:
+slirp4netns(1).
 """
 
 import os
@@ -12,18 +13,18 @@ from contextlib import ExitStack
 from harness.core.errors import HostError
 from harness.host.netns import UPLINK
 from harness.host.process.supervised import SupervisedProcess
-from harness.host.requirements import ELSEWHERE
+from harness.host.requirements import SBIN_PATHS
 
 PROGRAM = "slirp4netns"
 READY_SECONDS = 20.0
 
 
 class Slirp4netns:
-    """One process, for the network of one other; it ends with this one, for it holds a pipe of ours too."""
+    """One process, for the network of one other; it ends with this process, because it holds a pipe of ours."""
 
     def __init__(self, pid: int) -> None:
-        """Join the network of the process with this host's. Raises `HostError` in slirp4netns's words."""
-        program = shutil.which(PROGRAM) or shutil.which(PROGRAM, path=":".join(ELSEWHERE))
+        """Connect the network of the process with this host's. Raises `HostError` with slirp4netns's message."""
+        program = shutil.which(PROGRAM) or shutil.which(PROGRAM, path=":".join(SBIN_PATHS))
         if program is None:
             raise HostError(f"{PROGRAM} is missing.", f"Install the package {PROGRAM}.")
         ready, told = os.pipe()
@@ -44,5 +45,5 @@ class Slirp4netns:
             self._held = held.pop_all()
 
     def close(self) -> None:
-        """End it, and with it every connection that it holds."""
+        """Stop it, with every connection that it holds."""
         self._held.close()

@@ -1,4 +1,4 @@
-"""Passes bytes between listening sockets that it inherits and ports of a guest: run as a program of its own.
+"""Passes bytes between inherited listening sockets and ports of a guest; runs as a separate program.
 
 Its arguments are the guest's address and a pair DESCRIPTOR:PORT for each port.
 """
@@ -13,7 +13,7 @@ CONNECT_SECONDS = 30.0
 
 
 async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Pass on what comes until no more does, and say that to the other side."""
+    """Pass on data until the end, and then send the end to the other side."""
     with suppress(OSError):
         while data := await source.read(CHUNK):
             sink.write(data)
@@ -22,7 +22,7 @@ async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
 
 
 async def serve(address: str, server: socket.socket, port: int) -> None:
-    """Join every connection to the port of the address; one that the guest refuses is closed."""
+    """Connect every client with the port of the address; a client that the guest refuses is closed."""
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, TimeoutError):

@@ -1,17 +1,17 @@
-"""A machine as QEMU's command line: pure, so that it can be read, tested and pasted."""
+"""A machine as QEMU's command line: pure functions, so that it can be read, tested and pasted."""
 
 from dataclasses import dataclass, replace
 
 from harness.core.errors import CellError
 from harness.core.machine import Machine
 from harness.core.schedule import Schedule
-from harness.vm.common.kernel_args import command_line as guests_words
+from harness.vm.common.kernel_args import command_line as kernel_args
 from harness.vm.qemu.devices import Memory, devices, disk, network, numa, ram, virtio
 
 CONTROL_PORT = "org.osv-harness.control"
 CONSOLE_SET = 99  # disks have those from 0
 COUNTED = ("-rtc", "base=2020-01-01T00:00:00,clock=vm", "-seed", "1")
-"""A clock that is the count of instructions, from a date that is always the same.
+"""A clock that is the instruction count, starting at a fixed date.
 
 Source: QEMU, docs/devel/tcg-icount.rst.
 """
@@ -21,7 +21,7 @@ Source: QEMU, docs/devel/tcg-icount.rst.
 class Board:
     """A QEMU machine type for one arch: its `-M` text, how its devices attach, its panic device.
 
-    `on_hardware` is its `-M` text where hardware runs it and that has to be another.
+    `on_hardware` is its `-M` text under KVM, if that differs.
     """
 
     machine: str
@@ -31,8 +31,8 @@ class Board:
     on_hardware: str = ""
 
 
-COUNTED_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
-"""What programs want at least, and no instruction that draws a random number."""
+DETERMINISTIC_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
+"""The least that programs need, without instructions that draw random numbers."""
 
 BOARDS = {
     ("q35", "x86_64"): Board("q35", "max", "pci", "pvpanic"),
@@ -41,7 +41,7 @@ BOARDS = {
         "microvm,acpi=off,x-option-roms=off,auto-kernel-cmdline=on", "max", "device", None
     ),
     ("microvm-acpi", "x86_64"): Board("microvm,acpi=on,x-option-roms=off", "max", "device", None),
-    # Under KVM the interrupt controller is the host's: one with a GICv2 (Raspberry Pi 4) refuses to show a GICv3.
+    # KVM uses the host's interrupt controller: one with a GICv2 (Raspberry Pi 4) can't emulate a GICv3.
     # Source: QEMU 7.2, hw/arm/virt.c (finalize_gic_version).
     ("virt", "aarch64"): Board(
         "virt,gic-version=3", "max,pauth-impdef=on", "pci", "pvpanic-pci", "virt,gic-version=host"
@@ -51,7 +51,7 @@ BOARDS = {
 
 @dataclass(frozen=True, slots=True)
 class Wires:
-    """The descriptors of QEMU's ends of its sockets; -1 where there is none."""
+    """The descriptors of QEMU's ends of its sockets; -1 for none."""
 
     console: int
     monitor: int
@@ -79,40 +79,40 @@ def board_for(machine: Machine, default: dict[str, str]) -> Board:
 
 
 def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memory: Memory | None) -> list[str]:
-    """QEMU's whole command line for a machine that stands stopped until told to run.
+    """QEMU's complete command line for a machine that is stopped until told to run.
 
-    Nothing in it listens on the network or names a file that QEMU would write: disks are opened with a
-    temporary overlay that has no name, and the sockets are inherited descriptors.
+    Nothing in it listens on the network or names a file that QEMU would write: disks have an unnamed temporary
+    overlay, and the sockets are inherited descriptors.
     """
     hardware_cpu = machine.accelerator != "tcg"
-    threads = "single" if machine.counted else "multi"
+    threads = "single" if machine.deterministic else "multi"
     accelerator = machine.accelerator if hardware_cpu else f"tcg,thread={threads}"
     args = [binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"]
-    cpu = COUNTED_CPUS[machine.image.cell.arch] if machine.counted else board.cpu
+    cpu = DETERMINISTIC_CPUS[machine.image.cell.arch] if machine.deterministic else board.cpu
     args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else cpu]
     args += ["-smp", str(machine.cpus), "-m", f"{machine.memory}M"]
     backends = ram(machine, memory)
     args += ["-M", board.machine + (",memory-backend=ram0" if len(backends) == 1 else "")]
     args += [word for backend in backends for word in ("-object", backend)] + numa(machine)
     by_dhcp = machine.devices.netdev == "user"
-    words = machine.cmdline if by_dhcp else guests_words(machine, "")
+    words = machine.cmdline if by_dhcp else kernel_args(machine, "")
     args += ["-kernel", str(machine.image.kernel), "-append", words]
     if machine.image.initrd:
         args += ["-initrd", str(machine.image.initrd)]
     args += devices(machine, board.bus, wires.share)
     for index, one in enumerate((*machine.image.disks, *machine.disks)):
         args += disk(machine.devices, board.bus, index, one)
-    if machine.counted:
+    if machine.deterministic:
         args += [*COUNTED, *scheduled(machine.schedule)]
     elif board.bus == "pci" or machine.image.cell.kernel != "osv":
-        # OSv's driver of a memory-mapped one dies of std::bad_function_call: drivers/virtio-rng.cc makes no
+        # OSv's driver for a memory-mapped one dies of std::bad_function_call: drivers/virtio-rng.cc creates no
         # interrupt for it.
         args += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
         args += ["-device", virtio("rng", machine.devices, board.bus) + ",rng=rng0"]
     if board.panic:
         args += ["-device", board.panic]
     args += network(machine, board.bus)
-    if machine.counted:
+    if machine.deterministic:
         args += ["-add-fd", f"fd={wires.console},set={CONSOLE_SET}"]
         args += ["-chardev", f"file,id=console,path=/dev/fdset/{CONSOLE_SET},append=on"]
     else:

@@ -1,4 +1,4 @@
-"""A machine's devices and memory as words of QEMU's command line; pure, as the rest of it.
+"""A machine's devices and memory as words of QEMU's command line; pure functions.
 
 Source: QEMU 7.2, docs/system/, `-device NAME,help`; hw/virtio/virtio-pci.c for `disable-legacy`, `disable-modern`;
 hw/virtio/virtio-mmio.c for `force-legacy`; OSv's drivers/virtio-mmio.cc (`version != 2`).
@@ -19,15 +19,15 @@ SHARE_TAG = "share"
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Guest RAM in files of this path, to which the node's number is added; `shared` writes to them, otherwise
-    each process has a copy of what it changes."""
+    """Guest RAM in files of this path, to which the node's number is appended. `shared` writes to them; otherwise
+    each process has a private copy of what it changes."""
 
     path: str
     shared: bool
 
 
 def ram(machine: Machine, memory: Memory | None) -> list[str]:
-    """The objects that are the guest's RAM, one a NUMA node; none where QEMU is left to make it."""
+    """The objects of the guest's RAM, one per NUMA node; none if QEMU creates it by itself."""
     nodes, size = machine.devices.nodes, machine.memory // machine.devices.nodes
     if memory:
         share = "on" if memory.shared else "off"
@@ -41,7 +41,7 @@ def ram(machine: Machine, memory: Memory | None) -> list[str]:
 
 
 def numa(machine: Machine) -> list[str]:
-    """The nodes, with the cpus dealt out in order; nothing for a machine of one."""
+    """The nodes, with the cpus divided in order; empty for a machine with one node."""
     nodes, each = machine.devices.nodes, machine.cpus // machine.devices.nodes
     if nodes == 1:
         return []
@@ -53,14 +53,14 @@ def numa(machine: Machine) -> list[str]:
 
 
 def virtio(kind: str, devices: Devices, bus: str) -> str:
-    """A virtio device as it attaches to the bus, with the interfaces that are asked for."""
+    """A virtio device as it attaches to the bus, with the requested interfaces."""
     if bus != "pci" or not devices.flavour:
         return f"virtio-{kind}-{bus}"
     return ",".join((f"virtio-{kind}-{bus}", *FLAVOURS[devices.flavour]))
 
 
 def devices(machine: Machine, bus: str, share: int) -> list[str]:
-    """What is neither disk nor network: the adapter of disks, the balloon, the share at descriptor `share`."""
+    """Everything but disks and network: the adapter of disks, the balloon, the share at descriptor `share`."""
     asked = machine.devices
     words = []
     if bus == "device":
@@ -81,28 +81,28 @@ def devices(machine: Machine, bus: str, share: int) -> list[str]:
 
 
 def network(machine: Machine, bus: str) -> list[str]:
-    """The network card and what it is joined to; nothing for a machine without a network."""
+    """The network card and what it is connected to; empty for a machine without a network."""
     if not machine.network:
         return []
     asked = machine.devices
     card = virtio("net", asked, bus) if asked.nic == "virtio-net" else asked.nic
-    if bus == "pci":  # no guest boots from a network, and the package of the cards' ROMs is not on every host
+    if bus == "pci":  # no guest boots from a network, and not every host has the package with the cards' ROMs
         card += ",romfile="
     if asked.netdev == "user":
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in machine.forwards)
-        # A guest that serves is reached from this host's loopback, and reaches nothing.
+        # A guest with forwarded ports is reached from this host's loopback, and reaches nothing itself.
         restrict = ",restrict=on" if forwards else ""
         return ["-netdev", f"user,id=net0{restrict}{forwards}", "-device", f"{card},netdev=net0"]
     behind = f"tap,id=net0,ifname={TAP},script=no,downscript=no" + (",vhost=on" if asked.vhost else "")
     if asked.nic_queues > 1:
         behind += f",queues={asked.nic_queues}"
-        # On PCI each queue has an interrupt for either direction, beside those of the settings and of control.
+        # On PCI each queue has an interrupt per direction, besides those for configuration and control.
         card += ",mq=on" + (f",vectors={2 * asked.nic_queues + 2}" if bus == "pci" else "")
     return ["-netdev", behind, "-device", f"{card},netdev=net0"]
 
 
 def disk(devices: Devices, bus: str, index: int, disk: Disk) -> list[str]:
-    """A disk, the first of which has the index 0; a guest's writes go to a temporary overlay unless it is kept."""
+    """A disk; the first has index 0. A guest's writes go to a temporary overlay unless it is kept."""
     snapshot = "off" if disk.kept else "on"
     path = str(disk.path).replace(",", ",,")
     drive = f"if=none,id=disk{index},format={disk.format},snapshot={snapshot},file={path}"
@@ -118,5 +118,5 @@ def _kind(devices: Devices, bus: str, index: int) -> str:
             return f"nvme,serial=disk{index}" + (f",max_ioqpairs={queues}" if queues > 1 else "")
         case "virtio-scsi" | "pvscsi":
             return f"scsi-hd,bus=scsi.0,scsi-id={index},lun=0"
-        case _:  # q35's own controller has a disk a bus, the older PC's the master of the first bus
+        case _:  # q35's controller has one disk per bus, the older PC's the master of the first bus
             return f"ide-hd,bus=ide.{index}"

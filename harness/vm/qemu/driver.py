@@ -1,4 +1,4 @@
-"""QEMU with a full machine: `q35` on x86_64, `virt` on aarch64; every socket an inherited descriptor."""
+"""QEMU with a full machine: `q35` on x86_64, `virt` on aarch64. Every socket is an inherited descriptor."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ from harness.vm.common.process import VmProcess
 from harness.vm.disks.virtiofsd import line, start_virtiofsd
 from harness.vm.network.guest_network import GuestNetwork, wiring_of
 from harness.vm.qemu import migration
-from harness.vm.qemu.command_line import COUNTED_CPUS, Board, Wires, board_for, command_line
+from harness.vm.qemu.command_line import DETERMINISTIC_CPUS, Board, Wires, board_for, command_line
 from harness.vm.qemu.devices import Memory
 from harness.vm.qemu.qcow2_overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
 from harness.vm.qemu.qmp import Qmp
@@ -36,13 +36,13 @@ SHUTDOWN_CAUSES = {
 
 
 class QemuVm:
-    """One QEMU process, its sockets, and what serves its guest beside it."""
+    """One QEMU process, its sockets, and the servers of its guest."""
 
     def __init__(
         self, process: VmProcess, console: socket.socket | FileIO, ours: Mapping[str, socket.socket], name: str,
         share: SupervisedProcess | None, held: ExitStack,
     ) -> None:  # fmt: skip
-        """Take over what is on the stack `held`: the process, the sockets and the share."""
+        """Take ownership of what is on the stack `held`: the process, the sockets and the share."""
         self._process = process
         self._share = share
         self._joined: GuestNetwork | None = None
@@ -57,7 +57,8 @@ class QemuVm:
         self._held = held.pop_all()
 
     def connect(self, machine: Machine) -> None:
-        """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its words if not."""
+        """Wait until QEMU has accepted its arguments; raises `HypervisorError` with its messages if it does
+        not."""
         try:
             self.qmp.connect()
             if wiring_of(machine):
@@ -82,16 +83,16 @@ class QemuVm:
         self.qmp.execute("quit")
 
     def ports(self) -> Mapping[int, int]:
-        """Read from QEMU, which chose the host's ports itself, so that no two guests can race for one; or the
-        forwarder's, which were bound the same way."""
+        """The forwarded ports: as QEMU reports them, which chose the host's ports itself, so that no two guests
+        can race for one; or the forwarder's, which were bound in the same way."""
         if self._joined:
             return self._joined.ports
         table = self.qmp.monitor("info usernet")
         rows = re.findall(r"TCP\[HOST_FORWARD\]\s+\S+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", table)
         return {int(guest): int(host) for host, guest in rows}
 
-    def place(self, port: int) -> Endpoint | None:
-        return self._joined.place(port) if self._joined else None
+    def endpoint(self, port: int) -> Endpoint | None:
+        return self._joined.endpoint(port) if self._joined else None
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
         status = self._process.wait(timeout)
@@ -142,7 +143,7 @@ class QemuVm:
         return f"QEMU stopped the guest: {status}" if status in ("io-error", "internal-error") else ""
 
     def words(self) -> str:
-        """Return the last that QEMU wrote on its standard output and error, and virtiofsd on its."""
+        """The last output of QEMU and of virtiofsd."""
         words = self._process.log_tail()
         return f"{words} (virtiofsd: {self._share.log_tail()})" if self._share else words
 
@@ -152,9 +153,10 @@ class QemuVm:
 
 
 class Qemu:
-    """Starts, freezes and forks QEMU machines. `boards` is the board used for each arch by default."""
+    """Starts QEMU machines, takes snapshots of them and clones these. `boards` is the default board of each
+    arch."""
 
-    counted_arches = frozenset(COUNTED_CPUS)
+    counted_arches = frozenset(DETERMINISTIC_CPUS)
 
     def __init__(self, name: str, boards: dict[str, str], host: Host | None = None) -> None:
         self.name = name
@@ -165,7 +167,7 @@ class Qemu:
         return self._spawn(machine, memory=None)
 
     def identity(self, machine: Machine) -> str:
-        """QEMU and its whole command line, so that no word of it can change and a template still be taken."""
+        """QEMU's version and its whole command line, so that a snapshot is not used if any word of it changes."""
         qemu = self._host.qemu(machine.image.cell.arch)
         words = command_line(str(qemu.path), self._board(machine), machine, Wires(0, 0, 0, 0, 0), None)
         return f"{qemu.version} {' '.join(words)}"
@@ -248,10 +250,10 @@ def driver() -> Qemu:
 def _console(machine: Machine) -> tuple[socket.socket | FileIO, socket.socket | FileIO]:
     """Our end of the console's line, and the machine's.
 
-    A counted machine's is never full, for a guest that waits for room runs instructions meanwhile. A socket is
-    full after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
+    A deterministic machine's is never full, for a guest that waits for room runs instructions meanwhile. A socket
+    is full after 280 letters: each that is sent by itself takes 768 bytes of its buffer.
     """
-    if not machine.counted:
+    if not machine.deterministic:
         return socket.socketpair()
     ours, theirs = os.pipe()
     fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, LONG_CONSOLE)

@@ -1,4 +1,4 @@
-"""The state of a QEMU guest to a file and back, without its RAM, which is in a file already.
+"""Saves and loads the state of a QEMU guest without its RAM, which is in a file already.
 
 Source: QEMU's docs/devel/migration.rst, qapi/migration.json (`x-ignore-shared`).
 """
@@ -11,21 +11,21 @@ from harness.vm.qemu.qmp import Qmp
 
 
 def save(qmp: Qmp, state: Path, words: Callable[[], str]) -> None:
-    """Write the stopped guest's state. Raises `HypervisorError` with what QEMU's `words` are then."""
+    """Write the stopped guest's state. Raises `HypervisorError` with QEMU's output, from `words`."""
     _prepare(qmp)
     qmp.execute("migrate", uri=f"exec:cat > {_quoted(state)}")
     _finish(qmp, words)
 
 
 def load(qmp: Qmp, state: Path, words: Callable[[], str]) -> None:
-    """Take the state in, where QEMU waits for one. Raises `HypervisorError` with what QEMU's `words` are then."""
+    """Load the state into a QEMU that waits for it. Raises `HypervisorError` with QEMU's output, from `words`."""
     _prepare(qmp)
     qmp.execute("migrate-incoming", uri=f"exec:cat {_quoted(state)}")
     _finish(qmp, words)
 
 
 def _prepare(qmp: Qmp) -> None:
-    """Leave RAM out of the stream, and have its progress reported as events."""
+    """Leave RAM out of the stream, and request progress events."""
     capabilities = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
     qmp.execute("migrate-set-capabilities", capabilities=capabilities)
 

@@ -1,7 +1,7 @@
-"""A disk's overlay in a file without a name: whoever is killed at whatever moment, nothing is left of it.
+"""A disk's overlay in an unnamed file: whoever is killed at whatever moment, nothing remains of it.
 
-QEMU's own `snapshot=on` makes a named file and removes the name a moment later: a QEMU that is killed in between
-leaves it. Source: QEMU's docs/interop/qcow2.txt.
+QEMU's own `snapshot=on` creates a named file and removes the name a moment later: a QEMU that is killed in between
+leaves it behind. Source: QEMU's docs/interop/qcow2.txt.
 """
 
 import os
@@ -22,8 +22,8 @@ REACH_OF_L1_ENTRY = CLUSTER * CLUSTER // 8  # bytes of the disk
 
 
 def open_overlay(disk: Disk) -> tuple[int, int]:
-    """An empty qcow2 overlay of the disk, in the folder for temporary files: a descriptor to read and write it,
-    and one to read it, which QEMU begins with."""
+    """Create an empty qcow2 overlay of the disk, in the folder for temporary files. Returns a read-write
+    descriptor, and a read-only one, which QEMU opens first."""
     with tempfile.TemporaryFile() as file:  # made with O_TMPFILE
         write_overlay(disk, file.fileno())
         return os.dup(file.fileno()), os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
@@ -48,7 +48,7 @@ def write_overlay(disk: Disk, file: int) -> None:
 
 
 def _size(disk: Disk) -> int:
-    """The size of the disk that the guest sees, in bytes."""
+    """The size in bytes of the disk that the guest sees."""
     if disk.format == "qcow2":
         with Path(disk.path).open("rb") as file:
             size: int = HEADER.unpack(file.read(HEADER.size))[5]
@@ -57,12 +57,12 @@ def _size(disk: Disk) -> int:
 
 
 def overlay_of(template: Template, index: int) -> Path:
-    """Where what a template's disk had become is kept."""
+    """The path of a disk's overlay in a snapshot."""
     return template.folder / f"disk{index}.qcow2"
 
 
 def with_overlays(template: Template, kept: bool) -> Machine:
-    """The template's machine, whose image's disks are the overlays; writes to them are `kept` or not."""
+    """The snapshot's machine with the overlays as its image's disks; `kept` writes to them."""
     image = template.machine.image
     disks = tuple(Disk(overlay_of(template, index), "qcow2", kept) for index in range(len(image.disks)))
     return replace(template.machine, image=replace(image, disks=disks))
@@ -70,7 +70,7 @@ def with_overlays(template: Template, kept: bool) -> Machine:
 
 def with_unnamed_overlays(machine: Machine, stack: ExitStack) -> tuple[Machine, dict[int, tuple[int, ...]]]:
     """The machine with an overlay for each disk whose writes are not kept, and the overlays' descriptors by the
-    disk's index, which the stack closes."""
+    disk's index; the stack closes them."""
     overlays: dict[int, tuple[int, ...]] = {}
 
     def over(index: int, disk: Disk) -> Disk:

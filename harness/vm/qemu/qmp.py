@@ -1,4 +1,4 @@
-"""QEMU's machine protocol, called synchronously: one event loop a guest around the qemu.qmp library."""
+"""QEMU's machine protocol, called synchronously: one event loop per guest around the qemu.qmp library."""
 
 import asyncio
 import contextlib
@@ -13,14 +13,15 @@ from harness.host.process.timeout import CpuFairTimeout
 ANSWER_SECONDS = 10.0
 
 FAILED = (QMPError, OSError, EOFError, AssertionError)
-"""What the library raises where QEMU has gone; the last where it went between two of the library's own steps.
+"""What the library raises if QEMU has gone; the last if it went between two of the library's own steps.
 
 Source: qemu.qmp 0.0.3, protocol.py (`assert self.runstate == Runstate.RUNNING` at the end of `connect`).
 """
 
 
 class Qmp:
-    """A QMP session over a connected socket with the process `pid`. Every wait is bounded, in its own time."""
+    """A QMP session over a connected socket with the process `pid`. Every wait is limited, in the process's own
+    time."""
 
     def __init__(self, sock: socket.socket, name: str, pid: int) -> None:
         self._loop = asyncio.new_event_loop()
@@ -31,7 +32,7 @@ class Qmp:
         self._silent = False
 
     def connect(self) -> None:
-        """Negotiate; raises `HypervisorError` if QEMU ends or does not answer."""
+        """Negotiate. Raises `HypervisorError` if QEMU ends or does not answer."""
         try:
             self._wait(self._client.connect(self._socket))
         except (*FAILED, TimeoutError) as error:
@@ -39,9 +40,9 @@ class Qmp:
             raise HypervisorError(f"QEMU's control socket did not answer: {words}") from error
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """The command's return value; raises `HypervisorError` with QEMU's own words.
+        """Return the command's value. Raises `HypervisorError` with QEMU's message.
 
-        QEMU is not asked again once it has left a command without an answer.
+        After a command without an answer QEMU is not asked again.
         """
         if self._silent:
             raise HypervisorError("QEMU no longer answers on its control socket.")
@@ -56,11 +57,11 @@ class Qmp:
             raise HypervisorError(f"QEMU's control socket failed at {command}: {error}") from error
 
     def monitor(self, line: str, cpu: int = 0) -> str:
-        """What QEMU's human monitor answers to a line about a vCPU, for facts that QMP has no command for."""
+        """The answer of QEMU's human monitor to a line about a vCPU, for facts without a QMP command."""
         return str(self.execute("human-monitor-command", **{"command-line": line, "cpu-index": cpu}))
 
     def wait_event(self, *names: str, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
-        """The next event of one of these names; raises `HypervisorError` if none comes in time."""
+        """The next event with one of these names. Raises `HypervisorError` if none comes in time."""
 
         async def wait() -> dict[str, Any]:
             while True:
@@ -83,14 +84,14 @@ class Qmp:
             raise HypervisorError(f"QEMU ended before it sent {' or '.join(names)}: {error}") from error
 
     def last_events(self) -> list[dict[str, Any]]:
-        """The events not yet read, after the peer has closed the session."""
+        """The unread events, after the peer has closed the session."""
 
         async def until_closed() -> None:
             while self._client.runstate == Runstate.RUNNING:
                 await self._client.runstate_changed()
 
         with contextlib.suppress(*FAILED, TimeoutError):
-            self._wait(until_closed(), 2.0)  # if it fails, what has arrived by now is what there is
+            self._wait(until_closed(), 2.0)  # if it fails, only the events received so far are returned
         return [dict(event) for event in self._client.events.clear()]
 
     def close(self) -> None:
@@ -104,9 +105,9 @@ class Qmp:
     def _wait(self, work: Any, timeout: float = ANSWER_SECONDS) -> Any:
         return self._loop.run_until_complete(self._in_time(work, CpuFairTimeout(self._pid, timeout)))
 
-    async def _in_time(self, work: Any, patience: CpuFairTimeout) -> Any:
+    async def _in_time(self, work: Any, limit: CpuFairTimeout) -> Any:
         task = asyncio.ensure_future(work)
-        while left := patience.seconds():
+        while left := limit.seconds():
             await asyncio.wait((task,), timeout=left)
             if task.done():
                 return task.result()

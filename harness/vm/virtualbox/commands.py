@@ -1,7 +1,7 @@
-"""A machine as commands of VBoxManage: pure, so that they can be read and tested.
+"""A machine as commands of VBoxManage: pure functions, so that they can be read and tested.
 
 Source: OSv's scripts/gen-vbox-ova.sh (AHCI, HPET, COM1); VirtualBox's manual, chapter "VBoxManage", and "Serial
-Ports" for one that is joined to a socket.
+Ports" for one that is connected to a socket.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from harness.core.machine import Machine
 
 
 def creation(machine: Machine, name: str, folder: str, disks: Sequence[str], serial: str) -> list[list[str]]:
-    """What makes the machine; it connects its serial line to the socket `serial`."""
+    """The commands that create the machine; its serial line connects to the socket `serial`."""
     commands = [
         ["createvm", "--name", name, "--ostype", "Linux26_64", "--basefolder", folder, "--register"],
         ["modifyvm", name, "--memory", str(machine.memory), "--cpus", str(machine.cpus)],

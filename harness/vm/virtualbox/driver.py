@@ -1,10 +1,9 @@
-"""VirtualBox: driven by VBoxManage with a registry of the run's own; an AHCI disk, serial over a socket.
+"""VirtualBox: controlled by VBoxManage with a registry of the run's own; an AHCI disk, serial over a socket.
 
-The machine runs in `VBoxHeadless`, which is our child and dies with us. VirtualBox's own server ends by itself
-when nobody uses it; a keeper removes the folder with registry, disks and socket, whoever is killed.
-
-Source: VirtualBox's manual, chapters "VBoxManage" and "Remote Virtual Machines" (VBoxHeadless); OSv's
-scripts/gen-vbox-ova.sh. VBOX_USER_HOME and VBOX_IPC_SOCKETID set a registry and its server apart.
+The machine runs in `VBoxHeadless`, our child, which dies with us. VirtualBox's own server ends when nobody uses
+it; a reaper removes the folder with registry, disks and socket if the harness is killed. Source: VirtualBox's
+manual, chapters "VBoxManage" and "Remote Virtual Machines" (VBoxHeadless); OSv's scripts/gen-vbox-ova.sh.
+VBOX_USER_HOME and VBOX_IPC_SOCKETID separate a registry and its server from others.
 """
 
 import os
@@ -30,8 +29,8 @@ CURE = "Install VirtualBox (https://www.virtualbox.org/wiki/Linux_Downloads) and
 
 
 class VirtualBoxVm:
-    """One registered machine and the VBoxHeadless that runs it. What it holds goes onto the stack, which it takes
-    over once all is there."""
+    """One registered machine and the VBoxHeadless that runs it. Takes ownership of its resources, which are on the
+    stack, once all of them exist."""
 
     control: socket.socket | None = None
     debug: socket.socket | None = None
@@ -41,8 +40,8 @@ class VirtualBoxVm:
         self._name = f"osv-harness-{secrets.token_hex(6)}"
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-vbox-")))
         self._environment = {"VBOX_USER_HOME": str(folder / "home"), "VBOX_IPC_SOCKETID": self._name}
-        keeper = Reaper(["rm", "-rf", str(folder)])
-        stack.callback(keeper.close)
+        reaper = Reaper(["rm", "-rf", str(folder)])
+        stack.callback(reaper.close)
         serial = SerialSocket(folder / "serial")
         stack.callback(serial.close)
         disks = [str(folder / name) for name in write_vmdks(machine, folder)]
@@ -74,7 +73,7 @@ class VirtualBoxVm:
         return {}
 
     def ending(self, timeout: float = 5.0) -> ExitStatus | None:
-        """VirtualBox does not tell a power-off from an end of another kind, except by VBoxHeadless's failing."""
+        """VirtualBox does not distinguish a power-off from another end, unless VBoxHeadless fails."""
         status = self._process.wait(timeout)
         return None if status is None else self._process.exit_status(status, self._process.log_tail)
 

@@ -1,8 +1,8 @@
-"""VMware Workstation or Player: driven by vmrun and a .vmx file; boots from a pvscsi disk, serial over a pipe.
+"""VMware Workstation or Player: driven by vmrun and a .vmx file; boots from a pvscsi disk, with the serial line on
+a pipe.
 
-The machine's process is VMware's own and not our child: a keeper stops it and removes its folder, whoever is
-killed.
-VMware boots a guest again that resets, and does not say how one ended; that it ended is seen by vmrun's list.
+The machine's process is VMware's and not our child: a reaper stops it and removes its folder, whoever is killed.
+VMware reboots a guest that resets, and does not say how a guest ended; that it ended is seen in vmrun's list.
 
 Source: OSv's scripts/run.py (start_osv_vmware); VMware's "Using vmrun to Control Virtual Machines".
 """
@@ -26,11 +26,12 @@ from harness.vm.vmware.vmx import SERIAL_PIPE, vmx
 
 CURE = "Install VMware Workstation for Linux, which brings vmrun, and its kernel modules."
 LOOK_SECONDS = 0.2
-KEEP = '"$1" stop "$2" hard; rm -rf "$3"'
+REMOVE = '"$1" stop "$2" hard; rm -rf "$3"'
 
 
 class VmwareVm:
-    """One machine of VMware's. What it holds goes onto the stack, which it takes over once all is there."""
+    """One machine of VMware's. Its resources go onto the stack, which it takes over once everything has
+    started."""
 
     control: socket.socket | None = None
     debug: socket.socket | None = None
@@ -41,7 +42,7 @@ class VmwareVm:
         self._stopped = False
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-vmware-")))
         self._file = folder / "osv.vmx"
-        stack.callback(Reaper(["sh", "-c", KEEP, "keeper", vmrun, str(self._file), str(folder)]).close)
+        stack.callback(Reaper(["sh", "-c", REMOVE, "reaper", vmrun, str(self._file), str(folder)]).close)
         serial = SerialSocket(folder / SERIAL_PIPE)
         stack.callback(serial.close)
         name = f"osv-harness-{secrets.token_hex(6)}"
@@ -118,7 +119,7 @@ def driver() -> Vmware:
 
 
 def _process_with(word: str) -> int:
-    """The process that has the word on its command line; 0 if none has."""
+    """The process with the word on its command line; 0 if there is none."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             if word.encode() in path.read_bytes().split(b"\0"):

@@ -1,7 +1,7 @@
-"""A machine as a .vmx file: pure, so that it can be read and tested.
+"""A machine as a .vmx file: a pure function, so that it can be read and tested.
 
-Source: OSv's scripts/run.py (start_osv_vmware), whose debug stub, NAT network and telnet port, which anybody can
-reach, are left out; VMware's "Configuration File Options" for serial ports over pipes.
+Source: OSv's scripts/run.py (start_osv_vmware), without its debug stub, NAT network and telnet port, which anybody
+could reach; VMware's "Configuration File Options" for serial ports over pipes.
 """
 
 import re
@@ -15,7 +15,7 @@ SERIAL_PIPE = "serial"
 
 
 def vmx(machine: Machine, name: str, disks: Sequence[str]) -> str:
-    """The file's text: a pvscsi disk for each vmdk, and a serial line over a pipe that VMware connects to."""
+    """The text of the file: a pvscsi disk for each vmdk, and a serial line on a pipe that VMware connects to."""
     rows = {
         ".encoding": "UTF-8",
         "config.version": "8",
@@ -45,7 +45,7 @@ def vmx(machine: Machine, name: str, disks: Sequence[str]) -> str:
 
 
 def read_vmx(text: str) -> Mapping[str, str]:
-    """What a .vmx file says. Raises `HypervisorError` for a line that is none of its kind, or said twice."""
+    """The settings of a .vmx file. Raises `HypervisorError` for an invalid or repeated line."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         match = LINE.match(line)

@@ -1,4 +1,5 @@
-"""A machine as a configuration of xl: pure, so that it can be read, tested and given to xl's own parser.
+"""A machine as a configuration of xl: a pure function, so that it can be read, tested and checked by xl's own
+parser.
 
 Source: xl.cfg(5), xl-disk-configuration(5); OSv's scripts/run.py for hvm; loader.elf's PVH note for pvh.
 """
@@ -13,10 +14,11 @@ PVH, HVM = "pvh", "hvm"
 
 
 def kind(machine: Machine) -> str:
-    """The board that the machine names; else `hvm` for OSv on x86_64, and `pvh`. Raises `CellError` for another.
+    """The board that the machine names; else `hvm` for OSv on x86_64, and `pvh` for others. Raises `CellError` for
+    an unknown board.
 
-    As pvh OSv boots on x86_64 too, but is mute and sees no disk there: its console is the serial port, and it
-    finds Xen's disks by a PCI device. Source: OSv's arch/x64/arch-setup.cc, drivers/xenplatform-pci.cc.
+    As pvh OSv boots on x86_64 too, but without a console or disks: its console is the serial port, and it finds
+    Xen's disks by a PCI device. Source: OSv's arch/x64/arch-setup.cc, drivers/xenplatform-pci.cc.
     """
     cell = machine.image.cell
     found = machine.devices.board or (HVM if (cell.kernel, cell.arch) == ("osv", "x86_64") else PVH)
@@ -26,14 +28,14 @@ def kind(machine: Machine) -> str:
 
 
 def check(machine: Machine) -> None:
-    """Raise `HypervisorError` where the machine has what a Xen guest lacks here."""
+    """Raise `HypervisorError` if the machine has what a Xen guest lacks here."""
     reject_unsupported(machine, "Xen", "xen-blk")
     reject_network(machine, "Xen")
 
 
 def configuration(machine: Machine, name: str, disks: Sequence[str]) -> str:
-    """The file's text; `disks` are the paths of raw disks. A pvh guest is given the kernel itself; an hvm guest
-    boots from its first disk, whose boot loader has its command line."""
+    """The text of the file; `disks` are the paths of raw disks. A pvh guest gets the kernel itself; an hvm guest
+    boots from its first disk, whose boot loader has the command line."""
     rows = {
         "name": name,
         "type": kind(machine),

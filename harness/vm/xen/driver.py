@@ -1,17 +1,15 @@
-"""Xen: driven by `xl` in a domain 0; hvm guests boot from their disk, pvh guests get the kernel itself.
+"""Xen: controlled by `xl` in a domain 0; hvm guests boot from their disk, pvh guests get the kernel itself.
 
-A domain lives in the hypervisor and not in a process of ours: a keeper destroys it, whoever is killed. `xl create`
-stays in the foreground and tells the reason of the domain's end; its pty is heard through `xl console`, which is
-there before the guest, created paused, runs its first instruction. No place of a vCPU is known.
+A domain lives in the hypervisor and not in a process of ours: a reaper destroys it if the harness is killed. `xl
+create` stays in the foreground and reports why the domain ended; its pty is read through `xl console`, which is
+connected before the guest, created paused, runs its first instruction. The places of vCPUs are unknown. On x86_64,
+when a guest's last vCPU halts with interrupts off, as kernels do after a crash, Xen reports the same reason as for
+a power-off.
 
-On x86_64 Xen tells a guest whose last vCPU halts with interrupts off, as kernels do after a crash, with the same
-reason as one that powered off.
-
-A domain has its name long before it is built, and `xl console` waits five seconds for a pty that it gets only
-then. So it is there when `xl create` says that it waits for the domain's end.
-
-Source: xl(1), xl.cfg(5); Xen's tools/xl/xl_vmcontrol.c ("Waiting for domain", "has shut down, reason code"),
-tools/console/client/main.c, xen/include/public/sched.h, xen/arch/x86/hvm/hvm.c (hvm_hlt, hvm_vcpu_down).
+A domain has its name long before it is built, and `xl console` waits only five seconds for a pty that exists only
+then. So it is started when `xl create` says that it waits for the domain's end. Source: xl(1), xl.cfg(5); Xen's
+tools/xl/xl_vmcontrol.c ("Waiting for domain", "has shut down, reason code"), tools/console/client/main.c,
+xen/include/public/sched.h, xen/arch/x86/hvm/hvm.c (hvm_hlt, hvm_vcpu_down).
 """
 
 import re
@@ -43,8 +41,8 @@ CREATE_SECONDS = 300.0  # on a busy host 135 were seen
 
 
 class XenVm:
-    """One domain: the `xl` that waits for its end, and the `xl console` that hears it. What it holds goes onto the
-    stack, which it takes over once all is there."""
+    """One domain: the `xl` that waits for its end, and the `xl console` that reads its console. Takes ownership of
+    its resources, which are on the stack, once all of them exist."""
 
     control: socket.socket | None = None
     debug: socket.socket | None = None
@@ -56,8 +54,8 @@ class XenVm:
         self._off = ExitCause.OFF_OR_HALTED if machine.image.cell.arch == "x86_64" else ExitCause.POWERED_OFF
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="osv-harness-xen-")))
         # Undone last to first: the domain goes before its disks.
-        self._keeper = Reaper(["sh", "-c", '"$1" destroy "$2"; rm -rf "$3"', "keeper", xl, name, str(folder)])
-        stack.callback(self._keeper.close)
+        self._reaper = Reaper(["sh", "-c", '"$1" destroy "$2"; rm -rf "$3"', "reaper", xl, name, str(folder)])
+        stack.callback(self._reaper.close)
         disks = _disks(machine, folder)
         file = folder / "domain.cfg"
         file.write_text(config.configuration(machine, name, disks))
@@ -110,7 +108,7 @@ class XenVm:
         return ExitStatus(self._off, detail)
 
     def vcpus(self) -> tuple[Vcpu, ...]:
-        """What `xl vcpu-list` tells, but not what a vCPU waited for or where it is."""
+        """The output of `xl vcpu-list`; it does not say what a vCPU waits for or where it is."""
         try:
             rows = self._run("vcpu-list").splitlines()[1:]
         except HypervisorError:
@@ -129,11 +127,11 @@ class XenVm:
         self._stack.close()
 
     def _run(self, verb: str, *more: str) -> str:
-        """What `xl VERB DOMAIN …` prints. Raises `HypervisorError` in its words."""
+        """Run `xl VERB DOMAIN …`; returns its output. Raises `HypervisorError` with its messages."""
         return run_tool([self._xl, verb, self._name, *more])
 
     def _await_domain(self) -> None:
-        """Wait until the domain is built, and paused."""
+        """Wait until the domain is built and paused."""
         deadline = monotonic() + CREATE_SECONDS
         while self._domain.wait(0.05) is None:
             if BUILT in self._domain.log_tail():
@@ -168,7 +166,7 @@ def driver() -> Xen:
 
 
 def _disks(machine: Machine, folder: Path) -> list[str]:
-    """The paths of its disks. What an hvm guest boots from has its command line written to it."""
+    """The paths of its disks. The command line is written to the disk that an hvm guest boots from."""
     if config.kind(machine) != config.HVM:
         return [_disk(disk, folder / f"disk{index}.raw") for index, disk in enumerate(config.all_disks(machine))]
     write_bootable(machine, folder / "disk0.raw")

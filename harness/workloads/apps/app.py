@@ -1,4 +1,4 @@
-"""Apps: real programs, each a TOML file in `apps/` that says it for every kernel and arch."""
+"""Apps: real programs, each described for every kernel and arch by a TOML file in `apps/`."""
 
 import difflib
 from collections.abc import Mapping
@@ -19,8 +19,11 @@ LANGUAGES = ("c", "go", "rust")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A small program that ships with the harness: `file` beside the app's own, in `language`; `program` is its
-    guest path, `flags` are for its compiler, `launch` is how it is linked where the cell does not say."""
+    """A small program that ships with the harness.
+
+    `file` lies beside the app's own file, and is in `language`; `program` is its path in the guest; `flags` are
+    for its compiler; `launch` is how it is linked unless the cell says.
+    """
 
     file: Path
     language: str
@@ -34,10 +37,10 @@ class App:
     """One program on one kernel and arch.
 
     `memory` is in MiB. `port` is the guest's, 0 for a program that does its work and ends. `ready` is how long it
-    may take to answer, and `limit` how long to do its work, in seconds on hardware. `checks` are requests with
-    their right answers, the first of which says that it is ready; `inside` is what must be so in the guest;
-    `prints` are regular expressions that the console must show; `statuses` are those of a good end. `slow_start`
-    makes a template of it once it is ready.
+    may take to answer, `limit` how long to do its work, in seconds on hardware. `checks` are requests with their
+    expected answers; the first shows that the app is ready. `inside` are checks inside the guest. `prints` are
+    regular expressions that the console must match. `statuses` are those of a good end. `slow_start` takes a
+    snapshot once it is ready, and starts further guests from that.
     """
 
     name: str
@@ -69,17 +72,17 @@ _KEYS = {*_DEFAULTS, *_CONTENTS, "files", "on"}
 
 
 def names() -> list[str]:
-    """Every app."""
+    """The names of all apps."""
     return list(project.apps())
 
 
 def names_for(cell: Cell) -> list[str]:
-    """The apps that are offered on the cell."""
+    """The apps of the cell."""
     return [name for name in names() if any(fnmatchcase(str(cell), cells) for cells in _row(name, cell)["cells"])]
 
 
 def app(name: str, cell: Cell) -> App:
-    """The app as it is on the cell. Raises `HarnessError` with the nearest names, or what its file has wrong."""
+    """The app on the cell. Raises `HarnessError` with the nearest names, or with what is wrong in its file."""
     row = _row(name, cell)
     try:
         contents = Contents(
@@ -115,7 +118,7 @@ def app(name: str, cell: Cell) -> App:
 
 
 def _row(name: str, cell: Cell) -> dict[str, Any]:
-    """The file's values for the cell: tables under `on` are for the cells whose name matches theirs."""
+    """The file's values for the cell; a table under `on` holds for the cells whose name matches its pattern."""
     file = project.apps().get(name)
     if file is None:
         near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)

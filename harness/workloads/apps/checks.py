@@ -1,12 +1,13 @@
-"""Asking a program one thing from outside, and whether the answer is right.
+"""Sends a program one request from outside, and checks the answer.
 
 A check is a table of an app's file:
 
-- `get` (a path), with `status` (200), `body` (the whole of it), `contains` or `length` (bytes): HTTP;
-- `send` (text) or `send_hex`, with `answer` (its beginning), `answer_hex` or `contains`: bytes over TCP. Without
-  `send` the program speaks first.
+- `get` (a path), with `status` (200), `body` (the whole of it), `contains` or `length` (bytes): HTTP; - `send`
+(text) or `send_hex`, with `answer` (its beginning), `answer_hex` or `contains`: bytes over TCP. Without `send` the
+program sends first.
 
-With `within` (seconds) it is asked again until the answer is right, for a server that is deaf between two clients.
+With `within` (seconds) the request is repeated until the answer is right, for a server that accepts no client for
+a moment after the last one.
 """
 
 import http.client
@@ -17,18 +18,18 @@ from typing import Any
 
 SECONDS = 10.0
 LONGEST = 1 << 20
-AGAIN_SECONDS = 0.05
+RETRY_SECONDS = 0.05
 
 
 def mismatch(check: Mapping[str, Any], port: int, seconds: float = SECONDS) -> str:
-    """What is wrong with the program's answer, nothing if it is right; `port` is one of 127.0.0.1."""
+    """How the program's answer differs from the expected one; empty if it is right. `port` is on 127.0.0.1."""
     ends = monotonic() + check.get("within", 0.0)
-    while (wrong := _asked_once(check, port, seconds)) and monotonic() < ends:
-        sleep(AGAIN_SECONDS)
+    while (wrong := _ask_once(check, port, seconds)) and monotonic() < ends:
+        sleep(RETRY_SECONDS)
     return wrong
 
 
-def _asked_once(check: Mapping[str, Any], port: int, seconds: float) -> str:
+def _ask_once(check: Mapping[str, Any], port: int, seconds: float) -> str:
     try:
         return _get(check, port, seconds) if "get" in check else _exchange(check, port, seconds)
     except TimeoutError:
@@ -52,33 +53,33 @@ def _get(check: Mapping[str, Any], port: int, seconds: float) -> str:
     if "length" in check and len(body) != check["length"]:
         return f"{_what(check)}: {len(body)} bytes where {check['length']} are right"
     if "body" in check and body != check["body"].encode():
-        return f"{_what(check)}: the body is {_shown(body)}"
-    return _lacks(check, body)
+        return f"{_what(check)}: the body is {_quoted(body)}"
+    return _missing_text(check, body)
 
 
 def _exchange(check: Mapping[str, Any], port: int, seconds: float) -> str:
     sent = bytes.fromhex(check["send_hex"]) if "send_hex" in check else check.get("send", "").encode()
-    wanted = bytes.fromhex(check["answer_hex"]) if "answer_hex" in check else check.get("answer", "").encode()
+    expected = bytes.fromhex(check["answer_hex"]) if "answer_hex" in check else check.get("answer", "").encode()
     text = check.get("contains", "").encode()
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as line:
         line.sendall(sent)
-        while not (len(received) >= len(wanted) and text in received and received) and len(received) < LONGEST:
+        while not (len(received) >= len(expected) and text in received and received) and len(received) < LONGEST:
             data = line.recv(65536)
             if not data:
                 break
             received += data
     if not received:
         return f"{_what(check)}: it closed the connection without an answer"
-    if not received.startswith(wanted):
-        return f"{_what(check)}: the answer is {_shown(received)}"
-    return _lacks(check, received)
+    if not received.startswith(expected):
+        return f"{_what(check)}: the answer is {_quoted(received)}"
+    return _missing_text(check, received)
 
 
-def _lacks(check: Mapping[str, Any], received: bytes) -> str:
+def _missing_text(check: Mapping[str, Any], received: bytes) -> str:
     if check.get("contains", "").encode() in received:
         return ""
-    return f"{_what(check)}: {check['contains']!r} is not in {_shown(received)}"
+    return f"{_what(check)}: {check['contains']!r} is not in {_quoted(received)}"
 
 
 def _what(check: Mapping[str, Any]) -> str:
@@ -87,7 +88,7 @@ def _what(check: Mapping[str, Any]) -> str:
     return f"asked {check.get('send', check.get('send_hex', 'nothing')).strip()!r}"
 
 
-def _shown(received: bytes) -> str:
+def _quoted(received: bytes) -> str:
     """A guest's bytes, safe to show."""
     text = ascii(received[:200].decode("utf-8", "replace"))
     return text + ("…" if len(received) > 200 else "")

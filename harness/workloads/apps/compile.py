@@ -1,4 +1,4 @@
-"""Small programs that ship with the harness, compiled for a cell's arch once and kept in the cache."""
+"""Compiles the small programs that ship with the harness, once per arch, and caches them."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.core.arch import host_arch
 from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
-from harness.core.link_mode import FITTING, LinkMode, linkage
+from harness.core.link_mode import ACCEPTED_LINKAGE, LinkMode, linkage
 from harness.host.cache import Cache
 from harness.host.process.die_with_parent import run_with_parent
 from harness.host.temp_dir import temporary_dir
@@ -26,7 +26,7 @@ C_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
     LinkMode.STATIC: ("-static", "-no-pie", "-fno-pie"),
     LinkMode.STATIC_PIE: ("-static-pie", "-fPIE"),
 }
-# Through gcc's linker: OSv can't place the thread's own variables that Go's own linker asks for (its issue 1141).
+# By gcc's linker: OSv can't place the thread-local variables of Go's own linker (its issue 1141).
 GO_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
     LinkMode.LINUX_LD: ("-buildmode=pie", "-ldflags=-linkmode=external"),
     LinkMode.PIE: ("-buildmode=pie", "-ldflags=-linkmode=external"),
@@ -43,10 +43,10 @@ RUST_FLAGS: Mapping[LinkMode, tuple[str, ...]] = {
 }
 
 
-def compiled(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.PIE) -> Path:
-    """The host file of the program for `arch`, linked for the launch mode.
+def compile_program(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.PIE) -> Path:
+    """The compiled program for `arch`, linked for the launch mode.
 
-    Raises `HostError` without a compiler, `BuildError` with its words, or where it made another kind of program.
+    Raises `HostError` if there is no compiler, `BuildError` with its output, or if it linked in another way.
     """
     if source.language == "rust" and arch != host_arch():
         raise HostError(f"{source.file.name} is not compiled for {arch} here.", f"Run it on a host of {arch}.")
@@ -65,19 +65,19 @@ def compiled(source: Source, arch: str, cache: Cache, mode: LinkMode = LinkMode.
     def make(out: Path) -> None:
         publish("build.started", source.file.name, f"compiling it for {arch}")
         with temporary_dir("osv-harness-compile-") as scratch:
-            given = {**os.environ, **environment, "GOCACHE": f"{scratch}/go", "GOPATH": f"{scratch}/path"}
-            done = run_with_parent([*command, "-o", str(out / "program"), str(source.file)], given)
+            env = {**os.environ, **environment, "GOCACHE": f"{scratch}/go", "GOPATH": f"{scratch}/path"}
+            done = run_with_parent([*command, "-o", str(out / "program"), str(source.file)], env)
         if done.returncode:
-            said = "\n".join(done.stderr.strip().splitlines()[:12])
-            raise BuildError(f"{source.file.name} does not compile for {arch} as {mode}:\n{said}")
-        if (made := linkage(out / "program")) not in FITTING[mode]:
-            raise BuildError(f"{source.file.name} was to be {FITTING[mode][0]} and became {made}.")
+            output = "\n".join(done.stderr.strip().splitlines()[:12])
+            raise BuildError(f"{source.file.name} does not compile for {arch} as {mode}:\n{output}")
+        if (actual := linkage(out / "program")) not in ACCEPTED_LINKAGE[mode]:
+            raise BuildError(f"{source.file.name} was to be {ACCEPTED_LINKAGE[mode][0]} and became {actual}.")
 
     return cache.get("app-program", parts, make) / "program"
 
 
 def _compiler(source: Source, arch: str, mode: LinkMode) -> tuple[list[str], dict[str, str]]:
-    """The compiler's command without its files, and what its environment needs."""
+    """The compiler's command without files, and additions to its environment."""
     cross = "" if arch == host_arch() else f"{arch}-linux-gnu-"
     if source.language == "c":
         return [f"{cross}gcc", "-O2", "-Wall", *C_FLAGS[mode], *source.flags], {}

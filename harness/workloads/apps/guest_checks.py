@@ -1,7 +1,7 @@
-"""Looking at a guest from inside with testinfra, where its kernel has a shell.
+"""Checks inside a guest by testinfra, if its kernel has a shell.
 
-A row of `[[inside]]` in an app's file is what must be so, in testinfra's words: `process` (a command's name that
-runs), `socket` (`tcp://0.0.0.0:80` listens), `package` (is installed), `file` (exists; with `contains`, its text).
+A row of `[[inside]]` in an app's file, in testinfra's terms: `process` (the name of a running command), `socket`
+(`tcp://0.0.0.0:80` listens), `package` (is installed), `file` (exists; with `contains`, has this text).
 """
 
 from collections.abc import Mapping
@@ -14,30 +14,30 @@ from harness.runner.interaction import GuestClient
 
 
 class GuestBackend(BaseBackend):  # type: ignore[misc]  # testinfra is not typed here
-    """testinfra's commands, run by the guest's agent beside the program."""
+    """Runs testinfra's commands by the guest's agent, beside the program."""
 
     NAME = "osv-harness"
 
-    def __init__(self, visitor: GuestClient) -> None:
+    def __init__(self, client: GuestClient) -> None:
         super().__init__("guest")
-        self._visitor = visitor
+        self._client = client
 
     def run(self, command: str, *args: str, **kwargs: Any) -> CommandResult:
-        """The command's status and what it printed. Raises `HarnessError` if the guest does not answer."""
+        """Return the command's status and output. Raises `HarnessError` if the guest does not answer."""
         line = self.get_command(command, *args)
-        if line.startswith("ps "):  # Debian's busybox was built without the column that testinfra asks it for
+        if line.startswith("ps "):  # Debian's busybox lacks the column that testinfra requests
             line = line.replace(",time", ",stat")
-        told = self._visitor.run_inside(line)
-        return self.result(told.status, line.encode(), told.output, told.errors)
+        result = self._client.run_command(line)
+        return self.result(result.status, line.encode(), result.output, result.errors)
 
 
-def host(visitor: GuestClient) -> Host:
+def host(client: GuestClient) -> Host:
     """The guest as testinfra's `host`."""
-    return Host(GuestBackend(visitor))
+    return Host(GuestBackend(client))
 
 
-def complaint(row: Mapping[str, Any], inside: Host) -> str:
-    """What is not so inside the guest, nothing if it is."""
+def mismatch(row: Mapping[str, Any], inside: Host) -> str:
+    """What is wrong inside the guest; empty if nothing is."""
     if "process" in row and not inside.process.filter(comm=row["process"]):
         return f"no process {row['process']} runs in the guest"
     if "socket" in row and not inside.socket(row["socket"]).is_listening:

@@ -1,4 +1,4 @@
-"""The first draft of an app's file, from what is in a Debian package."""
+"""Writes the first draft of an app's file, from the content of a Debian package."""
 
 import json
 import re
@@ -19,7 +19,7 @@ BINARIES = ("usr/sbin", "usr/bin", "bin", "sbin", "usr/libexec", "usr/games")
 def write_new(name: str, package: str, cache: Cache) -> Path:
     """Write the project's `apps/NAME.toml` for the package's programs.
 
-    Raises `HarnessError` if there is such an app already, or if the file can't be written.
+    Raises `HarnessError` if the app exists already, or if the file can't be written.
     """
     path = project.folder() / "apps" / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):

@@ -1,1 +1,1 @@
-"""Load on a server, by generators that are processes of their own."""
+"""Puts load on a server, by generators in separate processes."""

@@ -1,4 +1,4 @@
-"""How much cpu time a load's generators get and wait for."""
+"""How much cpu time the generators of a load get and wait for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,16 @@ from time import monotonic
 from harness.host.process.cpu_time import times_of
 
 BUSY = 0.9
-"""The share of its time in which a thread runs or waits for a cpu, above which it has no room for more."""
+"""The share of its time running or waiting for a cpu above which a thread has no reserve."""
 
 STARVED = 0.1
-"""The share of its time above which a thread that waits for a cpu, and half as long as it runs, is starved."""
+"""A thread is starved if it waits for a cpu for more than this share of its time, and for more than half as long
+as it runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The shares of its time in which the busiest thread ran, and in which it waited for a cpu to run on."""
+    """The shares of its time in which the busiest thread ran, and in which it waited for a cpu."""
 
     ran: float = 0.0
     waited: float = 0.0
@@ -23,7 +24,7 @@ class Use:
 
     @property
     def limit(self) -> str:
-        """Why the generator could not do more, if so."""
+        """Why the generator could not do more; empty if it could."""
         if not self.known:
             return "how much cpu time the generator got could not be read"
         if self.ran + self.waited <= BUSY and self.waited <= max(self.ran / 2, STARVED):
@@ -35,21 +36,21 @@ class Use:
 
 
 class Watch:
-    """How much cpu time the threads of processes get, between the first and the last look."""
+    """How much cpu time the threads of processes get between the first and the last look."""
 
     def __init__(self) -> None:
         self._first: dict[int, tuple[float, float, float]] = {}
         self._last: dict[int, tuple[float, float, float]] = {}
 
     def look(self, pids: Sequence[int]) -> None:
-        """Read what the threads of these processes have had until now; those that have ended keep their last."""
+        """Read the cpu times of these processes' threads; ended threads keep their last values."""
         for pid in pids:
             for thread, times in times_of(pid).items():
                 self._last[thread] = (monotonic(), *times)
                 self._first.setdefault(thread, self._last[thread])
 
     def use(self) -> Use:
-        """Of the thread that was nearest to having no room."""
+        """The use of the thread with the least reserve."""
         uses = []
         for thread, (until, ran, waited) in self._last.items():
             since, ran_before, waited_before = self._first[thread]

@@ -1,4 +1,4 @@
-"""HDR histograms of microseconds: three digits, from 1 µs to an hour."""
+"""HDR histograms of microseconds: three significant digits, from 1 µs to an hour."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,13 @@ NO_LOADS = "Install it; a lab of aarch64 has none, and no load is put on anythin
 
 
 def empty() -> "HdrHistogram":
-    """A histogram that holds nothing yet."""
-    made: HdrHistogram = _kind()(1, LONGEST, 3)
-    return made
+    """A new histogram."""
+    histogram: HdrHistogram = _kind()(1, LONGEST, 3)
+    return histogram
 
 
 def record(histogram: "HdrHistogram", microseconds: int, count: int = 1) -> None:
-    """Add `count` latencies; those outside the range are put at its end."""
+    """Add `count` latencies; one outside the range is recorded at the range's end."""
     histogram.record_value(min(max(microseconds, 1), LONGEST), count)
 
 
@@ -29,18 +29,18 @@ def encoded(histogram: "HdrHistogram") -> str:
 
 
 def decoded(text: str) -> "HdrHistogram":
-    """The histogram that `encoded` wrote."""
-    read: HdrHistogram = _kind().decode(text)
-    return read
+    """Read what `encoded` wrote."""
+    histogram: HdrHistogram = _kind().decode(text)
+    return histogram
 
 
 def percentile(histogram: "HdrHistogram", p: float) -> float:
-    """Microseconds that `p` percent do not exceed, or not a number of an empty histogram."""
+    """The microseconds that `p` percent do not exceed; not a number for an empty histogram."""
     return float(histogram.get_value_at_percentile(p)) if histogram.get_total_count() else math.nan
 
 
 def _kind() -> Any:
-    """The class, imported when it is wanted, for a lab may have none. Raises `HostError`."""
+    """The class, imported when needed: a lab may not have it. Raises `HostError`."""
     try:
         from hdrh.histogram import HdrHistogram
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What a load came to: one shape for every generator, with how far to believe it."""
+"""The result of a load: one shape for every generator, with how far it can be trusted."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ from harness.workloads.load.histogram import decoded, percentile
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What ended in one second of a load. Latencies are in microseconds, or not a number if nothing was right."""
+    """The requests that ended in one second. Latencies are in microseconds; not a number if no answer was
+    right."""
 
     requests: int
     failures: int
@@ -20,11 +21,11 @@ class Second:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """How the generator itself fared; a result that it limited says nothing of the server.
+    """How the generator itself fared; a result that it limited says nothing about the server.
 
-    `cpu_share` is of one cpu, used by its busiest thread, which can use no more than one. `schedule_lag_p99` is
-    in microseconds: how late it began requests whose time had come while a user was free to ask. `why` says by
-    what it was `limited`.
+    `cpu_share` is of one cpu, for its busiest thread, which can use no more than one. `schedule_lag_p99` is in
+    microseconds: how late it started requests that were due while a user was free. `why` says by what it was
+    `limited`.
     """
 
     cpu_share: float = 0.0
@@ -37,11 +38,11 @@ class Generator:
 class Result:
     """What a generator measured of a server.
 
-    `mode` is "closed loop" or "constant rate"; `started` is in seconds since 1970; `seconds` is to the last
-    answer, and at least the load's duration unless it was stopped. `requests` are those answered rightly, and
-    only those are in `histogram` (microseconds, an HDR histogram in its own base64 form) and in `bytes`, unless
-    the tool's own page says otherwise. `failures` counts the others by kind. `by_second` is empty for tools
-    that do not tell. If `error` is set, the generator itself failed, and nothing else here counts.
+    `mode` is "closed loop" or "constant rate". `started` is in seconds since 1970. `seconds` lasts to the last
+    answer, and at least for the load's duration unless it was stopped. `requests` counts right answers; only those
+    are in `histogram` (microseconds, an HDR histogram in its own base64 form) and in `bytes`, unless the tool's
+    module says otherwise. `failures` counts the others by kind. `by_second` is empty for tools that do not report
+    seconds. If `error` is set, the generator itself failed, and nothing else here counts.
     """
 
     tool: str
@@ -59,18 +60,18 @@ class Result:
 
     @property
     def throughput(self) -> float:
-        """Right answers a second."""
+        """Right answers per second."""
         return self.requests / self.seconds if self.seconds else 0.0
 
     def percentile(self, p: float) -> float:
         """The latency, in microseconds, that `p` percent of the right answers did not exceed, to three digits.
 
-        Not a number where nothing was right.
+        Not a number if no answer was right.
         """
         return percentile(decoded(self.histogram), p) if self.histogram else math.nan
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON, which has no "not a number": that is null."""
+        """Return plain values for JSON, with null for "not a number"."""
         row = asdict(self)
         for second in row["by_second"]:
             second.update({key: None for key, value in second.items() if value != value})
@@ -78,7 +79,7 @@ class Result:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Result":
-        """The result that `to_json` wrote."""
+        """Read what `to_json` wrote."""
         seconds: list[dict[str, Any]] = [
             {key: math.nan if value is None else value for key, value in second.items()}
             for second in row["by_second"]

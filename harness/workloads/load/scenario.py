@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.procedure import DURATION
-from harness.workloads.load.schema import ASKED_BY, check
+from harness.workloads.load.schema import PROTOCOL_OF, check
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One scenario, as an app's TOML file gives it in `[load.NAME]`.
+    """One scenario, from `[load.NAME]` in an app's TOML file.
 
-    `tool` is locust, wrk or redis-benchmark; `user`, locust's protocol: http, redis, memcached, mqtt, sql (MySQL's
-    protocol), tcp. `users` ask at once (wrk's connections, redis-benchmark's clients). `rate` is in requests/s,
-    which arrive evenly whatever the server does; 0 is a closed loop, in which each user asks when it was
-    answered. `duration` is in seconds. `requests` are what is asked and what a right answer is: `schema.py` lists
-    the keys, the modules of `users` say what they mean. Of several rows each is asked in proportion to its
-    `weight`; `{n}` in any of a row's values is the request's number.
+    `tool` is locust, wrk or redis-benchmark; `user` is locust's protocol: http, redis, memcached, mqtt, sql
+    (MySQL's protocol), tcp. `users` is the number of concurrent users (wrk's connections, redis-benchmark's
+    clients). `rate` is in requests/s, which arrive evenly whatever the server does; 0 is a closed loop, in which
+    each user sends a request when the last one was answered. `duration` is in seconds. `requests` are the requests
+    and their right answers: `schema.py` lists the keys, the modules of `clients` explain them. Of several rows
+    each is sent in proportion to its `weight`; `{n}` in a row's values is the request's number.
     """
 
     name: str
@@ -32,5 +32,5 @@ class Load:
 def load_from(name: str, row: Mapping[str, Any]) -> Load:
     """The load that a table of TOML describes. Raises `HarnessError` that names the wrong key, tool or user."""
     check(f"load.{name}", row)
-    user = row.get("user") or ASKED_BY[row["tool"]]
+    user = row.get("user") or PROTOCOL_OF[row["tool"]]
     return Load(name, **{**row, "user": user, "requests": tuple(row["requests"])})

@@ -1,4 +1,4 @@
-"""What may stand in `[load.NAME]` and its `requests`, by tool and protocol; checked before anything runs."""
+"""The keys of `[load.NAME]` and of its `requests`, by tool and protocol; checked before anything runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,21 +26,21 @@ USERS: Mapping[str, Mapping[str, Types]] = {
     "sql": {"query": str, "rows": list, "user": str, "password": str, "database": str},
     "tcp": {"send": str, "answer": str},
 }
-"""The keys of a row, by locust's users; each user's module says what they mean. Any row may have a `weight`."""
+"""The keys of a row, by locust's users; each user's module explains them. Any row may have a `weight`."""
 
 ONE_OF: Mapping[str, tuple[str, ...]] = {
     "redis": ("command", "pipeline"), "memcached": ("set", "get"), "mqtt": ("topic",), "sql": ("query",),
     "tcp": ("answer",),
 }  # fmt: skip
-"""Keys of which a row needs one."""
+"""A row needs one of these keys."""
 
 TOOLS = ("locust", "wrk", "redis-benchmark")
-ASKED_BY = {"wrk": "http", "redis-benchmark": "redis"}
-"""Whose rows the tools that know one protocol take."""
+PROTOCOL_OF = {"wrk": "http", "redis-benchmark": "redis"}
+"""The protocol of tools that have only one."""
 
 
 def check(where: str, row: Mapping[str, Any]) -> None:
-    """Raise `HarnessError`, which names the wrong key and the nearest right one, unless the row can be a load."""
+    """Raise `HarnessError`, with the wrong key and the nearest right one, unless the row is a valid load."""
     _check_keys(where, row, LOAD)
     tool = row.get("tool", "")
     if tool not in TOOLS:
@@ -48,16 +48,18 @@ def check(where: str, row: Mapping[str, Any]) -> None:
     user = row.get("user", "")
     if tool == "locust" and user not in USERS:
         raise HarnessError(f"{where}: locust has no user {user!r} here.", did_you_mean(user, tuple(USERS)))
-    if tool in ASKED_BY and user not in ("", ASKED_BY[tool]):
-        raise HarnessError(f"{where}: {tool} asks by {ASKED_BY[tool]} only.", "Leave `user` out, or use locust.")
-    if tool in ASKED_BY and row.get("rate", 0):
+    if tool in PROTOCOL_OF and user not in ("", PROTOCOL_OF[tool]):
+        raise HarnessError(
+            f"{where}: {tool} asks by {PROTOCOL_OF[tool]} only.", "Leave `user` out, or use locust."
+        )
+    if tool in PROTOCOL_OF and row.get("rate", 0):
         raise HarnessError(f"{where}: {tool} can't keep a rate.", "Leave `rate` out, or use locust.")
     for key in ("users", "duration"):
         if row.get(key, 1) <= 0:
             raise HarnessError(f"{where}: {key} is {row[key]}.", "It must be more than 0.")
     if row.get("rate", 0) < 0:
         raise HarnessError(f"{where}: rate is {row['rate']}.", "0 is a closed loop, more is requests/s.")
-    _check_requests(where, tool, ASKED_BY.get(tool, user), row.get("requests", ()))
+    _check_requests(where, tool, PROTOCOL_OF.get(tool, user), row.get("requests", ()))
 
 
 def _check_requests(where: str, tool: str, user: str, requests: Any) -> None:
@@ -80,7 +82,7 @@ def _check_requests(where: str, tool: str, user: str, requests: Any) -> None:
 
 
 def _check_benchmark(where: str, requests: Any) -> None:
-    """redis-benchmark repeats one command and looks at no answer."""
+    """redis-benchmark repeats one command and checks no answer."""
     if len(requests) != 1 or "command" not in requests[0]:
         raise HarnessError(f"{where}: redis-benchmark repeats one command.", "Give one row with `command`.")
     if "answer" in requests[0]:
@@ -92,10 +94,10 @@ def _check_keys(where: str, row: Mapping[str, Any], known: Mapping[str, Types]) 
         if key not in known:
             raise HarnessError(f"{where}: there is no key {key!r}.", did_you_mean(key, known))
         if not isinstance(value, known[key]) or isinstance(value, bool):
-            raise HarnessError(f"{where}: {key} is {value!r}.", f"It must be a {_said(known[key])}.")
+            raise HarnessError(f"{where}: {key} is {value!r}.", f"It must be a {_type_names(known[key])}.")
 
 
-def _said(types: Types) -> str:
+def _type_names(types: Types) -> str:
     names = {str: "string", list: "list", tuple: "list", int: "number", float: "number", Mapping: "table"}
     every = types if isinstance(types, tuple) else (types,)
     return " or ".join(dict.fromkeys(names[kind] for kind in every))

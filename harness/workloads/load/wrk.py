@@ -1,11 +1,11 @@
-"""wrk: the highest throughput of web servers, in a closed loop, one thread a cpu.
+"""Runs wrk: the highest throughput of web servers, in a closed loop, one thread per cpu.
 
-Rows are those of `harness.workloads.load.locust_load.clients.http`, each sent as it is, without `{n}`. With
-several rows an answer is right if any of them wants it, since wrk does not say which request it belongs to. Every
-answer's status is looked at, and the first of `body`, `contains` and `length` that its row has.
+Rows are those of `harness.workloads.load.locust_load.clients.http`, sent unchanged, without `{n}`. With several
+rows an answer is right if any row accepts it, because wrk does not say which request it belongs to. It checks
+every answer's status, and the first of `body`, `contains` and `length` that its row has.
 
-Latencies are exact to the microsecond, and of every answer, wrong ones too. wrk knows nothing of an answer that
-never came: `users` requests at most, at the end. `bytes` are with headers. There are no figures by second.
+Latencies are exact to the microsecond, and include wrong answers. wrk does not count an answer that never came: at
+most `users` requests, at the end. `bytes` include headers. There are no figures by second.
 """
 
 import math
@@ -24,25 +24,25 @@ from harness.workloads.load.histogram import empty, encoded, record
 from harness.workloads.load.result import Generator, Result, Second
 from harness.workloads.load.scenario import Load
 
-PATIENCE = 10
-"""Seconds above which wrk counts an answer as a timeout."""
+REQUEST_TIMEOUT = 10
+"""Seconds after which wrk counts an answer as a timeout."""
 
-GRACE = 10.0
-"""Seconds after the load's end in which wrk says what it has."""
+REPORT_SECONDS = 10.0
+"""Seconds after the load's end that wrk has for its report."""
 
 KINDS = {"connect": "refused", "read": "connection broken", "write": "connection broken", "timeout": "timeout"}
-"""wrk's words for failures, and ours; it does not tell a reset from an early end."""
+"""wrk's names for failures, and ours; it does not tell a reset from an early end."""
 
 
 def run(
     load: Load, host: str, port: int, seed: int, on_second: Callable[[Second], None], stop: threading.Event,
-    entering: Sequence[str] = (),
+    command_prefix: Sequence[str] = (),
 ) -> Result:  # fmt: skip
     """Run the load by wrk; see `harness.workloads.load.run.run`. `on_second` is never called."""
     threads = min(len(os.sched_getaffinity(0)), load.users)
     seconds = max(1, math.ceil(load.duration))
     command = [
-        *entering,
+        *command_prefix,
         "wrk",
         "-t",
         f"{threads}",
@@ -51,7 +51,7 @@ def run(
         "-d",
         f"{seconds}s",
         "-T",
-        f"{PATIENCE}s",
+        f"{REQUEST_TIMEOUT}s",
     ]
     command += ["-s", "wrk.lua", f"http://{host}:{port}/", "--", f"{seed}", f"{load.users}"]
     for row in load.requests:
@@ -59,16 +59,16 @@ def run(
     watch, started = Watch(), time()
     try:
         with SupervisedProcess("wrk", command, cwd=Path(__file__).parent) as process:
-            status = _watched(process, watch, load.duration, stop)
-            words = process.output().strip()
-            ended = process.last_words(1.0) if status != 0 else ""
+            status = _wait(process, watch, load.duration, stop)
+            output = process.output().strip()
+            exit_text = process.last_words(1.0) if status != 0 else ""
     except HostError as error:
         return Result("wrk", load.name, "closed loop", started, error=error.happened)
-    return _result(load, started, words, ended, watch)
+    return _result(load, started, output, exit_text, watch)
 
 
 def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
-    """One row for wrk.lua."""
+    """One row as arguments of wrk.lua."""
     send = row.get("send", "")
     headers = {"Host": f"{host}:{port}", **row.get("headers", {})}
     if send:
@@ -80,30 +80,30 @@ def _arguments(row: Mapping[str, Any], host: str, port: int) -> list[str]:
     return [f"{row.get('weight', 1)}", text, f"{row.get('status', 200)}", check, f"{row.get(check, '')}"]
 
 
-def _watched(process: SupervisedProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
-    """wrk's exit status; at the end of the duration, or when stopped, it is interrupted and says what it has."""
+def _wait(process: SupervisedProcess, watch: Watch, duration: float, stop: threading.Event) -> int | None:
+    """wrk's exit status. At the end of the duration, or when stopped, it is interrupted and prints its report."""
     ends = monotonic() + duration
     while (status := process.wait(0.1)) is None:
         watch.look([process.pid])
-        if monotonic() > ends + GRACE:
+        if monotonic() > ends + REPORT_SECONDS:
             return None
         if stop.is_set() or monotonic() > ends:
             process.interrupt()
-            return process.wait(GRACE)
+            return process.wait(REPORT_SECONDS)
     return status
 
 
-def _result(load: Load, started: float, words: str, ended: str, watch: Watch) -> Result:
-    before, _, told = words.partition("OSV_HARNESS\n")
-    if not told:
-        # wrk connects once before it starts, and ends if that fails: that is the server's doing.
+def _result(load: Load, started: float, output: str, exit_text: str, watch: Watch) -> Result:
+    before, _, report = output.partition("OSV_HARNESS\n")
+    if not report:
+        # wrk connects once before it starts, and exits if that fails: a failure of the server.
         if "unable to connect" in before and "refused" in before:
             return Result("wrk", load.name, "closed loop", started, failures={"refused": 1})
-        return Result("wrk", load.name, "closed loop", started, error=ended or f"wrk: {before}")
+        return Result("wrk", load.name, "closed loop", started, error=exit_text or f"wrk: {before}")
     failures: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
     histogram = empty()
-    for line in told.splitlines():
+    for line in report.splitlines():
         name, *values = line.split()
         value = int(float(values[0]))
         kind, _, what = name.partition(":")

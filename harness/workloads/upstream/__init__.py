@@ -1,1 +1,1 @@
-"""Tests that OSv ships beside its in-guest ones, run here against a guest."""
+"""OSv's tests that run outside of the guest, against a guest of this harness."""

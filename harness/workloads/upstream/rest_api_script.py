@@ -1,6 +1,6 @@
-"""Run OSv's unittests of its REST API against a guest; each one's outcome is a line of JSON on the output.
+"""Runs OSv's unittests of its REST API against a guest; prints each outcome as a line of JSON.
 
-A program of its own: it runs in Debian's Python, which has `requests`, and imports upstream's code and none of
+It is a separate program: it runs in Debian's Python, which has `requests`, and imports upstream's code and none of
 ours. Its argument is JSON: `checkout`, `listings` (the module that describes the API), `folder` (of the tests),
 `port` on 127.0.0.1, and `left out`, parts of names with reasons.
 """
@@ -17,25 +17,25 @@ from typing import Any
 Fault = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
-class Told(unittest.TestResult):
-    """Tells what becomes of each test as soon as it is known."""
+class JsonResult(unittest.TestResult):
+    """Prints the outcome of each test as soon as it is known."""
 
     def addSuccess(self, test: unittest.TestCase) -> None:
-        say(test.id(), "passed")
+        print_result(test.id(), "passed")
 
     def addFailure(self, test: unittest.TestCase, err: Fault) -> None:
-        say(test.id(), "failed", f"{err[0].__name__ if err[0] else ''}: {err[1]}")
+        print_result(test.id(), "failed", f"{err[0].__name__ if err[0] else ''}: {err[1]}")
 
     addError = addFailure
 
 
-def say(test: str, outcome: str, said: str = "") -> None:
-    """One line."""
+def print_result(test: str, outcome: str, said: str = "") -> None:
+    """Print one line."""
     print(json.dumps({"test": test, "outcome": outcome, "said": said[:500]}), flush=True)
 
 
 def each(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
-    """The tests of a suite of suites; raises `ImportError` for one that could not be loaded."""
+    """The tests of a suite of suites. Raises `ImportError` for one that could not be loaded."""
     if isinstance(suite, unittest.TestSuite):
         for one in suite:
             yield from each(one)
@@ -46,9 +46,9 @@ def each(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.Tes
 
 
 def main() -> None:
-    """Find them, leave out what is to be left out, run the rest."""
-    asked: dict[str, Any] = json.loads(sys.argv[1])
-    modules = Path(asked["checkout"]) / "modules"
+    """Find the tests, skip those that are left out, run the rest."""
+    options: dict[str, Any] = json.loads(sys.argv[1])
+    modules = Path(options["checkout"]) / "modules"
     tests = modules / "httpserver-api/tests"
     sys.path[:0] = [str(modules.parent / "scripts"), str(tests)]
     import basetest  # type: ignore[import-not-found]
@@ -56,20 +56,20 @@ def main() -> None:
 
     base = basetest.Basetest
     base.config = argparse.Namespace(
-        connect=True, check_jvm=False, host="127.0.0.1", port=asked["port"], hypervisor="qemu",
-        jsondir=str(modules / asked["listings"] / "api-doc/listings"), cert=None, key=None, cacert=None,
+        connect=True, check_jvm=False, host="127.0.0.1", port=options["port"], hypervisor="qemu",
+        jsondir=str(modules / options["listings"] / "api-doc/listings"), cert=None, key=None, cacert=None,
         no_verify=None,
     )  # fmt: skip
     base._client = client.Client(base.config)
     base.start_image()
-    chosen = unittest.TestSuite()
-    for test in each(unittest.TestLoader().discover(str(tests / asked["folder"]), pattern="test*.py")):
-        reasons = [why for part, why in asked["left out"].items() if part in test.id()]
+    selected = unittest.TestSuite()
+    for test in each(unittest.TestLoader().discover(str(tests / options["folder"]), pattern="test*.py")):
+        reasons = [why for part, why in options["left out"].items() if part in test.id()]
         if reasons:
-            say(test.id(), "skipped", reasons[0])
+            print_result(test.id(), "skipped", reasons[0])
         else:
-            chosen.addTest(test)
-    chosen.run(Told())
+            selected.addTest(test)
+    selected.run(JsonResult())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""OSv's tracing, from the guest's tracepoints to what the checkout's own scripts/trace.py makes of them.
+"""Checks OSv's tracing: from the guest's tracepoints to the output of the checkout's own scripts/trace.py.
 
-Upstream's tests/test_tracing.py takes the trace out of a guest with gdb. Here the guest's REST API gives it, which
-trace.py reads too; what is asked of it is the same, where it does not depend on run.py.
+Upstream's tests/test_tracing.py takes the trace out of a guest with gdb. Here it comes through the guest's REST
+API, which trace.py reads too. The same commands are checked, as far as they do not depend on run.py.
 """
 
 from dataclasses import replace
@@ -19,27 +19,27 @@ from harness.workloads.upstream import rest_api
 SERVER = "httpserver-api"
 TRACED = "--trace=vfs_*,net_packet*,sched_wait* --trace-backtrace"
 FILE = "/etc/hosts"
-PATIENCE = 300.0
-"""Seconds for one command of trace.py."""
+COMMAND_SECONDS = 300.0
+"""The time limit of one command of trace.py."""
 
 
 def program() -> Program:
-    """The guest that traces itself from its boot, and serves what it traced."""
+    """The guest that traces itself from its boot, and serves the trace."""
     served = rest_api.program(SERVER)
     return replace(served, name="tracing_smoke_test", command=f"{TRACED} {served.command}")
 
 
-def visit(checkout: Path, symbols: Path) -> Interaction:
-    """Have the guest open a file, take its trace and ask trace.py about it."""
+def interaction(checkout: Path, symbols: Path) -> Interaction:
+    """Make the guest open a file, download its trace, and run trace.py on it."""
     return Interaction(
-        get_ready=rest_api.wait_for_answer,
-        act=lambda visitor: _look(visitor, checkout / "scripts/trace.py", symbols),
+        wait_ready=rest_api.wait_for_answer,
+        act=lambda client: _check_trace(client, checkout / "scripts/trace.py", symbols),
         act_limit=600,
     )
 
 
-def _questions(symbols: Path) -> list[tuple[list[str], list[str]]]:
-    """Commands of trace.py, each with what its answer must have in it."""
+def _commands(symbols: Path) -> list[tuple[list[str], list[str]]]:
+    """Commands of trace.py, each with the texts that its output must contain."""
     resolving = ["-e", str(symbols)]
     opened = f'vfs_open             "{FILE}" 0x0 00'
     return [
@@ -52,34 +52,34 @@ def _questions(symbols: Path) -> list[tuple[list[str], list[str]]]:
     ]
 
 
-def _look(visitor: GuestClient, script: Path, symbols: Path) -> None:
-    port = visitor.ports[rest_api.PORT]
-    visitor.doing = f"read {FILE}"
+def _check_trace(client: GuestClient, script: Path, symbols: Path) -> None:
+    port = client.ports[rest_api.PORT]
+    client.doing = f"read {FILE}"
     if wrong := mismatch({"get": f"/file{FILE}?op=GET"}, port):
-        visitor.complain(f"{FILE} could not be read: {wrong}")
+        client.report_mismatch(f"{FILE} could not be read: {wrong}")
     with temporary_dir("osv-harness-trace-") as folder:
-        visitor.doing = "took its trace"
-        taken = folder / "tracefile"
-        _run(visitor, script, ["download", "-u", f"http://127.0.0.1:{port}/", str(taken)], folder)
-        for arguments, wanted in _questions(symbols):
-            if visitor.gone.is_set():
+        client.doing = "took its trace"
+        trace_file = folder / "tracefile"
+        _run(client, script, ["download", "-u", f"http://127.0.0.1:{port}/", str(trace_file)], folder)
+        for arguments, expected in _commands(symbols):
+            if client.gone.is_set():
                 return
-            visitor.doing = f"asked trace.py {arguments[0]}"
-            status, said = _run(visitor, script, [*arguments, str(taken)], folder)
+            client.doing = f"asked trace.py {arguments[0]}"
+            status, output = _run(client, script, [*arguments, str(trace_file)], folder)
             if status:
-                visitor.complain(f"trace.py {arguments[0]} ended with status {status}: {said[-300:]}")
-            elif missing := [one for one in wanted if one not in said]:
-                visitor.complain(f"trace.py {arguments[0]} shows no {' and no '.join(missing)}")
-    visitor.doing = "asked it to end"
-    visitor.ask_to_end()
+                client.report_mismatch(f"trace.py {arguments[0]} ended with status {status}: {output[-300:]}")
+            elif missing := [one for one in expected if one not in output]:
+                client.report_mismatch(f"trace.py {arguments[0]} shows no {' and no '.join(missing)}")
+    client.doing = "asked it to end"
+    client.request_end()
 
 
-def _run(visitor: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
-    """Status and output of one command; ends with the guest, or when it takes too long."""
-    until = monotonic() + PATIENCE
+def _run(client: GuestClient, script: Path, arguments: list[str], folder: Path) -> tuple[int, str]:
+    """Status and output of one command; it is killed when the guest ends, or after `COMMAND_SECONDS`."""
+    until = monotonic() + COMMAND_SECONDS
     command = [rest_api.PYTHON, "-E", "-B", str(script), *arguments]
     with SupervisedProcess("trace.py", command, cwd=folder) as process:
-        while process.wait() is None and monotonic() < until and not visitor.gone.wait(0.1):
+        while process.wait() is None and monotonic() < until and not client.gone.wait(0.1):
             pass
         text = process.output()
     status = process.wait()

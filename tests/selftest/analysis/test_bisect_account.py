@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.bisect.commit_range import Commits
-from harness.analysis.bisect.history_document import Difference, account, of_kernels, phases, readable
-from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.history_document import (
+    Difference,
+    bisection_document,
+    demangled,
+    kernel_differences,
+    phase_differences,
+)
+from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import REVERTED, Broken, Build, Built, Kind, Measure
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.verification import CHECKS
@@ -65,9 +71,11 @@ class World:
 
 
 def test_an_account_tells_the_commits_that_were_tried(commits: Commits) -> None:
-    session = Session(commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), Memory())
+    session = Session(
+        commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), MemoryJournal()
+    )
     answer = session.run(CHECKS)
-    told = account(session.state, commits, answer, [])
+    told = bisection_document(session.state, commits, answer, [])
     tried = {row["commit"]: row for row in told["commits"]}
     culprit = tried[commits.commits[6]]
     assert culprit["probability"] == 1.0
@@ -78,11 +86,13 @@ def test_an_account_tells_the_commits_that_were_tried(commits: Commits) -> None:
 
 
 def test_the_page_tells_a_bisection_and_no_markup_of_its_commits(commits: Commits) -> None:
-    session = Session(commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), Memory())
+    session = Session(
+        commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), MemoryJournal()
+    )
     answer = session.run(CHECKS)
     changed = [Difference("phase", "boot.instructions.kernel", 100.0, 107.0, "instructions"),
                Difference("symbol", "planted<int>()", 0.0, 64.0, "B")]  # fmt: skip
-    body = account(session.state, commits, answer, changed)
+    body = bisection_document(session.state, commits, answer, changed)
     document = Document("bisect", "osv:x86_64-qemu-ramfs-all", "boot.instructions", body, VERSION, "run", 1.0)
     text = page(ReportData(documents=[document]))
     assert f"{commits.commits[6][:12]}: from 100 instructions to 107 instructions (+7%)" in text
@@ -112,7 +122,7 @@ def test_a_kernels_parts_are_compared(tmp_path: Path) -> None:
     old = _kernel(tmp_path / "old", f"{same}int gone(void) {{ return 1; }}\n")
     new = _kernel(tmp_path / "new", f"{same}{loop}")
     cache = Cache(tmp_path / "cache")
-    found = of_kernels(old, new, (Symbols(old.kernel, cache), Symbols(new.kernel, cache)))
+    found = kernel_differences(old, new, (Symbols(old.kernel, cache), Symbols(new.kernel, cache)))
     symbols = {one.name: (one.before, one.after) for one in found if one.kind == "symbol"}
     assert symbols.keys() == {"planted", "gone"}
     assert symbols["gone"][1] == 0 and symbols["planted"][0] == 0 < symbols["planted"][1]
@@ -131,13 +141,13 @@ def test_phases_that_differ_are_told() -> None:
         sample("boot.instructions.end", 9),
     ]
     new = [replace(one, value=one.value + 5 * one.metric.name.endswith("kernel")) for one in old]
-    assert phases(old, new) == [Difference("phase", "boot.instructions.kernel", 20, 25, "instructions")]
+    assert phase_differences(old, new) == [Difference("phase", "boot.instructions.kernel", 20, 25, "instructions")]
 
 
 def test_names_are_read_in_one_go() -> None:
     names = ["_ZN5sched3cpu8scheduleEv", "main", "_ZN"]
-    told = readable(names)
+    told = demangled(names)
     assert list(told) == names and told["main"] == "main"
     if shutil.which("c++filt"):
         assert told["_ZN5sched3cpu8scheduleEv"] == "sched::cpu::schedule()"
-    assert readable([]) == {}
+    assert demangled([]) == {}

@@ -7,8 +7,8 @@ import pytest
 from simulated_commits import EXACT, MOVED, NOISY, Commits, bisected, line, step
 
 from harness.analysis.bisect.answer import BisectOutcome
-from harness.analysis.bisect.forecast import outlook
-from harness.analysis.bisect.journal import Memory
+from harness.analysis.bisect.forecast import forecast
+from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.journal_records import Began, Booted, Finished, Opened
 from harness.analysis.bisect.model import Build, Built, Effort, Measure, Plan
 from harness.analysis.bisect.policy import decide
@@ -17,7 +17,7 @@ from harness.analysis.bisect.state import State
 
 
 def test_ends_are_checked_before_anything_else() -> None:
-    journal = Memory()
+    journal = MemoryJournal()
     Session(line(50), EXACT, Commits(step(50, (7, 101.0))), journal).run()
     kinds = [(type(one), one.key.index) for one in journal.records if isinstance(one, Began | Booted)]
     assert kinds[:2] == [(Began, 0), (Began, 50)]
@@ -51,12 +51,12 @@ def test_boots_that_take_long_are_few() -> None:
 
 
 def test_the_outlook_narrows_to_the_culprit() -> None:
-    journal = Memory()
+    journal = MemoryJournal()
     session = Session(line(200), EXACT, Commits(step(200, (77, 102.0))), journal)
-    assert outlook(session.state) is None, "nothing is known before the ends are"
+    assert forecast(session.state) is None, "nothing is known before the ends are"
     widths = []
     while session.advance() is None:
-        if ahead := outlook(session.state):
+        if ahead := forecast(session.state):
             widths.append(ahead.last - ahead.first + 1)
             assert ahead.first <= 77 <= ahead.last
             assert len(ahead.sparkline()) == 40
@@ -68,7 +68,7 @@ def test_the_outlook_narrows_to_the_culprit() -> None:
 @pytest.mark.parametrize(("measure", "noise"), [(EXACT, 0.0), (NOISY, 0.01), (MOVED, 0.01)])
 def test_batches_find_it_in_fewer_rounds(jobs: int, measure: Measure, noise: float) -> None:
     """K builds cut a range into K + 1."""
-    journal = Memory()
+    journal = MemoryJournal()
     commits = Commits(step(500, (123, 103.0)), noise)
     answer = Session(line(500), measure, commits, journal, Effort(jobs=jobs)).run()
     assert [one.points for one in answer.culprits] == [(123,)]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.analysis.bisect.answer import Answer, Check
-from harness.analysis.bisect.journal import File, Memory, read
+from harness.analysis.bisect.journal import JournalFile, MemoryJournal, read
 from harness.analysis.bisect.journal_records import (
     Answered,
     Began,
@@ -32,7 +32,7 @@ from harness.analysis.bisect.journal_records import (
     to_json,
 )
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure, Plan
-from harness.analysis.bisect.replay import replayed
+from harness.analysis.bisect.replay import replay_journal
 from harness.analysis.bisect.session import Session
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError, HostError
@@ -47,7 +47,7 @@ COUNT, CULPRIT, BROKEN = 60, 23, (22, 45)
 class Commits:
     """Simulated commits whose n-th boot gives the same number in every session; `full` is the disk, at a build."""
 
-    journal: File | Memory
+    journal: JournalFile | MemoryJournal
     noise: float = 0.01
     full: int = 0
     cached: tuple[Build, ...] = ()
@@ -71,7 +71,7 @@ def line() -> CommitRange:
 
 
 def session(
-    journal: File | Memory, measure: Measure = NOISY, jobs: int = 1, full: int = 0
+    journal: JournalFile | MemoryJournal, measure: Measure = NOISY, jobs: int = 1, full: int = 0
 ) -> tuple[Session, Commits]:
     commits = Commits(journal, 0.0 if measure is EXACT else 0.01, full)
     return Session(line(), measure, commits, journal, Effort(jobs=jobs)), commits
@@ -84,7 +84,7 @@ def builds(records: list[Record]) -> Counter[Build]:
 
 def answered(path: Path, measure: Measure, jobs: int) -> Answer:
     """The answer of a session on this journal, from wherever it is."""
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         return session(journal, measure, jobs)[0].run()
 
 
@@ -102,7 +102,7 @@ def test_a_journal_torn_at_any_byte_has_all_whole_records(tmp_path: Path) -> Non
         torn.write_bytes(whole[:size])
         assert read(torn) == records[:lines]
         if size % 11 == 0 or lines == len(records):
-            with File(torn) as journal:
+            with JournalFile(torn) as journal:
                 assert journal.records == records[:lines]
             assert torn.read_bytes() == whole[: whole[:size].rfind(b"\n") + 1]
 
@@ -123,7 +123,7 @@ def test_from_any_record_it_goes_on(
         torn.write_bytes(b"".join(lines[:count]) + lines[count][: len(lines[count]) // 2])
         known = read(torn)
         assert len(known) == count
-        with File(torn) as journal:
+        with JournalFile(torn) as journal:
             resumed, commits = session(journal, measure, jobs)
             assert resumed.run() == answer
         assert not set(builds(known)) & set(commits.built)
@@ -139,8 +139,8 @@ def test_a_kill_loses_no_build(tmp_path: Path) -> None:
         from pathlib import Path
         sys.path.insert(0, sys.argv[2])
         from test_bisect_journal import session
-        from harness.analysis.bisect.journal import File
-        journal = File(Path(sys.argv[1]))
+        from harness.analysis.bisect.journal import JournalFile
+        journal = JournalFile(Path(sys.argv[1]))
         one, commits = session(journal)
         build, boot = commits.build, commits.boot
         def slow(call, seconds):
@@ -170,15 +170,15 @@ def test_a_kill_loses_no_build(tmp_path: Path) -> None:
     assert said == b"(22, 23)\n"
     records = read(path)
     assert set(builds(records).values()) == {1}
-    alone = Memory()
+    alone = MemoryJournal()
     assert session(alone)[0].run() == Answer.from_json(records[-1].answer)  # type: ignore[union-attr]
 
 
 def test_an_answered_journal_answers_again_and_builds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         answer = session(journal)[0].run()
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         again, commits = session(journal)
         assert again.run() == answer
         assert commits.built == []
@@ -186,11 +186,11 @@ def test_an_answered_journal_answers_again_and_builds_nothing(tmp_path: Path) ->
 
 def test_a_full_disk_in_a_build_leaves_the_state_usable(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         stopped, first = session(journal, EXACT, full=5)
         with pytest.raises(HostError, match="no space"):
             stopped.run()
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         resumed, second = session(journal, EXACT)
         assert resumed.run().culprits[0].points == (22, 23)
     assert second.built[0] == first.built[-1]
@@ -198,7 +198,7 @@ def test_a_full_disk_in_a_build_leaves_the_state_usable(tmp_path: Path) -> None:
 
 
 def test_a_batch_keeps_what_was_built_beside_a_fault(tmp_path: Path) -> None:
-    with File(tmp_path / "journal.jsonl") as journal:
+    with JournalFile(tmp_path / "journal.jsonl") as journal:
         stopped, first = session(journal, EXACT, jobs=3, full=4)
         with pytest.raises(HostError):
             stopped.run()
@@ -220,7 +220,7 @@ def test_a_full_disk_for_the_journal_is_said_and_leaves_it_whole(
             raise OSError(28, "No space left on device")
         return write(file, data)
 
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         monkeypatch.setattr(os, "write", half)
         with pytest.raises(HarnessError, match="could not be written: No space"):
             session(journal, EXACT)[0].run()
@@ -230,7 +230,7 @@ def test_a_full_disk_for_the_journal_is_said_and_leaves_it_whole(
 
 
 def test_another_bisections_journal_is_refused(tmp_path: Path) -> None:
-    with File(tmp_path / "journal.jsonl") as journal:
+    with JournalFile(tmp_path / "journal.jsonl") as journal:
         session(journal, EXACT)
         with pytest.raises(HarnessError, match=r"another bisection, of boot\.instructions"):
             session(journal, NOISY)
@@ -239,12 +239,12 @@ def test_another_bisections_journal_is_refused(tmp_path: Path) -> None:
 def test_a_journal_of_one_host_is_no_others(tmp_path: Path) -> None:
     """What a farm's host measured is not gone on with here; one from before there were farms is."""
     path = tmp_path / "journal.jsonl"
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         opened = Session(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
         Session(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
         with pytest.raises(HarnessError, match="another bisection"):
             session(journal, NOISY)
-    assert opened.state.line == line()
+    assert opened.state.range == line()
     row = json.loads(path.read_text())
     assert row.pop("host") == "one"
     first = from_json(row)
@@ -252,20 +252,20 @@ def test_a_journal_of_one_host_is_no_others(tmp_path: Path) -> None:
 
 
 def test_two_sessions_do_not_share_a_journal(tmp_path: Path) -> None:
-    with File(tmp_path / "j"), pytest.raises(HarnessError, match="Another session"):
-        File(tmp_path / "j")
-    File(tmp_path / "j").close()
+    with JournalFile(tmp_path / "j"), pytest.raises(HarnessError, match="Another session"):
+        JournalFile(tmp_path / "j")
+    JournalFile(tmp_path / "j").close()
 
 
 def test_rubbish_in_the_middle_is_said(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         session(journal, EXACT)[0].run()
     lines = path.read_bytes().splitlines(keepends=True)
     for rubbish in (b"\x00\x00\n", b"{}\n", b'{"record":"began"}\n', b"[]\n"):
         path.write_bytes(b"".join([*lines[:3], rubbish, *lines[3:]]))
         with pytest.raises(HarnessError, match="Line 4"):
-            File(path)
+            JournalFile(path)
 
 
 def test_checks_are_made_once(tmp_path: Path) -> None:
@@ -273,16 +273,16 @@ def test_checks_are_made_once(tmp_path: Path) -> None:
 
     def parent(one: Session, answer: Answer) -> Check:
         made.append(answer.culprits[0].points)
-        one.measure_also(Plan("parent", (Build(10),), ((Build(10), 3),)))
+        one.run_plan(Plan("parent", (Build(10),), ((Build(10), 3),)))
         return Check("parent", True, "again")
 
     def killed(one: Session, answer: Answer) -> Check:
         raise KeyboardInterrupt
 
     path = tmp_path / "journal.jsonl"
-    with File(path) as journal, pytest.raises(KeyboardInterrupt):
+    with JournalFile(path) as journal, pytest.raises(KeyboardInterrupt):
         session(journal, EXACT)[0].run(checks=[("parent", parent), ("other", killed)])
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         answer = session(journal, EXACT)[0].run(checks=[("parent", parent), ("other", parent)])
     assert len(made) == 2
     assert [one.name for one in answer.checks] == ["parent", "other"]
@@ -311,7 +311,7 @@ def test_records_go_to_json_and_back(record: Record) -> None:
 
 
 def test_the_state_is_that_of_its_records() -> None:
-    journal = Memory()
+    journal = MemoryJournal()
     one, _ = session(journal)
     one.run()
     again = State.of(journal.records)
@@ -350,7 +350,7 @@ def test_a_journal_of_older_code_is_gone_on_with(name: str, measure: Measure, tm
     before = read(path)
     boots = sum(isinstance(one, Booted) for one in before)
     world = Later(measure, boots)
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         answer = Session(
             CommitRange(tuple(f"{at:040x}" for at in range(41))), measure, world, journal, Effort()
         ).run()
@@ -358,7 +358,7 @@ def test_a_journal_of_older_code_is_gone_on_with(name: str, measure: Measure, tm
     built = Counter(one.key for one in read(path) if isinstance(one, Finished))
     assert set(built.values()) == {1} and built.keys() >= {one.key for one in before if isinstance(one, Finished)}
     assert world.boots - boots < 4 * boots, "what was measured counts for nothing"
-    assert replayed(read(path)) == answer
+    assert replay_journal(read(path)) == answer
 
 
 def test_a_journal_of_other_loads_is_another_series(tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_a_journal_of_other_loads_is_another_series(tmp_path: Path) -> None:
     del old["load"]
     path.write_text(json.dumps(old) + "\n")
     world = Later(app, 0)
-    with File(path) as journal:
+    with JournalFile(path) as journal:
         with pytest.raises(HarnessError, match="loads took 3 s each"):
             Session(line(), app, world, journal, Effort(), load=5.0)
         Session(line(), app, world, journal, Effort(), load=3.0)

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from scipy.stats import binom, multivariate_normal
 
 from harness.analysis.bisect.bimodality import bimodal
-from harness.analysis.bisect.information_gain import FailureChannel, NormalChannel, entropy
+from harness.analysis.bisect.information_gain import BinomialChannel, GaussianChannel, entropy
 from harness.analysis.bisect.likelihood import Failures, Normal, Summary, summary
 from harness.analysis.bisect.model import Measure, Observations
-from harness.analysis.bisect.posterior import measured, posterior
-from harness.analysis.bisect.probe_selection import apart
-from harness.analysis.bisect.segmentation import runs
+from harness.analysis.bisect.posterior import measured_points, posterior
+from harness.analysis.bisect.probe_selection import best_cuts
+from harness.analysis.bisect.segmentation import segment
 
 NOISY = Measure("boot.wall", "s")
 TEST = Measure.test("tst-mmap.so")
 
 
-def readings(*values: list[float], spaced: int = 10) -> list[Observations]:
+def observations(*values: list[float], spaced: int = 10) -> list[Observations]:
     """One build at every so many points."""
     return [Observations(at * spaced, at, one) for at, one in enumerate(values)]
 
@@ -60,7 +60,7 @@ def test_a_levels_evidence_is_that_of_the_normal_distribution() -> None:
 
 def test_the_posterior_is_the_share_of_each_culprit() -> None:
     """One by one, every commit as the culprit, by the family's evidence of both sides."""
-    found = measured(TEST, readings([0.0] * 6, [0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [1.0] * 6))
+    found = measured_points(TEST, observations([0.0] * 6, [0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [1.0] * 6))
     family, said = Failures(), posterior(found, prior(30), True)
     assert said is not None
     weights = np.zeros(31)
@@ -76,22 +76,22 @@ def test_the_posterior_is_the_share_of_each_culprit() -> None:
 @given(st.lists(st.lists(st.floats(90, 110), min_size=1, max_size=12), min_size=2, max_size=7), st.booleans())
 @settings(deadline=None, max_examples=80)
 def test_probabilities_are_probabilities(values: list[list[float]], upwards: bool) -> None:
-    found = measured(NOISY, readings(*values))
+    found = measured_points(NOISY, observations(*values))
     count = 10 * (len(values) - 1)
     said = posterior(found, prior(count), upwards)
     assert said is not None
     assert said.mass.sum() == pytest.approx(1)
     assert np.isfinite(said.change()).all()
     assert said.mass[0] == 0
-    assert sum(runs(found, prior(count)).shapes.values()) == pytest.approx(1)
+    assert sum(segment(found, prior(count)).shapes.values()) == pytest.approx(1)
     index = np.arange(count + 1, dtype=float)
-    bits = NormalChannel(found.levels, said).bits(index, index * 0, index * 0, np.array([1.0, 20.0]))  # type: ignore[arg-type]
+    bits = GaussianChannel(found.levels, said).bits(index, index * 0, index * 0, np.array([1.0, 20.0]))  # type: ignore[arg-type]
     assert np.isfinite(bits).all()
     assert (bits <= entropy(np.array(0.5)) * np.log2(2 * len(values)) + 1e-6).all()
 
 
 def test_a_measurement_of_a_test_tells_its_mutual_information() -> None:
-    found = measured(TEST, readings([0.0] * 9 + [1.0], [1.0] * 9 + [0.0]))
+    found = measured_points(TEST, observations([0.0] * 9 + [1.0], [1.0] * 9 + [0.0]))
     said = posterior(found, prior(10), True)
     assert said is not None
     old, new = (float(level) for level in said.levels())
@@ -101,20 +101,22 @@ def test_a_measurement_of_a_test_tells_its_mutual_information() -> None:
         either = weights @ chances
         expected = (weights[:, None] * chances * np.log2(chances / either)).sum()
         place = np.array([3.0])
-        told = FailureChannel(said).bits(place, place * 0, place * 0, np.array([float(count)]))
+        told = BinomialChannel(said).bits(place, place * 0, place * 0, np.array([float(count)]))
         assert told[0, 0] == pytest.approx(expected)
 
 
 def test_a_noisy_measurement_tells_its_mutual_information() -> None:
     """Beside the mean over 200,000 simulated results."""
     dice = np.random.default_rng(2)
-    found = measured(NOISY, readings(list(100 + dice.normal(size=40)), list(102 + dice.normal(size=40))))
+    found = measured_points(
+        NOISY, observations(list(100 + dice.normal(size=40)), list(102 + dice.normal(size=40)))
+    )
     said = posterior(found, prior(10), True)
     assert said is not None
     family = found.levels
     assert isinstance(family, Normal)
     place, boots = np.array([4.0]), 3.0
-    told = NormalChannel(family, said).bits(place, place * 0, place * 0, np.array([boots]))[0, 0]
+    told = GaussianChannel(family, said).bits(place, place * 0, place * 0, np.array([boots]))[0, 0]
     grid = said.noise
     level = [float((grid * side[0][0]).sum()) for side in (said.old, said.new)]
     spread = [float((grid * (side[1][0] + (side[0][0] - mean) ** 2)).sum())
@@ -134,12 +136,12 @@ def test_more_boots_tell_nothing_of_a_layouts_offset() -> None:
     dice = np.random.default_rng(3)
     levels = [100, 100, 100, 100, 102, 102, 102, 102]
     builds = [list(level + 0.5 * dice.normal() + 0.1 * dice.normal(size=40)) for level in levels]
-    found = measured(NOISY, readings(*builds))
+    found = measured_points(NOISY, observations(*builds))
     said = posterior(found, prior(70), True)
     assert said is not None
     assert isinstance(found.levels, Normal)
     at, more = np.array([35.0, 35.0]), np.array([100.0])
-    told = NormalChannel(found.levels, said).bits(at, np.array([0.0, 400.0]), np.array([0.0, 101.0]), more)
+    told = GaussianChannel(found.levels, said).bits(at, np.array([0.0, 400.0]), np.array([0.0, 101.0]), more)
     assert told[0, 0] > 0.5
     assert told[1, 0] < 0.01
 
@@ -158,7 +160,7 @@ def test_a_batch_cuts_the_probability_almost_as_evenly_as_can_be(mass: list[floa
         parts = np.array([weights[low:high].sum() for low, high in pairwise(edges)])
         return float(-(parts[parts > 0] * np.log2(parts[parts > 0])).sum())
 
-    chosen = apart(weights, np.ones(len(weights)), count)
+    chosen = best_cuts(weights, np.ones(len(weights)), count)
     best = max(told(points) for points in combinations(range(len(weights)), count))
     assert len(set(chosen)) == len(chosen) <= count
     assert told(tuple(chosen)) >= 0.9 * best - 1e-9

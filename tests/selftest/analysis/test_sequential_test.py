@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.analysis.ab import sign_flip_test
-from harness.analysis.ab.sequential_test import Comparison, Decision, Judgement, looks
+from harness.analysis.ab.sequential_test import Comparison, Decision, Judgement, planned_looks
 from harness.analysis.regression.confirmation import confirm
 from harness.metrics.records import Better, Metric
 
@@ -147,7 +147,7 @@ def test_what_is_not_compared_is_refused() -> None:
 
 @given(st.integers(1, 300))
 def test_the_looks_share_the_level(most: int) -> None:
-    planned = looks(most)
+    planned = planned_looks(most)
     assert sum(planned.values()) == pytest.approx(1)
     assert list(planned) == sorted(planned) and max(planned) == most
     assert all(share > 0 for share in planned.values())

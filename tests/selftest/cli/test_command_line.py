@@ -17,7 +17,7 @@ import pexpect
 import pytest
 
 from harness.cli import commands, main
-from harness.cli.command_line import TOP, parsed
+from harness.cli.command_line import TOP, parse
 from harness.cli.command_names import COMMANDS
 from harness.cli.declaration import Group, parameters
 from harness.cli.options import Common, HistoryUrl
@@ -36,8 +36,8 @@ def _modules() -> Iterator[Any]:
 def _all(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
-        for name, verb in command.commands.items():
-            yield from _all(verb, (*path, name))
+        for name, subcommand in command.commands.items():
+            yield from _all(subcommand, (*path, name))
 
 
 EVERY = [row for module in _modules() for row in _all(module.command, (module.__name__.rpartition(".")[2],))]
@@ -109,24 +109,24 @@ def test_help_fits_a_terminal_of_80_columns(
 )
 def test_a_wrong_word_is_told_with_the_nearest(words: list[str], said: str) -> None:
     with pytest.raises(HarnessError) as caught:
-        parsed(words)
+        parse(words)
     assert said in str(caught.value)
 
 
 def test_options_of_all_commands_may_stand_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     monkeypatch.setenv("OSV_ROOT", str(other))
-    assert parsed(["cache", "ls"]).arguments.osv_root == other
+    assert parse(["cache", "ls"]).arguments.osv_root == other
     for words in (["--osv-root", str(one), "app", "ls"], ["app", "--osv-root", str(one), "ls"],
                   ["app", "ls", "--osv-root", str(one)],
                   ["--osv-root", str(other), "app", "ls", "--osv-root", str(one)]):  # fmt: skip
-        assert parsed(words).arguments.osv_root == one
+        assert parse(words).arguments.osv_root == one
     monkeypatch.setenv("OSV_ROOT", "")
-    assert parsed(["matrix"]).arguments.osv_root is None
+    assert parse(["matrix"]).arguments.osv_root is None
 
 
 def test_the_words_of_a_command_are_left_as_they_are() -> None:
-    asked = parsed(["boot", "qemu-rofs", "--", "sh", "-c", "a  b", "--", "--cpus", "0"]).arguments
+    asked = parse(["boot", "qemu-rofs", "--", "sh", "-c", "a  b", "--", "--cpus", "0"]).arguments
     assert asked.command == ("sh", "-c", "a  b", "--", "--cpus", "0") and asked.cpus == 1
 
 

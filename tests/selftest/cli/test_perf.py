@@ -171,14 +171,14 @@ def test_a_metric_that_no_run_gives_is_told(lab: Lab, tmp_path: Path) -> None:
     cell, tries = lab.cell(CELL), []
     (kernel := tmp_path / "kernel").touch()
     facts = {"kernel": "6.1", "linux-image-6.1": "6.1-1", "suite": "Debian 12"}
-    taker = Sampler(lab, Image(cell, kernel, "", "digest", facts=facts), "run")
+    sampler = Sampler(lab, Image(cell, kernel, "", "digest", facts=facts), "run")
 
     def side(name: str) -> sides.Side:
         def take() -> suite.Measured:
             tries.append(name)
             return suite.Measured([])
 
-        silent = suite.Measurement("size", taker, take)
+        silent = suite.Measurement("size", sampler, take)
         return sides.Side(name, cell, {"size": silent})
 
     with pytest.raises(HarnessError, match=r"Nothing measured size\.kernel"):

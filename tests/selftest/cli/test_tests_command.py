@@ -8,7 +8,7 @@ import pytest
 from history_records import VERSION, judged
 
 from harness.cli import main
-from harness.cli.command_line import parsed
+from harness.cli.command_line import parse
 from harness.core.errors import HarnessError
 from harness.metrics.history.store import History
 from harness.runner.session import Lab
@@ -81,8 +81,8 @@ def test_a_name_or_pattern_of_no_test_is_said_at_once(
 
 def test_names_may_stand_before_options_and_after_them() -> None:
     words = ["stress-ng-nop", "--launch", "pie", "stress-ng-null", "--json", "stress-ng-cpu"]
-    asked = parsed(["test", CELL, *words]).arguments
+    asked = parse(["test", CELL, *words]).arguments
     assert asked.test == ("stress-ng-nop", "stress-ng-null", "stress-ng-cpu") and asked.json
-    assert parsed(["tests", CELL, "--json", "stress-ng-nop"]).arguments.test == ("stress-ng-nop",)
+    assert parse(["tests", CELL, "--json", "stress-ng-nop"]).arguments.test == ("stress-ng-nop",)
     with pytest.raises(HarnessError, match="No such option '--nonsense'"):
-        parsed(["test", CELL, "--json", "stress-ng-nop", "--nonsense"])
+        parse(["test", CELL, "--json", "stress-ng-nop", "--nonsense"])

@@ -6,22 +6,22 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.facts import LONGEST, difference, joined, parted
+from harness.core.facts import LONGEST, difference, format_facts, parse_facts
 from harness.kernels.compilers import compilers
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z ]{1,8}", fullmatch=True), st.text(max_size=600), max_size=6))
 def test_facts_are_one_line_that_a_history_keeps(facts: dict[str, str]) -> None:
-    text = joined(facts)
+    text = format_facts(facts)
     assert len(text.encode()) <= LONGEST and text.isprintable()
-    assert parted(text).keys() <= facts.keys()
+    assert parse_facts(text).keys() <= facts.keys()
 
 
 def test_facts_come_back_and_tell_what_changed() -> None:
-    old = joined({"compiler": "gcc 12.2; a", "linker": "", "boost": "1_74"})
+    old = format_facts({"compiler": "gcc 12.2; a", "linker": "", "boost": "1_74"})
     assert old == "compiler=gcc 12.2, a; boost=1_74"
-    assert parted(old) == {"compiler": "gcc 12.2, a", "boost": "1_74"}
-    assert difference(old, joined({"compiler": "gcc 12.2, a", "boost": "1_83"})) == "boost 1_74 → 1_83"
+    assert parse_facts(old) == {"compiler": "gcc 12.2, a", "boost": "1_74"}
+    assert difference(old, format_facts({"compiler": "gcc 12.2, a", "boost": "1_83"})) == "boost 1_74 → 1_83"
     assert difference("", "boost=1_83") == "boost unknown → 1_83"
 
 

@@ -8,7 +8,7 @@ from osv_standin import config_of
 
 from harness.core.arch import host_arch
 from harness.core.errors import BuildError, CellError, HostError, LaunchError
-from harness.core.link_mode import FITTING, Linkage, LinkMode, check_launch, launch_of, linkage
+from harness.core.link_mode import ACCEPTED_LINKAGE, Linkage, LinkMode, check_launch, launch_of, linkage
 from harness.core.matrix import Matrix
 from harness.host import debian_packages
 from harness.kernels.osv import build_config, test_modules, toolchain
@@ -17,7 +17,7 @@ from harness.runner.osv.runner import words_of
 from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
-from harness.workloads.apps.compile import compiled
+from harness.workloads.apps.compile import compile_program
 from harness.workloads.apps.run import image_of, run_app
 
 LINUX = "linux:qemu-rofs"
@@ -64,7 +64,7 @@ def test_what_starts_a_program_of_osv(lab: Lab) -> None:
 def test_a_compiled_program_is_linked_as_its_mode_says(lab: Lab, mode: LinkMode) -> None:
     source = apps.app("hello", lab.cell(LINUX)).source
     assert source
-    assert linkage(compiled(source, host_arch(), lab.cache, mode)) is FITTING[mode][0]
+    assert linkage(compile_program(source, host_arch(), lab.cache, mode)) is ACCEPTED_LINKAGE[mode][0]
 
 
 def test_kinds_of_files_are_told_apart(tmp_path: Path) -> None:

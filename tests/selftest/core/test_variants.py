@@ -102,8 +102,8 @@ def test_a_shared_folder_is_read_and_not_written(lab: Lab, arch: str) -> None:
 def test_a_balloon_takes_memory(lab: Lab) -> None:
     cell = runnable(lab, "linux:x86_64-qemu-ramfs/balloon")
     program = Program("balloon", "sh -c 'until free -m | grep -Eq \"^Mem: +[12]..\\\\b\"; do sleep 0.2; done'", 60)
-    visit = Interaction(act=lambda visitor: visitor.set_memory(256), serves=False)
-    run = lab.run(cell, program, visit)
+    interaction = Interaction(act=lambda client: client.set_memory(256), long_running=False)
+    run = lab.run(cell, program, interaction)
     assert run.verdict.outcome is Outcome.PASSED, run.verdict.reason
 
 

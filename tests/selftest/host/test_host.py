@@ -22,7 +22,7 @@ from harness.host.accelerator_probe import GUESTS, cached_probe
 from harness.host.cache import Cache
 from harness.host.host import Host
 from harness.host.install import install, install_what_can_be, missing_packages
-from harness.host.requirements import NEEDS, Capability, Need, tried
+from harness.host.requirements import REQUIREMENTS, Capability, Requirement, check_requirement
 
 HALT = {"x86_64": bytes(65536 - 16) + bytes.fromhex("faf4ebfd").ljust(16, b"\0"),
         "aarch64": bytes.fromhex("7f2003d5 ffffff17")}  # fmt: skip
@@ -220,7 +220,7 @@ def test_a_proof_is_kept_for_one_boot_one_qemu_and_one_kvm(
     assert [started(), started()] == [3, 3]
     fake_qemu(version="9.1.1000")
     assert [started(), started()] == [4, 4]
-    assert Host(cache).proof("x86_64", "kvm", again=True).answered
+    assert Host(cache).probe("x86_64", "kvm", again=True).answered
     assert len(log.read_text().splitlines()) == 5
 
 
@@ -277,22 +277,22 @@ def test_a_qemu_that_is_too_old_or_broken_says_so_in_its_own_words(
 
 
 def test_a_program_counts_only_if_it_runs(folder: Path) -> None:
-    need = Need("it", "testing", frozenset({"linux"}), (("first", "-V"), ("second", "-V")), ("p",))
+    need = Requirement("it", "testing", frozenset({"linux"}), (("first", "-V"), ("second", "-V")), ("p",))
     _program(folder / "first", "#!/bin/sh\necho first of all; echo first 1.2\n")
-    assert tried(need).found == "missing: second"
-    assert tried(need).how_to_get == "apt-get install p"
+    assert check_requirement(need).found == "missing: second"
+    assert check_requirement(need).how_to_get == "apt-get install p"
     _program(folder / "second", "#!/bin/sh\necho cannot >&2; exit 1\n")
-    assert not tried(need).present
+    assert not check_requirement(need).present
     _program(folder / "second", "#!/bin/sh\nprintf '\\033[1msecond 3.4\\033[m\\n' >&2; exit 1\n")
-    assert tried(need).present, "some programs tell their version and then exit with 1"
-    assert tried(need).found == "first 1.2; second 3.4"
-    assert tried(need).how_to_get == ""
+    assert check_requirement(need).present, "some programs tell their version and then exit with 1"
+    assert check_requirement(need).found == "first 1.2; second 3.4"
+    assert check_requirement(need).how_to_get == ""
 
 
 def test_what_is_required_depends_on_the_kernels_asked_about(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.host.host.surroundings", lambda cpus, folder: [])
+    monkeypatch.setattr("harness.host.host.check_surroundings", lambda cpus, folder: [])
 
     def required(*kernels: str) -> set[str]:
         return {row.name for row in Host(cache).capabilities(kernels) if row.required}
@@ -414,7 +414,7 @@ def test_xens_hypervisor_is_installed_for_its_name_alone(
 
 
 def test_what_linux_cells_need_can_all_be_installed() -> None:
-    for need in NEEDS.values():
+    for need in REQUIREMENTS.values():
         assert need.packages or need.cure, f"{need.name} does not say how to get it"
 
 

@@ -26,7 +26,7 @@ RUN = "https://ci.example/1"
 
 def seen(
     cases: Iterable[results.Case], *cells: str, worse: Iterable[Finding] = (), parts: Sequence[Finding] = ()
-) -> failure_groups.Seen:
+) -> failure_groups.NightFailures:
     findings = list(worse)
     samples = [sample(one.metric, one.cell) for one in findings]
     night = results.Night(planned(*(cells or (OF_OSV,))), list(cases))
@@ -39,12 +39,12 @@ def as_told(action: Action, number: int = 7, **more: Any) -> dict[str, Any]:
     return {**told, "state": "OPEN", "stateReason": "", **more}
 
 
-def verbs(now: failure_groups.Seen, *rows: dict[str, Any]) -> list[tuple[str, int]]:
-    wanted, _ = issues.actions(now, issues.ours(rows), RUN)
+def verbs(now: failure_groups.NightFailures, *rows: dict[str, Any]) -> list[tuple[str, int]]:
+    wanted, _ = issues.actions(now, issues.parse_issues(rows), RUN)
     return [(action.verb, action.number) for action in wanted]
 
 
-def opened(now: failure_groups.Seen) -> Action:
+def opened(now: failure_groups.NightFailures) -> Action:
     (action,), _ = issues.actions(now, [], RUN)
     return action
 
@@ -84,20 +84,20 @@ def test_a_creep_is_an_issue_until_it_is_undone() -> None:
 def test_failures_of_one_cause_share_an_issue() -> None:
     crashes = [case(test, "crashed", f"page fault at {addr}") for test, addr in (("a", "0x10"), ("b", "0x2f"))]
     rest = good("c", "d", "e", "f")
-    assert len(seen([*crashes, *rest]).causes) == 1
-    assert len(seen([case("a"), case("b"), *rest]).causes) == 2
+    assert len(seen([*crashes, *rest]).groups) == 1
+    assert len(seen([case("a"), case("b"), *rest]).groups) == 2
     oops = "oops: [{:12.6f}] BUG: unable to handle page fault for address: {:016x}{}"
     told = [(3.5, 0x10, ""), (12345.25, 0xFFFF888100A0, ", while the host asked it to end")]
     torn = "abort: Assertion failed: %s (%s: %s: %d)"
     alike = [case(test, "crashed", oops.format(*one)) for test, one in zip("ab", told, strict=True)]
-    (one,) = seen([*alike, *rest]).causes
+    (one,) = seen([*alike, *rest]).groups
     assert one.title.startswith("BUG: unable to handle page fault for address: N: a, b crashed")
-    assert len(seen([case("a", "crashed", torn), case("b", "crashed", torn), *rest]).causes) == 2
-    assert len(seen([case("a", "crashed", torn), case("a", "crashed", torn, ALSO_OF_OSV), *rest]).causes) == 1
+    assert len(seen([case("a", "crashed", torn), case("b", "crashed", torn), *rest]).groups) == 2
+    assert len(seen([case("a", "crashed", torn), case("a", "crashed", torn, ALSO_OF_OSV), *rest]).groups) == 1
     broken = seen([case(test, "boot_failed") for test in "abcdef"])
-    assert [one.members for one in broken.causes] == [frozenset({failure_groups.key("cell", OF_OSV)})]
+    assert [one.members for one in broken.groups] == [frozenset({failure_groups.key("cell", OF_OSV)})]
     silent = seen(good("a"), OF_OSV, ALSO_OF_OSV)
-    assert ["no result" in one.title for one in silent.causes] == [True]
+    assert ["no result" in one.title for one in silent.groups] == [True]
     assert verbs(seen(good("a")), as_told(opened(broken))) == [("close", 7)]
 
 
@@ -114,7 +114,7 @@ def test_only_our_own_issues_are_touched() -> None:
     assert verbs(now, as_told(action, labels=[])) == []
     assert verbs(now, as_told(action, body="<!-- osv-harness cause=zz members=--> -->")) == []
     with pytest.raises(HarnessError, match="no list of issues"):
-        issues.ours([{"number": 1}])
+        issues.parse_issues([{"number": 1}])
 
 
 HOSTILE = "`x` @everyone #1 $(rm -rf /) --> | <img src=x> \u202e\x1b[2J https://evil.example ](x)"
@@ -140,8 +140,8 @@ def step(old: float, new: float, cell: str = OF_OSV, after: str = "b") -> Findin
 def test_what_became_worse_is_one_issue_a_commit_until_it_came_back() -> None:
     worse = [step(100, 110), step(100, 120, ALSO_OF_OSV)]
     now = seen(good("a"), worse=worse)
-    assert len(now.causes) == 1
-    assert "+10%" in now.causes[0].title or "+20%" in now.causes[0].title
+    assert len(now.groups) == 1
+    assert "+10%" in now.groups[0].title or "+20%" in now.groups[0].title
     there = as_told(opened(now))
     assert verbs(now, there) == []
     assert verbs(seen(good("a"), worse=[*worse, step(110, 101), step(120, 100, ALSO_OF_OSV)]), there) == [
@@ -149,8 +149,8 @@ def test_what_became_worse_is_one_issue_a_commit_until_it_came_back() -> None:
     ]
     assert verbs(seen(good("a"), worse=[*worse, step(110, 108)]), there) == []
     assert verbs(seen(good("a")), there) == []  # nothing was measured: nothing is known
-    assert len(seen(good("a"), worse=[step(100, 110), step(110, 130, after="c")]).causes) == 2
-    assert seen(good("a"), worse=[step(100, 90)]).causes == []
+    assert len(seen(good("a"), worse=[step(100, 110), step(110, 130, after="c")]).groups) == 2
+    assert seen(good("a"), worse=[step(100, 90)]).groups == []
 
 
 PART = Metric("boot.instructions.drivers", "instructions", exact=True)
@@ -191,7 +191,7 @@ def test_an_issue_says_commit_range_command_and_console(tmp_path: Path) -> None:
     ]  # fmt: skip
     bad = replace(case("a"), console=("[backtrace]", "```", "0x40 <main+4>", HOSTILE))
     night = results.Night(planned(OF_OSV), [bad, *good("b", "c")])
-    (cause,) = failure_groups.failure_groups(night, [], [], judged, commits=Commits(tmp_path)).causes
+    (cause,) = failure_groups.failure_groups(night, [], [], judged, commits=Commits(tmp_path)).groups
     text = "\n".join(cause.lines)
     assert "Good at `v1`, bad at `v2`." in text
     assert "`subject 2" in text and "subject 1" not in text
@@ -212,7 +212,7 @@ def test_over_sixty_nights_a_regression_is_one_issue_until_it_is_undone() -> Non
         done: list[str] = []
         for night in range(last):
             rows = [one for at, one in steps if at <= night]
-            for action in issues.actions(seen(good("a"), worse=rows), issues.ours(known), RUN)[0]:
+            for action in issues.actions(seen(good("a"), worse=rows), issues.parse_issues(known), RUN)[0]:
                 done.append(action.verb)
                 known += [as_told(action)] if action.verb == "open" else []
         assert (done.count("open"), done.count("close")) == (1, closes)
@@ -238,14 +238,14 @@ def test_actions_reach_gh_as_arguments_and_standard_input(
     monkeypatch.setenv("GH_LOG", str(log))
     for verb, calls in (("open", 1), ("update", 1), ("reopen", 3), ("close", 2)):
         log.write_text("")
-        gh_cli.do(Action(verb, 5, "$(touch /tmp/x) `y`", "the body\n", "the comment\n"))
+        gh_cli.perform(Action(verb, 5, "$(touch /tmp/x) `y`", "the body\n", "the comment\n"))
         said = log.read_text()
         assert said.count("issue\n") == calls
         assert ("$(touch /tmp/x) `y`\n" in said) == (verb != "close")
         assert ("the body\n" in said) == (verb != "close")
     (tmp_path / "gh").write_text("#!/bin/sh\necho 'HTTP 403' >&2; exit 1\n")
     with pytest.raises(HarnessError, match="HTTP 403"):
-        gh_cli.do(Action("close", 5, "t"))
+        gh_cli.perform(Action("close", 5, "t"))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -267,7 +267,7 @@ def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
                    1e9 + night * 86400, f"{night}{one.test}") for one in tonight
         ]  # fmt: skip
         now = failure_groups.failure_groups(results.Night(planned(OF_OSV), tonight), [], [], judged)
-        for action in issues.actions(now, issues.ours(known), RUN)[0]:
+        for action in issues.actions(now, issues.parse_issues(known), RUN)[0]:
             done.append(action.verb)
             if action.verb == "open":
                 known.append(as_told(action))

@@ -19,7 +19,7 @@ pytest.importorskip("distributed")
 
 from harness.core.errors import HarnessError
 from harness.host.host import ARCHES
-from harness.integrations.farm.capabilities import abilities, lacking, needs
+from harness.integrations.farm.capabilities import capabilities, missing_capabilities, requirements
 from harness.integrations.farm.dask_cluster import Tls, check_address, security, serve_worker
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
@@ -166,19 +166,21 @@ def test_a_comparison_is_one_workers_and_lands_in_the_history(cell_runs: Lab, tm
 
 def test_a_worker_says_what_a_cell_needs_unless_it_is_told_not_to(cell_runs: Lab) -> None:
     cell = cell_runs.cell(CELL)
-    wanted = needs(cell_runs, cell, "")
-    assert abilities(cell_runs) >= set(wanted)
-    less = abilities(cell_runs, ["debian-packages"])
-    why = lacking(cell_runs, cell, frozenset(wanted), {"one": less})
+    wanted = requirements(cell_runs, cell, "")
+    assert capabilities(cell_runs) >= set(wanted)
+    less = capabilities(cell_runs, ["debian-packages"])
+    why = missing_capabilities(cell_runs, cell, frozenset(wanted), {"one": less})
     assert why == "no worker has debian-packages (The linux kernel and its programs are Debian's packages.)"
-    assert lacking(cell_runs, cell, frozenset(wanted), {}) == "the farm has no worker"
-    halves = {"one": less, "two": abilities(cell_runs, ["kernel-linux"])}
-    assert lacking(cell_runs, cell, frozenset(wanted), halves).startswith("no single worker has all of")
+    assert missing_capabilities(cell_runs, cell, frozenset(wanted), {}) == "the farm has no worker"
+    halves = {"one": less, "two": capabilities(cell_runs, ["kernel-linux"])}
+    assert missing_capabilities(cell_runs, cell, frozenset(wanted), halves).startswith(
+        "no single worker has all of"
+    )
 
 
 def test_another_checkout_is_another_ability(cell_runs: Lab) -> None:
     cell = cell_runs.cell(CELL)
-    assert "osv-0123" in needs(cell_runs, cell, "0123") and "osv-0123" not in abilities(cell_runs)
+    assert "osv-0123" in requirements(cell_runs, cell, "0123") and "osv-0123" not in capabilities(cell_runs)
 
 
 def test_farms_listen_on_loopback_only(tmp_path: Path) -> None:

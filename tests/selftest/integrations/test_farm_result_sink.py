@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from harness.integrations.farm.messages import CellRequest, TaskResult, judged_id, measured_id
+from harness.integrations.farm.messages import CellRequest, TaskResult, measurement_id, verdict_id
 from harness.integrations.farm.result_sink import ResultSink
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.records import Judged
@@ -18,20 +18,20 @@ def judged(seconds: float) -> Judged:
     where = Environment("host", "cpu", 2, "none", "tcg", "QEMU 7.2", "6.1")
     return Judged(
         "unit", ORDER.cell, "stress-ng-cache", "passed", True, "", seconds, version, where, ORDER.run,
-        1e9 + seconds, judged_id(ORDER, "stress-ng-cache"),
+        1e9 + seconds, verdict_id(ORDER, "stress-ng-cache"),
     )  # fmt: skip
 
 
 def test_what_ran_twice_lands_once(tmp_path: Path) -> None:
     """A lost worker and the one that did its work again tell different seconds of one verdict."""
     with History(tmp_path / "history.sqlite") as history:
-        landing = ResultSink(history, ORDER.run, tmp_path)
-        landing.land(TaskResult("one", "here", line_of(judged(1.0))))
-        landing.land(TaskResult("two", "here", line_of(judged(2.0))))
+        sink = ResultSink(history, ORDER.run, tmp_path)
+        sink.store(TaskResult("one", "here", line_of(judged(1.0))))
+        sink.store(TaskResult("two", "here", line_of(judged(2.0))))
         resumed = ResultSink(history, ORDER.run, tmp_path)
-        resumed.land(TaskResult("three", "here", line_of(judged(3.0))))
+        resumed.store(TaskResult("three", "here", line_of(judged(3.0))))
         assert history.judged(run=ORDER.run) == [judged(1.0)]
-    assert landing.workers == {"one on here": 1}
+    assert sink.workers == {"one on here": 1}
     assert resumed.outcomes == {(ORDER.cell, "passed"): 1}
 
 
@@ -39,12 +39,12 @@ def test_evidence_lands_in_the_runs_folder_only(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     with History(tmp_path / "history.sqlite") as history:
         answer = TaskResult("one", evidence={("../../cell", "../test"): {"../../console.raw": b"words"}})
-        ResultSink(history, ORDER.run, runs).land(answer)
+        ResultSink(history, ORDER.run, runs).store(answer)
     written = list(tmp_path.rglob("*console.raw"))
     assert len(written) == 1 and runs in written[0].parents and written[0].read_bytes() == b"words"
 
 
 def test_ids_tell_records_apart() -> None:
     other = replace(ORDER, run="another night")
-    ids = [judged_id(ORDER, "a"), judged_id(ORDER, "b"), judged_id(other, "a"), measured_id(ORDER, "a", 0)]
-    assert len({*ids, measured_id(ORDER, "a", 1)}) == 5
+    ids = [verdict_id(ORDER, "a"), verdict_id(ORDER, "b"), verdict_id(other, "a"), measurement_id(ORDER, "a", 0)]
+    assert len({*ids, measurement_id(ORDER, "a", 1)}) == 5

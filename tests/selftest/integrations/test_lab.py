@@ -45,7 +45,7 @@ def refused(path):
         return error.strerror
     return "written"
 
-kvm = Host().proof(sys.argv[1], "kvm")
+kvm = Host().probe(sys.argv[1], "kvm")
 found = {
     "kvm": [kvm.answered, kvm.detail],
     "recorded": recorded("kvm"),
@@ -230,7 +230,7 @@ import pexpect, pytest, xdist
 from harness.host.host import Host
 from harness.host.in_lab import recorded
 
-kvm = Host().proof("aarch64", "kvm")
+kvm = Host().probe("aarch64", "kvm")
 specs = [spec for module in sys.modules.values() if (spec := getattr(module, "__spec__", None))]
 pure = [spec for spec in specs if (spec.origin or "").endswith(".py")]
 interrupts = Path("/proc/interrupts").read_text()

@@ -11,7 +11,7 @@ import pytest
 from history_records import judged
 
 from harness.cli import main
-from harness.cli.lab_preparation import asked_by
+from harness.cli.lab_preparation import parse_lab_command
 from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
 from harness.host.availability import AvailabilityCheck, Support
@@ -19,7 +19,7 @@ from harness.host.host import Host
 from harness.host.in_lab import VARIABLE
 from harness.host.requirements import Capability
 from harness.integrations.nested_kvm.host_view import view
-from harness.integrations.nested_kvm.results import bring
+from harness.integrations.nested_kvm.results import copy_results
 from harness.kernels.rootfs.filesystems import File, Link
 from harness.metrics.history.store import History
 from harness.vm.registry import driver_names
@@ -74,7 +74,7 @@ def test_cells_of_two_arches_or_of_another(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_its_arch_is_that_of_the_cells(wanted: str, words: list[str], arch: str) -> None:
-    asked = asked_by(words, None, wanted or None)
+    asked = parse_lab_command(words, None, wanted or None)
     assert asked.arch(wanted) == arch
     assert {cell.arch for cell in asked.cells} <= {arch}
 
@@ -167,11 +167,11 @@ def test_only_plain_files_are_brought_and_links_are_not_followed(tmp_path: Path)
     (out / "outside").symlink_to(tmp_path)
     (out / "passwd").symlink_to("/etc/passwd")
     os.mkfifo(out / "pipe")
-    assert bring(out, folder) == [folder / "runs/verdict.json"]
+    assert copy_results(out, folder) == [folder / "runs/verdict.json"]
     (folder / "junit.xml").symlink_to(tmp_path / "elsewhere")
     (out / "junit.xml").write_text("<x/>")
     with pytest.raises(HarnessError, match="is no plain file"):
-        bring(out, folder)
+        copy_results(out, folder)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -180,7 +180,7 @@ def test_a_full_disk_where_evidence_is_brought_to(tmp_path: Path, tiny_disk: Pat
     out.mkdir()
     (out / "console.raw").write_bytes(bytes(2 << 20))
     with pytest.raises(HarnessError, match=r"console\.raw: No space left on device"):
-        bring(out, tiny_disk)
+        copy_results(out, tiny_disk)
     assert not list(tiny_disk.iterdir())
 
 
@@ -190,7 +190,7 @@ def test_histories_are_merged(tmp_path: Path) -> None:
         place.mkdir()
         with History(place / "h.sqlite") as history:
             history.add([row])
-    bring(out, folder)
+    copy_results(out, folder)
     with History(folder / "h.sqlite") as history:
         assert {row.id for row in history.judged()} == {"1" * 32, "2" * 32}
 
@@ -222,5 +222,5 @@ def test_a_cell_that_lacks_only_kvm_runs_in_the_lab(
     matrix = Matrix.load()
     cell = matrix.parse(f"osv:{arch}-firecracker-rofs", "osv")
     found = AvailabilityCheck(matrix, Without(*lacking), driver_names(), TOP).of(cell)
-    assert found.standing is standing
+    assert found.support is standing
     assert ("osv-harness lab" in found.reason) == (standing is Support.IN_LAB)

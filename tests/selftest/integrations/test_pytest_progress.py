@@ -25,14 +25,14 @@ class Told:
     """Registers the tally as the harness's plugin does, with every line of it shown."""
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        session.config.pluginmanager.register(progress.Tally(session.config, {}))
+        session.config.pluginmanager.register(progress.ProgressReporter(session.config, {}))
 
 
 def test_expected_failures_are_not_counted_as_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(progress, "TOLD_FROM", 0.5)
+    monkeypatch.setattr(progress, "ESTIMATE_FROM", 0.5)
     (tmp_path / "test_endings.py").write_text(ENDINGS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     words = ["-p", "no:cacheprovider", "-p", "no:xdist", "-c", f"{tmp_path}/pytest.ini", str(tmp_path)]

@@ -16,8 +16,8 @@ from planted_nights import BEGAN, CELLS, DAY, Planted
 from schemathesis.specs.openapi.checks import ignored_auth
 from served import Answer, Server, served
 
-from harness.integrations.server.answers import Facts
-from harness.integrations.server.triage import standings
+from harness.integrations.server.models import Facts
+from harness.integrations.server.triage import triage_status
 from harness.metrics.history.records import Action
 from harness.metrics.history.store import History
 from harness.report.model.data import ReportData
@@ -272,7 +272,7 @@ def test_an_acknowledgement_holds_for_what_fails_and_until_it_is_gone(server: Se
 
     def held(**others: object) -> bool:
         one = triage(**{**about, "taken": new["began"] + 60, **others})
-        (standing,) = standings([one], Facts.model_validate(facts), lambda job: False).standings
+        (standing,) = triage_status([one], Facts.model_validate(facts), lambda job: False).standings
         return standing.acknowledged is not None
 
     assert held()

@@ -122,7 +122,7 @@ def test_an_unknown_commit_is_told(checkout: Path, tmp_path: Path) -> None:
 
 def test_lanes_are_clones_of_their_own(checkout: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
-    one, two = CommitClones(checkout, cache), CommitClones(checkout, cache, lane=1)
+    one, two = CommitClones(checkout, cache), CommitClones(checkout, cache, number=1)
     with one.at(one.resolve("v0.1.0")) as old, two.at(two.resolve("HEAD")) as new:
         assert (old / "core/a.cc").read_text() == "old" and (new / "core/a.cc").read_text() == "new"
 

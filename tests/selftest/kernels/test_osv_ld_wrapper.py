@@ -62,7 +62,7 @@ def test_osv_boots_in_another_layout() -> None:
     for layout in (0, 1):
         lab = Lab(build_options=BuildOptions(layout=layout))
         measurement = suite.prepare(lab, lab.cell("osv:qemu-ramfs"), "boot-cost", "run", boots=1)
-        symbols = measurement.taker.image.symbols
+        symbols = measurement.sampler.image.symbols
         assert symbols is not None
         functions = Symbols(symbols, lab.cache).functions
         places.append({(one.name, one.size): one.address for one in functions})

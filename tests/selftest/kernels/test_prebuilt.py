@@ -13,7 +13,7 @@ import pytest
 from harness.cli import main
 from harness.core.errors import CellError, HarnessError
 from harness.core.machine import Image
-from harness.integrations.ci.image_bundle import pack
+from harness.integrations.ci.image_bundle import write_bundle
 from harness.kernels.prebuilt import kernel as prebuilt
 from harness.kernels.prebuilt.boot_file import boot_file
 from harness.kernels.prebuilt.kernel import Files, Prebuilt, files_of
@@ -35,7 +35,7 @@ def packed(lab: Lab, tmp_path: Path) -> Callable[[str], Path]:
         except HarnessError as error:
             pytest.skip(f"{name} can't be built here: {error.happened}")
         folder = tmp_path / image.cell.slug
-        pack(image, lab.kernel(image.cell.kernel).origin(image), folder)
+        write_bundle(image, lab.kernel(image.cell.kernel).origin(image), folder)
         return folder
 
     return make

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError
-from harness.core.facts import parted
+from harness.core.facts import parse_facts
 from harness.core.machine import Image
 from harness.metrics import app_load, boot, guest_benchmarks, memory, registry, size, suite
 from harness.metrics.checkpoints import addresses
-from harness.metrics.instruction_count import Counted, CountError, Point, count, points
+from harness.metrics.instruction_count import Checkpoint, CountError, InstructionCounts, checkpoints, count
 from harness.metrics.records import Metric, Sample
 from harness.metrics.sampler import Sampler
 from harness.runner.base import Program
@@ -64,32 +64,32 @@ def _two_busy_processes() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", [LINUX, OSV, OSV_ARM])
 def test_a_boot_costs_the_same_each_time_whatever_else_runs(lab: Lab, name: str) -> None:
-    counter = boot.Counter(*_of(_hello(lab, name)))
-    counted = [counter.count() for _ in range(MANY // 2)]
+    counter = boot.BootCounter(*_of(_hello(lab, name)))
+    boots_counted = [counter.count() for _ in range(MANY // 2)]
     with _two_busy_processes():
-        counted += [counter.count() for _ in range(MANY - MANY // 2)]
-    assert len(set(counted)) == 1, [one.total for one in counted]
-    assert counted[0].total == sum(instructions for _, instructions in counted[0].phases) > 1_000_000
+        boots_counted += [counter.count() for _ in range(MANY - MANY // 2)]
+    assert len(set(boots_counted)) == 1, [one.total for one in boots_counted]
+    assert boots_counted[0].total == sum(instructions for _, instructions in boots_counted[0].phases) > 1_000_000
 
 
 def _of(taken: tuple[Sampler, App]) -> tuple[Lab, object, App]:
-    taker, hello = taken
-    return taker.lab, taker.image, hello
+    sampler, hello = taken
+    return sampler.lab, sampler.image, hello
 
 
 @pytest.mark.parametrize("name", [LINUX, OSV])
 def test_a_few_more_instructions_are_seen_from_one_boot_each(lab: Lab, name: str) -> None:
     """The program does its work twice: less than a hundredth of a percent of Linux's boot, in its own phase."""
-    taker, hello = _hello(lab, name)
+    sampler, hello = _hello(lab, name)
     twice = replace(hello, command=f"{hello.command} again")
-    once, more = (boot.Counter(lab, taker.image, one).count() for one in (hello, twice))
+    once, more = (boot.BootCounter(lab, sampler.image, one).count() for one in (hello, twice))
     assert more.total > once.total
     assert dict(more.phases)["program"] > dict(once.phases)["program"]
 
 
 def test_samples_of_a_boots_cost_add_up(lab: Lab) -> None:
-    taker, hello = _hello(lab, LINUX)
-    samples = {one.metric.name: one for one in boot.cost(taker, hello)}
+    sampler, hello = _hello(lab, LINUX)
+    samples = {one.metric.name: one for one in boot.cost(sampler, hello)}
     phases = [one.value for name, one in samples.items() if name.count(".") == 2]
     total = samples["boot.instructions"]
     assert total.value == sum(phases) and len(phases) > 2
@@ -98,10 +98,10 @@ def test_samples_of_a_boots_cost_add_up(lab: Lab) -> None:
 
 
 def test_a_kernel_that_lacks_a_point_leaves_its_phase_to_the_next(lab: Lab) -> None:
-    taker, hello = _hello(lab, LINUX)
-    wanted = points("linux")
-    where = addresses(lab, taker.image, wanted)
-    counter = boot.Counter(lab, taker.image, hello)
+    sampler, hello = _hello(lab, LINUX)
+    wanted = checkpoints("linux")
+    where = addresses(lab, sampler.image, wanted)
+    counter = boot.BootCounter(lab, sampler.image, hello)
     whole = counter.count()
     del where["kernel_init"]
     less = count(counter.machine, counter.driver, wanted, where, 240)
@@ -110,31 +110,31 @@ def test_a_kernel_that_lacks_a_point_leaves_its_phase_to_the_next(lab: Lab) -> N
 
 
 def test_a_boot_that_never_gets_there_says_so_with_its_last_words(lab: Lab) -> None:
-    taker, hello = _hello(lab, LINUX)
-    counter = boot.Counter(lab, taker.image, hello)
+    sampler, hello = _hello(lab, LINUX)
+    counter = boot.BootCounter(lab, sampler.image, hello)
     nowhere = replace(counter.machine, cmdline=counter.machine.cmdline.replace("rdinit=", "rdinit=/no"))
     with pytest.raises(CountError, match="before it passed never") as caught:
-        count(nowhere, counter.driver, [Point("end", "never")], {}, 240)
+        count(nowhere, counter.driver, [Checkpoint("end", "never")], {}, 240)
     assert "ended before" in caught.value.happened
 
 
 def test_phases_out_of_order_are_missed_ones() -> None:
-    assert Counted((("a", 5), ("b", 7))).until("b") == 5
-    assert Counted((("a", 5), ("b", 7))).total == 12
+    assert InstructionCounts((("a", 5), ("b", 7))).until("b") == 5
+    assert InstructionCounts((("a", 5), ("b", 7))).total == 12
 
 
 def test_a_boot_by_the_clock_has_phases_that_add_up(lab: Lab) -> None:
-    taker, hello = _hello(lab, LINUX)
-    samples = boot.wall(taker, hello, boots=1)
+    sampler, hello = _hello(lab, LINUX)
+    samples = boot.wall(sampler, hello, boots=1)
     total, *phases = (one.value for one in samples)
     assert total == pytest.approx(sum(phases)) and min(phases) >= 0
     assert [one.metric.name for one in samples[1:]] == ["boot.wall.kernel", "boot.wall.program", "boot.wall.end"]
 
 
 def test_boots_by_the_clock_of_what_does_not_pass_are_no_samples(lab: Lab) -> None:
-    taker, hello = _hello(lab, LINUX)
+    sampler, hello = _hello(lab, LINUX)
     with pytest.raises(HarnessError, match="did not pass"):
-        boot.wall(taker, replace(hello, command="/bin/false"), boots=1)
+        boot.wall(sampler, replace(hello, command="/bin/false"), boots=1)
 
 
 @given(st.integers(1, 256), st.sets(st.integers(1, 256), max_size=3))
@@ -166,11 +166,11 @@ def test_the_smallest_guest_is_the_edge_of_a_real_kernel(lab: Lab) -> None:
 
     At the edge itself a guest passes three times and may fail the fourth.
     """
-    taker, hello = _hello(lab, LINUX if lab.osv_root is None else "osv:x86_64-qemu-rofs")
-    sample, found = memory.minimum(taker, replace(hello, memory=128))
+    sampler, hello = _hello(lab, LINUX if lab.osv_root is None else "osv:x86_64-qemu-rofs")
+    sample, found = memory.minimum(sampler, replace(hello, memory=128))
     assert sample.value == found.memory and sample.metric.unit == "MiB"
     again = [
-        lab.run_on(taker.image, Program("hello", hello.command, 60.0, memory=size, prints=hello.prints))
+        lab.run_on(sampler.image, Program("hello", hello.command, 60.0, memory=size, prints=hello.prints))
         for size in (found.memory + 8, found.memory - 8)
     ]
     said = [f"{run.verdict.outcome}: {run.verdict.reason}" for run in again]
@@ -179,18 +179,18 @@ def test_the_smallest_guest_is_the_edge_of_a_real_kernel(lab: Lab) -> None:
 
 
 def test_used_memory_is_what_the_guest_tells(lab: Lab) -> None:
-    taker, hello = _hello(lab, LINUX)
-    (sample,) = memory.used(taker, hello)
+    sampler, hello = _hello(lab, LINUX)
+    (sample,) = memory.used(sampler, hello)
     assert 1 << 20 < sample.value < 256 << 20
     assert not sample.metric.exact, "an agent is told its program when the host comes to it"
 
 
 @pytest.mark.parametrize("name", [OSV, OSV_ARM])
 def test_used_memory_is_the_same_in_each_boot_whatever_else_runs(lab: Lab, name: str) -> None:
-    taker, hello = _hello(lab, name)
-    alone = [memory.used(taker, hello)[0] for _ in range(2)]
+    sampler, hello = _hello(lab, name)
+    alone = [memory.used(sampler, hello)[0] for _ in range(2)]
     with _two_busy_processes():
-        beside = [memory.used(taker, hello)[0] for _ in range(2)]
+        beside = [memory.used(sampler, hello)[0] for _ in range(2)]
     assert all(sample.metric.exact for sample in alone)
     assert len({sample.value for sample in alone + beside}) == 1
 
@@ -200,14 +200,14 @@ def test_a_counted_program_is_emulated_where_others_run_on_hardware(lab: Lab, tm
     runner = OsvRunner(image, hypervisor("qemu"), "kvm", lab.cache)
     program = Program("hello", "/hello", 1.0)
     assert runner.machine(program).accelerator == "kvm"
-    counted = runner.machine(replace(program, counted=True))
-    assert counted.counted and counted.accelerator == "tcg"
+    boots_counted = runner.machine(replace(program, deterministic=True))
+    assert boots_counted.deterministic and boots_counted.accelerator == "tcg"
 
 
 def test_sizes_of_a_kernel_are_those_of_its_files(lab: Lab) -> None:
-    taker, _ = _hello(lab, "linux:x86_64-qemu-ramfs" if lab.osv_root is None else OSV)
-    sizes = {one.metric.name: one.value for one in size.sizes(taker)}
-    assert sizes["size.kernel"] == taker.image.kernel.stat().st_size
+    sampler, _ = _hello(lab, "linux:x86_64-qemu-ramfs" if lab.osv_root is None else OSV)
+    sizes = {one.metric.name: one.value for one in size.sizes(sampler)}
+    assert sizes["size.kernel"] == sampler.image.kernel.stat().st_size
     assert sizes["size.compressed"] < sizes["size.kernel"] <= sizes["size.image"]
     assert sizes["size.section.text"] > 1 << 20
     if lab.osv_root:
@@ -250,12 +250,12 @@ def test_no_text_of_a_guest_breaks_the_numbers(lines: list[str]) -> None:
 
 def test_a_benchmark_without_its_numbers_is_an_error(lab: Lab) -> None:
     cell = lab.cell("linux:qemu-rofs")
-    taker = Sampler(lab, lab.image(cell), "run")
+    sampler = Sampler(lab, lab.image(cell), "run")
     silent = replace(BENCHMARK, program=Program("silent", "true", 30.0))
     with pytest.raises(HarnessError, match="printed no number"):
-        guest_benchmarks.run_benchmark(taker, silent)
+        guest_benchmarks.run_benchmark(sampler, silent)
     talks = replace(BENCHMARK, program=Program("talks", "echo 'one=4.5 ns'", 30.0))
-    assert [(one.metric.name, one.value) for one in guest_benchmarks.run_benchmark(taker, talks)] == [
+    assert [(one.metric.name, one.value) for one in guest_benchmarks.run_benchmark(sampler, talks)] == [
         ("guest.b.one", 4.5)
     ]
 
@@ -265,21 +265,21 @@ def test_loads_become_samples_unless_their_generator_was_the_limit(lab: Lab) -> 
     nginx = app("nginx", cell)
     done = run_app(lab, cell, nginx, duration=1.0)
     free = replace(done, loads=tuple(replace(one, generator=Generator()) for one in done.loads))
-    taker = Sampler(lab, done.image, "run")
-    names = [one.metric.name for one in app_load.samples_of(taker, free)]
-    hows = {one.metric.name: parted(one.procedure) for one in app_load.samples_of(taker, free, 1.0)}
+    sampler = Sampler(lab, done.image, "run")
+    names = [one.metric.name for one in app_load.samples_of(sampler, free)]
+    hows = {one.metric.name: parse_facts(one.procedure) for one in app_load.samples_of(sampler, free, 1.0)}
     load = next(name.split(".")[2] for name in names if name.endswith(".throughput"))
     how = hows[f"app.nginx.{load}.p99"]
     assert how["duration"] == "1" and how["users"] == str(nginx.loads[load].users)
     assert how["generator"].split()[0] == nginx.loads[load].tool and how["generator"] != nginx.loads[load].tool
-    own = {one.metric.name: parted(one.procedure) for one in app_load.samples_of(taker, free)}
+    own = {one.metric.name: parse_facts(one.procedure) for one in app_load.samples_of(sampler, free)}
     assert own[f"app.nginx.{load}.p99"]["duration"] == f"{nginx.loads[load].duration:g}"
     assert "1 s" in hows["memory.private"]["loads"] and "duration" not in hows["app.nginx.ready"]
     assert [name for name in names if name.endswith(".throughput")], names
     assert {"app.nginx.ready", "memory.private"} < set(names)
     limited = replace(done, loads=tuple(replace(one, generator=Generator(limited=True)) for one in done.loads))
-    assert not [one for one in app_load.samples_of(taker, limited) if "throughput" in one.metric.name]
-    kept = app_load.documents_of(taker, done)
+    assert not [one for one in app_load.samples_of(sampler, limited) if "throughput" in one.metric.name]
+    kept = app_load.documents_of(sampler, done)
     assert [Result.from_json(one.body) for one in kept] == list(done.loads)
 
 
@@ -305,8 +305,8 @@ def test_every_metric_of_a_measurement_is_taken_by_it(lab: Lab) -> None:
 
 def test_what_may_be_compared(lab: Lab) -> None:
     """Exact numbers wherever the emulator is the same; others on the same host only."""
-    taker, _ = _hello(lab, LINUX)
-    here = taker.take(Metric("boot.wall", "s"), 1.0)
+    sampler, _ = _hello(lab, LINUX)
+    here = sampler.take(Metric("boot.wall", "s"), 1.0)
     there = replace(here, environment=replace(here.environment, host="other", load=9.0))
     assert here.series != there.series
     assert here.series == replace(here, environment=replace(here.environment, load=9.0)).series
@@ -333,11 +333,11 @@ def test_what_a_number_depends_on_is_recorded_with_it(lab: Lab) -> None:
     """The guest's size, the program's own build, what built the kernel, what boots it."""
     cell = lab.cell("linux:qemu-rofs")
     (sample, *_) = suite.prepare(lab, cell, "size", "run").take().samples
-    how = parted(sample.procedure)
+    how = parse_facts(sample.procedure)
     hello = app("hello", cell)
     assert (how["memory"], how["cpus"]) == (str(hello.memory), str(hello.cpus))
     assert how["program"].startswith("hello ")
-    assert parted(sample.version.builder)["packages"].startswith("Debian ")
+    assert parse_facts(sample.version.builder)["packages"].startswith("Debian ")
     assert sample.environment.firmware.startswith("SeaBIOS ") is (cell.arch == "x86_64")
     for other in (
         replace(sample, procedure=""), replace(sample, version=replace(sample.version, builder="")),

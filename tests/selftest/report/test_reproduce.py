@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.integrations.ci.image_bundle import pack
+from harness.integrations.ci.image_bundle import write_bundle
 from harness.kernels.prebuilt.kernel import files_of
 from harness.report import reproduce
 from harness.runner.session import Lab
@@ -69,7 +69,7 @@ def packed(lab: Lab, tmp_path: Path) -> Path:
     """A kernel that is already built, in a folder with a name that a shell would split."""
     image = lab.image(lab.cell("linux:qemu-rofs"))
     folder = tmp_path / "an old kernel"
-    pack(image, lab.kernel("linux").origin(image), folder)
+    write_bundle(image, lab.kernel("linux").origin(image), folder)
     return folder
 
 

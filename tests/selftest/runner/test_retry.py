@@ -40,11 +40,11 @@ LOSES = "a lab, which now and then loses a register"
 ITEM = """
 from test_retry import FAILED, PASSED, STARVED, run_of, run_with_retry
 
-def test_flaky(lab, keeper):
+def test_flaky(lab, outcome_reporter):
     cell = lab.cell("{cell}")
     twice = {{False: run_of(STARVED, b"it failed"), True: run_of(PASSED, b"it passed")}}
     flaky = run_with_retry("a cell", twice.__getitem__)
-    keeper.conclude(cell, lab.image(cell), flaky, "again")
+    outcome_reporter.conclude(cell, lab.image(cell), flaky, "again")
 """
 
 
@@ -112,16 +112,16 @@ def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path)
     until_told = "sh -c 'while [ ! -s /tmp/status ]; do :; done; echo so; exit $(cat /tmp/status)'"
     program = Program("sometimes", until_told, 120.0)
 
-    def decide(visitor: GuestClient) -> None:
-        while kept_waiting(visitor.pid) < 0.6 and visitor.seconds < 60.0:
+    def decide(client: GuestClient) -> None:
+        while kept_waiting(client.pid) < 0.6 and client.seconds < 60.0:
             os.sched_yield()
-        visitor.run_inside(f"echo {statuses.pop(0)} > /tmp/status")
+        client.run_command(f"echo {statuses.pop(0)} > /tmp/status")
 
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
         with crowd(5):
-            run = lab.run(cell, program, Interaction(act=decide, serves=False))
+            run = lab.run(cell, program, Interaction(act=decide, long_running=False))
     finally:
         os.sched_setaffinity(0, before)
     assert run.verdict.outcome is Outcome.FLAKY, run.verdict.reason

@@ -9,7 +9,7 @@ import pytest
 from harness.runner.base import Program, unprinted
 from harness.runner.console.matcher import Match
 from harness.runner.console.transcript import Transcript
-from harness.runner.observation import Activity, Observation, Visited
+from harness.runner.observation import Activity, InteractionResult, Observation
 from harness.runner.verdict import PRECEDENCE, Outcome, judge
 from harness.vm.base import ExitCause, ExitStatus
 
@@ -132,8 +132,8 @@ def test_only_a_pass_passes(outcome: Outcome) -> None:
     assert outcome != Outcome.PASSED
 
 
-SERVED = Visited(ready=True, asked_to_end=True)
-ENDED_AS_ASKED = replace(BOOTED, visited=SERVED, clean_end=True, ending=POWERED_OFF)
+SERVED = InteractionResult(ready=True, end_requested=True)
+ENDED_AS_ASKED = replace(BOOTED, interaction=SERVED, clean_end=True, ending=POWERED_OFF)
 
 
 @pytest.mark.parametrize(
@@ -142,16 +142,20 @@ ENDED_AS_ASKED = replace(BOOTED, visited=SERVED, clean_end=True, ending=POWERED_
         (ENDED_AS_ASKED, "passed", "answered rightly to the end"),
         (replace(ENDED_AS_ASKED, clean_end=False, ending=STOPPED), "passed", "this guest can't be asked"),
         (replace(ENDED_AS_ASKED, clean_end=False), "guest_ended", "did not end as asked"),
-        (replace(ENDED_AS_ASKED, visited=replace(SERVED, complaints=("a", "b"))), "failed", r"a \(and 1 more\)"),
-        (replace(ENDED_AS_ASKED, visited=replace(SERVED, asked_to_end=False)), "guest_ended", "before it was"),
-        (replace(ENDED_AS_ASKED, visited=replace(SERVED, trouble="wrk died")), "harness_error", "wrk died"),
-        (replace(ENDED_AS_ASKED, faults=(ASSERTION,), visited=replace(SERVED, doing="loaded it")),
+        (replace(ENDED_AS_ASKED, interaction=replace(SERVED, mismatches=("a", "b"))),
+         "failed", r"a \(and 1 more\)"),
+        (replace(ENDED_AS_ASKED, interaction=replace(SERVED, end_requested=False)),
+         "guest_ended", "before it was"),
+        (replace(ENDED_AS_ASKED, interaction=replace(SERVED, trouble="wrk died")), "harness_error", "wrk died"),
+        (replace(ENDED_AS_ASKED, faults=(ASSERTION,), interaction=replace(SERVED, doing="loaded it")),
          "crashed", "Assertion failed: a == b, while the host loaded it"),
         (replace(ENDED_AS_ASKED, status=143, good_statuses=(0, 143)), "passed", "answered rightly"),
         (replace(ENDED_AS_ASKED, unprinted=("x+",)), "failed", r"answered rightly, but did not print 'x\+'"),
         (replace(ENDED_AS_ASKED, status=143), "failed", "status 143"),
-        (replace(BOOTED, visited=replace(SERVED, ready=False), activity=Activity.IDLE), "hung", "never got ready"),
-        (replace(BOOTED, visited=SERVED, activity=Activity.BUSY), "timed_out", "did not end when it was asked to"),
+        (replace(BOOTED, interaction=replace(SERVED, ready=False), activity=Activity.IDLE),
+         "hung", "never got ready"),
+        (replace(BOOTED, interaction=SERVED, activity=Activity.BUSY),
+         "timed_out", "did not end when it was asked to"),
         (replace(BOOTED, status=0, clean_end=True, unprinted=("x+",)), "failed", r"did not print 'x\+'"),
     ],
 )  # fmt: skip

@@ -77,7 +77,7 @@ def farm(
         address = scheduler.said(r"the farm is at (t(?:cp|ls)://127.0.0.1:\d+)\n")[1]
         there = {}
         for name, without in workers.items():
-            less = [word for ability in without for word in ("--without", ability)]
+            less = [word for capability in without for word in ("--without", capability)]
             there[name] = started(name, "worker", address, "--name", name, *less)
         for process in there.values():
             process.said(r"works for ")

@@ -20,7 +20,7 @@ from harness.runner.session import Lab
 from harness.runner.verdict import Outcome
 from harness.vm.registry import hypervisor
 from harness.workloads.apps.app import Source
-from harness.workloads.apps.compile import compiled
+from harness.workloads.apps.compile import compile_program
 
 PORT = 7000
 OUTSIDE = "198.51.100.1"  # an address for documentation: RFC 5737
@@ -76,7 +76,7 @@ def boot(name: str) -> None:
 
 
 def image_that_asks(lab: Lab, cell: Cell) -> Image:
-    made = {ASK.program: compiled(ASK, cell.arch, lab.cache)}
+    made = {ASK.program: compile_program(ASK, cell.arch, lab.cache)}
     return lab.image_with(cell, Contents(packages=("libc6",), made=made, programs=(ASK.program,)))
 
 

@@ -92,17 +92,17 @@ def main(name: str, word: str) -> None:
         environment=tuple(redis.environment.items()),
     )  # fmt: skip
 
-    def get_ready(visitor: GuestClient) -> None:
+    def wait_ready(client: GuestClient) -> None:
         keep = {"send": f"SET word {word}\r\n", "answer": "+OK\r\n"}
-        while mismatch(keep, visitor.ports[redis.port]) and not visitor.gone.wait(0.1):
+        while mismatch(keep, client.ports[redis.port]) and not client.gone.wait(0.1):
             pass
 
-    def act(visitor: GuestClient) -> None:
-        print(json.dumps({"pid": visitor.pid, "port": visitor.ports[redis.port]}), flush=True)
+    def act(client: GuestClient) -> None:
+        print(json.dumps({"pid": client.pid, "port": client.ports[redis.port]}), flush=True)
         sys.stdin.readline()
-        visitor.ask_to_end()
+        client.request_end()
 
-    run = runner.run(program, Interaction(act=act, get_ready=get_ready, ready_limit=LONG, act_limit=LONG))
+    run = runner.run(program, Interaction(act=act, wait_ready=wait_ready, ready_limit=LONG, act_limit=LONG))
     print(json.dumps({"outcome": run.verdict.outcome, "reason": run.verdict.reason}), flush=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.core.cell import Cell
 from harness.core.machine import Image, Machine
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.runner.base import Program
 from harness.runner.guest import Guest
 from harness.runner.osv.runner import OsvRunner
@@ -30,7 +30,7 @@ def bootable(lab: Lab) -> Callable[[str], Image]:
     def make(kernel: str) -> Image:
         if shutil.which("cloud-hypervisor") is None:
             pytest.skip("cloud-hypervisor is not in PATH")
-        proof = lab.host.proof(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
+        proof = lab.host.probe(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
         if proof is None or not proof.answered:
             pytest.skip(f"KVM runs no guest here: {proof.detail if proof else 'there is no /dev/kvm'}")
         if kernel == "osv" and lab.osv_root is None:
@@ -50,8 +50,8 @@ def test_debians_kernel_boots_and_its_end_is_told(
     machine = Machine(image, f"{image.cmdline} -- {command}", 1, 256, "kvm")
     with Guest(machine, CloudHypervisor().start(machine)) as guest:
         guest.vm.resume()
-        assert guest.wait(lambda: guest.closed, time.monotonic() + stretched(BOOT_SECONDS)), _last(guest)
-        ending = guest.vm.ending(stretched(BOOT_SECONDS))
+        assert guest.wait(lambda: guest.closed, time.monotonic() + lab_timeout(BOOT_SECONDS)), _last(guest)
+        ending = guest.vm.ending(lab_timeout(BOOT_SECONDS))
         assert ending is not None
         assert ending.cause is cause, _last(guest)
 
@@ -59,7 +59,7 @@ def test_debians_kernel_boots_and_its_end_is_told(
 def test_osv_boots_runs_its_program_and_ends(lab: Lab, bootable: Callable[[str], Image]) -> None:
     image = bootable("osv")
     image = replace(image, cell=replace(image.cell, hypervisor="cloud_hypervisor"))
-    program = Program("hello", "/tests/tst-hello.so", stretched(BOOT_SECONDS))
+    program = Program("hello", "/tests/tst-hello.so", lab_timeout(BOOT_SECONDS))
     run = OsvRunner(image, CloudHypervisor(), "kvm", lab.cache).run(program)
     assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, [line.text for line in run.verdict.lines])
 

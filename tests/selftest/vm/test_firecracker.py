@@ -23,7 +23,7 @@ import pytest
 from harness.core.cell import Cell
 from harness.core.errors import HypervisorError
 from harness.core.machine import Disk, Image, Machine
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.runner.base import Program
 from harness.runner.guest import Guest
 from harness.runner.osv.runner import OsvRunner
@@ -69,7 +69,7 @@ def bootable(lab: Lab, binary: Path) -> Callable[[str], Image]:
     """Makes a real image of a kernel, where this host can boot it in Firecracker."""
 
     def make(kernel: str) -> Image:
-        proof = lab.host.proof(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
+        proof = lab.host.probe(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
         if proof is None or not proof.answered:
             pytest.skip(f"KVM runs no guest here: {proof.detail if proof else 'there is no /dev/kvm'}")
         if kernel == "osv" and lab.osv_root is None:
@@ -133,8 +133,8 @@ def test_debians_kernel_boots_runs_a_command_and_ends(bootable: Callable[[str], 
     machine = Machine(image, f"{image.cmdline} -- reboot -f", 1, 256, "kvm")
     with Guest(machine, Firecracker().start(machine)) as guest:
         guest.vm.resume()
-        assert guest.wait(lambda: guest.closed, time.monotonic() + stretched(BOOT_SECONDS)), _last(guest)
-        ending = guest.vm.ending(stretched(BOOT_SECONDS))
+        assert guest.wait(lambda: guest.closed, time.monotonic() + lab_timeout(BOOT_SECONDS)), _last(guest)
+        ending = guest.vm.ending(lab_timeout(BOOT_SECONDS))
         assert ending is not None
         assert ending.cause is ExitCause.POWERED_OFF, _last(guest)
 
@@ -144,7 +144,7 @@ def test_osv_boots_runs_its_program_and_ends_or_is_told_not_to(lab: Lab, bootabl
     known at once, not at the limit."""
     image = bootable("osv")
     image = replace(image, cell=replace(image.cell, hypervisor="firecracker"))
-    program = Program("hello", "/tests/tst-hello.so", stretched(BOOT_SECONDS))
+    program = Program("hello", "/tests/tst-hello.so", lab_timeout(BOOT_SECONDS))
     run = OsvRunner(image, Firecracker(), "kvm", lab.cache).run(program)
     verdict = run.verdict
     assert verdict.observation.activity is None, "its limit was reached"
@@ -161,14 +161,14 @@ def test_forks_of_osv_go_on_from_where_the_template_stood(
     driver, template = Firecracker(), Template(machine, tmp_path)
     with Guest(machine, driver.start_template(template)) as guest:
         guest.vm.resume()
-        deadline = time.monotonic() + stretched(BOOT_SECONDS)
+        deadline = time.monotonic() + lab_timeout(BOOT_SECONDS)
         assert guest.wait(lambda: guest.monitor.first("booted") is not None, deadline), _last(guest)
         driver.freeze(guest.vm, template)  # type: ignore[arg-type]
     for _ in range(2):
         with Guest(machine, driver.fork(template)) as fork:
             fork.vm.resume()
             told = fork.monitor
-            over = time.monotonic() + stretched(BOOT_SECONDS)
+            over = time.monotonic() + lab_timeout(BOOT_SECONDS)
             assert fork.wait(lambda told=told: told.first("power_off_failed") is not None, over) or fork.closed
             assert told.first("powering_off"), _last(fork)
             assert not told.faults()

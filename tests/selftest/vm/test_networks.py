@@ -25,7 +25,7 @@ from harness.core.cell import Cell
 from harness.core.errors import CellError, HypervisorError
 from harness.core.machine import Devices, Image, Machine
 from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, Wiring, in_new_netns
-from harness.host.network_probe import VHOST, tried_network
+from harness.host.network_probe import VHOST, check_network
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.session import Lab
@@ -70,25 +70,25 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
     cell = runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
     seen: list[str] = []
 
-    def act(visitor: GuestClient) -> None:
-        visitor.doing = "asked from outside"
-        if wrong := mismatch({"answer": GREETING, "within": 20}, visitor.ports[PORT]):
-            visitor.complain(wrong)
-        place = visitor.place(PORT)
-        if wrong := _asked_inside(list(place.entering), place.host, place.port):
-            visitor.complain(wrong)
-        seen.append(visitor.run_inside("ifconfig eth0; ping -c 1 -w 20 172.16.0.1").output.decode())
+    def act(client: GuestClient) -> None:
+        client.doing = "asked from outside"
+        if wrong := mismatch({"answer": GREETING, "within": 20}, client.ports[PORT]):
+            client.report_mismatch(wrong)
+        place = client.endpoint(PORT)
+        if wrong := _asked_inside(list(place.command_prefix), place.host, place.port):
+            client.report_mismatch(wrong)
+        seen.append(client.run_command("ifconfig eth0; ping -c 1 -w 20 172.16.0.1").output.decode())
         if cell.variant == "vhost":
-            held = [os.readlink(fd) for fd in Path(f"/proc/{visitor.pid}/fd").iterdir()]  # noqa: PTH115
+            held = [os.readlink(fd) for fd in Path(f"/proc/{client.pid}/fd").iterdir()]  # noqa: PTH115
             seen.append("vhost" if str(VHOST) in held else "no vhost")
-        visitor.ask_to_end()
+        client.request_end()
 
-    def get_ready(visitor: GuestClient) -> None:
-        while mismatch({"answer": GREETING}, visitor.ports[PORT]) and not visitor.gone.wait(0.1):
+    def wait_ready(client: GuestClient) -> None:
+        while mismatch({"answer": GREETING}, client.ports[PORT]) and not client.gone.wait(0.1):
             pass
 
     program = Program("serves", SERVER, 60, forwards=(PORT,), good_statuses=(143,))  # a shell that got SIGTERM
-    run = lab.run(cell, program, Interaction(act=act, get_ready=get_ready, ready_limit=120, act_limit=120))
+    run = lab.run(cell, program, Interaction(act=act, wait_ready=wait_ready, ready_limit=120, act_limit=120))
     assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, run.transcript.tail(20))
     assert f"inet addr:{GUEST_ADDRESS}" in seen[0]
     assert "1 packets received" in seen[0]
@@ -159,7 +159,7 @@ def test_a_network_that_cannot_be_made_says_why(lab: Lab, monkeypatch: pytest.Mo
     (tmp_path / "ip").write_text("#!/bin/sh\necho 'RTNETLINK answers: Out of cheese' >&2\nexit 2\n")
     (tmp_path / "ip").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert tried_network("tap").found == "RTNETLINK answers: Out of cheese"
+    assert check_network("tap").found == "RTNETLINK answers: Out of cheese"
     image = Image(Cell("linux", "x86_64", "qemu", "rofs", "all", (), "tap"), Path("/dev/null"), "", "digest")
     with pytest.raises(HypervisorError) as caught:
         hypervisor("qemu").start(Machine(image, "", network=True, devices=Devices(netdev="tap")))
@@ -227,6 +227,6 @@ def _skip_without_a_checkout(lab: Lab, kernel: str) -> None:
 
 
 def _skip_without(name: str) -> None:
-    found = tried_network(name)
+    found = check_network(name)
     if not found.present:
         pytest.skip(f"{name}: {found.found}")

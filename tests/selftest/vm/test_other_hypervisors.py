@@ -24,7 +24,7 @@ from harness.core.errors import HostError, HypervisorError
 from harness.core.machine import Machine
 from harness.core.matrix import Matrix
 from harness.host.availability import AvailabilityCheck, Support
-from harness.host.requirements import NEEDS
+from harness.host.requirements import REQUIREMENTS
 from harness.runner.guest import Guest
 from harness.runner.session import Lab
 from harness.vm.base import ExitCause, Vm
@@ -184,7 +184,7 @@ def test_what_no_linux_host_has_is_refused_with_another_way(machine: Callable[[s
 
 
 @pytest.mark.parametrize("name", [*LOCAL, "aws", "gce"])
-@pytest.mark.parametrize("change", [{"control": True}, {"counted": True}, {"network": True}])
+@pytest.mark.parametrize("change", [{"control": True}, {"deterministic": True}, {"network": True}])
 def test_what_they_lack_is_refused(machine: Callable[[str], Machine], name: str, change: dict[str, bool]) -> None:
     with pytest.raises(HypervisorError) as caught:
         hypervisor(name).start(replace(machine(name), **change))  # type: ignore[arg-type]
@@ -200,7 +200,7 @@ def test_a_folder_with_too_long_a_name_for_a_socket_is_named(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("standin", LOCAL, indirect=True)
 def test_a_killed_harness_leaves_no_machine(standin: StandIn, tmp_path: Path) -> None:
-    """SIGKILL: the keeper ends the machine, and removes its folder."""
+    """SIGKILL: the reaper ends the machine, and removes its folder."""
     machine = standin.machine
     source = f"""
 import sys, time
@@ -239,9 +239,9 @@ def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_ha
     for name in set(matrix.axes["hypervisor"].values) - {"qemu", "qemu_microvm"}:
         cells = [cell for cell in matrix.cells("osv") if cell.hypervisor == name and not matrix.invalid(cell)]
         found = survey.of(next(cell for cell in cells if cell.fs != "virtiofs"))
-        assert found.standing is not Support.NOT_DRIVEN
+        assert found.support is not Support.NOT_DRIVEN
         rules = [rule for rule in matrix.host_rules if rule.when.get("hypervisor") == frozenset({name})]
-        assert [need for rule in rules for need in rule.needs if need in NEEDS], name
+        assert [need for rule in rules for need in rule.needs if need in REQUIREMENTS], name
 
 
 def _available(vm: Vm) -> bytes:

@@ -29,7 +29,7 @@ def standin(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield one
 
 
-@pytest.mark.parametrize("change", [{"control": True}, {"counted": True}])
+@pytest.mark.parametrize("change", [{"control": True}, {"deterministic": True}])
 def test_what_they_lack_is_refused_before_anything_is_started(standin: StandIn, change: dict[str, bool]) -> None:
     with pytest.raises(HypervisorError) as caught:
         hypervisor(standin.name).start(replace(standin.machine, **change))  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from rest_machines import CREATES, SCHEMAS, StandIn, gone, standing_in
 from rest_standin import ECHO_PORT, SAID
 
 from harness.core.machine import Devices
-from harness.host.requirements import ELSEWHERE
+from harness.host.requirements import SBIN_PATHS
 from harness.runner.guest import Guest
 from harness.vm.base import ExitCause, Template, snapshots_of
 from harness.vm.registry import hypervisor
@@ -51,7 +51,7 @@ def test_a_machine_is_made_and_started_and_its_console_heard(standin: StandIn) -
     assert [complaint for request in standin.sent() for complaint in api.complaints(request)] == []
 
 
-@pytest.mark.skipif(shutil.which("virtiofsd", path=":".join(ELSEWHERE)) is None, reason="virtiofsd is missing")
+@pytest.mark.skipif(shutil.which("virtiofsd", path=":".join(SBIN_PATHS)) is None, reason="virtiofsd is missing")
 @pytest.mark.parametrize("standin", ["cloud_hypervisor"], indirect=True)
 def test_a_folder_is_served_on_a_socket_of_the_guests_own(standin: StandIn, tmp_path: Path) -> None:
     """A real virtiofsd listens where the hypervisor is told to connect; the fixture sees that it goes too."""

@@ -139,11 +139,11 @@ def test_what_a_server_said_last_reaches_no_terminal(serve: Callable[..., AppRun
 
 def test_a_visit_that_takes_too_long_is_ours(lab: Lab, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guest serves all the while: it is not the one that is late."""
-    monkeypatch.setattr(run_module, "VISIT_SECONDS", 2.0)
+    monkeypatch.setattr(run_module, "INTERACTION_SECONDS", 2.0)
     # the guest waits for a busy host, and its limits wait with it: for most of the time at worst
     monkeypatch.setattr(run_module, "LOAD_SECONDS", -20.0)
     verdict = run_app(lab, cell, BADLY, duration=20.0).run.verdict
-    assert verdict.outcome is Outcome.HARNESS_ERROR and "the visit took more than" in verdict.reason
+    assert verdict.outcome is Outcome.HARNESS_ERROR and "the interaction took more than" in verdict.reason
 
 
 def test_a_status_that_is_none_is_not_taken(lab: Lab) -> None:

@@ -110,7 +110,7 @@ def test_nothing_listens() -> None:
 
 
 def test_a_server_that_never_answers(serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locust_processes, "PATIENCE", 0.5)
+    monkeypatch.setattr(locust_processes, "REQUEST_TIMEOUT", 0.5)
     result = asked_of(serve().port, {"path": "/never"}, users=2, rate=20.0)
     assert result.failures == {"timeout": 20}
     assert asked_of(serve().port, {"path": "/never"}, users=2).failures.keys() == {"timeout"}

@@ -1,1 +1,1 @@
-"""The root filesystems of the linux kernel: a module each, which a row of `matrix.toml` names."""
+"""The root filesystems of the Linux kernel: one module each, named by a row of `matrix.toml`."""

@@ -1,1 +1,1 @@
-"""Load by locust."""
+"""Puts load on a server by locust."""

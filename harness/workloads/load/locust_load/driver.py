@@ -1,7 +1,8 @@
-"""Locust, headless: one process a cpu, each with its part of the users and of the schedule, no master among them.
+"""Runs locust headless: one process per cpu, each with its part of the users and of the schedule, without a
+master.
 
-Locust's own statistics are not used: they round to milliseconds, and know nothing of when a request was meant to
-start. Its processes keep histograms of microseconds and tell of them second by second.
+Locust's own statistics are not used: they round to milliseconds, and don't know when a request was due. Its
+processes keep histograms of microseconds and report them every second.
 """
 
 import json
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import harness
 from harness.core.errors import HostError
-from harness.host.in_lab import stretched
+from harness.host.in_lab import lab_timeout
 from harness.host.process.supervised import SupervisedProcess
 from harness.workloads.load.cpu_use import Use, Watch
 from harness.workloads.load.histogram import decoded, empty, encoded, percentile
@@ -30,40 +31,40 @@ from harness.workloads.load.scenario import Load
 if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
 
-PATIENCE = 10.0
-"""Seconds that a request may take before it counts as a timeout; as long is waited for answers at the end."""
+REQUEST_TIMEOUT = 10.0
+"""Seconds after which a request counts as a timeout; also the time that answers have at the end."""
 
-READY = 60.0
-"""Seconds in which locust's processes start and connect."""
+READY_SECONDS = 60.0
+"""Seconds that locust's processes have to start and connect."""
 
 KINDS = 50
-"""Kinds of failure that are told apart."""
+"""How many kinds of failure are counted separately."""
 
 OnSecond = Callable[[Second], None]
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
-class _Died(Exception):
-    """A process of locust's that ended, or went silent, before it was done; with its words."""
+class _ProcessEnded(Exception):
+    """A process of locust's ended, or sent nothing, before it was done; with its output."""
 
 
 class _Process:
     """One of locust's processes and the socket to it."""
 
-    def __init__(self, stack: ExitStack, arguments: list[str], entering: Sequence[str]) -> None:
-        self.socket, theirs = socket.socketpair()
+    def __init__(self, stack: ExitStack, arguments: list[str], command_prefix: Sequence[str]) -> None:
+        self.socket, child_end = socket.socketpair()
         stack.callback(self.socket.close)
-        with theirs:
+        with child_end:
             environment = {key: value for key, value in os.environ.items() if not key.startswith("LOCUST_")}
-            environment["OSV_HARNESS_LOAD"] = str(theirs.fileno())
-            # Where there is no .locust.conf, and where our own modules are if they are not installed.
+            environment["OSV_HARNESS_LOAD"] = str(child_end.fileno())
+            # HOME without a .locust.conf; PYTHONPATH for our modules if they are not installed.
             environment["HOME"] = "/nonexistent"
             environment["PYTHONPATH"] = str(Path(harness.__file__).parents[1])
-            command = [*entering, sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
+            command = [*command_prefix, sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--headless"]
             self.process = stack.enter_context(
                 SupervisedProcess(
-                    "locust", [*command, *arguments], stdout=DEVNULL, fds=[theirs.fileno()],
+                    "locust", [*command, *arguments], stdout=DEVNULL, fds=[child_end.fileno()],
                     environment=environment, cwd=LOCUSTFILE.parent,
                 )
             )  # fmt: skip
@@ -71,24 +72,24 @@ class _Process:
         self.done = False
 
     def send(self, row: Any) -> None:
-        """Send one line. Raises `_Died` if the process is gone."""
+        """Send one line. Raises `_ProcessEnded` if the process is gone."""
         try:
             self.socket.sendall(json.dumps(row).encode() + b"\n")
         except BrokenPipeError as gone:
-            raise _Died(self.process.last_words(1.0)) from gone
+            raise _ProcessEnded(self.process.last_words(1.0)) from gone
 
     def lines(self) -> list[dict[str, Any]] | None:
-        """The whole lines that have come, or None at the end of all."""
+        """The complete lines received, or None at the end of the stream."""
         try:
-            came = self.socket.recv(1 << 20)
-        except ConnectionResetError:  # It ended before it read all that we sent.
+            received = self.socket.recv(1 << 20)
+        except ConnectionResetError:  # It ended before it read everything.
             return None
-        *whole, self._rest = (self._rest + came).split(b"\n")
-        return [json.loads(line) for line in whole] if came else None
+        *whole, self._rest = (self._rest + received).split(b"\n")
+        return [json.loads(line) for line in whole] if received else None
 
 
-class _Tally:
-    """All processes' seconds, put together."""
+class _Totals:
+    """The seconds of all processes, added up."""
 
     def __init__(self, processes: int, on_second: OnSecond) -> None:
         self._processes = processes
@@ -101,14 +102,14 @@ class _Tally:
         self.length = 0.0
 
     def add(self, line: dict[str, Any]) -> None:
-        """One process's figures of a second; when all have told of it, it is shown."""
+        """Add one process's figures of a second; when all have reported it, it is published."""
         parts = self._parts.setdefault(line["second"], [])
         parts.append(line)
         if len(parts) == self._processes:
             self._show(line["second"])
 
     def finish(self) -> None:
-        """Show the seconds of which not all processes told."""
+        """Publish the seconds that not all processes reported."""
         for second in sorted(self._parts):
             self._show(second)
 
@@ -123,7 +124,7 @@ class _Tally:
             self.bytes += part["bytes"]
         requests = sum(part["requests"] for part in parts)
         self.latency.add(latency)
-        for kind, count in failures.items():  # a server's words may be in it, and each time others
+        for kind, count in failures.items():  # kinds may quote a server, each time differently
             self.failures[kind if kind in self.failures or len(self.failures) < KINDS else "other"] += count
         self.requests += requests
         second = Second(requests, failures.total(), percentile(latency, 50), percentile(latency, 99))
@@ -133,74 +134,77 @@ class _Tally:
 
 def run(
     load: Load, host: str, port: int, seed: int, on_second: OnSecond, stop: threading.Event,
-    entering: Sequence[str] = (),
+    command_prefix: Sequence[str] = (),
 ) -> Result:  # fmt: skip
     """Run the load by locust; see `harness.workloads.load.run.run`."""
     count = min(len(os.sched_getaffinity(0)), load.users)
-    tally, watch, started = _Tally(count, on_second), Watch(), time()
+    tally, watch, started = _Totals(count, on_second), Watch(), time()
     error = ""
     with ExitStack() as stack:
         try:
             shares = [load.users // count + (number < load.users % count) for number in range(count)]
             processes = [
                 _Process(
-                    stack, ["-u", f"{users}", "-r", f"{users}", "--only-summary", "--loglevel", "ERROR"], entering
+                    stack,
+                    ["-u", f"{users}", "-r", f"{users}", "--only-summary", "--loglevel", "ERROR"],
+                    command_prefix,
                 )
                 for users in shares
             ]
             for number, (process, users) in enumerate(zip(processes, shares, strict=True)):
                 process.send(_task(load, host, port, seed, users, number, count))
-            if _ready(processes, stop):
+            if _wait_until_ready(processes, stop):
                 started = time()
                 _drive(processes, load, tally, watch, stop)
         except HostError as failed:
             error = failed.happened
-        except _Died as died:
-            error = str(died)
+        except _ProcessEnded as ended:
+            error = str(ended)
     tally.finish()
     mode = "constant rate" if load.rate else "closed loop"
     return Result(
         "locust", load.name, mode, started, tally.length, tally.requests, dict(tally.failures),
         tuple(tally.seconds), encoded(tally.latency), tally.bytes,
-        _judged(watch.use(), tally.latency, tally.lag), error,
+        _generator_report(watch.use(), tally.latency, tally.lag), error,
     )  # fmt: skip
 
 
 def _task(load: Load, host: str, port: int, seed: int, users: int, process: int, processes: int) -> dict[str, Any]:
-    """What `users.course.Task` is made of; it can't be imported here, for locust patches the process it is in."""
+    """The fields of `schedule.Task`; that can't be imported here, because locust patches the process it is
+    imported in."""
     return {
         "protocol": load.user, "host": host, "port": port, "requests": load.requests, "users": users,
         "rate": load.rate, "duration": load.duration, "seed": seed, "process": process, "processes": processes,
-        "patience": PATIENCE,
+        "timeout": REQUEST_TIMEOUT,
     }  # fmt: skip
 
 
-def _ready(processes: list[_Process], stop: threading.Event) -> bool:
+def _wait_until_ready(processes: list[_Process], stop: threading.Event) -> bool:
     """Wait until all are ready; false if the load was stopped before."""
     waiting = len(processes)
-    for heard in _heard(processes, READY):
-        waiting -= heard is not None
+    for message in _lines(processes, READY_SECONDS):
+        waiting -= message is not None
         if not waiting or stop.is_set():
             break
     return not stop.is_set()
 
 
-def _drive(processes: list[_Process], load: Load, tally: _Tally, watch: Watch, stop: threading.Event) -> None:
-    """From the start, the same for all processes, to the last one's last word."""
+def _drive(processes: list[_Process], load: Load, tally: _Totals, watch: Watch, stop: threading.Event) -> None:
+    """Run from the common start of all processes to the last message of the last one."""
     start = monotonic_ns() + 10_000_000
     for process in processes:
         process.send({"start": start})
-    told = False
-    for heard in _heard(processes, load.duration + PATIENCE + READY):
+    stop_sent = False
+    for message in _lines(processes, load.duration + REQUEST_TIMEOUT + READY_SECONDS):
         watch.look([process.process.pid for process in processes])
-        if stop.is_set() and not told:
-            told = True
+        if stop.is_set() and not stop_sent:
+            stop_sent = True
             for process in processes:
-                with suppress(_Died):  # If it was not done, that is heard of next.
+                with suppress(_ProcessEnded):  # if it was not done, the next lines say so
                     process.send({"stop": True})
-        if heard is None:
+        if message is None:
             continue
-        process, line = heard
+        process, line = message
         if "done" not in line:
             tally.add(line)
             continue
@@ -210,10 +214,10 @@ def _drive(processes: list[_Process], load: Load, tally: _Tally, watch: Watch, s
             return
 
 
-def _heard(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, dict[str, Any]] | None]:
-    """Each line of each process, and None several times a second. Raises `_Died` after `limit` seconds (more in a
-    lab), or when a process ends before it said that it is done."""
-    limit = stretched(limit)
+def _lines(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, dict[str, Any]] | None]:
+    """Each line of each process, and None several times a second. Raises `_ProcessEnded` after `limit` seconds
+    (more in a lab), or when a process ends before it reported that it is done."""
+    limit = lab_timeout(limit)
     until = monotonic() + limit
     with selectors.DefaultSelector() as selector:
         for process in processes:
@@ -224,16 +228,16 @@ def _heard(processes: list[_Process], limit: float) -> Iterator[tuple[_Process, 
                 lines = process.lines()
                 if lines is None:
                     if not process.done:
-                        raise _Died(process.process.last_words(1.0))
+                        raise _ProcessEnded(process.process.last_words(1.0))
                     selector.unregister(key.fileobj)
                 for line in lines or ():
                     yield process, line
             yield None
-    raise _Died(f"locust said nothing more for {limit:.0f} s")
+    raise _ProcessEnded(f"locust said nothing more for {limit:.0f} s")
 
 
-def _judged(use: Use, latency: "HdrHistogram", lag: "HdrHistogram") -> Generator:
-    """Whether the generator was what limited the result."""
+def _generator_report(use: Use, latency: "HdrHistogram", lag: "HdrHistogram") -> Generator:
+    """Whether the generator limited the result."""
     late = percentile(lag, 99) if lag.get_total_count() else 0.0
     why = use.limit
     if not why and late > percentile(latency, 99) / 2:

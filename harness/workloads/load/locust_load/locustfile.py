@@ -1,7 +1,8 @@
-"""What `locust -f` loads in each process: reads its task from the harness's socket and makes the users of it.
+"""The file for `locust -f` in each process: reads its task from the harness's socket and creates the users.
 
-The socket's descriptor is in OSV_HARNESS_LOAD. Lines of JSON go both ways: a task comes, `{"ready": true}` goes,
-`{"start": monotonic ns}` comes, seconds go, `{"done": seconds}` goes. Any line after the start means: stop now.
+The socket's descriptor is in OSV_HARNESS_LOAD. JSON lines go both ways: receives the task, sends `{"ready":
+true}`, receives `{"start": monotonic ns}`, sends seconds, sends `{"done": seconds}`. Any line received after the
+start means: stop now.
 """
 
 import json
@@ -24,63 +25,63 @@ from harness.workloads.load.locust_load.user import LoadUser
 _socket = socket.socket(fileno=int(os.environ["OSV_HARNESS_LOAD"]))
 _lines = _socket.makefile("rb")
 _task = Task(**json.loads(_lines.readline()))
-_told: SimpleQueue[bytes] = SimpleQueue()
-_course, _recorder, _go = Schedule(_task), Recorder(_told.put), Event()
+_outbox: SimpleQueue[bytes] = SimpleQueue()
+_schedule, _recorder, _start_event = Schedule(_task), Recorder(_outbox.put), Event()
 
 
 class User(LoadUser):
-    """The one user that this process has."""
+    """The only user class of this process."""
 
-    speaks, course, recorder, go = client_of(_task.protocol), _course, _recorder, _go
+    client_class, schedule, recorder, start_event = client_of(_task.protocol), _schedule, _recorder, _start_event
     ready: ClassVar[list[LoadUser]] = []
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def _found(environment: Environment, **_: Any) -> None:
-    gevent.spawn(_tell)
-    gevent.spawn(_lead, environment)
+def _on_init(environment: Environment, **_: Any) -> None:
+    gevent.spawn(_send_lines)
+    gevent.spawn(_run, environment)
 
 
-def _tell() -> None:
-    """Send line after line, whole ones, whoever wrote them."""
+def _send_lines() -> None:
+    """Send complete lines one after another, whichever greenlet wrote them."""
     while True:
-        _socket.sendall(_told.get())
+        _socket.sendall(_outbox.get())
 
 
-def _lead(environment: Environment) -> None:
-    """From all users' being ready to the last word."""
+def _run(environment: Environment) -> None:
+    """Run the load, from the moment when all users are ready to the last message."""
     assert environment.runner is not None
     while len(User.ready) < _task.users:
         gevent.sleep(0.01)
-    _told.put(b'{"ready": true}\n')
+    _outbox.put(b'{"ready": true}\n')
     began = json.loads(_lines.readline())["start"]
-    _course.begin(began)
-    _recorder.begin(began, _course.ends)
+    _schedule.begin(began)
+    _recorder.begin(began, _schedule.ends)
     gevent.sleep((began - monotonic_ns()) / 1e9)
-    _go.set()
-    clock = gevent.spawn(_tell_empty_seconds)
+    _start_event.set()
+    clock = gevent.spawn(_close_seconds)
     stopped = gevent.spawn(_lines.readline)
-    asked = gevent.spawn(gevent.joinall, [user.greenlet for user in User.ready])
-    left = (_course.ends - monotonic_ns()) / 1e9 + _task.patience
-    gevent.wait([stopped, asked], timeout=left, count=1)
+    finished = gevent.spawn(gevent.joinall, [user.greenlet for user in User.ready])
+    left = (_schedule.ends - monotonic_ns()) / 1e9 + _task.timeout
+    gevent.wait([stopped, finished], timeout=left, count=1)
     clock.kill()
     gevent.killall([user.greenlet for user in User.ready])
     if not stopped.ready():
-        _give_up()
+        _count_unanswered()
     _recorder.finish(monotonic_ns())
     environment.runner.quit()
 
 
-def _give_up() -> None:
-    """Count what was not answered in time, also what was never asked since no user was free."""
-    unanswered = sum(user.asking for user in User.ready)
-    while _course.turn():
+def _count_unanswered() -> None:
+    """Count requests that were not answered in time, or never sent because no user was free."""
+    unanswered = sum(user.waiting for user in User.ready)
+    while _schedule.next_request():
         unanswered += 1
     if unanswered:
         _recorder.failed(monotonic_ns(), "timeout", unanswered)
 
 
-def _tell_empty_seconds() -> None:
+def _close_seconds() -> None:
     """Close each second soon after its end, also if nothing else happens."""
     while True:
         gevent.sleep(0.05)

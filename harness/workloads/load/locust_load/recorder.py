@@ -1,4 +1,4 @@
-"""What one of locust's processes has seen, told second by second to the harness as lines of JSON."""
+"""Counts what one of locust's processes has seen, and sends each second to the harness as a line of JSON."""
 
 import json
 from collections import Counter
@@ -8,26 +8,26 @@ from typing import Any
 from harness.workloads.load.histogram import empty, encoded, record
 
 LAST = 500_000_000
-"""Nanoseconds after the end of the load in which an answer counts in its last second."""
+"""Nanoseconds after the end of the load in which an answer counts for its last second."""
 
 
 class Recorder:
-    """Counts what ends in the current second, and tells of each second when it is over, also of empty ones.
+    """Counts what ends in the current second, and reports each second when it is over, also empty ones.
 
     Times are monotonic nanoseconds, latencies microseconds.
     """
 
-    def __init__(self, tell: Callable[[bytes], None]) -> None:
-        self._tell = tell
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
         self._began = self._ends = 0
         self._second = 0
         self._clear()
 
     def begin(self, at: int, ends: int) -> None:
-        """Let the first second start at this time, and the load end at that one."""
+        """Set the start of the first second and the end of the load."""
         self._began, self._ends = at, ends
 
-    def right(self, now: int, began: int, size: int) -> None:
+    def succeeded(self, now: int, began: int, size: int) -> None:
         """A right answer of `size` bytes came to a request that began, or was due, at `began`."""
         self.close(now)
         self._requests += 1
@@ -35,32 +35,32 @@ class Recorder:
         record(self._latency, (now - began) // 1000)
 
     def failed(self, now: int, kind: str, count: int = 1) -> None:
-        """Requests came to no right answer."""
+        """Requests got no right answer."""
         self.close(now)
         self._failures[kind] += count
 
-    def late(self, microseconds: int) -> None:
-        """A request was begun this much after it was due, though a user was free."""
+    def record_lag(self, microseconds: int) -> None:
+        """A request was started this much after it was due, though a user was free."""
         record(self._lag, microseconds)
 
     def close(self, now: int) -> None:
-        """Tell of the seconds that are over."""
-        while now >= self._over():
-            self._tell_second()
+        """Report the seconds that are over."""
+        while now >= self._end_of_second():
+            self._send_second()
 
-    def _over(self) -> int:
-        """When the current second is over. The load's last one waits for the last answers, which else would make
-        a second of their own, of a few milliseconds."""
+    def _end_of_second(self) -> int:
+        """When the current second is over. The load's last second waits for the last answers, which else would
+        form a second of a few milliseconds."""
         over = self._began + (self._second + 1) * 10**9
         return over + LAST if over == self._ends else over
 
     def finish(self, now: int) -> None:
-        """Tell of the last second, which may be a part of one, and that no more will come."""
+        """Report the last second, which may be shorter, and that no more will come."""
         self.close(now)
-        self._tell_second()
-        self._tell(json.dumps({"done": (now - self._began) / 1e9}).encode() + b"\n")
+        self._send_second()
+        self._send(json.dumps({"done": (now - self._began) / 1e9}).encode() + b"\n")
 
-    def _tell_second(self) -> None:
+    def _send_second(self) -> None:
         line: dict[str, Any] = {
             "second": self._second,
             "requests": self._requests,
@@ -71,7 +71,7 @@ class Recorder:
         }
         self._second += 1
         self._clear()
-        self._tell(json.dumps(line).encode() + b"\n")
+        self._send(json.dumps(line).encode() + b"\n")
 
     def _clear(self) -> None:
         self._requests = self._bytes = 0

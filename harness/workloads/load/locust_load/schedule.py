@@ -1,4 +1,4 @@
-"""When each request is due and which it is: one schedule, of which each of locust's processes takes its part."""
+"""The schedule: when each request is due and which row it is. Each of locust's processes takes its part."""
 
 import ctypes
 import os
@@ -13,10 +13,10 @@ from gevent import get_hub
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one process is to do, as `harness.workloads.load.locust_load.driver` sends it: its part of a load.
+    """The part of a load for one process, as `harness.workloads.load.locust_load.driver` sends it.
 
-    `users` are this process's, `rate` (requests/s) and `requests` are the whole load's; `process` is its number
-    among `processes`. `patience` is how many seconds a request may take before it counts as a timeout.
+    `users` are this process's; `rate` (requests/s) and `requests` are the whole load's. `process` is its number
+    among `processes`. `timeout` is in seconds, for one request.
     """
 
     protocol: str
@@ -29,7 +29,7 @@ class Task:
     seed: int
     process: int
     processes: int
-    patience: float
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class ScheduledRequest:
 
 
 class Schedule:
-    """The turns of one process, which its users take one after another.
+    """The requests of one process, which its users take one after another.
 
-    At a constant rate request i is due i / rate seconds after the start, whatever the server does. A turn that no
-    user was free to take in time is taken late, and the wait belongs to its latency.
+    At a constant rate request i is due i / rate seconds after the start, whatever the server does. A request that
+    no user was free to send in time is sent late, and the wait is part of its latency.
     """
 
     TABLE = 1 << 14
-    """Rows are chosen from a shuffled table of this size, made once, since choosing costs more than looking up."""
+    """Rows are drawn from a shuffled table of this size, built once: drawing costs more than a lookup."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -60,12 +60,12 @@ class Schedule:
         self._rows = random.Random(task.seed).choices(range(len(weights)), weights, k=self.TABLE)
 
     def begin(self, at: int) -> None:
-        """Let the first request be due at this time (monotonic ns)."""
+        """Set the time at which the first request is due (monotonic ns)."""
         self.began = at
         self.ends = at + int(self.task.duration * 1e9)
 
-    def turn(self) -> ScheduledRequest | None:
-        """The next turn, or None when the load is over."""
+    def next_request(self) -> ScheduledRequest | None:
+        """The next request, or None when the load is over."""
         due = self.began + int(self._next * 1e9 / self.task.rate) if self.task.rate else 0
         if (due or monotonic_ns()) >= self.ends:
             return None
@@ -74,7 +74,7 @@ class Schedule:
 
 
 class Timer:
-    """Wakes a greenlet at a time, within tens of microseconds; gevent's own timers are late by up to 1 ms.
+    """Wakes a greenlet at a given time, within tens of microseconds; gevent's own timers are up to 1 ms late.
 
     Source: Linux, timerfd_create(2); Python has it from 3.13 on only.
     """

@@ -1,4 +1,4 @@
-"""A locust user that asks what the course says, looks at the answers and keeps the books."""
+"""A locust user that sends the scheduled requests, checks the answers and records them."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from harness.workloads.load.locust_load.clients.base import Client, WrongAnswer
 from harness.workloads.load.locust_load.recorder import Recorder
 from harness.workloads.load.locust_load.schedule import Schedule, ScheduledRequest, Timer
 
-BREATH = 0.05
-"""Seconds that a user of a closed loop waits after a failure, for a dead server refuses without end."""
+FAILURE_PAUSE = 0.05
+"""Seconds that a user of a closed loop waits after a failure: a dead server refuses without end."""
 
 KINDS = {
     TimeoutError: "timeout",
@@ -24,27 +24,27 @@ KINDS = {
     BrokenPipeError: "connection reset",
     ConnectionAbortedError: "connection reset",
 }
-"""Errors of sockets, and our words for them."""
+"""Errors of sockets, and our names for them."""
 
 
 class LoadUser(User):
-    """A user of any protocol, which its client speaks."""
+    """A user of any protocol, through its client."""
 
     abstract = True
-    speaks: ClassVar[type[Client]]
-    course: ClassVar[Schedule]
+    client_class: ClassVar[type[Client]]
+    schedule: ClassVar[Schedule]
     recorder: ClassVar[Recorder]
-    go: ClassVar[Event]
+    start_event: ClassVar[Event]
     ready: ClassVar[list["LoadUser"]]
 
     def on_start(self) -> None:
-        """Get ready; whatever can't be had now is had, or fails and is counted, when it is asked for."""
-        self.asking = False
-        self._alarm = Timer()
-        self._client = self.speaks(self.course.task)
-        self._rows = self.course.task.requests
-        self._varies = ["{n}" in json.dumps(row) for row in self._rows]
-        self._questions = [self._client.question(row) for row in self._rows]
+        """Prepare and connect. What fails here is tried again by the first request, and counted there."""
+        self.waiting = False
+        self._timer = Timer()
+        self._client = self.client_class(self.schedule.task)
+        self._rows = self.schedule.task.requests
+        self._has_number = ["{n}" in json.dumps(row) for row in self._rows]
+        self._requests = [self._client.prepare(row) for row in self._rows]
         try:
             self._client.connect()
         except Exception:
@@ -53,54 +53,54 @@ class LoadUser(User):
 
     @task
     def work(self) -> None:
-        """Take turns until the load is over."""
-        self.go.wait()
-        while (turn := self.course.turn()) is not None:
+        """Send requests until the load is over."""
+        self.start_event.wait()
+        while (scheduled := self.schedule.next_request()) is not None:
             began = monotonic_ns()
-            if turn.due > began:
-                self._alarm.wait(turn.due)
-                self.recorder.late((monotonic_ns() - turn.due) // 1000)
-            began = turn.due or began
-            if monotonic_ns() - began > self.course.task.patience * 1e9:
+            if scheduled.due > began:
+                self._timer.wait(scheduled.due)
+                self.recorder.record_lag((monotonic_ns() - scheduled.due) // 1000)
+            began = scheduled.due or began
+            if monotonic_ns() - began > self.schedule.task.timeout * 1e9:
                 self.recorder.failed(monotonic_ns(), "timeout")
                 continue
-            self._ask(turn, began)
+            self._ask(scheduled, began)
         raise StopUser
 
-    def _ask(self, turn: ScheduledRequest, began: int) -> None:
-        question = self._questions[turn.row]
-        self.asking = True
+    def _ask(self, scheduled: ScheduledRequest, began: int) -> None:
+        request = self._requests[scheduled.row]
+        self.waiting = True
         try:
-            if self._varies[turn.row]:
-                question = self._client.question(filled(self._rows[turn.row], turn.number))
-            size = question()
+            if self._has_number[scheduled.row]:
+                request = self._client.prepare(with_number(self._rows[scheduled.row], scheduled.number))
+            size = request()
         except WrongAnswer as wrong:
             self.recorder.failed(monotonic_ns(), str(wrong))
         except Exception as error:
             self.recorder.failed(monotonic_ns(), kind_of(error))
             self._client.disconnect()
-            if not turn.due:
-                gevent.sleep(BREATH)
+            if not scheduled.due:
+                gevent.sleep(FAILURE_PAUSE)
         else:
-            self.recorder.right(monotonic_ns(), began, size)
-        self.asking = False
+            self.recorder.succeeded(monotonic_ns(), began, size)
+        self.waiting = False
 
 
-def filled(value: Any, number: int) -> Any:
+def with_number(value: Any, number: int) -> Any:
     """A row, or a part of one, with the request's number in place of `{n}`."""
     if isinstance(value, str):
         return value.replace("{n}", str(number))
     if isinstance(value, Mapping):
-        return {key: filled(part, number) for key, part in value.items()}
+        return {key: with_number(part, number) for key, part in value.items()}
     if isinstance(value, list):
-        return [filled(part, number) for part in value]
+        return [with_number(part, number) for part in value]
     return value
 
 
 def kind_of(error: BaseException) -> str:
-    """The kind of failure that an exception of any client means.
+    """The kind of failure that a client's exception means.
 
-    Clients wrap the socket's errors in their own, so the whole chain is looked at.
+    Clients wrap the socket's errors in their own, so the whole chain is searched.
     """
     chain: list[BaseException] = []
     link: BaseException | None = error
@@ -110,8 +110,8 @@ def kind_of(error: BaseException) -> str:
     for type_, kind in KINDS.items():
         if any(isinstance(link, type_) for link in chain):
             return kind
-    said = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}"
     closed = ("clos", "lost connection", "incomplete")
-    if isinstance(error, EOFError) or any(word in said.lower() for word in closed):
+    if isinstance(error, EOFError) or any(word in text.lower() for word in closed):
         return "connection closed"
-    return said[:120]
+    return text[:120]

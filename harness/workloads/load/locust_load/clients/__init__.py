@@ -1,1 +1,1 @@
-"""The protocols of locust's users, a module each, in locust's processes only."""
+"""The protocols of locust's users, one module each; imported only in locust's processes."""

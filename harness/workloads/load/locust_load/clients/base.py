@@ -1,33 +1,34 @@
-"""What speaks a protocol for one user, and how it says that an answer is wrong."""
+"""The interface of a protocol's client."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from harness.workloads.load.locust_load.schedule import Task
 
-Question = Callable[[], int]
-"""Asks once and gives the size of the right answer in bytes; raises `WrongAnswer` or what its library raises."""
+Request = Callable[[], int]
+"""Sends one request and returns the size of the right answer in bytes; raises `WrongAnswer` or an error of its
+library."""
 
 
 class WrongAnswer(Exception):
-    """An answer that is not the one wanted; its text is the kind of failure."""
+    """An answer that differs from the expected one; its text is the kind of failure."""
 
 
 class Client(Protocol):
-    """One user's side of a protocol. Each protocol's module has one, and names it `CLIENT`."""
+    """One user's connection. Each protocol's module names its class `CLIENT`."""
 
     def __init__(self, task: Task) -> None:
-        """Get ready, without connecting."""
+        """Prepare, without connecting."""
         ...
 
     def connect(self) -> None:
-        """Connect, so that the first request does not pay for it; may fail as a `Question` may."""
+        """Connect, so that the first request does not pay for it; may fail like a `Request`."""
         ...
 
-    def question(self, row: Mapping[str, Any]) -> Question:
-        """Prepare a row, once for many requests. Asking connects again where that is needed."""
+    def prepare(self, row: Mapping[str, Any]) -> Request:
+        """Prepare a row, once for many requests. The request connects again if needed."""
         ...
 
     def disconnect(self) -> None:
-        """Leave a connection that is of no more use."""
+        """Close a connection that is no longer usable."""
         ...

@@ -1,7 +1,7 @@
 """HTTP by geventhttpclient, the client of locust's FastHttpUser.
 
-Rows: `method` (GET), `path` (/), `headers`, `send` (a body) are asked; `status` (200), `body` (all of it),
-`contains` (a part of it) and `length` (bytes) are what a right answer has. Redirects are not followed.
+Rows: `method` (GET), `path` (/), `headers` and `send` (a body) make the request; `status` (200), `body` (all of
+it), `contains` (a part of it) and `length` (bytes) describe the right answer. Redirects are not followed.
 """
 
 from collections.abc import Mapping
@@ -10,32 +10,33 @@ from typing import Any
 import geventhttpclient.client
 from geventhttpclient import HTTPClient
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
+from harness.workloads.load.locust_load.clients.base import Client, Request, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
-# The client would send a request again, up to eleven times and without a word, when a connection breaks: a server
-# that resets connections would pass. It does so for these methods only.
+# If a connection breaks, the client would silently repeat a request up to eleven times: a server that resets
+# connections would pass. It repeats only these methods.
 geventhttpclient.client.IDEMPOTENT_METHODS = frozenset()
 
 
 class Http:
-    """One connection, kept while the server keeps it; without FastHttpUser's session, which takes 30 µs each."""
+    """One connection, kept while the server keeps it; without FastHttpUser's session, which costs 30 µs per
+    request."""
 
     def __init__(self, task: Task) -> None:
         self._http = HTTPClient(
-            task.host, task.port, network_timeout=task.patience, connection_timeout=task.patience
+            task.host, task.port, network_timeout=task.timeout, connection_timeout=task.timeout
         )
 
     def connect(self) -> None:
-        """Open the connection that the first request takes."""
+        """Open the connection that the first request uses."""
         pool = self._http._connection_pool
         pool.return_socket(pool.get_socket())
 
     def disconnect(self) -> None:
-        """Nothing: a connection that broke is left as it breaks."""
+        """Does nothing: geventhttpclient drops broken connections itself."""
 
-    def question(self, row: Mapping[str, Any]) -> Question:
-        """Ask for a path and look at what comes."""
+    def prepare(self, row: Mapping[str, Any]) -> Request:
+        """Request a path and check the response."""
         method, path, send = row.get("method", "GET"), row.get("path", "/"), row.get("send", "").encode()
         headers, status, length = row.get("headers"), row.get("status", 200), row.get("length")
         body = row["body"].encode() if "body" in row else None
@@ -43,12 +44,12 @@ class Http:
 
         def ask() -> int:
             response = self._http.request(method, path, send, headers)
-            came = response.read()
+            received = response.read()
             if response.get_code() != status:
                 raise WrongAnswer(f"status {response.get_code()}")
-            if body not in (None, came) or contains not in came or length not in (None, len(came)):
+            if body not in (None, received) or contains not in received or length not in (None, len(received)):
                 raise WrongAnswer("wrong body")
-            return len(came)
+            return len(received)
 
         return ask
 

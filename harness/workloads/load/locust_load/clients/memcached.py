@@ -9,27 +9,27 @@ from typing import Any
 
 from pymemcache.client import base
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
+from harness.workloads.load.locust_load.clients.base import Client, Request, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 
 class Memcached:
-    """One connection, made anew after a failure."""
+    """One connection, opened again after a failure."""
 
     def __init__(self, task: Task) -> None:
         self._client = base.Client(
-            (task.host, task.port), connect_timeout=task.patience, timeout=task.patience, no_delay=True
+            (task.host, task.port), connect_timeout=task.timeout, timeout=task.timeout, no_delay=True
         )
 
     def connect(self) -> None:
-        """Ask for its version, which connects."""
+        """Ask for the version, which connects."""
         self._client.version()
 
     def disconnect(self) -> None:
-        """Leave it; asking connects again."""
+        """Close it; the next request connects again."""
         self._client.close()
 
-    def question(self, row: Mapping[str, Any]) -> Question:
+    def prepare(self, row: Mapping[str, Any]) -> Request:
         """Set a key, or get one."""
         value = row["value"].encode() if "value" in row else None
         if "set" in row:
@@ -42,10 +42,10 @@ class Memcached:
         return 0
 
     def _get(self, key: str, value: bytes | None) -> int:
-        came = self._client.get(key)
-        if came is None or value not in (None, came):
+        received = self._client.get(key)
+        if received is None or value not in (None, received):
             raise WrongAnswer("wrong answer")
-        return len(came)
+        return len(received)
 
 
 CLIENT: type[Client] = Memcached

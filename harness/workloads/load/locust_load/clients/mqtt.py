@@ -1,10 +1,10 @@
-"""MQTT 3.1.1 over TCP: publishes with QoS 1 and gets each message back by a subscription of its own.
+"""MQTT 3.1.1 over TCP: publishes with QoS 1 and gets each message back by its own subscription.
 
-Rows: `topic` and `payload`. Each user puts a name of its own before the topic, so that it hears nobody else. A
-request is over when the broker has acknowledged the message and delivered it.
+Rows: `topic` and `payload`. Each user prefixes the topic with a name of its own, so that it gets no other user's
+messages. A request is complete when the broker has acknowledged the message and delivered it.
 
-No client library fits: paho-mqtt runs a loop of its own in a thread, which hides when an answer came.
-Source: MQTT 3.1.1 (OASIS, 2014), sections 2.2 (the fixed header) and 3 (the packets).
+No client library fits: paho-mqtt runs its own loop in a thread, which hides when an answer came. Source: MQTT
+3.1.1 (OASIS, 2014), sections 2.2 (the fixed header) and 3 (the packets).
 """
 
 import itertools
@@ -13,8 +13,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
-from harness.workloads.load.locust_load.clients.tcp import connected, read_exactly
+from harness.workloads.load.locust_load.clients.base import Client, Request, WrongAnswer
+from harness.workloads.load.locust_load.clients.tcp import connect_to, read_exactly
 from harness.workloads.load.locust_load.schedule import Task
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
@@ -23,7 +23,7 @@ CLEAN_SESSION = 0b0010
 
 
 class Mqtt:
-    """One connection and one subscription, made anew after a failure."""
+    """One connection and one subscription, made again after a failure."""
 
     _numbers = itertools.count(1)
 
@@ -33,20 +33,20 @@ class Mqtt:
         self._name = f"load-{os.getpid()}-{next(self._numbers)}"
 
     def connect(self) -> None:
-        """Connect and subscribe to all that is below our own name."""
-        self._socket = connected(self._task)
+        """Connect and subscribe to everything below our own name."""
+        self._socket = connect_to(self._task)
         self._send(CONNECT, _text("MQTT") + bytes([4, CLEAN_SESSION, 0, 0]) + _text(self._name))
         self._expect(CONNACK, b"\x00\x00")
         self._send(SUBSCRIBE, b"\x00\x01" + _text(f"{self._name}/#") + b"\x00", QOS_1)
         self._expect(SUBACK, b"\x00\x01\x00")
 
     def disconnect(self) -> None:
-        """Leave it."""
+        """Close it."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def question(self, row: Mapping[str, Any]) -> Question:
+    def prepare(self, row: Mapping[str, Any]) -> Request:
         """Publish, and wait for the acknowledgement and the message, whichever comes first."""
         topic, payload = _text(f"{self._name}/{row['topic']}"), row.get("payload", "").encode()
         acknowledged = (PUBACK << 4, b"\x00\x02")
@@ -68,7 +68,7 @@ class Mqtt:
         self._socket.sendall(bytes([kind << 4 | flags]) + _length(len(body)) + body)
 
     def _receive(self) -> tuple[int, bytes]:
-        """The next packet's first byte and its body."""
+        """The first byte and the body of the next packet."""
         assert self._socket is not None
         first, length, shift = read_exactly(self._socket, 1)[0], 0, 0
         while True:
@@ -79,9 +79,9 @@ class Mqtt:
                 return first, read_exactly(self._socket, length)
 
     def _expect(self, kind: int, body: bytes) -> None:
-        came = self._receive()
-        if came != (kind << 4, body):
-            raise WrongAnswer(f"refused by the broker: {came[1].hex()}")
+        received = self._receive()
+        if received != (kind << 4, body):
+            raise WrongAnswer(f"refused by the broker: {received[1].hex()}")
 
 
 def _text(text: str) -> bytes:
@@ -91,7 +91,7 @@ def _text(text: str) -> bytes:
 
 
 def _length(size: int) -> bytes:
-    """Seven bits a byte, the least first (section 2.2.3)."""
+    """Seven bits per byte, the least significant first (section 2.2.3)."""
     coded = b""
     while True:
         size, low = divmod(size, 128)

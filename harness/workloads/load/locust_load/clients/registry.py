@@ -1,6 +1,6 @@
-"""Locust's users: one asker, and one module a protocol with the client that it asks by.
+"""The clients of locust's users, one module per protocol.
 
-They run in locust's processes only: importing locust patches Python.
+They run only in locust's processes: importing locust patches Python.
 """
 
 from importlib import import_module
@@ -9,6 +9,6 @@ from harness.workloads.load.locust_load.clients.base import Client
 
 
 def client_of(protocol: str) -> type[Client]:
-    """What speaks a protocol: http, redis, memcached, mqtt, sql, tcp."""
+    """The client class of a protocol: http, redis, memcached, mqtt, sql, tcp."""
     found: type[Client] = import_module(f"harness.workloads.load.locust_load.clients.{protocol}").CLIENT
     return found

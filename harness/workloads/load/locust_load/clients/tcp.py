@@ -1,18 +1,19 @@
 """Bytes over TCP.
 
-Rows: `send`, and the whole `answer`; as many bytes as it has are read. Both are text, in UTF-8.
+Rows: `send`, and the whole `answer`, whose length says how many bytes to read. Both are text, in UTF-8.
 """
 
 import socket
 from collections.abc import Mapping
 from typing import Any
 
-from harness.workloads.load.locust_load.clients.base import Client, Question, WrongAnswer
+from harness.workloads.load.locust_load.clients.base import Client, Request, WrongAnswer
 from harness.workloads.load.locust_load.schedule import Task
 
 
 class Tcp:
-    """One connection, made anew after a failure and after a wrong answer, of which more may follow."""
+    """One connection, opened again after a failure, and after a wrong answer, because more bytes of that may
+    follow."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -20,15 +21,15 @@ class Tcp:
 
     def connect(self) -> None:
         """Connect."""
-        self._socket = connected(self._task)
+        self._socket = connect_to(self._task)
 
     def disconnect(self) -> None:
-        """Leave it."""
+        """Close it."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def question(self, row: Mapping[str, Any]) -> Question:
+    def prepare(self, row: Mapping[str, Any]) -> Request:
         """Send, and read the answer."""
         send, answer = row.get("send", "").encode(), row["answer"].encode()
 
@@ -45,22 +46,22 @@ class Tcp:
         return ask
 
 
-def connected(task: Task) -> socket.socket:
-    """A connection to the server, over which what is small goes at once."""
-    made = socket.create_connection((task.host, task.port), task.patience)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return made
+def connect_to(task: Task) -> socket.socket:
+    """A connection to the server without Nagle's delay."""
+    sock = socket.create_connection((task.host, task.port), task.timeout)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def read_exactly(sock: socket.socket, size: int) -> bytes:
-    """So many bytes. Raises `EOFError` if the connection is closed before."""
-    came = b""
-    while len(came) < size:
-        more = sock.recv(size - len(came))
+    """Read `size` bytes. Raises `EOFError` if the connection is closed before."""
+    received = b""
+    while len(received) < size:
+        more = sock.recv(size - len(received))
         if not more:
             raise EOFError("closed before the whole answer came")
-        came += more
-    return came
+        received += more
+    return received
 
 
 CLIENT: type[Client] = Tcp

@@ -1,4 +1,5 @@
-"""What an issue says of a failure or a step: range, commits, how to see it again, the console's last lines."""
+"""What an issue says about a failure or a step: the range, its commits, commands to reproduce it, the last console
+lines."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ FENCE = "`"
 
 
 def about_test(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> list[str]:
-    """Of one test on several cells, as Markdown in which nothing of a guest's is markup."""
+    """Details of a failed test on one or more cells, as Markdown without a guest's markup."""
     first = cases[0]
     lines = []
     since = _since(first, judged)
@@ -35,7 +36,7 @@ def about_test(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits
 
 
 def about_step(findings: Sequence[Finding], commits: Commits) -> list[str]:
-    """Of one step: its commits, and how to look for the one that did it."""
+    """Details of one step: its commits, and the command that bisects it."""
     first = findings[0]
     good, bad = first.before, first.after
     words = f"--metric {first.metric.name} --good {good.commit[:12]} --bad {bad.commit[:12]}"
@@ -43,26 +44,26 @@ def about_step(findings: Sequence[Finding], commits: Commits) -> list[str]:
 
 
 def fenced(lines: Sequence[str]) -> list[str]:
-    """Lines as a block of code, whose fence is longer than anything in it that looks like one."""
+    """Lines as a block of code; the fence is longer than any run of backticks in them."""
     longest = max((len(run) for line in lines for run in re.findall(f"{FENCE}+", line)), default=0)
     fence = FENCE * max(3, longest + 1)
     return [f"{fence}text", *lines, fence]
 
 
 def _since(case: Case, judged: Sequence[Judged]) -> tuple[Version, Version] | None:
-    """The last good version and the first bad one, where the change was clean and the version another."""
+    """The last good version and the first bad one, if the change was clean and the versions differ."""
     rows = [one for one in judged if (one.cell, one.test) == (case.cell, case.test) and one.outcome not in NO_WORD]
     rows.sort(key=lambda one: one.taken)
-    said = tendency([failed(one) for one in rows])
-    if not (rows and said.clean and 0 < said.began < len(rows)):
+    change = tendency([failed(one) for one in rows])
+    if not (rows and change.clean and 0 < change.began < len(rows)):
         return None
-    good, bad = rows[said.began - 1].version, rows[said.began].version
+    good, bad = rows[change.began - 1].version, rows[change.began].version
     return (good, bad) if good.commit != bad.commit else None
 
 
 def _suspects(good: Version, bad: Version, commits: Commits) -> list[str]:
-    found, count = commits.between(good.commit, bad.commit)
-    lines = [f"- {code(one.short)} {code(one.subject)} by {code(one.author)}" for one in found[:MOST_SUSPECTS]]
+    listed, count = commits.between(good.commit, bad.commit)
+    lines = [f"- {code(one.short)} {code(one.subject)} by {code(one.author)}" for one in listed[:MOST_SUSPECTS]]
     return [*lines, *([f"- and {count - MOST_SUSPECTS} more commits"] if count > MOST_SUSPECTS else [])]
 
 

@@ -1,4 +1,4 @@
-"""What stands beside the steps, in a line each: nights that stick out, and what crept in without a step."""
+"""Lines about what is not a step: single nights that are outliers, and drift without a step."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from harness.metrics.records import Metric
 from harness.report.model.formatting import shown, version_name
 
 FLOOR = 0.005
-"""Relative: less than this is not told among the facts of a report, as of steps."""
+"""A share: a smaller difference is not listed among a report's findings, just as a smaller step is not."""
 MOST = 5
-"""Lines of one kind in a report; how many more there are is told, too."""
+"""The most lines of one kind in a report; a last line says how many more there are."""
 
 
-def aside_words(one: Night | Since) -> str:
+def outlier_line(one: Night | Since) -> str:
     """`night of 2026-11-20: 1.4 times, alone: boot.wall on osv:…, 0.7 s beside 0.5 s, v0.57.0-3`."""
     values = (one.level, one.value) if isinstance(one, Night) else (one.old_level, one.new_level)
     usual, other = (shown(value, one.metric.unit) for value in values)
@@ -25,9 +25,9 @@ def aside_words(one: Night | Since) -> str:
     return f"{one.words}: {one.metric.name} on {one.cell}, {other} beside {usual}, {version_name(one.version)}"
 
 
-def asides(nights: Iterable[Night], crept: Iterable[Since]) -> list[str]:
-    """The lines of a report: the newest nights, then the greatest creeps, several numbers of one night or of one
-    creeping metric as one line; parts of a whole are left out."""
+def outlier_lines(nights: Iterable[Night], crept: Iterable[Since]) -> list[str]:
+    """The lines of a report: the newest nights, then the largest drifts. Several numbers of one night, or of one
+    drifting metric, are one line; parts of a whole are left out."""
     by_night: dict[tuple[str, str], list[Night]] = defaultdict(list)
     for night in sorted(filter(_is_told, nights), key=lambda one: -one.taken):
         by_night[night.day, night.standing].append(night)
@@ -50,9 +50,9 @@ def _limited(lines: Sequence[str], what: str) -> list[str]:
 
 
 def _of_night(alike: Sequence[Night]) -> str:
-    """One number as `findings` tells it; of several how far they stick out and which they are."""
+    """One number as `findings` shows it; of several numbers how far they stick out, and which they are."""
     if len(alike) == 1:
-        return aside_words(alike[0])
+        return outlier_line(alike[0])
     times = sorted(one.value / one.level for one in alike if one.level)
     ends = dict.fromkeys(map(_times, (times[0], times[-1]) if times else ()))
     much = f": {' to '.join(ends)} times" if ends else ""
@@ -61,7 +61,7 @@ def _of_night(alike: Sequence[Night]) -> str:
 
 def _of_metric(alike: Sequence[Since]) -> str:
     more = len({one.cell for one in alike}) - 1
-    return aside_words(alike[0]) + (f"; and on {more} more cell{'s' * (more > 1)}" if more else "")
+    return outlier_line(alike[0]) + (f"; and on {more} more cell{'s' * (more > 1)}" if more else "")
 
 
 def _which(alike: Sequence[Night]) -> str:
@@ -72,5 +72,5 @@ def _which(alike: Sequence[Night]) -> str:
 
 
 def _times(value: float) -> str:
-    """With as many digits as tell it from 1."""
+    """A factor, with as many digits as distinguish it from 1."""
     return f"{round(value, max(0, -floor(log10(abs(value - 1) or 1)))):.12g}"

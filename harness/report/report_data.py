@@ -1,4 +1,4 @@
-"""What every report is told of records: they themselves, and what the statistics say of them."""
+"""Makes the data that every report needs: the records, and what the statistics find in them."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from harness.analysis.regression.series import numbers
 from harness.analysis.regression.triage import judged as seen_in
 from harness.metrics.history.records import Judged
 from harness.metrics.records import Document, Sample
-from harness.report.asides import asides
 from harness.report.model.data import ReportData
+from harness.report.outlier_lines import outlier_lines
 
 
-def telling(
+def make_report_data(
     samples: Sequence[Sample], judged: Sequence[Judged], documents: Sequence[Document], graph: Graph
 ) -> ReportData:
-    """The records with their findings, notes and asides; `graph` is how commits follow each other."""
+    """The records with their findings, notes and lines about outliers; `graph` is the graph of commits."""
     measured = numbers(samples, graph)
     said = [note.text for note in notes(measured)]
     seen = seen_in(measured, documents)
-    beside = asides(seen.nights, since(measured))
+    beside = outlier_lines(seen.nights, since(measured))
     return ReportData(samples, judged, documents, seen.findings, said, graph, beside, measured)

@@ -1,4 +1,4 @@
-"""Python's collector of garbage, held while a great many objects are made."""
+"""Pauses Python's garbage collection while very many objects are made."""
 
 import gc
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the collector: while a million records are made or read it looks through all of them again and
+def without_garbage_collection() -> Iterator[None]:
+    """Pause it in this block: while a million records are made or read it would look through all of them again and
     again, and none is garbage."""
     was = gc.isenabled()
     gc.disable()

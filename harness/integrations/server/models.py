@@ -1,11 +1,11 @@
-"""The JSON interface: what is asked and answered, as OpenAPI tells it."""
+"""The requests and responses of the JSON interface, as OpenAPI describes them."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
-"""Raised when a field changes its meaning or goes; fields may be added."""
+"""Raised when a field changes its meaning or is removed; fields may be added."""
 
 Subject = Annotated[
     str, Field(max_length=500, description="`test/KERNEL/NAME`, `step/KERNEL/COMMIT` or `cell/CELL`")
@@ -17,41 +17,41 @@ RecordId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Kind = Literal["new", "flaky", "still", "fixed"]
 
 
-class Answer(BaseModel):
-    """Of any kind."""
+class ResponseModel(BaseModel):
+    """The base of all responses."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Asked(BaseModel):
-    """A body that is sent to us: nothing that it does not name."""
+class RequestModel(BaseModel):
+    """The base of all request bodies; unknown fields are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Problem(Answer):
-    """Why something was not done, and what to do (RFC 9457)."""
+class Problem(ResponseModel):
+    """Why a request failed, and what to do (RFC 9457)."""
 
     title: str
     status: int
     detail: str = ""
 
 
-class VersionFact(Answer):
+class VersionFact(ResponseModel):
     """A version of a kernel."""
 
     commit: str
     described: str
 
 
-class Range(Answer):
+class Range(ResponseModel):
     """The last good version and the first bad one."""
 
     good: VersionFact
     bad: VersionFact
 
 
-class CellFact(Answer):
+class CellFact(ResponseModel):
     """A cell of a failure: when it failed last, and in which run, which leads to its evidence."""
 
     cell: str
@@ -59,8 +59,8 @@ class CellFact(Answer):
     taken: Moment
 
 
-class Failure(Answer):
-    """A test on the cells of one kernel where the same goes on; `nights` is for how many by now."""
+class Failure(ResponseModel):
+    """A test on the cells of one kernel where it behaves alike; `nights` is for how many nights by now."""
 
     subject: Subject
     kind: Kind
@@ -77,8 +77,8 @@ class Failure(Answer):
     since: Range | None
 
 
-class Moved(Answer):
-    """A metric that moved; `change` is relative, on so many `cells` of those that measure it."""
+class MovedMetric(ResponseModel):
+    """A metric that changed; `change` is relative, on these `cells` of the `of` that measure it."""
 
     metric: str
     about: str
@@ -88,8 +88,8 @@ class Moved(Answer):
     of: int
 
 
-class Step(Answer):
-    """What moved at one commit; `new` is whether the last night measured it first."""
+class Step(ResponseModel):
+    """The metrics that changed at one commit; `new` is whether the last night measured it first."""
 
     subject: Subject
     kernel: str
@@ -97,18 +97,18 @@ class Step(Answer):
     after: VersionFact
     worse: bool
     new: bool
-    moved: list[Moved]
+    moved: list[MovedMetric]
 
 
-class Missing(Answer):
-    """A cell without a result, for so many nights."""
+class Missing(ResponseModel):
+    """A cell without a result for this many nights."""
 
     subject: Subject
     cell: str
     nights: int
 
 
-class Night(Answer):
+class Night(ResponseModel):
     """The last night."""
 
     date: str
@@ -119,8 +119,8 @@ class Night(Answer):
     expected: int
 
 
-class Facts(Answer):
-    """The facts of the morning. `state` is how far the history had come."""
+class Facts(ResponseModel):
+    """The facts of the morning. `state` is the state of the history when they were made."""
 
     schema_version: int = SCHEMA
     state: str
@@ -134,8 +134,8 @@ class Facts(Answer):
     missing: list[Missing]
 
 
-class Verdict(Answer):
-    """One verdict; `number` is its place in the order in which the history got them."""
+class Verdict(ResponseModel):
+    """One verdict; `number` is its position in the order in which the history got them."""
 
     number: int
     id: str
@@ -153,14 +153,14 @@ class Verdict(Answer):
     taken: Moment
 
 
-class Verdicts(Answer):
-    """Verdicts, those that came last first; `next` is what to give as `before` for older ones."""
+class Verdicts(ResponseModel):
+    """Verdicts, the latest first; give `next` as `before` to get older ones."""
 
     verdicts: list[Verdict]
     next: int | None
 
 
-class Number(Answer):
+class Number(ResponseModel):
     """One sample of a metric."""
 
     id: str
@@ -173,8 +173,8 @@ class Number(Answer):
     taken: Moment
 
 
-class CellTally(Answer):
-    """What a run has of a cell by now."""
+class CellTally(ResponseModel):
+    """What a run has recorded of a cell so far."""
 
     cell: str
     verdicts: int
@@ -182,8 +182,8 @@ class CellTally(Answer):
     samples: int
 
 
-class LiveRun(Answer):
-    """A run of the last day; `silent` is for how many seconds it has said nothing."""
+class LiveRun(ResponseModel):
+    """A run of the last day; `silent` is the seconds since its last record."""
 
     run: str
     began: Moment
@@ -195,8 +195,9 @@ class LiveRun(Answer):
     cells: list[CellTally]
 
 
-class Live(Answer):
-    """What runs. `usual` is how many verdicts the night before had; `after` is where events go on from."""
+class Live(ResponseModel):
+    """The runs of the last day. `usual` is the number of verdicts of the night before; `after` is where events go
+    on."""
 
     now: Moment
     running: bool
@@ -205,15 +206,15 @@ class Live(Answer):
     after: int
 
 
-class EvidenceFile(Answer):
-    """A file of evidence; `path` leads to it from where this server is."""
+class EvidenceFile(ResponseModel):
+    """A file of evidence; `path` is relative to this server's address."""
 
     name: str
     size: int
     path: str
 
 
-class Evidence(Answer):
+class Evidence(ResponseModel):
     """The evidence of one test of one run on one cell."""
 
     run: str
@@ -222,8 +223,8 @@ class Evidence(Answer):
     files: list[EvidenceFile]
 
 
-class Decision(Answer):
-    """What a person decided, or what became of it."""
+class Decision(ResponseModel):
+    """A person's decision, or its result."""
 
     id: str
     action: str
@@ -235,8 +236,8 @@ class Decision(Answer):
     taken: Moment
 
 
-class Job(Answer):
-    """A rerun or a bisection that was handed to a farm. `said` is the end of its words."""
+class Job(ResponseModel):
+    """A rerun or a bisection that was given to a farm. `said` is the end of its output."""
 
     id: str
     action: str
@@ -249,8 +250,8 @@ class Job(Answer):
     said: str
 
 
-class Standing(Answer):
-    """Where one subject stands. An acknowledgement holds for one failure, until it is gone or is another one."""
+class SubjectStatus(ResponseModel):
+    """The status of one subject. An acknowledgement holds for one failure, until that is gone or has changed."""
 
     subject: Subject
     acknowledged: Decision | None
@@ -259,14 +260,14 @@ class Standing(Answer):
     jobs: list[Job]
 
 
-class Triage(Answer):
-    """Every subject about which somebody has decided something."""
+class Triage(ResponseModel):
+    """Every subject that somebody has decided about."""
 
-    standings: list[Standing]
+    standings: list[SubjectStatus]
 
 
-class Session(Answer):
-    """Who asks, as the proxy says, and the token that every request needs which changes something."""
+class Session(ResponseModel):
+    """The user, as named by the proxy, and the token that every changing request needs."""
 
     user: str
     token: str
@@ -274,8 +275,8 @@ class Session(Answer):
     page: str
 
 
-class Decide(Asked):
-    """A decision. `identity` is what the person saw fail; with an `id` of its own it may be sent again."""
+class DecisionRequest(RequestModel):
+    """A decision. `identity` is the failure that the person saw. With an `id` it may be sent again."""
 
     action: Literal["acknowledge", "reopen", "assign"]
     subject: Subject
@@ -285,8 +286,8 @@ class Decide(Asked):
     id: RecordId | None = None
 
 
-class Hand(Asked):
-    """Work for the farm: a test that is run again on a cell, or a bisection of what began."""
+class JobRequest(RequestModel):
+    """A job for the farm: rerun a test on a cell, or bisect a failure or a step."""
 
     action: Literal["rerun", "bisect"]
     subject: Subject

@@ -1,4 +1,4 @@
-"""Waits for a history to grow: told by PostgreSQL, looked at in SQLite, whose file says at once whether it did."""
+"""Waits for a history to grow: PostgreSQL notifies; SQLite's file is polled."""
 
 import asyncio
 import sqlite3
@@ -11,18 +11,18 @@ from sqlalchemy import URL
 from harness.metrics.history.url import is_file
 
 CHANNEL = "osv_harness_history"
-"""What step 0003 notifies."""
+"""The channel that migration 0003 notifies."""
 
-LOOK_SECONDS = 0.5
-"""Between two looks at a file: `PRAGMA data_version` reads a few bytes."""
+POLL_SECONDS = 0.5
+"""Between two polls of a file: `PRAGMA data_version` reads a few bytes."""
 
-AGAIN_SECONDS = 2.0
-SURE_SECONDS = 60.0
-"""After which waiters are woken without a word: a connection may be dead without anybody's knowing."""
+RETRY_SECONDS = 2.0
+WAKE_SECONDS = 60.0
+"""Waiters are woken after so long without a notification: a connection may be dead unnoticed."""
 
 
 class Watch:
-    """Tells tasks of one loop that the history may have grown. `number` counts how often."""
+    """Notifies tasks of one event loop that the history may have grown. `number` counts the notifications."""
 
     def __init__(self, url: URL) -> None:
         self._url = url
@@ -30,22 +30,22 @@ class Watch:
         self.number = 0
         self.stopped = False
 
-    def tell(self) -> None:
-        """Wake all who wait."""
+    def notify(self) -> None:
+        """Wake all waiting tasks."""
         self.number += 1
         event, self._event = self._event, asyncio.Event()
         event.set()
 
     def stop(self) -> None:
-        """Wake all, for the last time."""
+        """Wake all waiting tasks for the last time."""
         self.stopped = True
-        self.tell()
+        self.notify()
 
-    async def changed(self, seen: int) -> int:
-        """Wait until `number` is another than the one that was seen, or all ends; returns it."""
+    async def wait(self, seen: int) -> int:
+        """Wait until `number` differs from `seen`, or the server stops; returns it."""
         while self.number == seen and not self.stopped:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._event.wait(), SURE_SECONDS)
+                await asyncio.wait_for(self._event.wait(), WAKE_SECONDS)
                 continue
             return self.number
         return self.number
@@ -56,9 +56,9 @@ class Watch:
         while True:
             with suppress(psycopg.Error, sqlite3.Error, OSError):
                 async for _ in changes():
-                    self.tell()
-            await asyncio.sleep(AGAIN_SECONDS)
-            self.tell()  # what came meanwhile was not told
+                    self.notify()
+            await asyncio.sleep(RETRY_SECONDS)
+            self.notify()  # records of the meantime caused no notification
 
     async def _of_file(self) -> AsyncIterator[None]:
         path = str(self._url.database)
@@ -69,13 +69,13 @@ class Watch:
                 if now != last:
                     last = now
                     yield
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
     async def _of_server(self) -> AsyncIterator[None]:
         words = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = await psycopg.AsyncConnection.connect(words, autocommit=True)
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}")
-            yield  # what came before it listened
+            yield  # records from before LISTEN
             async for _ in connection.notifies():
                 yield

@@ -25,20 +25,24 @@ MOST_NAMED = 3
 LONGEST_CODE, LONGEST_ASIDE = 120, 300
 
 
-def markdown(told: ReportData, commit: str = "", silent: Sequence[str] | None = None, link: str = "") -> str:
+def markdown(
+    report_data: ReportData, commit: str = "", silent: Sequence[str] | None = None, link: str = ""
+) -> str:
     """The commit's version, or the newest one, compared with the one before it. It ends with a newline and has at
     most some 30,000 of the 65,536 characters that a comment may have.
 
     `silent` are cells that were to run and reported nothing, if known; `link` is the address of the whole report.
     """
-    told = told.safe
-    if told.empty:
+    report_data = report_data.safe
+    if report_data.empty:
         return "### OSv harness: nothing was run\n\nThe history has nothing to report yet.\n"
-    found = against(told, commit)
+    found = against(report_data, commit)
     if silent is not None:
         found = replace(found, missing=sorted(silent))
-    tests = by_test(replace(told, judged=[one for one in told.judged if commit in ("", one.version.commit)]))
-    lines = [f"### {_heading(found)}", "", *_body(found, told.asides), *_cells(tests, found.missing)]
+    tests = by_test(
+        replace(report_data, judged=[one for one in report_data.judged if commit in ("", one.version.commit)])
+    )
+    lines = [f"### {_heading(found)}", "", *_body(found, report_data.asides), *_cells(tests, found.missing)]
     if LINK.fullmatch(link):
         lines += ["", f"[Everything of this run]({link})"]
     return re.sub("\n{3,}", "\n\n", "\n".join(lines)) + "\n"
@@ -112,10 +116,10 @@ def _moved(one: Moved) -> str:
 
 def _changed(found: Against) -> list[tuple[str, Judgement]]:
     """Changes that a comparison of pairs found and no finding reports; worse before better."""
-    told = {one.metric.name for one in found.moved}
+    reported = {one.metric.name for one in found.moved}
     changed = [
         (cell, one) for cell, one in found.judgements
-        if one.decision is Decision.CHANGED and one.change is not None and one.metric.name not in told
+        if one.decision is Decision.CHANGED and one.change is not None and one.metric.name not in reported
     ]  # fmt: skip
     return sorted(changed, key=lambda row: (not _is_worse(row[1]), -abs(row[1].change or 0.0)))
 
@@ -154,8 +158,8 @@ def _cells(tests: Sequence[Test], missing: Sequence[str]) -> list[str]:
         by_cell[test.cell].append(test)
     if not by_cell:
         return []
-    told = {cell: "⚠ no result" if cell in missing else _counted(alike) for cell, alike in by_cell.items()}
-    rows = [f"| {code(cell)} | {words} |" for cell, words in told.items()]
+    results = {cell: "⚠ no result" if cell in missing else _counted(alike) for cell, alike in by_cell.items()}
+    rows = [f"| {code(cell)} | {words} |" for cell, words in results.items()]
     return [
         "",
         "<details><summary>Every cell</summary>",

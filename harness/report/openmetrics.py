@@ -38,23 +38,23 @@ JUDGED: Family = ("osv_judged_timestamp_seconds", "seconds", "When a test of the
 FINDINGS: Family = ("osv_findings", "", "Changes that the statistics stand behind.")
 
 
-def openmetrics(told: ReportData) -> str:
+def openmetrics(report_data: ReportData) -> str:
     """The exposition, which ends with `# EOF`. Samples have no timestamps: the version shows how old they are."""
-    told = told.safe
-    timeline = Timeline(told)
+    report_data = report_data.safe
+    timeline = Timeline(report_data)
     families: Families = {}
-    for one in series_of(told, timeline):
+    for one in series_of(report_data, timeline):
         family, factor = _family(one.metric)
         _put(families, family, _named(one), one.points[-1].value * factor)
     latest: dict[str, tuple[int, Version]] = {}
-    for row in spans_of(told.rows):
+    for row in spans_of(report_data.rows):
         number = timeline.number(row.cell, row.version) or 0
         if row.cell not in latest or number > latest[row.cell][0]:
             latest[row.cell] = number, row.version
     for cell, (_, version) in latest.items():
         labels = {"cell": cell, "commit": version.commit, "version": version_name(version)}
         _put(families, LATEST, labels, 1)
-    _put_verdicts(families, told)
+    _put_verdicts(families, report_data)
     lines = [line for name in sorted(families) for line in _lines(*families[name])]
     return "\n".join([*lines, "# EOF"]) + "\n"
 
@@ -85,9 +85,9 @@ def _named(one: Series) -> Labels:
     return labels | ({"builder": one.builder} if one.metric.exact else {"host": where.host}) | {"fingerprint": own}
 
 
-def _put_verdicts(families: Families, told: ReportData) -> None:
+def _put_verdicts(families: Families, report_data: ReportData) -> None:
     by_suite = defaultdict(list)
-    for test in by_test(told):
+    for test in by_test(report_data):
         by_suite[test.cell, test.suite].append(test)
     for (cell, suite), tests in by_suite.items():
         about = {"cell": cell, "suite": suite}
@@ -96,7 +96,7 @@ def _put_verdicts(families: Families, told: ReportData) -> None:
         _put(families, UNEXPECTED, about, sum(standing(test.latest) == BAD for test in tests))
         _put(families, JUDGED, about, max(test.latest.taken for test in tests))
     for way in ("worse", "better"):
-        number = sum(finding.worse is (way == "worse") for finding in told.findings)
+        number = sum(finding.worse is (way == "worse") for finding in report_data.findings)
         _put(families, FINDINGS, {"way": way}, number)
 
 

@@ -24,19 +24,23 @@ Line = tuple[str, str]
 """A style of `STYLES`, and the words."""
 
 
-def show(told: ReportData, out: Console, commits: Commits | None = None) -> None:
+def show(report_data: ReportData, out: Console, commits: Commits | None = None) -> None:
     """Print the facts, each on one line that is cut at the console's width; they contain no markup."""
-    told = told.safe
-    if told.empty:
+    report_data = report_data.safe
+    if report_data.empty:
         out.print("The history has nothing to report yet: `tox -e qemu-rofs` fills it.", markup=False)
         return
-    kernels = ", ".join(f"{count} of {kernel or '?'}" for kernel, count in Timeline(told).kernels().items())
-    _line(out, "", f"{len(told.samples):,} measurements, {len(told.judged):,} verdicts; versions: {kernels}")
-    for note in told.notes:
+    kernels = ", ".join(f"{count} of {kernel or '?'}" for kernel, count in Timeline(report_data).kernels().items())
+    _line(
+        out,
+        "",
+        f"{len(report_data.samples):,} measurements, {len(report_data.judged):,} verdicts; versions: {kernels}",
+    )
+    for note in report_data.notes:
         out.print(note, markup=False, soft_wrap=True)
-    today = morning(told, commits)
+    today = morning(report_data, commits)
     parts = {
-        "Cells, by their latest verdicts": list(_cells(by_test(told), {one.cell for one in today.missing})),
+        "Cells, by their latest verdicts": list(_cells(by_test(report_data), {one.cell for one in today.missing})),
         "Changes that stand, newest last": list(_steps(today.standing_steps)),
         "Nights alone, and creeps": [("", line) for line in today.asides],
         "To edit": list(_edits(today)),

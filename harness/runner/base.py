@@ -118,11 +118,11 @@ def conclude(
     """The run, with its verdict."""
     outcome, reason = judge(seen)
     lines = () if outcome is Outcome.PASSED else tuple(transcript.tail(TAIL_LINES))
-    verdict, notes = Verdict(outcome, reason, seen, lines), tuple(_told(pause) for pause in seen.pauses)
+    verdict, notes = Verdict(outcome, reason, seen, lines), tuple(_pause_note(pause) for pause in seen.pauses)
     return Run(program, verdict, transcript, command, origin, registers, vcpus, notes)
 
 
-def _told(pause: Pause) -> str:
+def _pause_note(pause: Pause) -> str:
     return f"{pause.at:.0f} s after its start the host {pause.how} for {pause.seconds:.0f} s."
 
 

@@ -45,21 +45,21 @@ class Built:
     has_figures: bool
 
 
-def build(told: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> Built:
+def build(report_data: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> Built:
     """Everything of the page but its text. Its size is bounded by what docs/reference/report.md says."""
-    told = told.safe
-    spans = spans_of(chain(told.samples, told.judged))
-    today = morning(told, commits, spans)
-    timeline = Timeline(told, [*spans, *spans_of(one for one in told.documents if one.kind != PLAN)])
-    every = every_series(told, timeline)
+    report_data = report_data.safe
+    spans = spans_of(chain(report_data.samples, report_data.judged))
+    today = morning(report_data, commits, spans)
+    timeline = Timeline(report_data, [*spans, *spans_of(one for one in report_data.documents if one.kind != PLAN)])
+    every = every_series(report_data, timeline)
     drawn = merged(every)
-    figures, where = trends(thin(drawn, told, timeline), told.findings, timeline)
-    loads, unread = load_figures(told, timeline)
+    figures, where = trends(thin(drawn, report_data, timeline), report_data.findings, timeline)
+    loads, unread = load_figures(report_data, timeline)
     shown, left_out = sections([*stacks(drawn), *loads, *figures])
-    tests = by_test(told)
+    tests = by_test(report_data)
     histories = Histories(tests, timeline)
-    causes, bad, found = causes_of(told.findings), unexpected(tests), records(told)
-    places = places_of(told)
+    causes, bad, found = causes_of(report_data.findings), unexpected(tests), records(report_data)
+    places = places_of(report_data)
     cells, parts = sorted({span.cell for span in spans}), Parts()
     shards: dict[str, Any] = {
         "part-findings": parts.findings([cause_words(one, where) for one in causes[:MOST_NEWS]]),
@@ -70,10 +70,11 @@ def build(told: ReportData, matrix: Matrix | None = None, commits: Commits | Non
         **{one.figure.id: one.figure.to_json() for section in shown for one in section.figures},
         **histories.shards(), **dict(test_shards(tests, today, cells)),
     }  # fmt: skip
-    _add_views(shards, told, today, timeline, every, tests, cells)
+    _add_views(shards, report_data, today, timeline, every, tests, cells)
     shards["index"] |= {**_figures(shown), "shards": [*shards]}
     values = {
-        **_values(told, spans, timeline), "causes_count": len(causes), "causes_shown": min(len(causes), MOST_NEWS),
+        **_values(report_data, spans, timeline),
+        "causes_count": len(causes), "causes_shown": min(len(causes), MOST_NEWS),
         "unexpected_count": len(bad), "unexpected_shown": min(len(bad), MOST_NEWS),
         "grid": grid(tests, matrix or Matrix.load(), {one.cell: one.nights for one in today.missing}),
         "cells": sorted({test.cell for test in tests}), "most_runs": histories.most, "sections": shown,
@@ -82,19 +83,19 @@ def build(told: ReportData, matrix: Matrix | None = None, commits: Commits | Non
     return Built(today, values, shards, bool(shown))
 
 
-def _values(told: ReportData, spans: Sequence[Span], timeline: Timeline) -> dict[str, Any]:
+def _values(report_data: ReportData, spans: Sequence[Span], timeline: Timeline) -> dict[str, Any]:
     """What the page says of the whole history."""
     ended = max((span.last for span in spans), default=0.0)
     arches = {span.cell.partition(":")[2].partition("-")[0] for span in spans} - {""}
     return {
-        "told": told, "now": ended, "made": moment(time()), "ended": moment(ended),
+        "told": report_data, "now": ended, "made": moment(time()), "ended": moment(ended),
         "begun": moment(min((span.first for span in spans), default=0.0)), "kernels": timeline.kernels(),
         "arches": sorted(arches),
     }  # fmt: skip
 
 
 def _add_views(
-    shards: dict[str, Any], told: ReportData, today: Morning, timeline: Timeline, every: Sequence[Series],
+    shards: dict[str, Any], report_data: ReportData, today: Morning, timeline: Timeline, every: Sequence[Series],
     tests: Sequence[Test], cells: Sequence[str],
 ) -> None:  # fmt: skip
     """What the views of a test, a cell, a metric and a comparison rest on."""
@@ -102,7 +103,7 @@ def _add_views(
     for number in range(len(timeline.versions))[-MOST_VERSIONS:]:
         shards[f"at-{number}"] = {"numbers": numbers.at(number), **at.at(number)}
     shards["versions"] = _versions(timeline, today.commits)
-    shards["index"] = numbers.index(told.findings) | _index(tests, at, cells, today, timeline)
+    shards["index"] = numbers.index(report_data.findings) | _index(tests, at, cells, today, timeline)
 
 
 def _versions(timeline: Timeline, commits: Commits) -> list[dict[str, Any]]:

@@ -40,9 +40,11 @@ class Record:
     text: str = ""
 
 
-def records(told: ReportData) -> list[Record]:
+def records(report_data: ReportData) -> list[Record]:
     """The latest documents that are no loads, the last first."""
-    others = sorted((one for one in told.documents if one.kind not in ("load", PLAN)), key=lambda one: -one.taken)
+    others = sorted(
+        (one for one in report_data.documents if one.kind not in ("load", PLAN)), key=lambda one: -one.taken
+    )
     return [_record(document) for document in others[:MOST_RECORDS]]
 
 

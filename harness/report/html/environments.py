@@ -23,10 +23,10 @@ class Place:
     latest: float
 
 
-def places_of(told: ReportData) -> Sequence[Place]:
+def places_of(report_data: ReportData) -> Sequence[Place]:
     """All environments, the one last used first."""
     found: dict[Environment, Place] = {}
-    for is_sample, rows in ((True, told.samples), (False, told.judged)):
+    for is_sample, rows in ((True, report_data.samples), (False, report_data.judged)):
         for environment, (count, latest) in _used(rows).items():
             load = environment.load
             key = replace(environment, load=0.0)

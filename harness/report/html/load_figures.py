@@ -21,11 +21,11 @@ NINES_STEP = 0.1
 Loaded = tuple[Document, Result]
 
 
-def load_figures(told: ReportData, timeline: Timeline) -> tuple[list[Figure], int]:
+def load_figures(report_data: ReportData, timeline: Timeline) -> tuple[list[Figure], int]:
     """Figures for each app and load, with a line for each cell; and how many documents could not be read."""
     groups: dict[tuple[str, str, str], dict[str, list[Loaded]]] = defaultdict(lambda: defaultdict(list))
     unread = 0
-    for document in sorted(told.documents, key=lambda document: document.taken):
+    for document in sorted(report_data.documents, key=lambda document: document.taken):
         if document.kind != "load":
             continue
         try:

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from harness.report.morning.commits import Commits
 
 
-# What makes the page is imported when one is made: it rests on modules that rest on `told` in this package.
-def page(told: "ReportData", matrix: "Matrix | None" = None, commits: "Commits | None" = None) -> str:
+# Imported when a page is made: its modules import others of this package.
+def page(report_data: "ReportData", matrix: "Matrix | None" = None, commits: "Commits | None" = None) -> str:
     """The whole page as one file. `commits` tells their subjects, authors and links."""
     from harness.report.html import site
 
-    return site.page(told, matrix, commits)
+    return site.page(report_data, matrix, commits)
 
 
 def write(
-    told: "ReportData", path: Path, matrix: "Matrix | None" = None, commits: "Commits | None" = None,
+    report_data: "ReportData", path: Path, matrix: "Matrix | None" = None, commits: "Commits | None" = None,
     single: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Write the page there, and beside it, unless it is to be a single file, its data in a folder, `latest.json`,
@@ -32,4 +32,4 @@ def write(
     """
     from harness.report.html import site
 
-    return site.write(told, path, matrix, commits, single)
+    return site.write(report_data, path, matrix, commits, single)

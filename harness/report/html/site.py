@@ -22,13 +22,13 @@ MOST_INLINED = 60
 OURS = pattern(r"(versions|index|plotly|(at|part|test|cell|figure|section)-[0-9a-z-]+)\.js")
 
 
-def page(told: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> str:
+def page(report_data: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> str:
     """The whole page as one file. `commits` tells their subjects, authors and links."""
-    return _single(build(told, matrix, commits))
+    return _single(build(report_data, matrix, commits))
 
 
 def write(
-    told: ReportData,
+    report_data: ReportData,
     path: Path,
     matrix: Matrix | None = None,
     commits: Commits | None = None,
@@ -40,7 +40,7 @@ def write(
     Raises `HarnessError` where they can't be written.
     """
     check_writable(path, CURE)
-    built = build(told, matrix, commits)
+    built = build(report_data, matrix, commits)
     if single:
         write_whole(path, _single(built), CURE)
         return [path]

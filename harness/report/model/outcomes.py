@@ -48,10 +48,10 @@ class Test:
         return self.runs[-1]
 
 
-def by_test(told: ReportData) -> list[Test]:
+def by_test(report_data: ReportData) -> list[Test]:
     """Every test that was ever judged, by cell, suite and name."""
     groups: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
-    for judged in sorted(told.judged, key=attrgetter("taken")):
+    for judged in sorted(report_data.judged, key=attrgetter("taken")):
         groups[judged.cell, judged.suite, judged.test].append(judged)
     return [Test(*key, runs) for key, runs in sorted(groups.items())]
 
@@ -92,8 +92,10 @@ def counts(tests: Sequence[Test]) -> list[Count]:
     found = Counter((standing(test.latest), words(test.latest), symbol(test.latest.outcome)) for test in tests)
     order = {BAD: 0, STALE: 1, GOOD: 2, EXPECTED: 3}
     return [
-        Count(number, told, sign, how)
-        for (how, told, sign), number in sorted(found.items(), key=lambda pair: (order[pair[0][0]], -pair[1]))
+        Count(number, report_data, sign, how)
+        for (how, report_data, sign), number in sorted(
+            found.items(), key=lambda pair: (order[pair[0][0]], -pair[1])
+        )
     ]
 
 
@@ -125,8 +127,8 @@ class Histories:
     def _run(
         self, judged: Judged, outcomes: dict[tuple[str, str, str], int], reasons: dict[str, int], most: int
     ) -> list[Any]:
-        told = words(judged), symbol(judged.outcome), standing(judged)
-        outcome = outcomes.setdefault(told, len(outcomes))
+        shown = words(judged), symbol(judged.outcome), standing(judged)
+        outcome = outcomes.setdefault(shown, len(outcomes))
         if judged.reason not in reasons and len(reasons) < most:
             reasons[judged.reason] = len(reasons)
         number = self._timeline.number(judged.cell, judged.version)

@@ -13,7 +13,7 @@ from harness.core import facts
 from harness.metrics.records import Environment, Metric, Sample, Version
 from harness.report.model.data import ReportData
 from harness.report.model.figures import Line
-from harness.report.model.thinning import Point, joined, thinned
+from harness.report.model.thinning import Point, merged_point, thinned
 from harness.report.model.timeline import Timeline
 
 MOST_POINTS_OF_ONE, LEAST_POINTS = 200, 60
@@ -65,15 +65,15 @@ class Series:
         )
 
 
-def series_of(told: ReportData, timeline: Timeline) -> list[Series]:
+def series_of(report_data: ReportData, timeline: Timeline) -> list[Series]:
     """The series that are drawn, in the order in which their first samples were taken."""
-    return thin(merged(every_series(told, timeline)), told, timeline)
+    return thin(merged(every_series(report_data, timeline)), report_data, timeline)
 
 
-def every_series(told: ReportData, timeline: Timeline) -> list[Series]:
+def every_series(report_data: ReportData, timeline: Timeline) -> list[Series]:
     """All series of the samples, with a point for each version; those of hosts of one night have one point."""
     places = _Places(timeline)
-    both = zip(told.numbers.groups, told.numbers.series, strict=True)
+    both = zip(report_data.numbers.groups, report_data.numbers.series, strict=True)
     ordered = sorted(both, key=lambda one: one[0].samples[0].taken)
     return [_series(group, judged, places) for group, judged in ordered]
 
@@ -83,11 +83,11 @@ def merged(series: Sequence[Series]) -> list[Series]:
     return _long_enough(_of_classes(series))
 
 
-def thin(series: Sequence[Series], told: ReportData, timeline: Timeline) -> list[Series]:
+def thin(series: Sequence[Series], report_data: ReportData, timeline: Timeline) -> list[Series]:
     """The same with fewer points, so that all of a report are not too many."""
     most = max(LEAST_POINTS, min(MOST_POINTS_OF_ONE, MOST_POINTS // max(1, len(series))))
     steps: dict[tuple[str, str, str], set[int]] = defaultdict(set)
-    for one in told.findings:
+    for one in report_data.findings:
         if (number := timeline.number(one.cell, one.after)) is not None:
             steps[one.metric.name, one.cell, one.subject].add(number)
     return [
@@ -138,7 +138,7 @@ def _as_one(series: Sequence[Series]) -> Series:
     at: dict[int, list[Point]] = defaultdict(list)
     for point in (point for one in series for point in one.points):
         at[point.version].append(point)
-    points = [joined(alike) for _, alike in sorted(at.items())]
+    points = [merged_point(alike) for _, alike in sorted(at.items())]
     return replace(series[0], points=points, versions=len(points), latest=max(one.latest for one in series))
 
 
@@ -185,9 +185,7 @@ def _series(group: Group, judged: Judged, places: _Places) -> Series:
     points = []
     if len(judged.samples) == len(numbers):
         points = [
-            _alone(number, one)
-            for number, one in zip(numbers, judged.samples, strict=True)
-            if number is not None
+            _alone(number, one) for number, one in zip(numbers, judged.samples, strict=True) if number is not None
         ]
     else:
         start = 0

@@ -34,7 +34,7 @@ def thinned(points: Sequence[Point], most: int, steps: Collection[int] = ()) -> 
         if len(parts[-1]) >= size or (point.version in steps and parts[-1]):
             parts.append([])
         parts[-1].append(point)
-    return [*map(joined, parts), points[-1]]
+    return [*map(merged_point, parts), points[-1]]
 
 
 def _without_middles(points: Sequence[Point]) -> list[Point]:
@@ -47,7 +47,7 @@ def _without_middles(points: Sequence[Point]) -> list[Point]:
     ]  # fmt: skip
 
 
-def joined(points: Sequence[Point]) -> Point:
+def merged_point(points: Sequence[Point]) -> Point:
     """One point for several of neighbouring versions, or of one; the first version's."""
     if len(points) == 1:
         return points[0]

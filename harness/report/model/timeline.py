@@ -20,22 +20,20 @@ class Timeline:
     each version.
     """
 
-    def __init__(self, told: ReportData, spans: Iterable[Span] | None = None) -> None:
+    def __init__(self, report_data: ReportData, spans: Iterable[Span] | None = None) -> None:
         self._taken: dict[Key, float] = {}
         self._committed: dict[Key, float] = {}
         self._nodes: dict[Key, Node] = {}
         self._cells: dict[Key, set[str]] = {}
-        for span in spans_of(told.rows) if spans is None else spans:
+        for span in spans_of(report_data.rows) if spans is None else spans:
             self._note(span)
         places: dict[tuple[str, Node], int] = {}
         for kernel in {key[0] for key in self._taken}:
             ones = {self._nodes[key]: key for key in self._taken if key[0] == kernel}
             seen = {node: Seen(key[2], self._committed[key], self._taken[key]) for node, key in ones.items()}
-            order = ancestry(seen, told.graph).order()
+            order = ancestry(seen, report_data.graph).order()
             places |= {(kernel, node): place for place, node in enumerate(order)}
-        keys = sorted(
-            self._taken, key=lambda key: (key[0], places[key[0], self._nodes[key]], self._taken[key])
-        )
+        keys = sorted(self._taken, key=lambda key: (key[0], places[key[0], self._nodes[key]], self._taken[key]))
         self._numbers = {key: number for number, key in enumerate(keys)}
 
     def number(self, cell: str, version: Version) -> int | None:

@@ -49,15 +49,15 @@ class Against:
         return self.verdicts + self.series + len(self.judgements) > 0
 
 
-def against(told: ReportData, commit: str = "") -> Against:
+def against(report_data: ReportData, commit: str = "") -> Against:
     """The version of that commit, or the newest one, of OSv, or of what else there is, against the newest of the
-    others. `told` is not empty."""
-    kernels = {kernel_of(row.cell) for row in told.rows if commit in ("", row.version.commit)}
+    others. `report_data` is not empty."""
+    kernels = {kernel_of(row.cell) for row in report_data.rows if commit in ("", row.version.commit)}
     kernel = "osv" if "osv" in kernels or not kernels else min(kernels)
-    a, b = _last_two(told, kernel, commit)
-    judged = [one for one in told.judged if kernel_of(one.cell) == kernel]
+    a, b = _last_two(report_data, kernel, commit)
+    judged = [one for one in report_data.judged if kernel_of(one.cell) == kernel]
     measured: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-    for one in told.samples:
+    for one in report_data.samples:
         if kernel_of(one.cell) == kernel:
             measured[one.version.commit].add((one.metric.name, one.cell, one.subject))
     kinds = _sorted_out(judged, a, b)
@@ -68,22 +68,22 @@ def against(told: ReportData, commit: str = "") -> Against:
         if commit in cells:
             cells[commit] |= {cell for _, cell, _ in named}
     verdicts = kinds.pop("compared")
-    compared = [document for document in told.documents if document.version.commit == b.commit]
+    compared = [document for document in report_data.documents if document.version.commit == b.commit]
     pairs = [one for document in compared for one in _of_pairs(document)]
     why = "nothing that was run of this version was run of the base" if a else "there is one version alone"
     return Against(
         kernel, a, b, kinds["broke"], kinds["flaky"], kinds["fixed"], kinds["already"],
         {test: found for test, (found, _) in kinds["stale"].items()},
-        sorted(cells[old] - cells[b.commit]) if a else (), _moved(told, kernel, b, measured), pairs,
+        sorted(cells[old] - cells[b.commit]) if a else (), _moved(report_data, kernel, b, measured), pairs,
         sum(len(found) for found, _ in verdicts.values()), len(series), why,
     )  # fmt: skip
 
 
-def _last_two(told: ReportData, kernel: str, commit: str) -> tuple[Version | None, Version]:
+def _last_two(report_data: ReportData, kernel: str, commit: str) -> tuple[Version | None, Version]:
     """The newest version, or the commit's, and the newest of the others: by their commits' dates where all have
     one, else as they came."""
     first: dict[str, tuple[float, Version]] = {}
-    for row in told.rows:
+    for row in report_data.rows:
         if kernel_of(row.cell) == kernel:
             known = first.get(row.version.commit)
             if known is None or row.taken < known[0]:
@@ -131,11 +131,11 @@ def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[
 
 
 def _moved(
-    told: ReportData, kernel: str, b: Version, measured: Mapping[str, set[tuple[str, str, str]]]
+    report_data: ReportData, kernel: str, b: Version, measured: Mapping[str, set[tuple[str, str, str]]]
 ) -> list[Moved]:
     """What moved with `b`: wholes, those for the worse first, each on how many of the cells."""
     found = [
-        one for one in told.findings
+        one for one in report_data.findings
         if one.after.commit == b.commit and kernel_of(one.cell) == kernel and not one.metric.is_part
         and abs(one.change) >= (EXACT_FLOOR if one.metric.exact else FLOOR) and one.confirmed is not False
     ]  # fmt: skip

@@ -101,27 +101,29 @@ class Morning:
         return len(self.nights.every[-1].cells) if self.nights.every else 0
 
 
-def morning(told: ReportData, commits: Commits | None = None, spans: Sequence[Span] | None = None) -> Morning:
+def morning(
+    report_data: ReportData, commits: Commits | None = None, spans: Sequence[Span] | None = None
+) -> Morning:
     """The facts of a history whose texts are safe already (`ReportData.safe`). `spans` are those of its samples
     and
     verdicts, if they are known."""
-    spans = spans_of(chain(told.samples, told.judged)) if spans is None else spans
-    nights = Nights.of(spans, plans_of(told.documents))
+    spans = spans_of(chain(report_data.samples, report_data.judged)) if spans is None else spans
+    nights = Nights.of(spans, plans_of(report_data.documents))
     entries = Entries()
-    tests = tests_of(told.judged, nights, entries.is_expired)
-    every = [*spans, *spans_of(one for one in told.documents if one.kind != PLAN)]
+    tests = tests_of(report_data.judged, nights, entries.is_expired)
+    every = [*spans, *spans_of(one for one in report_data.documents if one.kind != PLAN)]
     heads = _heads(every, nights)
     latest = [one.version for one in heads.get(nights.last, ())]
     before = next((heads[number] for number in range(nights.last - 1, -1, -1) if heads.get(number)), [])
     since, _ = nights.within(nights.last)
     return Morning(
         nights, tests, nights.missing(),
-        changes_of(told.findings, _measured(told), told.documents, _now(nights)),
+        changes_of(report_data.findings, _measured(report_data), report_data.documents, _now(nights)),
         [Edit(one, entries.of(one.judged)) for one in tests.stale],
-        entries.expiring(one for one in told.judged if one.taken >= since),
+        entries.expiring(one for one in report_data.judged if one.taken >= since),
         latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
         OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),
-        {number: found[-1] for number, found in heads.items() if found}, told.asides,
+        {number: found[-1] for number, found in heads.items() if found}, report_data.asides,
     )  # fmt: skip
 
 
@@ -155,9 +157,9 @@ def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
     return {commit: nights.number(taken) for commit, taken in found.items()}
 
 
-def _measured(told: ReportData) -> dict[tuple[str, str, str], int]:
+def _measured(report_data: ReportData) -> dict[tuple[str, str, str], int]:
     """How many cells measure a kernel's metric of a subject."""
     found: dict[tuple[str, str, str], set[str]] = {}
-    for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in told.samples}:
+    for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in report_data.samples}:
         found.setdefault((cell.partition(":")[0], name, subject), set()).add(cell)
     return {key: len(cells) for key, cells in found.items()}

@@ -85,9 +85,9 @@ class FaultWatch:
         """The faults found, for a guest with this exit status, or a live one."""
         self._listen()
         log, suspects = self._agent.log, self._suspects()
-        told = [fault.text for fault in log.faults]
-        compared = [match for match in self._looks_like_faults(0, self._settled) if not _told(match, told)]
-        rest = [match for match in suspects if not _told(match, told)]
+        texts = [fault.text for fault in log.faults]
+        compared = [match for match in self._looks_like_faults(0, self._settled) if not _is_logged(match, texts)]
+        rest = [match for match in suspects if not _is_logged(match, texts)]
         unread = ""
         if self._mark and not self._over():
             unread = f"the guest's agent did not tell its kernel's log within {ANSWER_SECONDS:.0f} s"
@@ -151,6 +151,6 @@ def place_of(fault: str, lines: Iterable[str]) -> str:
     return f"in {caller}" if caller else ""
 
 
-def _told(match: Match, told: Iterable[str]) -> bool:
+def _is_logged(match: Match, texts: Iterable[str]) -> bool:
     """Whether the log has the line, which may be in the middle of a program's line."""
-    return any(text in match.text for text in told)
+    return any(text in match.text for text in texts)

@@ -170,11 +170,11 @@ def _attach(guest: Guest) -> Agent:
         raise HypervisorError("The machine has no control line.", "This is a fault of the harness: report it.")
     agent = Agent(line)
 
-    def heard() -> bool:
+    def receive() -> bool:
         agent.listen()
         if agent.gone:
             guest.console.watched.pop(line.fileno(), None)
         return True
 
-    guest.console.watched[line.fileno()] = heard
+    guest.console.watched[line.fileno()] = receive
     return agent

@@ -77,12 +77,12 @@ class OsvTemplates:
                 raise HypervisorError("The guest's debug stub has no breakpoint left.")
             stopped = False
 
-            def heard() -> bool:
+            def take_stop() -> bool:
                 nonlocal stopped
                 stopped = gdb.take_stop() or False
                 return True
 
-            guest.console.watched[gdb.fileno()] = heard
+            guest.console.watched[gdb.fileno()] = take_stop
             gdb.resume()
             guest.wait_within(lambda: stopped, self._limit)
             if not stopped:

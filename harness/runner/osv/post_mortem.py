@@ -47,7 +47,7 @@ class Scene:
             # Later the kernel's own backtrace has met page faults of its own.
             stack = self._tracer.stack_at_abort or replace(self._tracer.stack_now(), fault_address=None)
             found = fault_of(gdb, self._symbols, self._image.cell.arch, stack, self._is_code)
-            return self._told(found) if found else self._reached_from(stack)
+            return self._fault_place(found) if found else self._reached_from(stack)
         return ""
 
     def abort_message(self) -> str | None:
@@ -79,10 +79,10 @@ class Scene:
             return run
         try:
             tracer.hold()
-            told = threads(debug, self._image, self._objects)
+            text = threads(debug, self._image, self._objects)
         except (HarnessError, OSError) as error:
-            told = f"Threads are not known: {error}\n"
-        return replace(run, objects=self._objects, threads=told)
+            text = f"Threads are not known: {error}\n"
+        return replace(run, objects=self._objects, threads=text)
 
     @cached_property
     def _objects(self) -> tuple[LoadedObject, ...]:
@@ -108,7 +108,7 @@ class Scene:
         first = next((function.address for function in functions if function.address), 0)
         return bool(first) and first <= address <= functions[-1].address
 
-    def _told(self, fault: Fault) -> str:
+    def _fault_place(self, fault: Fault) -> str:
         about = "" if fault.address is None else f" at address {fault.address:#x}"
         if fault.caller is not None:  # a return address stands behind its call
             (place,) = self._lines.at([fault.caller - 1])

@@ -136,7 +136,7 @@ class OsvRunner:
         vm, monitor = guest.vm, guest.monitor
         tracer = self._tracer(vm, origin, stub, only_death=program.deterministic and program.cpus > 1)
         if tracer:
-            guest.console.watched[tracer.fileno()] = lambda: _heard(guest, tracer)
+            guest.console.watched[tracer.fileno()] = lambda: _handle_stop(guest, tracer)
             tracer.start()
         else:
             vm.resume()
@@ -206,7 +206,7 @@ def _begin(guest: Guest) -> tuple[Callable[[], bool], Mapping[str, str]]:
     return lambda: bool(guest.monitor.faults()), {}
 
 
-def _heard(guest: Guest, tracer: ExitTracer) -> bool:
+def _handle_stop(guest: Guest, tracer: ExitTracer) -> bool:
     """Handle a stop; returns whether the wait is to end: the kernel is dying, or the guest is gone."""
     more = tracer.take()
     if not more:

@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError
 from harness.core.procedure import DURATION
 from harness.metrics import suite
 from harness.metrics.records import Commit, Document, Sample, Version
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 KIND = "confirmation"
 
@@ -87,18 +87,18 @@ def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
     return replace(one, change=change, interval=(low, high), new_level=new)
 
 
-def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
+def confirm_on_host(session: Session, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
     """Build what came before the suspect and what came after, and measure both again, in pairs.
 
     Raises `HarnessError` where either can't be had any more: then nothing is known.
     """
     before, after = suspect.span or (suspect.before, suspect.after)
-    cell = lab.cell(suspect.cell)
+    cell = session.cell(suspect.cell)
     if cell.kernel != "osv":
         why = "Debian's older kernels are gone from its mirror"
         raise HarnessError(f"{suspect.metric.name} on {suspect.cell} can't be rerun: {why}.")
     metric = suspect.metric.name
-    a, b = (sides.build(lab, cell, version.commit, [metric], DURATION, run) for version in (before, after))
+    a, b = (sides.build(session, cell, version.commit, [metric], DURATION, run) for version in (before, after))
     name = suite.measuring(metric, cell)
 
     def pair(order: tuple[str, str]) -> tuple[float, float]:
@@ -111,10 +111,10 @@ def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple
 
 
 def measure_again(
-    lab: Lab, cell: str, version: Version, metrics: Iterable[str], run: str
+    session: Session, cell: str, version: Version, metrics: Iterable[str], run: str
 ) -> list[Sample | Document | Commit]:
     """Build an old version with what builds now, and take these metrics of it. Raises `HarnessError`."""
-    side = sides.build(lab, lab.cell(cell), version.commit, sorted(metrics), DURATION, run)
+    side = sides.build(session, session.cell(cell), version.commit, sorted(metrics), DURATION, run)
     return [record for one in side.measurements.values() for record in one.take().records]
 
 

@@ -26,7 +26,7 @@ from harness.core.matrix import Matrix
 from harness.host.availability import AvailabilityCheck, Support
 from harness.host.requirements import REQUIREMENTS
 from harness.runner.guest import Guest
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.base import ExitCause, Vm
 from harness.vm.common.cloud_vm import unheard
 from harness.vm.common.serial_socket import SerialSocket
@@ -232,10 +232,10 @@ def test_of_a_clouds_output_what_is_new_is_passed_on() -> None:
     assert unheard(b"one", b"two") == b"two"
 
 
-def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_have(lab: Lab) -> None:
+def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_have(session: Session) -> None:
     matrix = Matrix.load()
     assert set(matrix.axes["hypervisor"].values) <= driver_names()
-    survey = AvailabilityCheck(matrix, lab.host, driver_names(), Path("/osv"))
+    survey = AvailabilityCheck(matrix, session.host, driver_names(), Path("/osv"))
     for name in set(matrix.axes["hypervisor"].values) - {"qemu", "qemu_microvm"}:
         cells = [cell for cell in matrix.cells("osv") if cell.hypervisor == name and not matrix.invalid(cell)]
         found = survey.of(next(cell for cell in cells if cell.fs != "virtiofs"))

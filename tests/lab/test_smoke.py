@@ -64,7 +64,7 @@ def test_osv_says_hello(session: Session, name: str) -> None:
     try:
         program = session.program(cell, "tst-hello.so")
     except HarnessError as error:
-        pytest.skip(f"its image was not built outside: {error.happened}")
+        pytest.skip(f"its image was not built outside: {error.message}")
     run = session.run(cell, program)
     assert b"Hello" in bytes(run.transcript.raw), _told(run)
     assert run.verdict.outcome is Outcome.PASSED, _told(run)

@@ -78,7 +78,7 @@ def _osv_with_faults(session: Session, arch: str, folder: Path) -> Recorder:
         image = session.image(cell)
         kept = _fault_programs(cell, session.cache)
     except HarnessError as error:
-        pytest.skip(f"OSv for {arch} can't be built here: {error.happened}")
+        pytest.skip(f"OSv for {arch} can't be built here: {error.message}")
     disk, manifest = folder / "disk", folder / "manifest"
     for path in kept.glob("*.so"):
         shutil.copy2(path, folder)

@@ -99,7 +99,7 @@ class MetricBackend:
         try:
             image = self._prepared(key).sampler.image
         except (BuildError, CheckoutError) as error:
-            return Broken(error.happened)
+            return Broken(error.message)
         return _built(image, began)
 
     def boot(self, key: Build) -> float | Broken:
@@ -109,7 +109,7 @@ class MetricBackend:
         except (HostError, HypervisorError):
             raise
         except HarnessError as error:
-            return Broken(error.happened)
+            return Broken(error.message)
 
     def differences(self, before: Build, after: Build) -> list[Difference]:
         """What differs between two measured builds."""
@@ -168,7 +168,7 @@ class TestBackend:
         try:
             session, _ = self._prepared(key)
         except (BuildError, CellError, CheckoutError) as error:
-            return Broken(error.happened)
+            return Broken(error.message)
         return _built(session.image(self._pool.cell), began)
 
     def boot(self, key: Build) -> float | Failure | Broken:

@@ -112,7 +112,7 @@ def bisect(make_backend: BackendFactory, request: BisectRequest, state: Path) ->
         try:
             branch = request.commits.inside(merge)
         except CheckoutError as error:  # an octopus, or a branch without a common past
-            publish("bisect.not_followed", merge, error.happened)
+            publish("bisect.not_followed", merge, error.message)
             return None
         if branch is None:
             return None

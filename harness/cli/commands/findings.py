@@ -188,7 +188,7 @@ def _confirm(session: Session, history: History, suspects: list[Finding], run: s
             with subscribed(Progress()):
                 done, document = confirm_on_host(session, one, rng, run)
         except HarnessError as error:
-            out.print(f"not rerun: {about}: {error.happened}", markup=False, soft_wrap=True)
+            out.print(f"not rerun: {about}: {error.message}", markup=False, soft_wrap=True)
             continue
         history.add([document])
         result = "confirmed" if done.confirmed else "dropped"
@@ -206,7 +206,7 @@ def _measure_again(
             with subscribed(Progress()):
                 records = measure_again(session, cell, version, metrics, run)
         except HarnessError as error:
-            out.print(f"not measured again: {about}: {error.happened}", markup=False, soft_wrap=True)
+            out.print(f"not measured again: {about}: {error.message}", markup=False, soft_wrap=True)
             continue
         history.add(records)
         measured = True

@@ -154,7 +154,7 @@ class AppTest:
         try:
             app_run = run_app(self._session, cell, app(name, cell), duration=self._duration)
         except LaunchError as error:
-            pytest.skip(error.happened)
+            pytest.skip(error.message)
         except (HarnessError, OSError) as error:
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
         again = app_again(self._session, cell, name, None, self._duration, self._reporter.runs.parent)

@@ -42,7 +42,7 @@ def main(folder: Path) -> int:
         html, policy = with_server_assets(page(data, commits=commits))
         morning_facts = facts(morning(data.safe, commits), state)
     except HarnessError as error:
-        print(error.happened, file=sys.stderr)
+        print(error.message, file=sys.stderr)
         return 2
     (folder / PAGE).write_bytes(gzip.compress(html.encode(), mtime=0))
     (folder / POLICY).write_text(policy, encoding="utf-8")

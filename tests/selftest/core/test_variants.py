@@ -154,7 +154,7 @@ def test_a_name_with_a_variant_reads_back() -> None:
         assert "/" not in cell.slug
     with pytest.raises(CellError) as caught:
         matrix.parse("qemu-rofs/nvem", "osv")
-    assert "nvme" in caught.value.cure
+    assert "nvme" in caught.value.hint
 
 
 def test_a_profile_has_the_devices_that_it_drives() -> None:

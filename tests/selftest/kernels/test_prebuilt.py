@@ -33,7 +33,7 @@ def packed(session: Session, tmp_path: Path) -> Callable[[str], Path]:
         try:
             image = session.image(session.cell(name))
         except HarnessError as error:
-            pytest.skip(f"{name} can't be built here: {error.happened}")
+            pytest.skip(f"{name} can't be built here: {error.message}")
         folder = tmp_path / image.cell.slug
         write_bundle(image, session.kernel(image.cell.kernel).origin(image), folder)
         return folder
@@ -129,7 +129,7 @@ def test_without_a_manifest_the_reason_is_told(session: Session, osv: Path, tmp_
     other = prebuilt_lab(osv, session)
     with pytest.raises(HarnessError, match=r"no usr\.manifest beside it") as caught:
         other.programs(other.cell("osv:qemu-rofs"))
-    assert "--manifest" in caught.value.cure
+    assert "--manifest" in caught.value.hint
     named = prebuilt_lab(osv, session, manifest=listed)
     assert "tst-mmap.so" in {program.name for program in named.programs(named.cell("osv:qemu-rofs"))}
 
@@ -188,7 +188,7 @@ def test_what_is_no_kernel_is_refused(make: Callable[[Path], object], says: str,
     make(path)
     with pytest.raises(HarnessError, match=says) as caught:
         boot_file(path)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
 def image_of(folder: Path, cell: str, session: Session, **named: object) -> Image:

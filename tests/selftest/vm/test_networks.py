@@ -165,7 +165,7 @@ def test_a_network_that_cannot_be_made_says_why(
     image = Image(Cell("linux", "x86_64", "qemu", "rofs", "all", (), "tap"), Path("/dev/null"), "", "digest")
     with pytest.raises(HypervisorError) as caught:
         hypervisor("qemu").start(Machine(image, "", network=True, devices=Devices(netdev="tap")))
-    assert "Out of cheese" in caught.value.happened
+    assert "Out of cheese" in caught.value.message
 
 
 def test_vhost_is_found_by_trying(session: Session) -> None:
@@ -178,7 +178,7 @@ def test_vhost_is_found_by_trying(session: Session) -> None:
     _skip_without("tap")  # which is told first
     with pytest.raises(CellError) as caught:
         session.check_runs(session.cell("linux:x86_64-qemu-rofs/vhost"))
-    assert f"vhost-net is lacking: {found.found}" in caught.value.cure
+    assert f"vhost-net is lacking: {found.found}" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_copy_to_a_full_disk_is_its_targets_fault(tiny_disk: Path, tmp_path: P
     (tmp_path / "big").write_bytes(bytes(2 << 20))
     with pytest.raises(OSError) as refused:
         shutil.copyfile(tmp_path / "big", tiny_disk / "copy")
-    assert of_system(refused.value).happened == f"{tiny_disk}/copy: No space left on device."
+    assert of_system(refused.value).message == f"{tiny_disk}/copy: No space left on device."
 
 
 def test_evidence_that_is_not_kept_hides_no_verdict(

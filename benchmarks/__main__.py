@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import bisecting, equals, image, judgement, load, nights, short
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 def main() -> None:
@@ -46,22 +46,22 @@ def main() -> None:
     if arguments.name == "judgement":
         judgement.judgement(arguments.folder, arguments.jobs, arguments.count)
         return
-    lab = Lab(arguments.osv_root)
+    session = Session(arguments.osv_root)
     if arguments.name == "load":
         load.load(arguments.rounds)
     elif arguments.name == "equals":
-        equals.equals(lab, arguments.cell)
+        equals.equals(session, arguments.cell)
     elif arguments.name == "console":
         short.console(arguments.rounds)
     elif arguments.name == "image":
         if "upstream" in arguments.only and arguments.built_tree:
-            image.upstream(lab, arguments.cell, arguments.built_tree)
+            image.upstream(session, arguments.cell, arguments.built_tree)
         for name in ("bare", "harness", "forked"):
             if name in arguments.only:
-                getattr(image, name)(lab, arguments.cell)
+                getattr(image, name)(session, arguments.cell)
     else:
         {"overhead": short.overhead, "rebuild": short.rebuild, "fork": short.fork}[arguments.name](
-            lab, arguments.cell, arguments.rounds
+            session, arguments.cell, arguments.rounds
         )
 
 

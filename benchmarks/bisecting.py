@@ -27,7 +27,7 @@ from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure
 from harness.analysis.bisect.policy import blocks
 from harness.analysis.bisect.posterior import measured_points, posterior
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.core.errors import HarnessError
 
 COMMITS, TRIALS, SEED = 1000, 1000, 20261121
@@ -157,17 +157,17 @@ def trial(number: int, case: Case) -> Trial:
     line = CommitRange(tuple(map(str, range(COMMITS + 1))))
     hidden = _stretch(dice, culprit) if case.middle else range(0)
     world = World(case, dice, culprit, binaries, hidden)
-    session = Session(line, case.measure, world, MemoryJournal(), Effort())
+    bisection = Bisection(line, case.measure, world, MemoryJournal(), Effort())
     beliefs = []
     script = _script(World(case, np.random.default_rng([SEED, number]), culprit, binaries, hidden)) == culprit
     try:
-        while (ended := session.advance()) is None:
-            if case.kind is not Kind.EXACT and len(session.state.observations()) > 1:
-                beliefs.append(_belief(session, culprit))
+        while (ended := bisection.advance()) is None:
+            if case.kind is not Kind.EXACT and len(bisection.state.observations()) > 1:
+                beliefs.append(_belief(bisection, culprit))
     except HarnessError:  # an end of an exact number whose two boots differ
-        state = session.state
+        state = bisection.state
         return Trial(False, False, False, 0.0, len(state.builds), 0, state.boots, tuple(beliefs), script)
-    answer = conclude(session.state, ended)
+    answer = conclude(bisection.state, ended)
     points = answer.culprits[0].points if answer.culprits else ()
     answered = answer.outcome is BisectOutcome.FOUND
     return Trial(
@@ -192,9 +192,9 @@ def _stretch(dice: np.random.Generator, culprit: int) -> range:
             return range(first, first + length)
 
 
-def _belief(session: Session, culprit: int) -> tuple[float, bool]:
+def _belief(bisection: Bisection, culprit: int) -> tuple[float, bool]:
     """The likeliest commit's probability at this moment, and whether it is the culprit."""
-    state = session.state
+    state = bisection.state
     suspects = np.array(state.range.suspects(), dtype=float)
     found = posterior(measured_points(state.measure, state.observations()), suspects / suspects.sum(), True)
     if found is None:

@@ -4,7 +4,7 @@ from random import Random
 from statistics import median
 
 from harness.analysis.ab import sides
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 COMPARISONS = {"boot.wall": 50, "app.nginx.most.throughput": 8}
 """What is compared, and how many comparisons of it there are."""
@@ -13,13 +13,13 @@ PAIRS = 16
 SECONDS = 1.0
 
 
-def equals(lab: Lab, name: str) -> None:
+def equals(session: Session, name: str) -> None:
     """Compare the cell with itself. Prints a line for each comparison, and what they came to."""
-    cell = lab.cell(name)
+    cell = session.cell(name)
     dice = Random(20261121)
     for metric, count in COMPARISONS.items():
         alarms, visible, pairs = 0, [], 0
-        a, b = (sides.build(lab, cell, str(cell), [metric], SECONDS, "equals") for _ in range(2))
+        a, b = (sides.build(session, cell, str(cell), [metric], SECONDS, "equals") for _ in range(2))
         for number in range(count):
             found = sides.compare(a, b, [metric], PAIRS, 0.0, lambda measured: None, dice)[metric]
             alarms += found.decision == "changed"

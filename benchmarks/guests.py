@@ -8,7 +8,7 @@ from harness.core.machine import Machine
 from harness.runner.base import Program, Run, Runner
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import Hypervisor, Vm
 from harness.vm.qemu.command_line import Wires, board_for, command_line
@@ -34,19 +34,19 @@ def hello(cell: Cell) -> Program:
     return Program("hello", HELLO[cell.kernel], limit=240)
 
 
-def runners(lab: Lab, cell: Cell) -> tuple[Runner, Runner]:
+def runners(session: Session, cell: Cell) -> tuple[Runner, Runner]:
     """What boots the cell's guests, and what forks them."""
-    image, accelerator, driver = lab.image(cell), lab.accelerator(cell), hypervisor(cell.hypervisor)
+    image, accelerator, driver = session.image(cell), session.accelerator(cell), hypervisor(cell.hypervisor)
     if cell.kernel == "osv":
-        booting = OsvRunner(image, driver, accelerator, lab.cache)
-        return booting, OsvRunner(image, driver, accelerator, lab.cache, fork=True)
-    booting_linux = LinuxRunner(image, BootsOnly(driver), accelerator, lab.cache, 4)
-    return booting_linux, LinuxRunner(image, driver, accelerator, lab.cache, 4)
+        booting = OsvRunner(image, driver, accelerator, session.cache)
+        return booting, OsvRunner(image, driver, accelerator, session.cache, fork=True)
+    booting_linux = LinuxRunner(image, BootsOnly(driver), accelerator, session.cache, 4)
+    return booting_linux, LinuxRunner(image, driver, accelerator, session.cache, 4)
 
 
-def machine(lab: Lab, cell: Cell, program: Program) -> Machine:
+def machine(session: Session, cell: Cell, program: Program) -> Machine:
     """The machine that runs a program with nobody to watch it, and ends."""
-    runner = runners(lab, cell)[0]
+    runner = runners(session, cell)[0]
     assert isinstance(runner, OsvRunner | LinuxRunner)
     made = runner.machine(program)
     if cell.kernel == "osv":
@@ -54,10 +54,12 @@ def machine(lab: Lab, cell: Cell, program: Program) -> Machine:
     return replace(made, cmdline=f"{made.cmdline} -- {program.command}", control=False)
 
 
-def bare_command(lab: Lab, made: Machine) -> list[str]:
+def bare_command(session: Session, made: Machine) -> list[str]:
     """The machine as the QEMU command line that a person would type: no control, no debug stub, no stop."""
     arch = made.image.cell.arch
-    line = command_line(str(lab.host.qemu(arch).path), board_for(made, BOARDS), made, Wires(-1, -1, -1, -1), None)
+    line = command_line(
+        str(session.host.qemu(arch).path), board_for(made, BOARDS), made, Wires(-1, -1, -1, -1), None
+    )
     line = line[: line.index("-chardev")]
     line.remove("-S")
     return [*line, "-serial", "stdio"]

@@ -13,17 +13,17 @@ from time import monotonic
 from benchmarks import guests
 from harness.core.errors import HarnessError
 from harness.runner.base import Program
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 UPSTREAM_LIMIT = 600.0  # seconds; longer than any test takes under software emulation
 
 
-def upstream(lab: Lab, cell_name: str, tree: Path) -> None:
+def upstream(session: Session, cell_name: str, tree: Path) -> None:
     """The tree's own scripts/test.py, one test at a time; the tree holds its built image of the same tests.
 
     QEMU is told by run.py's `-p none` to emulate. What it refuses to run counts for nothing.
     """
-    names = [program.name for program in lab.programs(lab.cell(cell_name))]
+    names = [program.name for program in session.programs(session.cell(cell_name))]
     began = monotonic()
     failed = []
     for name in names:
@@ -41,27 +41,27 @@ def upstream(lab: Lab, cell_name: str, tree: Path) -> None:
     print(f"upstream's scripts/test.py, {len(names)} tests: {monotonic() - began:.0f} s; failed: {failed}")
 
 
-def bare(lab: Lab, cell_name: str) -> None:
+def bare(session: Session, cell_name: str) -> None:
     """As many bare guests at a time as the host has cpus, longest first, and what they compute."""
-    cell = lab.cell(cell_name)
-    image = lab.image(cell)
+    cell = session.cell(cell_name)
+    image = session.image(cell)
     # A guest that dies would otherwise stand until its limit.
     dying = replace(image, cmdline=f"{image.cmdline} --power-off-on-abort")
 
     def run(program: Program) -> None:
-        made = guests.machine(lab, cell, program)
+        made = guests.machine(session, cell, program)
         made = replace(made, cmdline=made.cmdline.replace(image.cmdline, dying.cmdline, 1))
-        guests.run_bare(guests.bare_command(lab, made), program.limit)
+        guests.run_bare(guests.bare_command(session, made), program.limit)
 
     before = _children_cpu()
-    wall = _each(lab, cell_name, run)
+    wall = _each(session, cell_name, run)
     computed = _children_cpu() - before
     cpus = len(os.sched_getaffinity(0))
     bound = f"they compute {computed:.0f} s, on {cpus} cpus {computed / cpus:.0f} s"
     print(f"bare guests, {cpus} at a time: {wall:.0f} s; {bound}")
 
 
-def harness(lab: Lab, cell_name: str) -> None:
+def harness(session: Session, cell_name: str) -> None:
     """The command that its users type, from its start to its end."""
     before, began = _children_cpu(), monotonic()
     command = [sys.executable, "-m", "pytest", "tests/unit", "--cell", cell_name, "-n", "auto", "-q"]
@@ -70,17 +70,17 @@ def harness(lab: Lab, cell_name: str) -> None:
     print(f"harness, pytest: {monotonic() - began:.0f} s, cpu {_children_cpu() - before:.0f} s; {last}")
 
 
-def forked(lab: Lab, cell_name: str) -> None:
+def forked(session: Session, cell_name: str) -> None:
     """The same verdicts from forked guests, in one process."""
-    cell = lab.cell(cell_name)
-    runner = guests.runners(lab, cell)[1]
+    cell = session.cell(cell_name)
+    runner = guests.runners(session, cell)[1]
     outcomes: dict[str, list[str]] = {}
 
     def run(program: Program) -> None:
         outcomes.setdefault(runner.run(program).verdict.outcome, []).append(program.name)
 
     before = _children_cpu()
-    wall = _each(lab, cell_name, run)
+    wall = _each(session, cell_name, run)
     others = {outcome: names for outcome, names in outcomes.items() if outcome != "passed"}
     print(
         f"harness, forked: {wall:.0f} s, cpu of guests {_children_cpu() - before:.0f} s; "
@@ -88,15 +88,15 @@ def forked(lab: Lab, cell_name: str) -> None:
     )
 
 
-def _each(lab: Lab, cell_name: str, run: Callable[[Program], None]) -> float:
+def _each(session: Session, cell_name: str, run: Callable[[Program], None]) -> float:
     """Seconds for all programs, each when the host has room for its vCPUs."""
-    cell = lab.cell(cell_name)
+    cell = session.cell(cell_name)
 
     def take_turn(program: Program) -> None:
-        with lab.cpu_slots(program.cpus):
+        with session.cpu_slots(program.cpus):
             run(program)
 
-    programs = [program for _, program in lab.longest_first([cell])]
+    programs = [program for _, program in session.longest_first([cell])]
     began = monotonic()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(take_turn, programs))

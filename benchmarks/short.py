@@ -18,15 +18,15 @@ from harness.runner.console.matcher import ConsoleMatcher
 from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole
 from harness.runner.console.transcript import Transcript
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
-def overhead(lab: Lab, cell_name: str, rounds: int) -> None:
+def overhead(session: Session, cell_name: str, rounds: int) -> None:
     """(b) The whole cost of one guest, from the first call to its verdict, against bare QEMU."""
-    cell = lab.cell(cell_name)
+    cell = session.cell(cell_name)
     program = guests.hello(cell)
-    bare = guests.bare_command(lab, guests.machine(lab, cell, program))
-    booting, forking = guests.runners(lab, cell)
+    bare = guests.bare_command(session, guests.machine(session, cell, program))
+    booting, forking = guests.runners(session, cell)
 
     def run_bare() -> None:
         if "Hello" not in guests.run_bare(bare, 240):
@@ -44,11 +44,11 @@ def overhead(lab: Lab, cell_name: str, rounds: int) -> None:
     )
 
 
-def rebuild(lab: Lab, cell_name: str, rounds: int) -> None:
+def rebuild(session: Session, cell_name: str, rounds: int) -> None:
     """(c) `osv-harness build` of what is built already, as a process of its own."""
     command = [str(Path(sys.executable).with_name("osv-harness")), "build", cell_name]
-    if lab.osv_root:
-        command += ["--osv-root", str(lab.osv_root)]
+    if session.osv_root:
+        command += ["--osv-root", str(session.osv_root)]
 
     def build() -> None:
         subprocess.run(command, check=True, capture_output=True)
@@ -56,11 +56,11 @@ def rebuild(lab: Lab, cell_name: str, rounds: int) -> None:
     print_table(in_turns({"second build": build}, rounds))
 
 
-def fork(lab: Lab, cell_name: str, rounds: int) -> None:
+def fork(session: Session, cell_name: str, rounds: int) -> None:
     """(d) From the first call to the first command's answer on the console."""
-    cell = lab.cell(cell_name)
+    cell = session.cell(cell_name)
     program = guests.hello(cell)
-    runners = dict(zip(("boot", "fork"), guests.runners(lab, cell), strict=True))
+    runners = dict(zip(("boot", "fork"), guests.runners(session, cell), strict=True))
     answers: dict[str, list[float]] = {name: [] for name in runners}
 
     def answer(name: str, runner: Runner) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from harness.cli.declaration import option
 from harness.cli.options import FILE, Common
 from harness.kernels.prebuilt.kernel import files_of
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 @dataclass
@@ -37,7 +37,7 @@ class KernelFiles(Common):
     ]
 
 
-def lab_of(arguments: KernelFiles, arch: str | None = None) -> Lab:
+def session_of(arguments: KernelFiles, arch: str | None = None) -> Session:
     """The session for a checkout, for files, or for neither. `arch` is the arch of cells that name none."""
     files = files_of(arguments.kernel_file, arguments.image_file, arguments.cmdline, arguments.manifest)
-    return Lab(arguments.osv_root, files=files, arch=arch)
+    return Session(arguments.osv_root, files=files, arch=arch)

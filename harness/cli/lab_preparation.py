@@ -9,13 +9,13 @@ from pathlib import Path
 
 from harness.cli import command_line as cli
 from harness.cli.command_names import COMMANDS
-from harness.cli.kernel_files import KernelFiles, lab_of
+from harness.cli.kernel_files import KernelFiles, session_of
 from harness.cli.options import Common
 from harness.core.arch import host_arch
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
 from harness.kernels.prebuilt.kernel import files_of
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.workloads.apps import app as apps
 from harness.workloads.apps.run import image_of
 
@@ -26,7 +26,7 @@ APPS = Path("tests/apps")
 class LabCommand:
     """The cells that a command names, and the apps in their images (none: the in-guest tests)."""
 
-    lab: Lab
+    session: Session
     cells: tuple[Cell, ...] = ()
     apps: tuple[str, ...] = ()
 
@@ -51,10 +51,10 @@ class LabCommand:
         """
         for cell in self.cells:
             for name in self.apps:
-                image_of(self.lab, cell, apps.app(name, cell))
+                image_of(self.session, cell, apps.app(name, cell))
             if not self.apps:
-                self.lab.image(cell)
-        return self.lab.cache.verified
+                self.session.image(cell)
+        return self.session.cache.verified
 
 
 def parse_lab_command(command: Sequence[str], checkout: Path | None, arch: str | None) -> LabCommand:
@@ -64,19 +64,23 @@ def parse_lab_command(command: Sequence[str], checkout: Path | None, arch: str |
         return _parse_pytest_command(command[1:], checkout, arch)
     if words and words[0] in COMMANDS:
         return _parse_harness_command(words, checkout, arch)
-    return LabCommand(Lab(checkout))
+    return LabCommand(Session(checkout))
 
 
 def _parse_harness_command(words: Sequence[str], checkout: Path | None, arch: str | None) -> LabCommand:
     arguments = cli.parse(words).arguments
     arguments.osv_root = arguments.osv_root or checkout
-    lab = lab_of(arguments, arch) if isinstance(arguments, KernelFiles) else Lab(arguments.osv_root, arch=arch)
+    session = (
+        session_of(arguments, arch)
+        if isinstance(arguments, KernelFiles)
+        else Session(arguments.osv_root, arch=arch)
+    )
     if words[0] not in ("test", "tests", "boot", "app", "perf"):
-        return LabCommand(lab)
-    cells = [lab.cell(text) for text in _values(arguments, "cell") or ["qemu-rofs"]]
-    cells = lab.matrix.vary(cells, _values(arguments, "variant"), _values(arguments, "launch"))
+        return LabCommand(session)
+    cells = [session.cell(text) for text in _values(arguments, "cell") or ["qemu-rofs"]]
+    cells = session.matrix.vary(cells, _values(arguments, "variant"), _values(arguments, "launch"))
     names = _values(arguments, "name") if hasattr(arguments, "load") else ["hello"] if words[0] == "perf" else []
-    return LabCommand(lab, tuple(cells) if words[0] != "app" or names else (), tuple(names))
+    return LabCommand(session, tuple(cells) if words[0] != "app" or names else (), tuple(names))
 
 
 def _values(arguments: Common, field: str) -> list[str]:
@@ -96,14 +100,14 @@ def _parse_pytest_command(words: Sequence[str], checkout: Path | None, arch: str
         parser.add_argument(name, type=Path)
     arguments, rest = parser.parse_known_args(list(words))
     files = files_of(arguments.kernel_file, arguments.image_file, arguments.cmdline, arguments.manifest)
-    lab = Lab(arguments.osv_root or checkout, files=files, arch=arch)
-    cells = [lab.cell(text) for text in arguments.cell]
+    session = Session(arguments.osv_root or checkout, files=files, arch=arch)
+    cells = [session.cell(text) for text in arguments.cell]
     if arguments.cell_set:
-        cells += lab.matrix.set(arguments.cell_set, lab.default_kernel, arch)
-    cells = lab.matrix.vary(cells, arguments.variant, arguments.launch)
+        cells += session.matrix.set(arguments.cell_set, session.default_kernel, arch)
+    cells = session.matrix.vary(cells, arguments.variant, arguments.launch)
     of_apps = any(Path(word.partition("::")[0]).absolute().is_relative_to(APPS.absolute()) for word in rest)
     names: list[str] = []
     if of_apps:
         with suppress(HarnessError):
             names = sorted(set.intersection(*(set(apps.names_for(cell)) for cell in cells)))
-    return LabCommand(lab, tuple(cells), tuple(names))
+    return LabCommand(session, tuple(cells), tuple(names))

@@ -16,16 +16,16 @@ from harness.core.events import subscribed
 from harness.kernels.prebuilt.kernel import Files
 from harness.report.progress import Progress
 from harness.runner.base import Program, Run
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 PR_SET_PDEATHSIG = 1
 """Source: prctl(2)."""
 
-_labs: list[Lab] = []
+_sessions: list[Session] = []
 """The session of a worker process; at most one."""
 
 
-def runs(lab: Lab, tests: Sequence[tuple[Cell, Program]], jobs: int) -> Generator[Run, None, None]:
+def runs(session: Session, tests: Sequence[tuple[Cell, Program]], jobs: int) -> Generator[Run, None, None]:
     """The runs of the tests, in their order, as they finish; up to `jobs` at once, if the host has cpus for them.
 
     Closing the generator ends the tests that still run. Raises what the session's `run` raises.
@@ -33,11 +33,11 @@ def runs(lab: Lab, tests: Sequence[tuple[Cell, Program]], jobs: int) -> Generato
     if jobs == 1:
         for cell, program in tests:
             with subscribed(Progress()):
-                yield lab.run(cell, program)
+                yield session.run(cell, program)
         return
     # Not forked: the history's thread and its locks must not be copied.
     context = multiprocessing.get_context("spawn")
-    initargs = (os.getpid(), Progress.began, lab.osv_root, lab.files, lab.arch)
+    initargs = (os.getpid(), Progress.began, session.osv_root, session.files, session.arch)
     pool = ProcessPoolExecutor(jobs, context, _start_worker, initargs)
     try:
         with _interrupts_held():
@@ -75,9 +75,9 @@ def _start_worker(parent: int, began: float, osv_root: Path | None, files: Files
     if os.getppid() != parent:  # the parent was killed before prctl
         os._exit(1)
     Progress.began = began
-    _labs.append(Lab(osv_root, files=files, arch=arch))
+    _sessions.append(Session(osv_root, files=files, arch=arch))
 
 
 def _run(tests: tuple[Cell, Program]) -> Run:
     with subscribed(Progress()):
-        return _labs[0].run(*tests)
+        return _sessions[0].run(*tests)

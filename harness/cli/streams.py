@@ -62,9 +62,9 @@ def print_error(error: HarnessError) -> None:
 
     console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
     with suppress(OSError):
-        console.print(error.happened, style="bold red", markup=False)
-        if error.cure:
-            console.print(error.cure, markup=False)
+        console.print(error.message, style="bold red", markup=False)
+        if error.hint:
+            console.print(error.hint, markup=False)
 
 
 class NotStoredPrinter:

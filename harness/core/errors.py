@@ -12,12 +12,12 @@ class HarnessError(Exception):
     both, and no traceback. Both may hold other programs' output and file names, so they are made safe to show.
     """
 
-    def __init__(self, happened: str, cure: str = "") -> None:
-        self.happened, self.cure = ("\n".join(printable_lines(text)) for text in (happened, cure))
-        super().__init__(self.happened)
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message, self.hint = ("\n".join(printable_lines(text)) for text in (message, hint))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
-        return f"{self.happened}\n  {self.cure}" if self.cure else self.happened
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
 
 class CellError(HarnessError):
@@ -40,8 +40,8 @@ class BuildError(HarnessError):
     """A kernel or an image that could not be built. `log` is the path of the complete build log, if there is
     one."""
 
-    def __init__(self, happened: str, cure: str = "", log: str | None = None) -> None:
-        super().__init__(happened, cure)
+    def __init__(self, message: str, hint: str = "", log: str | None = None) -> None:
+        super().__init__(message, hint)
         self.log = log
 
 
@@ -49,7 +49,7 @@ class HypervisorError(HarnessError):
     """A hypervisor that is missing, too old, rejected its arguments or died; with its own messages."""
 
 
-_CURES = {
+_HINTS = {
     errno.ENOSPC: "Free some space there, or name another place.",
     errno.EDQUOT: "Free some of this user's quota there, or name another place.",
     errno.EACCES: "Let this user read and write there, or name another place.",
@@ -75,7 +75,7 @@ def of_system(error: OSError) -> HostError:
     named = error.filename2 if error.errno in _OF_TARGET and error.filename2 else error.filename
     where = ascii(str(named))[1:-1] if named else "What was read or written"
     why = error.strerror or str(error) or type(error).__name__
-    return HostError(f"{where}: {why}.", _CURES.get(error.errno or 0, "See to it on this host, and try again."))
+    return HostError(f"{where}: {why}.", _HINTS.get(error.errno or 0, "See to it on this host, and try again."))
 
 
 def explained(error: HarnessError | OSError) -> str:

@@ -95,4 +95,4 @@ def _removed_at_last(path: Path) -> Iterator[None]:
 def _refused(path: Path, error: OSError, cure: str) -> HostError:
     why = of_system(error)
     place = ascii(str(path))[1:-1]
-    return HostError(f"{place} can't be written: {error.strerror or error}.", cure or why.cure)
+    return HostError(f"{place} can't be written: {error.strerror or error}.", cure or why.hint)

@@ -141,7 +141,7 @@ def cached_probe(binary: Path, arch: str, accelerator: str, cache: Cache, again:
         try:
             stack.enter_context(cache.locked("host-proof"))
         except HostError as error:
-            publish(NOT_STORED, WHAT, error.happened)
+            publish(NOT_STORED, WHAT, error.message)
             return run_probe(binary, arch, accelerator)
         if not again and (cached := _read(path)):
             return cached
@@ -149,7 +149,7 @@ def cached_probe(binary: Path, arch: str, accelerator: str, cache: Cache, again:
         try:
             write_whole(path, json.dumps(asdict(result)), make_folder=True)
         except HostError as error:  # a full disk: the next process probes again
-            publish(NOT_STORED, WHAT, error.happened)
+            publish(NOT_STORED, WHAT, error.message)
     return result
 
 

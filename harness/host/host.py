@@ -122,7 +122,7 @@ class Host:
         try:
             qemu = self.qemu(arch)
         except HostError as error:
-            return replace(row, found=error.happened, cure=error.cure)
+            return replace(row, found=error.message, cure=error.hint)
         used = sorted(qemu.machines & {"q35", "pc", "microvm", "virt"})
         version = ".".join(map(str, qemu.version))
         with_what = f"{', '.join(used)} of {len(qemu.machines)} machines; {', '.join(sorted(qemu.accelerators))}"
@@ -145,7 +145,7 @@ class Host:
         try:
             probe = self.probe(arch, accelerator)
         except HostError as error:
-            return replace(row, found=error.happened, cure=error.cure)
+            return replace(row, found=error.message, cure=error.hint)
         cure = {
             "kvm": "Guests run under TCG instead. KVM that opens and runs no guest is a host's own matter.",
             "tcg": f"This QEMU is broken: reinstall {QEMU_PACKAGES[arch]}.",

@@ -16,7 +16,7 @@ from harness.metrics.sampler import Sampler
 from harness.runner import catalog
 from harness.runner.base import Program
 from harness.runner.console.transcript import Transcript
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import StartsCounted
 from harness.vm.registry import hypervisor
@@ -33,11 +33,11 @@ COMMAND_LINE_KERNELS = ("osv",)
 class BootCounter:
     """Counts boots of one image with one program, any number of times: of `machine`, by `driver`."""
 
-    def __init__(self, lab: Lab, image: Image, program: App) -> None:
+    def __init__(self, session: Session, image: Image, program: App) -> None:
         cell = image.cell
         self.driver = hypervisor(cell.hypervisor)
         self._checkpoints = checkpoints(cell.kernel)
-        self._addresses = addresses(lab, image, self._checkpoints)
+        self._addresses = addresses(session, image, self._checkpoints)
         self._limit = 4 * LONGEST_BOOT * catalog.scale("tcg")
         fixed = unrandomised(image)
         self.machine = Machine(
@@ -56,7 +56,7 @@ def cost(sampler: Sampler, program: App, boots: int | None = None) -> list[Sampl
     (5 by default) and their range. Raises `CountError` or `HypervisorError`.
     """
     exact = sampler.image.cell.fs in EXACT_WITH
-    counter = BootCounter(sampler.lab, sampler.image, program)
+    counter = BootCounter(sampler.session, sampler.image, program)
     counted = [counter.count() for _ in range(boots or (1 if exact else 5))]
 
     def sample(name: str, values: Sequence[int]) -> Sample:
@@ -91,9 +91,9 @@ class BootTime:
         return sum(seconds for _, seconds in self.phases)
 
 
-def boot(lab: Lab, image: Image, program: App) -> BootTime:
+def boot(session: Session, image: Image, program: App) -> BootTime:
     """Boot the image once with the program, and time it. Raises `HarnessError` if it does not pass."""
-    run = lab.run_on(image, _program(lab, image.cell, program), alone=True)
+    run = session.run_on(image, _program(session, image.cell, program), alone=True)
     if run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{program.name} did not pass on {image.cell}: {run.verdict.reason}.")
     return BootTime(_phases(image.cell, run.transcript, run.verdict.observation.seconds))
@@ -103,7 +103,7 @@ def wall(sampler: Sampler, program: App, boots: int = 5) -> list[Sample]:
     """The boot time of each of so many boots, and its phases. Raises `HarnessError` if one does not pass."""
     samples = []
     for _ in range(boots):
-        boot_time = boot(sampler.lab, sampler.image, program)
+        boot_time = boot(sampler.session, sampler.image, program)
         samples.append(sampler.take(Metric("boot.wall", "s"), boot_time.total, program.name))
         for name, seconds in boot_time.phases:
             samples.append(sampler.take(Metric(f"boot.wall.{name}", "s"), seconds, program.name))
@@ -115,10 +115,10 @@ def _command_line(image: Image, command: str) -> str:
     return f"{image.cmdline} {'--' if image.cell.kernel == 'linux' else '--verbose'} {command}"
 
 
-def _program(lab: Lab, cell: Cell, program: App) -> Program:
+def _program(session: Session, cell: Cell, program: App) -> Program:
     return Program(
-        program.name, program.command, LONGEST_BOOT * catalog.scale(lab.recorded_accelerator(cell)), program.cpus,
-        program.memory, prints=program.prints,
+        program.name, program.command, LONGEST_BOOT * catalog.scale(session.recorded_accelerator(cell)),
+        program.cpus, program.memory, prints=program.prints,
     )  # fmt: skip
 
 

@@ -14,20 +14,20 @@ from harness.kernels.symbols import Symbols
 from harness.metrics.instruction_count import Checkpoint
 from harness.runner.base import Program
 from harness.runner.osv.exit_checkpoints import JOIN, MAIN_THREAD
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 PHYS32_ENTRY = "18"  # pyelftools has no name for this type, only its number
 LISTING_SECONDS = 60.0
 
 
-def addresses(lab: Lab, image: Image, wanted: Iterable[Checkpoint]) -> dict[str, int]:
+def addresses(session: Session, image: Image, wanted: Iterable[Checkpoint]) -> dict[str, int]:
     """The addresses of the checkpoints that the image's kernel has, by their names.
 
     Raises `HarnessError` if the kernel's functions can't be located.
     """
     names = [checkpoint.until for checkpoint in wanted]
-    return _of_linux(lab, image, names) if image.cell.kernel == "linux" else _of_osv(lab, image, names)
+    return _of_linux(session, image, names) if image.cell.kernel == "linux" else _of_osv(session, image, names)
 
 
 def unrandomised(image: Image) -> Image:
@@ -36,12 +36,12 @@ def unrandomised(image: Image) -> Image:
     return replace(image, cmdline=f"{image.cmdline} {more}".strip())
 
 
-def _of_osv(lab: Lab, image: Image, names: Iterable[str]) -> dict[str, int]:
+def _of_osv(session: Session, image: Image, names: Iterable[str]) -> dict[str, int]:
     if image.symbols is None:
         raise HarnessError(
             f"The kernel of {image.cell} has no symbols.", "Name a checkout, whose build keeps them."
         )
-    symbols = Symbols(image.symbols, lab.cache)
+    symbols = Symbols(image.symbols, session.cache)
     found = {name: function.address for name in names if (function := symbols.find(name))}
     if returns := symbols.returns_of_calls(MAIN_THREAD, JOIN):
         found["@returned"] = returns[0]
@@ -63,12 +63,12 @@ def _entry(elf: Path) -> int | None:
     return None
 
 
-def _of_linux(lab: Lab, image: Image, names: Iterable[str]) -> dict[str, int]:
+def _of_linux(session: Session, image: Image, names: Iterable[str]) -> dict[str, int]:
     """From /proc/kallsyms of a guest that is booted for it, once per kernel."""
     wanted = sorted(names)
     pattern = "|".join(wanted)
     program = Program("kallsyms", f"grep -E ' ({pattern})$' /proc/kallsyms", LISTING_SECONDS)
-    run = lab.run_on(image, program)
+    run = session.run_on(image, program)
     if run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"The kernel of {image.cell} did not list its functions: {run.verdict.reason}.")
     rows = re.findall(rb"^([0-9a-f]{16}) [tT] (\w+)\r?$", run.transcript.raw, re.MULTILINE)

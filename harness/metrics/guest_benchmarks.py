@@ -33,7 +33,7 @@ def benchmarks(kernel: str, accelerator: str) -> list[Benchmark]:
 def run_benchmark(sampler: Sampler, wanted: Benchmark) -> list[Sample]:
     """Run it in a new guest. Raises `HarnessError` if it does not pass, or prints none of its numbers."""
     program = wanted.program
-    run = sampler.lab.run_on(sampler.image, program, alone=True)
+    run = sampler.session.run_on(sampler.image, program, alone=True)
     if run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{program.name} did not pass on {sampler.image.cell}: {run.verdict.reason}.")
     found = list(numbers(wanted, (line.text for line in run.transcript.tail(MOST_LINES))))

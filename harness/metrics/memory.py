@@ -123,7 +123,7 @@ def used(sampler: Sampler, program: App) -> list[Sample]:
     number is exact if the cell is deterministic."""
     exact = is_deterministic(sampler.image.cell)
     image = unrandomised(sampler.image) if exact else sampler.image
-    run = sampler.lab.run_on(
+    run = sampler.session.run_on(
         image, replace(_guest(sampler, program, program.memory, LONGEST_BOOT), deterministic=exact)
     )
     match = MEMORY_LINE.search(bytes(run.transcript.raw))
@@ -133,7 +133,7 @@ def used(sampler: Sampler, program: App) -> list[Sample]:
 
 
 def _run(sampler: Sampler, program: App, memory: int, limit: float) -> Run:
-    return sampler.lab.run_on(sampler.image, _guest(sampler, program, memory, limit))
+    return sampler.session.run_on(sampler.image, _guest(sampler, program, memory, limit))
 
 
 def _guest(sampler: Sampler, program: App, memory: int, limit: float) -> Program:

@@ -11,7 +11,7 @@ from harness.core.machine import Image
 from harness.kernels.base import Origin
 from harness.metrics.environment import environment
 from harness.metrics.records import Commit, Metric, Sample, Version
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 class Sampler:
@@ -22,15 +22,15 @@ class Sampler:
     """
 
     def __init__(
-        self, lab: Lab, image: Image, run: str, procedure: Mapping[str, object] = MappingProxyType({})
+        self, session: Session, image: Image, run: str, procedure: Mapping[str, object] = MappingProxyType({})
     ) -> None:
-        self.lab = lab
+        self.session = session
         self.image = image
         self.run = run
-        origin = lab.kernel(image.cell.kernel).origin(image)
+        origin = session.kernel(image.cell.kernel).origin(image)
         self.version = version(image, origin)
         self.commits = tuple(Commit(*one) for one in origin.lineage)
-        self.environment = environment(lab.host, image.cell.arch)
+        self.environment = environment(session.host, image.cell.arch)
         self.procedure = procedure
 
     def take(

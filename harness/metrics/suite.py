@@ -14,7 +14,7 @@ from harness.metrics import app_load, guest_benchmarks, registry
 from harness.metrics.names import measurement_of
 from harness.metrics.records import Commit, Document, Sample
 from harness.metrics.sampler import Sampler
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
 from harness.workloads.apps.app import App
@@ -93,7 +93,7 @@ def check(cell: Cell, name: str) -> None:
 
 
 def prepare(
-    lab: Lab, cell: Cell, name: str, run: str, duration: float | None = None, boots: int | None = None,
+    session: Session, cell: Cell, name: str, run: str, duration: float | None = None, boots: int | None = None,
     metrics: Iterable[str] = (),
 ) -> Measurement:  # fmt: skip
     """Build what the measurement needs.
@@ -105,27 +105,27 @@ def prepare(
     """
     check(cell, name)
     if name != "size":
-        lab.check_runs(cell)
+        session.check_runs(cell)
     if name in KERNEL:
         program = apps.app(KERNEL_APP, cell)
-        return _of_kernel(_sampler(lab, image_of(lab, cell, program), program, run), program, name, boots)
-    for benchmark in guest_benchmarks.benchmarks(cell.kernel, lab.recorded_accelerator(cell)):
+        return _of_kernel(_sampler(session, image_of(session, cell, program), program, run), program, name, boots)
+    for benchmark in guest_benchmarks.benchmarks(cell.kernel, session.recorded_accelerator(cell)):
         if benchmark.program.name == name:
             machine = {"memory": benchmark.program.memory, "cpus": benchmark.program.cpus}
-            sampler = Sampler(lab, lab.image(cell), run, machine)
+            sampler = Sampler(session, session.image(cell), run, machine)
             return Measurement(name, sampler, partial(_of_benchmark, sampler, benchmark))
     app = apps.app(name.removeprefix("app-"), cell)
-    sampler = _sampler(lab, image_of(lab, cell, app), app, run)
+    sampler = _sampler(session, image_of(session, cell, app), app, run)
     named = [load for load in app.loads if any(one.startswith(f"app.{app.name}.{load}.") for one in metrics)]
     return Measurement(
         name, sampler, partial(_of_app, sampler, app, duration, named if metrics else list(app.loads))
     )
 
 
-def _sampler(lab: Lab, image: Image, program: App, run: str) -> Sampler:
+def _sampler(session: Session, image: Image, program: App, run: str) -> Sampler:
     """A sampler of the kernel with the program on it, in a guest of the program's size."""
-    build = build_of(lab, image, program)
-    return Sampler(lab, image, run, {"memory": program.memory, "cpus": program.cpus, "program": build})
+    build = build_of(session, image, program)
+    return Sampler(session, image, run, {"memory": program.memory, "cpus": program.cpus, "program": build})
 
 
 def _of_kernel(sampler: Sampler, program: App, name: str, boots: int | None) -> Measurement:
@@ -139,7 +139,7 @@ def _of_benchmark(sampler: Sampler, benchmark: guest_benchmarks.Benchmark) -> Me
 
 
 def _of_app(sampler: Sampler, app: App, duration: float | None, loads: Sequence[str]) -> Measured:
-    app_run = run_app(sampler.lab, sampler.image.cell, app, loads, duration, alone=True, image=sampler.image)
+    app_run = run_app(sampler.session, sampler.image.cell, app, loads, duration, alone=True, image=sampler.image)
     if app_run.run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"{app.name} did not pass on {sampler.image.cell}: {app_run.run.verdict.reason}.")
     taken = app_load.samples_of(sampler, app_run, duration)

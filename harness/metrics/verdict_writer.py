@@ -12,14 +12,14 @@ from harness.core.machine import Image
 from harness.metrics.history.records import Judged
 from harness.metrics.sampler import Sampler
 from harness.runner.base import Run
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 class Verdicts:
     """Makes records of verdicts. What a kernel's version needs is computed once per image."""
 
-    def __init__(self, lab: Lab, run: str) -> None:
-        self._lab = lab
+    def __init__(self, session: Session, run: str) -> None:
+        self._session = session
         self._run = run
         self._samplers: dict[str, Sampler] = {}
 
@@ -27,7 +27,7 @@ class Verdicts:
         """The record of a run's verdict; `expected` is whether the verdict was expected."""
         key = f"{image.digest} {image.cell}"
         if key not in self._samplers:
-            self._samplers[key] = Sampler(self._lab, image, self._run)
+            self._samplers[key] = Sampler(self._session, image, self._run)
         sampler, verdict = self._samplers[key], run.verdict
         return Judged(
             "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),

@@ -19,7 +19,7 @@ from harness.core.cell import Cell
 from harness.core.text import one_line
 from harness.host import in_lab
 from harness.kernels.prebuilt.kernel import options_of
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 PROGRAM = "osv-harness"
 HEEDED = (
@@ -32,33 +32,33 @@ USUAL_PATH = frozenset(f"{top}/{name}" for top in ("/usr/local", "/usr", "") for
 """Folders of programs in which every shell looks."""
 
 
-def test_again(lab: Lab, cell: Cell, name: str, runs: Path | None) -> str:
+def test_again(session: Session, cell: Cell, name: str, runs: Path | None) -> str:
     """The line for an in-guest test of the cell; `runs` is the folder of evidence, if there is one."""
-    return _line(lab, cell, ["test", str(cell), name, *_files(lab), *_runs(runs)])
+    return _line(session, cell, ["test", str(cell), name, *_files(session), *_runs(runs)])
 
 
-def replay_again(lab: Lab, cell: Cell, seed: str, runs: Path | None) -> str:
+def replay_again(session: Session, cell: Cell, seed: str, runs: Path | None) -> str:
     """The line for a seed."""
-    return _line(lab, cell, ["replay", seed, *_runs(runs)])
+    return _line(session, cell, ["replay", seed, *_runs(runs)])
 
 
 def app_again(
-    lab: Lab, cell: Cell, name: str, loads: Iterable[str] | None, duration: float | None, runs: Path
+    session: Session, cell: Cell, name: str, loads: Iterable[str] | None, duration: float | None, runs: Path
 ) -> str:
     """The line for an app with the given loads (None: all of its own), each of `duration` seconds."""
     words = ["app", "run", name, "--cell", str(cell)]
     for load in loads or ():
         words += ["--load", load]
     words += ["--duration", f"{duration:g}"] if duration is not None else []
-    return _line(lab, cell, [*words, *_runs(runs)])
+    return _line(session, cell, [*words, *_runs(runs)])
 
 
-def item_again(lab: Lab, cell: Cell, folder: Path, item: str, runs: Path) -> str:
+def item_again(session: Session, cell: Cell, folder: Path, item: str, runs: Path) -> str:
     """The line for what only pytest runs: the item with that id, from the folder at which its id begins."""
-    words = [item, "--cell", str(cell), *_files(lab), *_runs(runs)]
+    words = [item, "--cell", str(cell), *_files(session), *_runs(runs)]
     entered = _lab_words()
     words = [*_program(), *entered, "pytest", *words] if entered else [sys.executable, "-m", "pytest", *words]
-    return f"cd {shlex.quote(str(folder))} && {_with(_environment(lab, cell), words)}"
+    return f"cd {shlex.quote(str(folder))} && {_with(_environment(session, cell), words)}"
 
 
 def on_worker(line: str, worker: str, host: str) -> str:
@@ -66,8 +66,8 @@ def on_worker(line: str, worker: str, host: str) -> str:
     return f"# It ran on the worker {one_line(worker)} of {one_line(host)}; this is for a shell there.\n{line}"
 
 
-def _line(lab: Lab, cell: Cell, words: Sequence[str]) -> str:
-    return _with(_environment(lab, cell), [*_program(), *_lab_words(), *words])
+def _line(session: Session, cell: Cell, words: Sequence[str]) -> str:
+    return _with(_environment(session, cell), [*_program(), *_lab_words(), *words])
 
 
 def _with(environment: Mapping[str, str], words: Sequence[str]) -> str:
@@ -80,14 +80,14 @@ def _value(name: str, value: str) -> str:
     return f'{shlex.quote(value)}:"$PATH"' if name == "PATH" else shlex.quote(value)
 
 
-def _environment(lab: Lab, cell: Cell) -> dict[str, str]:
+def _environment(session: Session, cell: Cell) -> dict[str, str]:
     found = _tools() | {name: value for name in HEEDED if (value := os.environ.get(name))}
     if any(project.own_files()):
         found[project.VARIABLE] = str(project.folder())
     if "OSV_HARNESS_CACHE" in found:
         found["OSV_HARNESS_CACHE"] = str(Path(found["OSV_HARNESS_CACHE"]).absolute())
-    if cell.kernel == "osv" and lab.osv_root and not lab.files:
-        found["OSV_ROOT"] = str(lab.osv_root.absolute())
+    if cell.kernel == "osv" and session.osv_root and not session.files:
+        found["OSV_ROOT"] = str(session.osv_root.absolute())
     if not _installed():
         found["PYTHONPATH"] = str(_home())
     return found
@@ -111,8 +111,8 @@ def _runs(runs: Path | None) -> list[str]:
     return ["--runs", str(runs.absolute())] if runs else []
 
 
-def _files(lab: Lab) -> list[str]:
-    return options_of(lab.files) if lab.files else []
+def _files(session: Session) -> list[str]:
+    return options_of(session.files) if session.files else []
 
 
 def _program() -> list[str]:

@@ -36,7 +36,7 @@ class Durations:
                 path = self._folder / f"{cell.slug}.{accelerator}.json"
                 write_whole(path, json.dumps(rows, indent=0), make_folder=True)
         except HostError as error:
-            publish(NOT_STORED, "how long each test took, by which the longest begin first", error.happened)
+            publish(NOT_STORED, "how long each test took, by which the longest begin first", error.message)
 
     def _read(self, cell: Cell, accelerator: str) -> dict[str, list[float]]:
         try:

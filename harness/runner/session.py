@@ -37,7 +37,7 @@ from harness.runner.retry import run_with_retry
 from harness.vm.registry import driver_names, hypervisor
 
 
-class Lab:
+class Session:
     """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`. `arch`
     is used for cells whose names give none; by default it is this host's."""
 

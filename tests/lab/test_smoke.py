@@ -16,7 +16,7 @@ from harness.core.machine import Machine
 from harness.host.in_lab import in_lab
 from harness.runner.base import Program, Run
 from harness.runner.guest import Guest
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import ExitCause
 from harness.vm.registry import hypervisor
@@ -31,14 +31,14 @@ ENOUGH = 300.0  # seconds: what no guest but one that hangs is to need
 HANG = 10.0  # seconds that one that hangs is watched for
 
 
-def test_a_fork_of_linux_passes(lab: Lab) -> None:
-    cell = lab.cell(LINUX)
-    assert lab.accelerator(cell) == "kvm"
-    run = _run(lab, cell, "uname -r")
+def test_a_fork_of_linux_passes(session: Session) -> None:
+    cell = session.cell(LINUX)
+    assert session.accelerator(cell) == "kvm"
+    run = _run(session, cell, "uname -r")
     assert run.verdict.outcome is Outcome.PASSED, _told(run)
     assert run.origin == "forked"
     assert "kvm" in run.command
-    assert lab.recorded_accelerator(cell) == "kvm in a lab"
+    assert session.recorded_accelerator(cell) == "kvm in a lab"
 
 
 @pytest.mark.parametrize(
@@ -50,30 +50,30 @@ def test_a_fork_of_linux_passes(lab: Lab) -> None:
     ],
     ids=["fails", "crashes", "hangs"],
 )
-def test_what_goes_wrong_is_told_as_outside(lab: Lab, command: str, outcome: Outcome, reason: str) -> None:
-    run = _run(lab, lab.cell(LINUX), command, HANG if outcome is Outcome.HUNG else ENOUGH)
+def test_what_goes_wrong_is_told_as_outside(session: Session, command: str, outcome: Outcome, reason: str) -> None:
+    run = _run(session, session.cell(LINUX), command, HANG if outcome is Outcome.HUNG else ENOUGH)
     assert (run.verdict.outcome, reason in run.verdict.reason) == (outcome, True), _told(run)
 
 
 @pytest.mark.parametrize("name", OSV)
-def test_osv_says_hello(lab: Lab, name: str) -> None:
+def test_osv_says_hello(session: Session, name: str) -> None:
     """The image is one that was built outside."""
-    if lab.osv_root is None:
+    if session.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
-    cell = lab.cell(name)
+    cell = session.cell(name)
     try:
-        program = lab.program(cell, "tst-hello.so")
+        program = session.program(cell, "tst-hello.so")
     except HarnessError as error:
-        pytest.skip(f"its image was not built outside: {error.happened}")
-    run = lab.run(cell, program)
+        pytest.skip(f"its image was not built outside: {error.message}")
+    run = session.run(cell, program)
     assert b"Hello" in bytes(run.transcript.raw), _told(run)
     assert run.verdict.outcome is Outcome.PASSED, _told(run)
 
 
-def test_firecracker_boots_debians_kernel(lab: Lab) -> None:
+def test_firecracker_boots_debians_kernel(session: Session) -> None:
     if shutil.which("firecracker") is None:
         pytest.skip("firecracker is not in PATH")
-    image = lab.image(lab.cell(LINUX))
+    image = session.image(session.cell(LINUX))
     machine = Machine(image, f"{image.cmdline} -- reboot -f", 1, 256, "kvm")
     with closing(hypervisor("firecracker").start(machine)) as vm, Guest(machine, vm) as guest:
         vm.resume()
@@ -83,8 +83,8 @@ def test_firecracker_boots_debians_kernel(lab: Lab) -> None:
         assert ending.cause is ExitCause.POWERED_OFF
 
 
-def _run(lab: Lab, cell: Cell, command: str, limit: float = ENOUGH) -> Run:
-    return lab.runner(cell).run(Program("smoke", command, limit))
+def _run(session: Session, cell: Cell, command: str, limit: float = ENOUGH) -> Run:
+    return session.runner(cell).run(Program("smoke", command, limit))
 
 
 def _told(run: Run) -> str:

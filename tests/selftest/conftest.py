@@ -19,7 +19,7 @@ from harness.core.machine import Disk, Image
 from harness.host.cache import Cache
 from harness.kernels.osv.toolchain import taken_from_host
 from harness.kernels.source_lines import PROGRAMS as UNSTRIPPED
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.registry import hypervisor
 
 HERE = Path(__file__).parent
@@ -58,33 +58,33 @@ def no_history_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def osv_with_faults(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recorder]:
+def osv_with_faults(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Recorder]:
     """A runner of an arch's OSv that has our fault program in /tmp/faults, from a second disk."""
     made: dict[str, Recorder] = {}
 
     def runner(arch: str) -> Recorder:
         if arch not in made:
-            made[arch] = _osv_with_faults(lab, arch, tmp_path_factory.mktemp(f"faults-{arch}"))
+            made[arch] = _osv_with_faults(session, arch, tmp_path_factory.mktemp(f"faults-{arch}"))
         return made[arch]
 
     return runner
 
 
-def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
-    if lab.osv_root is None:
+def _osv_with_faults(session: Session, arch: str, folder: Path) -> Recorder:
+    if session.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
-    cell = lab.cell(f"osv:{arch}-qemu-rofs-all")
+    cell = session.cell(f"osv:{arch}-qemu-rofs-all")
     try:
-        image = lab.image(cell)
-        kept = _fault_programs(cell, lab.cache)
+        image = session.image(cell)
+        kept = _fault_programs(cell, session.cache)
     except HarnessError as error:
-        pytest.skip(f"OSv for {arch} can't be built here: {error.happened}")
+        pytest.skip(f"OSv for {arch} can't be built here: {error.message}")
     disk, manifest = folder / "disk", folder / "manifest"
     for path in kept.glob("*.so"):
         shutil.copy2(path, folder)
     programs = sorted(folder.glob("*.so"))
     manifest.write_text("[manifest]\n" + "".join(f"/{path.name}: {path}\n" for path in programs))
-    script = lab.osv_root / "scripts/gen-rofs-img.py"
+    script = session.osv_root / "scripts/gen-rofs-img.py"
     command = [sys.executable, "-B", str(script), "-m", str(manifest), "-o", str(disk)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with_faults = replace(
@@ -93,7 +93,7 @@ def _osv_with_faults(lab: Lab, arch: str, folder: Path) -> Recorder:
         disks=(*image.disks, Disk(disk)),
         cmdline=f"{image.cmdline} --mount-fs=rofs,/dev/vblk1,/tmp/faults",
     )
-    return Recorder(with_faults, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
+    return Recorder(with_faults, hypervisor("qemu"), session.accelerator(cell), session.cache)
 
 
 def _fault_programs(cell: Cell, cache: Cache) -> Path:

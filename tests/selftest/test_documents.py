@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
 from harness.host.requirements import REQUIREMENTS, TESTS
 from harness.metrics.suite import names as measurements
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.workloads.apps import app as apps
 
 ROOT = Path(__file__).parents[2]
@@ -72,13 +72,13 @@ BY_HARNESS = [(name, line) for name, line in EVERY if plain(line)[:1] == ["osv-h
 @pytest.mark.parametrize(("document", "line"), BY_HARNESS)
 def test_a_command_of_the_harness_has_only_words_that_it_knows(document: str, line: str) -> None:
     asked = cli.parse(plain(line)[1:]).arguments
-    lab = Lab(Path("/some/osv"))
+    session = Session(Path("/some/osv"))
     named = getattr(asked, "cell", None) or []
     patterns = plain(line)[1] in ("matrix", "report", "findings", "history")
-    cells = [lab.cell(one) for one in ([named] if isinstance(named, str) else named) if not patterns]
-    cells = lab.matrix.vary(cells, _words(asked, "variant"), _words(asked, "launch"))
+    cells = [session.cell(one) for one in ([named] if isinstance(named, str) else named) if not patterns]
+    cells = session.matrix.vary(cells, _words(asked, "variant"), _words(asked, "launch"))
     if plain(line)[1:3] == ["app", "run"]:
-        _check_app(cells or [lab.cell("qemu-rofs")], asked.name, asked.load or [])
+        _check_app(cells or [session.cell("qemu-rofs")], asked.name, asked.load or [])
     for measurement in _words(asked, "only"):
         assert measurement in measurements(cells[0])
     if of_set := getattr(asked, "set", None):
@@ -119,12 +119,12 @@ def test_a_session_of_pytest_has_tests_and_options(document: str, line: str, opt
     words = plain(line)[1:]
     assert (ROOT / words[0]).exists()
     assert {word.partition("=")[0] for word in words if word.startswith("-")} <= options_of_pytest
-    lab = Lab(Path("/some/osv"))
+    session = Session(Path("/some/osv"))
     for index, word in enumerate(words):
         if word == "--cell":
-            lab.cell(words[index + 1])
+            session.cell(words[index + 1])
         if word == "--set":
-            assert words[index + 1] in lab.matrix.sets
+            assert words[index + 1] in session.matrix.sets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
@@ -186,14 +186,16 @@ def test_a_quick_command_does_as_it_is_written(document: str, line: str, folder:
     assert "Traceback" not in done.stderr
 
 
-def test_the_examples_of_help_are_tests_that_there_are(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_help_are_tests_that_there_are(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         cli.main(["test", "--help"])
     named = re.findall(r"stress-ng-[\w-]+", capsys.readouterr().out)
-    cell = lab.cell("linux:qemu-rofs")
+    cell = session.cell("linux:qemu-rofs")
     assert named
     for name in named:
         try:
-            lab.program(cell, name)
+            session.program(cell, name)
         except HarnessError as error:
             pytest.fail(str(error))

@@ -14,7 +14,7 @@ from harness.core.errors import of_system
 from harness.host.cache import default_root
 from harness.metrics.history.store import History
 from harness.runner.base import Program
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 ROOT = Path(__file__).parents[2]
 FILLED = "cat /dev/zero > $ROOM/filling 2>/dev/null"
@@ -91,9 +91,9 @@ _ROWS = (
 )
 
 
-def test_a_full_disk_under_the_cache_ends_no_green_run_red(lab: Lab, tmp_path: Path) -> None:
+def test_a_full_disk_under_the_cache_ends_no_green_run_red(session: Session, tmp_path: Path) -> None:
     """What was not kept, and costs only time, is named once."""
-    lab.runner(lab.cell("linux:qemu-rofs")).prepare()
+    session.runner(session.cell("linux:qemu-rofs")).prepare()
     asked = "$PYTHON -m pytest tests/unit --cell linux:qemu-rofs -k stress-ng-nop -q -p no:cacheprovider --forget"
     line = f"cd $TREE; OSV_HARNESS_CACHE=$ROOM {asked} --runs $WORK/runs"
     done = run(line, tmp_path, FILLED, LINKED)
@@ -126,20 +126,20 @@ def test_a_copy_to_a_full_disk_is_its_targets_fault(tiny_disk: Path, tmp_path: P
     (tmp_path / "big").write_bytes(bytes(2 << 20))
     with pytest.raises(OSError) as refused:
         shutil.copyfile(tmp_path / "big", tiny_disk / "copy")
-    assert of_system(refused.value).happened == f"{tiny_disk}/copy: No space left on device."
+    assert of_system(refused.value).message == f"{tiny_disk}/copy: No space left on device."
 
 
 def test_evidence_that_is_not_kept_hides_no_verdict(
-    lab: Lab, tiny_disk: Path, capsys: pytest.CaptureFixture[str]
+    session: Session, tiny_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cell = lab.cell("linux:qemu-rofs")
-    run = lab.run_on(lab.image(cell), Program("fails", "false", 60))
+    cell = session.cell("linux:qemu-rofs")
+    run = session.run_on(session.image(cell), Program("fails", "false", 60))
     assert run.verdict.outcome == "failed", run.verdict.reason
     (tiny_disk / "filling").write_bytes(bytes((1 << 20) - (1 << 14)))
-    assert not _write_evidence(run, lab.image(cell), "tcg", tiny_disk / "runs", "again")
+    assert not _write_evidence(run, session.image(cell), "tcg", tiny_disk / "runs", "again")
     said = capsys.readouterr().err
     assert "The evidence of fails (failed: the program ended with status 1)" in said and WHY[FILLED] in said
-    assert _write_evidence(run, lab.image(cell), "tcg", tiny_disk.parent / "runs", "again")
+    assert _write_evidence(run, session.image(cell), "tcg", tiny_disk.parent / "runs", "again")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 TESTS = ("stress-ng-zero", "stress-ng-tee", "stress-ng-sockpair", "stress-ng-timer")
 ID = "from harness.core.run_id import new_run_id; print(new_run_id())"
@@ -17,8 +17,8 @@ def test_two_runs_of_one_moment_have_ids_of_their_own() -> None:
     assert len({run.communicate()[0] for run in runs}) == len(runs)
 
 
-def test_two_runs_at_once_reach_the_same_verdicts(lab: Lab, tmp_path: Path) -> None:
-    lab.runner(lab.cell("linux:qemu-rofs")).prepare()
+def test_two_runs_at_once_reach_the_same_verdicts(session: Session, tmp_path: Path) -> None:
+    session.runner(session.cell("linux:qemu-rofs")).prepare()
     command = [sys.executable, "-m", "pytest", "tests/unit", "--cell", "linux:qemu-rofs", "-n", "2", "-q"]
     command += ["-k", " or ".join(TESTS), "--runs", str(tmp_path / "runs"), "-p", "no:cacheprovider"]
     top = Path(__file__).parents[2]

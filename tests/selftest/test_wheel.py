@@ -118,7 +118,7 @@ def test_nothing_but_options_is_loaded(request):
     assert "OPENBLAS_NUM_THREADS" not in os.environ
     assert not request.config.pluginmanager.has_plugin("harness.integrations.pytest_plugin.plugin")
 
-def test_a_fixture_may_have_the_name_of_one_of_ours(lab):
+def test_a_fixture_may_have_the_name_of_one_of_ours(session):
     assert lab == "mine"
 """)
     (tmp_path / "conftest.py").write_text("import pytest\n\n@pytest.fixture\ndef lab():\n    return 'mine'\n")

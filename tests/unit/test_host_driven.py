@@ -13,7 +13,7 @@ from harness.integrations.pytest_plugin.outcomes import GuestRun
 from harness.kernels.osv.build_config import is_cross
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.workloads.upstream import rest_api, tracing
 
 PORT = 7777
@@ -51,18 +51,18 @@ def test_balloon(run_guest: GuestRun, cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("name", rest_api.MODULES)
-def test_rest_api(run_guest: GuestRun, lab: Lab, cell: Cell, name: str) -> None:
+def test_rest_api(run_guest: GuestRun, session: Session, cell: Cell, name: str) -> None:
     """OSv's own tests of its REST API, asked of a guest that serves it."""
-    checkout = checkout_with_the_api(lab, cell, name)
+    checkout = checkout_with_the_api(session, cell, name)
     interaction = rest_api.interaction(checkout, name, cell)
     run_guest(cell, rest_api.program(name), interaction, rest_api.MODULES[name])
 
 
-def test_tracing(run_guest: GuestRun, lab: Lab, cell: Cell) -> None:
+def test_tracing(run_guest: GuestRun, session: Session, cell: Cell) -> None:
     """A guest traces itself, and OSv's own trace.py shows what it did."""
-    checkout = checkout_with_the_api(lab, cell, tracing.SERVER)
+    checkout = checkout_with_the_api(session, cell, tracing.SERVER)
     modules = rest_api.MODULES[tracing.SERVER]
-    symbols = lab.image_of_modules(cell, modules).symbols
+    symbols = session.image_of_modules(cell, modules).symbols
     assert symbols
     run_guest(cell, tracing.program(), tracing.interaction(checkout, symbols), modules)
 
@@ -80,17 +80,17 @@ def test_nfs(run_guest: GuestRun, cell: Cell) -> None:
     run_guest(cell, program, modules="nfs,nfs-tests")
 
 
-def checkout_with_the_api(lab: Lab, cell: Cell, server: str) -> Path:
+def checkout_with_the_api(session: Session, cell: Cell, server: str) -> Path:
     """The checkout that the API's server is built from; ends the test where the cell can't have it."""
     if cell.kernel != "osv":
         pytest.skip("the API is OSv's own")
     if mode := launch_of(cell):
         pytest.skip(f"what serves the API is a shared object, not {mode}")
-    if lab.osv_root is None:
+    if session.osv_root is None:
         pytest.skip("what serves the API is built from an OSv checkout, and none is named")
     if server == rest_api.WITH_OPENSSL and is_cross(cell):
         pytest.skip(f"{server} has this host's own openssl in it, which is none of {cell.arch}")
-    return lab.osv_root
+    return session.osv_root
 
 
 def take_and_give_back(client: GuestClient) -> None:

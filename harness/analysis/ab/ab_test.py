@@ -10,7 +10,7 @@ from harness.analysis.ab.sequential_test import Judgement
 from harness.core.run_id import new_run_id
 from harness.metrics.records import Document
 from harness.metrics.suite import Measured
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class AbTest:
     document: Document
 
 
-def run_ab_test(lab: Lab, request: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
+def run_ab_test(session: Session, request: AbRequest, keep: Callable[[Measured], None]) -> AbTest:
     """Build both sides and measure them in turns. `keep` receives every measurement. Raises `HarnessError`."""
-    cell, metrics, names = lab.cell(request.cell), request.metrics, (request.a, request.b)
-    a, b = (sides.build(lab, cell, name, metrics, request.duration, request.run) for name in names)
+    cell, metrics, names = session.cell(request.cell), request.metrics, (request.a, request.b)
+    a, b = (sides.build(session, cell, name, metrics, request.duration, request.run) for name in names)
     judgements = sides.compare(a, b, metrics, request.pairs, request.interesting, keep, Random())
     return AbTest(_side_info(a), _side_info(b), judgements, _document(a, b, judgements))
 

@@ -15,7 +15,7 @@ from harness.kernels.osv.clones import CommitClones
 from harness.metrics import suite
 from harness.metrics.records import Metric, Sample
 from harness.metrics.suite import Measured, Measurement
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 TRIES = 3
 """How often a measurement that gave no number is repeated."""
@@ -32,7 +32,7 @@ class Side:
     measurements: Mapping[str, Measurement]
 
 
-def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: float, run: str) -> Side:
+def build(session: Session, cell: Cell, name: str, metrics: Iterable[str], duration: float, run: str) -> Side:
     """Build the side that `name` means, with everything that the metrics need.
 
     A name is a cell (`linux:qemu-rofs`), one more option (`+hide_symbols`) or none (`+`), a folder with an OSv
@@ -40,24 +40,24 @@ def build(lab: Lab, cell: Cell, name: str, metrics: Iterable[str], duration: flo
     `HarnessError` if the name is none of these or can't be built.
     """
     metrics = list(metrics)
-    side_cell = cell_of(lab, cell, name)
+    side_cell = cell_of(session, cell, name)
     if is_checkout(name):
-        return _built(Lab(Path(name), lab.cache), name, side_cell, metrics, duration, run)
-    if not is_commit(lab, cell, name):
-        return _built(lab, name, side_cell, metrics, duration, run)
-    assert lab.osv_root
-    revisions = CommitClones(lab.osv_root, lab.cache)
+        return _built(Session(Path(name), session.cache), name, side_cell, metrics, duration, run)
+    if not is_commit(session, cell, name):
+        return _built(session, name, side_cell, metrics, duration, run)
+    assert session.osv_root
+    revisions = CommitClones(session.osv_root, session.cache)
     with revisions.at(revisions.resolve(name)) as root:
-        return _built(Lab(root, lab.cache), name, side_cell, metrics, duration, run)
+        return _built(Session(root, session.cache), name, side_cell, metrics, duration, run)
 
 
-def cell_of(lab: Lab, cell: Cell, name: str) -> Cell:
+def cell_of(session: Session, cell: Cell, name: str) -> Cell:
     """The cell of the side that `name` means. Raises `CellError` if the name means no side."""
     if name.startswith("+"):
-        return lab.matrix.with_options(cell, [option for option in name.split("+") if option])
+        return session.matrix.with_options(cell, [option for option in name.split("+") if option])
     if ":" in name:
-        return lab.cell(name)
-    if not is_checkout(name) and not is_commit(lab, cell, name):
+        return session.cell(name)
+    if not is_checkout(name) and not is_commit(session, cell, name):
         raise CellError(
             f"{name} is no side of a comparison on {cell}.",
             "Name a cell (linux:qemu-rofs), +OPTION, an OSv checkout's folder, or, with OSV_ROOT, a commit.",
@@ -70,18 +70,20 @@ def is_checkout(name: str) -> bool:
     return (Path(name) / LANDMARKS[0]).is_file()
 
 
-def is_commit(lab: Lab, cell: Cell, name: str) -> bool:
+def is_commit(session: Session, cell: Cell, name: str) -> bool:
     """Whether `name` can only be a commit of the session's checkout."""
     other = name.startswith("+") or ":" in name or is_checkout(name)
-    return not other and cell.kernel == "osv" and lab.osv_root is not None
+    return not other and cell.kernel == "osv" and session.osv_root is not None
 
 
 def _built(
-    lab: Lab, name: str, cell: Cell, metrics: Sequence[str], duration: float, run: str
+    session: Session, name: str, cell: Cell, metrics: Sequence[str], duration: float, run: str
 ) -> Side:  # fmt: skip
-    lab.check_runs(cell)
+    session.check_runs(cell)
     names = dict.fromkeys(suite.measuring(metric, cell) for metric in metrics)
-    measurements = {one: suite.prepare(lab, cell, one, run, duration, boots=1, metrics=metrics) for one in names}
+    measurements = {
+        one: suite.prepare(session, cell, one, run, duration, boots=1, metrics=metrics) for one in names
+    }
     return Side(name, cell, measurements)
 
 

@@ -19,7 +19,7 @@ from harness.metrics import suite
 from harness.metrics.records import Sample
 from harness.metrics.suite import Measurement
 from harness.runner.base import Program
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 LAYOUTS = 16
@@ -36,18 +36,18 @@ class BuildPool:
     """
 
     def __init__(
-        self, lab: Lab, cell: Cell, commits: Commits, numbers: Iterable[int], through: tuple[str, ...] = ()
+        self, session: Session, cell: Cell, commits: Commits, numbers: Iterable[int], through: tuple[str, ...] = ()
     ) -> None:
         self.cell = cell
         self.commits = commits.commits
         self.through = through
-        self.cache = lab.cache
+        self.cache = session.cache
         self._clones: SimpleQueue[CommitClones] = SimpleQueue()
         for number in numbers:
-            self._clones.put(CommitClones(commits.root, lab.cache, number))
+            self._clones.put(CommitClones(commits.root, session.cache, number))
 
     @contextmanager
-    def at(self, key: Build) -> Iterator[Lab]:
+    def at(self, key: Build) -> Iterator[Session]:
         """A session of the build's commit, to be built with inside the block."""
         commit = self.commits[key.index]
         clone = self._clones.get()
@@ -56,7 +56,7 @@ class BuildPool:
                 commit = clone.reverted(commit, self.commits[-1])
             building = BuildOptions(max(key.layout, 0), key.layout == FRESH, self.through)
             with clone.at(commit) as root:
-                yield Lab(root, self.cache, building)
+                yield Session(root, self.cache, building)
         finally:
             self._clones.put(clone)
 
@@ -99,7 +99,7 @@ class MetricBackend:
         try:
             image = self._prepared(key).sampler.image
         except (BuildError, CheckoutError) as error:
-            return Broken(error.happened)
+            return Broken(error.message)
         return _built(image, began)
 
     def boot(self, key: Build) -> float | Broken:
@@ -109,7 +109,7 @@ class MetricBackend:
         except (HostError, HypervisorError):
             raise
         except HarnessError as error:
-            return Broken(error.happened)
+            return Broken(error.message)
 
     def differences(self, before: Build, after: Build) -> list[Difference]:
         """What differs between two measured builds."""
@@ -137,9 +137,9 @@ class MetricBackend:
         """The measurement of the build's kernel; if an earlier session built it, from the cache."""
         if key not in self._measurements:
             name, metrics = suite.measuring(self._metric, self._pool.cell), [self._metric]
-            with self._pool.at(key) as lab:
+            with self._pool.at(key) as session:
                 self._measurements[key] = suite.prepare(
-                    lab, self._pool.cell, name, self._run, self._duration, boots=1, metrics=metrics
+                    session, self._pool.cell, name, self._run, self._duration, boots=1, metrics=metrics
                 )
         return self._measurements[key]
 
@@ -155,26 +155,26 @@ class TestBackend:
         self._pool = pool
         self._test = test
         self.samples: dict[Build, list[Sample]] = {}
-        self._labs: dict[Build, tuple[Lab, Program]] = {}
+        self._sessions: dict[Build, tuple[Session, Program]] = {}
 
     @property
     def cached(self) -> Collection[Build]:
         """The builds that this process has made."""
-        return self._labs.keys()
+        return self._sessions.keys()
 
     def build(self, key: Build) -> Built | Broken:
         """Build the commit's image of tests. A commit without the test is broken."""
         began = time.time()
         try:
-            lab, _ = self._prepared(key)
+            session, _ = self._prepared(key)
         except (BuildError, CellError, CheckoutError) as error:
-            return Broken(error.happened)
-        return _built(lab.image(self._pool.cell), began)
+            return Broken(error.message)
+        return _built(session.image(self._pool.cell), began)
 
     def boot(self, key: Build) -> float | Failure | Broken:
         """Run the test once. The harness's own faults are raised: they say nothing about the test."""
-        lab, program = self._prepared(key)
-        verdict = lab.run(self._pool.cell, program).verdict
+        session, program = self._prepared(key)
+        verdict = session.run(self._pool.cell, program).verdict
         if verdict.outcome is Outcome.HARNESS_ERROR:
             raise HostError(f"{self._test} at {self._pool.commits[key.index][:12]}: {verdict.reason}.")
         return 0.0 if verdict.outcome is Outcome.PASSED else Failure(verdict.identity)
@@ -194,13 +194,13 @@ class TestBackend:
         """None: there are no numbers to compare."""
         return []
 
-    def _prepared(self, key: Build) -> tuple[Lab, Program]:
-        if key not in self._labs:
-            with self._pool.at(key) as lab:
-                program = lab.program(self._pool.cell, self._test)
-                lab.runner(self._pool.cell).prepare()
-                self._labs[key] = lab, program
-        return self._labs[key]
+    def _prepared(self, key: Build) -> tuple[Session, Program]:
+        if key not in self._sessions:
+            with self._pool.at(key) as session:
+                program = session.program(self._pool.cell, self._test)
+                session.runner(self._pool.cell).prepare()
+                self._sessions[key] = session, program
+        return self._sessions[key]
 
 
 def _built(image: Image, began: float) -> Built:

@@ -7,7 +7,7 @@ from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.journal_records import Booted, Checked, Failed, Finished, Opened, Planned, Record
 from harness.analysis.bisect.model import Broken, Build, Built, Failure
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.verification import checks_of
 from harness.core.errors import HarnessError
 
@@ -58,8 +58,8 @@ def replay_journal(records: Sequence[Record]) -> Answer:
     checked = {one.name for one in records if isinstance(one, Checked)}
     journal = MemoryJournal()
     recorded = RecordedBuilder(records, opened.layouts)
-    session = Session(opened.line, opened.measure, recorded, journal, opened.effort, load=opened.known_load)
-    answer = session.run([(name, check) for name, check in checks_of(opened.measure) if name in checked])
+    bisection = Bisection(opened.line, opened.measure, recorded, journal, opened.effort, load=opened.known_load)
+    answer = bisection.run([(name, check) for name, check in checks_of(opened.measure) if name in checked])
     before = [one.plan for one in records if isinstance(one, Planned)]
     if before != [one.plan for one in journal.records if isinstance(one, Planned)]:
         raise HarnessError(

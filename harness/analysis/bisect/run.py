@@ -14,7 +14,7 @@ from harness.analysis.bisect.journal import JournalFile
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, TestBackend
 from harness.analysis.bisect.model import Build, Builder, Effort, Measure
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.verification import checks_of, parent_and_culprit
 from harness.core.cell import Cell
 from harness.core.errors import CheckoutError
@@ -23,7 +23,7 @@ from harness.core.procedure import DURATION
 from harness.core.run_id import new_run_id
 from harness.metrics import suite
 from harness.metrics.records import Document, Sample, Version
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ BackendFactory = Callable[[BisectRequest, Opened | None], BuildBackend]
 on."""
 
 
-def local_backends(lab: Lab) -> BackendFactory:
+def local_backends(session: Session) -> BackendFactory:
     """Make backends that build and boot on this host."""
 
     def make_backend(request: BisectRequest, opened: Opened | None) -> BuildBackend:
-        lab.check_runs(request.cell)
-        workshop = BuildPool(lab, request.cell, request.commits, range(request.effort.jobs), request.through)
+        session.check_runs(request.cell)
+        workshop = BuildPool(session, request.cell, request.commits, range(request.effort.jobs), request.through)
         if request.test:
             return TestBackend(workshop, request.test)
         return MetricBackend(workshop, request.metric, request.duration, request.run)
@@ -112,7 +112,7 @@ def bisect(make_backend: BackendFactory, request: BisectRequest, state: Path) ->
         try:
             branch = request.commits.inside(merge)
         except CheckoutError as error:  # an octopus, or a branch without a common past
-            publish("bisect.not_followed", merge, error.happened)
+            publish("bisect.not_followed", merge, error.message)
             return None
         if branch is None:
             return None
@@ -134,15 +134,15 @@ def bisect(make_backend: BackendFactory, request: BisectRequest, state: Path) ->
             measure = replace(measure, cause=request.cause)
         builder.offer_layouts(measure)
         load = request.duration if request.metric.startswith("app.") else 0.0
-        session = Session(line, measure, builder, journal, request.effort, builder.host, load)
-        answer = session.run(checks_of(measure) if request.checked else (), bisect_branch)
+        bisection = Bisection(line, measure, builder, journal, request.effort, builder.host, load)
+        answer = bisection.run(checks_of(measure) if request.checked else (), bisect_branch)
     differences: Sequence[Difference] = ()
     records.extend(sample for key, taken in builder.samples.items() if key.layout == 0 for sample in taken)
     if answer.culprits and len(answer.culprits[0].points) == 1:
         differences = builder.differences(
             *(Build(point) for point in parent_and_culprit(line, answer.culprits[0]))
         )
-    body = bisection_document(session.state, request.commits, answer, differences)
+    body = bisection_document(bisection.state, request.commits, answer, differences)
     version = Version(request.commits.bad, "", "", 0.0)
     subject = request.metric or request.test
     records.append(Document("bisect", str(request.cell), subject, body, version, request.run, time.time()))

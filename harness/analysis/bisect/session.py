@@ -47,7 +47,7 @@ TRIES = 3
 """Failed boots in a row after which a build is called broken: one can fail by chance."""
 
 
-class Session:
+class Bisection:
     """One bisection. Everything it does follows from its journal, so a session on the journal of a killed one goes
     on where that was, and repeats no finished build.
 
@@ -208,5 +208,5 @@ class Session:
         self.state.apply(record)
 
 
-Checker = Callable[[Session, Answer], Check]
+Checker = Callable[[Bisection, Answer], Check]
 """Verifies an answer: may measure more by the session's `run_plan`, and reads its `state`."""

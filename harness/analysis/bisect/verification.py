@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.analysis.bisect.answer import Answer, Check, Culprit
 from harness.analysis.bisect.model import FRESH, REVERTED, Build, CommitRange, Kind, Measure, Plan
-from harness.analysis.bisect.session import Checker, Session
+from harness.analysis.bisect.session import Bisection, Checker
 
 LAYOUTS = 2
 """How many further layouts of the culprit and of its parent are compared."""
@@ -21,44 +21,44 @@ must then be below the whole."""
 NOT_ASKED = "Not asked of this answer."
 
 
-def rebuilt(session: Session, answer: Answer) -> Check:
+def rebuilt(bisection: Bisection, answer: Answer) -> Check:
     """The culprit against its parent, both built from scratch: incremental builds may be stale."""
-    name, pair = rebuilt.__name__, _pair(session, answer)
+    name, pair = rebuilt.__name__, _pair(bisection, answer)
     if pair is None:
         return Check(name, None, NOT_ASKED)
     parent, culprit = (Build(index, FRESH) for index in pair)
-    share = _share(session, answer, name, [(parent, culprit)])
+    share = _share(bisection, answer, name, [(parent, culprit)])
     if share is None:
         return Check(name, None, "One of them can't be built from scratch.")
     return Check(name, share.passed, f"Built from scratch, {share} of the change is there.")
 
 
-def relaid(session: Session, answer: Answer) -> Check:
+def relaid(bisection: Bisection, answer: Answer) -> Check:
     """The culprit against its parent in layouts that neither had before: a change of layout alone does not
     repeat."""
-    name, state, pair = relaid.__name__, session.state, _pair(session, answer)
+    name, state, pair = relaid.__name__, bisection.state, _pair(bisection, answer)
     if pair is None:
         return Check(name, None, NOT_ASKED)
     ours = {key for plan in state.plans if plan.why == name for key in plan.builds}
     tried = [key.layout for key in (*state.builds, *state.broken) if key.index in pair and key not in ours]
     first = max(tried, default=0) + 1
-    layouts = range(first, min(first + LAYOUTS, session.layouts))
+    layouts = range(first, min(first + LAYOUTS, bisection.layouts))
     pairs = [(Build(pair[0], layout), Build(pair[1], layout)) for layout in layouts]
-    share = _share(session, answer, name, pairs) if pairs else None
+    share = _share(bisection, answer, name, pairs) if pairs else None
     if share is None:
         return Check(name, None, "No further layout of the culprit can be built.")
     return Check(name, share.passed, f"{share} of the change is there in {len(pairs)} other layouts.")
 
 
-def reverted(session: Session, answer: Answer) -> Check:
+def reverted(bisection: Bisection, answer: Answer) -> Check:
     """The bad end against itself without the culprit, if that reverts cleanly."""
-    name, pair = reverted.__name__, _pair(session, answer)
+    name, pair = reverted.__name__, _pair(bisection, answer)
     if pair is None:
         return Check(name, None, NOT_ASKED)
     without = Build(pair[1], REVERTED)
-    share = _share(session, answer, name, [(without, session.state.bad)])
+    share = _share(bisection, answer, name, [(without, bisection.state.bad)])
     if share is None:
-        return Check(name, None, session.state.broken.get(without, "It can't be built."))
+        return Check(name, None, bisection.state.broken.get(without, "It can't be built."))
     return Check(name, share.passed, f"Reverting it on the bad end takes {share} of the change away.")
 
 
@@ -76,10 +76,10 @@ def parent_and_culprit(line: CommitRange, culprit: Culprit) -> tuple[int, int]:
     return line.first_alike(place - 1), line.first_alike(place)
 
 
-def _pair(session: Session, answer: Answer) -> tuple[int, int] | None:
+def _pair(bisection: Bisection, answer: Answer) -> tuple[int, int] | None:
     """The same; None if the culprit is a set."""
     greatest = answer.culprits[0]
-    return parent_and_culprit(session.state.range, greatest) if len(greatest.points) == 1 else None
+    return parent_and_culprit(bisection.state.range, greatest) if len(greatest.points) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,12 @@ class _Share:
         return False if self.mean < GONE and self.mean + SURELY * self.error < 1 else None
 
 
-def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Build, Build]]) -> _Share | None:
+def _share(bisection: Bisection, answer: Answer, name: str, pairs: list[tuple[Build, Build]]) -> _Share | None:
     """The mean difference within each pair of builds, as a share of the change; None if no pair can be
     measured."""
-    state = session.state
+    state = bisection.state
     keys = [key for pair in pairs for key in pair]
-    had = max((state.count(Build(index)) for index in _pair(session, answer) or ()), default=0)
+    had = max((state.count(Build(index)) for index in _pair(bisection, answer) or ()), default=0)
     boots = 1 if state.measure.kind is Kind.EXACT else min(max(FEWEST, had), MOST)
     plan = Plan(
         name,
@@ -112,7 +112,7 @@ def _share(session: Session, answer: Answer, name: str, pairs: list[tuple[Build,
         tuple((key, boots) for key in keys),
     )
     if not any(one.why == name for one in state.plans):
-        session.run_plan(plan)
+        bisection.run_plan(plan)
     both = [
         (state.numbers(old), state.numbers(new))
         for old, new in pairs

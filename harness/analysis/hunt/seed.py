@@ -8,7 +8,7 @@ from harness.core.errors import CellError
 from harness.core.schedule import Schedule
 from harness.metrics.boot import is_deterministic
 from harness.runner.base import Program
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 SLOWER = 4.0
 """How many times longer than others a deterministic guest may take for each of its vCPUs, which share one
@@ -37,7 +37,7 @@ class Seed:
         return f"{self.cell}/{self.test}@{self.schedule}"
 
 
-def check(lab: Lab, cell: Cell, program: Program) -> None:
+def check(session: Session, cell: Cell, program: Program) -> None:
     """Raise `CellError` with the reason if the test's guest can't be made deterministic."""
     if not is_deterministic(cell):
         raise CellError(

@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError
 from harness.core.procedure import DURATION
 from harness.metrics import suite
 from harness.metrics.records import Commit, Document, Sample, Version
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 KIND = "confirmation"
 
@@ -88,16 +88,18 @@ def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
     return replace(one, change=change, interval=(low, high), new_level=new)
 
 
-def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
-    """Build the versions before and after the suspected change, and measure both again, in pairs. Raises
-    `HarnessError` if either can't be built any more: then nothing is known."""
+def confirm_on_host(session: Session, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
+    """Build the versions before and after the suspected change, and measure both again, in pairs.
+
+    Raises `HarnessError` if either can't be built any more: then nothing is known.
+    """
     before, after = suspect.span or (suspect.before, suspect.after)
-    cell = lab.cell(suspect.cell)
+    cell = session.cell(suspect.cell)
     if cell.kernel != "osv":
         why = "Debian's older kernels are gone from its mirror"
         raise HarnessError(f"{suspect.metric.name} on {suspect.cell} can't be rerun: {why}.")
     metric = suspect.metric.name
-    a, b = (sides.build(lab, cell, version.commit, [metric], DURATION, run) for version in (before, after))
+    a, b = (sides.build(session, cell, version.commit, [metric], DURATION, run) for version in (before, after))
     name = suite.measuring(metric, cell)
 
     def pair(order: tuple[str, str]) -> tuple[float, float]:
@@ -110,10 +112,10 @@ def confirm_on_host(lab: Lab, suspect: Finding, dice: Random, run: str) -> tuple
 
 
 def measure_again(
-    lab: Lab, cell: str, version: Version, metrics: Iterable[str], run: str
+    session: Session, cell: str, version: Version, metrics: Iterable[str], run: str
 ) -> list[Sample | Document | Commit]:
     """Build an old version with today's builder and measure these metrics. Raises `HarnessError`."""
-    side = sides.build(lab, lab.cell(cell), version.commit, sorted(metrics), DURATION, run)
+    side = sides.build(session, session.cell(cell), version.commit, sorted(metrics), DURATION, run)
     return [record for one in side.measurements.values() for record in one.take().records]
 
 

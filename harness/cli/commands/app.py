@@ -20,7 +20,7 @@ from harness.report import evidence, reproduce
 from harness.report.load_results import measured, write_loads
 from harness.report.model.formatting import shown
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
 from harness.workloads.apps.run import AppRun, run_app
@@ -87,11 +87,11 @@ command = Group(__doc__, Common)
 @command.subcommand("run", "boot it, check it, load it, end it")
 def _run(arguments: RunArguments) -> int:
     """Run every app on every cell, one after the other; returns 1 if any did not pass."""
-    lab = Lab(arguments.osv_root)
-    named = [lab.cell(name) for name in arguments.cell or ["qemu-rofs"]]
-    cells = lab.matrix.vary(named, link_modes=arguments.launch)
+    session = Session(arguments.osv_root)
+    named = [session.cell(name) for name in arguments.cell or ["qemu-rofs"]]
+    cells = session.matrix.vary(named, link_modes=arguments.launch)
     for cell in cells:
-        lab.check_runs(cell)
+        session.check_runs(cell)
     planned = [(cell, apps.app(name, cell)) for name in arguments.name for cell in cells]
     runs = arguments.runs / new_run_id()
     out = screen()
@@ -99,10 +99,10 @@ def _run(arguments: RunArguments) -> int:
     for cell, one in planned:
         live = _Live(Console(stderr=True, highlight=False, emoji=False))
         with subscribed(Progress()):
-            result = run_app(lab, cell, one, arguments.load, arguments.duration, live, alone=True)
+            result = run_app(session, cell, one, arguments.load, arguments.duration, live, alone=True)
         live.end()
-        accelerator = lab.recorded_accelerator(cell)
-        again = reproduce.app_again(lab, cell, one.name, arguments.load, arguments.duration, arguments.runs)
+        accelerator = session.recorded_accelerator(cell)
+        again = reproduce.app_again(session, cell, one.name, arguments.load, arguments.duration, arguments.runs)
         folder = evidence.write(result.run, result.image, accelerator, runs, again)
         write_loads(result, folder)
         if arguments.json:
@@ -179,8 +179,8 @@ class _Live:
 
 @command.subcommand("ls", "every app, and what it is")
 def _ls(arguments: LsArguments) -> int:
-    lab = Lab(arguments.osv_root)
-    cell = lab.cell(arguments.cell)
+    session = Session(arguments.osv_root)
+    cell = session.cell(arguments.cell)
     rows = table("app", "what", "serves", "loads")
     for name in apps.names_for(cell):
         one = apps.app(name, cell)
@@ -191,8 +191,8 @@ def _ls(arguments: LsArguments) -> int:
 
 @command.subcommand("new", "write the file of a new app")
 def _new(arguments: NewArguments) -> int:
-    lab = Lab(arguments.osv_root)
+    session = Session(arguments.osv_root)
     with subscribed(Progress()):
-        path = write_new(arguments.name, arguments.package, lab.cache)
+        path = write_new(arguments.name, arguments.package, session.cache)
     print(f"{path}: now say how it is started, and what it answers")
     return 0

@@ -33,7 +33,7 @@ from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.metrics.records import NAME
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 @dataclass
@@ -113,11 +113,11 @@ def command(arguments: Arguments) -> int:
     """Bisect; returns 1 if no commit was found."""
     if arguments.do and arguments.state:
         return _show_past(arguments.do, arguments.state)
-    lab = Lab(arguments.osv_root)
-    if lab.osv_root is None:
+    session = Session(arguments.osv_root)
+    if session.osv_root is None:
         raise CheckoutError("No OSv checkout is named whose commits could be bisected.", "Set OSV_ROOT.")
-    request = _request(lab, arguments)
-    state = arguments.state or _state(lab, request)
+    request = _request(session, arguments)
+    state = arguments.state or _state(session, request)
     if arguments.do:
         return _show_past(arguments.do, state)
     if state.exists() and not arguments.resume:
@@ -126,11 +126,11 @@ def command(arguments: Arguments) -> int:
             "Go on with --resume, or begin anew with another --state.",
         )
     with subscribed(Progress()):
-        if changes := Checkout(lab.osv_root).state().changes:
+        if changes := Checkout(session.osv_root).state().changes:
             publish(
                 "bisect.uncommitted", ", ".join(changes[:3]), "is not part of any commit, and of no build here"
             )
-        with _backend_factory(lab, arguments) as make_backend:
+        with _backend_factory(session, arguments) as make_backend:
             done = bisect(make_backend, request, state)
     with History(arguments.history) as history:
         history.add(done.records)
@@ -139,36 +139,36 @@ def command(arguments: Arguments) -> int:
 
 
 @contextmanager
-def _backend_factory(lab: Lab, arguments: Arguments) -> Iterator[BackendFactory]:
+def _backend_factory(session: Session, arguments: Arguments) -> Iterator[BackendFactory]:
     """The backends that build and boot: this host's, or a farm's."""
     if not arguments.farm:
-        yield local_backends(lab)
+        yield local_backends(session)
         return
     known = tls(arguments)
     from harness.integrations.farm.bisect_backend import farm_backends
     from harness.integrations.farm.run import Farm
 
-    with farm_backends(Farm(arguments.farm, known), lab) as make_backend:
+    with farm_backends(Farm(arguments.farm, known), session) as make_backend:
         yield make_backend
 
 
-def _request(lab: Lab, arguments: Arguments) -> BisectRequest:
+def _request(session: Session, arguments: Arguments) -> BisectRequest:
     """The request that the arguments make. Raises `HarnessError` with what is wrong with them."""
-    assert lab.osv_root
+    assert session.osv_root
     if arguments.finding is not None:
         _use_finding(arguments, arguments.finding)
     if bool(arguments.metric) == bool(arguments.test) or not arguments.good:
         raise HarnessError("A bisection wants --good, and either --metric or --test; or a --finding.")
     if arguments.metric and not NAME.fullmatch(arguments.metric):
         raise HarnessError(f"{arguments.metric!r} is no metric's name.")
-    cell = lab.cell(arguments.cell)
+    cell = session.cell(arguments.cell)
     if cell.kernel != "osv":
         raise HarnessError(f"{cell} has no commits here.", "Name a cell of osv.")
-    commits = Commits(lab.osv_root, arguments.good, arguments.bad)
+    commits = Commits(session.osv_root, arguments.good, arguments.bad)
     if arguments.metric:
         suite.measuring(arguments.metric, cell)
     else:
-        check_test(lab.osv_root, arguments.test or "", (commits.good, commits.bad))
+        check_test(session.osv_root, arguments.test or "", (commits.good, commits.bad))
     return BisectRequest(
         cell,
         commits,
@@ -199,7 +199,7 @@ def _use_finding(arguments: Arguments, number: int) -> None:
     arguments.good, arguments.bad, arguments.improved = before.commit, after.commit, not one.worse
 
 
-def _state(lab: Lab, request: BisectRequest) -> Path:
+def _state(session: Session, request: BisectRequest) -> Path:
     """The path of the journal: the same for the same request."""
     commits, effort = request.commits, request.effort
     asked = [
@@ -210,7 +210,7 @@ def _state(lab: Lab, request: BisectRequest) -> Path:
         str(effort.confidence),
     ]
     asked += [*request.through, *(["improved"] if request.improved else [])]
-    return lab.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
+    return session.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
 
 
 def _show_past(how: str, state: Path) -> int:

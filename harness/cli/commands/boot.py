@@ -13,7 +13,7 @@ from typing import Annotated
 
 from harness.cli import completion as complete
 from harness.cli.declaration import CommandWords, declare, option
-from harness.cli.kernel_files import KernelFiles, lab_of
+from harness.cli.kernel_files import KernelFiles, session_of
 from harness.cli.number_types import COUNT
 from harness.cli.options import CellName
 from harness.cli.terminal import pass_through, raw_terminal
@@ -32,7 +32,7 @@ from harness.runner.machine_setup import apply_profile
 from harness.runner.osv.command_line import command_of
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.observed_run import status_of
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.base import ExitCause, ExitStatus, Vm
 from harness.vm.gdb_remote import GdbRemote
 from harness.vm.gdb_socket import gdb_socket
@@ -68,20 +68,20 @@ def command(arguments: Arguments) -> int:
     The kernel is asked to report its power-off (`--verbose`) where it powers off by a reset, because a triple
     fault is a reset too, and where only its console can tell a program's status.
     """
-    lab = lab_of(arguments)
+    session = session_of(arguments)
     variants = [arguments.variant] if arguments.variant else []
-    (cell,) = lab.matrix.vary([lab.cell(arguments.cell)], variants)
-    lab.check_runs(cell)
+    (cell,) = session.matrix.vary([session.cell(arguments.cell)], variants)
+    session.check_runs(cell)
     linux = cell.kernel == "linux"
     command = _shell_line(arguments.command) if linux else command_of(arguments.command)
     with subscribed(Progress()):
-        image = lab.image(cell)
+        image = session.image(cell)
     command = command or image.facts.get("own command", "")
-    machine = _machine(arguments, lab, image, command)
+    machine = _machine(arguments, session, image, command)
     vm = hypervisor(cell.hypervisor).start(machine)
     with ExitStack() as stack:
         guest = stack.enter_context(Guest(machine, vm))
-        tracer = None if linux or arguments.gdb or not arguments.command else _tracer(vm, image, lab.cache)
+        tracer = None if linux or arguments.gdb or not arguments.command else _tracer(vm, image, session.cache)
         if arguments.gdb and vm.debug:
             symbols = image.symbols or image.kernel
             path = stack.enter_context(gdb_socket(vm.debug))
@@ -112,16 +112,16 @@ def command(arguments: Arguments) -> int:
     return status
 
 
-def _machine(arguments: Arguments, lab: Lab, image: Image, command: str) -> Machine:
+def _machine(arguments: Arguments, session: Session, image: Image, command: str) -> Machine:
     """The machine to boot; OSv's command is on its command line."""
     linux = image.cell.kernel == "linux"
     words = f"{image.cmdline} {machine_profile_of(image.cell).osv}".strip()
     cmdline = image.cmdline if linux else f"{words} {command}".strip()
     machine = Machine(
-        image, cmdline, arguments.cpus, arguments.memory, lab.accelerator(image.cell), arguments.network,
+        image, cmdline, arguments.cpus, arguments.memory, session.accelerator(image.cell), arguments.network,
         control=linux,
     )  # fmt: skip
-    machine = apply_profile(machine, "", lab.cache)
+    machine = apply_profile(machine, "", session.cache)
     has_debug = image.cell.hypervisor.startswith("qemu") and image.symbols and not arguments.gdb
     if machine.powers_off_by_reset or (not linux and arguments.command and not has_debug):
         machine = replace(machine, cmdline=f"--verbose {machine.cmdline}")

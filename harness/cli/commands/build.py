@@ -12,7 +12,7 @@ from harness.core.events import subscribed
 from harness.core.text import printable_lines
 from harness.report.model.formatting import shown
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.workloads.apps.app import app
 from harness.workloads.apps.run import image_of
 
@@ -35,11 +35,11 @@ class Arguments(Common):
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
     """Build the images in the given order."""
-    lab = Lab(arguments.osv_root)
+    session = Session(arguments.osv_root)
     for name in arguments.cell:
-        cell = lab.cell(name)
+        cell = session.cell(name)
         with subscribed(Progress()):
-            image = image_of(lab, cell, app(arguments.app, cell)) if arguments.app else lab.image(cell)
+            image = image_of(session, cell, app(arguments.app, cell)) if arguments.app else session.image(cell)
         rows = table("", "")
         rows.add_row("cell", str(cell))
         files = [("kernel", image.kernel), ("initrd", image.initrd)] + [

@@ -39,7 +39,7 @@ from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.store import History
 from harness.report.morning.commits import Commits
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 LEAST = 1.0
 """Percent: a smaller regression is in the report, but makes no issue."""
@@ -215,11 +215,11 @@ def _plan(arguments: PlanArguments) -> int:
 
 @command.subcommand("pack", "put a cell's image where another machine can boot it from")
 def _pack(arguments: PackArguments) -> int:
-    lab = Lab(arguments.osv_root)
-    cell = lab.cell(arguments.cell)
+    session = Session(arguments.osv_root)
+    cell = session.cell(arguments.cell)
     with subscribed(Progress()):
-        image = lab.image(cell)
-    image_bundle.write_bundle(image, lab.kernel(cell.kernel).origin(image), arguments.folder / cell.slug)
+        image = session.image(cell)
+    image_bundle.write_bundle(image, session.kernel(cell.kernel).origin(image), arguments.folder / cell.slug)
     screen().print(str(arguments.folder / cell.slug), markup=False)
     return 0
 
@@ -245,7 +245,7 @@ def _issues(arguments: IssuesArguments) -> int:
     whole = [one for one in found if _wants_an_issue(one, arguments)]
     parts = [one for one in found if one.metric.is_part]
     creeping = [one for one in since(measured) if _wants_an_issue(one, arguments)]
-    commits = Commits(Lab(arguments.osv_root).osv_root)
+    commits = Commits(Session(arguments.osv_root).osv_root)
     seen = failure_groups.failure_groups(night, whole, samples, judged, creeping, parts=parts, commits=commits)
     actions, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in actions:

@@ -21,7 +21,7 @@ from harness.metrics.records import Better
 from harness.metrics.suite import Measured
 from harness.report.model.formatting import percent
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 @dataclass
@@ -67,34 +67,34 @@ def command(arguments: Arguments) -> int:
     """Build, compare, show; returns 1 if a metric of B is worse by at least --interesting."""
     if arguments.pairs < 1 or arguments.interesting < 0:
         raise HarnessError("A comparison wants at least one pair, and no negative --interesting.")
-    lab = Lab(arguments.osv_root)
+    session = Session(arguments.osv_root)
     least = arguments.interesting / 100
     metrics = tuple(arguments.metric or sides.DEFAULT)
     request = AbRequest(
         arguments.a, arguments.b, arguments.cell, metrics, arguments.pairs, least, arguments.duration
     )
     with subscribed(Progress()), History(arguments.history) as history:
-        ab_test = (_on_farm if arguments.farm else _here)(lab, request, arguments, history)
+        ab_test = (_on_farm if arguments.farm else _here)(session, request, arguments, history)
     _show(screen(), ab_test)
     return int(any(_worse(one) and abs(one.change or 0.0) >= least for one in ab_test.judgements.values()))
 
 
-def _here(lab: Lab, request: AbRequest, arguments: Arguments, history: History) -> AbTest:
+def _here(session: Session, request: AbRequest, arguments: Arguments, history: History) -> AbTest:
     def keep(measured: Measured) -> None:
         history.add(measured.records)
 
-    ab_test = run_ab_test(lab, request, keep)
+    ab_test = run_ab_test(session, request, keep)
     history.add([ab_test.document])
     return ab_test
 
 
-def _on_farm(lab: Lab, request: AbRequest, arguments: Arguments, history: History) -> AbTest:
+def _on_farm(session: Session, request: AbRequest, arguments: Arguments, history: History) -> AbTest:
     assert arguments.farm
     known = tls(arguments)
     from harness.integrations.farm.ab_test import compare
     from harness.integrations.farm.run import Farm
 
-    ab_test = compare(Farm(arguments.farm, known), lab, request)
+    ab_test = compare(Farm(arguments.farm, known), session, request)
     history.add(ab_test.records)
     return ab_test.ab_test
 

@@ -22,7 +22,7 @@ from harness.integrations.farm.capabilities import capabilities
 from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 if TYPE_CHECKING:
     from harness.integrations.farm.dispatcher import NotRun
@@ -136,12 +136,12 @@ def _worker(arguments: WorkerArguments) -> int:
     known = tls(arguments)
     from harness.integrations.farm.dask_cluster import serve_worker
 
-    lab = Lab(arguments.osv_root)
+    session = Session(arguments.osv_root)
     if arguments.osv_root:
         os.environ["OSV_ROOT"] = str(arguments.osv_root.absolute())
-    found = capabilities(lab, arguments.without)
+    found = capabilities(session, arguments.without)
     print(f"{arguments.name} can do: {', '.join(sorted(found))}", flush=True)
-    serve_worker(arguments.farm, arguments.listen, arguments.name, found, lab.cache, known)
+    serve_worker(arguments.farm, arguments.listen, arguments.name, found, session.cache, known)
     return 0
 
 
@@ -154,8 +154,8 @@ def _run(arguments: RunArguments) -> int:
 
     if arguments.chunk < 1:
         raise HarnessError(f"--chunk {arguments.chunk} is no number of tests.", "Give a number from 1.")
-    lab = Lab(arguments.osv_root)
-    cells = _cells(lab, arguments)
+    session = Session(arguments.osv_root)
+    cells = _cells(session, arguments)
     for cell in cells:
         for wanted in arguments.measure:
             suite.check(cell, wanted)
@@ -169,17 +169,17 @@ def _run(arguments: RunArguments) -> int:
     )
     farm = Farm(arguments.farm, known, arguments.accelerator or "")
     with subscribed(Progress()), History(arguments.history) as history:
-        results, not_run = run_on_farm(farm, lab, cells, plan, name, history, arguments.runs / name)
+        results, not_run = run_on_farm(farm, session, cells, plan, name, history, arguments.runs / name)
         where = history.where
     _show(cells, results, not_run)
     screen().print(f"run {name} in {where}", markup=False, soft_wrap=True)
     return 1 if not_run or results.unexpected else 0
 
 
-def _cells(lab: Lab, arguments: RunArguments) -> list[Cell]:
-    kernel = lab.matrix.named("kernel", arguments.kernel or lab.default_kernel)
-    cells = [lab.cell(name) for name in arguments.cell]
-    cells += lab.matrix.set(arguments.set, kernel) if arguments.set else []
+def _cells(session: Session, arguments: RunArguments) -> list[Cell]:
+    kernel = session.matrix.named("kernel", arguments.kernel or session.default_kernel)
+    cells = [session.cell(name) for name in arguments.cell]
+    cells += session.matrix.set(arguments.set, kernel) if arguments.set else []
     if not cells:
         raise HarnessError("No cell is named.", "Name cells, or a set with --set.")
     return list(dict.fromkeys(cells))

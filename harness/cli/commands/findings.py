@@ -33,7 +33,7 @@ from harness.report.findings_lines import WIDE, columns, lines_of
 from harness.report.model.formatting import percent, shown
 from harness.report.outlier_lines import outlier_line
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 LEAST = 0.01
 """Percent: exact numbers show every change, and no kernel's size stays the same from commit to commit."""
@@ -96,9 +96,9 @@ def command(arguments: Arguments) -> int:
     with History(arguments.history) as history:
         whole, matching = _numbers(history, arguments)
         if arguments.confirm:
-            lab, run = Lab(arguments.osv_root), new_run_id()
-            _confirm(lab, history, unconfirmed(matching, history.documents(KIND)), run, out)
-            if _measure_again(lab, history, unbridged(matching), run, out):
+            session, run = Session(arguments.osv_root), new_run_id()
+            _confirm(session, history, unconfirmed(matching, history.documents(KIND)), run, out)
+            if _measure_again(session, history, unbridged(matching), run, out):
                 whole, matching = _numbers(history, arguments)
         # number them before selecting, so that `osv-harness bisect --finding` uses the same numbers
         with without_garbage_collection():
@@ -153,7 +153,7 @@ def _grouped(every: list[Sample], graph: Graph, branch: str, arguments: Argument
 def named_commit(arguments: Arguments) -> str:
     """The commit that `--branch` means, if the checkout has it; else the name itself."""
     name = arguments.branch
-    root = Lab(arguments.osv_root).osv_root if name else None
+    root = Session(arguments.osv_root).osv_root if name else None
     if root is None:
         return name
     try:
@@ -180,15 +180,15 @@ def _direction(one: Finding) -> str:
     return "worse" if one.worse else "better"
 
 
-def _confirm(lab: Lab, history: History, suspects: list[Finding], run: str, out: Console) -> None:
+def _confirm(session: Session, history: History, suspects: list[Finding], run: str, out: Console) -> None:
     rng = Random()
     for one in suspects:
         about = f"{one.metric.name} on {one.cell}, {one.before.described} to {one.after.described}"
         try:
             with subscribed(Progress()):
-                done, document = confirm_on_host(lab, one, rng, run)
+                done, document = confirm_on_host(session, one, rng, run)
         except HarnessError as error:
-            out.print(f"not rerun: {about}: {error.happened}", markup=False, soft_wrap=True)
+            out.print(f"not rerun: {about}: {error.message}", markup=False, soft_wrap=True)
             continue
         history.add([document])
         result = "confirmed" if done.confirmed else "dropped"
@@ -196,7 +196,7 @@ def _confirm(lab: Lab, history: History, suspects: list[Finding], run: str, out:
 
 
 def _measure_again(
-    lab: Lab, history: History, wanted: Mapping[tuple[str, Version], Iterable[str]], run: str, out: Console
+    session: Session, history: History, wanted: Mapping[tuple[str, Version], Iterable[str]], run: str, out: Console
 ) -> bool:
     """Measure versions again that another builder built; returns whether anything was measured."""
     measured = False
@@ -204,9 +204,9 @@ def _measure_again(
         about = f"{version.described or version.commit[:12]} on {cell} with what builds now"
         try:
             with subscribed(Progress()):
-                records = measure_again(lab, cell, version, metrics, run)
+                records = measure_again(session, cell, version, metrics, run)
         except HarnessError as error:
-            out.print(f"not measured again: {about}: {error.happened}", markup=False, soft_wrap=True)
+            out.print(f"not measured again: {about}: {error.message}", markup=False, soft_wrap=True)
             continue
         history.add(records)
         measured = True

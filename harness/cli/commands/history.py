@@ -175,7 +175,7 @@ def _read(history: History, file: IO[bytes], name: str) -> Imported:
     try:
         return history.import_(file)
     except HarnessError as error:
-        raise HarnessError(f"{name}: {error.happened}", error.cure) from error
+        raise HarnessError(f"{name}: {error.message}", error.hint) from error
 
 
 @command.subcommand("path", "where it is")

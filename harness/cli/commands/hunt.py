@@ -19,7 +19,7 @@ from harness.core.schedule import Schedule
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.runner.expectations import is_expected
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 NO_FIND = (Outcome.PASSED, Outcome.SKIPPED)
@@ -50,28 +50,28 @@ class Arguments(Common):
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
     """Schedule after schedule of all tests; 1 where one is found that is no pass, 2 where one could not be run."""
-    lab = Lab(arguments.osv_root)
-    cell = lab.cell(arguments.cell)
-    lab.check_runs(cell)
+    session = Session(arguments.osv_root)
+    cell = session.cell(arguments.cell)
+    session.check_runs(cell)
     with subscribed(Progress()):
-        programs = chosen(lab, cell, arguments.test)
+        programs = chosen(session, cell, arguments.test)
     for program in programs:
-        check(lab, cell, program)
+        check(session, cell, program)
     numbers = range(arguments.first, arguments.first + arguments.seeds)
     drawn = [(Schedule.drawn(number, arguments.cpus), program) for number, program in product(numbers, programs)]
     asked = [(cell, seeded(program, schedule)) for schedule, program in drawn]
     began, done = monotonic(), 0
-    with closing(runs(lab, asked, arguments.jobs)) as results:
+    with closing(runs(session, asked, arguments.jobs)) as results:
         for (schedule, program), run in zip(drawn, results, strict=True):
             done += 1
             outcome = run.verdict.outcome
-            expected = is_expected(cell, program.name, lab.recorded_accelerator(cell), outcome)
+            expected = is_expected(cell, program.name, session.recorded_accelerator(cell), outcome)
             if outcome not in NO_FIND and not expected:
-                seed = Seed(lab.matrix.short(cell), program.name, schedule)
+                seed = Seed(session.matrix.short(cell), program.name, schedule)
                 screen().print(f"{seed}: {outcome}: {run.verdict.reason}", markup=False)
-                again = reproduce.replay_again(lab, cell, str(seed), arguments.runs)
+                again = reproduce.replay_again(session, cell, str(seed), arguments.runs)
                 folder = evidence.write(
-                    run, lab.image(cell), "tcg", arguments.runs / new_run_id(), again
+                    run, session.image(cell), "tcg", arguments.runs / new_run_id(), again
                 )
                 screen().print(f"  the schedule was number {done} of {len(drawn)}", markup=False)
                 screen().print(f"  evidence: {folder}\n  again: osv-harness replay {seed}", markup=False)

@@ -13,7 +13,7 @@ from rich.text import Text
 from harness.cli import completion as complete
 from harness.cli.declaration import argument, declare, option
 from harness.cli.farm_options import FarmOptions, show_not_run, tls
-from harness.cli.kernel_files import KernelFiles, lab_of
+from harness.cli.kernel_files import KernelFiles, session_of
 from harness.cli.options import Forget, HistoryUrl, LoadSeconds
 from harness.cli.output import screen, table
 from harness.core.cell import Cell
@@ -26,7 +26,7 @@ from harness.metrics.history.store import History
 from harness.metrics.records import Sample
 from harness.report.model.formatting import shown
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 LIST_WIDTH = 80
 
@@ -65,31 +65,31 @@ class Arguments(FarmOptions, KernelFiles):
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
     """Measure, show, store."""
-    lab = lab_of(arguments)
+    session = session_of(arguments)
     if arguments.list:
         for name in arguments.cell or ("qemu-rofs",):
-            screen().print(*_listed(lab.cell(name)), width=LIST_WIDTH, sep="\n", markup=False)
+            screen().print(*_listed(session.cell(name)), width=LIST_WIDTH, sep="\n", markup=False)
         return 0
     if not arguments.cell:
         raise CellError("No cell is named that is to be measured.", "`osv-harness perf --help` tells how.")
     for name in arguments.cell:
         for only in arguments.only:
-            suite.check(lab.cell(name), only)
+            suite.check(session.cell(name), only)
     if arguments.farm:
-        return _measure_on_farm(lab, arguments, arguments.farm)
+        return _measure_on_farm(session, arguments, arguments.farm)
     run = new_run_id()
     if not arguments.at:
-        _measure(lab, arguments, run)
+        _measure(session, arguments, run)
     for name in arguments.at:
-        if lab.osv_root is None:
+        if session.osv_root is None:
             raise CheckoutError("No OSv checkout is named whose commits --at means.", "Set OSV_ROOT.")
-        revisions = CommitClones(lab.osv_root, lab.cache)
+        revisions = CommitClones(session.osv_root, session.cache)
         with revisions.at(revisions.resolve(name)) as root:
-            _measure(Lab(root, lab.cache), arguments, run)
+            _measure(Session(root, session.cache), arguments, run)
     return 0
 
 
-def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
+def _measure_on_farm(session: Session, arguments: Arguments, scheduler: str) -> int:
     """Measure on a farm, each cell on one worker, and show the numbers; returns 1 if one is missing."""
     if arguments.at or arguments.forget:
         raise HarnessError("Neither --at nor --forget goes with --farm.", "Give workers checkouts at the commit.")
@@ -97,11 +97,11 @@ def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
     from harness.integrations.farm.dispatcher import Plan
     from harness.integrations.farm.run import Farm, run_on_farm
 
-    cells, run = [lab.cell(name) for name in arguments.cell], new_run_id()
+    cells, run = [session.cell(name) for name in arguments.cell], new_run_id()
     plan = Plan((), measurements=tuple(arguments.only or suite.KERNEL), duration=arguments.duration)
     farm = Farm(scheduler, known)
     with subscribed(Progress()), History(arguments.history) as history:
-        _, not_run = run_on_farm(farm, lab, cells, plan, run, history, Path("runs") / run)
+        _, not_run = run_on_farm(farm, session, cells, plan, run, history, Path("runs") / run)
         for cell in cells:
             if taken := history.samples(run=run, cell=str(cell)):
                 screen().print(_table(taken, arguments.samples), "")
@@ -109,11 +109,11 @@ def _measure_on_farm(lab: Lab, arguments: Arguments, scheduler: str) -> int:
     return 1 if not_run else 0
 
 
-def _measure(lab: Lab, arguments: Arguments, run: str) -> None:
-    for cell in [lab.cell(name) for name in arguments.cell]:
+def _measure(session: Session, arguments: Arguments, run: str) -> None:
+    for cell in [session.cell(name) for name in arguments.cell]:
         for name in arguments.only or suite.of_kernel():
             with subscribed(Progress()):
-                measured = suite.prepare(lab, cell, name, run, arguments.duration).take()
+                measured = suite.prepare(session, cell, name, run, arguments.duration).take()
             if not arguments.forget:
                 with History(arguments.history) as history:
                     history.add(measured.records)

@@ -14,7 +14,7 @@ from harness.core.events import subscribed
 from harness.core.run_id import new_run_id
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 
@@ -30,15 +30,15 @@ class Arguments(Common):
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
     """The verdict of each time; 1 if it is no pass, 2 if two of them differ."""
-    lab, seed = Lab(arguments.osv_root), Seed.parse(arguments.seed)
-    cell = lab.cell(seed.cell)
-    lab.check_runs(cell)
+    session, seed = Session(arguments.osv_root), Seed.parse(arguments.seed)
+    cell = session.cell(seed.cell)
+    session.check_runs(cell)
     seen: Counter[tuple[str, str]] = Counter()
     for _ in range(arguments.times):
         with subscribed(Progress()):
-            program = lab.program(cell, seed.test)
-            check(lab, cell, program)
-            run = lab.run(cell, seeded(program, seed.schedule))
+            program = session.program(cell, seed.test)
+            check(session, cell, program)
+            run = session.run(cell, seeded(program, seed.schedule))
         console = hashlib.sha256(bytes(run.transcript.raw)).hexdigest()[:16]
         seen[run.verdict.outcome, console] += 1
         screen().print(f"{run.verdict.outcome}: {run.verdict.reason}; console {console}", markup=False)
@@ -47,7 +47,7 @@ def command(arguments: Arguments) -> int:
         return 2
     if run.verdict.outcome is Outcome.PASSED:
         return 0
-    again = reproduce.replay_again(lab, cell, str(seed), arguments.runs)
-    folder = evidence.write(run, lab.image(cell), "tcg", arguments.runs / new_run_id(), again)
+    again = reproduce.replay_again(session, cell, str(seed), arguments.runs)
+    folder = evidence.write(run, session.image(cell), "tcg", arguments.runs / new_run_id(), again)
     screen().print(f"  evidence: {folder}", markup=False)
     return 1

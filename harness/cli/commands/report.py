@@ -31,7 +31,7 @@ from harness.report.morning.commits import Commits
 from harness.report.openmetrics import openmetrics
 from harness.report.report_data import make_report_data
 from harness.report.terminal import show
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 PAGE = Path("report.html")
 
@@ -96,7 +96,7 @@ def command(arguments: Arguments) -> int:
 
 
 def _written(arguments: Arguments) -> int:
-    data, commits = _report_data(arguments), Commits(Lab(arguments.osv_root).osv_root)
+    data, commits = _report_data(arguments), Commits(Session(arguments.osv_root).osv_root)
     if arguments.format == HTML:
         return _html(data, commits, arguments)
     text = FORMATS[arguments.format](data, commits)

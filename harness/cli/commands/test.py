@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from harness.cli.declaration import declare, option
-from harness.cli.kernel_files import KernelFiles, lab_of
+from harness.cli.kernel_files import KernelFiles, session_of
 from harness.cli.number_types import COUNT
 from harness.cli.options import (
     AsJson,
@@ -34,7 +34,7 @@ from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.runner.base import Program, Run
 from harness.runner.expectations import is_expected
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 
@@ -62,30 +62,30 @@ class Arguments(KernelFiles):
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
     """Run the named tests in the given order, or all of the cell's; returns 1 if any did not pass."""
-    lab = lab_of(arguments)
-    cells = lab.matrix.vary([lab.cell(arguments.cell)], arguments.variant, arguments.launch)
+    session = session_of(arguments)
+    cells = session.matrix.vary([session.cell(arguments.cell)], arguments.variant, arguments.launch)
     for cell in cells:
-        lab.check_runs(cell)
+        session.check_runs(cell)
     with subscribed(Progress()):
-        tests = [(cell, program) for cell in cells for program in chosen(lab, cell, arguments.test)]
+        tests = [(cell, program) for cell in cells for program in chosen(session, cell, arguments.test)]
     run = new_run_id()
-    verdicts, writer = Verdicts(lab, run), None if arguments.forget else Writer(arguments.history)
+    verdicts, writer = Verdicts(session, run), None if arguments.forget else Writer(arguments.history)
     worst, not_stored = 0, False
-    with closing(runs(lab, tests, arguments.jobs)) as results:
+    with closing(runs(session, tests, arguments.jobs)) as results:
         for cell, program in tests:
             if writer:
                 writer.start()
             result = next(results)
-            image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
+            image, accelerator = session.image(cell), session.recorded_accelerator(cell)
             for one in (result.first, result) if writer else ():
                 if writer and one:
                     good = is_expected(cell, program.name, accelerator, one.verdict.outcome)
                     writer.add(verdicts.of(image, one, good))
-            where = f"{lab.matrix.short(cell)}: " if len(cells) > 1 else ""
+            where = f"{session.matrix.short(cell)}: " if len(cells) > 1 else ""
             _print_verdict(evidence.summary(result, image, accelerator) if arguments.json else None, result, where)
             if result.verdict.outcome is not Outcome.PASSED:
                 worst = 1
-                again = reproduce.test_again(lab, cell, program.name, arguments.runs)
+                again = reproduce.test_again(session, cell, program.name, arguments.runs)
                 not_stored |= not _write_evidence(result, image, accelerator, arguments.runs / run, again)
     if writer and (failed := writer.finish()):
         print_error(HarnessError(f"No verdict was kept: {failed}"))
@@ -118,15 +118,15 @@ def _print_verdict(summary: Mapping[str, object] | None, result: Run, where: str
         out.print(f"  {note}", markup=False)
 
 
-def chosen(lab: Lab, cell: Cell, names: Sequence[str]) -> list[Program]:
+def chosen(session: Session, cell: Cell, names: Sequence[str]) -> list[Program]:
     """The tests that match the names and patterns, in their order, each once; all if none is given.
 
     Raises `CellError` with the nearest names if one of them matches no test.
     """
-    everything = lab.programs(cell)
+    everything = session.programs(cell)
     found: dict[str, Program] = {}
     for name in names or ["*"]:
         matching = [program for program in everything if fnmatchcase(program.name, name)]
-        for program in matching or [lab.program(cell, name)]:
+        for program in matching or [session.program(cell, name)]:
             found[program.name] = program
     return list(found.values())

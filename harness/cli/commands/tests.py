@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from harness.cli.commands.test import chosen
 from harness.cli.declaration import declare
-from harness.cli.kernel_files import KernelFiles, lab_of
+from harness.cli.kernel_files import KernelFiles, session_of
 from harness.cli.options import AsJson, CellName, HistoryUrl, TestNames
 from harness.cli.output import screen, table
 from harness.core.cell import Cell
@@ -73,11 +73,11 @@ class Arguments(KernelFiles):
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
     """List the tests by name. Builds the cell's image if needed, because it has the tests; boots no guest."""
-    lab = lab_of(arguments)
-    cell = lab.cell(arguments.cell)
+    session = session_of(arguments)
+    cell = session.cell(arguments.cell)
     with subscribed(Progress()):
-        programs = chosen(lab, cell, arguments.test)
-    seconds, accelerator = lab.known_seconds(cell), lab.recorded_accelerator(cell)
+        programs = chosen(session, cell, arguments.test)
+    seconds, accelerator = session.known_seconds(cell), session.recorded_accelerator(cell)
     verdicts = _verdicts(arguments.history, cell)
     found = [
         Known(one.name, seconds.get(one.name), expected(cell, one.name, accelerator), verdicts[one.name])

@@ -43,4 +43,4 @@ def write_bundle(image: Image, origin: Origin, folder: Path) -> None:
         (folder / "origin.json").write_text(json.dumps(origin_fields))
     except OSError as error:
         why = of_system(error)
-        raise HostError(f"{image.cell} could not be packed into {folder}: {why.happened}", why.cure) from error
+        raise HostError(f"{image.cell} could not be packed into {folder}: {why.message}", why.hint) from error

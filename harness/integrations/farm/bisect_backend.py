@@ -21,16 +21,16 @@ from harness.integrations.farm.dispatcher import plain, receiving_events, worker
 from harness.integrations.farm.rpc import RemoteCaller, this_location
 from harness.integrations.farm.run import Farm, request_for
 from harness.metrics.records import Sample
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 RESUME = "Go on with --resume once it is there again, or begin anew with another --state."
 
 
 @contextmanager
-def farm_backends(farm: Farm, lab: Lab) -> Iterator[BackendFactory]:
+def farm_backends(farm: Farm, session: Session) -> Iterator[BackendFactory]:
     """Make backends that work on the farm inside the block. Raises `HarnessError` if no farm answers."""
     with connect(farm.address, farm.tls) as client, receiving_events(client):
-        yield lambda request, opened: FarmBackend(client, farm, lab, request, opened)
+        yield lambda request, opened: FarmBackend(client, farm, session, request, opened)
 
 
 class FarmBackend:
@@ -41,12 +41,12 @@ class FarmBackend:
     """
 
     def __init__(
-        self, client: Client, farm: Farm, lab: Lab, request: BisectRequest, opened: Opened | None
+        self, client: Client, farm: Farm, session: Session, request: BisectRequest, opened: Opened | None
     ) -> None:
         """Raises `HostError` if the farm has no worker for it, or not the host that the journal names."""
-        self._client, self._lab, self._request = client, lab, request
+        self._client, self._session, self._request = client, session, request
         self.host = opened.host if opened else ""
-        cell_request = request_for(lab, request.cell, request.run, farm.accelerator)
+        cell_request = request_for(session, request.cell, request.run, farm.accelerator)
         commits = request.commits
         self._task = BisectTask(
             cell_request,
@@ -134,7 +134,7 @@ class FarmBackend:
             word for capabilities in capable_workers for word in sorted(capabilities) if word.startswith(begins)
         )
         if not counts:
-            why = missing_capabilities(self._lab, self._request.cell, frozenset(extra), there)
+            why = missing_capabilities(self._session, self._request.cell, frozenset(extra), there)
             raise HostError(f"The farm can't bisect on {self._request.cell}: {why}.", RESUME)
         return counts.most_common(1)[0][0]
 

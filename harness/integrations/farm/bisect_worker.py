@@ -18,7 +18,7 @@ from harness.core.machine import Image
 from harness.host.cache import MANIFEST, Cache
 from harness.integrations.farm.messages import CellRequest
 from harness.integrations.farm.rpc import WorkerLocation, this_location
-from harness.integrations.farm.worker import lab_of
+from harness.integrations.farm.worker import session_of
 from harness.metrics.records import Sample
 
 Entry = tuple[str, str]
@@ -111,10 +111,10 @@ def import_artifacts(archive: bytes) -> None:
 @cache
 def _backend(task: BisectTask) -> MetricBackend | TestBackend:
     """The backend of this worker; it remembers its builds."""
-    lab, cell = lab_of(task.request)
-    assert lab.osv_root
-    commits = Commits(lab.osv_root, task.good, task.bad)
-    pool = BuildPool(lab, cell, commits, [_clone_number()], task.through)
+    session, cell = session_of(task.request)
+    assert session.osv_root
+    commits = Commits(session.osv_root, task.good, task.bad)
+    pool = BuildPool(session, cell, commits, [_clone_number()], task.through)
     if task.test:
         return TestBackend(pool, task.test)
     return MetricBackend(pool, task.metric, task.duration, task.request.run)

@@ -16,19 +16,19 @@ from harness.host.cache import digest_of
 from harness.host.host import ARCHES
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.osv.toolchain import ingredients, toolchain
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.registry import driver_names
 
 CODE = Path(harness.__file__).parent
 TOOLS, HOST = "tools-", "host-"
 
 
-def capabilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
+def capabilities(session: Session, without: Collection[str] = ()) -> frozenset[str]:
     """The words for everything that this host can do, except those in `without`."""
-    host = lab.host
+    host = session.host
     asked = {
         requirement.format(arch=arch)
-        for rule in lab.matrix.host_rules
+        for rule in session.matrix.host_rules
         for requirement in rule.needs
         for arch in ARCHES
     }
@@ -42,25 +42,25 @@ def capabilities(lab: Lab, without: Collection[str] = ()) -> frozenset[str]:
         if host.capability(f"{accelerator}-{arch}").present:
             found |= {f"arch-{arch}", f"arch-{arch}-{accelerator}"}
     found |= {"kernel-linux", code_version(), f"{HOST}{os.uname().nodename}"}
-    if lab.osv_root:
-        found |= {"kernel-osv", f"osv-{checkout_digest(lab.osv_root)}", *_tools(lab)}
+    if session.osv_root:
+        found |= {"kernel-osv", f"osv-{checkout_digest(session.osv_root)}", *_tools(session)}
     return frozenset(found) - set(without)
 
 
-def _tools(lab: Lab) -> Iterator[str]:
+def _tools(session: Session) -> Iterator[str]:
     """For each arch, one word for the versions of compiler, libraries and QEMU: builds and exact counts of workers
     with the same word may be compared."""
     for arch in ARCHES:
-        cell = lab.cell(f"osv:{arch}-qemu-ramfs")
+        cell = session.cell(f"osv:{arch}-qemu-ramfs")
         with suppress(HarnessError):
             made_with = {"tools": toolchain(cell), "libraries": ingredients(cell) if arch == host_arch() else ""}
-            yield f"{TOOLS}{arch}-{digest_of({**made_with, 'qemu': lab.host.qemu(arch).version})[:16]}"
+            yield f"{TOOLS}{arch}-{digest_of({**made_with, 'qemu': session.host.qemu(arch).version})[:16]}"
 
 
-def requirements(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:
+def requirements(session: Session, cell: Cell, checkout: str, accelerator: str = "") -> tuple[str, ...]:
     """What a worker must be able to do to run the cell, built from a checkout with this digest."""
     found = {f"arch-{cell.arch}", f"hypervisor-{cell.hypervisor}", f"kernel-{cell.kernel}", code_version()}
-    for rule in lab.matrix.host_rules:
+    for rule in session.matrix.host_rules:
         if rule.applies(cell):
             found |= {requirement.format(arch=cell.arch) for requirement in rule.needs}
     if checkout:
@@ -71,7 +71,7 @@ def requirements(lab: Lab, cell: Cell, checkout: str, accelerator: str = "") -> 
 
 
 def missing_capabilities(
-    lab: Lab, cell: Cell, wanted: frozenset[str], workers: Mapping[str, Collection[str]]
+    session: Session, cell: Cell, wanted: frozenset[str], workers: Mapping[str, Collection[str]]
 ) -> str:
     """Why no worker can do what is wanted for the cell: a sentence for people. `workers` are capabilities by
     name."""
@@ -82,7 +82,7 @@ def missing_capabilities(
         return f"no single worker has all of {', '.join(sorted(wanted))}"
     reasons = [
         rule.because(cell)
-        for rule in lab.matrix.host_rules
+        for rule in session.matrix.host_rules
         if rule.applies(cell) and {requirement.format(arch=cell.arch) for requirement in rule.needs} & set(missing)
     ]
     return " ".join([f"no worker has {', '.join(missing)}", *(f"({reason})" for reason in reasons)])

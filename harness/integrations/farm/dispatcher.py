@@ -29,7 +29,7 @@ from harness.integrations.farm.tasks import ListTask, MeasureTask, Task, TestTas
 from harness.integrations.farm.worker import TOPIC, list_tests, measure, run_tests
 from harness.metrics.history.jsonl import line_of, records_in
 from harness.metrics.history.records import Judged
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 LONGEST = 300
 """Characters of a worker's text that are shown."""
@@ -63,10 +63,10 @@ class Dispatcher:
     """One run on a farm. `store` receives each result; `known` are the ids of records that need no run."""
 
     def __init__(
-        self, farm: Client, lab: Lab, plan: Plan, known: Set[str], store: Callable[[TaskResult], None]
+        self, farm: Client, session: Session, plan: Plan, known: Set[str], store: Callable[[TaskResult], None]
     ) -> None:
         self._farm = farm
-        self._lab = lab
+        self._session = session
         self._plan = plan
         self._known = known
         self._store = store
@@ -209,7 +209,7 @@ class Dispatcher:
 
     def _why_nobody(self, task: Task) -> str:
         return missing_capabilities(
-            self._lab, self._lab.cell(task.parts[0][0]), task.requirements, worker_capabilities(self._farm)
+            self._session, self._session.cell(task.parts[0][0]), task.requirements, worker_capabilities(self._farm)
         )
 
 

@@ -14,7 +14,7 @@ from harness.integrations.farm.dispatcher import Dispatcher, NotRun, Plan
 from harness.integrations.farm.messages import CellRequest
 from harness.integrations.farm.result_sink import ResultSink
 from harness.metrics.history.store import History
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.registry import driver_names
 
 
@@ -29,14 +29,14 @@ class Farm:
 
 
 def run_on_farm(
-    farm: Farm, lab: Lab, cells: Sequence[Cell], plan: Plan, run: str, history: History, runs: Path
+    farm: Farm, session: Session, cells: Sequence[Cell], plan: Plan, run: str, history: History, runs: Path
 ) -> tuple[ResultSink, list[NotRun]]:
     """Carry out the plan for all cells. Returns what was stored in the history, and what was not run and why.
 
     Raises `HarnessError` if no farm answers, or if a cell's kernel is OSv's and no checkout is named.
     """
-    refused = {cell: row for cell in cells if (row := _unsupported(lab, cell))}
-    requests = [request_for(lab, cell, run, farm.accelerator) for cell in cells if cell not in refused]
+    refused = {cell: row for cell in cells if (row := _unsupported(session, cell))}
+    requests = [request_for(session, cell, run, farm.accelerator) for cell in cells if cell not in refused]
     sink = ResultSink(history, run, runs)
 
     def last_host(request: CellRequest) -> str:
@@ -44,26 +44,26 @@ def run_on_farm(
         return latest[0].environment.host if latest else ""
 
     with connect(farm.address, farm.tls) as client:
-        not_run = Dispatcher(client, lab, plan, sink.known, sink.store).run(requests, last_host)
+        not_run = Dispatcher(client, session, plan, sink.known, sink.store).run(requests, last_host)
     unsupported = [NotRun(str(cell), "", f"{row.support}: {row.reason}") for cell, row in refused.items()]
     return sink, not_run + unsupported
 
 
-def _unsupported(lab: Lab, cell: Cell) -> Availability | None:
+def _unsupported(session: Session, cell: Cell) -> Availability | None:
     """Why no worker could run the cell: it is invalid or has no driver. What hosts lack is asked of the
     workers."""
-    found = AvailabilityCheck(lab.matrix, lab.host, driver_names(), lab.osv_root).of(cell)
+    found = AvailabilityCheck(session.matrix, session.host, driver_names(), session.osv_root).of(cell)
     return found if found.support in (Support.NOT_DRIVEN, Support.INVALID) else None
 
 
-def request_for(lab: Lab, cell: Cell, run: str, accelerator: str) -> CellRequest:
+def request_for(session: Session, cell: Cell, run: str, accelerator: str) -> CellRequest:
     """The request for a cell. Raises `HostError` if its kernel is OSv's and no checkout is named."""
     checkout = ""
     if cell.kernel == "osv":
-        if lab.osv_root is None:
+        if session.osv_root is None:
             raise HostError(f"{cell} has no checkout here that would say which OSv is meant.", "Set OSV_ROOT.")
-        checkout = _digest(lab.osv_root)
-    return CellRequest(run, str(cell), requirements(lab, cell, checkout, accelerator), checkout)
+        checkout = _digest(session.osv_root)
+    return CellRequest(run, str(cell), requirements(session, cell, checkout, accelerator), checkout)
 
 
 @cache

@@ -36,7 +36,7 @@ from harness.report import evidence, reproduce
 from harness.report.progress import SHOWN
 from harness.runner.base import Run
 from harness.runner.expectations import complaint, expected
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 TOPIC = "osv-harness"
@@ -54,11 +54,11 @@ def list_tests(request: CellRequest) -> TestList:
     """Build the cell's image and list its tests."""
     with publishing_events():
         try:
-            lab, cell = lab_of(request)
-            runner = lab.runner(cell)
-            with lab.cpu_slots(1):
+            session, cell = session_of(request)
+            runner = session.runner(cell)
+            with session.cpu_slots(1):
                 runner.prepare()
-            return TestList(_name(), tuple(program.name for _, program in lab.longest_first([cell])))
+            return TestList(_name(), tuple(program.name for _, program in session.longest_first([cell])))
         except HOST_FAULTS as error:
             return TestList(_name(), fault=str(error))
         except HarnessError as error:
@@ -79,12 +79,12 @@ def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> T
     with publishing_events():
         for name in names:
             try:
-                lab, cell = lab_of(request)
-                run = lab.run(cell, lab.program(cell, name))
-                image, accelerator = lab.image(cell), lab.recorded_accelerator(cell)
-                line = b"".join(line_of(judged) for judged in _judged(request, lab, image, run))
+                session, cell = session_of(request)
+                run = session.run(cell, session.program(cell, name))
+                image, accelerator = session.image(cell), session.recorded_accelerator(cell)
+                line = b"".join(line_of(judged) for judged in _judged(request, session, image, run))
                 passed = run.verdict.outcome is Outcome.PASSED
-                files = {} if passed else _evidence(lab, run, image, accelerator)
+                files = {} if passed else _evidence(session, run, image, accelerator)
                 if run.verdict.outcome is Outcome.HARNESS_ERROR:
                     faults[request.cell, name] = Fault(run.verdict.reason, line, files)
                     continue
@@ -98,7 +98,7 @@ def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> T
             except HarnessError as error:
                 refused[request.cell, name] = str(error)
         if seconds:
-            lab.durations.record(cell, lab.recorded_accelerator(cell), seconds)
+            session.durations.record(cell, session.recorded_accelerator(cell), seconds)
     return TaskResult(_name(), os.uname().nodename, b"".join(lines), saved, refused, faults)
 
 
@@ -110,8 +110,8 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskRe
     with publishing_events():
         for request, name in asked:
             try:
-                lab, cell = lab_of(request)
-                taken = suite.prepare(lab, cell, name, request.run, duration).take()
+                session, cell = session_of(request)
+                taken = suite.prepare(session, cell, name, request.run, duration).take()
             except HOST_FAULTS as error:
                 faults[request.cell, name] = Fault(str(error))
             except HarnessError as error:
@@ -121,27 +121,27 @@ def measure(asked: Sequence[tuple[CellRequest, str]], duration: float) -> TaskRe
     return TaskResult(_name(), os.uname().nodename, b"".join(lines), {}, refused, faults)
 
 
-def lab_of(request: CellRequest) -> tuple[Lab, Cell]:
+def session_of(request: CellRequest) -> tuple[Session, Cell]:
     """This worker's session and the cell. Raises `HarnessError` if the checkout is not the requested one."""
-    lab = _lab_for(request.checkout)
-    if request.checkout and lab.osv_root and checkout_digest(lab.osv_root) != request.checkout:
+    session = _session_for(request.checkout)
+    if request.checkout and session.osv_root and checkout_digest(session.osv_root) != request.checkout:
         raise CheckoutError(
-            f"The worker's OSv checkout at {lab.osv_root} is no longer what it was when the worker began.",
+            f"The worker's OSv checkout at {session.osv_root} is no longer what it was when the worker began.",
             "Start the worker anew, or put the checkout back.",
         )
-    return lab, lab.cell(request.cell)
+    return session, session.cell(request.cell)
 
 
 @cache
-def _lab_for(checkout: str) -> Lab:
+def _session_for(checkout: str) -> Session:
     """One session for each content of the checkout: it keeps images."""
-    return Lab()
+    return Session()
 
 
-def _judged(request: CellRequest, lab: Lab, image: Image, run: Run) -> Iterator[Judged]:
+def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> Iterator[Judged]:
     """The verdict of the run, after that of the first run if the test was run again."""
-    sampler, name = Sampler(lab, image, request.run), run.program.name
-    expectation = expected(image.cell, name, lab.recorded_accelerator(image.cell))
+    sampler, name = Sampler(session, image, request.run), run.program.name
+    expectation = expected(image.cell, name, session.recorded_accelerator(image.cell))
     for one in (run.first, run):
         if one is None:
             continue
@@ -163,8 +163,8 @@ def _measured(request: CellRequest, name: str, taken: Measured) -> Iterator[byte
     yield from map(line_of, taken.commits)
 
 
-def _evidence(lab: Lab, run: Run, image: Image, accelerator: str) -> dict[str, bytes]:
-    line = reproduce.test_again(lab, image.cell, run.program.name, None)
+def _evidence(session: Session, run: Run, image: Image, accelerator: str) -> dict[str, bytes]:
+    line = reproduce.test_again(session, image.cell, run.program.name, None)
     again = reproduce.on_worker(line, _name(), os.uname().nodename)
     with temporary_dir("osv-harness-evidence-") as folder:
         written = evidence.write(run, image, accelerator, folder, again)

@@ -80,7 +80,7 @@ class Relay:
             if left == 0.0 or self._stalled:
                 happened = "stalled as it came up" if self._stalled else f"did not come up in {BOOT:.0f} s"
                 failure = self._failure(f"The lab {happened}")
-                raise LabNotUpError(failure.happened, failure.cure)
+                raise LabNotUpError(failure.message, failure.hint)
             self._relay_until(lambda: bool(self.release) or self._stalled, left)
 
     def _has_ended(self) -> bool:

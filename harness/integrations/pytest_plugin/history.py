@@ -17,7 +17,7 @@ from harness.report.model.formatting import percent, shown
 from harness.report.progress import Progress
 from harness.report.trend_plot import draw
 from harness.runner.expectations import expected
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 LEAST = 1e-4
 """A smaller relative change fails no item: exact numbers show every change, and every kernel differs from the
@@ -28,10 +28,10 @@ class MeasurementTest:
     """Call it with a cell and a measurement: it passes if no number of it has become worse."""
 
     def __init__(
-        self, lab: Lab, url: str | None, run: str, runs: Path, duration: float,
+        self, session: Session, url: str | None, run: str, runs: Path, duration: float,
         record: Callable[[str, object], None],
     ) -> None:  # fmt: skip
-        self._lab = lab
+        self._session = session
         self._url = url
         self._run = run
         self._runs = runs
@@ -42,14 +42,14 @@ class MeasurementTest:
         __tracebackhide__ = True
         try:
             with subscribed(Progress()):
-                measured = suite.prepare(self._lab, cell, name, self._run, self._duration).take()
+                measured = suite.prepare(self._session, cell, name, self._run, self._duration).take()
             with History(self._url) as history:
                 history.add(measured.records)
                 series = {one.series for one in measured.samples}
                 known = [one for one in history.samples(cell=str(cell)) if one.series in series]
                 findings = reportable_findings(known, history.documents(KIND), history.graph())
         except (HarnessError, OSError) as error:
-            if expectation := expected(cell, name.removeprefix("app-"), self._lab.recorded_accelerator(cell)):
+            if expectation := expected(cell, name.removeprefix("app-"), self._session.recorded_accelerator(cell)):
                 pytest.xfail(f"not measured, as expected: {expectation.reason}")
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
         for sample in measured.samples:

@@ -17,7 +17,7 @@ from harness.report.reproduce import app_again, test_again
 from harness.runner.base import Program, Run
 from harness.runner.expectations import complaint, expected, is_expected
 from harness.runner.interaction import Interaction
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.workloads.apps.app import app
 from harness.workloads.apps.run import run_app
@@ -34,12 +34,12 @@ class OutcomeReporter:
 
     def __init__(
         self,
-        lab: Lab,
+        session: Session,
         runs: Path,
         record: Callable[[str, object], None],
         record_verdict: RecordVerdict | None = None,
     ) -> None:
-        self._lab = lab
+        self._session = session
         self.runs = runs
         self._record = record
         self._record_verdict = record_verdict
@@ -54,7 +54,7 @@ class OutcomeReporter:
         """
         __tracebackhide__ = True
         outcome, reason = run.verdict.outcome, run.verdict.reason
-        accelerator = self._lab.recorded_accelerator(cell)
+        accelerator = self._session.recorded_accelerator(cell)
         for note in run.notes:
             warnings.warn(f"{run.program.name}: {note}", stacklevel=2)
         self._note(cell, image, run, accelerator, figures)
@@ -91,7 +91,7 @@ class OutcomeReporter:
             "origin": run.origin,
             "notes": " ".join(run.notes),
             "accelerator": accelerator,
-            "qemu": ".".join(str(part) for part in self._lab.host.qemu(cell.arch).version),
+            "qemu": ".".join(str(part) for part in self._session.host.qemu(cell.arch).version),
             "kernel": image.facts.get("commit") or image.facts.get("kernel", ""),
             **figures,
         }
@@ -116,8 +116,8 @@ class GuestRun:
     express.
     """
 
-    def __init__(self, lab: Lab, reporter: OutcomeReporter, again: Callable[[Cell], str]) -> None:
-        self._lab = lab
+    def __init__(self, session: Session, reporter: OutcomeReporter, again: Callable[[Cell], str]) -> None:
+        self._session = session
         self._reporter = reporter
         self._again = again
 
@@ -128,36 +128,36 @@ class GuestRun:
         __tracebackhide__ = True
         try:
             if modules:
-                self._lab.check_runs(cell)
-                image = self._lab.image_of_modules(cell, modules)
-                run = self._lab.run_on(image, program, interaction)
+                self._session.check_runs(cell)
+                image = self._session.image_of_modules(cell, modules)
+                run = self._session.run_on(image, program, interaction)
             else:
-                run = self._lab.run(cell, program, interaction)
-                image = self._lab.image(cell)
+                run = self._session.run(cell, program, interaction)
+                image = self._session.image(cell)
         except (HarnessError, OSError) as error:
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
         runs, only_here = self._reporter.runs.parent, interaction or modules
-        again = self._again(cell) if only_here else test_again(self._lab, cell, program.name, runs)
+        again = self._again(cell) if only_here else test_again(self._session, cell, program.name, runs)
         self._reporter.conclude(cell, image, run, again)
 
 
 class AppTest:
     """Call it with a cell and an app's name; it ends the test as `GuestRun` does."""
 
-    def __init__(self, lab: Lab, reporter: OutcomeReporter, duration: float) -> None:
-        self._lab = lab
+    def __init__(self, session: Session, reporter: OutcomeReporter, duration: float) -> None:
+        self._session = session
         self._reporter = reporter
         self._duration = duration
 
     def __call__(self, cell: Cell, name: str) -> None:
         __tracebackhide__ = True
         try:
-            app_run = run_app(self._lab, cell, app(name, cell), duration=self._duration)
+            app_run = run_app(self._session, cell, app(name, cell), duration=self._duration)
         except LaunchError as error:
-            pytest.skip(error.happened)
+            pytest.skip(error.message)
         except (HarnessError, OSError) as error:
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
-        again = app_again(self._lab, cell, name, None, self._duration, self._reporter.runs.parent)
+        again = app_again(self._session, cell, name, None, self._duration, self._reporter.runs.parent)
         self._reporter.conclude(
             cell, app_run.image, app_run.run, again, measured(app_run), lambda folder: write_loads(app_run, folder)
         )

@@ -25,13 +25,13 @@ from harness.metrics.verdict_writer import Verdicts, Writer
 from harness.report.progress import Progress
 from harness.report.reproduce import item_again
 from harness.runner.base import Run
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
 
 pytest_plugins = ["harness.integrations.pytest_plugin.options"]
 
-LAB = pytest.StashKey[Lab]()
+SESSION = pytest.StashKey[Session]()
 CELLS = pytest.StashKey[list[Cell]]()
 RUN = pytest.StashKey[str]()
 """The id of the session's run: that of its verdicts, its samples and its evidence."""
@@ -48,12 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
         if named_project := config.getoption("--project"):
             project.choose(named_project)
         named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
-        lab = Lab(config.getoption("--osv-root"), files=files_of(*named))
+        session = Session(config.getoption("--osv-root"), files=files_of(*named))
         if (path := config.getoption("xmlpath", None)) and not hasattr(config, "workerinput"):
             config.pluginmanager.register(JunitFile(Path(path), config.stash[NOT_STORED]))
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[LAB] = lab
+    config.stash[SESSION] = session
     if not (hasattr(config, "workerinput") or config.getoption("--forget")):
         _writer[:] = [Writer(config.getoption("--history"))]
     if getattr(config.option, "maxschedchunk", 0) is None:
@@ -62,11 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
     run = worker["run"] if worker else new_run_id()
     config.stash[RUN] = run
     config.stash[RUNS] = config.getoption("--runs").resolve() / run
-    config.stash[VERDICTS] = Verdicts(lab, run)
+    config.stash[VERDICTS] = Verdicts(session, run)
     try:
-        config.stash[CELLS] = _chosen_cells(config, lab)
-        if lab.osv_root and config.stash[CELLS] and not lab.files:
-            Checkout(lab.osv_root)
+        config.stash[CELLS] = _chosen_cells(config, session)
+        if session.osv_root and config.stash[CELLS] and not session.files:
+            Checkout(session.osv_root)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -79,13 +79,13 @@ def pytest_configure_node(node: object) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    lab = config.stash[LAB]
+    session = config.stash[SESSION]
     cells = config.stash[CELLS]
     if not cells:
         return []
-    names = ", ".join(lab.matrix.short(cell) for cell in cells)
+    names = ", ".join(session.matrix.short(cell) for cell in cells)
     try:
-        kernels = [lab.kernel(kernel).describe() for kernel in sorted({cell.kernel for cell in cells})]
+        kernels = [session.kernel(kernel).describe() for kernel in sorted({cell.kernel for cell in cells})]
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     return [*kernels, f"cells: {names}"]
@@ -97,16 +97,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workerinput") or not config.stash[CELLS]:
         return
-    lab = config.stash[LAB]
+    ours = config.stash[SESSION]
     known: dict[str, float] = {}
     with subscribed(Progress()):
         try:
             for cell in config.stash[CELLS]:
                 if any(_asked_for(config, folder) for folder in BUILT_BY_ITEM):
-                    lab.prepare_apps(cell)
+                    ours.prepare_apps(cell)
                 else:
-                    lab.runner(cell).prepare()
-                known |= {f"{cell}/{test}": seconds for test, seconds in lab.known_seconds(cell).items()}
+                    ours.runner(cell).prepare()
+                known |= {f"{cell}/{test}": seconds for test, seconds in ours.known_seconds(cell).items()}
         except (HarnessError, OSError) as error:
             pytest.exit(explained(error), returncode=3)
     config.pluginmanager.register(ProgressReporter(config, known))
@@ -120,11 +120,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     taken = set(metafunc.fixturenames)
     if "cell" not in taken or not taken & {"run_guest", "run_app", "measure"}:
         return
-    lab = metafunc.config.stash[LAB]
+    session = metafunc.config.stash[SESSION]
     try:
-        cells = metafunc.config.stash[CELLS] or [lab.cell("qemu-rofs")]
+        cells = metafunc.config.stash[CELLS] or [session.cell("qemu-rofs")]
         if "guest_program" in taken:
-            programs = lab.longest_first(cells)
+            programs = session.longest_first(cells)
             ids = [f"{cell}/{program.name}" for cell, program in programs]
             metafunc.parametrize(("cell", "guest_program"), programs, ids=ids)
         elif "app_name" in taken:
@@ -141,14 +141,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab(pytestconfig: pytest.Config) -> Lab:
+def session(pytestconfig: pytest.Config) -> Session:
     """The session: cells, kernels and guests of this run."""
-    return pytestconfig.stash[LAB]
+    return pytestconfig.stash[SESSION]
 
 
 @pytest.fixture
 def outcome_reporter(
-    lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+    session: Session, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> OutcomeReporter:
     """Turns a verdict into pytest's outcome, and keeps its evidence."""
     runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
@@ -157,33 +157,33 @@ def outcome_reporter(
         _judged.append(verdicts.of(image, run, good))
 
     return OutcomeReporter(
-        lab, runs, record_property, None if pytestconfig.getoption("--forget") else record_verdict
+        session, runs, record_property, None if pytestconfig.getoption("--forget") else record_verdict
     )
 
 
 @pytest.fixture
-def run_guest(lab: Lab, outcome_reporter: OutcomeReporter, request: pytest.FixtureRequest) -> GuestRun:
+def run_guest(session: Session, outcome_reporter: OutcomeReporter, request: pytest.FixtureRequest) -> GuestRun:
     """Runs an in-guest test on a cell."""
     folder, item, runs = request.config.rootpath, request.node.nodeid, outcome_reporter.runs.parent
-    return GuestRun(lab, outcome_reporter, lambda cell: item_again(lab, cell, folder, item, runs))
+    return GuestRun(session, outcome_reporter, lambda cell: item_again(session, cell, folder, item, runs))
 
 
 @pytest.fixture
-def run_app(lab: Lab, outcome_reporter: OutcomeReporter, pytestconfig: pytest.Config) -> AppTest:
+def run_app(session: Session, outcome_reporter: OutcomeReporter, pytestconfig: pytest.Config) -> AppTest:
     """Runs an app on a cell."""
-    return AppTest(lab, outcome_reporter, pytestconfig.getoption("--duration"))
+    return AppTest(session, outcome_reporter, pytestconfig.getoption("--duration"))
 
 
 @pytest.fixture
 def measure(
-    lab: Lab, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+    session: Session, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> Callable[[Cell, str], None]:
     """Takes a measurement of a cell, stores it, and compares it with earlier ones."""
     from harness.integrations.pytest_plugin.history import MeasurementTest
 
     options, stash = pytestconfig.getoption, pytestconfig.stash
     return MeasurementTest(
-        lab, options("--history"), stash[RUN], stash[RUNS], options("--duration"), record_property
+        session, options("--history"), stash[RUN], stash[RUNS], options("--duration"), record_property
     )
 
 
@@ -241,12 +241,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         not_stored.append(f"verdicts are not in the history: {failed}")
         if config.getoption("--history"):  # an explicit history must be written
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-    lab = config.stash[LAB]
+    ours = config.stash[SESSION]
     for cell in {name for name, _ in _durations}:
-        parsed = lab.matrix.parse(cell, lab.default_kernel)
+        parsed = ours.matrix.parse(cell, ours.default_kernel)
         seconds = {test: value for (name, test), value in _durations.items() if name == cell}
         with subscribed(partial(_note_not_stored, not_stored)):
-            lab.durations.record(parsed, lab.recorded_accelerator(parsed), seconds)
+            ours.durations.record(parsed, ours.recorded_accelerator(parsed), seconds)
     _durations.clear()
 
 
@@ -270,11 +270,11 @@ def _asked_for(config: pytest.Config, folder: Path) -> bool:
     )
 
 
-def _chosen_cells(config: pytest.Config, lab: Lab) -> list[Cell]:
-    cells = [lab.cell(text) for text in config.getoption("--cell")]
+def _chosen_cells(config: pytest.Config, session: Session) -> list[Cell]:
+    cells = [session.cell(text) for text in config.getoption("--cell")]
     if name := config.getoption("cell_set"):
-        cells += lab.matrix.set(name, lab.default_kernel)
+        cells += session.matrix.set(name, session.default_kernel)
     variants, modes = config.getoption("--variant"), config.getoption("--launch")
     if variants or modes:
-        cells = lab.matrix.vary(cells or [lab.cell("qemu-rofs")], variants, modes)
+        cells = session.matrix.vary(cells or [session.cell("qemu-rofs")], variants, modes)
     return list(dict.fromkeys(cells))

@@ -66,7 +66,7 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HarnessError)
     async def unable(request: Request, error: HarnessError) -> Response:
-        return respond(request.scope, Problem(title=error.happened, status=503, detail=error.cure))
+        return respond(request.scope, Problem(title=error.message, status=503, detail=error.hint))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:

@@ -19,7 +19,7 @@ from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
 from harness.report.morning.report import morning
 from harness.report.report_data import make_report_data
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 NICE = 10
 
@@ -34,7 +34,7 @@ def main(folder: Path) -> int:
     """Render both. Returns 2 if the history can't be read; the reason is on standard error."""
     os.nice(max(0, NICE - os.nice(0)))
     root = os.environ.get("OSV_ROOT")
-    commits = Commits(Lab(Path(root)).osv_root if root else None)
+    commits = Commits(Session(Path(root)).osv_root if root else None)
     try:
         with History() as history:
             state = state_text(history.state())  # first, so that later records count as new
@@ -42,7 +42,7 @@ def main(folder: Path) -> int:
         html, policy = with_server_assets(page(data, commits=commits))
         morning_facts = facts(morning(data.safe, commits), state)
     except HarnessError as error:
-        print(error.happened, file=sys.stderr)
+        print(error.message, file=sys.stderr)
         return 2
     (folder / PAGE).write_bytes(gzip.compress(html.encode(), mtime=0))
     (folder / POLICY).write_text(policy, encoding="utf-8")

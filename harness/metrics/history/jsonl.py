@@ -102,6 +102,6 @@ def _said(error: Exception) -> str:
         case RecursionError():
             return "it is nested too deeply"
         case HarnessError():
-            return error.happened.rstrip(".")
+            return error.message.rstrip(".")
         case _:
             return str(error)[:300]

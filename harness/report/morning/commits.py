@@ -10,7 +10,9 @@ from harness.kernels.osv.checkout import run_git
 from harness.report.model.data import safe_text
 
 HASH = re.compile(r"[0-9a-f]{7,64}")
-GITHUB = re.compile(r"(?:https://|git@|ssh://git@)github\.com[:/]([A-Za-z0-9-]{1,39})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?/?")
+GITHUB = re.compile(
+    r"(?:https://|git@|ssh://git@)github\.com[:/]([A-Za-z0-9-]{1,39})/([A-Za-z0-9._-]{1,100}?)(?:\.git)?/?"
+)
 MOST = 50
 ASKED = 500
 """Commits that git is asked about at once: they are arguments."""

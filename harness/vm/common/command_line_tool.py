@@ -41,5 +41,5 @@ def failure_of(command: Sequence[str]) -> str:
     try:
         run_tool(command)
     except HypervisorError as error:
-        return error.happened
+        return error.message
     return ""

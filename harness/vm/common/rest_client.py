@@ -93,7 +93,7 @@ class Api:
         try:
             self.send(request)
         except HypervisorError as error:
-            return error.happened
+            return error.message
         return ""
 
 

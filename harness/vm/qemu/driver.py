@@ -69,7 +69,7 @@ class QemuVm:
             words = self.words()
             status = f" ({ending.detail})" if ending else ""
             raise HypervisorError(
-                f"QEMU did not start{status}: {words or error.happened}",
+                f"QEMU did not start{status}: {words or error.message}",
                 f"Its command was: {' '.join(self.command)}",
             ) from error
 
@@ -139,7 +139,7 @@ class QemuVm:
         try:
             status = self.qmp.execute("query-status")["status"]
         except HypervisorError as error:
-            return error.happened
+            return error.message
         return f"QEMU stopped the guest: {status}" if status in ("io-error", "internal-error") else ""
 
     def words(self) -> str:
@@ -197,7 +197,7 @@ class Qemu:
             try:
                 migration.load(vm.qmp, template.folder / "state", vm.words)
             except HypervisorError as error:
-                raise HypervisorError(f"QEMU could not fork the guest: {vm.words() or error.happened}") from error
+                raise HypervisorError(f"QEMU could not fork the guest: {vm.words() or error.message}") from error
         return vm
 
     def _spawn(self, machine: Machine, memory: Memory | None, more: Sequence[str] = ()) -> QemuVm:

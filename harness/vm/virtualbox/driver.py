@@ -87,7 +87,7 @@ class VirtualBoxVm:
         try:
             state = self._say("showvminfo", self._name, "--machinereadable")
         except HypervisorError as error:
-            return error.happened
+            return error.message
         return "VirtualBox stopped the guest: guru meditation" if 'VMState="gurumeditation"' in state else ""
 
     def close(self) -> None:

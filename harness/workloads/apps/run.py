@@ -18,7 +18,7 @@ from harness.kernels.rootfs.elf_dependencies import locate
 from harness.runner import catalog
 from harness.runner.base import Program, Run
 from harness.runner.interaction import GuestClient, Interaction
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.workloads.apps import guest_checks
 from harness.workloads.apps.app import App
 from harness.workloads.apps.checks import mismatch
@@ -60,7 +60,7 @@ OnSecond = Callable[[Load, Second], None]
 
 
 def run_app(
-    lab: Lab, cell: Cell, app: App, loads: Iterable[str] | None = None, duration: float | None = None,
+    session: Session, cell: Cell, app: App, loads: Iterable[str] | None = None, duration: float | None = None,
     on_second: OnSecond | None = None, alone: bool = False, image: Image | None = None,
 ) -> AppRun:  # fmt: skip
     """Run the app to a verdict, with the named loads (by default all of its own) of `duration` seconds each.
@@ -69,9 +69,9 @@ def run_app(
     before. Raises `HarnessError` if the image can't be built, or if the app has no such load.
     """
     loads_to_run = [_load(app, load) for load in loads] if loads is not None else list(app.loads.values())
-    lab.check_runs(cell)
-    image = image or image_of(lab, cell, app)
-    scale = catalog.scale(lab.recorded_accelerator(cell))
+    session.check_runs(cell)
+    image = image or image_of(session, cell, app)
+    scale = catalog.scale(session.recorded_accelerator(cell))
     interaction_limit = lab_timeout(
         INTERACTION_SECONDS + sum((duration or one.duration) + LOAD_SECONDS for one in loads_to_run)
     )
@@ -99,32 +99,32 @@ def run_app(
         if app.port
         else None
     )
-    run = lab.run_on(image, program, interaction, alone)
+    run = session.run_on(image, program, interaction, alone)
     sizes = [path.stat().st_size for path in (image.kernel, image.initrd, *(d.path for d in image.disks)) if path]
     return AppRun(app, image, run, tuple(service.results), service.ready_seconds, service.memory, sum(sizes))
 
 
-def image_of(lab: Lab, cell: Cell, app: App) -> Image:
+def image_of(session: Session, cell: Cell, app: App) -> Image:
     """The cell's image with the app. Raises `LaunchError` if the program can't be launched in the cell's launch
     mode, `HarnessError` if the image can't be built."""
     contents = app.contents
     if app.source:
         mode = launch_of(cell) or app.source.launch
-        compiled_files = {app.source.program: compile_program(app.source, cell.arch, lab.cache, mode)}
+        compiled_files = {app.source.program: compile_program(app.source, cell.arch, session.cache, mode)}
         contents = replace(contents, made=compiled_files, programs=(*contents.programs, app.source.program))
     elif launch_of(cell):
-        tree = debian_packages.fetch(contents.packages, cell.arch, lab.cache)
+        tree = debian_packages.fetch(contents.packages, cell.arch, session.cache)
         first = app.command.split()[0]
         program = first if first in contents.programs else contents.programs[0]
         check_launch(cell, app.name, locate(tree.root, program, app.name))
-    return lab.image_with(cell, contents)
+    return session.image_with(cell, contents)
 
 
-def build_of(lab: Lab, image: Image, app: App) -> str:
+def build_of(session: Session, image: Image, app: App) -> str:
     """Identifies the build of the program in an image: its packages' versions, or a digest of what we compiled."""
     if app.source:
         cell = image.cell
-        program = compile_program(app.source, cell.arch, lab.cache, launch_of(cell) or app.source.launch)
+        program = compile_program(app.source, cell.arch, session.cache, launch_of(cell) or app.source.launch)
         return f"{app.name} {hashlib.sha256(program.read_bytes()).hexdigest()[:12]}"
     return ", ".join(f"{name} {image.facts.get(name, '?')}" for name in app.contents.packages)
 

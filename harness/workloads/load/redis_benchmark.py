@@ -76,7 +76,7 @@ def _once(load: Load, command: Sequence[str], stop: threading.Event) -> Result:
             output = process.output()
             exit_text = process.last_words()
     except HostError as failed:
-        return Result("redis-benchmark", load.name, "closed loop", started, error=failed.happened)
+        return Result("redis-benchmark", load.name, "closed loop", started, error=failed.message)
     histogram = _histogram(output)
     completed = re.search(r"(\d+) requests completed in ([\d.]+) seconds", output)
     if completed is None:

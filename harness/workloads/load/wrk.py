@@ -63,7 +63,7 @@ def run(
             output = process.output().strip()
             exit_text = process.last_words(1.0) if status != 0 else ""
     except HostError as error:
-        return Result("wrk", load.name, "closed loop", started, error=error.happened)
+        return Result("wrk", load.name, "closed loop", started, error=error.message)
     return _result(load, started, output, exit_text, watch)
 
 

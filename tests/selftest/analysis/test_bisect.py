@@ -11,7 +11,7 @@ from simulated_commits import EXACT, MOVED, NOISY, TEST, Commits, bisected, line
 from harness.analysis.bisect.answer import Answer, BisectOutcome, Check, Warn
 from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import CommitRange, Measure
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.core.errors import HarnessError
 from harness.metrics.records import Better
 
@@ -116,7 +116,7 @@ def test_a_commit_with_its_parents_binary_is_never_blamed(fresh: list[bool], dat
     for known in ((), [str(one) for one in binaries]):
         for measure, noise in ((EXACT, 0.0), (NOISY, 0.01)):
             commits = Commits(levels, noise, binaries=[int(one) for one in binaries])
-            answer = Session(line(count, known), measure, commits, MemoryJournal()).run()
+            answer = Bisection(line(count, known), measure, commits, MemoryJournal()).run()
             blamed = {point for one in answer.culprits for point in one.points}
             assert all(fresh[point - 1] for point in blamed)
             if measure is EXACT:
@@ -163,8 +163,8 @@ def test_the_same_commit_twice_is_no_line() -> None:
 def test_an_answer_goes_to_json_and_back() -> None:
     commits = Commits(step(120, (30, 104.0), (90, 110.0)), 0.01, broken=(31, 30))
     inside = bisected(Commits(step(5, (3, 101.0))), EXACT)
-    answer = Session(line(120), NOISY, commits, MemoryJournal()).run(
-        checks=[("parent", lambda session, answer: Check("parent", True, "measured again"))],
+    answer = Bisection(line(120), NOISY, commits, MemoryJournal()).run(
+        checks=[("parent", lambda bisection, answer: Check("parent", True, "measured again"))],
         follow=lambda answer: inside,
     )
     assert answer.inside == inside

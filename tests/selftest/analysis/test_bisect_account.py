@@ -17,7 +17,7 @@ from harness.analysis.bisect.history_document import (
 )
 from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import REVERTED, Broken, Build, Built, Kind, Measure
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.verification import CHECKS
 from harness.core.cell import Cell
 from harness.core.machine import Image
@@ -71,11 +71,11 @@ class World:
 
 
 def test_an_account_tells_the_commits_that_were_tried(commits: Commits) -> None:
-    session = Session(
+    bisection = Bisection(
         commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), MemoryJournal()
     )
-    answer = session.run(CHECKS)
-    told = bisection_document(session.state, commits, answer, [])
+    answer = bisection.run(CHECKS)
+    told = bisection_document(bisection.state, commits, answer, [])
     tried = {row["commit"]: row for row in told["commits"]}
     culprit = tried[commits.commits[6]]
     assert culprit["probability"] == 1.0
@@ -86,13 +86,13 @@ def test_an_account_tells_the_commits_that_were_tried(commits: Commits) -> None:
 
 
 def test_the_page_tells_a_bisection_and_no_markup_of_its_commits(commits: Commits) -> None:
-    session = Session(
+    bisection = Bisection(
         commits.line(), Measure("boot.instructions", "instructions", Kind.EXACT), World(), MemoryJournal()
     )
-    answer = session.run(CHECKS)
+    answer = bisection.run(CHECKS)
     changed = [Difference("phase", "boot.instructions.kernel", 100.0, 107.0, "instructions"),
                Difference("symbol", "planted<int>()", 0.0, 64.0, "B")]  # fmt: skip
-    body = bisection_document(session.state, commits, answer, changed)
+    body = bisection_document(bisection.state, commits, answer, changed)
     document = Document("bisect", "osv:x86_64-qemu-ramfs-all", "boot.instructions", body, VERSION, "run", 1.0)
     text = page(ReportData(documents=[document]))
     assert f"{commits.commits[6][:12]}: from 100 instructions to 107 instructions (+7%)" in text

@@ -12,7 +12,7 @@ from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.journal_records import Failed, from_json, to_json
 from harness.analysis.bisect.model import REVERTED, Broken, Build, Built, Effort, Failure
 from harness.analysis.bisect.replay import replay_journal
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.verification import checks_of
 from harness.core.errors import HarnessError
 
@@ -48,7 +48,7 @@ class Failing:
 
 def bisected(world: Failing, checked: bool = False) -> Answer:
     journal = MemoryJournal()
-    answer = Session(line(100), TEST, world, journal, Effort()).run(checks_of(TEST) if checked else ())
+    answer = Bisection(line(100), TEST, world, journal, Effort()).run(checks_of(TEST) if checked else ())
     again = [from_json(to_json(record)) for record in journal.records]
     assert again == journal.records and replay_journal(again) == answer
     return answer
@@ -72,7 +72,7 @@ def test_a_long_stretch_that_another_failure_hides_is_not_built_commit_by_commit
     culprit: int, points: Sequence[int]
 ) -> None:
     world = Failing(((OTHER, range(300, 700), 1.0), (SOUGHT, range(culprit, 1001), 1.0)))
-    answer = Session(line(1000), TEST, world, MemoryJournal(), Effort()).run()
+    answer = Bisection(line(1000), TEST, world, MemoryJournal(), Effort()).run()
     assert answer.culprits[0].points == tuple(points)
     assert answer.builds < 60
 
@@ -124,7 +124,7 @@ class Spoiled(Commits):
 
 def test_a_spoiled_boot_of_an_exact_number_misleads_nobody() -> None:
     for culprit in (9, 34, 50, 77):
-        answer = Session(line(100), EXACT, Spoiled(step(100, (culprit, 102.0))), MemoryJournal(), Effort()).run()
+        answer = Bisection(line(100), EXACT, Spoiled(step(100, (culprit, 102.0))), MemoryJournal(), Effort()).run()
         assert [one.points for one in answer.culprits] == [(culprit,)]
         assert answer.boots > answer.builds + 4, "none was spoiled"
 
@@ -141,7 +141,7 @@ class Missing(Failing):
 def test_a_boot_that_gives_nothing_by_chance_makes_no_commit_broken() -> None:
     journal = MemoryJournal()
     world = Missing(((SOUGHT, range(33, 101), 0.5),))
-    answer = Session(line(100), TEST, world, journal, Effort()).run()
+    answer = Bisection(line(100), TEST, world, journal, Effort()).run()
     assert [one.points for one in answer.culprits] == [(33,)]
     assert world.boots > answer.boots, "none was lost"
     broken = [one.key.index for one in journal.records if isinstance(one, Failed)]

@@ -12,13 +12,13 @@ from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.journal_records import Began, Booted, Finished, Opened
 from harness.analysis.bisect.model import Build, Built, Effort, Measure, Plan
 from harness.analysis.bisect.policy import decide
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.state import State
 
 
 def test_ends_are_checked_before_anything_else() -> None:
     journal = MemoryJournal()
-    Session(line(50), EXACT, Commits(step(50, (7, 101.0))), journal).run()
+    Bisection(line(50), EXACT, Commits(step(50, (7, 101.0))), journal).run()
     kinds = [(type(one), one.key.index) for one in journal.records if isinstance(one, Began | Booted)]
     assert kinds[:2] == [(Began, 0), (Began, 50)]
     assert {kind for kind, _ in kinds[2:6]} == {Booted}
@@ -52,11 +52,11 @@ def test_boots_that_take_long_are_few() -> None:
 
 def test_the_outlook_narrows_to_the_culprit() -> None:
     journal = MemoryJournal()
-    session = Session(line(200), EXACT, Commits(step(200, (77, 102.0))), journal)
-    assert forecast(session.state) is None, "nothing is known before the ends are"
+    bisection = Bisection(line(200), EXACT, Commits(step(200, (77, 102.0))), journal)
+    assert forecast(bisection.state) is None, "nothing is known before the ends are"
     widths = []
-    while session.advance() is None:
-        if ahead := forecast(session.state):
+    while bisection.advance() is None:
+        if ahead := forecast(bisection.state):
             widths.append(ahead.last - ahead.first + 1)
             assert ahead.first <= 77 <= ahead.last
             assert len(ahead.sparkline()) == 40
@@ -70,9 +70,9 @@ def test_batches_find_it_in_fewer_rounds(jobs: int, measure: Measure, noise: flo
     """K builds cut a range into K + 1."""
     journal = MemoryJournal()
     commits = Commits(step(500, (123, 103.0)), noise)
-    answer = Session(line(500), measure, commits, journal, Effort(jobs=jobs)).run()
+    answer = Bisection(line(500), measure, commits, journal, Effort(jobs=jobs)).run()
     assert [one.points for one in answer.culprits] == [(123,)]
-    state = Session(line(500), measure, commits, journal, Effort(jobs=jobs)).state
+    state = Bisection(line(500), measure, commits, journal, Effort(jobs=jobs)).state
     rounds = sum(bool(plan.builds) for plan in state.plans)
     assert max(len(plan.builds) for plan in state.plans) == max(2, jobs)
     assert rounds <= np.ceil(np.log(500) / np.log(jobs + 1)) + 3

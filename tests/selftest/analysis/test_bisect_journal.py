@@ -33,7 +33,7 @@ from harness.analysis.bisect.journal_records import (
 )
 from harness.analysis.bisect.model import Broken, Build, Built, CommitRange, Effort, Failure, Kind, Measure, Plan
 from harness.analysis.bisect.replay import replay_journal
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.state import State
 from harness.core.errors import HarnessError, HostError
 
@@ -70,11 +70,11 @@ def line() -> CommitRange:
     return CommitRange(tuple(f"{at:040x}" for at in range(COUNT + 1)))
 
 
-def session(
+def bisection(
     journal: JournalFile | MemoryJournal, measure: Measure = NOISY, jobs: int = 1, full: int = 0
-) -> tuple[Session, Commits]:
+) -> tuple[Bisection, Commits]:
     commits = Commits(journal, 0.0 if measure is EXACT else 0.01, full)
-    return Session(line(), measure, commits, journal, Effort(jobs=jobs)), commits
+    return Bisection(line(), measure, commits, journal, Effort(jobs=jobs)), commits
 
 
 def builds(records: list[Record]) -> Counter[Build]:
@@ -85,7 +85,7 @@ def builds(records: list[Record]) -> Counter[Build]:
 def answered(path: Path, measure: Measure, jobs: int) -> Answer:
     """The answer of a session on this journal, from wherever it is."""
     with JournalFile(path) as journal:
-        return session(journal, measure, jobs)[0].run()
+        return bisection(journal, measure, jobs)[0].run()
 
 
 def test_a_journal_torn_at_any_byte_has_all_whole_records(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_from_any_record_it_goes_on(
         known = read(torn)
         assert len(known) == count
         with JournalFile(torn) as journal:
-            resumed, commits = session(journal, measure, jobs)
+            resumed, commits = bisection(journal, measure, jobs)
             assert resumed.run() == answer
         assert not set(builds(known)) & set(commits.built)
         assert set(builds(read(torn)).values()) == {1}
@@ -171,15 +171,15 @@ def test_a_kill_loses_no_build(tmp_path: Path) -> None:
     records = read(path)
     assert set(builds(records).values()) == {1}
     alone = MemoryJournal()
-    assert session(alone)[0].run() == Answer.from_json(records[-1].answer)  # type: ignore[union-attr]
+    assert bisection(alone)[0].run() == Answer.from_json(records[-1].answer)  # type: ignore[union-attr]
 
 
 def test_an_answered_journal_answers_again_and_builds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with JournalFile(path) as journal:
-        answer = session(journal)[0].run()
+        answer = bisection(journal)[0].run()
     with JournalFile(path) as journal:
-        again, commits = session(journal)
+        again, commits = bisection(journal)
         assert again.run() == answer
         assert commits.built == []
 
@@ -187,11 +187,11 @@ def test_an_answered_journal_answers_again_and_builds_nothing(tmp_path: Path) ->
 def test_a_full_disk_in_a_build_leaves_the_state_usable(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with JournalFile(path) as journal:
-        stopped, first = session(journal, EXACT, full=5)
+        stopped, first = bisection(journal, EXACT, full=5)
         with pytest.raises(HostError, match="no space"):
             stopped.run()
     with JournalFile(path) as journal:
-        resumed, second = session(journal, EXACT)
+        resumed, second = bisection(journal, EXACT)
         assert resumed.run().culprits[0].points == (22, 23)
     assert second.built[0] == first.built[-1]
     assert not set(first.built[:-1]) & set(second.built)
@@ -199,10 +199,10 @@ def test_a_full_disk_in_a_build_leaves_the_state_usable(tmp_path: Path) -> None:
 
 def test_a_batch_keeps_what_was_built_beside_a_fault(tmp_path: Path) -> None:
     with JournalFile(tmp_path / "journal.jsonl") as journal:
-        stopped, first = session(journal, EXACT, jobs=3, full=4)
+        stopped, first = bisection(journal, EXACT, jobs=3, full=4)
         with pytest.raises(HostError):
             stopped.run()
-        resumed, second = session(journal, EXACT, jobs=3)
+        resumed, second = bisection(journal, EXACT, jobs=3)
         resumed.run()
         assert len(second.built) + len(first.built) == len({*first.built, *second.built}) + 1
 
@@ -223,27 +223,27 @@ def test_a_full_disk_for_the_journal_is_said_and_leaves_it_whole(
     with JournalFile(path) as journal:
         monkeypatch.setattr(os, "write", half)
         with pytest.raises(HarnessError, match="could not be written: No space"):
-            session(journal, EXACT)[0].run()
+            bisection(journal, EXACT)[0].run()
         monkeypatch.undo()
         assert list(read(path)) == list(journal.records)
-        assert session(journal, EXACT)[0].run().culprits[0].points == (22, 23)
+        assert bisection(journal, EXACT)[0].run().culprits[0].points == (22, 23)
 
 
 def test_another_bisections_journal_is_refused(tmp_path: Path) -> None:
     with JournalFile(tmp_path / "journal.jsonl") as journal:
-        session(journal, EXACT)
+        bisection(journal, EXACT)
         with pytest.raises(HarnessError, match=r"another bisection, of boot\.instructions"):
-            session(journal, NOISY)
+            bisection(journal, NOISY)
 
 
 def test_a_journal_of_one_host_is_no_others(tmp_path: Path) -> None:
     """What a farm's host measured is not gone on with here; one from before there were farms is."""
     path = tmp_path / "journal.jsonl"
     with JournalFile(path) as journal:
-        opened = Session(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
-        Session(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
+        opened = Bisection(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
+        Bisection(line(), NOISY, Commits(journal, 0.01, 0), journal, host="one")
         with pytest.raises(HarnessError, match="another bisection"):
-            session(journal, NOISY)
+            bisection(journal, NOISY)
     assert opened.state.range == line()
     row = json.loads(path.read_text())
     assert row.pop("host") == "one"
@@ -260,7 +260,7 @@ def test_two_sessions_do_not_share_a_journal(tmp_path: Path) -> None:
 def test_rubbish_in_the_middle_is_said(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with JournalFile(path) as journal:
-        session(journal, EXACT)[0].run()
+        bisection(journal, EXACT)[0].run()
     lines = path.read_bytes().splitlines(keepends=True)
     for rubbish in (b"\x00\x00\n", b"{}\n", b'{"record":"began"}\n', b"[]\n"):
         path.write_bytes(b"".join([*lines[:3], rubbish, *lines[3:]]))
@@ -271,19 +271,19 @@ def test_rubbish_in_the_middle_is_said(tmp_path: Path) -> None:
 def test_checks_are_made_once(tmp_path: Path) -> None:
     made = []
 
-    def parent(one: Session, answer: Answer) -> Check:
+    def parent(one: Bisection, answer: Answer) -> Check:
         made.append(answer.culprits[0].points)
         one.run_plan(Plan("parent", (Build(10),), ((Build(10), 3),)))
         return Check("parent", True, "again")
 
-    def killed(one: Session, answer: Answer) -> Check:
+    def killed(one: Bisection, answer: Answer) -> Check:
         raise KeyboardInterrupt
 
     path = tmp_path / "journal.jsonl"
     with JournalFile(path) as journal, pytest.raises(KeyboardInterrupt):
-        session(journal, EXACT)[0].run(checks=[("parent", parent), ("other", killed)])
+        bisection(journal, EXACT)[0].run(checks=[("parent", parent), ("other", killed)])
     with JournalFile(path) as journal:
-        answer = session(journal, EXACT)[0].run(checks=[("parent", parent), ("other", parent)])
+        answer = bisection(journal, EXACT)[0].run(checks=[("parent", parent), ("other", parent)])
     assert len(made) == 2
     assert [one.name for one in answer.checks] == ["parent", "other"]
 
@@ -312,7 +312,7 @@ def test_records_go_to_json_and_back(record: Record) -> None:
 
 def test_the_state_is_that_of_its_records() -> None:
     journal = MemoryJournal()
-    one, _ = session(journal)
+    one, _ = bisection(journal)
     one.run()
     again = State.of(journal.records)
     assert vars(again) == vars(one.state)
@@ -351,7 +351,7 @@ def test_a_journal_of_older_code_is_gone_on_with(name: str, measure: Measure, tm
     boots = sum(isinstance(one, Booted) for one in before)
     world = Later(measure, boots)
     with JournalFile(path) as journal:
-        answer = Session(
+        answer = Bisection(
             CommitRange(tuple(f"{at:040x}" for at in range(41))), measure, world, journal, Effort()
         ).run()
     assert [one.points for one in answer.culprits] == [(23,)] and answer.warnings == ()
@@ -370,7 +370,7 @@ def test_a_journal_of_other_loads_is_another_series(tmp_path: Path) -> None:
     world = Later(app, 0)
     with JournalFile(path) as journal:
         with pytest.raises(HarnessError, match="loads took 3 s each"):
-            Session(line(), app, world, journal, Effort(), load=5.0)
-        Session(line(), app, world, journal, Effort(), load=3.0)
+            Bisection(line(), app, world, journal, Effort(), load=5.0)
+        Bisection(line(), app, world, journal, Effort(), load=3.0)
         with pytest.raises(HarnessError, match="another bisection"):
-            Session(line(), NOISY, world, journal, Effort())
+            Bisection(line(), NOISY, world, journal, Effort())

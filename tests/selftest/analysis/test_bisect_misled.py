@@ -6,7 +6,7 @@ from simulated_commits import EXACT, MOVED, NOISY, Commits, bisected, line, step
 from harness.analysis.bisect.answer import BisectOutcome, Warn
 from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import Effort, Measure
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.verification import relaid
 from harness.core.errors import HarnessError
 from harness.metrics.records import Metric
@@ -35,10 +35,10 @@ def test_a_change_of_the_layout_alone_is_not_a_commits() -> None:
     """From 33 on, the commits' own layout is slower; other layouts of them are not."""
     laid = dict.fromkeys(range(33, 61), 0.04)
     commits = Commits(step(60), 0.005, layouts=8, only_laid_out=laid)
-    answer = Session(line(60), MOVED, commits, MemoryJournal()).run(checks=[("relaid", relaid)])
+    answer = Bisection(line(60), MOVED, commits, MemoryJournal()).run(checks=[("relaid", relaid)])
     assert answer.outcome is BisectOutcome.LAYOUT
     commits = Commits(step(60, (33, 104.0)), 0.005, layouts=8)
-    answer = Session(line(60), MOVED, commits, MemoryJournal()).run(checks=[("relaid", relaid)])
+    answer = Bisection(line(60), MOVED, commits, MemoryJournal()).run(checks=[("relaid", relaid)])
     assert answer.outcome is BisectOutcome.FOUND
     assert [one.passed for one in answer.checks] == [True]
 

@@ -17,7 +17,7 @@ from harness.core.machine import Image
 from harness.core.schedule import Schedule
 from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 SOURCE = Path(__file__).parents[1] / "data/guest_programs/race.c"
@@ -37,22 +37,22 @@ def test_what_is_no_seed_is_refused(text: str, capsys: pytest.CaptureFixture[str
     assert "is no seed" in capsys.readouterr().err
 
 
-def test_guests_that_differ_each_time_are_not_hunted(lab: Lab) -> None:
+def test_guests_that_differ_each_time_are_not_hunted(session: Session) -> None:
     with pytest.raises(CellError, match="can't be made to do the same each time"):
-        check(lab, lab.cell("linux:qemu-ramfs"), RACE)
+        check(session, session.cell("linux:qemu-ramfs"), RACE)
 
 
 @pytest.fixture(scope="module")
-def racing(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Image:
+def racing(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Image:
     """OSv with the program that races."""
-    if lab.osv_root is None or platform.machine() != "x86_64":
+    if session.osv_root is None or platform.machine() != "x86_64":
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
     if shutil.which("gcc") is None:
         pytest.skip("gcc is missing")
     program = tmp_path_factory.mktemp("race") / "race.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(program), str(SOURCE)], check=True)
-    return lab.image_with(
-        lab.cell("osv:qemu-ramfs"), Contents(("libc6",), (RACE.command,), made={RACE.command: program})
+    return session.image_with(
+        session.cell("osv:qemu-ramfs"), Contents(("libc6",), (RACE.command,), made={RACE.command: program})
     )
 
 
@@ -68,23 +68,23 @@ def busy_host() -> Iterator[None]:
             one.wait()
 
 
-def lost(lab: Lab, image: Image, schedule: str) -> tuple[Outcome, bytes]:
+def lost(session: Session, image: Image, schedule: str) -> tuple[Outcome, bytes]:
     """What became of the race by that schedule, and its whole console."""
-    run = lab.run_on(image, seeded(RACE, Schedule.parse(schedule)))
+    run = session.run_on(image, seeded(RACE, Schedule.parse(schedule)))
     return run.verdict.outcome, bytes(run.transcript.raw)
 
 
-def test_a_seed_is_the_same_run_beside_other_work(lab: Lab, racing: Image) -> None:
-    alone = lost(lab, racing, LOSING)
+def test_a_seed_is_the_same_run_beside_other_work(session: Session, racing: Image) -> None:
+    alone = lost(session, racing, LOSING)
     assert alone[0] is Outcome.FAILED, alone[1]
     with busy_host():
-        assert [lost(lab, racing, LOSING) for _ in range(3)] == [alone] * 3
+        assert [lost(session, racing, LOSING) for _ in range(3)] == [alone] * 3
 
 
-def test_another_seed_is_another_run(lab: Lab, racing: Image) -> None:
-    consoles = {lost(lab, racing, f"2c5s46t{padding}p") for padding in range(4)}
+def test_another_seed_is_another_run(session: Session, racing: Image) -> None:
+    consoles = {lost(session, racing, f"2c5s46t{padding}p") for padding in range(4)}
     assert len(consoles) > 1
 
 
-def test_one_vcpu_loses_nothing(lab: Lab, racing: Image) -> None:
-    assert lost(lab, racing, "1c0s0p")[0] is Outcome.PASSED
+def test_one_vcpu_loses_nothing(session: Session, racing: Image) -> None:
+    assert lost(session, racing, "1c0s0p")[0] is Outcome.PASSED

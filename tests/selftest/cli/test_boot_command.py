@@ -20,7 +20,7 @@ from harness.runner.console.matcher import ConsoleMatcher
 from harness.runner.console.patterns import patterns_of
 from harness.runner.osv.command_line import command_of, programs_of
 from harness.runner.osv.observed_run import _ended_cleanly
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.base import ExitCause, ExitStatus
 
 RESET = ExitStatus(ExitCause.RESET, "guest-reset")
@@ -166,8 +166,8 @@ def test_a_shell_of_linux_is_typed_to() -> None:
     ("words", "status"),
     [(["/tests/tst-hello.so"], 0), (["/tests/tst-utimes.so"], 1), (["--verbose", "/tests/nothere.so"], 1)],
 )
-def test_a_commands_status_is_the_boots_on_osv(lab: Lab, words: list[str], status: int) -> None:
-    if lab.osv_root is None:
+def test_a_commands_status_is_the_boots_on_osv(session: Session, words: list[str], status: int) -> None:
+    if session.osv_root is None:
         pytest.skip("OSV_ROOT names no OSv checkout")
     done = boot(OSV, *words)
     assert done.returncode == status, done.stdout + done.stderr

@@ -13,7 +13,7 @@ from harness.core.errors import HarnessError
 from harness.host.cache import Cache
 from harness.host.host import Host
 from harness.kernels.osv.checkout import LANDMARKS
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 @pytest.fixture(autouse=True)
@@ -207,12 +207,12 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert not caught.value.code and capsys.readouterr().out.startswith("osv-harness ")
 
 
-def test_tests_are_chosen_by_patterns_each_once(lab: Lab) -> None:
-    cell = lab.cell("linux:qemu-rofs")
-    names = [program.name for program in chosen(lab, cell, ["stress-ng-no*", "stress-ng-nop"])]
+def test_tests_are_chosen_by_patterns_each_once(session: Session) -> None:
+    cell = session.cell("linux:qemu-rofs")
+    names = [program.name for program in chosen(session, cell, ["stress-ng-no*", "stress-ng-nop"])]
     assert "stress-ng-nop" in names and len(names) == len(set(names))
     assert all(name.startswith("stress-ng-no") for name in names)
-    assert chosen(lab, cell, []) == lab.programs(cell)
+    assert chosen(session, cell, []) == session.programs(cell)
 
 
 def test_what_is_kept_counts_as_what_it_takes_on_the_disk(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.metrics.records import Better, Document, Metric, Sample, Version
 from harness.metrics.sampler import Sampler
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 ROOT = Path(__file__).parents[3]
 CELL = "linux:aarch64-qemu-ramfs"
@@ -141,10 +141,10 @@ def test_a_kernel_against_itself_and_against_another(history: Path, capsys: pyte
         assert kept.documents("comparison")[0].subject == f"{CELL} against {CELL}"
 
 
-def test_noise_is_no_change(lab: Lab) -> None:
+def test_noise_is_no_change(session: Session) -> None:
     """Six real pairs of one kernel against itself; and a level of 1e-4 leaves no doubt worth a test."""
-    cell = lab.cell(CELL)
-    a, b = (sides.build(lab, cell, CELL, ["boot.wall"], 1.0, "run") for _ in range(2))
+    cell = session.cell(CELL)
+    a, b = (sides.build(session, cell, CELL, ["boot.wall"], 1.0, "run") for _ in range(2))
     kept: list[suite.Measured] = []
     found = sides.compare(a, b, ["boot.wall"], 6, 0.01, kept.append, random.Random(1))
     assert found["boot.wall"].decision != "changed" and found["boot.wall"].pairs == 6
@@ -167,11 +167,11 @@ def test_mistakes_are_told(history: Path, capsys: pytest.CaptureFixture[str], wo
     assert said in told and "Traceback" not in told
 
 
-def test_a_metric_that_no_run_gives_is_told(lab: Lab, tmp_path: Path) -> None:
-    cell, tries = lab.cell(CELL), []
+def test_a_metric_that_no_run_gives_is_told(session: Session, tmp_path: Path) -> None:
+    cell, tries = session.cell(CELL), []
     (kernel := tmp_path / "kernel").touch()
     facts = {"kernel": "6.1", "linux-image-6.1": "6.1-1", "suite": "Debian 12"}
-    sampler = Sampler(lab, Image(cell, kernel, "", "digest", facts=facts), "run")
+    sampler = Sampler(session, Image(cell, kernel, "", "digest", facts=facts), "run")
 
     def side(name: str) -> sides.Side:
         def take() -> suite.Measured:
@@ -198,8 +198,8 @@ def _series(values: list[float], exact: bool, sample: Sample) -> list[Sample]:
 
 
 @pytest.fixture
-def sample(lab: Lab) -> Sample:
-    return suite.prepare(lab, lab.cell(CELL), "boot-wall", "run", boots=1).take().samples[0]
+def sample(session: Session) -> Sample:
+    return suite.prepare(session, session.cell(CELL), "boot-wall", "run", boots=1).take().samples[0]
 
 
 def test_findings_are_shown_by_what_they_changed(

@@ -11,7 +11,7 @@ from harness.cli import main
 from harness.cli.command_line import parse
 from harness.core.errors import HarnessError
 from harness.metrics.history.store import History
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 CELL = "linux:x86_64-qemu-rofs-all"
 EXPECTED = """
@@ -34,7 +34,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_all_that_is_known_of_tests_is_told(project: Path, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_that_is_known_of_tests_is_told(
+    project: Path, session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = replace(VERSION, digest="e" * 64)
     kept = [
         judged(cell=CELL, test="stress-ng-nop", outcome="hung"),
@@ -47,7 +49,7 @@ def test_all_that_is_known_of_tests_is_told(project: Path, lab: Lab, capsys: pyt
         history.add(kept)
     assert main(["tests", CELL, "stress-ng-n*", "--json"]) == 0
     rows = {row["test"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
-    seconds = lab.known_seconds(lab.cell(CELL))
+    seconds = session.known_seconds(session.cell(CELL))
     assert {name: row["seconds"] for name, row in rows.items()} == {name: seconds.get(name) for name in rows}
     assert rows["stress-ng-nop"] == {
         "test": "stress-ng-nop", "seconds": seconds.get("stress-ng-nop"), "expected": ["hung"],

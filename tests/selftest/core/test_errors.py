@@ -17,4 +17,4 @@ def test_what_a_program_said_is_safe_to_show_in_an_error(tmp_path: Path, monkeyp
     with pytest.raises(HostError) as caught:
         Host().qemu("x86_64")
     assert "out of \\x9bluck\nat all" in str(caught.value)
-    assert str(caught.value) == f"{caught.value.happened}\n  {caught.value.cure}".rstrip()
+    assert str(caught.value) == f"{caught.value.message}\n  {caught.value.hint}".rstrip()

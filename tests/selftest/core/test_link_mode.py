@@ -14,7 +14,7 @@ from harness.host import debian_packages
 from harness.kernels.osv import build_config, test_modules, toolchain
 from harness.kernels.rootfs.elf_dependencies import locate
 from harness.runner.osv.runner import words_of
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
 from harness.workloads.apps.compile import compile_program
@@ -28,15 +28,15 @@ def test_the_matrix_has_every_mode_and_no_other() -> None:
     assert set(Matrix.load().launches) == {*LinkMode}
 
 
-def test_a_cell_has_one_mode_and_its_name_says_which(lab: Lab) -> None:
-    plain = lab.cell("osv:qemu-rofs+hide_symbols/nvme")
-    (one,) = lab.matrix.vary([plain], link_modes=["static"])
+def test_a_cell_has_one_mode_and_its_name_says_which(session: Session) -> None:
+    plain = session.cell("osv:qemu-rofs+hide_symbols/nvme")
+    (one,) = session.matrix.vary([plain], link_modes=["static"])
     assert str(one).endswith("-qemu-rofs-all+hide_symbols+static/nvme")
     assert launch_of(plain) is None and launch_of(one) is LinkMode.STATIC
-    (other,) = lab.matrix.vary([one], link_modes=["linux_ld"])
+    (other,) = session.matrix.vary([one], link_modes=["linux_ld"])
     assert other.options == ("hide_symbols", "linux_ld")
-    assert lab.matrix.vary([one], link_modes=[]) == [one]
-    assert len({str(cell) for cell in lab.matrix.vary([plain], link_modes=list(LinkMode))}) == len(LinkMode)
+    assert session.matrix.vary([one], link_modes=[]) == [one]
+    assert len({str(cell) for cell in session.matrix.vary([plain], link_modes=list(LinkMode))}) == len(LinkMode)
 
 
 @pytest.mark.parametrize(
@@ -48,23 +48,23 @@ def test_a_cell_has_one_mode_and_its_name_says_which(lab: Lab) -> None:
     ],
 )
 def test_a_mode_that_makes_no_sense_is_refused_with_the_reason(
-    lab: Lab, name: str, mode: str, reason: str
+    session: Session, name: str, mode: str, reason: str
 ) -> None:
     with pytest.raises(CellError, match=reason):
-        lab.matrix.vary([lab.cell(name)], link_modes=[mode])
+        session.matrix.vary([session.cell(name)], link_modes=[mode])
 
 
-def test_what_starts_a_program_of_osv(lab: Lab) -> None:
-    loaders = [words_of(lab.cell(f"osv:{arch}-qemu-rofs+linux_ld")).before for arch in ("x86_64", "aarch64")]
+def test_what_starts_a_program_of_osv(session: Session) -> None:
+    loaders = [words_of(session.cell(f"osv:{arch}-qemu-rofs+linux_ld")).before for arch in ("x86_64", "aarch64")]
     assert loaders == ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
-    assert {words_of(lab.cell(f"osv:qemu-rofs+{mode}")).before for mode in ON_LINUX} == {""}
+    assert {words_of(session.cell(f"osv:qemu-rofs+{mode}")).before for mode in ON_LINUX} == {""}
 
 
 @pytest.mark.parametrize("mode", LinkMode)
-def test_a_compiled_program_is_linked_as_its_mode_says(lab: Lab, mode: LinkMode) -> None:
-    source = apps.app("hello", lab.cell(LINUX)).source
+def test_a_compiled_program_is_linked_as_its_mode_says(session: Session, mode: LinkMode) -> None:
+    source = apps.app("hello", session.cell(LINUX)).source
     assert source
-    assert linkage(compile_program(source, host_arch(), lab.cache, mode)) is ACCEPTED_LINKAGE[mode][0]
+    assert linkage(compile_program(source, host_arch(), session.cache, mode)) is ACCEPTED_LINKAGE[mode][0]
 
 
 def test_kinds_of_files_are_told_apart(tmp_path: Path) -> None:
@@ -76,27 +76,27 @@ def test_kinds_of_files_are_told_apart(tmp_path: Path) -> None:
         linkage(text)
 
 
-def test_a_prebuilt_program_is_launched_as_it_is_linked(lab: Lab) -> None:
+def test_a_prebuilt_program_is_launched_as_it_is_linked(session: Session) -> None:
     """Debian's nginx is a PIE; OSv's kernel would start it by ld.so too."""
-    cell = lab.cell(f"{LINUX}+pie")
+    cell = session.cell(f"{LINUX}+pie")
     program = apps.app("nginx", cell).contents.programs[0]
-    tree = debian_packages.fetch(apps.app("nginx", cell).contents.packages, cell.arch, lab.cache)
+    tree = debian_packages.fetch(apps.app("nginx", cell).contents.packages, cell.arch, session.cache)
     found = locate(tree.root, program, "nginx")
     check_launch(cell, "nginx", found)
-    check_launch(lab.cell("osv:qemu-rofs+linux_ld"), "nginx", found)
-    refused = lab.cell(f"{LINUX}+static")
+    check_launch(session.cell("osv:qemu-rofs+linux_ld"), "nginx", found)
+    refused = session.cell(f"{LINUX}+static")
     with pytest.raises(LaunchError, match="nginx can't be launched as static: its program is a position-indep"):
-        image_of(lab, refused, apps.app("nginx", refused))
+        image_of(session, refused, apps.app("nginx", refused))
     with pytest.raises(LaunchError, match="stress-ng"):
-        lab.image(refused)
+        session.image(refused)
 
 
 @pytest.mark.parametrize("mode", ON_LINUX)
 @pytest.mark.parametrize("name", ["hello", "static"])
-def test_linux_runs_every_mode(lab: Lab, mode: LinkMode, name: str) -> None:
+def test_linux_runs_every_mode(session: Session, mode: LinkMode, name: str) -> None:
     """The same sources in a guest of each mode: threads, thread-local data, files, floating point."""
-    cell = lab.cell(f"{LINUX}+{mode}")
-    done = run_app(lab, cell, apps.app(name, cell))
+    cell = session.cell(f"{LINUX}+{mode}")
+    done = run_app(session, cell, apps.app(name, cell))
     assert done.run.verdict.outcome is Outcome.PASSED, done.run.verdict.reason
     assert str(done.image.cell) == str(cell)
 
@@ -110,8 +110,8 @@ def test_linux_runs_every_mode(lab: Lab, mode: LinkMode, name: str) -> None:
         ("+static", "tests-static", 4),
     ],
 )
-def test_each_mode_has_its_module_of_tests(lab: Lab, mode: str, module: str, steps: int) -> None:
-    cell = lab.cell(f"osv:x86_64-qemu-rofs{mode}")
+def test_each_mode_has_its_module_of_tests(session: Session, mode: str, module: str, steps: int) -> None:
+    cell = session.cell(f"osv:x86_64-qemu-rofs{mode}")
     contents = build_config.tests_of(cell)
     assert (contents.modules, contents.manifest) == (module, f"modules/{module}/usr.manifest")
     commands = config_of(cell, contents).commands(1)
@@ -147,8 +147,8 @@ def test_a_copied_module_is_edited_inside_the_tree(tmp_path: Path, mode: LinkMod
         assert f"LIBS =\n{wanted[mode]}\n" in text and "tst-tls" not in text and "DYN_LINK" not in text
 
 
-def test_tests_of_a_mode_are_not_cross_built(lab: Lab) -> None:
+def test_tests_of_a_mode_are_not_cross_built(session: Session) -> None:
     other = {"x86_64": "aarch64", "aarch64": "x86_64"}[host_arch()]
-    toolchain.check_tests(lab.cell(f"osv:{other}-qemu-rofs"))
+    toolchain.check_tests(session.cell(f"osv:{other}-qemu-rofs"))
     with pytest.raises(HostError, match=r"manifest_from_host\.sh"):
-        toolchain.check_tests(lab.cell(f"osv:{other}-qemu-rofs+static"))
+        toolchain.check_tests(session.cell(f"osv:{other}-qemu-rofs+static"))

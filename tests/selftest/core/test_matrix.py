@@ -81,14 +81,14 @@ def test_the_kernel_and_the_arch_come_from_the_caller_where_the_name_has_none(ma
 def test_a_wrong_name_ends_with_the_nearest(matrix: Matrix, name: str, nearest: str) -> None:
     with pytest.raises(CellError) as caught:
         matrix.parse(name, "osv")
-    assert re.search(rf"(?<![\w-]){re.escape(nearest)}(?![\w-])", caught.value.cure), caught.value.cure
+    assert re.search(rf"(?<![\w-]){re.escape(nearest)}(?![\w-])", caught.value.hint), caught.value.hint
 
 
 def test_a_name_like_no_other_says_where_to_look(matrix: Matrix) -> None:
     with pytest.raises(CellError) as caught:
         matrix.parse("hello", "osv")
-    assert "'hello' is no value of any axis" in caught.value.happened
-    assert "osv-harness matrix" in caught.value.cure
+    assert "'hello' is no value of any axis" in caught.value.message
+    assert "osv-harness matrix" in caught.value.hint
 
 
 def test_every_full_and_every_short_name_reads_back(matrix: Matrix) -> None:
@@ -223,7 +223,7 @@ def test_sets_hold_valid_cells_only_and_each_once(matrix: Matrix) -> None:
 def test_an_unknown_set_ends_with_the_nearest(matrix: Matrix) -> None:
     with pytest.raises(CellError) as caught:
         matrix.set("nighlty", "osv")
-    assert "nightly" in caught.value.cure
+    assert "nightly" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_slip_in_the_file_is_named(tmp_path: Path, old: str, new: str, nearest
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(CellError) as caught:
         Matrix.load(path)
-    assert nearest in caught.value.cure
+    assert nearest in caught.value.hint
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from harness.core.matrix import Matrix
 from harness.kernels.data_disks import GREETING
 from harness.runner.base import Program
 from harness.runner.interaction import Interaction
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 ROOT_IS = "grep -q '^/dev/{0} / ' /proc/mounts"
@@ -74,36 +74,36 @@ SHARED = (
 
 
 @pytest.mark.parametrize(("arch", "name"), QUESTIONS)
-def test_a_linux_guest_has_the_devices_of_its_variant(lab: Lab, arch: str, name: str) -> None:
+def test_a_linux_guest_has_the_devices_of_its_variant(session: Session, arch: str, name: str) -> None:
     fs, question = QUESTIONS[arch, name]
-    cell = runnable(lab, f"linux:{arch}-qemu-{fs}/{name}")
-    run = lab.run(cell, Program(name, question, 60))
+    cell = runnable(session, f"linux:{arch}-qemu-{fs}/{name}")
+    run = session.run(cell, Program(name, question, 60))
     assert run.verdict.outcome is Outcome.PASSED, run.transcript.tail(20)
 
 
-def test_every_variant_that_linux_can_have_is_asked_about(lab: Lab) -> None:
+def test_every_variant_that_linux_can_have_is_asked_about(session: Session) -> None:
     asked = {name for _, name in QUESTIONS} | {"virtiofs", "nfs"}  # the last by test_nfs.py
     cells = [
-        lab.matrix.parse(f"linux:{arch}-qemu-rofs/{name}", "linux")
+        session.matrix.parse(f"linux:{arch}-qemu-rofs/{name}", "linux")
         for arch in ("x86_64", "aarch64")
         for name in variants.names()
     ]
-    assert {cell.variant for cell in cells if not lab.matrix.invalid(cell)} == asked
+    assert {cell.variant for cell in cells if not session.matrix.invalid(cell)} == asked
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
-def test_a_shared_folder_is_read_and_not_written(lab: Lab, arch: str) -> None:
-    _needs_virtiofsd(lab)
-    cell = runnable(lab, f"linux:{arch}-qemu-rofs/virtiofs")
-    run = lab.run(cell, Program("share", SHARED, 60, prints=(f"^{GREETING.strip()}$",)))
+def test_a_shared_folder_is_read_and_not_written(session: Session, arch: str) -> None:
+    _needs_virtiofsd(session)
+    cell = runnable(session, f"linux:{arch}-qemu-rofs/virtiofs")
+    run = session.run(cell, Program("share", SHARED, 60, prints=(f"^{GREETING.strip()}$",)))
     assert run.verdict.outcome is Outcome.PASSED, run.transcript.tail(20)
 
 
-def test_a_balloon_takes_memory(lab: Lab) -> None:
-    cell = runnable(lab, "linux:x86_64-qemu-ramfs/balloon")
+def test_a_balloon_takes_memory(session: Session) -> None:
+    cell = runnable(session, "linux:x86_64-qemu-ramfs/balloon")
     program = Program("balloon", "sh -c 'until free -m | grep -Eq \"^Mem: +[12]..\\\\b\"; do sleep 0.2; done'", 60)
     interaction = Interaction(act=lambda client: client.set_memory(256), long_running=False)
-    run = lab.run(cell, program, interaction)
+    run = session.run(cell, program, interaction)
     assert run.verdict.outcome is Outcome.PASSED, run.verdict.reason
 
 
@@ -154,7 +154,7 @@ def test_a_name_with_a_variant_reads_back() -> None:
         assert "/" not in cell.slug
     with pytest.raises(CellError) as caught:
         matrix.parse("qemu-rofs/nvem", "osv")
-    assert "nvme" in caught.value.cure
+    assert "nvme" in caught.value.hint
 
 
 def test_a_profile_has_the_devices_that_it_drives() -> None:
@@ -173,7 +173,7 @@ def test_a_profile_has_the_devices_that_it_drives() -> None:
     )
 
 
-def _needs_virtiofsd(lab: Lab) -> None:
-    found = lab.host.capability("virtiofsd")
+def _needs_virtiofsd(session: Session) -> None:
+    found = session.host.capability("virtiofsd")
     if not found.present:
         pytest.skip(f"virtiofsd: {found.found}")

@@ -52,15 +52,15 @@ def _refused(package: str, cache: Path) -> BuildError:
 def test_no_network(mirror: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSV_HARNESS_DEBIAN_MIRROR", mirror)
     error = _refused("hello", tmp_path)
-    assert said in error.cure and "OSV_HARNESS_DEBIAN_MIRROR" in error.cure
-    assert "InRelease" in error.happened
+    assert said in error.hint and "OSV_HARNESS_DEBIAN_MIRROR" in error.hint
+    assert "InRelease" in error.message
 
 
 @pytest.mark.skipif(not REACHED, reason="no mirror of Debian's can be reached")
 def test_a_package_that_there_is_not(tmp_path: Path) -> None:
     error = _refused("no-such-package-at-all", tmp_path)
-    assert "Unable to locate package no-such-package-at-all" in error.happened
-    assert "check the spelling" in error.cure and "network" not in error.cure
+    assert "Unable to locate package no-such-package-at-all" in error.message
+    assert "check the spelling" in error.hint and "network" not in error.hint
 
 
 @pytest.fixture
@@ -77,4 +77,4 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.skipif(not REACHED, reason="no mirror of Debian's can be reached")
 def test_a_full_disk(small_disk: Path) -> None:
     error = _refused("hello", small_disk)
-    assert f"Free some space where {small_disk} lies" in error.cure and "network" not in error.cure
+    assert f"Free some space where {small_disk} lies" in error.hint and "network" not in error.hint

@@ -254,8 +254,8 @@ def test_a_missing_qemu_says_which_package_brings_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(HostError) as caught:
         Host(cache).qemu("aarch64")
-    assert caught.value.happened == "qemu-system-aarch64 is missing."
-    assert "qemu-system-arm" in caught.value.cure
+    assert caught.value.message == "qemu-system-aarch64 is missing."
+    assert "qemu-system-arm" in caught.value.hint
     row = Host(cache).capability("tcg-aarch64")
     assert not row.present
     assert row.found == "qemu-system-aarch64 is missing."
@@ -345,13 +345,13 @@ def test_without_root_the_one_command_to_run_is_told(folder: Path, monkeypatch: 
     with pytest.raises(HostError) as caught:
         install(["wrk"])
     command = "apt-get install -y --no-install-recommends wrk"
-    assert caught.value.cure == f"Run: sudo apt-get update && sudo {command}"
+    assert caught.value.hint == f"Run: sudo apt-get update && sudo {command}"
     (folder / "sudo").unlink()
     _program(folder / "apt-get", "#!/bin/sh\nexit 1\n")
     monkeypatch.setenv("PATH", str(folder))
     with pytest.raises(HostError, match="there is no sudo") as caught:
         install(["wrk"])
-    assert caught.value.cure == f"As root, run: apt-get update && {command}"
+    assert caught.value.hint == f"As root, run: apt-get update && {command}"
 
 
 def test_an_apt_that_fails_is_no_success(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +386,7 @@ def test_of_all_what_can_be_had_is_installed_and_the_rest_is_named(
     if not asked_apt:
         with pytest.raises(HostError) as caught:
             install_what_can_be(rows)
-        assert caught.value.cure == f"Run: sudo apt-get update && sudo {command}"
+        assert caught.value.hint == f"Run: sudo apt-get update && sudo {command}"
         return
     with subscribed(told.append):
         left_out = install_what_can_be(rows)

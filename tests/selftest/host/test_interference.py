@@ -16,7 +16,7 @@ from harness.host.interference import HostEffects, Pause
 from harness.host.process.cpu_time import age, kept_waiting
 from harness.runner.base import Program
 from harness.runner.linux.runner import LinuxRunner
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import Vm
 
@@ -111,11 +111,11 @@ def test_who_sleeps_is_not_kept_waiting() -> None:
         os.sched_setaffinity(0, before)
 
 
-def test_a_guest_that_its_host_pauses_is_never_blamed(lab: Lab) -> None:
+def test_a_guest_that_its_host_pauses_is_never_blamed(session: Session) -> None:
     """Two busy cpus, stopped for longer than any watchdog waits: sometimes one speaks, sometimes none does."""
-    cell = lab.cell("linux:qemu-rofs")
+    cell = session.cell("linux:qemu-rofs")
     meddled = Meddled(pause)
-    runner = LinuxRunner(lab.image(cell), meddled, lab.accelerator(cell), lab.cache, 4)
+    runner = LinuxRunner(session.image(cell), meddled, session.accelerator(cell), session.cache, 4)
     run = runner.run(Program("busy", BUSY, 60.0, cpus=2))
     meddled.assert_done()
     seen = run.verdict.observation

@@ -110,5 +110,5 @@ def test_without_setpriv_nothing_starts_and_what_to_install_is_said(monkeypatch:
     before = set(Path("/proc/self/fd").iterdir())
     with pytest.raises(HostError, match="It can't be started: setpriv") as caught:
         SupervisedProcess("It", ["true"])
-    assert "util-linux" in caught.value.cure
+    assert "util-linux" in caught.value.hint
     assert set(Path("/proc/self/fd").iterdir()) == before

@@ -15,7 +15,7 @@ from ci_nights import HERE, METRIC, ROOT, loaded, run_steps, version
 from harness.core.arch import host_arch
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 class Runner:
@@ -72,7 +72,7 @@ def copy_of_the_repository(folder: Path) -> None:
             shutil.copyfile(ROOT / name, folder / name)
 
 
-def test_a_nights_steps_as_they_are_written(lab: Lab, tmp_path: Path) -> None:
+def test_a_nights_steps_as_they_are_written(session: Session, tmp_path: Path) -> None:
     """On the linux kernel, with two tests of one cell; what jobs hand on is where the artefacts' steps put it."""
     if not shutil.which("osv-harness"):
         pytest.skip("osv-harness is not in PATH")
@@ -90,7 +90,7 @@ def test_a_nights_steps_as_they_are_written(lab: Lab, tmp_path: Path) -> None:
         history.export(file)
     runner = Runner(
         document, tmp_path, ARCH=arch, PATH=f"{bin_folder}:{os.environ['PATH']}", OLD=str(tmp_path / "old.jsonl"),
-        GH_LOG=str(log), GH_REPO="me/x", GH_TOKEN="", BRANCH="main", OSV_HARNESS_CACHE=str(lab.cache.root),
+        GH_LOG=str(log), GH_REPO="me/x", GH_TOKEN="", BRANCH="main", OSV_HARNESS_CACHE=str(session.cache.root),
     )  # fmt: skip
 
     def did(job: str, name: str, **environment: str) -> None:
@@ -130,7 +130,7 @@ def test_a_nights_steps_as_they_are_written(lab: Lab, tmp_path: Path) -> None:
     assert "has no result" in log.read_text()
 
 
-def test_a_pull_requests_comparison_as_it_is_written(lab: Lab, tmp_path: Path) -> None:
+def test_a_pull_requests_comparison_as_it_is_written(session: Session, tmp_path: Path) -> None:
     """Of this repository as it is with itself: both harnesses measure the same exact numbers of one kernel."""
     if not shutil.which("osv-harness"):
         pytest.skip("osv-harness is not in PATH")
@@ -138,7 +138,7 @@ def test_a_pull_requests_comparison_as_it_is_written(lab: Lab, tmp_path: Path) -
     author = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["add", "-A"], [*author, "commit", "-q", "-m", "as it is"]):
         subprocess.run(["git", *words], cwd=tmp_path / "harness", check=True)
-    runner = Runner(loaded("pull-request.yml", "linux"), tmp_path, OSV_HARNESS_CACHE=str(lab.cache.root))
+    runner = Runner(loaded("pull-request.yml", "linux"), tmp_path, OSV_HARNESS_CACHE=str(session.cache.root))
     done = runner("compare", "A/B", BASE="HEAD", CELL="linux:qemu-ramfs")
     assert done.returncode == 0, done.stdout + done.stderr
     said = re.search(r"(\d+) exact numbers, (\d+) the same by both", done.stdout)

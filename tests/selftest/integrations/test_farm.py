@@ -23,7 +23,7 @@ from harness.integrations.farm.capabilities import capabilities, missing_capabil
 from harness.integrations.farm.dask_cluster import Tls, check_address, security, serve_worker
 from harness.metrics.history.records import Judged
 from harness.metrics.history.store import History
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 CELL = "linux:qemu-ramfs"
 PATTERN = "stress-ng-c[ahl]*"
@@ -31,25 +31,25 @@ MEASURED = "size.kernel"
 
 
 @pytest.fixture
-def cell_runs() -> Lab:
+def cell_runs() -> Session:
     """A lab on a host that can run the cell of these tests."""
-    lab = Lab()
+    session = Session()
     try:
-        lab.check_runs(lab.cell(CELL))
+        session.check_runs(session.cell(CELL))
     except HarnessError as error:
         pytest.skip(f"{CELL} does not run here: {error}")
-    return lab
+    return session
 
 
-def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Lab, tmp_path: Path) -> None:
+def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Session, tmp_path: Path) -> None:
     """Three workers with different abilities; the one that runs a guest is killed; the others end its work."""
-    lab, cell = cell_runs, cell_runs.cell(CELL)
-    lab.runner(cell).prepare()
-    wanted = {program.name for program in lab.programs(cell) if fnmatchcase(program.name, PATTERN)}
+    session, cell = cell_runs, cell_runs.cell(CELL)
+    session.runner(cell).prepare()
+    wanted = {program.name for program in session.programs(cell) if fnmatchcase(program.name, PATTERN)}
     assert len(wanted) > 5
     history = tmp_path / "history.sqlite"
     other = next(arch for arch in ARCHES if arch != cell.arch)
-    no_ones = lab.cell(f"linux:{other}-qemu-ramfs")
+    no_ones = session.cell(f"linux:{other}-qemu-ramfs")
     workers = {
         "one": [f"arch-{other}"],
         "two": [f"arch-{other}", "virtiofsd"],
@@ -98,7 +98,7 @@ exec {real} "$@"
 """
 
 
-def test_a_fault_of_a_host_is_tried_elsewhere(cell_runs: Lab, tmp_path: Path) -> None:
+def test_a_fault_of_a_host_is_tried_elsewhere(cell_runs: Session, tmp_path: Path) -> None:
     """One worker's QEMU ends whenever a guest is forked: what it fails, the other does; only that one's counts."""
     history, shims = tmp_path / "history.sqlite", tmp_path / "shims"
     shims.mkdir()
@@ -125,7 +125,7 @@ def test_a_fault_of_a_host_is_tried_elsewhere(cell_runs: Lab, tmp_path: Path) ->
     assert kept and all(path.read_text().startswith("broken on ") for path in kept)
 
 
-def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, tmp_path: Path) -> None:
+def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Session, tmp_path: Path) -> None:
     """A cell measured twice on a farm: each time all of it on one worker, with ids of its own."""
     history = tmp_path / "history.sqlite"
     with farm(tmp_path, {"one": [], "two": [f"host-{os.uname().nodename}"]}) as (address, _, _):
@@ -144,7 +144,7 @@ def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Lab, 
     assert not {one.id for one in first} & {one.id for one in second}
 
 
-def test_a_comparison_is_one_workers_and_lands_in_the_history(cell_runs: Lab, tmp_path: Path) -> None:
+def test_a_comparison_is_one_workers_and_lands_in_the_history(cell_runs: Session, tmp_path: Path) -> None:
     """The kernel's own size, which no boot is needed for, on two filesystems: one is not the kernel's."""
     history = tmp_path / "history.sqlite"
     with farm(tmp_path, {"one": [], "none": ["debian-packages"]}) as (address, _, _):
@@ -164,7 +164,7 @@ def test_a_comparison_is_one_workers_and_lands_in_the_history(cell_runs: Lab, tm
     assert document.body["judgements"][0]["decision"] == "unchanged"
 
 
-def test_a_worker_says_what_a_cell_needs_unless_it_is_told_not_to(cell_runs: Lab) -> None:
+def test_a_worker_says_what_a_cell_needs_unless_it_is_told_not_to(cell_runs: Session) -> None:
     cell = cell_runs.cell(CELL)
     wanted = requirements(cell_runs, cell, "")
     assert capabilities(cell_runs) >= set(wanted)
@@ -178,7 +178,7 @@ def test_a_worker_says_what_a_cell_needs_unless_it_is_told_not_to(cell_runs: Lab
     )
 
 
-def test_another_checkout_is_another_ability(cell_runs: Lab) -> None:
+def test_another_checkout_is_another_ability(cell_runs: Session) -> None:
     cell = cell_runs.cell(CELL)
     assert "osv-0123" in requirements(cell_runs, cell, "0123") and "osv-0123" not in capabilities(cell_runs)
 
@@ -212,7 +212,7 @@ def test_wrong_addresses_are_told(address: str) -> None:
 
 def test_a_worker_on_loopback_is_no_use_to_a_farm_elsewhere() -> None:
     with pytest.raises(HarnessError, match="can't reach a worker"):
-        serve_worker("tcp://192.0.2.1:1", "127.0.0.1", "one", (), Lab().cache, None)
+        serve_worker("tcp://192.0.2.1:1", "127.0.0.1", "one", (), Session().cache, None)
 
 
 def test_tls_names_the_file_that_is_missing(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from harness.integrations.nested_kvm.machine import Hardware
 from harness.integrations.nested_kvm.session import LEAST_MEMORY, MEMORY, check
 from harness.integrations.nested_kvm.unpacked import VERSION, debians_python
 from harness.metrics.history.store import History
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 HARNESS = [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())"]
 TOP = Path(__file__).parents[3]
@@ -247,7 +247,7 @@ raise SystemExit(7)
 
 def test_programs_of_unpacked_packages_are_run_by_the_loader_among_them() -> None:
     """The host's own loader with another Debian's libraries ends with `stack smashing detected`."""
-    python = debians_python(Lab().cache)
+    python = debians_python(Session().cache)
     loader = Path(python.command[0])
     assert loader.resolve() == loader.parent.resolve() / loader.name
     told = [*python.command, "-c", "import sys; print(*sys.version_info[:2], sep='.')"]

@@ -56,7 +56,7 @@ def test_a_host_without_lddtree_is_told_to_have_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HostError) as caught:
         run_build("osv:qemu-rofs", words, tmp_path, os.environ, tmp_path / "log", 60, 0)
-    assert caught.value.cure.startswith("Install pax-utils.")
+    assert caught.value.hint.startswith("Install pax-utils.")
     (tmp_path / "lddtree").touch(0o755)
     with pytest.raises(BuildError, match="libssl"):
         run_build("osv:qemu-rofs", words, tmp_path, os.environ, tmp_path / "log", 60, 0)

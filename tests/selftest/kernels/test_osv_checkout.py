@@ -21,7 +21,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_missing_checkout_says_where_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CheckoutError, match="There is no OSv checkout at") as error:
         Checkout(tmp_path / "nowhere")
-    assert "OSV_ROOT" in error.value.cure
+    assert "OSV_ROOT" in error.value.hint
 
 
 def test_a_folder_that_is_not_osv_is_told_by_what_it_lacks(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_missing_submodules_are_named_with_the_command_that_gets_them(checkout: 
     git(checkout, "submodule", "deinit", "-q", "-f", "lib")
     with pytest.raises(CheckoutError, match=r"lacks its submodule\(s\) lib") as error:
         Checkout(checkout).require_submodules("lib", "not-a-submodule")
-    assert "submodule update --init --recursive lib" in error.value.cure
+    assert "submodule update --init --recursive lib" in error.value.hint
 
 
 def test_a_broken_repository_is_reported_in_gits_words(checkout: Path) -> None:

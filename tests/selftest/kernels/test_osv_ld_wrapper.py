@@ -11,7 +11,7 @@ from harness.kernels.osv import ld_wrapper
 from harness.kernels.osv.build_config import BuildOptions
 from harness.kernels.symbols import Symbols
 from harness.metrics import suite
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
 def test_a_layout_puts_pads_after_the_objects_of_a_kernel_alone(tmp_path: Path) -> None:
@@ -60,11 +60,11 @@ def test_osv_boots_in_another_layout() -> None:
     """The same functions of the same sizes, hardly any of them where it was; a boot costs what it costs."""
     costs, places = [], []
     for layout in (0, 1):
-        lab = Lab(build_options=BuildOptions(layout=layout))
-        measurement = suite.prepare(lab, lab.cell("osv:qemu-ramfs"), "boot-cost", "run", boots=1)
+        session = Session(build_options=BuildOptions(layout=layout))
+        measurement = suite.prepare(session, session.cell("osv:qemu-ramfs"), "boot-cost", "run", boots=1)
         symbols = measurement.sampler.image.symbols
         assert symbols is not None
-        functions = Symbols(symbols, lab.cache).functions
+        functions = Symbols(symbols, session.cache).functions
         places.append({(one.name, one.size): one.address for one in functions})
         costs.append(measurement.take().samples[0].value)
     assert places[0].keys() == places[1].keys()

@@ -18,7 +18,7 @@ from harness.kernels.prebuilt import kernel as prebuilt
 from harness.kernels.prebuilt.boot_file import boot_file
 from harness.kernels.prebuilt.kernel import Files, Prebuilt, files_of
 from harness.runner.base import Program
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 ROOT = Path(__file__).parents[3]
@@ -26,46 +26,48 @@ ROFS, RAMFS = "linux:qemu-rofs", "linux:qemu-ramfs"
 
 
 @pytest.fixture
-def packed(lab: Lab, tmp_path: Path) -> Callable[[str], Path]:
+def packed(session: Session, tmp_path: Path) -> Callable[[str], Path]:
     """Packs a cell's image into a folder, as a CI that built it would."""
 
     def make(name: str) -> Path:
         try:
-            image = lab.image(lab.cell(name))
+            image = session.image(session.cell(name))
         except HarnessError as error:
-            pytest.skip(f"{name} can't be built here: {error.happened}")
+            pytest.skip(f"{name} can't be built here: {error.message}")
         folder = tmp_path / image.cell.slug
-        write_bundle(image, lab.kernel(image.cell.kernel).origin(image), folder)
+        write_bundle(image, session.kernel(image.cell.kernel).origin(image), folder)
         return folder
 
     return make
 
 
 @pytest.fixture
-def osv(lab: Lab, packed: Callable[[str], Path]) -> Path:
+def osv(session: Session, packed: Callable[[str], Path]) -> Path:
     """A packed OSv with its tests in rofs."""
-    if lab.osv_root is None:
+    if session.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
     return packed("osv:x86_64-qemu-rofs")
 
 
-def prebuilt_lab(folder: Path, lab: Lab, **named: object) -> Lab:
+def prebuilt_lab(folder: Path, session: Session, **named: object) -> Session:
     files = Files(folder / "kernel", disk if (disk := folder / "disk").exists() else None)
-    return Lab(cache=lab.cache, files=replace(files, **named))  # type: ignore[arg-type]
+    return Session(cache=session.cache, files=replace(files, **named))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [ROFS, RAMFS])
-def test_a_packed_linux_runs_its_tests(lab: Lab, packed: Callable[[str], Path], name: str) -> None:
+def test_a_packed_linux_runs_its_tests(session: Session, packed: Callable[[str], Path], name: str) -> None:
     folder = packed(name)
-    other = prebuilt_lab(folder, lab)
+    other = prebuilt_lab(folder, session)
     cell = other.cell(name)
-    built = lab.image(cell)
+    built = session.image(cell)
     image = other.image(cell)
     assert image.kernel == folder / "kernel"
     assert (image.cmdline, image.initrd) == (built.cmdline, folder / "initrd")
     assert [disk.path for disk in image.disks] == ([folder / "disk"] if name == ROFS else [])
-    assert other.kernel("linux").origin(image) == lab.kernel("linux").origin(built)
-    assert {program.name for program in other.programs(cell)} == {program.name for program in lab.programs(cell)}
+    assert other.kernel("linux").origin(image) == session.kernel("linux").origin(built)
+    assert {program.name for program in other.programs(cell)} == {
+        program.name for program in session.programs(cell)
+    }
     assert other.run_on(image, Program("true", "true", 60)).verdict.outcome is Outcome.PASSED
     assert other.run_on(image, Program("false", "false", 60)).verdict.outcome is Outcome.FAILED
 
@@ -83,10 +85,10 @@ def test_pytest_and_the_command_take_files(packed: Callable[[str], Path], tmp_pa
 
 
 def test_osv_without_a_checkout_is_watched_by_its_symbols(
-    lab: Lab, osv: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session, osv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OSV_ROOT")
-    other = prebuilt_lab(osv, lab)
+    other = prebuilt_lab(osv, session)
     cell = other.cell("qemu-rofs")
     assert other.osv_root is None
     assert cell.kernel == "osv"
@@ -95,14 +97,14 @@ def test_osv_without_a_checkout_is_watched_by_its_symbols(
     bad = other.run(cell, other.program(cell, "tst-utimes.so"))
     assert (good.verdict.outcome, bad.verdict.outcome) == (Outcome.PASSED, Outcome.FAILED)
     assert "the kernel" in good.verdict.observation.status_from
-    assert other.kernel("osv").origin(other.image(cell)) == lab.kernel("osv").origin(
-        lab.image(lab.cell("qemu-rofs"))
+    assert other.kernel("osv").origin(other.image(cell)) == session.kernel("osv").origin(
+        session.image(session.cell("qemu-rofs"))
     )
 
 
-def test_osv_without_symbols_says_what_verdicts_rest_on(lab: Lab, osv: Path) -> None:
+def test_osv_without_symbols_says_what_verdicts_rest_on(session: Session, osv: Path) -> None:
     (osv / "loader.elf").unlink()
-    other = prebuilt_lab(osv, lab)
+    other = prebuilt_lab(osv, session)
     cell = other.cell("osv:qemu-rofs")
     assert "no symbols" in other.kernel("osv").describe()
     assert "console" in other.kernel("osv").describe()
@@ -111,24 +113,24 @@ def test_osv_without_symbols_says_what_verdicts_rest_on(lab: Lab, osv: Path) -> 
     assert bad.verdict.observation.status_from == "the console"
 
 
-def test_symbols_of_another_build_are_not_used(lab: Lab, osv: Path) -> None:
+def test_symbols_of_another_build_are_not_used(session: Session, osv: Path) -> None:
     other = bytearray((osv / "loader.elf").read_bytes())
     code = bytes(other).find((osv / "kernel").read_bytes()[0x100000:0x100100])
     other[code] ^= 0xFF
     (osv / "loader.elf").write_bytes(other)
-    kernel = prebuilt_lab(osv, lab)
+    kernel = prebuilt_lab(osv, session)
     assert kernel.image(kernel.cell("osv:qemu-rofs")).symbols is None
     assert "of another build" in kernel.kernel("osv").describe()
 
 
-def test_without_a_manifest_the_reason_is_told(lab: Lab, osv: Path, tmp_path: Path) -> None:
+def test_without_a_manifest_the_reason_is_told(session: Session, osv: Path, tmp_path: Path) -> None:
     listed = tmp_path / "listed"
     shutil.move(osv / "usr.manifest", listed)
-    other = prebuilt_lab(osv, lab)
+    other = prebuilt_lab(osv, session)
     with pytest.raises(HarnessError, match=r"no usr\.manifest beside it") as caught:
         other.programs(other.cell("osv:qemu-rofs"))
-    assert "--manifest" in caught.value.cure
-    named = prebuilt_lab(osv, lab, manifest=listed)
+    assert "--manifest" in caught.value.hint
+    named = prebuilt_lab(osv, session, manifest=listed)
     assert "tst-mmap.so" in {program.name for program in named.programs(named.cell("osv:qemu-rofs"))}
 
 
@@ -186,12 +188,12 @@ def test_what_is_no_kernel_is_refused(make: Callable[[Path], object], says: str,
     make(path)
     with pytest.raises(HarnessError, match=says) as caught:
         boot_file(path)
-    assert caught.value.cure
+    assert caught.value.hint
 
 
-def image_of(folder: Path, cell: str, lab: Lab, **named: object) -> Image:
+def image_of(folder: Path, cell: str, session: Session, **named: object) -> Image:
     files = replace(Files(elf(folder / "kernel", X86_64)), **named)  # type: ignore[arg-type]
-    return Prebuilt("osv", files).build(lab.cell(cell), lab.cache)
+    return Prebuilt("osv", files).build(session.cell(cell), session.cache)
 
 
 @pytest.mark.parametrize(
@@ -204,31 +206,31 @@ def image_of(folder: Path, cell: str, lab: Lab, **named: object) -> Image:
     ],
 )
 def test_files_that_do_not_fit_the_cell_are_refused(
-    cell: str, disk: bool, cmdline: str | None, says: str, lab: Lab, tmp_path: Path
+    cell: str, disk: bool, cmdline: str | None, says: str, session: Session, tmp_path: Path
 ) -> None:
     (tmp_path / "usr.img").write_bytes(b"QFI\xfb")
     with pytest.raises(CellError, match=says):
-        image_of(tmp_path, cell, lab, disk=tmp_path / "usr.img" if disk else None, cmdline=cmdline)
+        image_of(tmp_path, cell, session, disk=tmp_path / "usr.img" if disk else None, cmdline=cmdline)
 
 
-def test_disk_command_line_and_digest_come_from_the_files(lab: Lab, tmp_path: Path) -> None:
+def test_disk_command_line_and_digest_come_from_the_files(session: Session, tmp_path: Path) -> None:
     disk, cell = tmp_path / "usr.img", "osv:x86_64-qemu-rofs"
     disk.write_bytes(b"QFI\xfb rest")
-    plain = image_of(tmp_path, cell, lab, disk=disk)
+    plain = image_of(tmp_path, cell, session, disk=disk)
     assert (plain.disks[0].format, plain.cmdline) == ("qcow2", "--rootfs=rofs")
     (tmp_path / "cmdline").write_text("--rootfs=rofs --nomount /hello --loud\n")
-    found = image_of(tmp_path, cell, lab, disk=disk)
+    found = image_of(tmp_path, cell, session, disk=disk)
     assert found.cmdline == "--rootfs=rofs --nomount"
     assert found.facts["own command"] == "/hello --loud"
     disk.write_bytes(b"no magic")
-    other = image_of(tmp_path, cell, lab, disk=disk)
+    other = image_of(tmp_path, cell, session, disk=disk)
     assert other.disks[0].format == "raw"
     assert len({plain.digest, found.digest, other.digest}) == 3
 
 
-def test_an_origin_is_read_made_safe_or_refused(lab: Lab, tmp_path: Path) -> None:
+def test_an_origin_is_read_made_safe_or_refused(session: Session, tmp_path: Path) -> None:
     def origin() -> str:
-        image = image_of(tmp_path, "osv:x86_64-qemu-ramfs", lab)
+        image = image_of(tmp_path, "osv:x86_64-qemu-ramfs", session)
         return Prebuilt("osv", Files(image.kernel)).origin(image).described
 
     assert origin().startswith("kernel ")
@@ -243,7 +245,7 @@ def test_an_origin_is_read_made_safe_or_refused(lab: Lab, tmp_path: Path) -> Non
 
 
 def test_other_programs_and_stray_options_are_refused(
-    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kernel = elf(tmp_path / "kernel", X86_64)
     assert main(["perf", "osv:x86_64-qemu-ramfs", "--only", "size", "--forget", "--kernel-file", str(kernel)]) == 2

@@ -110,7 +110,7 @@ def test_a_folder_of_another_user_is_an_error(tmp_path: Path) -> None:
         "os.setuid(65534)\n"
         "for name in ('history.sqlite', 'new.sqlite', 'new/history.sqlite'):\n"
         "    try: History(sys.argv[1] + '/' + name)\n"
-        "    except HarnessError as error: print(error.happened)\n"
+        "    except HarnessError as error: print(error.message)\n"
     )
     done = subprocess.run([sys.executable, "-c", words, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""

@@ -109,7 +109,7 @@ def test_an_unsound_line_is_named_and_nothing_is_imported(file: str, line: bytes
     with History(file) as history:
         with pytest.raises(HarnessError, match=f"^Line 1501 .*{said}") as raised:
             history.import_(io.BytesIO(whole + line))
-        assert raised.value.happened.isprintable() and len(raised.value.happened) < 500
+        assert raised.value.message.isprintable() and len(raised.value.message) < 500
         assert history.samples() == []
 
 
@@ -130,6 +130,6 @@ def test_whatever_a_line_says_it_is_a_record_or_is_named(data: st.DataObject) ->
     try:
         (record,) = records_in(io.BytesIO(line))
     except HarnessError as error:
-        assert error.happened.startswith("Line 1 ") and error.happened.isprintable()
+        assert error.message.startswith("Line 1 ") and error.message.isprintable()
     else:
         assert list(records_in(io.BytesIO(line_of(record)))) == [record]

@@ -14,7 +14,7 @@ import harness
 from harness.integrations.ci.image_bundle import write_bundle
 from harness.kernels.prebuilt.kernel import files_of
 from harness.report import reproduce
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 BARE = {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin"}
 """What a new shell has, and no more."""
@@ -65,11 +65,11 @@ def test_the_line_of_an_app(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def packed(lab: Lab, tmp_path: Path) -> Path:
+def packed(session: Session, tmp_path: Path) -> Path:
     """A kernel that is already built, in a folder with a name that a shell would split."""
-    image = lab.image(lab.cell("linux:qemu-rofs"))
+    image = session.image(session.cell("linux:qemu-rofs"))
     folder = tmp_path / "an old kernel"
-    write_bundle(image, lab.kernel("linux").origin(image), folder)
+    write_bundle(image, session.kernel("linux").origin(image), folder)
     return folder
 
 
@@ -82,20 +82,20 @@ def test_the_line_of_a_kernel_that_is_already_built(packed: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("cell", ["osv:x86_64-qemu-rofs", "osv:x86_64-qemu-rofs/nvme"])
-def test_the_line_of_a_checkout(lab: Lab, tmp_path: Path, cell: str) -> None:
-    if lab.osv_root is None:
+def test_the_line_of_a_checkout(session: Session, tmp_path: Path, cell: str) -> None:
+    if session.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
     name = "tst-utimes.so"  # rofs can't change times: it ends with status 1
-    line = run_and_paste(["test", cell, name], tmp_path, status=1, osv_root=lab.osv_root.absolute())
-    assert f"OSV_ROOT={lab.osv_root.absolute()} " in line
+    line = run_and_paste(["test", cell, name], tmp_path, status=1, osv_root=session.osv_root.absolute())
+    assert f"OSV_ROOT={session.osv_root.absolute()} " in line
     assert {told["outcome"] for told in verdicts(tmp_path / "kept")} == {"failed"}
 
 
-def test_the_line_of_what_only_pytest_runs(lab: Lab, tmp_path: Path) -> None:
+def test_the_line_of_what_only_pytest_runs(session: Session, tmp_path: Path) -> None:
     """The item is asked for by its id, from the folder that its id begins at, whatever is in the id."""
     item = "tests/unit/test_guest.py::test_guest[linux:x86_64-qemu-rofs-all/stress-ng-nop]"
     root = Path(__file__).parents[3]
-    done = pasted(reproduce.item_again(lab, lab.cell("linux:qemu-rofs"), root, item, tmp_path), tmp_path)
+    done = pasted(reproduce.item_again(session, session.cell("linux:qemu-rofs"), root, item, tmp_path), tmp_path)
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
 
 
@@ -106,9 +106,9 @@ def test_what_a_run_rests_on_is_in_its_line(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"my tools:/usr/bin:{tmp_path}/gone")
     monkeypatch.setenv("OSV_HARNESS_CACHE", "cache")
-    lab = Lab(Path("osv"))
-    cell = lab.cell("osv:qemu-rofs+hide_symbols/nvme")
-    line = reproduce.test_again(lab, cell, "tst-a.so", Path("kept"))
+    session = Session(Path("osv"))
+    cell = session.cell("osv:qemu-rofs+hide_symbols/nvme")
+    line = reproduce.test_again(session, cell, "tst-a.so", Path("kept"))
     assert f"PATH='{tools}':\"$PATH\" " in line
     assert f"OSV_HARNESS_CACHE={tmp_path}/cache " in line and f"OSV_ROOT={tmp_path}/osv " in line
     assert f" test {cell} tst-a.so --runs {tmp_path}/kept" in line
@@ -119,9 +119,9 @@ def test_what_a_run_rests_on_is_in_its_line(tmp_path: Path, monkeypatch: pytest.
 def test_a_line_of_a_lab_enters_a_lab_and_that_of_a_worker_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab = Lab()
+    session = Session()
     monkeypatch.setenv("OSV_HARNESS_LAB", "x86_64")
-    line = reproduce.test_again(lab, lab.cell("linux:qemu-rofs"), "stress-ng-nop", None)
+    line = reproduce.test_again(session, session.cell("linux:qemu-rofs"), "stress-ng-nop", None)
     assert line.endswith(" lab --arch x86_64 -- test linux:x86_64-qemu-rofs-all stress-ng-nop")
     assert reproduce.on_worker(line, "w\n1", "host").splitlines() == [
         "# It ran on the worker w 1 of host; this is for a shell there.", line
@@ -130,7 +130,7 @@ def test_a_line_of_a_lab_enters_a_lab_and_that_of_a_worker_says_so(
 
 def test_files_are_named_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    lab = Lab(files=files_of(Path("k"), None, "--rootfs=ramfs x", Path("m")))
-    line = reproduce.test_again(lab, lab.cell("osv:qemu-ramfs"), "a.so", None)
+    session = Session(files=files_of(Path("k"), None, "--rootfs=ramfs x", Path("m")))
+    line = reproduce.test_again(session, session.cell("osv:qemu-ramfs"), "a.so", None)
     assert f"--kernel-file {tmp_path}/k --manifest {tmp_path}/m '--cmdline=--rootfs=ramfs x'" in line
     assert "OSV_ROOT" not in line

@@ -19,7 +19,7 @@ from harness.report import evidence
 from harness.runner.base import Program, Run
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv import threads as osv_threads
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import Vm
 from harness.vm.registry import hypervisor
@@ -180,9 +180,11 @@ class Standing:
         return started
 
 
-def test_a_boot_that_is_late_names_its_own_limit(lab: Lab) -> None:
-    cell = lab.cell("linux:qemu-rofs")
-    runner = LinuxRunner(lab.image(cell), Standing(), lab.accelerator(cell), lab.cache, boot_scale=1, fork=False)
+def test_a_boot_that_is_late_names_its_own_limit(session: Session) -> None:
+    cell = session.cell("linux:qemu-rofs")
+    runner = LinuxRunner(
+        session.image(cell), Standing(), session.accelerator(cell), session.cache, boot_scale=1, fork=False
+    )
     done = runner.run(Program("stands", "true", limit=77, boot_limit=2))
     assert done.verdict.outcome is Outcome.BOOT_FAILED
     assert done.verdict.reason == (

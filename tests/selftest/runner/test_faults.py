@@ -25,7 +25,7 @@ from harness.host.cache import Cache
 from harness.report import evidence
 from harness.runner.base import Program, Run
 from harness.runner.linux.runner import LinuxRunner
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.base import Template, Vm, snapshots_of
 from harness.vm.gdb_remote import GdbRemote
 from harness.vm.registry import hypervisor
@@ -327,24 +327,24 @@ OSV_ROWS = [(arch, row) for row in OSV for arch in (row.arch or "x86_64", *(() i
 
 
 @pytest.fixture(scope="module")
-def linux(lab: Lab) -> Cell:
-    return lab.cell(f"linux:{ARCH}-qemu-rofs-all")
+def linux(session: Session) -> Cell:
+    return session.cell(f"linux:{ARCH}-qemu-rofs-all")
 
 
 @pytest.mark.parametrize("row", LINUX, ids=lambda row: row.situation)
-def test_fault_on_linux(lab: Lab, linux: Cell, tmp_path: Path, row: Row) -> None:
+def test_fault_on_linux(session: Session, linux: Cell, tmp_path: Path, row: Row) -> None:
     if row.arch and row.arch != ARCH:
         pytest.skip(f"{row.situation} is brought about by code of {row.arch}")
     program = Program(row.situation, row.command, row.limit, row.cpus, row.memory)
-    runner = lab.runner(linux)
+    runner = session.runner(linux)
     if row.outside:
         meddled = Meddled(row.outside)
-        runner = LinuxRunner(lab.image(linux), meddled, lab.accelerator(linux), lab.cache, 4)
+        runner = LinuxRunner(session.image(linux), meddled, session.accelerator(linux), session.cache, 4)
     run = runner.run(program)
     if row.outside:
         meddled.assert_done()
     agree(run, row.outcome, row.reason)
-    keep(run, lab, linux, tmp_path, row.shows)
+    keep(run, session, linux, tmp_path, row.shows)
 
 
 @pytest.mark.parametrize(("arch", "row"), OSV_ROWS, ids=lambda value: getattr(value, "situation", value))
@@ -446,9 +446,9 @@ def agree(run: Run, outcome: str, reason: str) -> None:
     assert (verdict.outcome, reason in verdict.reason) == (outcome, True), f"{verdict.reason}\n{shown}"
 
 
-def keep(run: Run, lab: Lab, cell: Cell, folder: Path, shows: str) -> None:
+def keep(run: Run, session: Session, cell: Cell, folder: Path, shows: str) -> None:
     """Evidence can be written of every run; what is shown of it is plain text of bearable length."""
-    where = evidence.write(run, lab.image(cell), lab.accelerator(cell), folder, "again")
+    where = evidence.write(run, session.image(cell), session.accelerator(cell), folder, "again")
     assert (where / "console.raw").read_bytes() == run.transcript.raw
     assert shows in (where / "console.txt").read_text().replace("\n", " ") or shows in str(run.verdict.lines)
     for line in run.verdict.lines:

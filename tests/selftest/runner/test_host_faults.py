@@ -14,28 +14,28 @@ from uuid import uuid4
 import pytest
 
 from harness.runner.base import Program
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 MARK = "OSV_HARNESS_SELFTEST_RUN"
 HANGS = """
 from harness.runner.base import Program
 
-def test_hang(lab):
-    lab.run(lab.cell("{cell}"), Program("hang", "echo hanging; sleep 1000", 1000))
+def test_hang(session):
+    session.run(session.cell("{cell}"), Program("hang", "echo hanging; sleep 1000", 1000))
 
-def test_fail(lab, run_guest):
-    run_guest(lab.cell("{cell}"), Program("fail", "head -c 200000 /dev/zero | tr '\\\\0' x; exit 1", 120))
+def test_fail(session, run_guest):
+    run_guest(session.cell("{cell}"), Program("fail", "head -c 200000 /dev/zero | tr '\\\\0' x; exit 1", 120))
 """
 
 
-class Session:
+class RunningPytest:
     """A pytest of the harness in a process of its own, its processes known by a mark in their environment."""
 
-    def __init__(self, folder: Path, lab: Lab, *arguments: str) -> None:
+    def __init__(self, folder: Path, session: Session, *arguments: str) -> None:
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
-        cell = lab.cell(f"linux:{os.uname().machine}-qemu-rofs-all")
-        lab.runner(cell).prepare()
+        cell = session.cell(f"linux:{os.uname().machine}-qemu-rofs-all")
+        session.runner(cell).prepare()
         (folder / "test_guest.py").write_text(HANGS.format(cell=cell))
         self._mark = f"{MARK}={uuid4().hex}"
         name, value = self._mark.split("=")
@@ -77,9 +77,9 @@ class Session:
 
 
 @contextmanager
-def session(folder: Path, lab: Lab, *arguments: str) -> Iterator[Session]:
+def running_pytest(folder: Path, session: Session, *arguments: str) -> Iterator[RunningPytest]:
     """Ends it, whatever became of the test."""
-    made = Session(folder, lab, *arguments)
+    made = RunningPytest(folder, session, *arguments)
     try:
         yield made
     finally:
@@ -88,9 +88,11 @@ def session(folder: Path, lab: Lab, *arguments: str) -> Iterator[Session]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
-def test_no_guest_survives_the_end_of_the_harness(lab: Lab, tmp_path: Path, number: signal.Signals) -> None:
+def test_no_guest_survives_the_end_of_the_harness(
+    session: Session, tmp_path: Path, number: signal.Signals
+) -> None:
     """Ctrl-C goes to the foreground's processes, and a guest is none; kill -9 leaves no time to end it."""
-    with session(tmp_path, lab, "-k", "hang", "--runs", str(tmp_path / "runs")) as running:
+    with running_pytest(tmp_path, session, "-k", "hang", "--runs", str(tmp_path / "runs")) as running:
         running.wait_for_guest()
         os.killpg(running.process.pid, number)
         said, _ = running.process.communicate(timeout=60)
@@ -99,9 +101,9 @@ def test_no_guest_survives_the_end_of_the_harness(lab: Lab, tmp_path: Path, numb
         assert "INTERNALERROR" not in said
 
 
-def test_a_full_disk_for_evidence_is_said_plainly(lab: Lab, tmp_path: Path, tiny_disk: Path) -> None:
+def test_a_full_disk_for_evidence_is_said_plainly(session: Session, tmp_path: Path, tiny_disk: Path) -> None:
     (tiny_disk / "ballast").write_bytes(bytes(900_000))
-    with session(tmp_path, lab, "-k", "fail", "--runs", str(tiny_disk)) as running:
+    with running_pytest(tmp_path, session, "-k", "fail", "--runs", str(tiny_disk)) as running:
         said, _ = running.process.communicate(timeout=300)
         assert running.process.returncode == 1, said
         assert "harness_error" in said
@@ -112,11 +114,11 @@ def test_a_full_disk_for_evidence_is_said_plainly(lab: Lab, tmp_path: Path, tiny
 
 @pytest.mark.parametrize(("ballast", "reason"), [(0, "io-error"), (2 << 20, "No space left on device")])
 def test_a_full_disk_under_a_guests_disk_is_not_the_kernels_fault(
-    lab: Lab, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch, ballast: int, reason: str
+    session: Session, tiny_disk: Path, monkeypatch: pytest.MonkeyPatch, ballast: int, reason: str
 ) -> None:
     """What a guest writes goes to a temporary overlay: it fills the disk, or finds it full already."""
-    cell = lab.cell(f"linux:{os.uname().machine}-qemu-ext-all")
-    runner = lab.runner(cell)
+    cell = session.cell(f"linux:{os.uname().machine}-qemu-ext-all")
+    runner = session.runner(cell)
     program = Program("fills", "dd if=/dev/zero of=/var/fill bs=1M count=64; sync; echo written; sleep 100", 8)
     runner.run(Program("none", "true", 60))  # makes the template where there is room
     with suppress(OSError):

@@ -15,7 +15,7 @@ from harness.runner.console.patterns import patterns_of
 from harness.runner.linux.agent import Agent
 from harness.runner.linux.faults import place_of
 from harness.runner.observation import Observation
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome, judge
 
 LINUX = patterns_of("linux")
@@ -175,18 +175,18 @@ def test_a_recorded_guest_that_its_host_had_paused(path: Path) -> None:
     assert outcome is Outcome.HARNESS_ERROR and "the host stopped the guest's process for 45 s" in reason
 
 
-def test_a_line_that_the_kernel_tore_is_what_the_program_printed(lab: Lab) -> None:
+def test_a_line_that_the_kernel_tore_is_what_the_program_printed(session: Session) -> None:
     """Console level 8 shows all that the kernel says; a name of it is removed from cell to cell by the log."""
     tears = "dmesg -n 8; printf half; echo 3 > /proc/sys/vm/drop_caches; echo ' and half'"
     program = Program("tears", tears, 60.0, prints=("^half and half$",))
-    run = lab.run(lab.cell("linux:qemu-rofs"), program)
+    run = session.run(session.cell("linux:qemu-rofs"), program)
     assert b"half[ " in run.transcript.raw and b"half and half" not in run.transcript.raw
     assert run.verdict.outcome is Outcome.PASSED, run.verdict.reason
 
 
-def test_what_a_program_prints_is_told_in_the_evidence(lab: Lab) -> None:
+def test_what_a_program_prints_is_told_in_the_evidence(session: Session) -> None:
     program = Program("prints", f"echo '{AT}Kernel panic - not syncing: x'", 60.0)
-    seen = lab.run(lab.cell("linux:qemu-rofs"), program).verdict.observation
+    seen = session.run(session.cell("linux:qemu-rofs"), program).verdict.observation
     assert not seen.faults
     assert [fault.text for fault in seen.printed_faults] == [f"{AT}Kernel panic - not syncing: x"]
 

@@ -13,7 +13,7 @@ from recording import Recorder
 from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
 from harness.runner.osv.runner import OsvRunner
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.registry import hypervisor
 
@@ -36,17 +36,17 @@ def test_a_root_that_is_not_there_is_no_fault_of_the_test(
 ) -> None:
     whole = osv_with_faults("x86_64").image
     image = replace(whole, disks=(), cmdline=f"--rootfs={root}")
-    lab = Lab()
-    runner = OsvRunner(image, hypervisor("qemu"), lab.accelerator(image.cell), lab.cache)
+    session = Session()
+    runner = OsvRunner(image, hypervisor("qemu"), session.accelerator(image.cell), session.cache)
     verdict = runner.run(Program("hello", "/tests/tst-hello.so", 60)).verdict
     assert verdict.outcome is Outcome.BOOT_FAILED, verdict.reason
     assert "could not mount its root" in verdict.reason
 
 
 @pytest.fixture(scope="module")
-def osv_with_init(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OsvRunner]:
+def osv_with_init(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OsvRunner]:
     """Runners of OSv whose /init has one command."""
-    if lab.osv_root is None:
+    if session.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
     if (compiler := shutil.which("cc")) is None:
         pytest.skip("no C compiler")
@@ -56,10 +56,12 @@ def osv_with_init(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(program), str(source)], check=True)
 
     def runner(command: str) -> OsvRunner:
-        cell = lab.cell("osv:x86_64-qemu-rofs-all")
+        cell = session.cell("osv:x86_64-qemu-rofs-all")
         made: dict[str, Path] = {"/ends.so": program, "/other.so": program}
-        image = lab.image_with(cell, Contents(("libc6",), ("/ends.so",), texts={"/init/10": command}, made=made))
-        return OsvRunner(image, hypervisor("qemu"), lab.accelerator(cell), lab.cache)
+        image = session.image_with(
+            cell, Contents(("libc6",), ("/ends.so",), texts={"/init/10": command}, made=made)
+        )
+        return OsvRunner(image, hypervisor("qemu"), session.accelerator(cell), session.cache)
 
     return runner
 

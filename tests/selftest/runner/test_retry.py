@@ -23,7 +23,7 @@ from harness.runner.console.transcript import Transcript
 from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.observation import Observation
 from harness.runner.retry import run_with_retry
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import ExitCause, ExitStatus
 
@@ -40,11 +40,11 @@ LOSES = "a lab, which now and then loses a register"
 ITEM = """
 from test_retry import FAILED, PASSED, STARVED, run_of, run_with_retry
 
-def test_flaky(lab, outcome_reporter):
-    cell = lab.cell("{cell}")
+def test_flaky(session, outcome_reporter):
+    cell = session.cell("{cell}")
     twice = {{False: run_of(STARVED, b"it failed"), True: run_of(PASSED, b"it passed")}}
     flaky = run_with_retry("a cell", twice.__getitem__)
-    outcome_reporter.conclude(cell, lab.image(cell), flaky, "again")
+    outcome_reporter.conclude(cell, session.image(cell), flaky, "again")
 """
 
 
@@ -104,11 +104,11 @@ def test_what_a_lab_may_have_made_is_run_again(
     assert all(why in note for note in run.notes)
 
 
-def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path) -> None:
+def test_a_program_that_fails_one_time_in_two_is_flaky(session: Session, tmp_path: Path) -> None:
     """On a host that keeps its guests waiting; its first status is 1 and its second 0."""
     statuses = ["1", "0"]
-    cell = lab.cell("linux:qemu-rofs")
-    lab.runner(cell).prepare()
+    cell = session.cell("linux:qemu-rofs")
+    session.runner(cell).prepare()
     until_told = "sh -c 'while [ ! -s /tmp/status ]; do :; done; echo so; exit $(cat /tmp/status)'"
     program = Program("sometimes", until_told, 120.0)
 
@@ -121,7 +121,7 @@ def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path)
     os.sched_setaffinity(0, {min(before)})
     try:
         with crowd(5):
-            run = lab.run(cell, program, Interaction(act=decide, long_running=False))
+            run = session.run(cell, program, Interaction(act=decide, long_running=False))
     finally:
         os.sched_setaffinity(0, before)
     assert run.verdict.outcome is Outcome.FLAKY, run.verdict.reason
@@ -129,7 +129,7 @@ def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path)
         "it failed (the program ended with status 1) while the host kept its guest"
     )
     assert run.first and run.first.verdict.outcome is Outcome.FAILED
-    folder = evidence.write(run, lab.image(cell), lab.accelerator(cell), tmp_path, "again")
+    folder = evidence.write(run, session.image(cell), session.accelerator(cell), tmp_path, "again")
     for name in ("console.raw", "first-console.raw"):
         assert b"so\r\n" in (folder / name).read_bytes()
     assert '"outcome": "failed"' in (folder / "first-verdict.json").read_text()
@@ -137,9 +137,9 @@ def test_a_program_that_fails_one_time_in_two_is_flaky(lab: Lab, tmp_path: Path)
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "with a worker"])
-def test_pytest_shows_a_flaky_test_as_no_pass(lab: Lab, tmp_path: Path, workers: list[str]) -> None:
-    cell = lab.cell("linux:qemu-rofs")
-    lab.image(cell)
+def test_pytest_shows_a_flaky_test_as_no_pass(session: Session, tmp_path: Path, workers: list[str]) -> None:
+    cell = session.cell("linux:qemu-rofs")
+    session.image(cell)
     (tmp_path / "test_item.py").write_text(ITEM.format(cell=cell))
     here, history = Path(__file__).parent, tmp_path / "history.sqlite"
     command = [

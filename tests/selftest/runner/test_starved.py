@@ -12,7 +12,7 @@ from harness.core.events import Event, subscribed
 from harness.host.process.cpu_time import kept_waiting
 from harness.runner.base import Program
 from harness.runner.observation import Observation
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 COUNTS = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"
@@ -49,23 +49,23 @@ def test_who_shares_a_cpu_with_others_is_kept_waiting(one_cpu: int) -> None:
     assert kept_waiting(first.pid) == 0, "it has gone"
 
 
-def test_what_fails_in_a_starved_guest_runs_again_and_says_so(lab: Lab, one_cpu: int) -> None:
-    cell = lab.cell("linux:qemu-rofs")
-    lab.runner(cell).prepare()
+def test_what_fails_in_a_starved_guest_runs_again_and_says_so(session: Session, one_cpu: int) -> None:
+    cell = session.cell("linux:qemu-rofs")
+    session.runner(cell).prepare()
     heard: list[Event] = []
     with crowd(4), subscribed(heard.append):
-        run = lab.run(cell, Program("fails", FAILS, 60.0))
+        run = session.run(cell, Program("fails", FAILS, 60.0))
     assert run.verdict.outcome is Outcome.FAILED, run.verdict.reason
     assert [event.detail for event in heard if event.kind == "guest.starved"] == ["fails runs again, alone"]
     (note,) = run.notes
     assert note.startswith("The first run failed (the program ended with status 1), while the host kept its guest")
 
 
-def test_what_passes_in_a_starved_guest_has_passed(lab: Lab, one_cpu: int) -> None:
-    cell = lab.cell("linux:qemu-rofs")
-    lab.runner(cell).prepare()
+def test_what_passes_in_a_starved_guest_has_passed(session: Session, one_cpu: int) -> None:
+    cell = session.cell("linux:qemu-rofs")
+    session.runner(cell).prepare()
     with crowd(4):
-        run = lab.run(cell, Program("counts", f"sh -c '{COUNTS}'", 60.0))
+        run = session.run(cell, Program("counts", f"sh -c '{COUNTS}'", 60.0))
     assert run.verdict.outcome is Outcome.PASSED and run.verdict.observation.starved and not run.notes
 
 

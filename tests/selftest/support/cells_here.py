@@ -4,14 +4,14 @@ import pytest
 
 from harness.core.cell import Cell
 from harness.core.errors import CellError
-from harness.runner.session import Lab
+from harness.runner.session import Session
 
 
-def runnable(lab: Lab, name: str) -> Cell:
+def runnable(session: Session, name: str) -> Cell:
     """The cell of that name; the test is skipped, with the reason, where this host can't run it."""
-    cell = lab.cell(name)
+    cell = session.cell(name)
     try:
-        lab.check_runs(cell)
+        session.check_runs(cell)
     except CellError as error:
         pytest.skip(str(error))
     return cell

@@ -16,7 +16,7 @@ from harness.core.machine import Image, Machine
 from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
 from harness.runner.machine_setup import apply_profile
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.registry import hypervisor
 from harness.workloads.apps.app import Source
@@ -50,10 +50,10 @@ def ask(name: str) -> None:
                 line.sendall(b"from outside\n")
 
     threading.Thread(target=serve, daemon=True).start()
-    lab = Lab()
-    cell = lab.cell(name)
+    session = Session()
+    cell = session.cell(name)
     program = Program("asks", f"{ASK.program} {OUTSIDE} {PORT}", 120, good_statuses=(0, 1))
-    run = lab.run_on(image_that_asks(lab, cell), program)
+    run = session.run_on(image_that_asks(session, cell), program)
     console = bytes(run.transcript.raw).decode("utf-8", "replace")
     ended = run.verdict.outcome is Outcome.PASSED
     print(json.dumps({"ended": ended, "reason": run.verdict.reason, "console": console}))
@@ -66,18 +66,18 @@ def booting(cell: Cell) -> "subprocess.Popen[bytes]":
 
 def boot(name: str) -> None:
     """Start guests, one after another; say when the first is about to start."""
-    lab = Lab()
-    image = lab.image(lab.cell(name))
-    machine = apply_profile(Machine(image, image.cmdline, forwards=(PORT,)), "", lab.cache)
+    session = Session()
+    image = session.image(session.cell(name))
+    machine = apply_profile(Machine(image, image.cmdline, forwards=(PORT,)), "", session.cache)
     print("starting", flush=True)
     while True:
         with closing(hypervisor("qemu").start(machine)):
             time.sleep(0.1)
 
 
-def image_that_asks(lab: Lab, cell: Cell) -> Image:
-    made = {ASK.program: compile_program(ASK, cell.arch, lab.cache)}
-    return lab.image_with(cell, Contents(packages=("libc6",), made=made, programs=(ASK.program,)))
+def image_that_asks(session: Session, cell: Cell) -> Image:
+    made = {ASK.program: compile_program(ASK, cell.arch, session.cache)}
+    return session.image_with(cell, Contents(packages=("libc6",), made=made, programs=(ASK.program,)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 from harness.analysis.bisect.answer import Answer
 from harness.analysis.bisect.journal import MemoryJournal
 from harness.analysis.bisect.model import FRESH, REVERTED, Broken, Build, Built, CommitRange, Effort, Kind, Measure
-from harness.analysis.bisect.session import Session
+from harness.analysis.bisect.session import Bisection
 
 EXACT = Measure("boot.instructions", "", Kind.EXACT, layout=0.0)
 NOISY = Measure("boot.wall", "s", layout=0.0)
@@ -75,4 +75,4 @@ def step(count: int, *changes: tuple[int, float], first: float = 100.0) -> list[
 
 def bisected(commits: Commits, measure: Measure, effort: Effort | None = None) -> Answer:
     """The answer."""
-    return Session(line(len(commits.levels) - 1), measure, commits, MemoryJournal(), effort or Effort()).run()
+    return Bisection(line(len(commits.levels) - 1), measure, commits, MemoryJournal(), effort or Effort()).run()

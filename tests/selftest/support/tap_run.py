@@ -17,7 +17,7 @@ from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.registry import hypervisor
 from harness.workloads.apps.app import app
 from harness.workloads.apps.checks import mismatch
@@ -76,16 +76,16 @@ class Running:
 
 
 def main(name: str, word: str) -> None:
-    """Not by `Lab.run`, which waits until a host has a cpu for each guest."""
-    lab = Lab()
-    cell = lab.cell(name)
+    """Not by `Session.run`, which waits until a host has a cpu for each guest."""
+    session = Session()
+    cell = session.cell(name)
     redis = app(NAME, cell)
-    image, accelerator = image_of(lab, cell, redis), lab.accelerator(cell)
+    image, accelerator = image_of(session, cell, redis), session.accelerator(cell)
     driver, scale = hypervisor(cell.hypervisor), catalog.scale(accelerator)
     runner = (
-        LinuxRunner(image, driver, accelerator, lab.cache, scale)
+        LinuxRunner(image, driver, accelerator, session.cache, scale)
         if cell.kernel == "linux"
-        else OsvRunner(image, driver, accelerator, lab.cache)
+        else OsvRunner(image, driver, accelerator, session.cache)
     )
     program = Program(
         NAME, redis.command, limit=120, memory=redis.memory, network=True, forwards=(redis.port,),

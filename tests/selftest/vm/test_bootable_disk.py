@@ -10,7 +10,7 @@ from bootable_machine import maker
 
 from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.disks.bootable import COMMAND_LINE_AT, LONGEST_COMMAND_LINE, write_bootable
 
 
@@ -50,11 +50,11 @@ def test_what_can_not_be_booted_is_refused_with_the_reason(
         write_bootable(wanted, tmp_path / "boot")
 
 
-def test_a_pcs_firmware_boots_the_disk_with_the_command_line(lab: Lab, tmp_path: Path) -> None:
+def test_a_pcs_firmware_boots_the_disk_with_the_command_line(session: Session, tmp_path: Path) -> None:
     """As VirtualBox would: from an AHCI disk, with no kernel given, here under QEMU's BIOS."""
-    if lab.osv_root is None:
+    if session.osv_root is None:
         pytest.skip("OSV_ROOT names no OSv checkout")
-    image = lab.image(lab.cell("osv:x86_64-qemu-rofs"))
+    image = session.image(session.cell("osv:x86_64-qemu-rofs"))
     write_bootable(Machine(image, f"{image.cmdline} --verbose /tests/tst-hello.so"), tmp_path / "boot")
     command = ["qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-m", "512", "-nodefaults", "-display", "none"]
     command += ["-no-reboot", "-serial", "stdio", "-device", "ich9-ahci,id=ahci"]

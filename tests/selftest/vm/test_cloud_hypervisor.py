@@ -15,7 +15,7 @@ from harness.host.in_lab import lab_timeout
 from harness.runner.base import Program
 from harness.runner.guest import Guest
 from harness.runner.osv.runner import OsvRunner
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import ExitCause
 from harness.vm.cloud_hypervisor.driver import CloudHypervisor
@@ -24,18 +24,18 @@ BOOT_SECONDS = 60.0
 
 
 @pytest.fixture
-def bootable(lab: Lab) -> Callable[[str], Image]:
+def bootable(session: Session) -> Callable[[str], Image]:
     """Makes a real image of a kernel, where this host can boot it in Cloud Hypervisor."""
 
     def make(kernel: str) -> Image:
         if shutil.which("cloud-hypervisor") is None:
             pytest.skip("cloud-hypervisor is not in PATH")
-        proof = lab.host.probe(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
+        proof = session.host.probe(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
         if proof is None or not proof.answered:
             pytest.skip(f"KVM runs no guest here: {proof.detail if proof else 'there is no /dev/kvm'}")
-        if kernel == "osv" and lab.osv_root is None:
+        if kernel == "osv" and session.osv_root is None:
             pytest.skip("OSV_ROOT names no OSv checkout")
-        return lab.image(Cell(kernel, platform.machine(), "qemu", "rofs", "all"))
+        return session.image(Cell(kernel, platform.machine(), "qemu", "rofs", "all"))
 
     return make
 
@@ -56,11 +56,11 @@ def test_debians_kernel_boots_and_its_end_is_told(
         assert ending.cause is cause, _last(guest)
 
 
-def test_osv_boots_runs_its_program_and_ends(lab: Lab, bootable: Callable[[str], Image]) -> None:
+def test_osv_boots_runs_its_program_and_ends(session: Session, bootable: Callable[[str], Image]) -> None:
     image = bootable("osv")
     image = replace(image, cell=replace(image.cell, hypervisor="cloud_hypervisor"))
     program = Program("hello", "/tests/tst-hello.so", lab_timeout(BOOT_SECONDS))
-    run = OsvRunner(image, CloudHypervisor(), "kvm", lab.cache).run(program)
+    run = OsvRunner(image, CloudHypervisor(), "kvm", session.cache).run(program)
     assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, [line.text for line in run.verdict.lines])
 
 

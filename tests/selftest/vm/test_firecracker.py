@@ -27,7 +27,7 @@ from harness.host.in_lab import lab_timeout
 from harness.runner.base import Program
 from harness.runner.guest import Guest
 from harness.runner.osv.runner import OsvRunner
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import ExitCause, Template
 from harness.vm.common.rest_client import Request
@@ -65,16 +65,16 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.fixture
-def bootable(lab: Lab, binary: Path) -> Callable[[str], Image]:
+def bootable(session: Session, binary: Path) -> Callable[[str], Image]:
     """Makes a real image of a kernel, where this host can boot it in Firecracker."""
 
     def make(kernel: str) -> Image:
-        proof = lab.host.probe(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
+        proof = session.host.probe(platform.machine(), "kvm") if Path("/dev/kvm").exists() else None
         if proof is None or not proof.answered:
             pytest.skip(f"KVM runs no guest here: {proof.detail if proof else 'there is no /dev/kvm'}")
-        if kernel == "osv" and lab.osv_root is None:
+        if kernel == "osv" and session.osv_root is None:
             pytest.skip("OSV_ROOT names no OSv checkout")
-        return lab.image(Cell(kernel, platform.machine(), "qemu", "rofs", "all"))
+        return session.image(Cell(kernel, platform.machine(), "qemu", "rofs", "all"))
 
     return make
 
@@ -139,13 +139,15 @@ def test_debians_kernel_boots_runs_a_command_and_ends(bootable: Callable[[str], 
         assert ending.cause is ExitCause.POWERED_OFF, _last(guest)
 
 
-def test_osv_boots_runs_its_program_and_ends_or_is_told_not_to(lab: Lab, bootable: Callable[[str], Image]) -> None:
+def test_osv_boots_runs_its_program_and_ends_or_is_told_not_to(
+    session: Session, bootable: Callable[[str], Image]
+) -> None:
     """Firecracker has ACPI tables without a sleep state S5 since 1.8, and OSv halts on these: never a pass, and
     known at once, not at the limit."""
     image = bootable("osv")
     image = replace(image, cell=replace(image.cell, hypervisor="firecracker"))
     program = Program("hello", "/tests/tst-hello.so", lab_timeout(BOOT_SECONDS))
-    run = OsvRunner(image, Firecracker(), "kvm", lab.cache).run(program)
+    run = OsvRunner(image, Firecracker(), "kvm", session.cache).run(program)
     verdict = run.verdict
     assert verdict.observation.activity is None, "its limit was reached"
     if verdict.outcome is not Outcome.PASSED:
@@ -154,7 +156,7 @@ def test_osv_boots_runs_its_program_and_ends_or_is_told_not_to(lab: Lab, bootabl
 
 
 def test_forks_of_osv_go_on_from_where_the_template_stood(
-    lab: Lab, bootable: Callable[[str], Image], tmp_path: Path
+    session: Session, bootable: Callable[[str], Image], tmp_path: Path
 ) -> None:
     image = bootable("osv")
     machine = Machine(image, f"{image.cmdline} --verbose /tests/tst-sleep.so", 1, 256, "kvm")

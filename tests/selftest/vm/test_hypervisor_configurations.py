@@ -14,7 +14,7 @@ from bootable_machine import maker
 from harness.core.errors import HypervisorError
 from harness.core.machine import Devices, Machine
 from harness.host import debian_packages
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.aws import commands as aws
 from harness.vm.hyperkit.driver import command_line
 from harness.vm.virtualbox.commands import creation
@@ -32,11 +32,13 @@ def machine(tmp_path: Path) -> Callable[[str], Machine]:
 
 
 @pytest.fixture(scope="module")
-def xl(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], subprocess.CompletedProcess[str]]:
+def xl(
+    session: Session, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], subprocess.CompletedProcess[str]]:
     """Gives a configuration to the parser of Debian's xl; returns what that said."""
     if shutil.which("gcc") is None or os.uname().machine != "x86_64":
         pytest.skip("xl's parser is tried on x86_64, with a C compiler")
-    root = debian_packages.fetch(XEN_PACKAGES, "x86_64", lab.cache).root
+    root = debian_packages.fetch(XEN_PACKAGES, "x86_64", session.cache).root
     program = next(root.glob("usr/lib/xen-*/bin/xl"))
     libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"
     # The host's may be of another release than these libraries, and ends xl in its first call then.

@@ -28,7 +28,7 @@ from harness.runner.base import Program, Run
 from harness.runner.guest import Guest
 from harness.runner.linux.runner import LinuxRunner
 from harness.runner.osv.runner import OsvRunner
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import ExitCause
 from harness.vm.registry import hypervisor
@@ -101,7 +101,7 @@ class Traces:
 
 
 @pytest.fixture
-def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: Lab) -> Iterator[Traces]:
+def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: Session) -> Iterator[Traces]:
     """Watches this test's guests, and checks after it that they left nothing."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -121,16 +121,16 @@ def traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: Lab) -> Iterato
 
 
 @pytest.fixture
-def osv_cell(lab: Lab) -> Cell:
-    if lab.osv_root is None:
+def osv_cell(session: Session) -> Cell:
+    if session.osv_root is None:
         pytest.skip("OSV_ROOT names no OSv checkout")
-    return lab.cell("osv:x86_64-qemu-rofs")
+    return session.cell("osv:x86_64-qemu-rofs")
 
 
-def test_linux_guests_leave_nothing_behind_however_they_end(lab: Lab, traces: Traces) -> None:
+def test_linux_guests_leave_nothing_behind_however_they_end(session: Session, traces: Traces) -> None:
     """Booted with a network and a forwarded port; powered off, killed or given up at any moment."""
-    cell = lab.cell("linux:x86_64-qemu-rofs")
-    image, accelerator = lab.image(cell), lab.accelerator(cell)
+    cell = session.cell("linux:x86_64-qemu-rofs")
+    image, accelerator = session.image(cell), session.accelerator(cell)
     machine = Machine(image, f"{image.cmdline} -- true", accelerator=accelerator, network=True, forwards=(80,))
     driver = hypervisor("qemu")
 
@@ -164,9 +164,11 @@ def test_linux_guests_leave_nothing_behind_however_they_end(lab: Lab, traces: Tr
     assert traces.listened, "no guest listened on its forwarded port"
 
 
-def test_osv_guests_leave_nothing_behind_however_they_end(lab: Lab, osv_cell: Cell, traces: Traces) -> None:
+def test_osv_guests_leave_nothing_behind_however_they_end(
+    session: Session, osv_cell: Cell, traces: Traces
+) -> None:
     """A hypervisor that somebody kills is never the kernel's fault, and costs nothing but its own test."""
-    runner, program = lab.runner(osv_cell), lab.program(osv_cell, "tst-hello.so")
+    runner, program = session.runner(osv_cell), session.program(osv_cell, "tst-hello.so")
     dice, killed = random.Random(2), 0
     for number in range(BOOTS):
         if number % 3 == 1:
@@ -178,9 +180,9 @@ def test_osv_guests_leave_nothing_behind_however_they_end(lab: Lab, osv_cell: Ce
     assert killed, "nothing was there to be killed at any of the moments"
 
 
-def test_a_killed_harness_takes_its_guests_along(lab: Lab, traces: Traces) -> None:
+def test_a_killed_harness_takes_its_guests_along(session: Session, traces: Traces) -> None:
     """SIGKILL at any moment, while QEMU starts included: nobody is left to tidy up."""
-    lab.runner(lab.cell("linux:x86_64-qemu-rofs"))  # built by now
+    session.runner(session.cell("linux:x86_64-qemu-rofs"))  # built by now
     dice = random.Random(3)
     for _ in range(max(3, BOOTS // 10)):
         with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE) as harness:
@@ -200,11 +202,13 @@ def test_a_killed_harness_takes_its_guests_along(lab: Lab, traces: Traces) -> No
         "runner.guest.HostEffects",
     ],
 )
-def test_a_start_that_fails_half_way_holds_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+def test_a_start_that_fails_half_way_holds_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
     """Each part of a start fails in turn, in a way that nobody expects."""
-    cell = lab.cell("linux:x86_64-qemu-rofs")
-    image, driver = lab.image(cell), hypervisor("qemu")
-    machine = Machine(image, f"{image.cmdline} -- true", accelerator=lab.accelerator(cell))
+    cell = session.cell("linux:x86_64-qemu-rofs")
+    image, driver = session.image(cell), hypervisor("qemu")
+    machine = Machine(image, f"{image.cmdline} -- true", accelerator=session.accelerator(cell))
     before = Traces.ours()
 
     def fail(*_: object, **__: object) -> None:
@@ -218,10 +222,10 @@ def test_a_start_that_fails_half_way_holds_nothing(lab: Lab, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("fs", ["rofs", "ext"])
-def test_forks_of_linux_see_no_others_writes(lab: Lab, traces: Traces, fs: str) -> None:
+def test_forks_of_linux_see_no_others_writes(session: Session, traces: Traces, fs: str) -> None:
     """Each writes its own number to memory and, where it can, to its disk, and finds nobody else's there."""
-    cell = lab.cell(f"linux:x86_64-qemu-{fs}")
-    runner = lab.runner(cell)
+    cell = session.cell(f"linux:x86_64-qemu-{fs}")
+    runner = session.runner(cell)
     assert isinstance(runner, LinuxRunner)
     folders = ("/dev/shm", "/var", "/") if fs == "ext" else ("/dev/shm", "/tmp")
 
@@ -245,11 +249,11 @@ def test_forks_of_linux_see_no_others_writes(lab: Lab, traces: Traces, fs: str) 
     assert _digests(template.folder) == made
 
 
-def test_forks_of_osv_see_no_others_writes(lab: Lab, osv_cell: Cell, traces: Traces) -> None:
+def test_forks_of_osv_see_no_others_writes(session: Session, osv_cell: Cell, traces: Traces) -> None:
     """Each is given its own command in memory, and the template stays as it was made."""
-    booting = lab.runner(osv_cell)
-    runner = OsvRunner(booting.image, hypervisor("qemu"), booting.accelerator, lab.cache, fork=True)
-    hello = lab.program(osv_cell, "tst-hello.so").command
+    booting = session.runner(osv_cell)
+    runner = OsvRunner(booting.image, hypervisor("qemu"), booting.accelerator, session.cache, fork=True)
+    hello = session.program(osv_cell, "tst-hello.so").command
 
     def program(number: int) -> Program:
         return Program("hello", f"{hello} {'.' * (number % 300)} number {number}", 240)
@@ -266,10 +270,10 @@ def test_forks_of_osv_see_no_others_writes(lab: Lab, osv_cell: Cell, traces: Tra
     assert _digests(template.folder) == made
 
 
-def test_a_fork_that_is_killed_leaves_nothing_behind(lab: Lab, traces: Traces) -> None:
+def test_a_fork_that_is_killed_leaves_nothing_behind(session: Session, traces: Traces) -> None:
     """At any moment, while it takes the template's state in included."""
-    cell = lab.cell("linux:x86_64-qemu-rofs")
-    runner = lab.runner(cell)
+    cell = session.cell("linux:x86_64-qemu-rofs")
+    runner = session.runner(cell)
     program = Program("waits", "sleep 0.2", 60)
     _passed(runner.run(program))
     dice, killed = random.Random(4), 0
@@ -345,9 +349,9 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _boot_for_ever() -> None:
     """What `test_a_killed_harness_takes_its_guests_along` kills."""
-    lab = Lab()
-    cell = lab.cell("linux:x86_64-qemu-rofs")
-    runner = lab.runner(cell)
+    session = Session()
+    cell = session.cell("linux:x86_64-qemu-rofs")
+    runner = session.runner(cell)
     assert isinstance(runner, LinuxRunner)
     machine = runner.machine(Program("any", "true", 60))
     print("starting", flush=True)

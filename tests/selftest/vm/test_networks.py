@@ -28,7 +28,7 @@ from harness.host.netns import GUEST_ADDRESS, HOST_ADDRESS, Wiring, in_new_netns
 from harness.host.network_probe import VHOST, check_network
 from harness.runner.base import Program
 from harness.runner.interaction import GuestClient, Interaction
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.qemu.devices import network
 from harness.vm.registry import hypervisor
@@ -65,9 +65,9 @@ def nothing_changes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("variant", ["tap", "tap-nat", "tap-multiqueue", "vhost"])
-def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str) -> None:
+def test_a_guest_on_a_tap_is_reached_through_the_harness(session: Session, variant: str) -> None:
     """By the forwarded port, and by its own address from inside its network."""
-    cell = runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
+    cell = runnable(session, f"linux:x86_64-qemu-rofs/{variant}")
     seen: list[str] = []
 
     def act(client: GuestClient) -> None:
@@ -88,7 +88,7 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
             pass
 
     program = Program("serves", SERVER, 60, forwards=(PORT,), good_statuses=(143,))  # a shell that got SIGTERM
-    run = lab.run(cell, program, Interaction(act=act, wait_ready=wait_ready, ready_limit=120, act_limit=120))
+    run = session.run(cell, program, Interaction(act=act, wait_ready=wait_ready, ready_limit=120, act_limit=120))
     assert run.verdict.outcome is Outcome.PASSED, (run.verdict.reason, run.transcript.tail(20))
     assert f"inet addr:{GUEST_ADDRESS}" in seen[0]
     assert "1 packets received" in seen[0]
@@ -96,23 +96,23 @@ def test_a_guest_on_a_tap_is_reached_through_the_harness(lab: Lab, variant: str)
 
 
 @pytest.mark.parametrize("kernel", ["linux", "osv"])
-def test_a_guest_on_a_bridge_reaches_nothing_outside_and_one_with_nat_does(lab: Lab, kernel: str) -> None:
+def test_a_guest_on_a_bridge_reaches_nothing_outside_and_one_with_nat_does(session: Session, kernel: str) -> None:
     """Both in a network that stands for this host's, so that the test needs no other: it has one address and a
     server there, which slirp4netns, a process of that network, can reach."""
-    _skip_without_a_checkout(lab, kernel)
+    _skip_without_a_checkout(session, kernel)
     for variant, reached in (("tap", False), ("tap-nat", True)):
-        cell = runnable(lab, f"{kernel}:x86_64-qemu-rofs/{variant}")
-        image_that_asks(lab, cell)  # while there is a network by which to fetch its libraries
+        cell = runnable(session, f"{kernel}:x86_64-qemu-rofs/{variant}")
+        image_that_asks(session, cell)  # while there is a network by which to fetch its libraries
         said = in_a_network_of_its_own(str(cell))
         assert said["ended"], said
         assert ("from outside" in said["console"]) is reached, said
 
 
 @pytest.mark.parametrize("kernel", ["linux", "osv"])
-def test_eight_guests_at_once_have_one_address_and_disturb_nobody(lab: Lab, kernel: str) -> None:
+def test_eight_guests_at_once_have_one_address_and_disturb_nobody(session: Session, kernel: str) -> None:
     """Each of a run of its own; half of the runs are killed, and the others' guests neither hear nor see that."""
-    _skip_without_a_checkout(lab, kernel)
-    cell = runnable(lab, f"{kernel}:x86_64-qemu-rofs/tap")
+    _skip_without_a_checkout(session, kernel)
+    cell = runnable(session, f"{kernel}:x86_64-qemu-rofs/tap")
     with ExitStack() as stack:
         runs = [stack.enter_context(Running(cell, f"word-{number}")) for number in range(GUESTS)]
         for run in runs:
@@ -130,10 +130,10 @@ def test_eight_guests_at_once_have_one_address_and_disturb_nobody(lab: Lab, kern
 
 
 @pytest.mark.parametrize("variant", ["tap", "tap-nat"])
-def test_a_killed_run_takes_its_guests_networks_along(lab: Lab, variant: str) -> None:
+def test_a_killed_run_takes_its_guests_networks_along(session: Session, variant: str) -> None:
     """SIGKILL at any moment, while a network is made included; nobody is left to tidy up."""
-    cell = runnable(lab, f"linux:x86_64-qemu-rofs/{variant}")
-    lab.runner(cell)  # built by now
+    cell = runnable(session, f"linux:x86_64-qemu-rofs/{variant}")
+    session.runner(cell)  # built by now
     dice = random.Random(5)
     for _ in range(KILLS):
         with booting(cell) as run:
@@ -154,7 +154,9 @@ def test_a_network_has_a_tap_device_and_its_own_address(wiring: Wiring) -> None:
     assert len(links.splitlines()) == (3 if wiring is Wiring.BRIDGE else 2), links
 
 
-def test_a_network_that_cannot_be_made_says_why(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_made_says_why(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """In the words of the program that failed, and no guest is left."""
     (tmp_path / "ip").write_text("#!/bin/sh\necho 'RTNETLINK answers: Out of cheese' >&2\nexit 2\n")
     (tmp_path / "ip").chmod(0o755)
@@ -163,20 +165,20 @@ def test_a_network_that_cannot_be_made_says_why(lab: Lab, monkeypatch: pytest.Mo
     image = Image(Cell("linux", "x86_64", "qemu", "rofs", "all", (), "tap"), Path("/dev/null"), "", "digest")
     with pytest.raises(HypervisorError) as caught:
         hypervisor("qemu").start(Machine(image, "", network=True, devices=Devices(netdev="tap")))
-    assert "Out of cheese" in caught.value.happened
+    assert "Out of cheese" in caught.value.message
 
 
-def test_vhost_is_found_by_trying(lab: Lab) -> None:
+def test_vhost_is_found_by_trying(session: Session) -> None:
     """Where it is lacking, the cell is refused by that name."""
-    found = lab.host.capability("vhost-net")
+    found = session.host.capability("vhost-net")
     if not VHOST.exists():
         assert (found.present, found.found) == (False, f"there is no {VHOST}")
     if found.present:
         pytest.skip("this host has vhost-net, on which a guest is booted by another test")
     _skip_without("tap")  # which is told first
     with pytest.raises(CellError) as caught:
-        lab.check_runs(lab.cell("linux:x86_64-qemu-rofs/vhost"))
-    assert f"vhost-net is lacking: {found.found}" in caught.value.cure
+        session.check_runs(session.cell("linux:x86_64-qemu-rofs/vhost"))
+    assert f"vhost-net is lacking: {found.found}" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -221,8 +223,8 @@ def _asked_inside(entering_words: list[str], host: str, port: int) -> str:
     return "" if done.stdout.strip() == GREETING else f"{done.stdout} {done.stderr}"
 
 
-def _skip_without_a_checkout(lab: Lab, kernel: str) -> None:
-    if kernel == "osv" and lab.osv_root is None:
+def _skip_without_a_checkout(session: Session, kernel: str) -> None:
+    if kernel == "osv" and session.osv_root is None:
         pytest.skip("OSV_ROOT names no OSv checkout")
 
 

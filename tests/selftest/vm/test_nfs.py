@@ -9,7 +9,7 @@ from harness.kernels.linux.kernel import kernel_packages
 from harness.kernels.linux.modules import boot_modules
 from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 SCRIPT = f"""set -e
@@ -27,9 +27,9 @@ cat /mnt/file
 @pytest.mark.parametrize(
     ("version", "kind", "options"), [(3, "", "vers=3,nolock,proto=tcp"), (4, "4", "vers=4.1,clientaddr=0.0.0.0")]
 )
-def test_a_guest_writes_to_its_own_server(lab: Lab, version: int, kind: str, options: str) -> None:
-    cell = runnable(lab, "linux:x86_64-qemu-rofs/nfs")
-    tree = debian_packages.fetch(kernel_packages(cell.arch), cell.arch, lab.cache)
+def test_a_guest_writes_to_its_own_server(session: Session, version: int, kind: str, options: str) -> None:
+    cell = runnable(session, "linux:x86_64-qemu-rofs/nfs")
+    tree = debian_packages.fetch(kernel_packages(cell.arch), cell.arch, session.cache)
     [release] = (tree.root / "lib/modules").iterdir()
     needed = boot_modules(release, [f"nfsv{version}"])
     script = SCRIPT.format(version=version, kind=kind, options=options)
@@ -41,5 +41,5 @@ def test_a_guest_writes_to_its_own_server(lab: Lab, version: int, kind: str, opt
             made[path] = file.content
     contents = Contents(("busybox-static",), (), texts=texts, made=made, folders=("/mnt",))
     program = Program("nfs", "sh /script", limit=60, network=True, prints=("empty at first", "written over NFS"))
-    done = lab.run_on(lab.image_with(cell, contents), program)
+    done = session.run_on(session.image_with(cell, contents), program)
     assert done.verdict.outcome is Outcome.PASSED, done.verdict.reason

@@ -26,7 +26,7 @@ from harness.core.matrix import Matrix
 from harness.host.availability import AvailabilityCheck, Support
 from harness.host.requirements import REQUIREMENTS
 from harness.runner.guest import Guest
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.vm.base import ExitCause, Vm
 from harness.vm.common.cloud_vm import unheard
 from harness.vm.common.serial_socket import SerialSocket
@@ -172,15 +172,15 @@ def test_a_tool_that_is_missing_is_named_with_its_cure(
         pytest.skip("this host has xl")
     with pytest.raises(HostError) as caught:
         hypervisor(name).start(machine(name))
-    assert "missing" in caught.value.happened
-    assert caught.value.cure
+    assert "missing" in caught.value.message
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["hyperkit", "hyperv"])
 def test_what_no_linux_host_has_is_refused_with_another_way(machine: Callable[[str], Machine], name: str) -> None:
     with pytest.raises(HostError) as caught:
         hypervisor(name).start(machine(name))
-    assert "qemu" in caught.value.cure
+    assert "qemu" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", [*LOCAL, "aws", "gce"])
@@ -188,14 +188,14 @@ def test_what_no_linux_host_has_is_refused_with_another_way(machine: Callable[[s
 def test_what_they_lack_is_refused(machine: Callable[[str], Machine], name: str, change: dict[str, bool]) -> None:
     with pytest.raises(HypervisorError) as caught:
         hypervisor(name).start(replace(machine(name), **change))  # type: ignore[arg-type]
-    assert "qemu" in caught.value.cure
+    assert "qemu" in caught.value.hint
 
 
 def test_a_folder_with_too_long_a_name_for_a_socket_is_named(tmp_path: Path) -> None:
     (tmp_path / ("x" * 100)).mkdir()
     with pytest.raises(HostError, match="too long") as caught:
         SerialSocket(tmp_path / ("x" * 100) / "serial")
-    assert "TMPDIR" in caught.value.cure
+    assert "TMPDIR" in caught.value.hint
 
 
 @pytest.mark.parametrize("standin", LOCAL, indirect=True)
@@ -232,10 +232,10 @@ def test_of_a_clouds_output_what_is_new_is_passed_on() -> None:
     assert unheard(b"one", b"two") == b"two"
 
 
-def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_have(lab: Lab) -> None:
+def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_have(session: Session) -> None:
     matrix = Matrix.load()
     assert set(matrix.axes["hypervisor"].values) <= driver_names()
-    survey = AvailabilityCheck(matrix, lab.host, driver_names(), Path("/osv"))
+    survey = AvailabilityCheck(matrix, session.host, driver_names(), Path("/osv"))
     for name in set(matrix.axes["hypervisor"].values) - {"qemu", "qemu_microvm"}:
         cells = [cell for cell in matrix.cells("osv") if cell.hypervisor == name and not matrix.invalid(cell)]
         found = survey.of(next(cell for cell in cells if cell.fs != "virtiofs"))

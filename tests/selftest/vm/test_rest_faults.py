@@ -33,7 +33,7 @@ def standin(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 def test_what_they_lack_is_refused_before_anything_is_started(standin: StandIn, change: dict[str, bool]) -> None:
     with pytest.raises(HypervisorError) as caught:
         hypervisor(standin.name).start(replace(standin.machine, **change))  # type: ignore[arg-type]
-    assert "qemu" in caught.value.cure
+    assert "qemu" in caught.value.hint
     assert not standin.log.exists()
 
 
@@ -45,8 +45,8 @@ def test_a_binary_that_is_missing_is_named_with_its_cure(
         pytest.skip("this host has the binary itself")
     with pytest.raises(HostError) as caught:
         standin.start()
-    assert BINARIES[standin.name] in caught.value.happened
-    assert "https://github.com/" in caught.value.cure
+    assert BINARIES[standin.name] in caught.value.message
+    assert "https://github.com/" in caught.value.hint
 
 
 def test_a_process_that_ends_at_once_is_told_in_its_words(
@@ -55,9 +55,9 @@ def test_a_process_that_ends_at_once_is_told_in_its_words(
     monkeypatch.setenv("OSV_HARNESS_STANDIN", "die")
     with pytest.raises(HypervisorError) as caught:
         standin.start()
-    assert "exited with 7" in caught.value.happened
-    assert "no luck" in caught.value.happened
-    assert "\x07" not in caught.value.happened
+    assert "exited with 7" in caught.value.message
+    assert "no luck" in caught.value.message
+    assert "\x07" not in caught.value.message
 
 
 def test_a_process_that_never_listens_is_given_up(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,9 +76,9 @@ def test_an_api_that_errs_is_quoted_safely(
     monkeypatch.setenv("OSV_HARNESS_STANDIN", f"{mood} {CREATES[standin.name]}")
     with pytest.raises(HypervisorError) as caught:
         standin.start()
-    assert CREATES[standin.name] in caught.value.happened
-    assert words in caught.value.happened
-    assert "\x1b" not in caught.value.happened
+    assert CREATES[standin.name] in caught.value.message
+    assert words in caught.value.message
+    assert "\x1b" not in caught.value.message
 
 
 def test_one_that_is_killed_while_it_starts_is_told(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from harness.kernels.rootfs.contents import Contents
 from harness.report.load_results import measured, write_loads
 from harness.runner.base import Program
 from harness.runner.linux.agent import Agent
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
 from harness.workloads.apps import run as run_module
@@ -44,25 +44,25 @@ BADLY = App(
 
 
 @pytest.fixture
-def cell(lab: Lab) -> Cell:
+def cell(session: Session) -> Cell:
     """Where the apps run here."""
-    return lab.cell("linux:qemu-rofs")
+    return session.cell("linux:qemu-rofs")
 
 
 @pytest.fixture
-def serve(lab: Lab, cell: Cell) -> Callable[..., AppRun]:
+def serve(session: Session, cell: Cell) -> Callable[..., AppRun]:
     """Runs the server in a mode."""
 
     def run(mode: str, on_second: OnSecond | None = None, **changes: Any) -> AppRun:
-        return run_app(lab, cell, replace(BADLY, command=f"/server {mode}", **changes), on_second=on_second)
+        return run_app(session, cell, replace(BADLY, command=f"/server {mode}", **changes), on_second=on_second)
 
     return run
 
 
 @pytest.mark.parametrize("name", ["nginx", "redis"])
-def test_real_servers_answer_rightly_under_load(lab: Lab, cell: Cell, name: str) -> None:
+def test_real_servers_answer_rightly_under_load(session: Session, cell: Cell, name: str) -> None:
     """What CI shows of every pass: answers in every load, none of them wrong, and their latencies."""
-    done = run_app(lab, cell, app(name, cell), duration=2.0)
+    done = run_app(session, cell, app(name, cell), duration=2.0)
     assert (done.run.verdict.outcome, done.run.verdict.reason) == (
         Outcome.PASSED, "the program answered rightly to the end, and ended when it was asked to",
     )  # fmt: skip
@@ -137,16 +137,18 @@ def test_what_a_server_said_last_reaches_no_terminal(serve: Callable[..., AppRun
     assert reason.isprintable()
 
 
-def test_a_visit_that_takes_too_long_is_ours(lab: Lab, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visit_that_takes_too_long_is_ours(
+    session: Session, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The guest serves all the while: it is not the one that is late."""
     monkeypatch.setattr(run_module, "INTERACTION_SECONDS", 2.0)
     # the guest waits for a busy host, and its limits wait with it: for most of the time at worst
     monkeypatch.setattr(run_module, "LOAD_SECONDS", -20.0)
-    verdict = run_app(lab, cell, BADLY, duration=20.0).run.verdict
+    verdict = run_app(session, cell, BADLY, duration=20.0).run.verdict
     assert verdict.outcome is Outcome.HARNESS_ERROR and "the interaction took more than" in verdict.reason
 
 
-def test_a_status_that_is_none_is_not_taken(lab: Lab) -> None:
+def test_a_status_that_is_none_is_not_taken(session: Session) -> None:
     """A guest may say a number of a million digits."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -171,19 +173,19 @@ def test_a_stall_in_mid_load_shows_in_the_latencies(serve: Callable[..., AppRun]
     assert done.loads[0].percentile(99) > 1_000_000
 
 
-def test_a_guest_that_serves_reaches_nothing(lab: Lab, cell: Cell) -> None:
+def test_a_guest_that_serves_reaches_nothing(session: Session, cell: Cell) -> None:
     """Not even this host; who listens here hears of no one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.1)
         port = listener.getsockname()[1]
         program = Program("reaches", f"nc -w 2 10.0.2.2 {port} < /dev/null", 20, network=True, forwards=(80,))
-        assert lab.run(cell, program).verdict.outcome is Outcome.FAILED
+        assert session.run(cell, program).verdict.outcome is Outcome.FAILED
         with pytest.raises(TimeoutError):
             listener.accept()
         # The same guest without a port of its own is an ordinary client.
         listener.settimeout(60)
         threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
-        assert lab.run(cell, replace(program, forwards=())).verdict.outcome is Outcome.PASSED
+        assert session.run(cell, replace(program, forwards=())).verdict.outcome is Outcome.PASSED
 
 
 def test_a_port_that_is_taken_is_the_programs_own_failure(serve: Callable[..., AppRun]) -> None:
@@ -209,26 +211,26 @@ def _generators() -> list[int]:
     return found
 
 
-def test_no_such_package_is_said_in_apts_words(lab: Lab, cell: Cell) -> None:
+def test_no_such_package_is_said_in_apts_words(session: Session, cell: Cell) -> None:
     missing = replace(BADLY, contents=Contents(("no-such-package-at-all",), ()))
     with pytest.raises(HarnessError, match="no-such-package-at-all"):
-        run_app(lab, cell, missing)
+        run_app(session, cell, missing)
 
 
-def test_a_missing_library_is_named(lab: Lab, cell: Cell, tmp_path: Path) -> None:
+def test_a_missing_library_is_named(session: Session, cell: Cell, tmp_path: Path) -> None:
     library = tmp_path / "libneeded.so.7"
     flags = ["-shared", "-fPIC", "-Wl,-soname,libneeded.so.7", "-xc", "-"]
     subprocess.run(["gcc", *flags, "-o", str(library)], input=b"int needed(void) { return 0; }", check=True)
     source = replace(BADLY.source, flags=("-Wl,--no-as-needed", str(library)))
     with pytest.raises(HarnessError, match=r"libneeded\.so\.7, wanted by /server, is in none of the packages"):
-        run_app(lab, cell, replace(BADLY, source=source))
+        run_app(session, cell, replace(BADLY, source=source))
 
 
-def test_every_app_file_is_right(lab: Lab) -> None:
+def test_every_app_file_is_right(session: Session) -> None:
     """On every kernel and arch where it is offered."""
     for kernel in ("linux", "osv"):
         for arch in ("x86_64", "aarch64"):
-            cell = lab.cell(f"{kernel}:{arch}-qemu-rofs-all")
+            cell = session.cell(f"{kernel}:{arch}-qemu-rofs-all")
             for name in apps.names_for(cell):
                 one = app(name, cell)
                 assert one.summary and one.command and (one.port == 0 or one.checks)
@@ -245,7 +247,7 @@ def test_every_app_file_is_right(lab: Lab) -> None:
     ],
 )
 def test_a_wrong_file_is_explained(
-    lab: Lab, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
+    session: Session, cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
 ) -> None:
     (tmp_path / "apps").mkdir()
     (tmp_path / "apps/wrong.toml").write_text(text)
@@ -254,8 +256,8 @@ def test_a_wrong_file_is_explained(
         app("wrong", cell)
 
 
-def test_an_unknown_app_or_load_gets_its_nearest_names(lab: Lab, cell: Cell) -> None:
+def test_an_unknown_app_or_load_gets_its_nearest_names(session: Session, cell: Cell) -> None:
     with pytest.raises(HarnessError, match="nearest are: nginx"):
         app("ngnix", cell)
     with pytest.raises(HarnessError, match=r"no load stedy.*\n.*steady"):
-        run_app(lab, cell, BADLY, ["stedy"])
+        run_app(session, cell, BADLY, ["stedy"])

@@ -158,5 +158,5 @@ def test_a_wrong_load_is_named(changed: dict[str, object], said: str) -> None:
     row: dict[str, object] = {"tool": "locust", "user": "http", "requests": [GOOD]}
     with pytest.raises(HarnessError) as raised:
         load_from("busy", {**row, **changed})
-    assert "load.busy" in raised.value.happened
+    assert "load.busy" in raised.value.message
     assert said in str(raised.value)

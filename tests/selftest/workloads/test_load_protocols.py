@@ -13,7 +13,7 @@ from load_server import Running
 
 from harness.core.arch import host_arch
 from harness.host import debian_packages
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.workloads.load.run import Result, Second, load_from, run
 
 Row = dict[str, object]
@@ -63,9 +63,9 @@ ROWS: dict[str, tuple[list[Row], list[tuple[Row, str]]]] = {
 }  # fmt: skip
 
 
-def _not_installed(package: str, command: list[str], lab: Lab) -> list[str]:
+def _not_installed(package: str, command: list[str], session: Session) -> list[str]:
     """The command with Debian's program out of its unpacked package: installing one would start its service."""
-    root = debian_packages.fetch((package,), host_arch(), lab.cache).root
+    root = debian_packages.fetch((package,), host_arch(), session.cache).root
     program = next(path for folder in FOLDERS if (path := root / folder / command[0]).exists())
     loader = next((root / "lib").glob("*-linux-gnu/ld-linux-*.so.*"))
     libraries = [*(root / "lib").glob("*-linux-gnu"), *(root / "usr/lib").glob("*-linux-gnu")]
@@ -74,7 +74,7 @@ def _not_installed(package: str, command: list[str], lab: Lab) -> list[str]:
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lab: Lab
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, session: Session
 ) -> Iterator[tuple[str, int]]:
     """A protocol and the port of a real server that speaks it."""
     protocol = request.param
@@ -85,7 +85,7 @@ def server(
         port = free.getsockname()[1]
     command = SERVERS[protocol](tmp_path_factory.mktemp(protocol), port)
     if protocol in PACKAGES:
-        command = _not_installed(PACKAGES[protocol], command, lab)
+        command = _not_installed(PACKAGES[protocol], command, session)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = monotonic() + 60

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runner.session import Lab
+from harness.runner.session import Session
 from harness.workloads.upstream import rest_api
 
 BASETEST = """
@@ -55,7 +55,7 @@ def checkout(tmp_path: Path) -> Path:
 def ask(checkout: Path, cell: str) -> subprocess.CompletedProcess[str]:
     asked = {
         "checkout": str(checkout), "listings": "httpserver-api", "folder": "api", "port": 8123,
-        "left out": rest_api.left_out(Lab().cell(cell)),
+        "left out": rest_api.left_out(Session().cell(cell)),
     }  # fmt: skip
     command = [sys.executable, "-I", "-B", str(rest_api.SCRIPT), json.dumps(asked)]
     return subprocess.run(command, capture_output=True, text=True)

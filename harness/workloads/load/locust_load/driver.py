@@ -157,7 +157,7 @@ def run(
                 started = time()
                 _drive(processes, load, tally, watch, stop)
         except HostError as failed:
-            error = failed.happened
+            error = failed.message
         except _ProcessEnded as ended:
             error = str(ended)
     tally.finish()

@@ -67,12 +67,10 @@ def command(arguments: Arguments) -> int:
             outcome = run.verdict.outcome
             expected = is_expected(cell, program.name, session.recorded_accelerator(cell), outcome)
             if outcome not in NO_FIND and not expected:
-                seed = Seed(session.matrix.short(cell), program.name, schedule)
+                seed = Seed(str(cell), program.name, schedule)
                 screen().print(f"{seed}: {outcome}: {run.verdict.reason}", markup=False)
                 again = reproduce.replay_again(session, cell, str(seed), arguments.runs)
-                folder = evidence.write(
-                    run, session.image(cell), "tcg", arguments.runs / new_run_id(), again
-                )
+                folder = evidence.write(run, session.image(cell), "tcg", arguments.runs / new_run_id(), again)
                 screen().print(f"  the schedule was number {done} of {len(drawn)}", markup=False)
                 screen().print(f"  evidence: {folder}\n  again: osv-harness replay {seed}", markup=False)
                 return 2 if outcome is Outcome.HARNESS_ERROR else 1

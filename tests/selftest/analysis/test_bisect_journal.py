@@ -138,10 +138,10 @@ def test_a_kill_loses_no_build(tmp_path: Path) -> None:
         import sys, time
         from pathlib import Path
         sys.path.insert(0, sys.argv[2])
-        from test_bisect_journal import session
+        from test_bisect_journal import bisection
         from harness.analysis.bisect.journal import JournalFile
         journal = JournalFile(Path(sys.argv[1]))
-        one, commits = session(journal)
+        one, commits = bisection(journal)
         build, boot = commits.build, commits.boot
         def slow(call, seconds):
             def slowly(key):

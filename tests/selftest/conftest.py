@@ -38,6 +38,12 @@ SOURCES = ("fault.c", "nested.cc", "unloaded.c")
 FLAGS = ("-shared", "-fPIC", "-O1", "-g", "-fno-builtin", "-Wall", "-Werror")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Tests wait for guests, locks and processes for nearly half of their time."""
+    return (len(os.sched_getaffinity(0)) * 3 + 1) // 2
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="record the consoles of OSv's guests anew")
 

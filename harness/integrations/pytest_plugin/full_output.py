@@ -32,7 +32,6 @@ class FullOutput:
         self._file.flush()
         if self._file.refused:
             self._session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
             print(f"Standard output can't be written: {self._file.refused}.", file=sys.stderr)
             print("The tests went on. Free some space where it leads to, and run them again.", file=sys.stderr)
 
@@ -46,10 +45,11 @@ class _Dropping:
 
     def write(self, text: str) -> int:
         """Write it, or as much of it as there is room for."""
-        try:
-            return self._file.write(text)
-        except OSError as error:
-            self._note(error)
+        if not self.refused:
+            try:
+                return self._file.write(text)
+            except OSError as error:
+                self._note(error)
         return len(text)
 
     def flush(self) -> None:
@@ -63,6 +63,14 @@ class _Dropping:
         if error.errno not in NO_ROOM:
             raise error
         self.refused = str(error.strerror)
+        # What is buffered goes nowhere, or Python would fail by it at its end.
+        descriptor = self._file.fileno()
+        kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        self._file.flush()
+        os.dup2(kept, descriptor)
+        os.close(nowhere)
+        os.close(kept)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

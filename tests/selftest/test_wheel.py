@@ -36,6 +36,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 LIGHT = {
     "harness.cli", "harness.cli.pytest_lab", "harness.core", "harness.core.errors", "harness.core.procedure",
+    "harness.core.text",
     "harness.integrations", "harness.integrations.pytest_plugin", "harness.integrations.pytest_plugin.options",
 }  # fmt: skip
 """What pytest imports of ours in every run of every project beside it."""
@@ -118,10 +119,11 @@ def test_nothing_but_options_is_loaded(request):
     assert "OPENBLAS_NUM_THREADS" not in os.environ
     assert not request.config.pluginmanager.has_plugin("harness.integrations.pytest_plugin.plugin")
 
-def test_a_fixture_may_have_the_name_of_one_of_ours(session):
-    assert lab == "mine"
+def test_a_fixture_may_have_the_name_of_one_of_ours(run_guest):
+    assert run_guest == "mine"
 """)
-    (tmp_path / "conftest.py").write_text("import pytest\n\n@pytest.fixture\ndef lab():\n    return 'mine'\n")
+    fixture = "import pytest\n\n@pytest.fixture\ndef run_guest():\n    return 'mine'\n"
+    (tmp_path / "conftest.py").write_text(fixture)
     done = pytest_of(program, tmp_path)
     assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
     assert not (tmp_path / "runs").exists()

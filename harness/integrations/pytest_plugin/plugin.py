@@ -141,14 +141,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def session(pytestconfig: pytest.Config) -> Session:
-    """The session: cells, kernels and guests of this run."""
+def harness_session(pytestconfig: pytest.Config) -> Session:
+    """The session: cells, kernels and guests of this run. Locust brings pytest a fixture `session` of its own."""
     return pytestconfig.stash[SESSION]
 
 
 @pytest.fixture
 def outcome_reporter(
-    session: Session, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+    harness_session: Session, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> OutcomeReporter:
     """Turns a verdict into pytest's outcome, and keeps its evidence."""
     runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
@@ -156,34 +156,38 @@ def outcome_reporter(
     def record_verdict(image: Image, run: Run, good: bool) -> None:
         _judged.append(verdicts.of(image, run, good))
 
-    return OutcomeReporter(
-        session, runs, record_property, None if pytestconfig.getoption("--forget") else record_verdict
-    )
+    keep = None if pytestconfig.getoption("--forget") else record_verdict
+    return OutcomeReporter(harness_session, runs, record_property, keep)
 
 
 @pytest.fixture
-def run_guest(session: Session, outcome_reporter: OutcomeReporter, request: pytest.FixtureRequest) -> GuestRun:
+def run_guest(
+    harness_session: Session, outcome_reporter: OutcomeReporter, request: pytest.FixtureRequest
+) -> GuestRun:
     """Runs an in-guest test on a cell."""
     folder, item, runs = request.config.rootpath, request.node.nodeid, outcome_reporter.runs.parent
+    session = harness_session
     return GuestRun(session, outcome_reporter, lambda cell: item_again(session, cell, folder, item, runs))
 
 
 @pytest.fixture
-def run_app(session: Session, outcome_reporter: OutcomeReporter, pytestconfig: pytest.Config) -> AppTest:
+def run_app(
+    harness_session: Session, outcome_reporter: OutcomeReporter, pytestconfig: pytest.Config
+) -> AppTest:
     """Runs an app on a cell."""
-    return AppTest(session, outcome_reporter, pytestconfig.getoption("--duration"))
+    return AppTest(harness_session, outcome_reporter, pytestconfig.getoption("--duration"))
 
 
 @pytest.fixture
 def measure(
-    session: Session, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+    harness_session: Session, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> Callable[[Cell, str], None]:
     """Takes a measurement of a cell, stores it, and compares it with earlier ones."""
     from harness.integrations.pytest_plugin.history import MeasurementTest
 
     options, stash = pytestconfig.getoption, pytestconfig.stash
     return MeasurementTest(
-        session, options("--history"), stash[RUN], stash[RUNS], options("--duration"), record_property
+        harness_session, options("--history"), stash[RUN], stash[RUNS], options("--duration"), record_property
     )
 
 

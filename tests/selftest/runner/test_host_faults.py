@@ -20,11 +20,12 @@ MARK = "OSV_HARNESS_SELFTEST_RUN"
 HANGS = """
 from harness.runner.base import Program
 
-def test_hang(session):
-    session.run(session.cell("{cell}"), Program("hang", "echo hanging; sleep 1000", 1000))
+def test_hang(harness_session):
+    harness_session.run(harness_session.cell("{cell}"), Program("hang", "echo hanging; sleep 1000", 1000))
 
-def test_fail(session, run_guest):
-    run_guest(session.cell("{cell}"), Program("fail", "head -c 200000 /dev/zero | tr '\\\\0' x; exit 1", 120))
+def test_fail(harness_session, run_guest):
+    program = Program("fail", "head -c 200000 /dev/zero | tr '\\\\0' x; exit 1", 120)
+    run_guest(harness_session.cell("{cell}"), program)
 """
 
 

@@ -40,11 +40,11 @@ LOSES = "a lab, which now and then loses a register"
 ITEM = """
 from test_retry import FAILED, PASSED, STARVED, run_of, run_with_retry
 
-def test_flaky(session, outcome_reporter):
-    cell = session.cell("{cell}")
+def test_flaky(harness_session, outcome_reporter):
+    cell = harness_session.cell("{cell}")
     twice = {{False: run_of(STARVED, b"it failed"), True: run_of(PASSED, b"it passed")}}
     flaky = run_with_retry("a cell", twice.__getitem__)
-    outcome_reporter.conclude(cell, session.image(cell), flaky, "again")
+    outcome_reporter.conclude(cell, harness_session.image(cell), flaky, "again")
 """
 
 

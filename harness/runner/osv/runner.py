@@ -134,7 +134,7 @@ class OsvRunner:
         self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", interaction: Interaction | None
     ) -> Run:
         vm, monitor = guest.vm, guest.monitor
-        tracer = self._tracer(vm, origin, stub, only_death=program.deterministic and program.cpus > 1)
+        tracer = self._tracer(vm, origin, stub, program.deterministic and program.cpus > 1)
         if tracer:
             guest.console.watched[tracer.fileno()] = lambda: _handle_stop(guest, tracer)
             tracer.start()

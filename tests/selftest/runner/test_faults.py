@@ -57,7 +57,7 @@ def stop_qemu(vm: Vm) -> None:
 
 
 def cut_monitor(vm: Any) -> None:
-    vm._monitor_socket.shutdown(socket.SHUT_RDWR)
+    vm.qmp._socket.shutdown(socket.SHUT_RDWR)
 
 
 def cut_control_line(vm: Any) -> None:

@@ -21,6 +21,7 @@ from harness.runner.base import Program, Run
 from harness.runner.observation import Activity
 from harness.runner.osv.command_line import programs_of
 from harness.runner.osv.exit_checkpoints import Checkpoint, ExitCaller, TracedProgram
+from harness.runner.osv.exit_record import ExitRecord
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.runner import OsvRunner
 from harness.vm.base import ExitCause, ExitStatus, Vcpu, Vm
@@ -179,12 +180,10 @@ class _Recorded(ExitTracer):
     """What the debug stub told, all of it once the console has been sent."""
 
     def __init__(self, vm: _Vm) -> None:
+        ExitRecord.__init__(self)
         self._vm = vm
-        self._joining = 0
-        self._main_runs = True
-        self.passed, self.refused, self.programs, self.nested = [], [], [], []
-        self.exit_status, self.exit_caller = None, ExitCaller.OWN
-        self.poweroff_caller, self.abort_message = "", None
+        self._main_runs, self.only_death = True, False
+        self.exit_caller = ExitCaller.OWN
 
     def fileno(self) -> int:
         return self._vm.told.fileno()

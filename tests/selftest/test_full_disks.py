@@ -165,20 +165,23 @@ def test_streams_that_are_closed_or_full(streams: str, line: str, status: int, s
         assert done.stderr.startswith(said) and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("workers", ["", "-n 2"])
-def test_pytest_whose_output_is_full_runs_all_tests(workers: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("errors", ["", "2> /dev/full"], ids=["output", "errors too"])
+@pytest.mark.parametrize("workers", ["", "-n 2"], ids=["alone", "workers"])
+def test_pytest_whose_output_is_full_runs_all_tests(workers: str, errors: str, tmp_path: Path) -> None:
     """The session is failed, for nobody can read its summary; what the tests did is done."""
     (tmp_path / "test_many.py").write_text(
         "import pathlib, pytest\n@pytest.mark.parametrize('n', range(300))\n"
         "def test_one(n): pathlib.Path(__file__).with_name(f'ran-{n}').touch()\n"
     )
     plugin = "-p harness.integrations.pytest_plugin.plugin --forget -p no:cacheprovider --rootdir ."
+    line = f"{sys.executable} -m pytest {plugin} {workers} -v test_many.py > /dev/full {errors}"
     done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m pytest {plugin} {workers} -v test_many.py > /dev/full"], cwd=tmp_path,
+        ["sh", "-c", line], cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
-    assert done.stderr.startswith("Standard output can't be written: No space left on device.")
+    said = "" if errors else "Standard output can't be written: No space left on device."
+    assert done.stderr.startswith(said)
     assert "Traceback" not in done.stderr and "INTERNALERROR" not in done.stderr
     assert len(list(tmp_path.glob("ran-*"))) == 300
 

@@ -32,8 +32,10 @@ class FullOutput:
         self._file.flush()
         if self._file.refused:
             self._session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-            print(f"Standard output can't be written: {self._file.refused}.", file=sys.stderr)
-            print("The tests went on. Free some space where it leads to, and run them again.", file=sys.stderr)
+            errors = _Dropping(sys.stderr)  # on the same disk, where both go to one file
+            errors.write(f"Standard output can't be written: {self._file.refused}.\n")
+            errors.write("The tests went on. Free some space where it leads to, and run them again.\n")
+            errors.flush()
 
 
 class _Dropping:

@@ -29,7 +29,7 @@ class Arguments(Common):
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """The verdict of each time; 1 if it is no pass, 2 if two of them differ."""
+    """The verdict of each time; 1 if it is no pass, 2 if two of them differ or it could not be run."""
     session, seed = Session(arguments.osv_root), Seed.parse(arguments.seed)
     cell = session.cell(seed.cell)
     session.check_runs(cell)
@@ -50,4 +50,4 @@ def command(arguments: Arguments) -> int:
     again = reproduce.replay_again(session, cell, str(seed), arguments.runs)
     folder = evidence.write(run, session.image(cell), "tcg", arguments.runs / new_run_id(), again)
     screen().print(f"  evidence: {folder}", markup=False)
-    return 1
+    return 2 if run.verdict.outcome is Outcome.HARNESS_ERROR else 1

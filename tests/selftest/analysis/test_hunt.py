@@ -15,6 +15,7 @@ from harness.cli import main
 from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
+from harness.host.process.die_with_parent import die_with_parent
 from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
 from harness.runner.session import Session
@@ -59,9 +60,10 @@ def racing(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Image:
 @contextmanager
 def busy_host() -> Iterator[None]:
     """Other work on each cpu."""
-    work = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    work = [subprocess.Popen(die_with_parent([sys.executable, "-c", "while True: pass"])) for _ in range(2)]
     try:
         yield
+        assert all(one.poll() is None for one in work), "it was not there"
     finally:
         for one in work:
             one.kill()

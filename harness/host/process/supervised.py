@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.core.close_on_error import close_on_error
-from harness.core.errors import HostError
+from harness.core.errors import HostError, of_system
 from harness.core.text import printable_lines
 from harness.host.process.die_with_parent import die_with_parent
 
@@ -33,21 +33,25 @@ class SupervisedProcess:
         self, name: str, command: Sequence[str], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None,
         fds: Sequence[int] = (), environment: Mapping[str, str] | None = None, cwd: Path | None = None,
     ) -> None:  # fmt: skip
-        """Start it. Raises `HostError` without setpriv; `wait` and the log report a missing program."""
+        """Start it. Raises `HostError` if it can't be, as without setpriv; `wait` and the log report a missing
+        program."""
         self.name = name
         self.command = tuple(command)
         self.started = monotonic()
         self._closed = False
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process runs)
+        command_line = die_with_parent(command)
         with close_on_error(self._log):
             try:
                 self._process = subprocess.Popen(
-                    die_with_parent(command), stdin=stdin, stdout=self._log if stdout is None else stdout,
+                    command_line, stdin=stdin, stdout=self._log if stdout is None else stdout,
                     stderr=self._log, pass_fds=fds, env=environment, cwd=cwd, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:
-                why = f"{name} can't be started: setpriv: {error.strerror}."
-                raise HostError(why, "Install the package util-linux.") from error
+                told = of_system(error)
+                missing = isinstance(error, FileNotFoundError) and error.filename == command_line[0]
+                hint = "Install the package util-linux." if missing else told.hint
+                raise HostError(f"{name} can't be started: {told.message}", hint) from error
         self.pid = self._process.pid
 
     def __enter__(self) -> Self:

@@ -112,3 +112,10 @@ def test_without_setpriv_nothing_starts_and_what_to_install_is_said(monkeypatch:
         SupervisedProcess("It", ["true"])
     assert "util-linux" in caught.value.hint
     assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_a_folder_that_is_not_there_is_named_and_nothing_is_to_be_installed(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="It can't be started") as caught:
+        SupervisedProcess("It", ["true"], cwd=tmp_path / "gone")
+    assert f"{tmp_path}/gone: No such file or directory" in caught.value.message
+    assert "util-linux" not in caught.value.hint

@@ -133,11 +133,16 @@ def _at_one_moment(findings: Sequence[Finding]) -> list[list[Finding]]:
         home = next((group for group in groups if _may_be(one, group[0].after)), None)
         if home is None:
             groups.append([one])
-        elif all(one.cell != other.cell for other in home):
-            home.append(one)
+        elif all(one.cell != other.cell or _same_commit(one, other) for other in home):
+            home.append(one)  # of another builder, if of the same cell: one fact
         else:
             groups.append([one])
     return groups
+
+
+def _same_commit(one: Finding, other: Finding) -> bool:
+    """Whether both steps came with the same commit."""
+    return one.after.commit == other.after.commit
 
 
 def _may_be(one: Finding, after: Version) -> bool:
@@ -153,10 +158,11 @@ def _moved(group: Sequence[Finding], of: int) -> Moved:
     first = group[0]
     changes = [one.change for one in group]
     cells = sorted({one.cell for one in group})
+    exact = {one.cell for one in group if one.metric.exact}
     noisy = [one.probability for one in group if not one.metric.exact]
     return Moved(
         first.metric, first.subject, cells, max(of, len(cells)), median(changes), min(changes), max(changes),
-        len(group) - len(noisy), max(noisy, default=0.0), (first.old_level, first.new_level), first.before,
+        len(exact), max(noisy, default=0.0), (first.old_level, first.new_level), first.before,
         first.after,
     )  # fmt: skip
 

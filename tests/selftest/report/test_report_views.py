@@ -19,10 +19,12 @@ from harness.analysis.regression.triage import reportable_findings
 from harness.cli import main
 from harness.core.matrix import Matrix
 from harness.integrations.ci.plan import plan, record
+from harness.integrations.server.render import report_data
 from harness.metrics.history.store import History
 from harness.report.feeds import badge, feed, latest
 from harness.report.html.chromium import Browser, found
 from harness.report.html.page import page, write
+from harness.report.markdown import markdown
 from harness.report.model.data import ReportData
 from harness.report.model.thinning import Point, thinned
 from harness.report.morning.report import morning
@@ -281,3 +283,36 @@ def test_findings_have_a_line_each_at_80_columns(
     assert len(steps) == 3
     assert max(map(len, steps)) <= 80
     assert all("+2%" in line and "v0.57.0-325" in line for line in steps)
+
+
+def test_a_step_that_two_builders_saw_is_one_fact(
+    told: ReportData, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Findings, the page's facts and the night's summary have one row, and a line on the builder."""
+    by_old = [one for one in told.samples if one.metric.name == "size.kernel" and one.cell == ROFS]
+    by_new = [
+        replace(
+            one, id=f"{one.id}-new", value=one.value * 0.9, taken=one.taken + 60,
+            version=replace(one.version, builder="compiler=gcc 14.2.0"),
+        )
+        for one in by_old
+    ]  # fmt: skip
+    by_old = [replace(one, version=replace(one.version, builder="compiler=gcc 12.2.0")) for one in by_old]
+    where = str(tmp_path / "h.sqlite")
+    with History(where) as kept:
+        kept.add([*by_old, *by_new])
+        both = report_data(kept)
+    first, second = both.findings
+    assert first.after.described == second.after.described == "v0.57.0-325-g1c07dde1"
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["findings", "--history", where])
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if "size.kernel" in line and "▲" in line] == said.splitlines()[:1]
+    assert "1 more: the same steps in the numbers of another builder." in said
+    until = [one for one in both.samples if one.version.committed <= first.after.committed]
+    summary = markdown(replace(both, samples=until), first.after.commit)
+    assert summary.count("| 🔺 worse |") == 1
+    assert "compiler gcc 12.2.0" in summary and "No commit is blamed for it." in summary
+    (changed,) = morning(both).changes.steps
+    (whole,) = changed.wholes
+    assert (whole.cells, whole.exact) == ([ROFS], 1)

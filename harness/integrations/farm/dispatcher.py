@@ -222,7 +222,8 @@ def worker_capabilities(farm: Client) -> dict[str, frozenset[str]]:
 def _with_note(line: bytes, more: str) -> bytes:
     """The line of a verdict, with `more` added to its reason."""
     records = records_in(BytesIO(line))
-    return b"".join(line_of(replace(one, reason=one.reason + more)) for one in records if isinstance(one, Judged))
+    noted = (replace(one, reason=one.reason + more) if isinstance(one, Judged) else one for one in records)
+    return b"".join(map(line_of, noted))
 
 
 @contextmanager

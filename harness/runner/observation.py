@@ -52,7 +52,7 @@ class Observation:
     be mounted, `power_off_failed` why it could not power off; `contradiction` is a status on the console that
     differs from the kernel's.
 
-    From the host: `ending` is the exit status of the guest's process, `console_closed` whether its console was
+    From the host: `exit_status` is how the guest's process ended, `console_closed` whether its console was
     closed; `activity` is set if the limit was reached; `trouble` is an error of the harness or its host; `limit`
     and `seconds` are in seconds; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to
     run and the host ran something else; `pauses` are when the host did not let it run at all; `host_effect` is
@@ -68,7 +68,7 @@ class Observation:
     status: int | None = None
     status_from: str = ""
     clean_end: bool = False
-    ending: ExitStatus | None = None
+    exit_status: ExitStatus | None = None
     console_closed: bool = False
     traced: bool = False
     aborted: bool = False

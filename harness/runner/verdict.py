@@ -60,7 +60,7 @@ def judge(seen: Observation) -> Judged:
 def _died_as_tested(seen: Observation) -> Judged | None:
     """The program tests that the kernel ends it; the kernel did, said so, and nothing else."""
     as_tested = bool(seen.ends_by) and [fault.text for fault in seen.faults] == [seen.ends_by]
-    if as_tested and seen.ending and (seen.signalled or not seen.traced):
+    if as_tested and seen.exit_status and (seen.signalled or not seen.traced):
         return Outcome.PASSED, f"the kernel ended the program as it tests: {seen.ends_by}"
     return None
 
@@ -99,8 +99,8 @@ def _ours(seen: Observation) -> Judged | None:
     """The harness or the host failed: nothing can be said about the kernel."""
     if trouble := seen.trouble or (seen.interaction.trouble if seen.interaction else ""):
         return Outcome.HARNESS_ERROR, trouble
-    if seen.ending and seen.ending.cause in (ExitCause.KILLED, ExitCause.REFUSED):
-        return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.ending.detail}{_text(seen)}"
+    if seen.exit_status and seen.exit_status.cause in (ExitCause.KILLED, ExitCause.REFUSED):
+        return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.exit_status.detail}{_text(seen)}"
     return None
 
 
@@ -186,7 +186,7 @@ def _judge_interaction(seen: Observation, interaction: InteractionResult) -> Jud
     if not interaction.ready and seen.activity:
         outcome, reason = _judge_late(seen)
         return outcome, f"the program never got ready: {reason}"
-    ended = seen.status is not None or seen.ending is not None
+    ended = seen.status is not None or seen.exit_status is not None
     if ended and not interaction.end_requested:
         how = f"with status {seen.status}" if seen.status is not None else _how_it_ended(seen)
         return Outcome.GUEST_ENDED, f"the program ended before it was asked to: {how}{_meanwhile(seen)}"
@@ -197,7 +197,7 @@ def _judge_interaction(seen: Observation, interaction: InteractionResult) -> Jud
         return Outcome.FAILED, f"it answered rightly, but did not print {seen.unprinted[0]!r}"
     if seen.clean_end:
         return Outcome.PASSED, "the program answered rightly to the end, and ended when it was asked to"
-    if seen.ending and seen.ending.cause is ExitCause.STOPPED:
+    if seen.exit_status and seen.exit_status.cause is ExitCause.STOPPED:
         return (
             Outcome.PASSED,
             "the program answered rightly until it was stopped; this guest can't be asked to end",
@@ -232,13 +232,13 @@ def _judge_late(seen: Observation) -> Judged:
 def _how_it_ended(seen: Observation) -> str:
     if seen.halted:
         return "the kernel halted"
-    if seen.ending:
+    if seen.exit_status:
         return {
             ExitCause.POWERED_OFF: "it powered off",
             ExitCause.OFF_OR_HALTED: "it powered off or halted for good, which its hypervisor does not tell apart",
             ExitCause.RESET: "it was reset, which is also what a triple fault does",
             ExitCause.PANICKED: "it reported a panic",
-        }.get(seen.ending.cause, seen.ending.detail)
+        }.get(seen.exit_status.cause, seen.exit_status.detail)
     if seen.activity:
         return f"it was {seen.activity} when the limit of {seen.limit:.0f} s was reached"
     return "its console was closed" if seen.console_closed else "nothing tells how"

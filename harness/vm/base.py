@@ -84,7 +84,7 @@ class Vm(Protocol):
         """The host port on 127.0.0.1 behind each forwarded guest port."""
         ...
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         """The exit status of the process, or None if it still runs after `timeout` seconds."""
         ...
 

@@ -113,7 +113,7 @@ class CloudHypervisorVm:
     def ports(self) -> Mapping[int, int]:
         return self._forwards.ports if self._forwards else {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         status = self._process.wait(timeout)
         if status is None:
             return None

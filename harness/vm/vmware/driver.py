@@ -69,7 +69,7 @@ class VmwareVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         deadline = monotonic() + timeout
         while self._runs():
             if monotonic() >= deadline:

@@ -97,8 +97,8 @@ def _died(seen: Observation) -> Judged | None:
 
 def _ours(seen: Observation) -> Judged | None:
     """The harness or the host failed: nothing can be said about the kernel."""
-    if trouble := seen.trouble or (seen.interaction.trouble if seen.interaction else ""):
-        return Outcome.HARNESS_ERROR, trouble
+    if error := seen.harness_error or (seen.interaction.harness_error if seen.interaction else ""):
+        return Outcome.HARNESS_ERROR, error
     if seen.exit_status and seen.exit_status.cause in (ExitCause.KILLED, ExitCause.REFUSED):
         return Outcome.HARNESS_ERROR, f"the hypervisor ended by itself: {seen.exit_status.detail}{_text(seen)}"
     return None

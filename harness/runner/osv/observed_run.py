@@ -63,7 +63,7 @@ def observe(
         root_failed=_text(monitor.first("root_failed")),
         power_off_failed=_text(monitor.first("power_off_failed")),
         activity=activity,
-        trouble="" if guest.closed else vm.trouble(),
+        harness_error="" if guest.closed else vm.hypervisor_error(),
         limit=limit,
         seconds=monotonic() - guest.transcript.start,
         kept_waiting=guest.kept_waiting,

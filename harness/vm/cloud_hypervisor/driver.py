@@ -128,7 +128,7 @@ class CloudHypervisorVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         return self.api.complaint(requests.PING)
 
     def words(self) -> str:

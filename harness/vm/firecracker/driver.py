@@ -100,7 +100,7 @@ class FirecrackerVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         return self.api.complaint(requests.DESCRIBE)
 
     def guest_boot_seconds(self) -> float | None:

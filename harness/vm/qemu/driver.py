@@ -135,7 +135,7 @@ class QemuVm:
     def instructions(self) -> int:
         return int(self.qmp.execute("query-replay")["icount"])
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         try:
             status = self.qmp.execute("query-status")["status"]
         except HypervisorError as error:

@@ -83,7 +83,7 @@ class VirtualBoxVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         try:
             state = self._say("showvminfo", self._name, "--machinereadable")
         except HypervisorError as error:

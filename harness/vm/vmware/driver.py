@@ -85,7 +85,7 @@ class VmwareVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         return failure_of(self._list)
 
     def close(self) -> None:

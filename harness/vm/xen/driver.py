@@ -120,7 +120,7 @@ class XenVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         return failure_of([self._xl, "domid", self._name])
 
     def close(self) -> None:

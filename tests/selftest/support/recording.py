@@ -156,7 +156,7 @@ class _Vm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         return ""
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ def bootable(session: Session, binary: Path) -> Callable[[str], Image]:
 def test_it_takes_the_whole_machine_and_says_so(binary: Path, machine: Machine) -> None:
     with closing(Firecracker().start(machine)) as vm:
         config = vm.api.send(Request("GET", "/vm/config"))
-        assert vm.trouble() == ""
+        assert vm.hypervisor_error() == ""
         assert vm.ports().keys() == {80}
     assert config["machine-config"]["vcpu_count"] == 2
     assert config["machine-config"]["mem_size_mib"] == 256

@@ -95,7 +95,7 @@ def test_a_machine_is_made_and_started_and_its_console_heard(standin: StandIn) -
         vm.resume()
         with Guest(standin.machine, vm) as guest:
             guest.console.expect(SAID, timeout=30)
-            assert vm.trouble() == ""
+            assert vm.hypervisor_error() == ""
             assert vm.wait_for_exit(0.0) is None
             vm.stop()
             exit_status = vm.wait_for_exit(30)

@@ -39,7 +39,7 @@ def test_a_machine_is_made_and_started_and_its_console_heard(standin: StandIn) -
     with closing(standin.start()) as vm:
         made = standin.sent()
         assert CREATES[standin.name] in [request.path for request in made]
-        assert vm.trouble() == ""
+        assert vm.hypervisor_error() == ""
         assert vm.wait_for_exit(0.0) is None
         vm.resume()
         with Guest(standin.machine, vm) as guest:

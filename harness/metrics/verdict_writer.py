@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from harness.core.errors import HarnessError
 from harness.core.machine import Image
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.sampler import Sampler
 from harness.runner.base import Run
 from harness.runner.session import Session
@@ -23,13 +23,13 @@ class Verdicts:
         self._run = run
         self._samplers: dict[str, Sampler] = {}
 
-    def of(self, image: Image, run: Run, expected: bool) -> Judged:
+    def of(self, image: Image, run: Run, expected: bool) -> VerdictRecord:
         """The record of a run's verdict; `expected` is whether the verdict was expected."""
         key = f"{image.digest} {image.cell}"
         if key not in self._samplers:
             self._samplers[key] = Sampler(self._session, image, self._run)
         sampler, verdict = self._samplers[key], run.verdict
-        return Judged(
+        return VerdictRecord(
             "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
             expected, verdict.reason, verdict.observation.seconds, sampler.version, sampler.environment, self._run,
             time.time(),
@@ -42,11 +42,11 @@ class Writer:
     def __init__(self, url: str | None = None) -> None:
         """`url` as `History` takes it. The thread starts with the first record."""
         self._url = url
-        self._queue: SimpleQueue[Judged | None] = SimpleQueue()
+        self._queue: SimpleQueue[VerdictRecord | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failed = ""
 
-    def add(self, record: Judged) -> None:
+    def add(self, record: VerdictRecord) -> None:
         """Queue a record; returns at once."""
         self.start()
         self._queue.put(record)

@@ -43,10 +43,10 @@ class Verdict:
         return identity(self.outcome, self.reason)
 
 
-Judged = tuple[Outcome, str]
+OutcomeAndReason = tuple[Outcome, str]
 
 
-def judge(seen: Observation) -> Judged:
+def judge(seen: Observation) -> OutcomeAndReason:
     """The outcome of an observation, and why: the first row of `PRECEDENCE` that gives one.
 
     A pass requires that all sources agree: the kernel's status, what the console says of it, how the guest ended.
@@ -57,7 +57,7 @@ def judge(seen: Observation) -> Judged:
     return Outcome.GUEST_ENDED, f"the guest ended before its time: {_how_it_ended(seen)}{_text(seen)}"
 
 
-def _died_as_tested(seen: Observation) -> Judged | None:
+def _died_as_tested(seen: Observation) -> OutcomeAndReason | None:
     """The program tests that the kernel ends it; the kernel did, said so, and nothing else."""
     as_tested = bool(seen.ends_by) and [fault.text for fault in seen.faults] == [seen.ends_by]
     if as_tested and seen.exit_status and (seen.signalled or not seen.traced):
@@ -65,7 +65,7 @@ def _died_as_tested(seen: Observation) -> Judged | None:
     return None
 
 
-def _disturbed(seen: Observation) -> Judged | None:
+def _disturbed(seen: Observation) -> OutcomeAndReason | None:
     """A watchdog of the kernel fired after the host did what makes it fire."""
     if not seen.disturbed:
         return None
@@ -73,7 +73,7 @@ def _disturbed(seen: Observation) -> Judged | None:
     return Outcome.HARNESS_ERROR, f"the host {seen.host_effect}, and the kernel's watchdog saw it: {text}"
 
 
-def _died(seen: Observation) -> Judged | None:
+def _died(seen: Observation) -> OutcomeAndReason | None:
     """The kernel died. Another thread's output can tear its messages, so the message inside abort() comes
     first."""
     if not seen.died:
@@ -95,7 +95,7 @@ def _died(seen: Observation) -> Judged | None:
     return outcome, f"{text}{where}{_meanwhile(seen)}"
 
 
-def _ours(seen: Observation) -> Judged | None:
+def _ours(seen: Observation) -> OutcomeAndReason | None:
     """The harness or the host failed: nothing can be said about the kernel."""
     if error := seen.harness_error or (seen.interaction.harness_error if seen.interaction else ""):
         return Outcome.HARNESS_ERROR, error
@@ -104,7 +104,7 @@ def _ours(seen: Observation) -> Judged | None:
     return None
 
 
-def _not_started(seen: Observation) -> Judged | None:
+def _not_started(seen: Observation) -> OutcomeAndReason | None:
     """The kernel never started the program, or had no root to start it from."""
     if not seen.booted:
         return Outcome.BOOT_FAILED, f"the kernel never started the program: {_how_it_ended(seen)}{_text(seen)}"
@@ -116,12 +116,12 @@ def _not_started(seen: Observation) -> Judged | None:
     return Outcome.FAILED, f"the kernel could not start the program: {why}"
 
 
-def _contradicted(seen: Observation) -> Judged | None:
+def _contradicted(seen: Observation) -> OutcomeAndReason | None:
     """Two sources give different statuses."""
     return (Outcome.FAILED, seen.contradiction) if seen.contradiction else None
 
 
-def _ended_badly(seen: Observation) -> Judged | None:
+def _ended_badly(seen: Observation) -> OutcomeAndReason | None:
     """The program's own status decides."""
     if seen.status is not None and seen.status in seen.skip_statuses:
         return Outcome.SKIPPED, f"the program says that it can't run here (status {seen.status})"
@@ -130,7 +130,7 @@ def _ended_badly(seen: Observation) -> Judged | None:
     return None
 
 
-def _ended_from_inside(seen: Observation) -> Judged | None:
+def _ended_from_inside(seen: Observation) -> OutcomeAndReason | None:
     """A program that the test started ended the whole guest, so the test itself never returned."""
     if seen.nested_exit is None:
         return None
@@ -140,13 +140,13 @@ def _ended_from_inside(seen: Observation) -> Judged | None:
     )
 
 
-def _served(seen: Observation) -> Judged | None:
+def _served(seen: Observation) -> OutcomeAndReason | None:
     """A long-running program: its answers count, and that it ends when it is asked to, and not before."""
     done = seen.interaction
     return _judge_interaction(seen, done) if done and done.long_running else None
 
 
-def _passed(seen: Observation) -> Judged | None:
+def _passed(seen: Observation) -> OutcomeAndReason | None:
     """Every source says that it ended well."""
     if seen.status is None or not seen.clean_end:
         return None
@@ -158,7 +158,7 @@ def _passed(seen: Observation) -> Judged | None:
     return Outcome.PASSED, f"the program ended with status {seen.status} and the guest ended cleanly"
 
 
-def _late(seen: Observation) -> Judged | None:
+def _late(seen: Observation) -> OutcomeAndReason | None:
     """The limit was reached."""
     if not seen.activity:
         return None
@@ -166,7 +166,7 @@ def _late(seen: Observation) -> Judged | None:
     return outcome, f"{reason}{_text(seen)}"
 
 
-def _unclean(seen: Observation) -> Judged | None:
+def _unclean(seen: Observation) -> OutcomeAndReason | None:
     """The program ended well, but the guest did not."""
     if seen.status is None:
         return None
@@ -175,14 +175,14 @@ def _unclean(seen: Observation) -> Judged | None:
     return Outcome.GUEST_ENDED, f"the program ended with status {seen.status}; {how}{_text(seen)}"
 
 
-PRECEDENCE: tuple[Callable[[Observation], Judged | None], ...] = (
+PRECEDENCE: tuple[Callable[[Observation], OutcomeAndReason | None], ...] = (
     _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
     _served, _passed, _late, _unclean,
 )  # fmt: skip
 """The rows of the table in docs/reference/verdicts.md, in its order; `guest_ended` is the remaining case."""
 
 
-def _judge_interaction(seen: Observation, interaction: InteractionResult) -> Judged:
+def _judge_interaction(seen: Observation, interaction: InteractionResult) -> OutcomeAndReason:
     if not interaction.ready and seen.activity:
         outcome, reason = _judge_late(seen)
         return outcome, f"the program never got ready: {reason}"
@@ -220,7 +220,7 @@ def _text(seen: Observation) -> str:
     return f" (the console has text like a kernel's fault, but the kernel was not seen to die: {text})"
 
 
-def _judge_late(seen: Observation) -> Judged:
+def _judge_late(seen: Observation) -> OutcomeAndReason:
     after = " after the program's status 0" if seen.status == 0 else ""
     if seen.activity is Activity.IDLE:
         return Outcome.HUNG, f"nothing ran any more when the limit of {seen.limit:.0f} s was reached{after}"

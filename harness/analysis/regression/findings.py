@@ -18,7 +18,7 @@ the chance of a false finding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class HistoryAnalysis:
     """What a history says: changes that the statistics stand behind, what is worth a rerun, nights alone."""
 
     findings: list[Finding]
@@ -26,7 +26,7 @@ class Judged:
     nights: list[Night]
 
 
-def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> Judged:
+def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> HistoryAnalysis:
     """Look at each series once, along the first parents of `branch`.
 
     Benjamini and Hochberg's procedure chooses the series with findings; those few are searched at the level that
@@ -46,7 +46,7 @@ def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch:
     suspected = [(series, step) for series, seen in looked for step in seen.steps]
     nights = [series.night(one) for series, seen in looked for one in seen.outliers]
     nights.sort(key=lambda one: (one.taken, one.metric.name, one.cell))
-    return Judged(_with_causes(found), _with_causes(suspected), nights)
+    return HistoryAnalysis(_with_causes(found), _with_causes(suspected), nights)
 
 
 def findings(

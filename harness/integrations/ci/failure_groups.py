@@ -11,7 +11,7 @@ from harness.analysis.regression.drift_since import Since
 from harness.analysis.regression.finding import Finding
 from harness.integrations.ci.issue_details import about_step, about_test
 from harness.integrations.ci.results import Case, Night
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Sample
 from harness.report.markdown import LONGEST_ASIDE, code
 from harness.report.model.data import safe_text
@@ -51,7 +51,7 @@ class NightFailures:
 
 
 def failure_groups(
-    night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[Judged] = (),
+    night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[VerdictRecord] = (),
     drifts: Sequence[Since] = (), *, parts: Sequence[Finding] = (), commits: Commits | None = None,
 ) -> NightFailures:  # fmt: skip
     """The groups of a night's failures, and of what has become worse, in a step or by drift, and has not
@@ -136,7 +136,7 @@ def _whole_cells(what: str, cells: Sequence[str]) -> list[FailureGroup]:
     return [FailureGroup(key("cells", what), _title(title), lines, frozenset(key("cell", cell) for cell in cells))]
 
 
-def _test_group(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> FailureGroup:
+def _test_group(cases: Sequence[Case], judged: Sequence[VerdictRecord], commits: Commits) -> FailureGroup:
     first = cases[0]
     kind, word = _failure_key(first)
     tests = sorted({case.test for case in cases})

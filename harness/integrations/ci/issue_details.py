@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.analysis.regression.finding import Finding
 from harness.integrations.ci.results import Case
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
 from harness.report.markdown import code
 from harness.report.model.formatting import version_name
@@ -18,7 +18,7 @@ MOST_SUSPECTS = 5
 FENCE = "`"
 
 
-def about_test(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> list[str]:
+def about_test(cases: Sequence[Case], judged: Sequence[VerdictRecord], commits: Commits) -> list[str]:
     """Details of a failed test on one or more cells, as Markdown without a guest's markup."""
     first = cases[0]
     lines = []
@@ -50,7 +50,7 @@ def fenced(lines: Sequence[str]) -> list[str]:
     return [f"{fence}text", *lines, fence]
 
 
-def _since(case: Case, judged: Sequence[Judged]) -> tuple[Version, Version] | None:
+def _since(case: Case, judged: Sequence[VerdictRecord]) -> tuple[Version, Version] | None:
     """The last good version and the first bad one, if the change was clean and the versions differ."""
     rows = [one for one in judged if (one.cell, one.test) == (case.cell, case.test) and one.outcome not in NO_WORD]
     rows.sort(key=lambda one: one.taken)

@@ -28,7 +28,7 @@ from harness.integrations.farm.messages import (
 )
 from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.metrics.sampler import Sampler
 from harness.metrics.suite import Measured
@@ -138,7 +138,7 @@ def _session_for(checkout: str) -> Session:
     return Session()
 
 
-def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> Iterator[Judged]:
+def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> Iterator[VerdictRecord]:
     """The verdict of the run, after that of the first run if the test was run again."""
     sampler, name = Sampler(session, image, request.run), run.program.name
     expectation = expected(image.cell, name, session.recorded_accelerator(image.cell))
@@ -149,7 +149,7 @@ def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> I
         wrong = (
             complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
         )
-        yield Judged(
+        yield VerdictRecord(
             "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
             verdict.observation.seconds, sampler.version, sampler.environment, request.run, time.time(),
             verdict_id(request, name, one is run.first),

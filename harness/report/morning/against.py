@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from harness.analysis.ab.sequential_test import Judgement
 from harness.analysis.regression.grouping import kernel_of
 from harness.core.errors import HarnessError
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Version
 from harness.report.model.data import ReportData
 from harness.report.morning.changes import FLOOR, Moved, folded
@@ -97,9 +97,9 @@ def _last_two(report_data: ReportData, kernel: str, commit: str) -> tuple[Versio
     return (versions[-2] if len(versions) > 1 else None), versions[-1]
 
 
-def _sorted_out(judged: Sequence[Judged], a: Version | None, b: Version) -> dict[str, Rows]:
+def _sorted_out(judged: Sequence[VerdictRecord], a: Version | None, b: Version) -> dict[str, Rows]:
     """The tests of `b` by what they are against `a`."""
-    runs: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
+    runs: dict[tuple[str, str, str], list[VerdictRecord]] = defaultdict(list)
     for one in sorted(judged, key=lambda one: one.taken):
         runs[one.test, one.cell, one.suite].append(one)
     found: dict[str, dict[str, tuple[list[str], str]]] = {
@@ -111,7 +111,7 @@ def _sorted_out(judged: Sequence[Judged], a: Version | None, b: Version) -> dict
     return {kind: dict(sorted(rows.items(), key=lambda row: -len(row[1][0]))) for kind, rows in found.items()}
 
 
-def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[str, str]]:
+def _kinds(rows: Sequence[VerdictRecord], a: Version | None, b: Version) -> list[tuple[str, str]]:
     telling = [one for one in rows if one.outcome not in NO_WORD]
     new = [one for one in telling if one.version.commit == b.commit]
     old = [one for one in telling if a and one.version.commit == a.commit]

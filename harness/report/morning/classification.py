@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from operator import attrgetter
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
 from harness.report.morning.nights import Nights
 from harness.report.morning.rates import Kind, interval, moved, tendency
@@ -27,7 +27,7 @@ Key = tuple[str, str, str]
 
 
 def tests_of(
-    judged: Sequence[Judged], nights: Nights, expired: Callable[[Judged], bool] = lambda one: False
+    judged: Sequence[VerdictRecord], nights: Nights, expired: Callable[[VerdictRecord], bool] = lambda one: False
 ) -> Tests:
     """All of them, by the nights of the history; `expired` says whether a verdict was expected until of late."""
     rows = [one if one.expected else _as_expected(one, expired) for one in judged]
@@ -62,20 +62,20 @@ def tests_of(
     )
 
 
-def _as_expected(one: Judged, expired: Callable[[Judged], bool]) -> Judged:
+def _as_expected(one: VerdictRecord, expired: Callable[[VerdictRecord], bool]) -> VerdictRecord:
     """What an entry that has run out expected is no failure of the kernel: the entry is told of by itself."""
     return replace(one, expected=True) if failed(one) and expired(one) else one
 
 
-def _good(judged: Judged) -> bool:
+def _good(judged: VerdictRecord) -> bool:
     return judged.expected or judged.outcome == "skipped"
 
 
 def _broken(
-    odd: Sequence[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights
+    odd: Sequence[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
 ) -> dict[tuple[str, int], str]:
     """The cells and nights in which most of a cell's tests failed, with the reason that most of them have."""
-    bad: dict[tuple[str, int], list[Judged]] = defaultdict(list)
+    bad: dict[tuple[str, int], list[VerdictRecord]] = defaultdict(list)
     for night, one in odd:
         if not one.expected and one.outcome not in ("skipped", "passed", "flaky"):
             bad[one.cell, night].append(one)
@@ -94,7 +94,7 @@ def _broken(
 
 
 def _runs(
-    odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights,
+    odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights,
     broken: Mapping[tuple[str, int], str],
 ) -> dict[Key, list[Run]]:  # fmt: skip
     """Every run that says something of a test that was ever bad, old first."""
@@ -112,7 +112,7 @@ def _runs(
     return runs
 
 
-def _of_night(rows: Iterable[Judged], nights: Nights, night: int) -> dict[Key, Judged]:
+def _of_night(rows: Iterable[VerdictRecord], nights: Nights, night: int) -> dict[Key, VerdictRecord]:
     """The last verdict of each test of a night."""
     from_, until = nights.within(night)
     found = [one for one in rows if from_ <= one.taken < until]
@@ -182,7 +182,7 @@ def _is_fixed(one: OnCell, last: int) -> bool:
     return broke or (any(before) and tendency(before).kind in (Kind.BROKEN, Kind.FLAKY))
 
 
-def _identity(judged: Judged) -> str:
+def _identity(judged: VerdictRecord) -> str:
     return identity(judged.outcome, judged.reason)
 
 
@@ -248,12 +248,12 @@ def _range(cells: Sequence[OnCell]) -> tuple[Version, Version] | None:
     return last_good.judged.version, first.judged.version
 
 
-def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights) -> list[Stale]:
+def _stale(odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights) -> list[Stale]:
     """The tests whose last verdict was a pass that nobody expected, by test."""
     keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome == "passed"}
     if not keys:
         return []
-    latest: dict[Key, tuple[int, Judged]] = {}
+    latest: dict[Key, tuple[int, VerdictRecord]] = {}
     since: dict[Key, int] = {}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
     for one in sorted(wanted, key=attrgetter("taken")):
@@ -277,7 +277,7 @@ def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Ni
 
 
 def _unrun(
-    tonight: Iterable[Key], rows: Iterable[Judged], nights: Nights
+    tonight: Iterable[Key], rows: Iterable[VerdictRecord], nights: Nights
 ) -> list[tuple[str, Sequence[str]]]:
     """The tests that ran the night before on a cell that has results last night too, and not themselves."""
     if nights.last < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.core import project
 from harness.core.errors import HarnessError
 from harness.core.matrix import Matrix
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.runner.expectations import FILE, Expectation, entries
 
 SOON = timedelta(days=30)
@@ -40,16 +40,16 @@ class Entries:
         self._of_cell = lru_cache(maxsize=4096)(self._of)
         self._found = lru_cache(maxsize=65536)(self._covering)
 
-    def of(self, judged: Judged) -> Place | None:
+    def of(self, judged: VerdictRecord) -> Place | None:
         """The entry that speaks of the test where this was judged."""
         return self._found(judged.cell, judged.test, judged.environment.accelerator)
 
-    def is_expired(self, judged: Judged) -> bool:
+    def is_expired(self, judged: VerdictRecord) -> bool:
         """Whether the verdict is the one that was expected until the entry ran out."""
         place = self.of(judged)
         return place is not None and judged.outcome in place.entry.outcomes and place.entry.expires < _day(judged)
 
-    def expiring(self, judged: Iterable[Judged]) -> list[Place]:
+    def expiring(self, judged: Iterable[VerdictRecord]) -> list[Place]:
         """The entries that speak of any of these, and that run out within 30 days of them, or have."""
         found = {}
         for one in judged:
@@ -76,7 +76,7 @@ def _places(path: Path) -> list[Place]:
     return [Place(entry, path.name, line) for entry, line in zip(rows, headers, strict=True)]
 
 
-def _day(judged: Judged) -> date:
+def _day(judged: VerdictRecord) -> date:
     try:
         return datetime.fromtimestamp(judged.taken, UTC).date()
     except (ValueError, OverflowError, OSError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.report.model.spans import PLAN, Span, spans_of
 
@@ -63,7 +63,7 @@ def plans_of(documents: Iterable[Document]) -> list[Plan]:
 class Nights:
     """The nights of a history, old first; none where nothing was recorded."""
 
-    def __init__(self, rows: Iterable[Sample | Judged | Document]) -> None:
+    def __init__(self, rows: Iterable[Sample | VerdictRecord | Document]) -> None:
         self._find(spans_of(row for row in rows if not isinstance(row, Document)))
 
     @classmethod

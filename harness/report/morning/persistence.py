@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.morning.nights import Nights
 from harness.report.morning.rates import Kind, tendency
 from harness.report.morning.tests import NO_WORD, failed
@@ -29,11 +29,11 @@ class Persistence:
     lingering: frozenset[Where]
 
 
-def persistence(judged: Iterable[Judged]) -> Persistence:
+def persistence(judged: Iterable[VerdictRecord]) -> Persistence:
     """What the history says, tonight's verdicts in it."""
     rows = sorted(judged, key=lambda one: one.taken)
     nights = Nights(rows)
-    runs: dict[Where, list[Judged]] = defaultdict(list)
+    runs: dict[Where, list[VerdictRecord]] = defaultdict(list)
     for one in rows:
         if one.outcome not in NO_WORD:
             runs[one.cell, one.test].append(one)
@@ -43,11 +43,11 @@ def persistence(judged: Iterable[Judged]) -> Persistence:
     return Persistence(frozenset(fleeting), frozenset(lingering - fleeting))
 
 
-def _nights(found: Sequence[Judged], nights: Nights) -> int:
+def _nights(found: Sequence[VerdictRecord], nights: Nights) -> int:
     return len({nights.number(one.taken) for one in found if failed(one)})
 
 
-def _is_gone(found: Sequence[Judged]) -> bool:
+def _is_gone(found: Sequence[VerdictRecord]) -> bool:
     """Whether it passes for so long as what it was wants."""
     ways = [failed(one) for one in found]
     passes = ways[::-1].index(True)

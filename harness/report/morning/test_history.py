@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.model.formatting import moment, version_name
 from harness.report.morning.nights import Nights
 from harness.report.morning.rates import Kind, tendency
@@ -11,7 +11,7 @@ from harness.report.morning.tests import NO_WORD, OnCell, Run, failed
 from harness.report.morning.text import number, short, strip
 
 
-def of_test(judged: Sequence[Judged], most: int) -> Iterator[str]:
+def of_test(judged: Sequence[VerdictRecord], most: int) -> Iterator[str]:
     """Lines of plain text that is not safe for a terminal yet; none fits 80 columns for sure."""
     if not judged:
         yield "It has no run in this history."

@@ -4,7 +4,7 @@ out of date."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
 from harness.report.morning.rates import Kind, Tendency
 
@@ -18,7 +18,7 @@ class Run:
 
     night: int
     bad: bool
-    judged: Judged
+    judged: VerdictRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Stale:
     test: str
     cells: Sequence[str]
     nights: int
-    judged: Judged
+    judged: VerdictRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,11 @@ class Tests:
     stale: Sequence[Stale] = ()
     broken: Mapping[str, str] = field(default_factory=dict)
     unrun: Sequence[tuple[str, Sequence[str]]] = ()
-    faults: Sequence[Judged] = ()
+    faults: Sequence[VerdictRecord] = ()
     tonight: int = 0
     good: int = 0
 
 
-def failed(judged: Judged) -> bool:
+def failed(judged: VerdictRecord) -> bool:
     """Whether it says that the kernel fails a test that it is expected to pass."""
     return not judged.expected and judged.outcome not in (*NO_WORD, "passed", "flaky")

@@ -10,7 +10,7 @@ from harness.metrics.records import Better
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import percent, shown, version_name
 from harness.report.model.outcomes import Test, by_test, counts
-from harness.report.morning.against import Against, against
+from harness.report.morning.version_comparison import VersionComparison, compare_versions
 from harness.report.morning.changes import Moved
 from harness.report.morning.text import change_words, number
 
@@ -36,7 +36,7 @@ def markdown(
     report_data = report_data.safe
     if report_data.empty:
         return "### OSv harness: nothing was run\n\nThe history has nothing to report yet.\n"
-    found = against(report_data, commit)
+    found = compare_versions(report_data, commit)
     if silent is not None:
         found = replace(found, missing=sorted(silent))
     tests = by_test(
@@ -56,7 +56,7 @@ def code(text: str, longest: int = LONGEST_CODE) -> str:
     return f"`{shown[:longest]}{more}`" if shown else ""
 
 
-def _heading(found: Against) -> str:
+def _heading(found: VersionComparison) -> str:
     about = f"{'OSv' if found.kernel == 'osv' else 'The kernel'} {code(version_name(found.b))}"
     if found.a is None:
         bad = f": {number(len(found.broke), 'test')} not as expected" if found.broke else ""
@@ -74,7 +74,7 @@ def _heading(found: Against) -> str:
     return f"{about} against base {code(version_name(found.a))}: {', '.join(said)}"
 
 
-def _body(found: Against, asides: Sequence[str]) -> list[str]:
+def _body(found: VersionComparison, asides: Sequence[str]) -> list[str]:
     rows = [
         *(_test("✗ broke", test, cells, reason) for test, (cells, reason) in found.broke.items()),
         *(f"| ⚠ no result | | {code(cell)} | it was to have one |" for cell in found.missing),
@@ -114,7 +114,7 @@ def _moved(one: Moved) -> str:
     return f"| {sign} | **{_change(one)}** {code(one.metric.name)}{subject} | {_named(one.cells)} | {how} |"
 
 
-def _changed(found: Against) -> list[tuple[str, Judgement]]:
+def _changed(found: VersionComparison) -> list[tuple[str, Judgement]]:
     """Changes that a comparison of pairs found and no finding reports; worse before better."""
     reported = {one.metric.name for one in found.moved}
     changed = [

@@ -95,7 +95,7 @@ def _died(seen: Observation) -> OutcomeAndReason | None:
     return outcome, f"{text}{where}{_meanwhile(seen)}"
 
 
-def _ours(seen: Observation) -> OutcomeAndReason | None:
+def _harness_failed(seen: Observation) -> OutcomeAndReason | None:
     """The harness or the host failed: nothing can be said about the kernel."""
     if error := seen.harness_error or (seen.interaction.harness_error if seen.interaction else ""):
         return Outcome.HARNESS_ERROR, error
@@ -176,8 +176,8 @@ def _unclean(seen: Observation) -> OutcomeAndReason | None:
 
 
 PRECEDENCE: tuple[Callable[[Observation], OutcomeAndReason | None], ...] = (
-    _died_as_tested, _disturbed, _died, _ours, _not_started, _contradicted, _ended_badly, _ended_from_inside,
-    _served, _passed, _late, _unclean,
+    _died_as_tested, _disturbed, _died, _harness_failed, _not_started, _contradicted, _ended_badly,
+    _ended_from_inside, _served, _passed, _late, _unclean,
 )  # fmt: skip
 """The rows of the table in docs/reference/verdicts.md, in its order; `guest_ended` is the remaining case."""
 

@@ -18,7 +18,7 @@ from harness.report.model.data import safe_text
 from harness.report.model.highlights import in_words, ordered
 from harness.report.morning.commits import Commits
 from harness.report.morning.persistence import persistence
-from harness.report.morning.undone import standing
+from harness.report.morning.lasting_findings import lasting_findings
 from harness.report.outlier_lines import outlier_line
 from harness.runner.failure_titles import title as title_of
 from harness.runner.verdict import Outcome
@@ -99,7 +99,7 @@ def key(*words: str) -> str:
 def unrecovered_regressions(findings: Sequence[Finding], parts: Sequence[Finding] = ()) -> list[Finding]:
     """The findings for the worse that nothing has undone since; `findings` are sorted by time."""
     given = {id(one) for one in findings}
-    return [one for one in standing([*findings, *parts]) if one.worse and id(one) in given]
+    return [one for one in lasting_findings([*findings, *parts]) if one.worse and id(one) in given]
 
 
 def _is_broken(cases: Sequence[Case]) -> bool:

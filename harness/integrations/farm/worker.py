@@ -35,7 +35,7 @@ from harness.metrics.suite import Measured
 from harness.report import evidence, reproduce
 from harness.report.progress import SHOWN
 from harness.runner.base import Run
-from harness.runner.expectations import complaint, expected
+from harness.runner.expectations import expectation_mismatch, expected
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
@@ -146,9 +146,9 @@ def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> I
         if one is None:
             continue
         verdict = one.verdict
-        wrong = (
-            complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
-        )
+        wrong = verdict.outcome not in GOOD
+        if expectation:
+            wrong = bool(expectation_mismatch(expectation, verdict.outcome, date.today()))
         yield VerdictRecord(
             "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
             verdict.observation.seconds, sampler.version, sampler.environment, request.run, time.time(),

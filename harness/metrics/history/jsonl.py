@@ -67,7 +67,7 @@ def records_in(stream: IO[bytes]) -> Iterator[Record]:
         try:
             yield _record(line, maker)
         except (ValueError, RecursionError, HarnessError) as error:
-            raise HarnessError(f"Line {number} is no record of a history: {_said(error)}.", CURE) from error
+            raise HarnessError(f"Line {number} is no record of a history: {_reason(error)}.", CURE) from error
 
 
 def _record(line: bytes, maker: Maker) -> Record:
@@ -94,7 +94,7 @@ def _bring_up_to_date(kind: str, row: dict[str, Any]) -> None:
             row[part] = {**row[part], **SINCE_2[part]}
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """What is wrong in one line that repeats nothing of the file: it may hold anything."""
     match error:
         case json.JSONDecodeError():

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.analysis.regression.finding import Finding
 from harness.metrics.records import Document, Metric, Version
-from harness.report.morning.undone import standing
+from harness.report.morning.lasting_findings import lasting_findings
 
 FLOOR = 0.005
 """Relative: a smaller change of a whole is not shown among the facts of the morning."""
@@ -86,7 +86,7 @@ def changes_of(
     now: float,
 ) -> Changes:  # fmt: skip
     """The steps; `measured` is how many cells measure a kernel's metric of a subject."""
-    stand = standing(findings)
+    stand = lasting_findings(findings)
     wholes = [one for one in stand if not one.metric.is_part and abs(one.change) >= FLOOR]
     parts = [one for one in stand if one.metric.is_part and abs(one.change) >= PARTS_FLOOR]
     moved = folded(wholes, measured)

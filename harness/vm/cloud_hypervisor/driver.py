@@ -129,7 +129,7 @@ class CloudHypervisorVm:
         return ""
 
     def hypervisor_error(self) -> str:
-        return self.api.complaint(requests.PING)
+        return self.api.request_error(requests.PING)
 
     def words(self) -> str:
         """The text that it and virtiofsd wrote to their standard error, its log included."""

@@ -101,7 +101,7 @@ class FirecrackerVm:
         return ""
 
     def hypervisor_error(self) -> str:
-        return self.api.complaint(requests.DESCRIBE)
+        return self.api.request_error(requests.DESCRIBE)
 
     def guest_boot_seconds(self) -> float | None:
         """Seconds from the start of the guest until it reports, through Firecracker's boot timer port, that it is

@@ -22,7 +22,7 @@ Rows = Mapping[str, tuple[Sequence[str], str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
+class VersionComparison:
     """`b` against `a`, which is None where there is no version before. `compared` is whether anything was measured
     or judged of both; `why` says why nothing was. `flaky` failed, as they did before now and then; `already`
     failed before, too; `missing` are cells with results of `a` alone; `judgements` are what pairs of measurements
@@ -49,7 +49,7 @@ class Against:
         return self.verdicts + self.series + len(self.judgements) > 0
 
 
-def against(report_data: ReportData, commit: str = "") -> Against:
+def compare_versions(report_data: ReportData, commit: str = "") -> VersionComparison:
     """The version of that commit, or the newest one, of OSv, or of what else there is, against the newest of the
     others. `report_data` is not empty."""
     kernels = {kernel_of(row.cell) for row in report_data.rows if commit in ("", row.version.commit)}
@@ -71,7 +71,7 @@ def against(report_data: ReportData, commit: str = "") -> Against:
     compared = [document for document in report_data.documents if document.version.commit == b.commit]
     pairs = [one for document in compared for one in _of_pairs(document)]
     why = "nothing that was run of this version was run of the base" if a else "there is one version alone"
-    return Against(
+    return VersionComparison(
         kernel, a, b, kinds["broke"], kinds["flaky"], kinds["fixed"], kinds["already"],
         {test: found for test, (found, _) in kinds["stale"].items()},
         sorted(cells[old] - cells[b.commit]) if a else (), _moved(report_data, kernel, b, measured), pairs,

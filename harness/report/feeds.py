@@ -42,7 +42,7 @@ def latest(morning: Morning) -> str:
                 {"test": one.test, "cell": one.cell, "reason": one.reason} for one in tests.faults
             ],
             "flaky": [
-                {**_group(one, morning), "rate": one.rate, "interval": list(one.interval), "moved": one.moved}
+                {**_group(one, morning), "rate": one.rate, "interval": list(one.interval), "moved": one.rate_changed}
                 for one in tests.flaky
             ],
             "still_failing": [_group(one, morning) for one in tests.still],

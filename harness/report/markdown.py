@@ -10,9 +10,9 @@ from harness.metrics.records import Better
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import percent, shown, version_name
 from harness.report.model.outcomes import Test, by_test, counts
-from harness.report.morning.version_comparison import VersionComparison, compare_versions
 from harness.report.morning.changes import Moved
 from harness.report.morning.text import change_words, number
+from harness.report.morning.version_comparison import VersionComparison, compare_versions
 
 MOST_ROWS = 10
 """How many facts are listed: nobody reads a long comment to its end."""

@@ -17,8 +17,8 @@ from harness.report.markdown import LONGEST_ASIDE, code
 from harness.report.model.data import safe_text
 from harness.report.model.highlights import in_words, ordered
 from harness.report.morning.commits import Commits
-from harness.report.morning.persistence import persistence
 from harness.report.morning.lasting_findings import lasting_findings
+from harness.report.morning.persistence import persistence
 from harness.report.outlier_lines import outlier_line
 from harness.runner.failure_titles import title as title_of
 from harness.runner.verdict import Outcome

@@ -11,8 +11,8 @@ from harness.metrics.records import Version
 from harness.report.markdown import code
 from harness.report.model.formatting import version_name
 from harness.report.morning.commits import Commits
-from harness.report.morning.rates import tendency
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.rates import failure_pattern
+from harness.report.morning.tests import INCONCLUSIVE, failed
 
 MOST_SUSPECTS = 5
 FENCE = "`"
@@ -52,9 +52,9 @@ def fenced(lines: Sequence[str]) -> list[str]:
 
 def _since(case: Case, judged: Sequence[VerdictRecord]) -> tuple[Version, Version] | None:
     """The last good version and the first bad one, if the change was clean and the versions differ."""
-    rows = [one for one in judged if (one.cell, one.test) == (case.cell, case.test) and one.outcome not in NO_WORD]
-    rows.sort(key=lambda one: one.taken)
-    change = tendency([failed(one) for one in rows])
+    of_test = [one for one in judged if (one.cell, one.test) == (case.cell, case.test)]
+    rows = sorted((one for one in of_test if one.outcome not in INCONCLUSIVE), key=lambda one: one.taken)
+    change = failure_pattern([failed(one) for one in rows])
     if not (rows and change.clean and 0 < change.began < len(rows)):
         return None
     good, bad = rows[change.began - 1].version, rows[change.began].version

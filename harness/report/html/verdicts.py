@@ -12,9 +12,9 @@ from harness.report.model.figures import anchor
 from harness.report.model.outcome_codes import NONE, codes_of
 from harness.report.model.outcomes import Test
 from harness.report.model.timeline import Timeline
-from harness.report.morning.rates import tendency
+from harness.report.morning.rates import failure_pattern
 from harness.report.morning.report import Morning
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.tests import INCONCLUSIVE, failed
 from harness.report.morning.text import rate_words
 
 EXPECTED = frozenset("pfchtgbesx" + NONE)
@@ -54,8 +54,8 @@ def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
     for night, sign in zip(numbers, codes_of(runs), strict=True):
         if night >= first and signs[night - first] in EXPECTED:
             signs[night - first] = sign
-    bad = [failed(one) for one in runs if one.outcome not in NO_WORD]
-    said = tendency(bad) if any(bad) else None
+    bad = [failed(one) for one in runs if one.outcome not in INCONCLUSIVE]
+    said = failure_pattern(bad) if any(bad) else None
     return {
         "suite": test.suite, "first": first, "nights": _short(signs), "runs": len(runs),
         "bad": sum(bad), "kind": str(said.kind) if said else "well",

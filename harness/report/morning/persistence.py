@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from harness.metrics.history.records import VerdictRecord
 from harness.report.morning.nights import Nights
-from harness.report.morning.rates import Kind, tendency
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.rates import PatternKind, failure_pattern
+from harness.report.morning.tests import INCONCLUSIVE, failed
 
 NIGHTS_TO_OPEN = 2
 """Nights with a failure, from which it is worth an issue."""
@@ -35,7 +35,7 @@ def persistence(judged: Iterable[VerdictRecord]) -> Persistence:
     nights = Nights(rows)
     runs: dict[Where, list[VerdictRecord]] = defaultdict(list)
     for one in rows:
-        if one.outcome not in NO_WORD:
+        if one.outcome not in INCONCLUSIVE:
             runs[one.cell, one.test].append(one)
     bad = {where: found for where, found in runs.items() if any(map(failed, found))}
     fleeting = {where for where, found in bad.items() if _nights(found, nights) < NIGHTS_TO_OPEN}
@@ -51,5 +51,5 @@ def _is_gone(found: Sequence[VerdictRecord]) -> bool:
     """Whether it passes for so long as what it was wants."""
     ways = [failed(one) for one in found]
     passes = ways[::-1].index(True)
-    was = tendency(ways[: len(ways) - passes])
-    return passes >= (PASSES_OF_BROKEN if was.kind is Kind.BROKEN else PASSES_OF_FLAKY)
+    was = failure_pattern(ways[: len(ways) - passes])
+    return passes >= (PASSES_OF_BROKEN if was.kind is PatternKind.BROKEN else PASSES_OF_FLAKY)

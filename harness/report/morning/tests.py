@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
-from harness.report.morning.rates import Kind, Tendency
+from harness.report.morning.rates import FailurePattern, PatternKind
 
-NO_WORD = ("skipped", "harness_error")
+INCONCLUSIVE = ("skipped", "harness_error")
 """Outcomes that say nothing of the kernel."""
 
 
@@ -22,13 +22,13 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class OnCell:
+class CellRuns:
     """A test's runs on one cell, old first, and what they say."""
 
     test: str
     cell: str
     runs: Sequence[Run]
-    tendency: Tendency
+    pattern: FailurePattern
 
     @property
     def last(self) -> Run:
@@ -38,12 +38,12 @@ class OnCell:
     @property
     def first_bad(self) -> Run:
         """The first failure of what goes on now."""
-        return next((run for run in self.runs[self.tendency.began :] if run.bad), self.last)
+        return next((run for run in self.runs[self.pattern.began :] if run.bad), self.last)
 
     @property
     def good_before(self) -> Run | None:
         """The last run that was well before that."""
-        return next((run for run in reversed(self.runs[: self.tendency.began]) if not run.bad), None)
+        return next((run for run in reversed(self.runs[: self.pattern.began]) if not run.bad), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class Group:
 
     `rate` and its 95% `interval` leave out the first failure of each cell, which said when to begin to count.
     `since` is the last good version and the first bad one, where the change was clean; else None. `bad` of `runs`
-    failed in the nights of `RECENT`; `moved` is whether the rate is another in the newest third of them.
+    failed in the nights of `RECENT`; `rate_changed` is whether the rate is another in the newest third of them.
     """
 
     test: str
-    cells: Sequence[OnCell]
-    kind: Kind
+    cells: Sequence[CellRuns]
+    kind: PatternKind
     outcome: str
     reason: str
     began: int
@@ -65,13 +65,13 @@ class Group:
     runs: int
     rate: float
     interval: tuple[float, float]
-    moved: bool
+    rate_changed: bool
     since: tuple[Version, Version] | None
     well_on: int = 0
     silent: Sequence[str] = ()
 
     @property
-    def first(self) -> OnCell:
+    def first(self) -> CellRuns:
         """The cell where it began first."""
         return min(self.cells, key=lambda one: (one.first_bad.judged.taken, one.cell))
 
@@ -107,4 +107,4 @@ class Tests:
 
 def failed(judged: VerdictRecord) -> bool:
     """Whether it says that the kernel fails a test that it is expected to pass."""
-    return not judged.expected and judged.outcome not in (*NO_WORD, "passed", "flaky")
+    return not judged.expected and judged.outcome not in (*INCONCLUSIVE, "passed", "flaky")

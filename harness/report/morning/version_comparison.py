@@ -11,8 +11,8 @@ from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Version
 from harness.report.model.data import ReportData
 from harness.report.morning.changes import FLOOR, Moved, folded
-from harness.report.morning.rates import Kind, tendency
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.rates import PatternKind, failure_pattern
+from harness.report.morning.tests import INCONCLUSIVE, failed
 
 EXACT_FLOOR = 0.0001
 """Relative: a smaller change of an exact number is not told; every commit moves code a little."""
@@ -112,7 +112,7 @@ def _sorted_out(judged: Sequence[VerdictRecord], a: Version | None, b: Version) 
 
 
 def _kinds(rows: Sequence[VerdictRecord], a: Version | None, b: Version) -> list[tuple[str, str]]:
-    telling = [one for one in rows if one.outcome not in NO_WORD]
+    telling = [one for one in rows if one.outcome not in INCONCLUSIVE]
     new = [one for one in telling if one.version.commit == b.commit]
     old = [one for one in telling if a and one.version.commit == a.commit]
     if not new:
@@ -122,7 +122,7 @@ def _kinds(rows: Sequence[VerdictRecord], a: Version | None, b: Version) -> list
     if last.outcome == "passed" and not last.expected:
         return [*kinds, ("stale", "")]
     before = [failed(one) for one in telling if one.version.commit != b.commit]
-    flaky = bool(before) and tendency(before).kind is Kind.FLAKY
+    flaky = bool(before) and failure_pattern(before).kind is PatternKind.FLAKY
     if failed(last):
         if flaky or any(not failed(one) for one in new):
             return [*kinds, ("flaky", last.reason)]

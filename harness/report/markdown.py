@@ -10,7 +10,7 @@ from harness.metrics.records import Better
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import percent, shown, version_name
 from harness.report.model.outcomes import Test, by_test, counts
-from harness.report.morning.changes import Moved
+from harness.report.morning.changes import MetricChange
 from harness.report.morning.text import change_words, number
 from harness.report.morning.version_comparison import VersionComparison, compare_versions
 
@@ -107,7 +107,7 @@ def _test(sign: str, test: str, cells: Sequence[str], reason: str) -> str:
     return f"| {sign} | {code(test)} | {_named(cells)} | {code(reason)} |"
 
 
-def _moved(one: Moved) -> str:
+def _moved(one: MetricChange) -> str:
     sign = "🔺 worse" if one.worse else "▽ better"
     how = "exact" if one.exact == len(one.cells) else f"p ≤ {one.probability:.0e}"
     subject = f" of {code(one.subject)}" if one.subject else ""
@@ -143,7 +143,7 @@ def _share(value: float, one: Judgement) -> str:
     return percent(value) if one.relative else code(shown(value, one.metric.unit))
 
 
-def _change(one: Moved) -> str:
+def _change(one: MetricChange) -> str:
     return change_words(one.change, one.low, one.high)
 
 

@@ -10,7 +10,7 @@ from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
 from harness.report.morning.nights import Nights
 from harness.report.morning.rates import PatternKind, failure_pattern, interval, rate_changed
-from harness.report.morning.tests import INCONCLUSIVE, CellRuns, Group, Run, Stale, Tests, failed
+from harness.report.morning.tests import INCONCLUSIVE, CellRuns, Group, Run, StaleExpectation, Tests, failed
 from harness.runner.failure_titles import identity
 
 RECENT = 30
@@ -249,7 +249,9 @@ def _range(cells: Sequence[CellRuns]) -> tuple[Version, Version] | None:
     return last_good.judged.version, first.judged.version
 
 
-def _stale(odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights) -> list[Stale]:
+def _stale(
+    odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
+) -> list[StaleExpectation]:
     """The tests whose last verdict was a pass that nobody expected, by test."""
     keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome == "passed"}
     if not keys:
@@ -269,7 +271,7 @@ def _stale(odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecor
         if latest[key][0] == nights.last and latest[key][1].outcome == "passed":
             by_test[key[2].partition(":")[0], key[1]].append(key)
     return [
-        Stale(
+        StaleExpectation(
             test, sorted(key[2] for key in keys_), nights.last - min(since[key] for key in keys_) + 1,
             latest[keys_[0]][1],
         )

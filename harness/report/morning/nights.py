@@ -32,7 +32,7 @@ class Night:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingCell:
     """A cell without a result last night, and for so many nights now; `never` is whether it was planned, and never
     had one."""
 
@@ -108,7 +108,7 @@ class Nights:
         """The number of the last night, -1 if there is none."""
         return len(self.every) - 1
 
-    def missing(self) -> list[Missing]:
+    def missing(self) -> list[MissingCell]:
         """The cells that were planned and have no result of the last night; where no plan is known, those that had
         results in the nights before it."""
         if self.last < 1 and not self._plans:
@@ -123,7 +123,7 @@ class Nights:
         wanted = {cell for cell in silent if often[cell] > 1 or seen[cell] == self.last - 1}
         wanted |= {cell for plan in self._plans for cell in plan.cells} - tonight
         return [
-            Missing(cell, self.last - seen.get(cell, self.last - 1), never=cell not in seen)
+            MissingCell(cell, self.last - seen.get(cell, self.last - 1), never=cell not in seen)
             for cell in sorted(wanted)
         ]
 

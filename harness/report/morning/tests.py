@@ -77,7 +77,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
+class StaleExpectation:
     """A test that passes where it is expected not to, on these cells, for so many nights."""
 
     test: str
@@ -97,7 +97,7 @@ class Tests:
     flaky: Sequence[Group] = ()
     still: Sequence[Group] = ()
     fixed: Sequence[Group] = ()
-    stale: Sequence[Stale] = ()
+    stale: Sequence[StaleExpectation] = ()
     broken: Mapping[str, str] = field(default_factory=dict)
     unrun: Sequence[tuple[str, Sequence[str]]] = ()
     faults: Sequence[VerdictRecord] = ()

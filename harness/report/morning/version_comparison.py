@@ -10,7 +10,7 @@ from harness.core.errors import HarnessError
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Version
 from harness.report.model.data import ReportData
-from harness.report.morning.changes import FLOOR, Moved, folded
+from harness.report.morning.changes import FLOOR, MetricChange, metric_changes
 from harness.report.morning.rates import PatternKind, failure_pattern
 from harness.report.morning.tests import INCONCLUSIVE, failed
 
@@ -37,7 +37,7 @@ class VersionComparison:
     already: Rows = field(default_factory=dict)
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
-    moved: Sequence[Moved] = ()
+    moved: Sequence[MetricChange] = ()
     judgements: Sequence[tuple[str, Judgement]] = ()
     verdicts: int = 0
     series: int = 0
@@ -132,7 +132,7 @@ def _kinds(rows: Sequence[VerdictRecord], a: Version | None, b: Version) -> list
 
 def _moved(
     report_data: ReportData, kernel: str, b: Version, measured: Mapping[str, set[tuple[str, str, str]]]
-) -> list[Moved]:
+) -> list[MetricChange]:
     """What moved with `b`: wholes, those for the worse first, each on how many of the cells."""
     found = [
         one for one in report_data.findings
@@ -142,7 +142,7 @@ def _moved(
     of: dict[tuple[str, str, str], int] = defaultdict(int)
     for name, _, subject in measured[b.commit]:
         of[kernel, name, subject] += 1
-    return sorted(folded(found, of), key=lambda one: (not one.worse, -abs(one.change)))
+    return sorted(metric_changes(found, of), key=lambda one: (not one.worse, -abs(one.change)))
 
 
 def _of_pairs(document: Document) -> list[tuple[str, Judgement]]:

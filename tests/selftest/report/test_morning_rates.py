@@ -72,7 +72,8 @@ def test_a_rate_has_moved_only_beyond_doubt() -> None:
     """At most 1 in 1,000 by chance; from a twentieth to a half within ten nights of five cells it has."""
     chance = dice()
     false = sum(
-        rate_changed((int(chance.binomial(100, 0.17)), 100), (int(chance.binomial(50, 0.17)), 50)) for _ in range(1000)
+        rate_changed((int(chance.binomial(100, 0.17)), 100), (int(chance.binomial(50, 0.17)), 50))
+        for _ in range(1000)
     )
     assert false <= 3
     assert rate_changed((5, 100), (25, 50))

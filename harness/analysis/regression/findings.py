@@ -8,7 +8,7 @@ from scipy.stats import false_discovery_control
 
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.change_points import LEVEL, Change
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.grouping import kernel_of
 from harness.analysis.regression.series import NO_GRAPH, Samples, Series, numbers
 
@@ -23,7 +23,7 @@ class HistoryAnalysis:
 
     findings: list[Finding]
     suspicions: list[Finding]
-    nights: list[Night]
+    nights: list[OutlierNight]
 
 
 def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> HistoryAnalysis:

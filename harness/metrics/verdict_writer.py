@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 from harness.core.errors import HarnessError
 from harness.core.machine import Image
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document
 from harness.metrics.sampler import Sampler
 from harness.runner.base import Run
@@ -21,11 +21,11 @@ CONSOLE = "console"
 CONSOLE_LINES, CONSOLE_COLUMNS = 20, 200
 """How much of a console the history keeps; the evidence has all of it."""
 
-Record = Judged | Document
+Record = VerdictRecord | Document
 
 
-def console_of(judged: Judged, run: Run) -> Document | None:
-    """The end of the console of an unexpected failure, or None if it has none. Its id is the verdict's and `-console`."""
+def console_of(judged: VerdictRecord, run: Run) -> Document | None:
+    """The end of the console of an unexpected failure, or None without lines. Its id is `VERDICT-console`."""
     if judged.expected or run.verdict.outcome is Outcome.PASSED:
         return None
     texts = (line.text[:CONSOLE_COLUMNS] for line in run.transcript.tail(CONSOLE_LINES))
@@ -55,7 +55,7 @@ class Verdicts:
         if key not in self._samplers:
             self._samplers[key] = Sampler(self._session, image, self._run)
         sampler, verdict = self._samplers[key], run.verdict
-        judged = Judged(
+        judged = VerdictRecord(
             "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
             expected, verdict.reason, verdict.observation.seconds, sampler.version, sampler.environment, self._run,
             time.time(),

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from harness.metrics.records import Version
 from harness.report.model.formatting import version_name
-from harness.report.morning.changes import Moved, Step
+from harness.report.morning.changes import MetricChange, Step
 from harness.report.morning.report import Morning
 from harness.report.morning.tests import Group
 from harness.report.morning.text import cells_words, change_words, number
@@ -42,7 +42,10 @@ def latest(morning: Morning) -> str:
                 {"test": one.test, "cell": one.cell, "reason": one.reason} for one in tests.faults
             ],
             "flaky": [
-                {**_group(one, morning), "rate": one.rate, "interval": list(one.interval), "moved": one.moved}
+                {
+                    **_group(one, morning),
+                    "rate": one.rate, "interval": list(one.interval), "moved": one.rate_changed,
+                }
                 for one in tests.flaky
             ],
             "still_failing": [_group(one, morning) for one in tests.still],
@@ -142,7 +145,7 @@ def _entries(morning: Morning) -> Iterator[Entry]:
             yield Entry(f"step|{step.kernel}|{step.after.commit}", title, text, when, where)
 
 
-def _words(one: Moved) -> str:
+def _words(one: MetricChange) -> str:
     change = change_words(one.change, one.low, one.high)
     return f"{change} {one.metric.name} on {len(one.cells)} of {number(one.of, 'cell')}"
 

@@ -10,9 +10,9 @@ from harness.metrics.records import Better
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import percent, shown, version_name
 from harness.report.model.outcomes import Test, by_test, counts
-from harness.report.morning.against import Against, against
-from harness.report.morning.changes import Moved
+from harness.report.morning.changes import MetricChange
 from harness.report.morning.text import change_words, number
+from harness.report.morning.version_comparison import VersionComparison, compare_versions
 
 MOST_ROWS = 10
 """How many facts are listed: nobody reads a long comment to its end."""
@@ -36,7 +36,7 @@ def markdown(
     report_data = report_data.safe
     if report_data.empty:
         return "### OSv harness: nothing was run\n\nThe history has nothing to report yet.\n"
-    found = against(report_data, commit)
+    found = compare_versions(report_data, commit)
     if silent is not None:
         found = replace(found, missing=sorted(silent))
     tests = by_test(
@@ -57,7 +57,7 @@ def code(text: str, longest: int = LONGEST_CODE) -> str:
     return f"`{shown[:longest]}{more}`" if shown else ""
 
 
-def _heading(found: Against) -> str:
+def _heading(found: VersionComparison) -> str:
     about = f"{'OSv' if found.kernel == 'osv' else 'The kernel'} {code(version_name(found.b))}"
     if found.a is None:
         bad = f": {number(len(found.broke), 'test')} not as expected" if found.broke else ""
@@ -75,7 +75,7 @@ def _heading(found: Against) -> str:
     return f"{about} against base {code(version_name(found.a))}: {', '.join(said)}"
 
 
-def _body(found: Against, asides: Sequence[str]) -> list[str]:
+def _body(found: VersionComparison, asides: Sequence[str]) -> list[str]:
     rows = [
         *(_test("✗ broke", test, cells, reason) for test, (cells, reason) in found.broke.items()),
         *(f"| ⚠ no result | | {code(cell)} | it was to have one |" for cell in found.missing),
@@ -108,14 +108,14 @@ def _test(sign: str, test: str, cells: Sequence[str], reason: str) -> str:
     return f"| {sign} | {code(test)} | {_named(cells)} | {code(reason)} |"
 
 
-def _moved(one: Moved) -> str:
+def _moved(one: MetricChange) -> str:
     sign = "🔺 worse" if one.worse else "▽ better"
     how = "exact" if one.exact == len(one.cells) else f"p ≤ {one.probability:.0e}"
     subject = f" of {code(one.subject)}" if one.subject else ""
     return f"| {sign} | **{_change(one)}** {code(one.metric.name)}{subject} | {_named(one.cells)} | {how} |"
 
 
-def _changed(found: Against) -> list[tuple[str, Judgement]]:
+def _changed(found: VersionComparison) -> list[tuple[str, Judgement]]:
     """Changes that a comparison of pairs found and no finding reports; worse before better."""
     reported = {one.metric.name for one in found.moved}
     changed = [
@@ -144,7 +144,7 @@ def _share(value: float, one: Judgement) -> str:
     return percent(value) if one.relative else code(shown(value, one.metric.unit))
 
 
-def _change(one: Moved) -> str:
+def _change(one: MetricChange) -> str:
     return change_words(one.change, one.low, one.high)
 
 

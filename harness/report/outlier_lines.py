@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from math import floor, log10
 
 from harness.analysis.regression.drift_since import Since
-from harness.analysis.regression.finding import Night
+from harness.analysis.regression.finding import OutlierNight
 from harness.metrics.records import Metric
 from harness.report.model.formatting import shown, version_name
 
@@ -15,9 +15,9 @@ MOST = 5
 """The most lines of one kind in a report; a last line says how many more there are."""
 
 
-def outlier_line(one: Night | Since) -> str:
+def outlier_line(one: OutlierNight | Since) -> str:
     """`night of 2026-11-20: 1.4 times, alone: boot.wall on osv:…, 0.7 s beside 0.5 s, v0.57.0-3`."""
-    values = (one.level, one.value) if isinstance(one, Night) else (one.old_level, one.new_level)
+    values = (one.level, one.value) if isinstance(one, OutlierNight) else (one.old_level, one.new_level)
     usual, other = (shown(value, one.metric.unit) for value in values)
     if isinstance(one, Since):
         way = "worse" if one.worse else "better"
@@ -25,10 +25,10 @@ def outlier_line(one: Night | Since) -> str:
     return f"{one.words}: {one.metric.name} on {one.cell}, {other} beside {usual}, {version_name(one.version)}"
 
 
-def outlier_lines(nights: Iterable[Night], crept: Iterable[Since]) -> list[str]:
+def outlier_lines(nights: Iterable[OutlierNight], crept: Iterable[Since]) -> list[str]:
     """The lines of a report: the newest nights, then the largest drifts. Several numbers of one night, or of one
     drifting metric, are one line; parts of a whole are left out."""
-    by_night: dict[tuple[str, str], list[Night]] = defaultdict(list)
+    by_night: dict[tuple[str, str], list[OutlierNight]] = defaultdict(list)
     for night in sorted(filter(_is_told, nights), key=lambda one: -one.taken):
         by_night[night.day, night.standing].append(night)
     by_metric: dict[tuple[str, str, str], list[Since]] = defaultdict(list)
@@ -40,7 +40,7 @@ def outlier_lines(nights: Iterable[Night], crept: Iterable[Since]) -> list[str]:
     ]
 
 
-def _is_told(one: Night | Since) -> bool:
+def _is_told(one: OutlierNight | Since) -> bool:
     return abs(one.change) >= FLOOR and not one.metric.is_part
 
 
@@ -49,7 +49,7 @@ def _limited(lines: Sequence[str], what: str) -> list[str]:
     return [*lines[:MOST], *([f"{more} more {what}"] if more > 0 else [])]
 
 
-def _of_night(alike: Sequence[Night]) -> str:
+def _of_night(alike: Sequence[OutlierNight]) -> str:
     """One number as `findings` shows it; of several numbers how far they stick out, and which they are."""
     if len(alike) == 1:
         return outlier_line(alike[0])
@@ -64,7 +64,7 @@ def _of_metric(alike: Sequence[Since]) -> str:
     return outlier_line(alike[0]) + (f"; and on {more} more cell{'s' * (more > 1)}" if more else "")
 
 
-def _which(alike: Sequence[Night]) -> str:
+def _which(alike: Sequence[OutlierNight]) -> str:
     metrics: list[Metric] = list({one.metric.name: one.metric for one in alike}.values())
     cells = list(dict.fromkeys(one.cell for one in alike))
     more = f" and {len(metrics) - 1} more" if len(metrics) > 1 else ""

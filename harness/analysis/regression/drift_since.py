@@ -151,7 +151,7 @@ def _crept(measured: Numbers, series: Series, at: int, asked: bool) -> Since | N
     whole, change = abs(old) or 1.0, total * search.unit
     interval = ((change - about * search.unit) / whole, (change + about * search.unit) / whole)
     in_steps = 100 * float(means[:-1].sum()) * search.unit / whole
-    return _told(series, kept, (old, old + change), interval, len(steps), in_steps)
+    return _since(series, kept, (old, old + change), interval, len(steps), in_steps)
 
 
 def _exactly(series: Series, kept: NDArray[np.int64], values: Array) -> Since | None:
@@ -160,10 +160,10 @@ def _exactly(series: Series, kept: NDArray[np.int64], values: Array) -> Since | 
         return None
     change = float(values[-1] - values[0]) / (abs(float(values[0])) or 1.0)
     steps = int((np.diff(values) != 0).sum())
-    return _told(series, kept, (float(values[0]), float(values[-1])), (change, change), steps, 100 * change)
+    return _since(series, kept, (float(values[0]), float(values[-1])), (change, change), steps, 100 * change)
 
 
-def _told(
+def _since(
     series: Series,
     kept: NDArray[np.int64],
     levels: tuple[float, float],

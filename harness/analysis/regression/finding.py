@@ -45,7 +45,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class OutlierNight:
     """One night, or a few, whose number sticks out over those before and after it: no change of the kernel.
 
     `version` was measured at `taken` (seconds since 1970) as `value`, where those around have `level`. `alone` is

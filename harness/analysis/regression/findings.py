@@ -8,7 +8,7 @@ from scipy.stats import false_discovery_control
 
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.change_points import LEVEL, Change
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.grouping import kernel_of
 from harness.analysis.regression.series import NO_GRAPH, Samples, Series, numbers
 
@@ -18,15 +18,15 @@ the chance of a false finding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class HistoryAnalysis:
     """What a history says: changes that the statistics stand behind, what is worth a rerun, nights alone."""
 
     findings: list[Finding]
     suspicions: list[Finding]
-    nights: list[Night]
+    nights: list[OutlierNight]
 
 
-def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> Judged:
+def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> HistoryAnalysis:
     """Look at each series once, along the first parents of `branch`.
 
     Benjamini and Hochberg's procedure chooses the series with findings; those few are searched at the level that
@@ -46,7 +46,7 @@ def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch:
     suspected = [(series, step) for series, seen in looked for step in seen.steps]
     nights = [series.night(one) for series, seen in looked for one in seen.outliers]
     nights.sort(key=lambda one: (one.taken, one.metric.name, one.cell))
-    return Judged(_with_causes(found), _with_causes(suspected), nights)
+    return HistoryAnalysis(_with_causes(found), _with_causes(suspected), nights)
 
 
 def findings(

@@ -16,7 +16,7 @@ from harness.analysis.regression.change_points import (
     Scan,
     exact_look,
 )
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.grouping import Group, grouped, kernel_of
 from harness.metrics.records import Metric, Sample, Version
 
@@ -63,10 +63,10 @@ class Series:
             span=(self.versions[change.earliest - 1], self.versions[change.latest]),
         )
 
-    def night(self, outlier: Outlier) -> Night:
+    def night(self, outlier: Outlier) -> OutlierNight:
         """The outlier in terms of versions and nights."""
         first, index = self.samples[0], outlier.index
-        return Night(
+        return OutlierNight(
             self.metric,
             first.cell,
             first.subject,

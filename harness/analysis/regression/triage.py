@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.ab import sides
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.confirmation import Confirmation, confirm
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.findings import judge
 from harness.analysis.regression.series import NO_GRAPH, Samples
 from harness.core.errors import HarnessError
@@ -27,7 +27,7 @@ class ReportableFindings:
     """What may be shown of a history: findings by time, and nights that are isolated outliers."""
 
     findings: list[Finding]
-    nights: list[Night]
+    nights: list[OutlierNight]
 
 
 def judged(

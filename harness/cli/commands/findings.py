@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.drift_since import Since, since
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.notes import notes, unbridged
 from harness.analysis.regression.series import Numbers, numbers
 from harness.analysis.regression.triage import KIND, confirm_on_host, judged, measure_again, unconfirmed
@@ -165,16 +165,16 @@ def named_commit(arguments: Arguments) -> str:
         return name
 
 
-def _matches(one: Sample | Finding | Night | Since, arguments: Arguments) -> bool:
+def _matches(one: Sample | Finding | OutlierNight | Since, arguments: Arguments) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
 
 
-def _is_shown(one: Finding | Night | Since, arguments: Arguments) -> bool:
+def _is_shown(one: Finding | OutlierNight | Since, arguments: Arguments) -> bool:
     great = abs(one.change) >= arguments.least / 100
     return great and _matches(one, arguments) and (arguments.parts or not one.metric.is_part)
 
 
-def _same_series(night: Night, one: Finding) -> bool:
+def _same_series(night: OutlierNight, one: Finding) -> bool:
     """Whether both are of one series."""
     return (night.metric, night.cell, night.subject) == (one.metric, one.cell, one.subject)
 

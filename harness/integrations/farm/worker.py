@@ -28,7 +28,7 @@ from harness.integrations.farm.messages import (
 )
 from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.metrics.sampler import Sampler
 from harness.metrics.suite import Measured
@@ -36,7 +36,7 @@ from harness.metrics.verdict_writer import console_of
 from harness.report import evidence, reproduce
 from harness.report.progress import SHOWN
 from harness.runner.base import Run
-from harness.runner.expectations import complaint, expected
+from harness.runner.expectations import expectation_mismatch, expected
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
@@ -139,7 +139,7 @@ def _session_for(checkout: str) -> Session:
     return Session()
 
 
-def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> Iterator[Judged | Document]:
+def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> Iterator[VerdictRecord | Document]:
     """The verdict of the run and the console of a failure; those of the first run before, if it was run again."""
     sampler, name = Sampler(session, image, request.run), run.program.name
     expectation = expected(image.cell, name, session.recorded_accelerator(image.cell))
@@ -147,10 +147,10 @@ def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> I
         if one is None:
             continue
         verdict = one.verdict
-        wrong = (
-            complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
-        )
-        judged = Judged(
+        wrong = verdict.outcome not in GOOD
+        if expectation:
+            wrong = bool(expectation_mismatch(expectation, verdict.outcome, date.today()))
+        judged = VerdictRecord(
             "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
             verdict.observation.seconds, sampler.version, sampler.environment, request.run, time.time(),
             verdict_id(request, name, one is run.first),

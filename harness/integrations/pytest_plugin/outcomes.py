@@ -15,7 +15,7 @@ from harness.report import evidence
 from harness.report.load_results import measured, write_loads
 from harness.report.reproduce import app_again, test_again
 from harness.runner.base import Program, Run
-from harness.runner.expectations import complaint, expected, is_expected
+from harness.runner.expectations import expectation_mismatch, expected, is_expected
 from harness.runner.interaction import Interaction
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
@@ -69,7 +69,7 @@ class OutcomeReporter:
         if passed and expectation is None:
             return
         if expectation:
-            if mismatch := complaint(expectation, outcome, date.today()):
+            if mismatch := expectation_mismatch(expectation, outcome, date.today()):
                 pytest.fail(f"{outcome}: {reason}\n{mismatch}\n{_tail(run, folder)}", pytrace=False)
             if outcome is not Outcome.PASSED:
                 pytest.xfail(f"{outcome}, as expected: {expectation.reason}")

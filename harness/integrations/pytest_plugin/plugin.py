@@ -19,7 +19,7 @@ from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, Outco
 from harness.integrations.pytest_plugin.progress import ProgressReporter
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.prebuilt.kernel import files_of
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document
 from harness.metrics.suite import names as measurements
 from harness.metrics.verdict_writer import Verdicts, Writer
@@ -206,7 +206,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Store each verdict, and the duration of each pass. A test that hung says nothing about durations."""
     if _writer:
         for kind, row in getattr(report, "osv_records", ()):
-            _writer[-1].add({one.__name__: one for one in (Judged, Document)}[kind].from_json(row))
+            _writer[-1].add({one.__name__: one for one in (VerdictRecord, Document)}[kind].from_json(row))
     properties = dict(report.user_properties)
     if report.when == "call" and properties.get("outcome") == Outcome.PASSED:
         _durations[str(properties["cell"]), str(properties["test"])] = float(str(properties["seconds"]))
@@ -261,7 +261,7 @@ def _note_not_stored(not_stored: list[str], event: Event) -> None:
 
 
 _durations: dict[tuple[str, str], float] = {}
-_records: list[Judged | Document] = []
+_records: list[VerdictRecord | Document] = []
 _writer: list[Writer] = []
 """Adds verdicts to the history; at most one, in the process that gets the reports of all tests."""
 

@@ -5,7 +5,7 @@ from time import time
 
 from harness.integrations.server.models import CellTally, Live, LiveRun, Number, Verdict, Verdicts, VersionFact
 from harness.metrics.history.reader import Tally
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample
 from harness.report.model.data import safe_text
@@ -20,7 +20,7 @@ ALIVE = 1800.0
 MOST_RUNS = 20
 
 
-def verdict(number: int, one: Judged) -> Verdict:
+def verdict(number: int, one: VerdictRecord) -> Verdict:
     """One verdict, with texts that are safe to show."""
     version = VersionFact(commit=safe_text(one.version.commit), described=safe_text(one.version.described))
     return Verdict(
@@ -31,7 +31,7 @@ def verdict(number: int, one: Judged) -> Verdict:
     )  # fmt: skip
 
 
-def paged(rows: Sequence[tuple[int, Judged]], most: int) -> Verdicts:
+def paged(rows: Sequence[tuple[int, VerdictRecord]], most: int) -> Verdicts:
     """The first `most` of them, and where the next page starts."""
     shown = [verdict(*row) for row in rows[:most]]
     return Verdicts(verdicts=shown, next=rows[most - 1][0] if len(rows) > most else None)

@@ -59,12 +59,12 @@ def explained(url: URL) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _told(url, error.orig or error) from error
+        raise _as_harness_error(url, error.orig or error) from error
     except (sqlite3.Error, psycopg.Error) as error:
-        raise _told(url, error) from error
+        raise _as_harness_error(url, error) from error
 
 
-def _told(url: URL, error: BaseException) -> HarnessError:
+def _as_harness_error(url: URL, error: BaseException) -> HarnessError:
     """The error for people. What is not known is told in the database's own words."""
     words = str(error).strip()
     if url.password:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import IO, Any, NoReturn
 
 from harness.core.errors import HarnessError
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.validation import Maker, Record
 from harness.metrics.records import Commit, Document, Environment, Metric, Sample, Version
 
@@ -21,8 +21,10 @@ SINCE_2: Mapping[str, Mapping[str, str]] = {
 
 LINE_SIZE = 16 << 20  # bytes
 KINDS: Mapping[str, type[Record]] = {
-    "sample": Sample, "judged": Judged, "document": Document, "commit": Commit, "triage": Triage
+    "sample": Sample, "judged": VerdictRecord, "document": Document, "commit": Commit, "triage": Triage
 }  # fmt: skip
+"""The class of each line, by its `type`."""
+TYPES = {kind: name for name, kind in KINDS.items()}
 PARTS = (Metric, Version, Environment)
 CURE = "Nothing of it was imported. Ask for a new export, or remove the line."
 
@@ -36,7 +38,7 @@ DECODER = json.JSONDecoder(parse_constant=_not_finite)
 
 def line_of(record: Record) -> bytes:
     """One line, with its end; ASCII without control characters, whatever a guest has said."""
-    row = {"type": type(record).__name__.lower(), "schema": SCHEMA, **_row_of(record)}
+    row = {"type": TYPES[type(record)], "schema": SCHEMA, **_row_of(record)}
     return json.dumps(row, allow_nan=False).encode() + b"\n"
 
 
@@ -65,7 +67,7 @@ def records_in(stream: IO[bytes]) -> Iterator[Record]:
         try:
             yield _record(line, maker)
         except (ValueError, RecursionError, HarnessError) as error:
-            raise HarnessError(f"Line {number} is no record of a history: {_said(error)}.", CURE) from error
+            raise HarnessError(f"Line {number} is no record of a history: {_reason(error)}.", CURE) from error
 
 
 def _record(line: bytes, maker: Maker) -> Record:
@@ -92,7 +94,7 @@ def _bring_up_to_date(kind: str, row: dict[str, Any]) -> None:
             row[part] = {**row[part], **SINCE_2[part]}
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """What is wrong in one line that repeats nothing of the file: it may hold anything."""
     match error:
         case json.JSONDecodeError():

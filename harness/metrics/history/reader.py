@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
 from harness.core.garbage_collection import without_garbage_collection
-from harness.metrics.history.records import Action, Judged, Triage
+from harness.metrics.history.records import Action, Triage, VerdictRecord
 from harness.metrics.history.schema import (
     COMMITS,
     DOCUMENTS,
@@ -135,17 +135,17 @@ class Reader:
                 found[run, cell] = Tally(run, cell, *counts, min(old.first, first), max(old.last, last))
         return sorted(found.values(), key=lambda one: (-one.first, one.run, one.cell))
 
-    def before(self, wanted: Mapping[str, object], seq: int | None, most: int) -> list[tuple[int, Judged]]:
+    def before(self, wanted: Mapping[str, object], seq: int | None, most: int) -> list[tuple[int, VerdictRecord]]:
         """Verdicts with the numbers of their rows, those that came last first, older than the row `seq`."""
         conditions = [JUDGED.c[name] == value for name, value in wanted.items() if value is not None]
         conditions += [JUDGED.c.seq < seq] if seq is not None else []
         return self._numbered(_kept(JUDGED).where(*conditions).order_by(JUDGED.c.seq.desc()).limit(most))
 
-    def after(self, seq: int, most: int) -> list[tuple[int, Judged]]:
+    def after(self, seq: int, most: int) -> list[tuple[int, VerdictRecord]]:
         """Verdicts with the numbers of their rows, those that came first first, newer than the row `seq`."""
         return self._numbered(_kept(JUDGED).where(JUDGED.c.seq > seq).order_by(JUDGED.c.seq).limit(most))
 
-    def _numbered(self, query: Select[Any]) -> list[tuple[int, Judged]]:
+    def _numbered(self, query: Select[Any]) -> list[tuple[int, VerdictRecord]]:
         rows = self._connection.execute(query).all()
         numbers = [row[0] for row in rows]
         return list(zip(numbers, self._made(JUDGED, rows), strict=True))
@@ -234,10 +234,10 @@ class Reader:
             self._environments[where, load], texts[run], taken, spread, name, parts[PROCEDURES].get(procedure, ""),
         )  # fmt: skip
 
-    def _judged(self, row: Sequence[Any]) -> Judged:
+    def _judged(self, row: Sequence[Any]) -> VerdictRecord:
         _, name, suite, cell, test, outcome, expected, reason, seconds, version, where, load, run, taken = row
         texts = self._texts
-        return Judged(
+        return VerdictRecord(
             texts[suite], texts[cell], texts[test], texts[outcome], expected,
             texts[reason] if len(reason) <= LONGEST_SHARED else unescaped(reason), seconds,
             self._parts[VERSIONS][version], self._environments[where, load], texts[run], taken, name,

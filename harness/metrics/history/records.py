@@ -10,7 +10,7 @@ from harness.metrics.records import Environment, Version
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class VerdictRecord:
     """One verdict: `suite` is `unit`, `apps` or `perf`; `expected` is whether it is what was expected of the test;
     `seconds` the program's; `taken` in seconds since 1970."""
 

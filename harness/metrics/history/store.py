@@ -13,7 +13,7 @@ from harness.metrics.history.database_errors import explained
 from harness.metrics.history.engine import LOCK_SECONDS, opened, reading, writing
 from harness.metrics.history.jsonl import line_of, records_in
 from harness.metrics.history.reader import Reader, RunRow, State, Tally
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.schema import DOCUMENTS, JUDGED, SAMPLES, TRIAGE
 from harness.metrics.history.url import place, shown
 from harness.metrics.history.validation import Record
@@ -62,7 +62,7 @@ class History:
         """Let go of the database."""
         self._engine.dispose()
 
-    def add(self, records: Iterable[Sample | Judged | Document | Commit | Triage]) -> int:
+    def add(self, records: Iterable[Sample | VerdictRecord | Document | Commit | Triage]) -> int:
         """Add all, or nothing if an error comes; on return they are on the disk. Returns how many were new.
 
         One that is there already, with the same id and content, is passed over. Raises `HarnessError` for one with
@@ -85,7 +85,7 @@ class History:
     def judged(
         self, *, suite: str | None = None, cell: str | None = None, test: str | None = None,
         run: str | None = None, since: float | None = None, last: int | None = None,
-    ) -> list[Judged]:  # fmt: skip
+    ) -> list[VerdictRecord]:  # fmt: skip
         """Verdicts, in the same order."""
         return self._series(JUDGED, {"suite": suite, "cell": cell, "test": test, "run": run}, since, last)
 
@@ -94,7 +94,7 @@ class History:
         with self._reading() as reader:
             return reader.by_time(SAMPLES, since)
 
-    def judged_by_time(self, since: float | None = None) -> list[Judged]:
+    def judged_by_time(self, since: float | None = None) -> list[VerdictRecord]:
         """All verdicts, likewise."""
         with self._reading() as reader:
             return reader.by_time(JUDGED, since)
@@ -125,7 +125,7 @@ class History:
         self, seq: int | None = None, *, suite: str | None = None, cell: str | None = None,
         test: str | None = None, run: str | None = None, outcome: str | None = None,
         expected: bool | None = None, most: int = 100,
-    ) -> list[tuple[int, Judged]]:  # fmt: skip
+    ) -> list[tuple[int, VerdictRecord]]:  # fmt: skip
         """Verdicts, each with the number of its row, those that came last first; only rows before `seq`."""
         wanted = {
             "suite": suite, "cell": cell, "test": test, "run": run, "outcome": outcome, "expected": expected
@@ -133,7 +133,7 @@ class History:
         with self._reading() as reader:
             return reader.before(wanted, seq, most)
 
-    def verdicts_after(self, seq: int, most: int = 1000) -> list[tuple[int, Judged]]:
+    def verdicts_after(self, seq: int, most: int = 1000) -> list[tuple[int, VerdictRecord]]:
         """Verdicts that came after the row `seq`, likewise, in the order in which they came."""
         with self._reading() as reader:
             return reader.after(seq, most)

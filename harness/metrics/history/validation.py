@@ -9,11 +9,11 @@ from enum import StrEnum
 from functools import cache, lru_cache, partial
 from typing import Any, get_type_hints
 
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.schema import escaped
 from harness.metrics.records import NAME, Commit, Document, Sample
 
-Identified = Sample | Judged | Document | Triage
+Identified = Sample | VerdictRecord | Document | Triage
 Record = Identified | Commit
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -26,6 +26,11 @@ BODY_SIZE = 12 << 20  # bytes
 MOST_ESCAPED = 12  # bytes that one character becomes
 MOST_PARTS = 4096
 CPUS = 1 << 20
+
+
+def kind_name(kind: type) -> str:
+    """The kind of record, or the part of one, in a message's words."""
+    return "verdict" if kind is VerdictRecord else kind.__name__.lower()
 
 
 def check(kind: type, given: object) -> None:
@@ -43,7 +48,7 @@ def check(kind: type, given: object) -> None:
         for name, checked in fields_of.items():
             checked(name, getattr(given, name))
     else:
-        raise ValueError(f"a {kind.__name__.lower()} is no {type(given).__name__}")
+        raise ValueError(f"a {kind_name(kind)} is no {type(given).__name__}")
 
 
 class Maker:
@@ -66,7 +71,7 @@ class Maker:
 
     def _part(self, kind: Any, row: object) -> Any:
         if not isinstance(row, dict):
-            raise ValueError(f"a {kind.__name__.lower()} is no {type(row).__name__}")
+            raise ValueError(f"a {kind_name(kind)} is no {type(row).__name__}")
         key = kind, repr(row)
         if key not in self._parts:
             if len(self._parts) >= MOST_PARTS:
@@ -115,7 +120,7 @@ def _wrong_fields(kind: type, given: Mapping[str, object], hints: Mapping[str, o
         for what, names in found.items()
         if names
     ]
-    return f"the fields of a {kind.__name__.lower()} are others ({'; '.join(said)})"
+    return f"the fields of a {kind_name(kind)} are others ({'; '.join(said)})"
 
 
 def _checker(hint: Any) -> Callable[[str, object], None]:

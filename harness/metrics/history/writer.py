@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Insert, Table, Text, bindparam, insert, selec
 
 from harness.core.errors import HarnessError
 from harness.metrics.history.reader import Reader
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.schema import (
     COMMITS,
     DOCUMENTS,
@@ -26,7 +26,7 @@ from harness.metrics.history.schema import (
     AnyText,
     escaped,
 )
-from harness.metrics.history.validation import Identified, Record, body_text, check
+from harness.metrics.history.validation import Identified, Record, body_text, check, kind_name
 from harness.metrics.records import Commit, Document, Environment, Metric, Sample, Version
 
 BATCH = 1000
@@ -36,7 +36,7 @@ MOST_MET = 100_000
 """Parts that are remembered by what they are in memory."""
 
 TABLE_OF: Mapping[type[Identified], Table] = {
-    Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS, Triage: TRIAGE
+    Sample: SAMPLES, VerdictRecord: JUDGED, Document: DOCUMENTS, Triage: TRIAGE
 }  # fmt: skip
 TEXTS_OF_TRIAGE = ("action", "subject", "identity", "author", "note")
 
@@ -84,7 +84,7 @@ class Writer:
             if twin is None:
                 fresh[record.id] = record
             elif _as_kept(record) != _as_kept(twin):
-                kind = type(record).__name__.lower()
+                kind = kind_name(type(record))
                 raise HarnessError(
                     f"The history has another {kind} with the id {record.id}. Nothing was added.",
                     "A record is never changed, and has an id of its own: was a line of an export edited?",
@@ -110,7 +110,7 @@ class Writer:
                 row["value"], row["spread"] = float(record.value), float(record.spread)
                 row["subject"] = escaped(record.subject)
                 row["procedure_id"] = self._part(PROCEDURES, record.procedure) if record.procedure else None
-            case Judged():
+            case VerdictRecord():
                 self._put_where(row, record.environment)
                 row["suite"], row["test"] = escaped(record.suite), escaped(record.test)
                 row["outcome"], row["reason"] = escaped(record.outcome), escaped(record.reason)
@@ -168,7 +168,7 @@ def sound(record: Record) -> Record:
     except (ValueError, TypeError) as error:
         told = getattr(record, "id", "?")
         raise HarnessError(
-            f"The {type(record).__name__.lower()} {told!a:.80} can't be kept: {error}. Nothing was added.",
+            f"The {kind_name(type(record))} {told!a:.80} can't be kept: {error}. Nothing was added.",
             "This is a fault of what made it: report it.",
         ) from error
     return record
@@ -181,7 +181,7 @@ def _as_kept(record: Identified) -> Identified:
             return replace(record, value=float(record.value))
         case Document() | Triage():
             return replace(record, body=json.loads(body_text(record.body)))
-        case Judged():
+        case VerdictRecord():
             return record
 
 

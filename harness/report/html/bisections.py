@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Bisected:
+class BisectionSummary:
     """The answer in sentences, the commits in their order, and the parts that changed."""
 
     said: Sequence[str]
@@ -46,11 +46,11 @@ class Bisected:
     parts: Sequence[Part]
 
 
-def bisected(body: Mapping[str, Any]) -> Bisected:
+def bisected(body: Mapping[str, Any]) -> BisectionSummary:
     """From a document's body. Raises whatever a body of another form raises."""
     answer, unit, kind = body["answer"], str(body["measure"]["unit"]), str(body["measure"]["kind"])
     culprits = {commit for one in answer["culprits"] for commit in one["commits"]}
-    return Bisected(
+    return BisectionSummary(
         [*_answered(answer, unit, kind), _range(body)],
         [_tried(row, unit, kind, row["commit"] in culprits) for row in body["commits"]],
         [_part(row) for row in body["differences"]],

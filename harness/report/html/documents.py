@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.metrics.records import Better, Document
-from harness.report.html.bisections import Bisected, bisected
+from harness.report.html.bisections import BisectionSummary, bisected
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import moment, percent, shown
 from harness.report.model.spans import PLAN
@@ -36,7 +36,7 @@ class Record:
     about: str
     cell: str
     judgements: Sequence[Compared] = ()
-    bisected: Bisected | None = None
+    bisected: BisectionSummary | None = None
     text: str = ""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Environment, Sample
 from harness.report.model.data import ReportData
 
@@ -42,7 +42,7 @@ def places_of(report_data: ReportData) -> Sequence[Place]:
     return places if len(places) <= MOST_HOSTS else _folded(places)
 
 
-def _used(rows: Sequence[Sample] | Sequence[Judged]) -> dict[Environment, tuple[int, float]]:
+def _used(rows: Sequence[Sample] | Sequence[VerdictRecord]) -> dict[Environment, tuple[int, float]]:
     """How many records each environment has, and when the last was taken."""
     found: dict[int, list[Any]] = {}
     for row in rows:

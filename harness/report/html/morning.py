@@ -10,7 +10,7 @@ from harness.report.model.formatting import percent, version_name
 from harness.report.morning import text as words
 from harness.report.morning.changes import FLOOR, Step
 from harness.report.morning.report import Morning
-from harness.report.morning.tests import Group, OnCell
+from harness.report.morning.tests import CellRuns, Group
 
 MOST_BROKEN = 6
 
@@ -49,7 +49,7 @@ def _bad_tonight(group: Group, last: int) -> int:
     return sum(run.bad for one in group.cells for run in one.runs if run.night == last)
 
 
-def _bad_nights(one: OnCell) -> str:
+def _bad_nights(one: CellRuns) -> str:
     """What the strip shows, for who can't see it."""
     nights = {run.night for run in one.runs if run.bad}
     return words.number(len(nights), "night") + " with a failure in all"

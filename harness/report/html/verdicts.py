@@ -7,14 +7,14 @@ from operator import attrgetter
 from statistics import median
 from typing import Any
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.model.figures import anchor
 from harness.report.model.outcome_codes import NONE, codes_of
 from harness.report.model.outcomes import Test
 from harness.report.model.timeline import Timeline
-from harness.report.morning.rates import tendency
+from harness.report.morning.rates import failure_pattern
 from harness.report.morning.report import Morning
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.tests import INCONCLUSIVE, failed
 from harness.report.morning.text import rate_words
 
 EXPECTED = frozenset("pfchtgbesx" + NONE)
@@ -54,8 +54,8 @@ def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
     for night, sign in zip(numbers, codes_of(runs), strict=True):
         if night >= first and signs[night - first] in EXPECTED:
             signs[night - first] = sign
-    bad = [failed(one) for one in runs if one.outcome not in NO_WORD]
-    said = tendency(bad) if any(bad) else None
+    bad = [failed(one) for one in runs if one.outcome not in INCONCLUSIVE]
+    said = failure_pattern(bad) if any(bad) else None
     return {
         "suite": test.suite, "first": first, "nights": _short(signs), "runs": len(runs),
         "bad": sum(bad), "kind": str(said.kind) if said else "well",
@@ -70,7 +70,7 @@ def _short(signs: Iterable[str]) -> str:
     return "".join(f"{sign}{count if count > 1 else ''}" for sign, count in counted)
 
 
-def _reasons(runs: Iterable[Judged]) -> list[dict[str, Any]]:
+def _reasons(runs: Iterable[VerdictRecord]) -> list[dict[str, Any]]:
     """The reasons of what was not as expected, how often, and when last."""
     odd = [one for one in runs if not one.expected and one.outcome != "skipped"]
     counted = Counter((one.outcome, one.reason) for one in odd)
@@ -131,7 +131,7 @@ class AtVersions:
             row |= {number: sign for number, sign in zip(numbers, signs, strict=True) if number is not None}
         if EXPECTED.issuperset(signs):
             return
-        odd: dict[int, Judged] = {}
+        odd: dict[int, VerdictRecord] = {}
         for number, sign, one in zip(numbers, signs, test.runs, strict=True):
             if number is not None:
                 odd.pop(number, None)

@@ -10,7 +10,7 @@ from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.finding import Finding
 from harness.analysis.regression.series import Numbers, numbers
 from harness.core.text import printable
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Environment, Metric, Sample, Version
 from harness.report.model.spans import PLAN
 
@@ -30,7 +30,7 @@ class ReportData:
     """
 
     samples: Sequence[Sample] = ()
-    judged: Sequence[Judged] = ()
+    judged: Sequence[VerdictRecord] = ()
     documents: Sequence[Document] = ()
     findings: Sequence[Finding] = ()
     notes: Sequence[str] = ()
@@ -44,7 +44,7 @@ class ReportData:
         return not (self.samples or self.judged or self.documents)
 
     @cached_property
-    def rows(self) -> list[Sample | Judged | Document]:
+    def rows(self) -> list[Sample | VerdictRecord | Document]:
         """Everything that was recorded; each row has a cell, a version and a time."""
         return [*self.samples, *self.judged, *(one for one in self.documents if one.kind != PLAN)]
 
@@ -112,7 +112,7 @@ class _Safe:
             one, metric=metric, cell=shown[0], subject=shown[1], run=shown[2], version=version, environment=where
         )
 
-    def judged(self, one: Judged) -> Judged:
+    def judged(self, one: VerdictRecord) -> VerdictRecord:
         """The verdict."""
         sound, same = self._sound, self._same
         if (

@@ -6,7 +6,7 @@ from math import isfinite
 from types import MappingProxyType
 
 from harness.analysis.regression.finding import Finding
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.model.formatting import moment, percent, scale, version_name
 from harness.report.model.outcomes import BAD, Test, standing, symbol, words
 from harness.report.model.stacked_metrics import whole
@@ -148,7 +148,7 @@ def cause_words(alike: Sequence[Finding], figures: Mapping[Named, str] = Mapping
 class Unexpected:
     """A test whose latest verdict was not expected; `since` is the version of the first such in a row."""
 
-    judged: Judged
+    judged: VerdictRecord
     words: str
     symbol: str
     since: str
@@ -164,7 +164,7 @@ def unexpected(tests: Sequence[Test]) -> list[Unexpected]:
     ]
 
 
-def _first_bad(test: Test) -> Judged:
+def _first_bad(test: Test) -> VerdictRecord:
     first = test.latest
     for judged in reversed(test.runs):
         if standing(judged) != BAD:

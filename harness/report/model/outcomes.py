@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.model.data import ReportData
 from harness.report.model.figures import anchor
 from harness.report.model.timeline import Timeline
@@ -40,23 +40,23 @@ class Test:
     cell: str
     suite: str
     name: str
-    runs: Sequence[Judged]
+    runs: Sequence[VerdictRecord]
 
     @property
-    def latest(self) -> Judged:
+    def latest(self) -> VerdictRecord:
         """The last verdict."""
         return self.runs[-1]
 
 
 def by_test(report_data: ReportData) -> list[Test]:
     """Every test that was ever judged, by cell, suite and name."""
-    groups: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[VerdictRecord]] = defaultdict(list)
     for judged in sorted(report_data.judged, key=attrgetter("taken")):
         groups[judged.cell, judged.suite, judged.test].append(judged)
     return [Test(*key, runs) for key, runs in sorted(groups.items())]
 
 
-def standing(judged: Judged) -> str:
+def standing(judged: VerdictRecord) -> str:
     """How to take the verdict: `good`, `expected` (an expected failure), `bad`, or `stale`: a pass that was
     expected to fail, so that the expectation must be corrected."""
     if not judged.expected and judged.outcome != "skipped":
@@ -69,7 +69,7 @@ def symbol(outcome: str) -> str:
     return SYMBOLS.get(outcome, UNKNOWN_SYMBOL)
 
 
-def words(judged: Judged) -> str:
+def words(judged: VerdictRecord) -> str:
     """The outcome in words, with whether it was expected if that is not obvious."""
     outcome = judged.outcome.replace("_", " ")
     if judged.expected and judged.outcome not in ("passed", "skipped"):
@@ -125,7 +125,7 @@ class Histories:
         return {"cell": cell, "tests": rows, "outcomes": list(outcomes), "reasons": list(reasons)}
 
     def _run(
-        self, judged: Judged, outcomes: dict[tuple[str, str, str], int], reasons: dict[str, int], most: int
+        self, judged: VerdictRecord, outcomes: dict[tuple[str, str, str], int], reasons: dict[str, int], most: int
     ) -> list[Any]:
         shown = words(judged), symbol(judged.outcome), standing(judged)
         outcome = outcomes.setdefault(shown, len(outcomes))

@@ -8,7 +8,7 @@ from operator import attrgetter
 from statistics import median
 
 from harness.analysis.regression.grouping import Group, kernel_of
-from harness.analysis.regression.series import Series as Judged
+from harness.analysis.regression.series import Series as VerdictRecord
 from harness.core import facts
 from harness.metrics.records import Environment, Metric, Sample, Version
 from harness.report.model.data import ReportData
@@ -178,7 +178,7 @@ def _apart(text: str, others: Sequence[str]) -> list[str]:
     return [f"{name} {own[name]}" for name in own if any(one.get(name) != own[name] for one in every)]
 
 
-def _series(group: Group, judged: Judged, places: _Places) -> Series:
+def _series(group: Group, judged: VerdictRecord, places: _Places) -> Series:
     """One point a version of the line: what is beside it would look like a change that went away again."""
     last = group.samples[-1]
     numbers = places.of(last.cell, judged.versions)

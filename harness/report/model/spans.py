@@ -4,7 +4,7 @@ and when."""
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample, Version
 
 HOUR = 3600.0
@@ -23,7 +23,7 @@ class Span:
     last: float
 
 
-def spans_of(rows: Iterable[Sample | Judged | Document]) -> list[Span]:
+def spans_of(rows: Iterable[Sample | VerdictRecord | Document]) -> list[Span]:
     """The spans of all records, in no order. Versions that differ only in image and builder are one."""
     found: dict[tuple[str, str, str, float], Span] = {}
     # What was taken together mostly stands together.

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.analysis.regression.finding import Finding
 from harness.metrics.records import Document, Metric, Version
-from harness.report.morning.undone import standing
+from harness.report.morning.lasting_findings import lasting_findings
 
 FLOOR = 0.005
 """Relative: a smaller change of a whole is not shown among the facts of the morning."""
@@ -19,7 +19,7 @@ BISECTED_WITHIN = 14 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MetricChange:
     """A metric of one subject that moved the same way at one commit, on `cells` of `of` that measure it.
 
     `low` and `high` are the smallest and greatest relative change; `exact` is how many of the cells have numbers
@@ -46,7 +46,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Bisected:
+class BisectionAnswer:
     """What a bisection found: commit, metric, cell, relative change, probability."""
 
     commit: str
@@ -63,9 +63,9 @@ class Step:
     before: Version
     after: Version
     kernel: str
-    wholes: Sequence[Moved]
-    parts: Sequence[Moved]
-    bisected: Sequence[Bisected] = ()
+    wholes: Sequence[MetricChange]
+    parts: Sequence[MetricChange]
+    bisected: Sequence[BisectionAnswer] = ()
 
     @property
     def worse(self) -> bool:
@@ -86,15 +86,15 @@ def changes_of(
     now: float,
 ) -> Changes:  # fmt: skip
     """The steps; `measured` is how many cells measure a kernel's metric of a subject."""
-    stand = standing(findings)
+    stand = lasting_findings(findings)
     wholes = [one for one in stand if not one.metric.is_part and abs(one.change) >= FLOOR]
     parts = [one for one in stand if one.metric.is_part and abs(one.change) >= PARTS_FLOOR]
-    moved = folded(wholes, measured)
-    by_commit: dict[tuple[str, str], list[Moved]] = defaultdict(list)
+    moved = metric_changes(wholes, measured)
+    by_commit: dict[tuple[str, str], list[MetricChange]] = defaultdict(list)
     for one in moved:
         by_commit[_kernel(one.cells[0]), one.after.commit].append(one)
-    nested: dict[tuple[str, str], list[Moved]] = defaultdict(list)
-    for one in folded(parts, measured):
+    nested: dict[tuple[str, str], list[MetricChange]] = defaultdict(list)
+    for one in metric_changes(parts, measured):
         nested[_kernel(one.cells[0]), one.after.commit].append(one)
     answers = _answers(documents, now)
     versions = {one.after.commit: (one.before, one.after) for one in findings}
@@ -113,24 +113,26 @@ def changes_of(
     )
 
 
-def folded(findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int]) -> list[Moved]:
+def metric_changes(
+    findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int]
+) -> list[MetricChange]:
     """The findings of one metric, way and moment as one."""
     alike: dict[tuple[str, str, str, bool], list[Finding]] = defaultdict(list)
     for one in findings:
         alike[_kernel(one.cell), one.metric.name, one.subject, one.change > 0].append(one)
     rows = []
     for (kernel, name, subject, _), found in alike.items():
-        for group in _at_one_moment(found):
-            rows.append(_moved(group, measured.get((kernel, name, subject), 0)))
+        for group in _by_commit(found):
+            rows.append(_metric_change(group, measured.get((kernel, name, subject), 0)))
     return rows
 
 
-def _at_one_moment(findings: Sequence[Finding]) -> list[list[Finding]]:
+def _by_commit(findings: Sequence[Finding]) -> list[list[Finding]]:
     """Groups of findings that one commit can explain, by the sharpest of them: exact ones, then the likeliest."""
     left = sorted(findings, key=lambda one: (not one.metric.exact, one.probability))
     groups: list[list[Finding]] = []
     for one in left:
-        home = next((group for group in groups if _may_be(one, group[0].after)), None)
+        home = next((group for group in groups if _may_come_with(one, group[0].after)), None)
         if home is None:
             groups.append([one])
         elif all(one.cell != other.cell or _same_commit(one, other) for other in home):
@@ -145,7 +147,7 @@ def _same_commit(one: Finding, other: Finding) -> bool:
     return one.after.commit == other.after.commit
 
 
-def _may_be(one: Finding, after: Version) -> bool:
+def _may_come_with(one: Finding, after: Version) -> bool:
     """Whether the finding's step may have come with this version."""
     if one.after.commit == after.commit:
         return True
@@ -154,22 +156,22 @@ def _may_be(one: Finding, after: Version) -> bool:
     return one.span[0].committed < after.committed <= one.span[1].committed
 
 
-def _moved(group: Sequence[Finding], of: int) -> Moved:
+def _metric_change(group: Sequence[Finding], of: int) -> MetricChange:
     first = group[0]
     changes = [one.change for one in group]
     cells = sorted({one.cell for one in group})
     exact = {one.cell for one in group if one.metric.exact}
     noisy = [one.probability for one in group if not one.metric.exact]
-    return Moved(
+    return MetricChange(
         first.metric, first.subject, cells, max(of, len(cells)), median(changes), min(changes), max(changes),
         len(exact), max(noisy, default=0.0), (first.old_level, first.new_level), first.before,
         first.after,
     )  # fmt: skip
 
 
-def _answers(documents: Iterable[Document], now: float) -> dict[str, list[Bisected]]:
+def _answers(documents: Iterable[Document], now: float) -> dict[str, list[BisectionAnswer]]:
     """By commit, what bisections found lately. A document of another form is passed over."""
-    found: dict[str, list[Bisected]] = defaultdict(list)
+    found: dict[str, list[BisectionAnswer]] = defaultdict(list)
     for document in documents:
         if document.kind != "bisect" or document.taken < now - BISECTED_WITHIN:
             continue
@@ -182,10 +184,12 @@ def _answers(documents: Iterable[Document], now: float) -> dict[str, list[Bisect
     return found
 
 
-def _answer(document: Document, one: Mapping[str, Any]) -> Bisected:
+def _answer(document: Document, one: Mapping[str, Any]) -> BisectionAnswer:
     old = float(one["old_level"])
     change = float(one["change"]) / old if old else float(one["change"])
-    return Bisected(str(one["commits"][0]), document.subject, document.cell, change, float(one["probability"]))
+    return BisectionAnswer(
+        str(one["commits"][0]), document.subject, document.cell, change, float(one["probability"])
+    )
 
 
 def _kernel(cell: str) -> str:

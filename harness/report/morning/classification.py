@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from operator import attrgetter
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
 from harness.report.morning.nights import Nights
-from harness.report.morning.rates import Kind, interval, moved, tendency
-from harness.report.morning.tests import NO_WORD, Group, OnCell, Run, Stale, Tests, failed
+from harness.report.morning.rates import PatternKind, failure_pattern, interval, rate_changed
+from harness.report.morning.tests import INCONCLUSIVE, CellRuns, Group, Run, StaleExpectation, Tests, failed
 from harness.runner.failure_titles import identity
 
 RECENT = 30
@@ -27,7 +27,7 @@ Key = tuple[str, str, str]
 
 
 def tests_of(
-    judged: Sequence[Judged], nights: Nights, expired: Callable[[Judged], bool] = lambda one: False
+    judged: Sequence[VerdictRecord], nights: Nights, expired: Callable[[VerdictRecord], bool] = lambda one: False
 ) -> Tests:
     """All of them, by the nights of the history; `expired` says whether a verdict was expected until of late."""
     rows = [one if one.expected else _as_expected(one, expired) for one in judged]
@@ -37,11 +37,11 @@ def tests_of(
     runs = _runs(odd, rows, nights, broken)
     tonight = _of_night(rows, nights, nights.last)
     on_cells = [
-        OnCell(test, cell, ran, tendency([run.bad for run in ran]))
+        CellRuns(test, cell, ran, failure_pattern([run.bad for run in ran]))
         for (_, test, cell), ran in runs.items()
         if any(run.bad for run in ran)
     ]
-    by_test: dict[tuple[str, str], list[OnCell]] = defaultdict(list)
+    by_test: dict[tuple[str, str], list[CellRuns]] = defaultdict(list)
     for one in on_cells:
         by_test[one.cell.partition(":")[0], one.test].append(one)
     well = Counter((cell.partition(":")[0], test) for (_, test, cell), one in tonight.items() if _good(one))
@@ -62,20 +62,20 @@ def tests_of(
     )
 
 
-def _as_expected(one: Judged, expired: Callable[[Judged], bool]) -> Judged:
+def _as_expected(one: VerdictRecord, expired: Callable[[VerdictRecord], bool]) -> VerdictRecord:
     """What an entry that has run out expected is no failure of the kernel: the entry is told of by itself."""
     return replace(one, expected=True) if failed(one) and expired(one) else one
 
 
-def _good(judged: Judged) -> bool:
+def _good(judged: VerdictRecord) -> bool:
     return judged.expected or judged.outcome == "skipped"
 
 
 def _broken(
-    odd: Sequence[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights
+    odd: Sequence[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
 ) -> dict[tuple[str, int], str]:
     """The cells and nights in which most of a cell's tests failed, with the reason that most of them have."""
-    bad: dict[tuple[str, int], list[Judged]] = defaultdict(list)
+    bad: dict[tuple[str, int], list[VerdictRecord]] = defaultdict(list)
     for night, one in odd:
         if not one.expected and one.outcome not in ("skipped", "passed", "flaky"):
             bad[one.cell, night].append(one)
@@ -94,16 +94,16 @@ def _broken(
 
 
 def _runs(
-    odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights,
+    odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights,
     broken: Mapping[tuple[str, int], str],
 ) -> dict[Key, list[Run]]:  # fmt: skip
     """Every run that says something of a test that was ever bad, old first."""
-    keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome not in (*NO_WORD, "passed")}
+    keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome not in (*INCONCLUSIVE, "passed")}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
     runs: dict[Key, list[Run]] = defaultdict(list)
     for one in sorted(wanted, key=attrgetter("taken")):
         night = nights.number(one.taken)
-        if one.outcome in NO_WORD or (one.cell, night) in broken:
+        if one.outcome in INCONCLUSIVE or (one.cell, night) in broken:
             continue
         ran = runs[one.suite, one.test, one.cell]
         if one.outcome == "flaky" and not (ran and ran[-1].bad and ran[-1].judged.run == one.run):
@@ -112,7 +112,7 @@ def _runs(
     return runs
 
 
-def _of_night(rows: Iterable[Judged], nights: Nights, night: int) -> dict[Key, Judged]:
+def _of_night(rows: Iterable[VerdictRecord], nights: Nights, night: int) -> dict[Key, VerdictRecord]:
     """The last verdict of each test of a night."""
     from_, until = nights.within(night)
     found = [one for one in rows if from_ <= one.taken < until]
@@ -120,13 +120,14 @@ def _of_night(rows: Iterable[Judged], nights: Nights, night: int) -> dict[Key, J
 
 
 def _of_test(
-    found: Sequence[OnCell], last: int, well: int
+    found: Sequence[CellRuns], last: int, well: int
 ) -> tuple[list[Group], list[Group], list[Group], list[Group]]:
     """The groups of one test of one kernel: new, flaky, still failing, fixed."""
-    flaky = [one for one in found if one.tendency.kind is Kind.FLAKY or _comes_and_goes(one)]
+    flaky = [one for one in found if one.pattern.kind is PatternKind.FLAKY or _comes_and_goes(one)]
     known = {_identity(run.judged) for one in flaky for run in one.runs if run.bad}
-    failing = [one for one in found if one not in flaky and one.tendency.kind in (Kind.BROKEN, Kind.UNDECIDED)]
-    undecided = [one for one in failing if one.tendency.kind is Kind.UNDECIDED]
+    failing_kinds = (PatternKind.BROKEN, PatternKind.UNDECIDED)
+    failing = [one for one in found if one not in flaky and one.pattern.kind in failing_kinds]
+    undecided = [one for one in failing if one.pattern.kind is PatternKind.UNDECIDED]
     joined = [one for one in undecided if _identity(one.last.judged) in known]
     failing = [one for one in failing if one not in joined]
     if not flaky and (scattered := _scattered(found, failing, last)):
@@ -141,53 +142,53 @@ def _of_test(
         old = [one for one in failing if one.cell in silent]
     return (
         [_group(new, last, well, silent=())] if new else [],
-        [_group(flaky, last, well, kind=Kind.FLAKY)] if _is_told(flaky, last) else [],
+        [_group(flaky, last, well, kind=PatternKind.FLAKY)] if _is_told(flaky, last) else [],
         [_group(old, last, well, silent=tuple(silent))] if old else [],
-        [_group(fixed, last, well, kind=Kind.WELL)] if fixed else [],
+        [_group(fixed, last, well, kind=PatternKind.WELL)] if fixed else [],
     )
 
 
-def _comes_and_goes(one: OnCell) -> bool:
+def _comes_and_goes(one: CellRuns) -> bool:
     """Whether it fails now, and has failed and been well again before: no single commit's doing."""
-    now = one.tendency
-    return now.kind is Kind.UNDECIDED and any(run.bad for run in one.runs[: now.began])
+    now = one.pattern
+    return now.kind is PatternKind.UNDECIDED and any(run.bad for run in one.runs[: now.began])
 
 
-def _scattered(found: Sequence[OnCell], failing: Sequence[OnCell], last: int) -> list[OnCell]:
+def _scattered(found: Sequence[CellRuns], failing: Sequence[CellRuns], last: int) -> list[CellRuns]:
     """Cells that failed seldom, each too seldom to tell, where all of them together are flaky."""
     rare = [
         one for one in found
         if one not in failing and any(run.bad and run.night > last - RECENT for run in one.runs)
-        and one.tendency.kind is Kind.WELL and one.tendency.before is not Kind.BROKEN
+        and one.pattern.kind is PatternKind.WELL and one.pattern.before is not PatternKind.BROKEN
     ]  # fmt: skip
     if len(rare) < 2:
         return []
     together = sorted((run.night, one.cell, run.bad) for one in rare for run in one.runs)
     nights = sorted({night for night, _, bad in together if bad})
     apart = any(later > earlier + 1 for earlier, later in pairwise(nights))
-    return rare if apart and tendency([bad for *_, bad in together]).kind is Kind.FLAKY else []
+    return rare if apart and failure_pattern([bad for *_, bad in together]).kind is PatternKind.FLAKY else []
 
 
-def _is_told(flaky: Sequence[OnCell], last: int) -> bool:
+def _is_told(flaky: Sequence[CellRuns], last: int) -> bool:
     return any(run.bad and run.night > last - RECENT for one in flaky for run in one.runs)
 
 
-def _is_fixed(one: OnCell, last: int) -> bool:
+def _is_fixed(one: CellRuns, last: int) -> bool:
     """Whether it is well, and was not some nights ago."""
-    if one.tendency.kind is not Kind.WELL or one.last.bad or one.last.night != last:
+    if one.pattern.kind is not PatternKind.WELL or one.last.bad or one.last.night != last:
         return False
     before = [run.bad for run in one.runs if run.night <= last - FIXED_WITHIN]
     lately = [run for run in one.runs if run.night > last - FIXED_WITHIN]
-    broke = sum(run.bad for run in lately) > 1 and one.tendency.before is not Kind.WELL
-    return broke or (any(before) and tendency(before).kind in (Kind.BROKEN, Kind.FLAKY))
+    broke = sum(run.bad for run in lately) > 1 and one.pattern.before is not PatternKind.WELL
+    return broke or (any(before) and failure_pattern(before).kind in (PatternKind.BROKEN, PatternKind.FLAKY))
 
 
-def _identity(judged: Judged) -> str:
+def _identity(judged: VerdictRecord) -> str:
     return identity(judged.outcome, judged.reason)
 
 
 def _group(
-    found: Sequence[OnCell], last: int, well: int, silent: Sequence[str] = (), kind: Kind | None = None
+    found: Sequence[CellRuns], last: int, well: int, silent: Sequence[str] = (), kind: PatternKind | None = None
 ) -> Group:
     cells = sorted(found, key=lambda one: one.cell)
     first = min(cells, key=lambda one: one.first_bad.judged.taken)
@@ -199,45 +200,45 @@ def _group(
     counted = [run for one in cells for run in _after_first(one) if run.night > last - RECENT]
     newest = [run.bad for run in counted if run.night > last - NEWEST]
     older = [run.bad for run in counted if run.night <= last - NEWEST]
-    clean = all(one.tendency.clean for one in cells)
+    clean = all(one.pattern.clean for one in cells)
     began = first.first_bad.night
-    if kind is Kind.WELL:
+    if kind is PatternKind.WELL:
         began = max((run.night for one in cells for run in one.runs if run.bad), default=last) + 1
     return Group(
         first.test, cells, kind or _together(cells), told.outcome, told.reason, began,
         sum(run.bad for run in recent), len(recent),
         sum(run.bad for run in counted) / len(counted) if counted else 0.0,
         interval(sum(run.bad for run in counted), len(counted)),
-        moved((sum(older), len(older)), (sum(newest), len(newest))),
+        rate_changed((sum(older), len(older)), (sum(newest), len(newest))),
         _range(cells) if clean else None, well, silent,
     )  # fmt: skip
 
 
-def _since(one: OnCell, run: Run) -> bool:
+def _since(one: CellRuns, run: Run) -> bool:
     """Whether the run is of what goes on now, on a cell where something does."""
-    if one.tendency.kind is Kind.WELL:
+    if one.pattern.kind is PatternKind.WELL:
         return True
     return run.judged.taken >= one.first_bad.judged.taken
 
 
-def _after_first(one: OnCell) -> Sequence[Run]:
+def _after_first(one: CellRuns) -> Sequence[Run]:
     """The runs after the first failure, which said when to begin to count."""
-    start = one.tendency.began
+    start = one.pattern.began
     return one.runs[start + 1 :] if start else one.runs
 
 
-def _together(cells: Sequence[OnCell]) -> Kind:
+def _together(cells: Sequence[CellRuns]) -> PatternKind:
     """Broken or undecided: what all cells say together, the night that chose them counted once."""
-    kinds = {one.tendency.kind for one in cells}
-    if kinds == {Kind.BROKEN}:
-        return Kind.BROKEN
+    kinds = {one.pattern.kind for one in cells}
+    if kinds == {PatternKind.BROKEN}:
+        return PatternKind.BROKEN
     first = min(cells, key=lambda one: one.first_bad.judged.taken)
-    before = [run.bad for run in first.runs[: first.tendency.began]]
-    after = sorted((run.night, one.cell, run.bad) for one in cells for run in one.runs[one.tendency.began + 1 :])
-    return tendency([*before, True, *(bad for *_, bad in after)]).kind
+    before = [run.bad for run in first.runs[: first.pattern.began]]
+    after = sorted((run.night, one.cell, run.bad) for one in cells for run in one.runs[one.pattern.began + 1 :])
+    return failure_pattern([*before, True, *(bad for *_, bad in after)]).kind
 
 
-def _range(cells: Sequence[OnCell]) -> tuple[Version, Version] | None:
+def _range(cells: Sequence[CellRuns]) -> tuple[Version, Version] | None:
     """The last good version and the first bad one."""
     first = min((one.first_bad for one in cells), key=lambda run: run.judged.taken)
     good = [one.good_before for one in cells]
@@ -248,19 +249,21 @@ def _range(cells: Sequence[OnCell]) -> tuple[Version, Version] | None:
     return last_good.judged.version, first.judged.version
 
 
-def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights) -> list[Stale]:
+def _stale(
+    odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
+) -> list[StaleExpectation]:
     """The tests whose last verdict was a pass that nobody expected, by test."""
     keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome == "passed"}
     if not keys:
         return []
-    latest: dict[Key, tuple[int, Judged]] = {}
+    latest: dict[Key, tuple[int, VerdictRecord]] = {}
     since: dict[Key, int] = {}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
     for one in sorted(wanted, key=attrgetter("taken")):
         key, night = (one.suite, one.test, one.cell), nights.number(one.taken)
         if one.outcome == "passed" and not one.expected:
             since.setdefault(key, night)
-        elif one.outcome not in NO_WORD:
+        elif one.outcome not in INCONCLUSIVE:
             since.pop(key, None)
         latest[key] = night, one
     by_test: dict[tuple[str, str], list[Key]] = defaultdict(list)
@@ -268,7 +271,7 @@ def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Ni
         if latest[key][0] == nights.last and latest[key][1].outcome == "passed":
             by_test[key[2].partition(":")[0], key[1]].append(key)
     return [
-        Stale(
+        StaleExpectation(
             test, sorted(key[2] for key in keys_), nights.last - min(since[key] for key in keys_) + 1,
             latest[keys_[0]][1],
         )
@@ -277,7 +280,7 @@ def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Ni
 
 
 def _unrun(
-    tonight: Iterable[Key], rows: Iterable[Judged], nights: Nights
+    tonight: Iterable[Key], rows: Iterable[VerdictRecord], nights: Nights
 ) -> list[tuple[str, Sequence[str]]]:
     """The tests that ran the night before on a cell that has results last night too, and not themselves."""
     if nights.last < 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.report.model.spans import PLAN, Span, spans_of
 
@@ -32,7 +32,7 @@ class Night:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingCell:
     """A cell without a result last night, and for so many nights now; `never` is whether it was planned, and never
     had one."""
 
@@ -63,7 +63,7 @@ def plans_of(documents: Iterable[Document]) -> list[Plan]:
 class Nights:
     """The nights of a history, old first; none where nothing was recorded."""
 
-    def __init__(self, rows: Iterable[Sample | Judged | Document]) -> None:
+    def __init__(self, rows: Iterable[Sample | VerdictRecord | Document]) -> None:
         self._find(spans_of(row for row in rows if not isinstance(row, Document)))
 
     @classmethod
@@ -108,7 +108,7 @@ class Nights:
         """The number of the last night, -1 if there is none."""
         return len(self.every) - 1
 
-    def missing(self) -> list[Missing]:
+    def missing(self) -> list[MissingCell]:
         """The cells that were planned and have no result of the last night; where no plan is known, those that had
         results in the nights before it."""
         if self.last < 1 and not self._plans:
@@ -123,7 +123,7 @@ class Nights:
         wanted = {cell for cell in silent if often[cell] > 1 or seen[cell] == self.last - 1}
         wanted |= {cell for plan in self._plans for cell in plan.cells} - tonight
         return [
-            Missing(cell, self.last - seen.get(cell, self.last - 1), never=cell not in seen)
+            MissingCell(cell, self.last - seen.get(cell, self.last - 1), never=cell not in seen)
             for cell in sorted(wanted)
         ]
 

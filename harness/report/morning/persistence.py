@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.morning.nights import Nights
-from harness.report.morning.rates import Kind, tendency
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.rates import PatternKind, failure_pattern
+from harness.report.morning.tests import INCONCLUSIVE, failed
 
 NIGHTS_TO_OPEN = 2
 """Nights with a failure, from which it is worth an issue."""
@@ -29,13 +29,13 @@ class Persistence:
     lingering: frozenset[Where]
 
 
-def persistence(judged: Iterable[Judged]) -> Persistence:
+def persistence(judged: Iterable[VerdictRecord]) -> Persistence:
     """What the history says, tonight's verdicts in it."""
     rows = sorted(judged, key=lambda one: one.taken)
     nights = Nights(rows)
-    runs: dict[Where, list[Judged]] = defaultdict(list)
+    runs: dict[Where, list[VerdictRecord]] = defaultdict(list)
     for one in rows:
-        if one.outcome not in NO_WORD:
+        if one.outcome not in INCONCLUSIVE:
             runs[one.cell, one.test].append(one)
     bad = {where: found for where, found in runs.items() if any(map(failed, found))}
     fleeting = {where for where, found in bad.items() if _nights(found, nights) < NIGHTS_TO_OPEN}
@@ -43,13 +43,13 @@ def persistence(judged: Iterable[Judged]) -> Persistence:
     return Persistence(frozenset(fleeting), frozenset(lingering - fleeting))
 
 
-def _nights(found: Sequence[Judged], nights: Nights) -> int:
+def _nights(found: Sequence[VerdictRecord], nights: Nights) -> int:
     return len({nights.number(one.taken) for one in found if failed(one)})
 
 
-def _is_gone(found: Sequence[Judged]) -> bool:
+def _is_gone(found: Sequence[VerdictRecord]) -> bool:
     """Whether it passes for so long as what it was wants."""
     ways = [failed(one) for one in found]
     passes = ways[::-1].index(True)
-    was = tendency(ways[: len(ways) - passes])
-    return passes >= (PASSES_OF_BROKEN if was.kind is Kind.BROKEN else PASSES_OF_FLAKY)
+    was = failure_pattern(ways[: len(ways) - passes])
+    return passes >= (PASSES_OF_BROKEN if was.kind is PatternKind.BROKEN else PASSES_OF_FLAKY)

@@ -24,7 +24,7 @@ SURE = 0.9
 """The chance from which a state is said to be so."""
 INTERVAL = 0.95
 MOST_KNOWN = 20_000
-"""Sequences of runs whose tendency is remembered."""
+"""Sequences of runs whose failure pattern is remembered."""
 LONGEST = 400
 """Only so many of the newest runs are looked at."""
 
@@ -32,7 +32,7 @@ _BAD = np.array([ACCIDENT, *RATES, 0.995])
 _KINDS = np.array([0, *[1] * len(RATES), 2])
 
 
-class Kind(StrEnum):
+class PatternKind(StrEnum):
     """What a test is by its runs; `UNDECIDED` failed, and too few runs tell whether it is broken or flaky."""
 
     WELL = "well"
@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tendency:
+class FailurePattern:
     """What the runs say: its kind now, and the kind before that; `began` is the index of the first run of now's
     state, or 0; `bad` of `runs` failed since then.
 
@@ -50,8 +50,8 @@ class Tendency:
     to begin to count, is left out of them. `clean` is whether no run before `began` failed, and all since did.
     """
 
-    kind: Kind
-    before: Kind
+    kind: PatternKind
+    before: PatternKind
     began: int
     bad: int
     runs: int
@@ -60,36 +60,37 @@ class Tendency:
     clean: bool
 
 
-def tendency(failed: Sequence[bool]) -> Tendency:
+def failure_pattern(failed: Sequence[bool]) -> FailurePattern:
     """What the runs of a test, old first, say of it."""
-    return _tendency(bytes(map(bool, failed)))
+    return _failure_pattern(bytes(map(bool, failed)))
 
 
 @lru_cache(maxsize=MOST_KNOWN)
-def _tendency(failed: bytes) -> Tendency:
+def _failure_pattern(failed: bytes) -> FailurePattern:
     """Of runs of ones and zeros: more than one part of a report asks about the same."""
     runs = np.frombuffer(failed, dtype=bool)
     offset = max(0, len(runs) - LONGEST)
     runs = runs[offset:]
     if not runs.any():
-        return Tendency(Kind.WELL, Kind.WELL, 0, 0, len(runs), 0.0, interval(0, len(runs)), clean=True)
+        well = PatternKind.WELL
+        return FailurePattern(well, well, 0, 0, len(runs), 0.0, interval(0, len(runs)), clean=True)
     path = _KINDS[_likeliest(runs)]
     kind = _now(_chances(runs), runs)
     changes = np.flatnonzero(np.diff(path)) + 1
     began = int(changes[-1]) if len(changes) else 0
-    if kind is Kind.UNDECIDED:
+    if kind is PatternKind.UNDECIDED:
         began = _streak(runs)
-    elif kind is Kind.FLAKY and path[-1] != 1:
+    elif kind is PatternKind.FLAKY and path[-1] != 1:
         # The likeliest way ends elsewhere: what it has gone through since it was last well is all one.
-        well = np.flatnonzero(path == 0)
-        began = int(well[-1]) + 1 if len(well) and well[-1] + 1 < len(path) else 0
+        good = np.flatnonzero(path == 0)
+        began = int(good[-1]) + 1 if len(good) and good[-1] + 1 < len(path) else 0
     began = _first_failure(runs, began, kind)
-    before = list(Kind)[path[began - 1]] if began else Kind.WELL
+    before = list(PatternKind)[path[began - 1]] if began else PatternKind.WELL
     since = runs[began:]
-    counted = since[1:] if kind is not Kind.WELL and began and len(since) > 1 else since
+    counted = since[1:] if kind is not PatternKind.WELL and began and len(since) > 1 else since
     rate = float(counted.mean()) if len(counted) else 0.0
     clean = bool(since.all() and not runs[:began].any())
-    return Tendency(
+    return FailurePattern(
         kind, before, began + offset, int(since.sum()), len(since), rate,
         interval(int(counted.sum()), len(counted)), clean,
     )  # fmt: skip
@@ -103,22 +104,22 @@ def interval(bad: int, runs: int) -> tuple[float, float]:
     return low, high
 
 
-def moved(before: tuple[int, int], after: tuple[int, int]) -> bool:
+def rate_changed(before: tuple[int, int], after: tuple[int, int]) -> bool:
     """Whether a rate is another than before, each as failures and runs (Fisher's exact test, 1 error in 1,000)."""
     table = [[before[0], before[1] - before[0]], [after[0], after[1] - after[0]]]
     return bool(min(before[1], after[1]) and stats.fisher_exact(table)[1] < 0.001)
 
 
-def _now(chances: np.ndarray, runs: np.ndarray) -> Kind:
+def _now(chances: np.ndarray, runs: np.ndarray) -> PatternKind:
     """The kind that is sure enough. One failure alone is never more than undecided."""
     well, flaky, broken = (float(chances[kind == _KINDS].sum()) for kind in range(3))
     if well >= SURE or (not runs[-1] and well > max(flaky, broken)):
-        return Kind.WELL
+        return PatternKind.WELL
     if broken >= SURE:
-        return Kind.BROKEN
+        return PatternKind.BROKEN
     if flaky >= SURE or (flaky > max(well, broken) and runs.sum() > 1 and not runs[-1]):
-        return Kind.FLAKY
-    return Kind.UNDECIDED if runs[-1] else Kind.WELL
+        return PatternKind.FLAKY
+    return PatternKind.UNDECIDED if runs[-1] else PatternKind.WELL
 
 
 def _streak(runs: np.ndarray) -> int:
@@ -127,9 +128,9 @@ def _streak(runs: np.ndarray) -> int:
     return int(good[-1]) + 1 if len(good) else 0
 
 
-def _first_failure(runs: np.ndarray, began: int, kind: Kind) -> int:
+def _first_failure(runs: np.ndarray, began: int, kind: PatternKind) -> int:
     """A state other than well is known by its failures: it is counted from the first."""
-    if kind is Kind.WELL:
+    if kind is PatternKind.WELL:
         return began
     later = np.flatnonzero(runs[began:])
     return began + int(later[0]) if len(later) else began

@@ -12,19 +12,19 @@ from harness.report.model.spans import PLAN, Span, spans_of
 from harness.report.morning.changes import Changes, Step, changes_of
 from harness.report.morning.classification import tests_of
 from harness.report.morning.commits import Commits
-from harness.report.morning.expectation_edits import Entries, Place
-from harness.report.morning.nights import Missing, Nights, plans_of
-from harness.report.morning.tests import Stale, Tests
+from harness.report.morning.expectation_edits import Entries, EntryLocation
+from harness.report.morning.nights import MissingCell, Nights, plans_of
+from harness.report.morning.tests import StaleExpectation, Tests
 
 OSV = "osv"
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class ExpectationEdit:
     """What is to be edited: the stale expectation with its entry's place, where that is known."""
 
-    stale: Stale
-    place: Place | None
+    stale: StaleExpectation
+    place: EntryLocation | None
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Morning:
 
     nights: Nights
     tests: Tests
-    missing: Sequence[Missing]
+    missing: Sequence[MissingCell]
     changes: Changes
-    edits: Sequence[Edit]
-    expiring: Sequence[Place]
+    edits: Sequence[ExpectationEdit]
+    expiring: Sequence[EntryLocation]
     version: Version | None
     previous: Version | None
     heads: int
@@ -119,7 +119,7 @@ def morning(
     return Morning(
         nights, tests, nights.missing(),
         changes_of(report_data.findings, _measured(report_data), report_data.documents, _now(nights)),
-        [Edit(one, entries.of(one.judged)) for one in tests.stale],
+        [ExpectationEdit(one, entries.of(one.judged)) for one in tests.stale],
         entries.expiring(one for one in report_data.judged if one.taken >= since),
         latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
         OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),

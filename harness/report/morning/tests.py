@@ -4,11 +4,11 @@ out of date."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
-from harness.report.morning.rates import Kind, Tendency
+from harness.report.morning.rates import FailurePattern, PatternKind
 
-NO_WORD = ("skipped", "harness_error")
+INCONCLUSIVE = ("skipped", "harness_error")
 """Outcomes that say nothing of the kernel."""
 
 
@@ -18,17 +18,17 @@ class Run:
 
     night: int
     bad: bool
-    judged: Judged
+    judged: VerdictRecord
 
 
 @dataclass(frozen=True, slots=True)
-class OnCell:
+class CellRuns:
     """A test's runs on one cell, old first, and what they say."""
 
     test: str
     cell: str
     runs: Sequence[Run]
-    tendency: Tendency
+    pattern: FailurePattern
 
     @property
     def last(self) -> Run:
@@ -38,12 +38,12 @@ class OnCell:
     @property
     def first_bad(self) -> Run:
         """The first failure of what goes on now."""
-        return next((run for run in self.runs[self.tendency.began :] if run.bad), self.last)
+        return next((run for run in self.runs[self.pattern.began :] if run.bad), self.last)
 
     @property
     def good_before(self) -> Run | None:
         """The last run that was well before that."""
-        return next((run for run in reversed(self.runs[: self.tendency.began]) if not run.bad), None)
+        return next((run for run in reversed(self.runs[: self.pattern.began]) if not run.bad), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class Group:
 
     `rate` and its 95% `interval` leave out the first failure of each cell, which said when to begin to count.
     `since` is the last good version and the first bad one, where the change was clean; else None. `bad` of `runs`
-    failed in the nights of `RECENT`; `moved` is whether the rate is another in the newest third of them.
+    failed in the nights of `RECENT`; `rate_changed` is whether the rate is another in the newest third of them.
     """
 
     test: str
-    cells: Sequence[OnCell]
-    kind: Kind
+    cells: Sequence[CellRuns]
+    kind: PatternKind
     outcome: str
     reason: str
     began: int
@@ -65,25 +65,25 @@ class Group:
     runs: int
     rate: float
     interval: tuple[float, float]
-    moved: bool
+    rate_changed: bool
     since: tuple[Version, Version] | None
     well_on: int = 0
     silent: Sequence[str] = ()
 
     @property
-    def first(self) -> OnCell:
+    def first(self) -> CellRuns:
         """The cell where it began first."""
         return min(self.cells, key=lambda one: (one.first_bad.judged.taken, one.cell))
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
+class StaleExpectation:
     """A test that passes where it is expected not to, on these cells, for so many nights."""
 
     test: str
     cells: Sequence[str]
     nights: int
-    judged: Judged
+    judged: VerdictRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +97,14 @@ class Tests:
     flaky: Sequence[Group] = ()
     still: Sequence[Group] = ()
     fixed: Sequence[Group] = ()
-    stale: Sequence[Stale] = ()
+    stale: Sequence[StaleExpectation] = ()
     broken: Mapping[str, str] = field(default_factory=dict)
     unrun: Sequence[tuple[str, Sequence[str]]] = ()
-    faults: Sequence[Judged] = ()
+    faults: Sequence[VerdictRecord] = ()
     tonight: int = 0
     good: int = 0
 
 
-def failed(judged: Judged) -> bool:
+def failed(judged: VerdictRecord) -> bool:
     """Whether it says that the kernel fails a test that it is expected to pass."""
-    return not judged.expected and judged.outcome not in (*NO_WORD, "passed", "flaky")
+    return not judged.expected and judged.outcome not in (*INCONCLUSIVE, "passed", "flaky")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from harness.report.model.formatting import percent
 from harness.report.morning.classification import RECENT
-from harness.report.morning.rates import Kind
-from harness.report.morning.tests import Group, OnCell
+from harness.report.morning.rates import PatternKind
+from harness.report.morning.tests import CellRuns, Group
 
 GOOD, BAD, NONE = "▁", "█", "·"
 """Of a strip of nights: told apart by shape."""
@@ -35,9 +35,9 @@ def kind_words(group: Group, last: int) -> str:
         return f"never seen to pass; {number(nights, 'night')}"
     if group.since and group.since[0].commit == group.since[1].commit:
         return "the same version passed the night before: not this commit's doing, so flaky, or the host's"
-    if group.kind is Kind.BROKEN:
+    if group.kind is PatternKind.BROKEN:
         return f"broken: every run since failed, {number(nights, 'night')}"
-    if group.kind is Kind.FLAKY:
+    if group.kind is PatternKind.FLAKY:
         return "flaky"
     runs = f"{group.bad} of {group.runs} runs since failed"
     return f"broken or flaky: too few runs tell ({runs})"
@@ -49,7 +49,7 @@ def rate_words(group: Group) -> str:
     return f"fails {group.rate:.0%} of the time (95% interval {low:.0%} to {high:.0%})"
 
 
-def strip(one: OnCell, last: int) -> list[tuple[str, str]]:
+def strip(one: CellRuns, last: int) -> list[tuple[str, str]]:
     """The nights of a test on a cell as runs of signs, each with its class: good, bad or quiet."""
     first = max(0, last - RECENT + 1)
     signs = [(NONE, "quiet")] * (last - first + 1)

@@ -59,9 +59,9 @@ def threads(debug: socket.socket, image: Image, objects: Sequence[LoadedObject])
         command += ["-ex", f"source {SCRIPT}", str(image.symbols)]
         settings = {"OSV_HARNESS_GDB": json.dumps(given), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | settings
-        trouble = _run(command, environment)
+        gdb_error = _run(command, environment)
         with out.open("rb") as said:
-            return "".join(f"{line}\n" for line in printable_lines(said.read(LONGEST))) + trouble
+            return "".join(f"{line}\n" for line in printable_lines(said.read(LONGEST))) + gdb_error
 
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> str:

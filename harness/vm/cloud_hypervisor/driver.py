@@ -113,7 +113,7 @@ class CloudHypervisorVm:
     def ports(self) -> Mapping[int, int]:
         return self._forwards.ports if self._forwards else {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         status = self._process.wait(timeout)
         if status is None:
             return None
@@ -128,8 +128,8 @@ class CloudHypervisorVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
-        return self.api.complaint(requests.PING)
+    def hypervisor_error(self) -> str:
+        return self.api.request_error(requests.PING)
 
     def words(self) -> str:
         """The text that it and virtiofsd wrote to their standard error, its log included."""

@@ -21,7 +21,7 @@ from harness.core.errors import HarnessError
 from harness.host.host import ARCHES
 from harness.integrations.farm.capabilities import capabilities, missing_capabilities, requirements
 from harness.integrations.farm.dask_cluster import Tls, check_address, security, serve_worker
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.runner.session import Session
 
@@ -87,7 +87,7 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Session, tmp_p
             socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
-def verdicts_in(history: Path) -> list[Judged]:
+def verdicts_in(history: Path) -> list[VerdictRecord]:
     with History(history) as kept:
         return kept.judged(run="night")
 

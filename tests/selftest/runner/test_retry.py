@@ -35,7 +35,7 @@ PAUSED = replace(FAILED, pauses=(Pause(3.0, 45.0, "was suspended"),))
 STALL = (Match("watchdog", "rcu stall", 9, "rcu: INFO: rcu_preempt self-detected stall on CPU"),)
 DISTURBED = replace(PASSED, faults=STALL, host_effect="was suspended for 45 s")
 CRASHED = replace(PASSED, faults=STALL)
-RESET = Observation(booted=True, ending=ExitStatus(ExitCause.RESET, "it was reset"))
+RESET = Observation(booted=True, exit_status=ExitStatus(ExitCause.RESET, "it was reset"))
 LOSES = "a lab, which now and then loses a register"
 
 ITEM = """

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from harness.analysis.ab.sequential_test import Judgement
 from harness.analysis.regression.grouping import kernel_of
 from harness.core.errors import HarnessError
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Version
 from harness.report.model.data import ReportData
-from harness.report.morning.changes import FLOOR, Moved, folded
-from harness.report.morning.rates import Kind, tendency
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.changes import FLOOR, MetricChange, metric_changes
+from harness.report.morning.rates import PatternKind, failure_pattern
+from harness.report.morning.tests import INCONCLUSIVE, failed
 
 EXACT_FLOOR = 0.0001
 """Relative: a smaller change of an exact number is not told; every commit moves code a little."""
@@ -22,7 +22,7 @@ Rows = Mapping[str, tuple[Sequence[str], str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
+class VersionComparison:
     """`b` against `a`, which is None where there is no version before. `compared` is whether anything was measured
     or judged of both; `why` says why nothing was. `flaky` failed, as they did before now and then; `already`
     failed before, too; `missing` are cells with results of `a` alone; `judgements` are what pairs of measurements
@@ -37,7 +37,7 @@ class Against:
     already: Rows = field(default_factory=dict)
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
-    moved: Sequence[Moved] = ()
+    moved: Sequence[MetricChange] = ()
     judgements: Sequence[tuple[str, Judgement]] = ()
     verdicts: int = 0
     series: int = 0
@@ -49,7 +49,7 @@ class Against:
         return self.verdicts + self.series + len(self.judgements) > 0
 
 
-def against(report_data: ReportData, commit: str = "") -> Against:
+def compare_versions(report_data: ReportData, commit: str = "") -> VersionComparison:
     """The version of that commit, or the newest one, of OSv, or of what else there is, against the newest of the
     others. `report_data` is not empty."""
     kernels = {kernel_of(row.cell) for row in report_data.rows if commit in ("", row.version.commit)}
@@ -71,7 +71,7 @@ def against(report_data: ReportData, commit: str = "") -> Against:
     compared = [document for document in report_data.documents if document.version.commit == b.commit]
     pairs = [one for document in compared for one in _of_pairs(document)]
     why = "nothing that was run of this version was run of the base" if a else "there is one version alone"
-    return Against(
+    return VersionComparison(
         kernel, a, b, kinds["broke"], kinds["flaky"], kinds["fixed"], kinds["already"],
         {test: found for test, (found, _) in kinds["stale"].items()},
         sorted(cells[old] - cells[b.commit]) if a else (), _moved(report_data, kernel, b, measured), pairs,
@@ -97,9 +97,9 @@ def _last_two(report_data: ReportData, kernel: str, commit: str) -> tuple[Versio
     return (versions[-2] if len(versions) > 1 else None), versions[-1]
 
 
-def _sorted_out(judged: Sequence[Judged], a: Version | None, b: Version) -> dict[str, Rows]:
+def _sorted_out(judged: Sequence[VerdictRecord], a: Version | None, b: Version) -> dict[str, Rows]:
     """The tests of `b` by what they are against `a`."""
-    runs: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
+    runs: dict[tuple[str, str, str], list[VerdictRecord]] = defaultdict(list)
     for one in sorted(judged, key=lambda one: one.taken):
         runs[one.test, one.cell, one.suite].append(one)
     found: dict[str, dict[str, tuple[list[str], str]]] = {
@@ -111,8 +111,8 @@ def _sorted_out(judged: Sequence[Judged], a: Version | None, b: Version) -> dict
     return {kind: dict(sorted(rows.items(), key=lambda row: -len(row[1][0]))) for kind, rows in found.items()}
 
 
-def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[str, str]]:
-    telling = [one for one in rows if one.outcome not in NO_WORD]
+def _kinds(rows: Sequence[VerdictRecord], a: Version | None, b: Version) -> list[tuple[str, str]]:
+    telling = [one for one in rows if one.outcome not in INCONCLUSIVE]
     new = [one for one in telling if one.version.commit == b.commit]
     old = [one for one in telling if a and one.version.commit == a.commit]
     if not new:
@@ -122,7 +122,7 @@ def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[
     if last.outcome == "passed" and not last.expected:
         return [*kinds, ("stale", "")]
     before = [failed(one) for one in telling if one.version.commit != b.commit]
-    flaky = bool(before) and tendency(before).kind is Kind.FLAKY
+    flaky = bool(before) and failure_pattern(before).kind is PatternKind.FLAKY
     if failed(last):
         if flaky or any(not failed(one) for one in new):
             return [*kinds, ("flaky", last.reason)]
@@ -132,7 +132,7 @@ def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[
 
 def _moved(
     report_data: ReportData, kernel: str, b: Version, measured: Mapping[str, set[tuple[str, str, str]]]
-) -> list[Moved]:
+) -> list[MetricChange]:
     """What moved with `b`: wholes, those for the worse first, each on how many of the cells."""
     found = [
         one for one in report_data.findings
@@ -142,7 +142,7 @@ def _moved(
     of: dict[tuple[str, str, str], int] = defaultdict(int)
     for name, _, subject in measured[b.commit]:
         of[kernel, name, subject] += 1
-    return sorted(folded(found, of), key=lambda one: (not one.worse, -abs(one.change)))
+    return sorted(metric_changes(found, of), key=lambda one: (not one.worse, -abs(one.change)))
 
 
 def _of_pairs(document: Document) -> list[tuple[str, Judgement]]:

@@ -15,7 +15,7 @@ MOST_OF_IT = 0.5
 Series = tuple[str, str, str]
 
 
-def standing(findings: Sequence[Finding]) -> list[Finding]:
+def lasting_findings(findings: Sequence[Finding]) -> list[Finding]:
     """Those, given by time, that were not undone since, and that no rerun refuted.
 
     A step was undone where a later one is as great and goes the other way, or where the level came back to what it
@@ -29,11 +29,11 @@ def standing(findings: Sequence[Finding]) -> list[Finding]:
     parts = _parts(findings)
     return [
         one for rows in by_series.values() for place, one in enumerate(rows)
-        if one.confirmed is not False and _stands(one, rows[place + 1 :], parts, by_series)
+        if one.confirmed is not False and _lasts(one, rows[place + 1 :], parts, by_series)
     ]  # fmt: skip
 
 
-def _stands(
+def _lasts(
     one: Finding, later: Sequence[Finding], parts: Mapping[tuple[str, ...], Sequence[Finding]],
     by_series: Mapping[Series, Sequence[Finding]],
 ) -> bool:  # fmt: skip

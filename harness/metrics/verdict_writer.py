@@ -10,14 +10,12 @@ from queue import SimpleQueue
 from harness.core.errors import HarnessError
 from harness.core.machine import Image
 from harness.metrics.history.records import VerdictRecord
-from harness.metrics.records import Document
+from harness.metrics.records import CONSOLE, Document
 from harness.metrics.sampler import Sampler
 from harness.runner.base import Run
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
-CONSOLE = "console"
-"""The kind of the documents that hold the end of a console."""
 CONSOLE_LINES, CONSOLE_COLUMNS = 20, 200
 """How much of a console the history keeps; the evidence has all of it."""
 

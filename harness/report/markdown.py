@@ -42,7 +42,7 @@ def markdown(
     tests = by_test(
         replace(report_data, judged=[one for one in report_data.judged if commit in ("", one.version.commit)])
     )
-    body = _body(found, [*report_data.notes, *report_data.asides])
+    body = _body(found, [*report_data.notes, *report_data.suspected, *report_data.asides])
     lines = [f"### {_heading(found)}", "", *body, *_cells(tests, found.missing)]
     if LINK.fullmatch(link):
         lines += ["", f"[Everything of this run]({link})"]

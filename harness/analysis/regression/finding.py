@@ -50,7 +50,8 @@ class OutlierNight:
 
     `version` was measured at `taken` (seconds since 1970) as `value`, where those around have `level`. `alone` is
     whether the nights after it show that it went away; `beside` is a version at the level, which a rerun compares
-    `version` with; `confirmed` is what it said: whether the version has that number every time.
+    `version` with; `confirmed` is what it said: whether the version has that number every time. `wait` is how many
+    more nights decide whether it is a step that stays, or 0.
     """
 
     metric: Metric
@@ -65,6 +66,7 @@ class OutlierNight:
     alone: bool
     beside: Version
     confirmed: bool | None = None
+    wait: int = 0
 
     @property
     def words(self) -> str:

@@ -16,7 +16,7 @@ from harness.host.in_lab import VARIABLE
 from harness.host.interference import Pause
 from harness.host.process.cpu_time import kept_waiting
 from harness.metrics.history.store import History
-from harness.metrics.verdict_writer import CONSOLE
+from harness.metrics.records import CONSOLE
 from harness.report import evidence
 from harness.runner.base import Program, Run, conclude
 from harness.runner.console.matcher import Match

@@ -12,15 +12,15 @@ from harness.core.errors import HarnessError
 from harness.core.text import printable_lines
 from harness.metrics.history.url import is_file, shown
 
-SBIN_PATHS = "Name another place in OSV_HARNESS_HISTORY, or with --history."
+ANOTHER_PLACE = "Name another place in OSV_HARNESS_HISTORY, or with --history."
 
 OF_SQLITE = (
-    ("SQLITE_NOTADB", "is not a history: it is no SQLite database", SBIN_PATHS),
+    ("SQLITE_NOTADB", "is not a history: it is no SQLite database", ANOTHER_PLACE),
     ("SQLITE_CORRUPT", "is damaged", "Move it away and import an export, or copy a backup there."),
     ("SQLITE_FULL", "can't grow: there is no space left", "Free some space there. Nothing was half written."),
-    ("SQLITE_READONLY", "can't be written to", f"Let this user write to the file and its folder. {SBIN_PATHS}"),
-    ("SQLITE_PERM", "can't be opened", f"Let this user write to the file and its folder. {SBIN_PATHS}"),
-    ("SQLITE_CANTOPEN", "can't be opened", f"Let this user write to the file and its folder. {SBIN_PATHS}"),
+    ("SQLITE_READONLY", "can't be written to", f"Let this user write to the file and its folder. {ANOTHER_PLACE}"),
+    ("SQLITE_PERM", "can't be opened", f"Let this user write to the file and its folder. {ANOTHER_PLACE}"),
+    ("SQLITE_CANTOPEN", "can't be opened", f"Let this user write to the file and its folder. {ANOTHER_PLACE}"),
     ("SQLITE_BUSY", "was held by another run all the time", "See what runs: `fuser` names who has the file open."),
     ("SQLITE_IOERR", "can't be read or written", "See to its disk: is it full, failing, or a network's?"),
 )

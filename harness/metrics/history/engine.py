@@ -14,7 +14,7 @@ from filelock import FileLock
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect
 
 from harness.core.errors import HarnessError
-from harness.metrics.history.database_errors import SBIN_PATHS
+from harness.metrics.history.database_errors import ANOTHER_PLACE
 from harness.metrics.history.schema import REVISIONS
 from harness.metrics.history.url import is_file, shown
 
@@ -43,7 +43,7 @@ def opened(url: URL, lock_seconds: int = LOCK_SECONDS) -> Engine:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise HarnessError(f"The folder {folder} can't be made: {error.strerror}.", SBIN_PATHS) from error
+            raise HarnessError(f"The folder {folder} can't be made: {error.strerror}.", ANOTHER_PLACE) from error
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": lock_seconds})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -103,7 +103,7 @@ def _is_newest(connection: Connection, script: ScriptDirectory) -> bool:
     url = connection.engine.url
     if revision is None:
         if is_file(url) and inspect(connection).get_table_names():
-            raise HarnessError(f"{shown(url)} is not a history: it is another program's database.", SBIN_PATHS)
+            raise HarnessError(f"{shown(url)} is not a history: it is another program's database.", ANOTHER_PLACE)
     elif revision not in {step.revision for step in script.walk_revisions()}:
         raise HarnessError(
             f"The history {shown(url)} was made by a newer harness: its tables are of step {revision}, "
@@ -128,7 +128,7 @@ def _migrate(engine: Engine, config: Config, script: ScriptDirectory) -> None:
             _migrate_in_turn(engine, config, script)
     except OSError as error:
         raise HarnessError(
-            f"{path}.lock can't be locked: {error.strerror or 'another run holds it'}.", SBIN_PATHS
+            f"{path}.lock can't be locked: {error.strerror or 'another run holds it'}.", ANOTHER_PLACE
         ) from error
 
 

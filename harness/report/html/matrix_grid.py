@@ -10,7 +10,7 @@ from harness.core.matrix import Matrix
 from harness.report.model.figures import anchor
 from harness.report.model.outcomes import BAD, GOOD, Count, Test, counts
 
-SBIN_PATHS = "other"
+OTHER_NAMES = "other"
 """The column of cells whose names this matrix can't read."""
 
 
@@ -60,8 +60,8 @@ def grid(tests: Sequence[Test], matrix: Matrix, missing: Mapping[str, int] = Map
         if cell:
             examples[row] = cell
     columns = [*matrix.axes["fs"].values]
-    if any(SBIN_PATHS in squares for squares in rows.values()):
-        columns.append(SBIN_PATHS)
+    if any(OTHER_NAMES in squares for squares in rows.values()):
+        columns.append(OTHER_NAMES)
     return Grid(
         columns,
         [
@@ -75,7 +75,7 @@ def _place(name: str, matrix: Matrix) -> tuple[str, str, Cell | None]:
     """The row and column of a cell, and the cell, if its name is one of this matrix."""
     cell = matrix.find(name)
     if cell is None:
-        return name, SBIN_PATHS, None
+        return name, OTHER_NAMES, None
     options = "".join(f" +{option}" for option in cell.options)
     return f"{cell.kernel} {cell.arch} {cell.hypervisor} {cell.profile}{options}", cell.fs, cell
 
@@ -86,7 +86,7 @@ def _square(name: str, tests: Sequence[Test]) -> Square:
 
 
 def _hole(beside: Cell | None, fs: str, matrix: Matrix) -> Square:
-    if beside is None or fs == SBIN_PATHS:
+    if beside is None or fs == OTHER_NAMES:
         return Square("", "", (), "none")
     cell = Cell(beside.kernel, beside.arch, beside.hypervisor, fs, beside.profile, beside.options)
     invalid = matrix.invalid(cell)

@@ -24,7 +24,7 @@ KIND = "confirmation"
 
 @dataclass(frozen=True, slots=True)
 class ReportableFindings:
-    """What may be shown of a history: findings by time, and nights that are isolated outliers."""
+    """What may be shown of a history: findings by time, and outlier nights."""
 
     findings: list[Finding]
     nights: list[OutlierNight]
@@ -33,10 +33,10 @@ class ReportableFindings:
 def judged(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> ReportableFindings:
-    """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
-    enough without one; not those that a rerun refuted.
+    """The findings that may be shown: those of exact numbers, those that a rerun confirmed however weak they were,
+    and those that are strong enough without one. Findings that a rerun refuted are left out.
 
-    `confirmed` is None without a rerun, which exact numbers do not need. A night at the end of the history becomes
+    `confirmed` is None without a rerun, which exact numbers don't need. A night at the end of the history becomes
     a finding when a rerun of its version confirmed it.
     """
     said = {document.subject: document.body for document in documents if document.kind == KIND}
@@ -66,7 +66,7 @@ def reportable_findings(
 def unconfirmed(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
-    """What should be rerun and has not been: steps, then nights."""
+    """The suspicions that deserve a rerun and had none: steps, then nights."""
     said = {document.subject for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
     suspects = [one for one in seen.suspicions if not one.metric.exact] + [one.suspect for one in seen.nights]
@@ -74,12 +74,13 @@ def unconfirmed(
 
 
 def _confirmed(said: Mapping[str, Mapping[str, Any]], one: Finding) -> bool | None:
+    """The result of the rerun of this suspicion; None if there was none."""
     body = said.get(_about(one))
     return None if body is None else bool(body["confirmed"])
 
 
 def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
-    """The finding with the size and the interval of the rerun that confirmed it, which have no selection bias."""
+    """The finding with the size and the interval that its rerun measured, which have no selection bias."""
     judgement = said.get(_about(one), {}).get("judgement", {}) if one.confirmed else {}
     if judgement.get("change") is None or judgement.get("interval") is None:
         return one
@@ -89,9 +90,9 @@ def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
 
 
 def confirm_on_host(session: Session, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
-    """Build the versions before and after the suspected change, and measure both again, in pairs.
+    """Build the versions before and after the suspected change, and measure both again in pairs.
 
-    Raises `HarnessError` if either can't be built any more: then nothing is known.
+    Raises `HarnessError` if either can't be built any more; then nothing is known.
     """
     before, after = suspect.span or (suspect.before, suspect.after)
     cell = session.cell(suspect.cell)
@@ -120,5 +121,5 @@ def measure_again(
 
 
 def _about(one: Finding) -> str:
-    """What a rerun is about: a step in a series, by the commits between which it lies."""
+    """What a rerun is about: a step of a series, named by the commits between which it lies."""
     return f"{one.metric.name} {one.subject} {one.cell} {one.before.commit[:12]}..{one.after.commit[:12]}"

@@ -1,4 +1,5 @@
-"""Documents that are no loads: comparisons and bisections as tables, others as what they are."""
+"""Describes the documents of a history for the page: A/B tests and bisections as tables, others as JSON text.
+Loads have figures instead."""
 
 import json
 from collections.abc import Sequence
@@ -13,12 +14,12 @@ from harness.report.model.spans import PLAN
 
 MOST_RECORDS = 100
 LONGEST_TEXT = 20_000
-"""Characters of one document that is shown as it is."""
+"""Characters of one document that is shown as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a comparison says of one metric; `standing` is good, bad or nothing."""
+    """The result of an A/B test for one metric, as text. `standing` is `good`, `bad` or empty."""
 
     metric: str
     change: str
@@ -30,7 +31,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A document: its judgements if it is a comparison, what it found if a bisection, else its text."""
+    """A document: `judgements` if it is an A/B test, `bisected` if it is a bisection, else its `text`."""
 
     title: str
     about: str
@@ -41,7 +42,7 @@ class Record:
 
 
 def records(report_data: ReportData) -> list[Record]:
-    """The latest documents that are no loads, the last first."""
+    """The latest documents, the newest first, without loads, plans and consoles."""
     others = [one for one in report_data.documents if one.kind not in ("load", PLAN, CONSOLE)]
     others.sort(key=lambda one: -one.taken)
     return [_record(document) for document in others[:MOST_RECORDS]]
@@ -74,6 +75,7 @@ def _compared(one: Judgement) -> Compared:
 
 
 def _decided(one: Judgement) -> tuple[str, str]:
+    """The decision in words, and whether it is `good` or `bad`; empty if it is neither."""
     if one.decision is Decision.CHANGED and one.change is not None:
         worse = (one.change > 0) == (one.metric.better == Better.LOWER)
         return ("▲ worse", "bad") if worse else ("▽ better", "good")

@@ -1,4 +1,4 @@
-"""The facts of the morning as HTML: they stand before all else, and need no script."""
+"""Renders the facts of the morning as HTML. They come first on the page, and need no script."""
 
 from math import isfinite
 from typing import Any
@@ -17,7 +17,7 @@ MOST_BROKEN = 6
 
 
 def facts(jinja: Environment, morning: Morning) -> Markup:
-    """The first part of the page; every text in it is escaped by the template."""
+    """Render the first part of the page; the template escapes every text."""
     last = morning.nights.last
     context: dict[str, Any] = {
         name: getattr(words, name)
@@ -52,7 +52,7 @@ def _names(group: Group) -> list[str]:
 
 
 def _runs_before(group: Group) -> int:
-    """Runs on these cells before the first failure."""
+    """The number of runs on these cells before the first failure."""
     moment = group.first.first_bad.judged.taken
     return sum(run.judged.taken < moment for one in group.cells for run in one.runs)
 
@@ -62,7 +62,7 @@ def _bad_tonight(group: Group, last: int) -> int:
 
 
 def _bad_nights(one: CellRuns) -> str:
-    """What the strip shows, for who can't see it."""
+    """What the strip of nights shows, for people who can't see it."""
     nights = {run.night for run in one.runs if run.bad}
     return words.number(len(nights), "night") + " with a failure in all"
 
@@ -78,6 +78,6 @@ def _step_metrics(step: Step) -> str:
 
 
 def _step_size(step: Step) -> float:
-    """The greatest change of a whole, in percent."""
+    """The greatest relative change at this commit, in percent."""
     changes = [one.change for one in step.wholes] + [one.change for one in step.bisected]
     return 100 * max(map(abs, filter(isfinite, changes)), default=0.0)

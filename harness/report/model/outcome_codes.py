@@ -13,7 +13,7 @@ OTHER = "x"
 
 
 def code_of(judged: VerdictRecord) -> str:
-    """The letter of a verdict: `p` a pass, `P` a pass that nobody expected, `L` one that failed first."""
+    """The letter of a verdict: `p` for a pass, `P` for an unexpected pass, `L` for a pass after a failure."""
     return CODES.get((judged.outcome, judged.expected)) or _code(judged.outcome, judged.expected)
 
 

@@ -1,5 +1,5 @@
-"""Condenses a million records to some thousand spans of time: for which cell and version something was recorded,
-and when."""
+"""Condenses a million records to some thousand spans of time: when something was recorded for each cell and
+version."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Changes of speed, memory and size: one row a commit and whole metric, the parts of a whole below it."""
+"""Groups findings by commit: the whole metrics that changed there, and their parts (boot phases, sections)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,19 +11,22 @@ from harness.metrics.records import Document, Metric, Version
 from harness.report.morning.lasting_findings import lasting_findings
 
 FLOOR = 0.005
-"""Relative: a smaller change of a whole is not shown among the facts of the morning."""
+"""The smallest relative change of a whole metric that is shown among the facts of the morning."""
 PARTS_FLOOR = 0.01
-"""The same of a part."""
+"""The same for a part of a metric."""
 BISECTED_WITHIN = 14 * 86400.0
-"""Seconds for which a bisection's answer is among the facts."""
+"""Seconds for which the answer of a bisection is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:
-    """A metric of one subject that moved the same way at one commit, on `cells` of `of` that measure it.
+    """A change of one metric of one subject at one commit, in the same direction on each of `cells`.
 
-    `low` and `high` are the smallest and greatest relative change; `exact` is how many of the cells have numbers
-    without noise; `probability` is the greatest of the others'.
+    - `of` is how many cells measure the metric.
+    - `change` is the median of the cells' relative changes; `low` and `high` are the smallest and the greatest.
+    - `exact` is how many of the cells measure it without noise. For the others, `probability` is the greatest
+      probability of so great a change in a quiet series.
+    - `levels` are the old and the new value on one of the cells.
     """
 
     metric: Metric
@@ -41,13 +44,14 @@ class MetricChange:
 
     @property
     def worse(self) -> bool:
-        """Whether it moved against what is better."""
+        """Whether the metric changed for the worse."""
         return (self.change > 0) == (self.metric.better == "lower")
 
 
 @dataclass(frozen=True, slots=True)
 class BisectionAnswer:
-    """What a bisection found: commit, metric, cell, relative change, probability."""
+    """A commit that a bisection found: the metric, the cell, the relative change, and the probability that it
+    is this commit."""
 
     commit: str
     metric: str
@@ -58,7 +62,11 @@ class BisectionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What moved at one commit: wholes first and their parts; `night` is when it was first measured."""
+    """Everything that changed at one commit: whole metrics first, then their parts, and what bisections say of the
+    commit.
+
+    `before` is the last version without the change, `after` the first with it.
+    """
 
     before: Version
     after: Version
@@ -69,13 +77,17 @@ class Step:
 
     @property
     def worse(self) -> bool:
-        """Whether any whole became worse."""
+        """Whether any whole metric changed for the worse."""
         return any(one.worse for one in self.wholes) or any(one.change > 0 for one in self.bisected)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Steps that stand, the newest first; `smaller` findings are below the floor, parts alone, or undone."""
+    """The changes that were not undone since, newest first.
+
+    `smaller` counts the findings that are left out: those below the floor, those of parts alone, and those that
+    were undone.
+    """
 
     steps: Sequence[Step] = ()
     smaller: int = 0
@@ -85,7 +97,11 @@ def changes_of(
     findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int], documents: Iterable[Document],
     now: float,
 ) -> Changes:  # fmt: skip
-    """The steps; `measured` is how many cells measure a kernel's metric of a subject."""
+    """Group the findings by kernel and commit.
+
+    `measured` is on how many cells each (kernel, metric, subject) is measured. `now` is in seconds since 1970;
+    older bisections than `BISECTED_WITHIN` are left out.
+    """
     stand = lasting_findings(findings)
     wholes = [one for one in stand if not one.metric.is_part and abs(one.change) >= FLOOR]
     parts = [one for one in stand if one.metric.is_part and abs(one.change) >= PARTS_FLOOR]
@@ -116,7 +132,10 @@ def changes_of(
 def metric_changes(
     findings: Sequence[Finding], measured: Mapping[tuple[str, str, str], int]
 ) -> list[MetricChange]:
-    """The findings of one metric, way and moment as one."""
+    """Merge the findings of one metric that may come from one commit and go in the same direction.
+
+    `measured` is on how many cells each (kernel, metric, subject) is measured.
+    """
     alike: dict[tuple[str, str, str, bool], list[Finding]] = defaultdict(list)
     for one in findings:
         alike[_kernel(one.cell), one.metric.name, one.subject, one.change > 0].append(one)
@@ -128,7 +147,11 @@ def metric_changes(
 
 
 def _by_commit(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """Groups of findings that one commit can explain, by the sharpest of them: exact ones, then the likeliest."""
+    """Split the findings into groups, each of which one commit can explain.
+
+    The commit of a group is that of its most certain finding: an exact one if there is any, else the one with the
+    smallest probability. No group has two findings of one cell.
+    """
     left = sorted(findings, key=lambda one: (not one.metric.exact, one.probability))
     groups: list[list[Finding]] = []
     for one in left:
@@ -148,7 +171,10 @@ def _same_commit(one: Finding, other: Finding) -> bool:
 
 
 def _may_come_with(one: Finding, after: Version) -> bool:
-    """Whether the finding's step may have come with this version."""
+    """Whether the change of this finding may have come with the commit of that version.
+
+    An exact finding names its commit. A noisy one is certain only of a range of commits, its span.
+    """
     if one.after.commit == after.commit:
         return True
     if one.metric.exact or one.span is None or not after.committed:
@@ -157,6 +183,7 @@ def _may_come_with(one: Finding, after: Version) -> bool:
 
 
 def _metric_change(group: Sequence[Finding], of: int) -> MetricChange:
+    """Merge the findings of one group. `of` is how many cells measure the metric."""
     first = group[0]
     changes = [one.change for one in group]
     cells = sorted({one.cell for one in group})
@@ -170,7 +197,7 @@ def _metric_change(group: Sequence[Finding], of: int) -> MetricChange:
 
 
 def _answers(documents: Iterable[Document], now: float) -> dict[str, list[BisectionAnswer]]:
-    """By commit, what bisections found lately. A document of another form is passed over."""
+    """What recent bisections found, by commit. Skips documents of another format."""
     found: dict[str, list[BisectionAnswer]] = defaultdict(list)
     for document in documents:
         if document.kind != "bisect" or document.taken < now - BISECTED_WITHIN:

@@ -1,4 +1,4 @@
-"""Sorts the tests of a history into what is said of them in the morning."""
+"""Sorts the tests of a history into new failures, flaky ones, those that still fail, and those that were fixed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +14,13 @@ from harness.report.morning.tests import INCONCLUSIVE, CellRuns, Group, Run, Sta
 from harness.runner.failure_titles import identity
 
 RECENT = 30
-"""Nights that rates and strips are about."""
+"""Nights over which rates are computed, and which strips show."""
 NEWEST = 10
-"""Nights whose rate is compared with that of those before."""
+"""The newest nights, whose rate of failure is compared with that of the nights before them."""
 FIXED_WITHIN = 7
-"""Nights for which a fix is told."""
+"""Nights for which a fix is reported."""
 MOST_OF_A_CELL, FEWEST_OF_A_CELL = 0.5, 4
-"""A cell of which so great a share, and so many, of a night's tests fail is broken itself."""
+"""If at least this share of a cell's tests fail in one night, and at least so many, the cell itself is broken."""
 
 Key = tuple[str, str, str]
 """Suite, test, cell."""
@@ -29,7 +29,7 @@ Key = tuple[str, str, str]
 def tests_of(
     judged: Sequence[VerdictRecord], nights: Nights, expired: Callable[[VerdictRecord], bool] = lambda one: False
 ) -> Tests:
-    """All of them, by the nights of the history; `expired` says whether a verdict was expected until of late."""
+    """Classify all tests. `expired` tells whether an entry that has run out since expected the verdict."""
     rows = [one if one.expected else _as_expected(one, expired) for one in judged]
     # Of a year there are a million, and nearly all are passes of tests that never did anything else.
     odd = [(nights.number(one.taken), one) for one in rows if not one.expected or one.outcome == "flaky"]
@@ -63,7 +63,7 @@ def tests_of(
 
 
 def _as_expected(one: VerdictRecord, expired: Callable[[VerdictRecord], bool]) -> VerdictRecord:
-    """What an entry that has run out expected is no failure of the kernel: the entry is told of by itself."""
+    """The verdict, as expected if an entry that has run out expected it: such entries are reported themselves."""
     return replace(one, expected=True) if failed(one) and expired(one) else one
 
 
@@ -74,7 +74,7 @@ def _good(judged: VerdictRecord) -> bool:
 def _broken(
     odd: Sequence[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
 ) -> dict[tuple[str, int], str]:
-    """The cells and nights in which most of a cell's tests failed, with the reason that most of them have."""
+    """The cells and nights in which most tests of the cell failed, each with the most frequent reason."""
     bad: dict[tuple[str, int], list[VerdictRecord]] = defaultdict(list)
     for night, one in odd:
         if not one.expected and one.outcome not in ("skipped", "passed", "flaky"):
@@ -97,7 +97,8 @@ def _runs(
     odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights,
     broken: Mapping[tuple[str, int], str],
 ) -> dict[Key, list[Run]]:  # fmt: skip
-    """Every run that says something of a test that was ever bad, old first."""
+    """The runs of each test that ever failed, oldest first. Leaves out runs that say nothing of the kernel, and
+    those of a night in which the whole cell was broken."""
     keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome not in (*INCONCLUSIVE, "passed")}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
     runs: dict[Key, list[Run]] = defaultdict(list)
@@ -113,7 +114,7 @@ def _runs(
 
 
 def _of_night(rows: Iterable[VerdictRecord], nights: Nights, night: int) -> dict[Key, VerdictRecord]:
-    """The last verdict of each test of a night."""
+    """The last verdict of each test in one night."""
     from_, until = nights.within(night)
     found = [one for one in rows if from_ <= one.taken < until]
     return {(one.suite, one.test, one.cell): one for one in sorted(found, key=attrgetter("taken"))}
@@ -122,7 +123,8 @@ def _of_night(rows: Iterable[VerdictRecord], nights: Nights, night: int) -> dict
 def _of_test(
     found: Sequence[CellRuns], last: int, well: int
 ) -> tuple[list[Group], list[Group], list[Group], list[Group]]:
-    """The groups of one test of one kernel: new, flaky, still failing, fixed."""
+    """The groups of one test on one kernel: new failures, flaky, still failing, fixed. `found` are its runs on
+    each cell where it ever failed; `well` counts the cells that passed it last night."""
     flaky = [one for one in found if one.pattern.kind is PatternKind.FLAKY or _comes_and_goes(one)]
     known = {_identity(run.judged) for one in flaky for run in one.runs if run.bad}
     failing_kinds = (PatternKind.BROKEN, PatternKind.UNDECIDED)
@@ -149,13 +151,13 @@ def _of_test(
 
 
 def _comes_and_goes(one: CellRuns) -> bool:
-    """Whether it fails now, and has failed and been well again before: no single commit's doing."""
+    """Whether the test fails now, and failed and recovered before: then no single commit broke it."""
     now = one.pattern
     return now.kind is PatternKind.UNDECIDED and any(run.bad for run in one.runs[: now.began])
 
 
 def _scattered(found: Sequence[CellRuns], failing: Sequence[CellRuns], last: int) -> list[CellRuns]:
-    """Cells that failed seldom, each too seldom to tell, where all of them together are flaky."""
+    """The cells that each failed too seldom to be flaky, if all of them together are; else none."""
     rare = [
         one for one in found
         if one not in failing and any(run.bad and run.night > last - RECENT for run in one.runs)
@@ -170,11 +172,12 @@ def _scattered(found: Sequence[CellRuns], failing: Sequence[CellRuns], last: int
 
 
 def _is_told(flaky: Sequence[CellRuns], last: int) -> bool:
+    """Whether any cell failed in a recent night."""
     return any(run.bad and run.night > last - RECENT for one in flaky for run in one.runs)
 
 
 def _is_fixed(one: CellRuns, last: int) -> bool:
-    """Whether it is well, and was not some nights ago."""
+    """Whether the test passes now, and was broken or flaky within the last `FIXED_WITHIN` nights."""
     if one.pattern.kind is not PatternKind.WELL or one.last.bad or one.last.night != last:
         return False
     before = [run.bad for run in one.runs if run.night <= last - FIXED_WITHIN]
@@ -190,6 +193,7 @@ def _identity(judged: VerdictRecord) -> str:
 def _group(
     found: Sequence[CellRuns], last: int, well: int, silent: Sequence[str] = (), kind: PatternKind | None = None
 ) -> Group:
+    """Join the runs of one test on several cells; `kind` is decided by all of them unless it is given."""
     cells = sorted(found, key=lambda one: one.cell)
     first = min(cells, key=lambda one: one.first_bad.judged.taken)
     worst = Counter(_identity(run.judged) for one in cells for run in one.runs if run.bad).most_common(1)[0][0]
@@ -215,20 +219,21 @@ def _group(
 
 
 def _since(one: CellRuns, run: Run) -> bool:
-    """Whether the run is of what goes on now, on a cell where something does."""
+    """Whether the run belongs to the current state of the test on that cell. Every run does if it is well now."""
     if one.pattern.kind is PatternKind.WELL:
         return True
     return run.judged.taken >= one.first_bad.judged.taken
 
 
 def _after_first(one: CellRuns) -> Sequence[Run]:
-    """The runs after the first failure, which said when to begin to count."""
+    """The runs that count for the rate: those after the first failure, which only marks where the state began."""
     start = one.pattern.began
     return one.runs[start + 1 :] if start else one.runs
 
 
 def _together(cells: Sequence[CellRuns]) -> PatternKind:
-    """Broken or undecided: what all cells say together, the night that chose them counted once."""
+    """Whether the test is broken or undecided, by the runs of all cells together. The first failures, by which
+    the cells were chosen, count once."""
     kinds = {one.pattern.kind for one in cells}
     if kinds == {PatternKind.BROKEN}:
         return PatternKind.BROKEN
@@ -239,7 +244,7 @@ def _together(cells: Sequence[CellRuns]) -> PatternKind:
 
 
 def _range(cells: Sequence[CellRuns]) -> tuple[Version, Version] | None:
-    """The last good version and the first bad one."""
+    """The last version that passed and the first that failed; None if the test was never seen to pass before."""
     first = min((one.first_bad for one in cells), key=lambda run: run.judged.taken)
     good = [one.good_before for one in cells]
     before = [run for run in good if run and run.judged.taken < first.judged.taken]
@@ -252,7 +257,7 @@ def _range(cells: Sequence[CellRuns]) -> tuple[Version, Version] | None:
 def _stale(
     odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
 ) -> list[StaleExpectation]:
-    """The tests whose last verdict was a pass that nobody expected, by test."""
+    """The tests whose last verdict was a pass although their failure is expected, by kernel and test."""
     keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome == "passed"}
     if not keys:
         return []
@@ -282,7 +287,7 @@ def _stale(
 def _unrun(
     tonight: Iterable[Key], rows: Iterable[VerdictRecord], nights: Nights
 ) -> list[tuple[str, Sequence[str]]]:
-    """The tests that ran the night before on a cell that has results last night too, and not themselves."""
+    """The tests that ran the night before and not last night, on cells with other results of last night."""
     if nights.last < 1:
         return []
     cells = nights.every[nights.last].cells

@@ -1,4 +1,4 @@
-"""Expectations that are to be edited: which entry speaks of a test, in which file and line, and which run out."""
+"""Finds the entries of `expectations.toml` that must be edited: where they are, and when they run out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from harness.metrics.history.records import VerdictRecord
 from harness.runner.expectations import FILE, Expectation, entries
 
 SOON = timedelta(days=30)
+"""An entry that runs out within this time is reported."""
 HEADER = "[[expect]]"
 
 
 @dataclass(frozen=True, slots=True)
 class EntryLocation:
-    """An entry, and where it stands: a file's name and the line of its header, from 1."""
+    """An entry and where it is written: the file's name, and the line of its header, counted from 1."""
 
     entry: Expectation
     file: str
@@ -29,7 +30,7 @@ class EntryLocation:
 
 
 class Entries:
-    """All entries of this project, in the order in which they are looked at."""
+    """All entries of this project, in the order in which they are matched."""
 
     def __init__(self) -> None:
         self._matrix = Matrix.load()
@@ -41,16 +42,17 @@ class Entries:
         self._found = lru_cache(maxsize=65536)(self._covering)
 
     def of(self, judged: VerdictRecord) -> EntryLocation | None:
-        """The entry that speaks of the test where this was judged."""
+        """The entry that matches the test and the cell of this verdict; None if there is none."""
         return self._found(judged.cell, judged.test, judged.environment.accelerator)
 
     def is_expired(self, judged: VerdictRecord) -> bool:
-        """Whether the verdict is the one that was expected until the entry ran out."""
+        """Whether an entry expected this outcome and had run out when the verdict was taken."""
         place = self.of(judged)
         return place is not None and judged.outcome in place.entry.outcomes and place.entry.expires < _day(judged)
 
     def expiring(self, judged: Iterable[VerdictRecord]) -> list[EntryLocation]:
-        """The entries that speak of any of these, and that run out within 30 days of them, or have."""
+        """The entries that match any of these verdicts and run out within `SOON` after it, or have run out; by
+        date."""
         found = {}
         for one in judged:
             place = self.of(one)
@@ -62,7 +64,7 @@ class Entries:
         return next((one for one in self._of_cell(name, accelerator) if one.entry.is_about(test)), None)
 
     def _of(self, name: str, accelerator: str) -> Sequence[EntryLocation]:
-        """The entries that speak of some test on the cell of that name."""
+        """The entries that match the cell of that name, whatever the test."""
         cell = self._matrix.find(name)
         return [one for one in self.places if one.entry.is_of(cell, accelerator)] if cell else ()
 

@@ -1,4 +1,4 @@
-"""Which steps of a history still stand: what undid one, and what only made up for it."""
+"""Finds out which changes still last: a later change may have undone an earlier one."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,21 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.analysis.regression.finding import Finding
 
 LEFT = 0.25
-"""A step of which no more than this share is left was undone."""
+"""A change is undone if no more than this share of it is left."""
 BEYOND = 0.5
-"""A level further back than the whole step and this share of it is another change's, which made up for it."""
+"""A level beyond the old one by more than this share of the change is the effect of another change, which undid
+nothing."""
 MOST_OF_IT = 0.5
-"""The share of a step that its parts must explain to speak for it."""
+"""Changes of parts stand for a change of the whole if they explain at least this share of it."""
 
 Series = tuple[str, str, str]
 
 
 def lasting_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Those, given by time, that were not undone since, and that no rerun refuted.
+    """The findings that were not undone by a later one, and that no rerun refuted. `findings` must be ordered by
+    time.
 
-    A step was undone where a later one is as great and goes the other way, or where the level came back to what it
-    was. One that is greater, or smaller, is another change: what made the kernel slow is still there. Where the
-    parts of a whole moved with it (phases, sections), theirs is the word: an equally great gain in another part
+    A change is undone if a later one of the same size goes the other way, or if the level came back to what it
+    was. A later change of another size undoes nothing: what made the kernel slow is still there. If parts of a
+    metric (boot phases, sections) changed together with it, those parts decide: an equal gain in another part
     undoes nothing.
     """
     by_series: dict[Series, list[Finding]] = defaultdict(list)
@@ -37,6 +39,7 @@ def _lasts(
     one: Finding, later: Sequence[Finding], parts: Mapping[tuple[str, ...], Sequence[Finding]],
     by_series: Mapping[Series, Sequence[Finding]],
 ) -> bool:  # fmt: skip
+    """Whether the change, or any part that explains it, was not undone by `later` findings of its series."""
     moved = [part for part in parts.get(_whole(one), ()) if (part.new_level > part.old_level) == _is_up(one)]
     explained = sum(part.new_level - part.old_level for part in moved)
     if moved and explained / (one.new_level - one.old_level or 1.0) >= MOST_OF_IT:
@@ -45,7 +48,7 @@ def _lasts(
 
 
 def _is_undone(one: Finding, later: Iterable[Finding]) -> bool:
-    """Whether a later step was the same backwards, or the level ever came back."""
+    """Whether a later change reverses this one, or a later level is nearly the old one."""
     step = one.new_level - one.old_level
     if not step:
         return True
@@ -57,6 +60,7 @@ def _is_undone(one: Finding, later: Iterable[Finding]) -> bool:
 
 
 def _after(one: Finding, rows: Sequence[Finding]) -> Sequence[Finding]:
+    """The findings of a series after this one."""
     return rows[next(place for place, other in enumerate(rows) if other is one) + 1 :]
 
 
@@ -65,7 +69,7 @@ def _is_up(one: Finding) -> bool:
 
 
 def _parts(findings: Iterable[Finding]) -> dict[tuple[str, ...], list[Finding]]:
-    """The steps of parts by the whole, cell, subject and version with which they moved."""
+    """The changes of parts, by the whole metric, cell, subject and commit with which they came."""
     found: dict[tuple[str, ...], list[Finding]] = defaultdict(list)
     for one in findings:
         if one.metric.is_part and one.confirmed is not False:

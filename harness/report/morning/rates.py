@@ -1,9 +1,10 @@
-"""Whether a test is broken, flaky or well: a small model of its runs, with known rates of error.
+"""Decides whether a test is broken, flaky or well, by a hidden Markov model of its runs whose rates of error are
+known.
 
-A test is in one of ten states from run to run: well (it fails by accident once in a thousand runs), flaky at one
-of eight rates, or broken. It seldom changes state; how seldom is in `_moves`. The forward algorithm gives the
-chances of the states after the last run, Viterbi's the likeliest way there (Rabiner 1989). What the model gets
-wrong how often is measured by `tests/selftest/report/test_morning_rates.py`.
+A test is in one of ten states from run to run: well (it fails by accident once in 1,000 runs), flaky at one of
+eight rates, or broken. It seldom changes state; the chances are in `_moves`. The forward algorithm gives the
+probability of each state after the last run, the Viterbi algorithm the likeliest sequence of states (Rabiner
+1989). `tests/selftest/report/test_morning_rates.py` measures how often the model is wrong.
 """
 
 from collections.abc import Sequence
@@ -15,25 +16,28 @@ import numpy as np
 from scipy import stats
 
 ACCIDENT = 0.001
-"""How often a run of a test that is well fails all the same."""
+"""The rate at which a test fails that is well."""
 RATES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
-"""The rates of a flaky test that the model knows: the true one is near one of them."""
+"""The rates of failure of the flaky states: the true rate of a flaky test is near one of them."""
 OFTEN = (0.2, 0.2, 0.2, 0.15, 0.1, 0.08, 0.04, 0.03)
-"""How many of all flaky tests have which rate: those that fail often are soon seen to, and are few."""
+"""The share of flaky tests with each of these rates. Those that fail often are few, since somebody soon mends
+them."""
 SURE = 0.9
-"""The chance from which a state is said to be so."""
+"""The probability from which a state is taken to be certain."""
 INTERVAL = 0.95
+"""The confidence of intervals of rates."""
 MOST_KNOWN = 20_000
-"""Sequences of runs whose failure pattern is remembered."""
+"""Sequences of runs whose failure pattern is cached."""
 LONGEST = 400
-"""Only so many of the newest runs are looked at."""
+"""Only the newest runs, so many of them, are looked at."""
 
 _BAD = np.array([ACCIDENT, *RATES, 0.995])
 _KINDS = np.array([0, *[1] * len(RATES), 2])
 
 
 class PatternKind(StrEnum):
-    """What a test is by its runs; `UNDECIDED` failed, and too few runs tell whether it is broken or flaky."""
+    """What a test is, judged by its runs. `UNDECIDED` fails now, and has run too seldom to tell whether it is
+    broken or flaky."""
 
     WELL = "well"
     FLAKY = "flaky"
@@ -43,11 +47,13 @@ class PatternKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailurePattern:
-    """What the runs say: its kind now, and the kind before that; `began` is the index of the first run of now's
-    state, or 0; `bad` of `runs` failed since then.
+    """What the runs of a test tell.
 
-    `rate` and `interval` are of its failing since then, with 95% confidence; the first failure, which says when
-    to begin to count, is left out of them. `clean` is whether no run before `began` failed, and all since did.
+    - `kind` is what the test is now, `before` what it was before that.
+    - `began` is the index of the first run of the present state, or 0. Since then `bad` of `runs` failed.
+    - `rate` is how often it has failed since then, and `interval` the 95% confidence interval of that. The first
+      failure is left out of both, because it decides where counting begins.
+    - `clean` is whether no run before `began` failed and all runs since did.
     """
 
     kind: PatternKind
@@ -61,13 +67,14 @@ class FailurePattern:
 
 
 def failure_pattern(failed: Sequence[bool]) -> FailurePattern:
-    """What the runs of a test, old first, say of it."""
+    """Classify a test by its runs, oldest first: whether each of them failed."""
     return _failure_pattern(bytes(map(bool, failed)))
 
 
 @lru_cache(maxsize=MOST_KNOWN)
 def _failure_pattern(failed: bytes) -> FailurePattern:
-    """Of runs of ones and zeros: more than one part of a report asks about the same."""
+    """As `failure_pattern`, of a byte a run, 1 for a failure. Cached, since several parts of a report ask for
+    the same runs."""
     runs = np.frombuffer(failed, dtype=bool)
     offset = max(0, len(runs) - LONGEST)
     runs = runs[offset:]
@@ -97,7 +104,7 @@ def _failure_pattern(failed: bytes) -> FailurePattern:
 
 
 def interval(bad: int, runs: int) -> tuple[float, float]:
-    """The rates that are not refuted by so many failures, with 95% confidence (Clopper and Pearson 1934)."""
+    """The 95% confidence interval of a rate of failure (Clopper and Pearson 1934)."""
     rest = (1 - INTERVAL) / 2
     low = float(stats.beta.ppf(rest, bad, runs - bad + 1)) if bad else 0.0
     high = float(stats.beta.ppf(1 - rest, bad + 1, runs - bad)) if bad < runs else 1.0
@@ -105,13 +112,14 @@ def interval(bad: int, runs: int) -> tuple[float, float]:
 
 
 def rate_changed(before: tuple[int, int], after: tuple[int, int]) -> bool:
-    """Whether a rate is another than before, each as failures and runs (Fisher's exact test, 1 error in 1,000)."""
+    """Whether a rate of failure has changed. Each side is a number of failures and a number of runs. Fisher's
+    exact test, wrong once in 1,000 times."""
     table = [[before[0], before[1] - before[0]], [after[0], after[1] - after[0]]]
     return bool(min(before[1], after[1]) and stats.fisher_exact(table)[1] < 0.001)
 
 
 def _now(chances: np.ndarray, runs: np.ndarray) -> PatternKind:
-    """The kind that is sure enough. One failure alone is never more than undecided."""
+    """What the test is now, given the probability of each state. A single failure is never more than undecided."""
     well, flaky, broken = (float(chances[kind == _KINDS].sum()) for kind in range(3))
     if well >= SURE or (not runs[-1] and well > max(flaky, broken)):
         return PatternKind.WELL
@@ -123,13 +131,14 @@ def _now(chances: np.ndarray, runs: np.ndarray) -> PatternKind:
 
 
 def _streak(runs: np.ndarray) -> int:
-    """Where the failures at the end begin."""
+    """The index at which the failures at the end of the runs begin."""
     good = np.flatnonzero(~runs)
     return int(good[-1]) + 1 if len(good) else 0
 
 
 def _first_failure(runs: np.ndarray, began: int, kind: PatternKind) -> int:
-    """A state other than well is known by its failures: it is counted from the first."""
+    """The index of the first failure from `began` on, where a state other than well begins; `began` itself for
+    well."""
     if kind is PatternKind.WELL:
         return began
     later = np.flatnonzero(runs[began:])
@@ -137,7 +146,8 @@ def _first_failure(runs: np.ndarray, began: int, kind: PatternKind) -> int:
 
 
 def _moves() -> np.ndarray:
-    """The chances of a change of state from one run to the next."""
+    """The probability of each change of state between two runs: a square matrix, from the row's state to the
+    column's."""
     size, often = len(_BAD), np.array(OFTEN)
     to_well, to_flaky, to_broken = 0, slice(1, size - 1), size - 1
     moves = np.zeros((size, size))
@@ -155,7 +165,7 @@ _FIRST = np.array([0.97, *(0.015 * share for share in OFTEN), 0.015])
 
 
 def _chances(runs: np.ndarray) -> np.ndarray:
-    """The chance of each state after the last run."""
+    """The probability of each state after the last run (the forward algorithm)."""
     chances = _FIRST
     for number, failed in enumerate(runs):
         ahead = chances if not number else chances @ _MOVES
@@ -165,7 +175,7 @@ def _chances(runs: np.ndarray) -> np.ndarray:
 
 
 def _likeliest(runs: np.ndarray) -> np.ndarray:
-    """The likeliest way through the states."""
+    """The likeliest sequence of states, as an index for each run (the Viterbi algorithm)."""
     said = {True: np.log(_BAD), False: np.log(1 - _BAD)}
     moves = np.log(_MOVES)
     best = np.log(_FIRST) + said[bool(runs[0])]

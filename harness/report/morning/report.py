@@ -1,4 +1,5 @@
-"""The facts of a morning: what is new last night first, then what is flaky, what stands, what is to be edited."""
+"""Collects the facts of a morning: what is new last night, what is flaky, what still fails, what must be
+edited."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ CONSOLE_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class ExpectationEdit:
-    """What is to be edited: the stale expectation with its entry's place, where that is known."""
+    """A stale expectation that must be edited, and where its entry is written, if that is known."""
 
     stale: StaleExpectation
     place: EntryLocation | None
@@ -32,9 +33,16 @@ class ExpectationEdit:
 
 @dataclass(frozen=True)
 class Morning:
-    """All facts, each text of them one line that is safe to show, though not as markup.
+    """All facts of the morning. Their texts are single lines that are safe to print, but not yet escaped for HTML
+    or Markdown.
 
-    `consoles` are the ends of consoles by the id of the verdict; `versions` are the newest, a row each.
+    - `version` is the newest version of last night, `previous` that of the night before. `heads` counts the
+      versions that ran last night.
+    - `kernel` is the kernel that `version` is of, if that is OSv.
+    - `firsts` has the night in which each commit was first seen, `heads_by_night` the newest version of each
+      night.
+    - `asides` are notes that belong to no test and no metric.
+    - `consoles` are the ends of consoles by the id of their verdict, `versions` the newest versions, a row each.
     """
 
     nights: Nights
@@ -57,7 +65,7 @@ class Morning:
 
     @property
     def date(self) -> str:
-        """The day on which the last night began, UTC: `27 Nov 2026`."""
+        """The day on which the last night began, in UTC: `27 Nov 2026`."""
         when = self.nights.every[-1].began if self.nights.every else 0.0
         try:
             return strftime("%d %b %Y", gmtime(when)).lstrip("0")
@@ -66,12 +74,12 @@ class Morning:
 
     @cached_property
     def new_steps(self) -> list[Step]:
-        """The steps whose version was first measured last night."""
+        """The changes whose version was first measured last night."""
         return [one for one in self.changes.steps if self._is_new(one)]
 
     @cached_property
     def standing_steps(self) -> list[Step]:
-        """The others."""
+        """The changes of earlier nights that were not undone since."""
         return [one for one in self.changes.steps if not self._is_new(one)]
 
     def _is_new(self, step: Step) -> bool:
@@ -79,12 +87,12 @@ class Morning:
 
     @property
     def failures(self) -> int:
-        """New failures of last night: each cause once."""
+        """The number of new failures of last night; a cell that is broken as a whole counts as one."""
         return len(self.tests.new) + len(self.new_broken)
 
     @property
     def new_broken(self) -> Mapping[str, str]:
-        """Cells that are broken as a whole."""
+        """The cells that are broken as a whole, each with the most frequent reason."""
         return self.tests.broken
 
     def console(self, group: Group) -> Sequence[str]:
@@ -95,7 +103,7 @@ class Morning:
 
     @property
     def headline(self) -> str:
-        """The conclusion in a few words."""
+        """The conclusion in a few words: `2 new failures and 1 new change for the worse`."""
         if self.missing and not self.ran:
             return "No result"
         worse = sum(one.worse for one in self.new_steps)
@@ -105,22 +113,24 @@ class Morning:
 
     @property
     def sign(self) -> str:
-        """`bad` where there is something new for the worse, `expected` where a result is missing, else `good`."""
+        """`bad` if something new is worse, `expected` if a result is missing, else `good`."""
         if self.failures or any(one.worse for one in self.new_steps):
             return "bad"
         return "expected" if self.missing or self.tests.unrun or self.tests.faults else "good"
 
     @property
     def ran(self) -> int:
-        """How many cells have a result of last night."""
+        """The number of cells that have a result of last night."""
         return len(self.nights.every[-1].cells) if self.nights.every else 0
 
 
 def morning(
     report_data: ReportData, commits: Commits | None = None, spans: Sequence[Span] | None = None
 ) -> Morning:
-    """The facts of a history whose texts are safe already (`ReportData.safe`). `spans` are those of its samples
-    and verdicts, if they are known."""
+    """Collect the facts of a history whose texts are safe (`ReportData.safe`).
+
+    `spans` are those of its samples and verdicts, if the caller has them already.
+    """
     spans = spans_of(chain(report_data.samples, report_data.judged)) if spans is None else spans
     nights = Nights.of(spans, plans_of(report_data.documents))
     entries = Entries()
@@ -166,7 +176,8 @@ def _now(nights: Nights) -> float:
 
 
 def _heads(spans: Iterable[Span], nights: Nights) -> dict[int, list[Span]]:
-    """The versions of OSv, or of what else there is, of each night, by their dates; one of each commit."""
+    """The versions that ran in each night, one a commit, ordered by the commits' dates; those of OSv alone if
+    there are any."""
     rows = sorted(spans, key=lambda one: one.first)
     kernel = OSV if any(one.cell.startswith(f"{OSV}:") for one in rows) else ""
     found: dict[int, dict[str, Span]] = {}
@@ -180,7 +191,7 @@ def _heads(spans: Iterable[Span], nights: Nights) -> dict[int, list[Span]]:
 
 
 def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
-    """The night in which each commit was first seen."""
+    """The number of the night in which each commit was first seen."""
     found: dict[str, float] = {}
     for one in spans:
         found[one.version.commit] = min(one.first, found.get(one.version.commit, one.first))
@@ -188,7 +199,7 @@ def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
 
 
 def _measured(report_data: ReportData) -> dict[tuple[str, str, str], int]:
-    """How many cells measure a kernel's metric of a subject."""
+    """The number of cells that measure each (kernel, metric, subject)."""
     found: dict[tuple[str, str, str], set[str]] = {}
     for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in report_data.samples}:
         found.setdefault((cell.partition(":")[0], name, subject), set()).add(cell)

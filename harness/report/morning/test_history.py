@@ -1,4 +1,4 @@
-"""One test's runs in lines: its kind, a strip of nights for each cell, and its failures, newest last."""
+"""Prints the history of one test: what it is on each cell, a strip of nights, and its failures, newest last."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,8 @@ from harness.report.morning.text import number, short, strip
 
 
 def of_test(judged: Sequence[VerdictRecord], most: int) -> Iterator[str]:
-    """Lines of plain text that is not safe for a terminal yet; none fits 80 columns for sure."""
+    """The history of one test as lines of text, which must still be made safe for a terminal. Lines may be
+    longer than 80 columns. At most `most` failures are listed."""
     if not judged:
         yield "It has no run in this history."
         return
@@ -33,6 +34,7 @@ def of_test(judged: Sequence[VerdictRecord], most: int) -> Iterator[str]:
 
 
 def _kind(one: CellRuns) -> str:
+    """What the test is on one cell, with the rate if it is flaky."""
     said = one.pattern
     if said.kind is PatternKind.FLAKY:
         return f"flaky {said.rate:.0%} ({said.interval[0]:.0%} to {said.interval[1]:.0%})"

@@ -1,5 +1,4 @@
-"""The tests of a history by what is to be said of them: new failures, flaky ones, old ones, what is fixed, what is
-out of date."""
+"""The tests of a morning report: new failures, flaky tests, old failures, fixed tests, and stale expectations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ INCONCLUSIVE = ("skipped", "harness_error")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a test on a cell: whether it failed and was not expected to."""
+    """One run of a test on a cell: in which night, and whether it failed unexpectedly."""
 
     night: int
     bad: bool
@@ -23,7 +22,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class CellRuns:
-    """A test's runs on one cell, old first, and what they say."""
+    """The runs of a test on one cell, oldest first, and the failure pattern that they show."""
 
     test: str
     cell: str
@@ -32,27 +31,34 @@ class CellRuns:
 
     @property
     def last(self) -> Run:
-        """The last run."""
+        """The newest run."""
         return self.runs[-1]
 
     @property
     def first_bad(self) -> Run:
-        """The first failure of what goes on now."""
+        """The first failure of the present state."""
         return next((run for run in self.runs[self.pattern.began :] if run.bad), self.last)
 
     @property
     def good_before(self) -> Run | None:
-        """The last run that was well before that."""
+        """The last pass before the present state began; None if there is none."""
         return next((run for run in reversed(self.runs[: self.pattern.began]) if not run.bad), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A test on the cells of one kernel where the same goes on: `kind` by all their runs together.
+    """A test that does the same on several cells of one kernel.
 
-    `rate` and its 95% `interval` leave out the first failure of each cell, which said when to begin to count.
-    `since` is the last good version and the first bad one, where the change was clean; else None. `bad` of `runs`
-    failed in the nights of `RECENT`; `rate_changed` is whether the rate is another in the newest third of them.
+    - `kind` is what it is by the runs of all these cells. `outcome` and `reason` are those of its most frequent
+      failure.
+    - `began` is the number of the night in which that began.
+    - In the last `RECENT` nights, `bad` of `runs` failed. `rate` and its 95% `interval` leave out the first
+      failure of each cell, because it decides where counting begins.
+    - `rate_changed` is whether the rate of the newest third of these nights differs from the rate before.
+    - `since` is the last version that passed and the first that failed, if all runs before passed and all since
+      failed; else None.
+    - `well_on` counts the other cells that passed the test last night. `silent` are failing cells without a result
+      of last night.
     """
 
     test: str
@@ -72,13 +78,13 @@ class Group:
 
     @property
     def first(self) -> CellRuns:
-        """The cell where it began first."""
+        """The cell on which it began first."""
         return min(self.cells, key=lambda one: (one.first_bad.judged.taken, one.cell))
 
 
 @dataclass(frozen=True, slots=True)
 class StaleExpectation:
-    """A test that passes where it is expected not to, on these cells, for so many nights."""
+    """A test that passes although its failure is expected: on these cells, for so many nights."""
 
     test: str
     cells: Sequence[str]
@@ -88,9 +94,12 @@ class StaleExpectation:
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """Everything there is to say of tests. `tonight` counts the verdicts of the last night, `good` those as
-    expected; `broken` are cells of which most tests fail, each with a reason; `unrun` are tests that ran the night
-    before and not last night, with the cells; `faults` say nothing of the kernel.
+    """All tests that the morning report mentions.
+
+    - `broken` are cells of which most tests failed, each with a reason.
+    - `unrun` are tests that ran the night before and not last night, with their cells.
+    - `faults` are verdicts that say nothing of the kernel: faults of the host or of the harness.
+    - `tonight` counts the verdicts of the last night, `good` those that were as expected.
     """
 
     new: Sequence[Group] = ()
@@ -106,5 +115,5 @@ class Tests:
 
 
 def failed(judged: VerdictRecord) -> bool:
-    """Whether it says that the kernel fails a test that it is expected to pass."""
+    """Whether the verdict says that the kernel failed a test that it was expected to pass."""
     return not judged.expected and judged.outcome not in (*INCONCLUSIVE, "passed", "flaky")

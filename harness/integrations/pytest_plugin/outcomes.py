@@ -121,6 +121,15 @@ class GuestRun:
         self._reporter = reporter
         self._again = again
 
+    def image_of_modules(self, cell: Cell, modules: str) -> Image:
+        """The image with `modules` of OSv's tree; ends the test where it can't be built."""
+        __tracebackhide__ = True
+        try:
+            self._session.check_runs(cell)
+            return self._session.image_of_modules(cell, modules)
+        except (HarnessError, OSError) as error:
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
+
     def __call__(
         self, cell: Cell, program: Program, interaction: Interaction | None = None, modules: str = ""
     ) -> None:
@@ -128,8 +137,7 @@ class GuestRun:
         __tracebackhide__ = True
         try:
             if modules:
-                self._session.check_runs(cell)
-                image = self._session.image_of_modules(cell, modules)
+                image = self.image_of_modules(cell, modules)
                 run = self._session.run_on(image, program, interaction)
             else:
                 run = self._session.run(cell, program, interaction)

@@ -81,7 +81,7 @@ def since(samples: Samples, name: str = "", graph: Graph = NO_GRAPH, branch: str
     Raises `HarnessError` if there is no such version.
     """
     measured = numbers(samples, graph, branch)
-    every = measured.series
+    every = measured.judged_series
     if name and not any(_is(name, version) for series in every for version in series.versions):
         described = {one.described for series in every for one in series.versions}
         known = ", ".join(sorted(one for one in described if RELEASE.fullmatch(one))[-5:])

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from math import inf
+from math import inf, isfinite
 from operator import attrgetter
+from statistics import median
 
-from harness.analysis.regression.ancestry import node_of
+from harness.analysis.regression.ancestry import Node, node_of
 from harness.core import facts
 from harness.metrics.records import Metric, Sample
 
@@ -65,10 +66,10 @@ def grouped(samples: Sequence[Sample]) -> list[Group]:
         if (print_ := prints.get(parts)) is None:
             print_ = prints[parts] = sample.series[-1]
         by_series[metric.name, sample.cell, sample.subject, print_].append(sample)
-    of_the_moment = _hosts_of_the_moment(by_series.values())
+    of_the_moment = hosts_of_the_moment(by_series.values())
     groups = []
     for _, alike in sorted(by_series.items()):
-        _sort_by_time(alike)
+        sort_by_time(alike)
         if not alike[0].metric.exact:
             groups.append(Group(alike, alike[0].version.builder, exact=False))
             continue
@@ -80,7 +81,7 @@ def grouped(samples: Sequence[Sample]) -> list[Group]:
     return groups
 
 
-def _sort_by_time(samples: list[Sample]) -> None:
+def sort_by_time(samples: list[Sample]) -> None:
     """Sort the samples by when they were measured; ties get an order that does not depend on the input's."""
     samples.sort(key=attrgetter("taken"))
     if any(before.taken == after.taken for before, after in pairwise(samples)):
@@ -101,7 +102,7 @@ def _host_words(host: str, host_kernel: str) -> str:
     return facts.format_facts({"host": host, "host kernel": host_kernel})
 
 
-def _hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:
+def hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:
     """By kernel, whether it is measured on temporary machines, whose names say nothing."""
     hosts: dict[str, set[str]] = defaultdict(set)
     runs: dict[str, set[str]] = defaultdict(set)
@@ -186,3 +187,20 @@ def _differ(samples: Sequence[Sample], builds: bool) -> str:
     low, high = min(apart[worst]), max(apart[worst])
     most = f"{version.described or version.commit[:12]} gave {low:.10g} to {high:.10g}"
     return f"{most}, and so did {len(apart) - 1} others" if len(apart) > 1 else most
+
+
+def by_version(samples: Iterable[Sample]) -> dict[Node, list[Sample]]:
+    """Group the samples by version."""
+    found: dict[Node, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        found[node_of(sample.version)].append(sample)
+    return found
+
+
+def value_of(samples: Iterable[Sample]) -> float:
+    """The median of the samples, without those that are NaN."""
+    ones = list(samples)
+    if len(ones) == 1:
+        return ones[0].value if isfinite(ones[0].value) else float("nan")
+    finite = [sample.value for sample in ones if isfinite(sample.value)]
+    return median(finite) if finite else float("nan")

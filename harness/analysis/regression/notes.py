@@ -11,8 +11,8 @@ from scipy.stats import mannwhitneyu
 
 from harness.analysis.regression.ancestry import Graph, Node, node_of
 from harness.analysis.regression.change_points import LEVEL
-from harness.analysis.regression.grouping import UNRECORDED, Group, kernel_of
-from harness.analysis.regression.series import NO_GRAPH, Numbers, Samples, by_version, numbers, value_of
+from harness.analysis.regression.grouping import UNRECORDED, Group, by_version, kernel_of, value_of
+from harness.analysis.regression.series import NO_GRAPH, Numbers, Samples, numbers
 from harness.core import facts
 from harness.metrics.records import Metric, Sample, Version
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 from operator import attrgetter
-from statistics import median
 
 from harness.analysis.regression.ancestry import Ancestry, Graph, Node, Seen, ancestry, node_of
 from harness.analysis.regression.change_points import (
@@ -17,7 +16,8 @@ from harness.analysis.regression.change_points import (
     exact_look,
 )
 from harness.analysis.regression.finding import Finding, OutlierNight
-from harness.analysis.regression.grouping import Group, grouped, kernel_of
+from harness.analysis.regression.grouping import Group, grouped, kernel_of, value_of
+from harness.analysis.regression.host_classes import join_host_classes
 from harness.analysis.regression.step_search import SEGMENT
 from harness.metrics.records import Metric, Sample, Version
 
@@ -109,12 +109,21 @@ class Numbers:
         return [_series(group, self.orders[kernel_of(group.samples[0].cell)], layouts) for group in self.groups]
 
     @cached_property
+    def judged_series(self) -> list[Series]:
+        """The series in which changes are looked for: those of temporary machines are joined."""
+        joined = join_host_classes(self.groups)
+        if len(joined) == len(self.groups):
+            return self.series
+        layouts = _Layouts()
+        return [_series(group, self.orders[kernel_of(group.samples[0].cell)], layouts) for group in joined]
+
+    @cached_property
     def looked(self) -> list[tuple[Series, Looked]]:
         """What one look at each series found. Series without noise have no `best` step."""
         # Those of one length in a row: what is made for a length serves all of them.
-        ordered = sorted(self.series, key=lambda one: (one.exact, len(one.values)))
+        ordered = sorted(self.judged_series, key=lambda one: (one.exact, len(one.values)))
         found = {id(one): self._look(one) for one in ordered}
-        return [(one, found[id(one)]) for one in self.series]
+        return [(one, found[id(one)]) for one in self.judged_series]
 
     def scan(self, series: Series) -> Scan:
         """The search in one of these series, which must have noise."""
@@ -164,23 +173,6 @@ def ancestries(groups: Iterable[Group], graph: Graph, branch: str = "") -> dict[
             if before is None or one.taken < before.taken:
                 seen[kernel][node] = Seen(one.version.described, one.version.committed, one.taken)
     return {kernel: ancestry(versions, graph, branch) for kernel, versions in seen.items()}
-
-
-def by_version(samples: Iterable[Sample]) -> dict[Node, list[Sample]]:
-    """Group the samples by version."""
-    found: dict[Node, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        found[node_of(sample.version)].append(sample)
-    return found
-
-
-def value_of(samples: Iterable[Sample]) -> float:
-    """The median of the samples, without those that are NaN."""
-    ones = list(samples)
-    if len(ones) == 1:
-        return ones[0].value if isfinite(ones[0].value) else float("nan")
-    finite = [sample.value for sample in ones if isfinite(sample.value)]
-    return median(finite) if finite else float("nan")
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,12 +167,12 @@ def check_requirement(need: Requirement) -> Capability:
         need.name, ", ".join(program for program, *_ in need.programs), need.good_for,
         packages=need.packages, cure=need.cure, required_for=need.required_for,
     )  # fmt: skip
-    said = {program: _first_output_line(program, arguments) for program, *arguments in need.programs}
-    lacking = [program for program, words in said.items() if words is None]
+    first_lines = {program: _first_output_line(program, arguments) for program, *arguments in need.programs}
+    lacking = [program for program, words in first_lines.items() if words is None]
     lacking += [str(file) for file in need.files if not file.exists()]
     if lacking:
         return replace(row, found=f"missing: {', '.join(lacking)}")
-    return replace(row, found="; ".join(words for words in said.values() if words), present=True)
+    return replace(row, found="; ".join(words for words in first_lines.values() if words), present=True)
 
 
 def check_surroundings(cpus: int, folder: Path) -> list[Capability]:

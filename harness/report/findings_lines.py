@@ -23,6 +23,14 @@ def columns(out: Console) -> int:
     return int(said) if said.isdecimal() and not out.is_terminal else out.width
 
 
+def without_repeats(found: Mapping[int, Finding]) -> dict[int, Finding]:
+    """Drop findings of a commit that another finding has already: several builders built both versions."""
+    first: dict[tuple[str, str, str, str, bool], int] = {}
+    for number, one in found.items():
+        first.setdefault((one.metric.name, one.cell, one.subject, one.after.commit, one.worse), number)
+    return {number: found[number] for number in first.values()}
+
+
 def lines_of(found: Mapping[int, Finding], width: int) -> Iterator[str]:
     """A line for each finding: number, direction, size, metric, cell, version; none is wider than `width`."""
     digits = len(str(max(found, default=0)))

@@ -22,7 +22,7 @@ LINK = re.compile(r"https://[A-Za-z0-9._/-]+")
 MOST_CELLS = 100
 MOST_OUTCOMES = 10
 MOST_NAMED = 3
-LONGEST_CODE, LONGEST_ASIDE = 120, 300
+LONGEST_CODE, LONGEST_ASIDE = 120, 400
 
 
 def markdown(
@@ -42,7 +42,8 @@ def markdown(
     tests = by_test(
         replace(report_data, judged=[one for one in report_data.judged if commit in ("", one.version.commit)])
     )
-    lines = [f"### {_heading(found)}", "", *_body(found, report_data.asides), *_cells(tests, found.missing)]
+    body = _body(found, [*report_data.notes, *report_data.suspected, *report_data.asides])
+    lines = [f"### {_heading(found)}", "", *body, *_cells(tests, found.missing)]
     if LINK.fullmatch(link):
         lines += ["", f"[Everything of this run]({link})"]
     return re.sub("\n{3,}", "\n\n", "\n".join(lines)) + "\n"

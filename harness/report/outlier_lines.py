@@ -1,4 +1,4 @@
-"""Lines about what is not a step: single nights that are outliers, and drift without a step."""
+"""Lines about what is not a step, or not yet: nights that are outliers, and drift without a step."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,7 @@ from harness.analysis.regression.drift_since import Since
 from harness.analysis.regression.finding import OutlierNight
 from harness.metrics.records import Metric
 from harness.report.model.formatting import shown, version_name
+from harness.report.morning.text import change_words, number
 
 FLOOR = 0.005
 """A share: a smaller difference is not listed among a report's findings, just as a smaller step is not."""
@@ -31,7 +32,8 @@ def outlier_lines(nights: Iterable[OutlierNight], crept: Iterable[Since]) -> lis
     drifting metric, are one line; parts of a whole are left out."""
     by_night: dict[tuple[str, str], list[OutlierNight]] = defaultdict(list)
     for night in sorted(filter(_is_told, nights), key=lambda one: -one.taken):
-        by_night[night.day, night.standing].append(night)
+        if not _is_suspected(night):
+            by_night[night.day, night.standing].append(night)
     by_metric: dict[tuple[str, str, str], list[Since]] = defaultdict(list)
     for one in sorted(filter(_is_told, crept), key=lambda one: -abs(one.change)):
         by_metric[one.cell.partition(":")[0], one.metric.name, version_name(one.since)].append(one)
@@ -39,6 +41,28 @@ def outlier_lines(nights: Iterable[OutlierNight], crept: Iterable[Since]) -> lis
         *_limited([_of_night(alike) for alike in by_night.values()], "nights that stick out, of earlier"),
         *_limited([_of_metric(alike) for alike in by_metric.values()], "metrics crept by less"),
     ]
+
+
+def suspected_lines(nights: Iterable[OutlierNight]) -> list[str]:
+    """The lines about the newest nights of which later ones decide whether they began a step, the next to be
+    decided first: `seems +0.9%, decided in 2 nights: boot.wall on 3 cells, since v0.57.0-3`."""
+    by_step: dict[tuple[int, str, bool], list[OutlierNight]] = defaultdict(list)
+    for night in filter(_is_told, nights):
+        if _is_suspected(night):
+            by_step[night.wait, version_name(night.version), night.change > 0].append(night)
+    rows = sorted(by_step.items(), key=lambda row: (row[0][0], row[0][1]))
+    return _limited([_of_suspicion(wait, alike) for (wait, _, _), alike in rows], "steps are suspected")
+
+
+def _is_suspected(night: OutlierNight) -> bool:
+    return bool(night.wait) and night.confirmed is None
+
+
+def _of_suspicion(wait: int, alike: Sequence[OutlierNight]) -> str:
+    changes = sorted(night.change for night in alike)
+    much = change_words(changes[len(changes) // 2], changes[0], changes[-1])
+    when = f"decided in {number(wait, 'night')}"
+    return f"seems {much}, {when}: {_which(alike)}, since {version_name(alike[0].version)}"
 
 
 def _is_told(one: OutlierNight | Since) -> bool:

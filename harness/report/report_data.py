@@ -10,7 +10,7 @@ from harness.analysis.regression.triage import judged as seen_in
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.report.model.data import ReportData
-from harness.report.outlier_lines import outlier_lines
+from harness.report.outlier_lines import outlier_lines, suspected_lines
 
 
 def make_report_data(
@@ -21,4 +21,5 @@ def make_report_data(
     said = [note.text for note in notes(measured)]
     seen = seen_in(measured, documents)
     beside = outlier_lines(seen.nights, since(measured))
-    return ReportData(samples, judged, documents, seen.findings, said, graph, beside, measured)
+    suspected = suspected_lines(seen.nights)
+    return ReportData(samples, judged, documents, seen.findings, said, graph, beside, measured, suspected)

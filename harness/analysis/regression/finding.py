@@ -55,6 +55,7 @@ class OutlierNight:
     - `alone` is whether the nights after it show that it went away.
     - `beside` is a version at the level, with which a rerun compares `version`.
     - `confirmed` is the result of that rerun: whether the version has the number every time. None without a rerun.
+    - `wait` is how many more nights decide whether it is a step that stays, or 0.
     """
 
     metric: Metric
@@ -69,6 +70,7 @@ class OutlierNight:
     alone: bool
     beside: Version
     confirmed: bool | None = None
+    wait: int = 0
 
     @property
     def words(self) -> str:

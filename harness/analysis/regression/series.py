@@ -18,6 +18,7 @@ from harness.analysis.regression.change_points import (
 )
 from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.grouping import Group, grouped, kernel_of
+from harness.analysis.regression.step_search import SEGMENT
 from harness.metrics.records import Metric, Sample, Version
 
 NO_GRAPH: Graph = {}
@@ -78,6 +79,7 @@ class Series:
             outlier.change,
             outlier.alone,
             self.versions[outlier.beside],
+            wait=SEGMENT - outlier.length if outlier.index + outlier.length == len(self.values) else 0,
         )
 
     def span(self, change: Change) -> tuple[float, float]:

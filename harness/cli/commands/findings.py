@@ -29,7 +29,7 @@ from harness.core.text import printable
 from harness.kernels.osv.checkout import run_git
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample, Version
-from harness.report.findings_lines import WIDE, columns, lines_of
+from harness.report.findings_lines import WIDE, columns, lines_of, without_repeats
 from harness.report.model.formatting import percent, shown
 from harness.report.outlier_lines import outlier_line
 from harness.report.progress import Progress
@@ -119,11 +119,14 @@ def command(arguments: Arguments) -> int:
         count = sum(len(group.samples) for group in matching.groups)
         out.print(f"No change among {len(series)} series of {count} samples.")
     else:
+        rows = without_repeats(shown_findings)
         if (width := columns(out)) >= WIDE:
-            out.print(_table(shown_findings))
+            out.print(_table(rows))
         else:
-            for line in lines_of(shown_findings, width):
+            for line in lines_of(rows, width):
                 out.print(Text(line), no_wrap=True, crop=False, overflow="ignore")
+        if repeats := len(shown_findings) - len(rows):
+            out.print(f"{repeats} more: the same steps in the numbers of another builder.")
         if left_out := len(selected) - len(shown_findings):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # JSON output has findings only

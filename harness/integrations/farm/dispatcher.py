@@ -222,8 +222,8 @@ def worker_capabilities(farm: Client) -> dict[str, frozenset[str]]:
 def _with_note(line: bytes, more: str) -> bytes:
     """The line of a verdict, with `more` added to its reason."""
     records = records_in(BytesIO(line))
-    verdicts = (one for one in records if isinstance(one, VerdictRecord))
-    return b"".join(line_of(replace(verdict, reason=verdict.reason + more)) for verdict in verdicts)
+    noted = (replace(one, reason=one.reason + more) if isinstance(one, VerdictRecord) else one for one in records)
+    return b"".join(map(line_of, noted))
 
 
 @contextmanager

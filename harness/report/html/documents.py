@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.analysis.ab.sequential_test import Decision, Judgement
-from harness.metrics.records import Better, Document
+from harness.metrics.records import CONSOLE, Better, Document
 from harness.report.html.bisections import BisectionSummary, bisected
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import moment, percent, shown
@@ -42,10 +42,9 @@ class Record:
 
 
 def records(report_data: ReportData) -> list[Record]:
-    """The latest documents, the newest first, without loads and plans."""
-    others = sorted(
-        (one for one in report_data.documents if one.kind not in ("load", PLAN)), key=lambda one: -one.taken
-    )
+    """The latest documents, the newest first, without loads, plans and consoles."""
+    others = [one for one in report_data.documents if one.kind not in ("load", PLAN, CONSOLE)]
+    others.sort(key=lambda one: -one.taken)
     return [_record(document) for document in others[:MOST_RECORDS]]
 
 

@@ -11,6 +11,7 @@ from harness.report.morning import text as words
 from harness.report.morning.changes import FLOOR, Step
 from harness.report.morning.report import Morning
 from harness.report.morning.tests import CellRuns, Group
+from harness.report.morning.version_rows import COLUMNS
 
 MOST_BROKEN = 6
 
@@ -33,6 +34,17 @@ def facts(jinja: Environment, morning: Morning) -> Markup:
             step_cells=_step_cells, step_metrics=_step_metrics, step_size=_step_size,
         )
     )  # fmt: skip
+
+
+def commit_rows(jinja: Environment, morning: Morning) -> Markup:
+    """The table of the newest versions; empty without any."""
+    if not morning.versions:
+        return Markup()
+    return Markup(  # of the template's own output
+        jinja.get_template("commits.html").render(
+            morning=morning, columns=COLUMNS, number=words.number, percent=percent
+        )
+    )
 
 
 def _names(group: Group) -> list[str]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from harness.report.html.documents import Record
 from harness.report.html.environments import Place
-from harness.report.html.morning import facts
+from harness.report.html.morning import commit_rows, facts
 from harness.report.model.figures import anchor
 from harness.report.model.formatting import moment, version_name
 from harness.report.model.highlights import Cause, Unexpected
@@ -103,6 +103,7 @@ def rendered(
         last=today.nights.last,
         head=today.commits.one(today.version.commit) if today.version else None,
         facts=facts(jinja, today),
+        commit_rows=commit_rows(jinja, today),
         folder=folder,
         digest=digest,
         older=older,

@@ -25,7 +25,8 @@ LONGEST_NOTE = 1000
 class ReportData:
     """All data of a report, in any order.
 
-    `notes` are sentences beside the findings, and `asides` lines about nights and drift, which are no findings.
+    `notes` are sentences beside the findings, and `asides` lines about nights and drift, which are no findings;
+    `suspected` are lines about steps that too few nights show.
     `graph` is the graph of commits, and `grouped` are the samples in series, if they were already grouped.
     """
 
@@ -37,6 +38,7 @@ class ReportData:
     graph: Graph = field(default_factory=dict)
     asides: Sequence[str] = ()
     grouped: Numbers | None = None
+    suspected: Sequence[str] = ()
 
     @property
     def empty(self) -> bool:
@@ -71,6 +73,7 @@ class ReportData:
             findings=[safe.finding(finding) for finding in self.findings],
             notes=[safe_text(note, LONGEST_NOTE) for note in self.notes],
             asides=[safe_text(line, LONGEST_NOTE) for line in self.asides],
+            suspected=[safe_text(line, LONGEST_NOTE) for line in self.suspected],
         )
 
 

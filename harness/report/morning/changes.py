@@ -150,7 +150,7 @@ def _by_commit(findings: Sequence[Finding]) -> list[list[Finding]]:
     """Split the findings into groups, each of which one commit can explain.
 
     The commit of a group is that of its most certain finding: an exact one if there is any, else the one with the
-    smallest probability. No group has two findings of one cell.
+    smallest probability. Two findings of one cell are in one group only if both name the same commit.
     """
     left = sorted(findings, key=lambda one: (not one.metric.exact, one.probability))
     groups: list[list[Finding]] = []
@@ -158,11 +158,16 @@ def _by_commit(findings: Sequence[Finding]) -> list[list[Finding]]:
         match = next((group for group in groups if _may_come_with(finding, group[0].after)), None)
         if match is None:
             groups.append([finding])
-        elif all(finding.cell != other.cell for other in match):
-            match.append(finding)
+        elif all(finding.cell != other.cell or _same_commit(finding, other) for other in match):
+            match.append(finding)  # of another builder, if of the same cell: one fact
         else:
             groups.append([finding])
     return groups
+
+
+def _same_commit(one: Finding, other: Finding) -> bool:
+    """Whether both steps came with the same commit."""
+    return one.after.commit == other.after.commit
 
 
 def _may_come_with(finding: Finding, after: Version) -> bool:
@@ -182,10 +187,11 @@ def _metric_change(group: Sequence[Finding], of: int) -> MetricChange:
     first = group[0]
     changes = [one.change for one in group]
     cells = sorted({one.cell for one in group})
+    exact = {one.cell for one in group if one.metric.exact}
     noisy = [one.probability for one in group if not one.metric.exact]
     return MetricChange(
         first.metric, first.subject, cells, max(of, len(cells)), median(changes), min(changes), max(changes),
-        len(group) - len(noisy), max(noisy, default=0.0), (first.old_level, first.new_level), first.before,
+        len(exact), max(noisy, default=0.0), (first.old_level, first.new_level), first.before,
         first.after,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain
 from time import gmtime, strftime
 
-from harness.metrics.records import Version
+from harness.metrics.records import CONSOLE, Document, Version
 from harness.report.model.data import ReportData
 from harness.report.model.spans import PLAN, Span, spans_of
 from harness.report.morning.changes import Changes, Step, changes_of
@@ -15,9 +15,12 @@ from harness.report.morning.classification import tests_of
 from harness.report.morning.commits import Commits
 from harness.report.morning.expectation_edits import Entries, EntryLocation
 from harness.report.morning.nights import MissingCell, Nights, plans_of
-from harness.report.morning.tests import StaleExpectation, Tests
+from harness.report.morning.tests import Group, StaleExpectation, Tests
+from harness.report.morning.version_rows import VersionRow, version_rows
 
 OSV = "osv"
+CONSOLE_LINES = 5
+"""Lines of a console that a failure shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Morning:
     - `firsts` has the night in which each commit was first seen, `heads_by_night` the newest version of each
       night.
     - `asides` are notes that belong to no test and no metric.
+    - `consoles` are the ends of consoles by the id of their verdict, `versions` the newest versions, a row each.
     """
 
     nights: Nights
@@ -55,6 +59,9 @@ class Morning:
     firsts: Mapping[str, int] = field(default_factory=dict)
     heads_by_night: Mapping[int, Span] = field(default_factory=dict)
     asides: Sequence[str] = ()
+    suspected: Sequence[str] = ()
+    consoles: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    versions: Sequence[VersionRow] = ()
 
     @property
     def date(self) -> str:
@@ -87,6 +94,12 @@ class Morning:
     def new_broken(self) -> Mapping[str, str]:
         """The cells that are broken as a whole, each with the most frequent reason."""
         return self.tests.broken
+
+    def console(self, group: Group) -> Sequence[str]:
+        """The end of the console of the group's newest failure that has one."""
+        bad = (run.judged for one in group.cells for run in one.runs if run.bad and run.judged.id in self.consoles)
+        newest = max(bad, key=lambda judged: judged.taken, default=None)
+        return self.consoles[newest.id][-CONSOLE_LINES:] if newest else ()
 
     @property
     def headline(self) -> str:
@@ -127,15 +140,31 @@ def morning(
     latest = [one.version for one in heads.get(nights.last, ())]
     before = next((heads[number] for number in range(nights.last - 1, -1, -1) if heads.get(number)), [])
     since, _ = nights.within(nights.last)
+    measured = _measured(report_data)
+    by_night = {number: found[-1] for number, found in heads.items() if found}
+    in_turn = {by_night[number].version.commit: by_night[number].version for number in sorted(by_night)}
+    rows = version_rows(
+        [*in_turn.values()], report_data.judged, report_data.findings, {one.test for one in tests.flaky}, measured
+    )
     return Morning(
         nights, tests, nights.missing(),
-        changes_of(report_data.findings, _measured(report_data), report_data.documents, _now(nights)),
+        changes_of(report_data.findings, measured, report_data.documents, _now(nights)),
         [ExpectationEdit(one, entries.of(one.judged)) for one in tests.stale],
         entries.expiring(one for one in report_data.judged if one.taken >= since),
         latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
         OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),
-        {number: found[-1] for number, found in heads.items() if found}, report_data.asides,
+        by_night, report_data.asides, report_data.suspected, _consoles(report_data.documents), rows,
     )  # fmt: skip
+
+
+def _consoles(documents: Iterable[Document]) -> dict[str, Sequence[str]]:
+    """The lines of consoles by the id of their verdict. Skips documents of another format."""
+    found: dict[str, Sequence[str]] = {}
+    for document in documents:
+        lines = document.body.get("lines") if document.kind == CONSOLE else None
+        if isinstance(lines, list) and all(isinstance(line, str) for line in lines):
+            found[document.id.removesuffix(f"-{CONSOLE}")] = lines
+    return found
 
 
 def _number(count: int, singular: str, many: str = "") -> str:

@@ -92,6 +92,39 @@ def verdicts_in(history: Path) -> list[VerdictRecord]:
         return kept.judged(run="night")
 
 
+def test_a_run_whose_scheduler_is_killed_says_so_and_keeps_what_came(cell_runs: Session, tmp_path: Path) -> None:
+    """The scheduler ends while a worker's guest runs: the run says what is left, and goes on elsewhere."""
+    cell_runs.runner(cell_runs.cell(CELL)).prepare()
+    history = tmp_path / "history.sqlite"
+
+    def asked(address: str) -> tuple[str, ...]:
+        return (
+            "farm", "run", CELL, "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "1",
+            "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
+        )  # fmt: skip
+
+    with farm(tmp_path, {"one": []}) as (address, scheduler, there):
+        night = Process(tmp_path / "night.txt", *asked(address))
+        night.said(r"farm.progress +[3-9] of ")
+        guests = until(there["one"].guests, night)
+        scheduler.popen.kill()
+        assert night.popen.wait(LONG) == 1, night.words.read_text()
+        said = night.words.read_text()
+        assert "Traceback" not in said
+        assert re.search(r"not run: stress-ng-\S+ on \S+: the farm's scheduler ended", said)
+        there["one"].popen.wait(LONG)
+        assert not any(is_hypervisor(pid) for pid in guests)
+    before = verdicts_in(history)
+    assert before
+
+    with farm(tmp_path, {"two": []}) as (address, _, _):
+        night = Process(tmp_path / "again.txt", *asked(address))
+        assert night.popen.wait(LONG) == 0, night.words.read_text()
+    after = verdicts_in(history)
+    assert len(after) > len(before)
+    assert after[: len(before)] == before
+
+
 BROKEN_QEMU = """#!/bin/sh
 case "$*" in *"-incoming defer"*) echo 'no memory' >&2; exit 1 ;; esac
 exec {real} "$@"

@@ -158,7 +158,7 @@ def morning(
 
 
 def _consoles(documents: Iterable[Document]) -> dict[str, Sequence[str]]:
-    """The lines of consoles by the id of their verdict. Skips documents of another format."""
+    """The last lines of consoles, by the id of their verdict. Skips documents of another format."""
     found: dict[str, Sequence[str]] = {}
     for document in documents:
         lines = document.body.get("lines") if document.kind == CONSOLE else None

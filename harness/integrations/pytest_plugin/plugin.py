@@ -107,7 +107,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                     ours.prepare_apps(cell)
                 else:
                     ours.runner(cell).prepare()
-                known |= {f"{cell}/{test}": seconds for test, seconds in ours.known_seconds(cell).items()}
+                known |= {f"{cell}/{test}": seconds for test, seconds in ours.expected_seconds(cell).items()}
         except (HarnessError, OSError) as error:
             pytest.exit(explained(error), returncode=3)
     config.pluginmanager.register(ProgressReporter(config, known))

@@ -62,17 +62,17 @@ def _heading(found: VersionComparison) -> str:
     if found.a is None:
         bad = f": {number(len(found.broke), 'test')} not as expected" if found.broke else ""
         return f"{about}{bad}; nothing was compared"
-    said = [f"{number(len(found.broke), 'test')} broke"] if found.broke else []
-    said += [f"{number(len(found.missing), 'cell')} without a result"] if found.missing else []
-    said += [f"{code(one.metric.name)} {_change(one)}" for one in found.moved[:2]]
-    said += [f"{len(found.moved) - 2} more metrics changed"] if len(found.moved) > 2 else []
-    said += [f"{code(one.metric.name)} {_pairs_change(one)}" for _, one in _changed(found)[:2]]
-    said += [f"{len(_changed(found)) - 2} more compared metrics changed"] if len(_changed(found)) > 2 else []
+    phrases = [f"{number(len(found.broke), 'test')} broke"] if found.broke else []
+    phrases += [f"{number(len(found.missing), 'cell')} without a result"] if found.missing else []
+    phrases += [f"{code(one.metric.name)} {_change(one)}" for one in found.moved[:2]]
+    phrases += [f"{len(found.moved) - 2} more metrics changed"] if len(found.moved) > 2 else []
+    phrases += [f"{code(one.metric.name)} {_pairs_change(one)}" for _, one in _changed(found)[:2]]
+    phrases += [f"{len(_changed(found)) - 2} more compared metrics changed"] if len(_changed(found)) > 2 else []
     if not found.compared:
-        said.append("nothing was compared")
-    elif not said:
-        said = ["nothing broke, nothing changed beyond noise"]
-    return f"{about} against base {code(version_name(found.a))}: {', '.join(said)}"
+        phrases.append("nothing was compared")
+    elif not phrases:
+        phrases = ["nothing broke, nothing changed beyond noise"]
+    return f"{about} against base {code(version_name(found.a))}: {', '.join(phrases)}"
 
 
 def _body(found: VersionComparison, asides: Sequence[str]) -> list[str]:
@@ -108,11 +108,12 @@ def _test(sign: str, test: str, cells: Sequence[str], reason: str) -> str:
     return f"| {sign} | {code(test)} | {_named(cells)} | {code(reason)} |"
 
 
-def _moved(one: MetricChange) -> str:
-    sign = "🔺 worse" if one.worse else "▽ better"
-    how = "exact" if one.exact == len(one.cells) else f"p ≤ {one.probability:.0e}"
-    subject = f" of {code(one.subject)}" if one.subject else ""
-    return f"| {sign} | **{_change(one)}** {code(one.metric.name)}{subject} | {_named(one.cells)} | {how} |"
+def _moved(change: MetricChange) -> str:
+    sign = "🔺 worse" if change.worse else "▽ better"
+    how = "exact" if change.exact == len(change.cells) else f"p ≤ {change.probability:.0e}"
+    subject = f" of {code(change.subject)}" if change.subject else ""
+    what = f"**{_change(change)}** {code(change.metric.name)}{subject}"
+    return f"| {sign} | {what} | {_named(change.cells)} | {how} |"
 
 
 def _changed(found: VersionComparison) -> list[tuple[str, Judgement]]:
@@ -129,11 +130,11 @@ def _is_worse(one: Judgement) -> bool:
     return ((one.change or 0.0) > 0) == (one.metric.better == Better.LOWER)
 
 
-def _of_pairs(cell: str, one: Judgement) -> str:
-    sign = "🔺 worse" if _is_worse(one) else "▽ better"
-    ends = " … ".join(_share(end, one) for end in one.interval) if one.interval else ""
-    how = "exact" if one.metric.exact else f"95%: {ends}, {one.pairs} pairs"
-    return f"| {sign} | **{_pairs_change(one)}** {code(one.metric.name)} | {code(cell)} | {how} |"
+def _of_pairs(cell: str, judgement: Judgement) -> str:
+    sign = "🔺 worse" if _is_worse(judgement) else "▽ better"
+    ends = " … ".join(_share(end, judgement) for end in judgement.interval) if judgement.interval else ""
+    how = "exact" if judgement.metric.exact else f"95%: {ends}, {judgement.pairs} pairs"
+    return f"| {sign} | **{_pairs_change(judgement)}** {code(judgement.metric.name)} | {code(cell)} | {how} |"
 
 
 def _pairs_change(one: Judgement) -> str:
@@ -144,8 +145,8 @@ def _share(value: float, one: Judgement) -> str:
     return percent(value) if one.relative else code(shown(value, one.metric.unit))
 
 
-def _change(one: MetricChange) -> str:
-    return change_words(one.change, one.low, one.high)
+def _change(change: MetricChange) -> str:
+    return change_words(change.change, change.low, change.high)
 
 
 def _named(cells: Sequence[str]) -> str:

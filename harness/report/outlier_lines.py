@@ -16,14 +16,15 @@ MOST = 5
 """The most lines of one kind in a report; a last line says how many more there are."""
 
 
-def outlier_line(one: OutlierNight | Since) -> str:
+def outlier_line(aside: OutlierNight | Since) -> str:
     """`night of 2026-11-20: 1.4 times, alone: boot.wall on osv:…, 0.7 s beside 0.5 s, v0.57.0-3`."""
-    values = (one.level, one.value) if isinstance(one, OutlierNight) else (one.old_level, one.new_level)
-    usual, other = (shown(value, one.metric.unit) for value in values)
-    if isinstance(one, Since):
-        way = "worse" if one.worse else "better"
-        return f"{one.words}: {one.metric.name} on {one.cell}, {usual} to {other}, {way}"
-    return f"{one.words}: {one.metric.name} on {one.cell}, {other} beside {usual}, {version_name(one.version)}"
+    values = (aside.level, aside.value) if isinstance(aside, OutlierNight) else (aside.old_level, aside.new_level)
+    usual, other = (shown(value, aside.metric.unit) for value in values)
+    if isinstance(aside, Since):
+        way = "worse" if aside.worse else "better"
+        return f"{aside.words}: {aside.metric.name} on {aside.cell}, {usual} to {other}, {way}"
+    version = version_name(aside.version)
+    return f"{aside.words}: {aside.metric.name} on {aside.cell}, {other} beside {usual}, {version}"
 
 
 def outlier_lines(nights: Iterable[OutlierNight], crept: Iterable[Since]) -> list[str]:

@@ -98,11 +98,11 @@ def _new(today: Morning) -> Iterator[Line]:
     yield from _steps(today.new_steps)
     for cell, reason in today.tests.broken.items():
         yield BAD, f"✗ {short(cell)} boots or runs next to nothing: {reason}"
-    for one in today.tests.new:
-        yield BAD, f"✗ {_group(one)}"
-        yield "", f"  {one.reason}"
-        if one.since:
-            good, bad = (version_name(version) for version in one.since)
+    for group in today.tests.new:
+        yield BAD, f"✗ {_group(group)}"
+        yield "", f"  {group.reason}"
+        if group.since:
+            good, bad = (version_name(version) for version in group.since)
             yield "", f"  good at {good}, bad at {bad}"
 
 

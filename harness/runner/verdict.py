@@ -78,13 +78,13 @@ def _died(seen: Observation) -> OutcomeAndReason | None:
     first."""
     if not seen.died:
         return None
-    told = [fault for fault in seen.faults if fault.kind == "fault"]
+    exceptions = [fault for fault in seen.faults if fault.kind == "fault"]
     message = seen.abort_message
-    if message and not (told and message == BARE_ABORT):
-        names = (fault.name for fault in told if message in fault.text or fault.text in message)
+    if message and not (exceptions and message == BARE_ABORT):
+        names = (fault.name for fault in exceptions if message in fault.text or fault.text in message)
         text = f"{next(names, 'abort')}: {message}"
-    elif told or not (seen.aborted or seen.signalled):
-        first = (told or seen.faults)[0]
+    elif exceptions or not (seen.aborted or seen.signalled):
+        first = (exceptions or seen.faults)[0]
         text = f"{first.name}: {first.text.strip()}"
     elif seen.aborted:
         text = "abort: without a message" if message == "" else "abort: its message can't be read"

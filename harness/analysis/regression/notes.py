@@ -91,12 +91,12 @@ def _builders(groups: Iterable[Group]) -> list[str]:
     pairs: dict[tuple[str, str, str], list[tuple[Group, Group]]] = defaultdict(list)
     for before, after in successions(groups):
         pairs[_about(before), _label(before), _label(after)].append((before, after))
-    told = [
+    dated_texts = [
         (min(after.samples[0].taken for _, after in met), text)
         for (about, old, new), met in pairs.items()
         if (text := _builder_words(about, old, new, met))
     ]
-    return [text for _, text in sorted(told, reverse=True)]
+    return [text for _, text in sorted(dated_texts, reverse=True)]
 
 
 def successions(groups: Iterable[Group]) -> Iterator[tuple[Group, Group]]:
@@ -196,11 +196,11 @@ def _branches(every: Numbers) -> list[str]:
             if base is not None:
                 bases[key] = found[line[base]][0].version
                 effects[key].add(group.metric, _branch_effect(group, ones, found, line, base), False)
-    told = [
+    dated_texts = [
         (max(one.committed for one in those.values()), _branch_words(key, those, bases.get(key), effects[key]))
         for key, those in versions.items()
     ]
-    return [text for _, text in sorted(told, reverse=True)]
+    return [text for _, text in sorted(dated_texts, reverse=True)]
 
 
 def _leaving(

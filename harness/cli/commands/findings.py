@@ -185,11 +185,11 @@ def _direction(one: Finding) -> str:
 
 def _confirm(session: Session, history: History, suspects: list[Finding], run: str, out: Console) -> None:
     rng = Random()
-    for one in suspects:
-        about = f"{one.metric.name} on {one.cell}, {one.before.described} to {one.after.described}"
+    for suspect in suspects:
+        about = f"{suspect.metric.name} on {suspect.cell}, {suspect.before.described} to {suspect.after.described}"
         try:
             with subscribed(Progress()):
-                done, document = confirm_on_host(session, one, rng, run)
+                done, document = confirm_on_host(session, suspect, rng, run)
         except HarnessError as error:
             out.print(f"not rerun: {about}: {error.message}", markup=False, soft_wrap=True)
             continue
@@ -219,13 +219,14 @@ def _measure_again(
 
 def _table(found: Mapping[int, Finding]) -> object:
     rows = table("", "metric", "cell", "change", "from", "to", "began with", "rerun", "cause")
-    for number, one in found.items():
-        low, high = (percent(end) for end in one.interval)
-        change = percent(one.change) + ("" if one.metric.exact else f" ({low} to {high})")
-        rerun = "exact" if one.metric.exact else {True: "confirmed", None: "none yet"}.get(one.confirmed, "")
+    for number, finding in found.items():
+        low, high = (percent(end) for end in finding.interval)
+        change = percent(finding.change) + ("" if finding.metric.exact else f" ({low} to {high})")
+        reruns = {True: "confirmed", None: "none yet"}
+        rerun = "exact" if finding.metric.exact else reruns.get(finding.confirmed, "")
         rows.add_row(
-            str(number), one.metric.name, one.cell, f"{change} {_direction(one)}",
-            shown(one.old_level, one.metric.unit), shown(one.new_level, one.metric.unit),
-            one.after.described or one.after.commit[:12], rerun, str(one.cause),
+            str(number), finding.metric.name, finding.cell, f"{change} {_direction(finding)}",
+            shown(finding.old_level, finding.metric.unit), shown(finding.new_level, finding.metric.unit),
+            finding.after.described or finding.after.commit[:12], rerun, str(finding.cause),
         )  # fmt: skip
     return rows

@@ -119,11 +119,11 @@ def _show(found: Sequence[Known]) -> None:
     )
 
 
-def _so_far(one: Known) -> str:
+def _so_far(known: Known) -> str:
     """Escapes the text: another's history may contain terminal sequences or markup."""
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in one.outcomes.most_common())
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in known.outcomes.most_common())
     text = escape(printable(counts))
-    return f"{text}: [yellow]flaky[/]" if one.is_flaky else text
+    return f"{text}: [yellow]flaky[/]" if known.is_flaky else text
 
 
 def _words(expectation: Expectation | None) -> str:

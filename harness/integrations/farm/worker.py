@@ -143,20 +143,20 @@ def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> I
     """The verdict of the run and the console of a failure; those of the first run before, if it was run again."""
     sampler, name = Sampler(session, image, request.run), run.program.name
     expectation = expected(image.cell, name, session.recorded_accelerator(image.cell))
-    for one in (run.first, run):
-        if one is None:
+    for attempt in (run.first, run):
+        if attempt is None:
             continue
-        verdict = one.verdict
+        verdict = attempt.verdict
         wrong = verdict.outcome not in GOOD
         if expectation:
             wrong = bool(expectation_mismatch(expectation, verdict.outcome, date.today()))
         judged = VerdictRecord(
             "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
             verdict.observation.seconds, sampler.version, sampler.environment, request.run, time.time(),
-            verdict_id(request, name, one is run.first),
+            verdict_id(request, name, attempt is run.first),
         )  # fmt: skip
         yield judged
-        if console := console_of(judged, one):
+        if console := console_of(judged, attempt):
             yield console
 
 

@@ -119,12 +119,12 @@ def _is_enum(hint: Any) -> bool:
 
 def _wrong_fields(kind: type, given: Mapping[str, object], hints: Mapping[str, object]) -> str:
     found = {"missing": hints.keys() - given.keys(), "unknown": given.keys() - hints.keys()}
-    said = [
+    differences = [
         f"{what}: {', '.join(sorted(ascii(name)[:60] for name in names))}"
         for what, names in found.items()
         if names
     ]
-    return f"the fields of a {kind_name(kind)} are others ({'; '.join(said)})"
+    return f"the fields of a {kind_name(kind)} are others ({'; '.join(differences)})"
 
 
 def _checker(hint: Any) -> Callable[[str, object], None]:

@@ -62,19 +62,22 @@ def bisected(body: Mapping[str, Any]) -> BisectionSummary:
 def _answered(answer: Mapping[str, Any], unit: str, kind: str) -> list[str]:
     """The answer in sentences: the outcome, the culprits, the warnings, the checks, and the answer inside a
     merge."""
-    said = [f"{answer['outcome'].capitalize()}. {answer['why']}".strip()]
-    said += [f"Looked for: {answer['cause']}."] if answer.get("cause") else []
-    for one in answer["culprits"]:
-        named = ", ".join(commit[:SHORT_COMMIT] for commit in one["commits"][:8])
-        relative = f" ({percent(one['change'] / one['old_level'])})" if one["old_level"] > 0 else ""
-        size = f"from {_number(one['old_level'], unit, kind)} to {_number(one['new_level'], unit, kind)}{relative}"
-        said.append(f"{named}: {size}, with a probability of {one['probability']:.4g}.")
-    said += [f"Beware: {one['text']}" for one in answer["warnings"]]
+    sentences = [f"{answer['outcome'].capitalize()}. {answer['why']}".strip()]
+    sentences += [f"Looked for: {answer['cause']}."] if answer.get("cause") else []
+    for culprit in answer["culprits"]:
+        named = ", ".join(commit[:SHORT_COMMIT] for commit in culprit["commits"][:8])
+        relative = f" ({percent(culprit['change'] / culprit['old_level'])})" if culprit["old_level"] > 0 else ""
+        old, new = (_number(culprit[level], unit, kind) for level in ("old_level", "new_level"))
+        size = f"from {old} to {new}{relative}"
+        sentences.append(f"{named}: {size}, with a probability of {culprit['probability']:.4g}.")
+    sentences += [f"Beware: {warning['text']}" for warning in answer["warnings"]]
     words = {True: "holds", False: "does not hold", None: "can't say"}
-    said += [f"{one['name'].capitalize()} {words[one['passed']]}: {one['detail']}" for one in answer["checks"]]
+    sentences += [
+        f"{check['name'].capitalize()} {words[check['passed']]}: {check['detail']}" for check in answer["checks"]
+    ]
     if answer["inside"]:
-        said.append(f"Inside that merge: {' '.join(_answered(answer['inside'], unit, kind))}")
-    return said
+        sentences.append(f"Inside that merge: {' '.join(_answered(answer['inside'], unit, kind))}")
+    return sentences
 
 
 def _range(body: Mapping[str, Any]) -> str:

@@ -160,14 +160,14 @@ def _expectations(tests: Sequence[str], cells: Sequence[str]) -> dict[str, list[
     """What the entries of this project's `expectations.toml` say of each test, with file and line."""
     found: dict[str, list[str]] = {}
     for place in Entries().places:
-        one = place.entry
-        if not any(fnmatchcase(cell, pattern) for pattern in one.cells for cell in cells):
+        entry = place.entry
+        if not any(fnmatchcase(cell, pattern) for pattern in entry.cells for cell in cells):
             continue
-        what = f"{', '.join(one.outcomes)} is expected on {', '.join(one.cells)} until {one.expires}"
-        said = f"{place}: {what}: {one.reason}"
+        what = f"{', '.join(entry.outcomes)} is expected on {', '.join(entry.cells)} until {entry.expires}"
+        sentence = f"{place}: {what}: {entry.reason}"
         for name in tests:
-            if fnmatchcase(name, one.tests):
-                found.setdefault(name, []).append(said)
+            if fnmatchcase(name, entry.tests):
+                found.setdefault(name, []).append(sentence)
     return found
 
 
@@ -176,9 +176,9 @@ def _figures(shown: Sequence[Section]) -> dict[str, Any]:
     of: dict[str, list[list[str]]] = {}
     others = {}
     for section in shown:
-        for one in section.figures:
-            if one.figure.metric:
-                of.setdefault(one.figure.metric, []).append([section.id, one.figure.id])
+        for drawn in section.figures:
+            if drawn.figure.metric:
+                of.setdefault(drawn.figure.metric, []).append([section.id, drawn.figure.id])
             else:
-                others[one.figure.id] = section.id
+                others[drawn.figure.id] = section.id
     return {"figures": of, "stacks": others}

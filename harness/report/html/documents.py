@@ -62,21 +62,23 @@ def _record(document: Document) -> Record:
         return Record(title, about, document.cell, text=text[:LONGEST_TEXT])
 
 
-def _compared(one: Judgement) -> Compared:
+def _compared(judgement: Judgement) -> Compared:
     def change(value: float | None) -> str:
         if value is None:
             return ""
-        return percent(value) if one.relative else shown(value, one.metric.unit)
+        return percent(value) if judgement.relative else shown(value, judgement.metric.unit)
 
-    interval = " … ".join(change(end) for end in one.interval) if one.interval else ""
-    words, standing = _decided(one)
-    shown_interval = "exact" if one.metric.exact else interval
-    return Compared(one.metric.name, change(one.change), shown_interval, one.pairs, words, standing)
+    interval = " … ".join(change(end) for end in judgement.interval) if judgement.interval else ""
+    words, standing = _decided(judgement)
+    shown_interval = "exact" if judgement.metric.exact else interval
+    return Compared(
+        judgement.metric.name, change(judgement.change), shown_interval, judgement.pairs, words, standing
+    )
 
 
-def _decided(one: Judgement) -> tuple[str, str]:
+def _decided(judgement: Judgement) -> tuple[str, str]:
     """The decision in words, and whether it is `good` or `bad`; empty if it is neither."""
-    if one.decision is Decision.CHANGED and one.change is not None:
-        worse = (one.change > 0) == (one.metric.better == Better.LOWER)
+    if judgement.decision is Decision.CHANGED and judgement.change is not None:
+        worse = (judgement.change > 0) == (judgement.metric.better == Better.LOWER)
         return ("▲ worse", "bad") if worse else ("▽ better", "good")
-    return ("no change", "") if one.decision is Decision.UNCHANGED else ("no change seen", "")
+    return ("no change", "") if judgement.decision is Decision.UNCHANGED else ("no change seen", "")

@@ -81,13 +81,13 @@ def _figures(loaded: Sequence[Loaded], group: str, title: str, about: str) -> li
     ]
 
 
-def _name(one: Loaded) -> str:
-    return f"{one[0].cell} {version_name(one[0].version)}"
+def _name(loaded: Loaded) -> str:
+    return f"{loaded[0].cell} {version_name(loaded[0].version)}"
 
 
-def _curve(one: Loaded) -> Line:
-    points = _percentiles(one[1])
-    return Line(_name(one), [nines for nines, _ in points], [latency for _, latency in points])
+def _curve(loaded: Loaded) -> Line:
+    points = _percentiles(loaded[1])
+    return Line(_name(loaded), [nines for nines, _ in points], [latency for _, latency in points])
 
 
 def _percentiles(result: Result) -> list[tuple[float, float]]:
@@ -105,8 +105,8 @@ def _percentiles(result: Result) -> list[tuple[float, float]]:
     return [(nines, float(found.get(percent, 0))) for percent, nines in wanted.items()]
 
 
-def _seconds(one: Loaded, what: str) -> Line:
+def _seconds(loaded: Loaded, what: str) -> Line:
     """A line with one value for each second of the load: the attribute `what` of `Second`."""
-    values = [float(getattr(second, what)) for second in one[1].by_second[:LONGEST_SECONDS]]
+    values = [float(getattr(second, what)) for second in loaded[1].by_second[:LONGEST_SECONDS]]
     seconds = [number for number, value in enumerate(values, 1) if math.isfinite(value)]
-    return Line(_name(one), seconds, [values[number - 1] for number in seconds])
+    return Line(_name(loaded), seconds, [values[number - 1] for number in seconds])

@@ -59,15 +59,15 @@ def heads(section: Section) -> list[dict[str, Any]]:
     findings."""
     return [
         {
-            "id": one.figure.id, "kind": one.figure.kind, "title": one.figure.title, "about": one.figure.about,
-            "words": one.words, "better": one.figure.better, "note": one.figure.note, "metric": one.figure.metric,
-            "cells": one.figure.cells, "marked": len(one.figure.marks),
+            "id": figure.id, "kind": figure.kind, "title": figure.title, "about": figure.about,
+            "words": words, "better": figure.better, "note": figure.note, "metric": figure.metric,
+            "cells": figure.cells, "marked": len(figure.marks),
             "marks": [
-                {"line": one.figure.lines[mark.line].name, "words": mark.words, "worse": mark.worse}
-                for mark in one.figure.marks[:MOST_MARKS]
+                {"line": figure.lines[mark.line].name, "words": mark.words, "worse": mark.worse}
+                for mark in figure.marks[:MOST_MARKS]
             ],
         }
-        for one in section.figures
+        for figure, words in ((shown.figure, shown.words) for shown in section.figures)
     ]  # fmt: skip
 
 
@@ -80,10 +80,10 @@ def _ordered(figures: Sequence[Figure]) -> list[Figure]:
 def in_words(figure: Figure) -> str:
     """Describe the first lines of a figure for people who can't see it: the latest value of each, and how it
     has changed."""
-    told = [_line(figure, number) for number in range(min(3, len(figure.lines)))]
-    if len(figure.lines) > len(told):
-        told.append(f"and {len(figure.lines) - len(told)} more")
-    return "; ".join(filter(None, told))
+    sentences = [_line(figure, number) for number in range(min(3, len(figure.lines)))]
+    if len(figure.lines) > len(sentences):
+        sentences.append(f"and {len(figure.lines) - len(sentences)} more")
+    return "; ".join(filter(None, sentences))
 
 
 def _line(figure: Figure, number: int) -> str:

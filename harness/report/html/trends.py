@@ -147,23 +147,23 @@ def _bars(name: str, parts: Sequence[Series], where: dict[int, int]) -> Line:
     return Line(name, sorted(heights), [heights[place] for place in sorted(heights)])
 
 
-def _place(one: Series) -> str:
-    where = one.environment
-    return f"{where.accelerator}, {where.emulator}" if one.metric.exact else f"{where.accelerator}, {where.host}"
+def _place(series: Series) -> str:
+    where = series.environment
+    return f"{where.accelerator}, {where.emulator if series.metric.exact else where.host}"
 
 
-def _named(one: Series) -> Named:
+def _named(series: Series) -> Named:
     """The metric, the cell and the subject of a series."""
-    return one.metric.name, one.cell, one.subject
+    return series.metric.name, series.cell, series.subject
 
 
-def _title(one: Series) -> str:
-    named = not one.subject or one.subject in one.metric.name.split(".")
-    return one.metric.name if named else f"{one.metric.name} · {one.subject}"
+def _title(series: Series) -> str:
+    named = not series.subject or series.subject in series.metric.name.split(".")
+    return series.metric.name if named else f"{series.metric.name} · {series.subject}"
 
 
-def _short(one: Series) -> str:
-    return one.cell.partition(":")[2] or one.cell
+def _short(series: Series) -> str:
+    return series.cell.partition(":")[2] or series.cell
 
 
 def _thinner(chosen: Sequence[Series]) -> str:

@@ -55,10 +55,10 @@ def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
         if night >= first and signs[night - first] in EXPECTED:
             signs[night - first] = sign
     bad = [failed(one) for one in runs if one.outcome not in INCONCLUSIVE]
-    said = failure_pattern(bad) if any(bad) else None
+    pattern = failure_pattern(bad) if any(bad) else None
     return {
         "suite": test.suite, "first": first, "nights": _short(signs), "runs": len(runs),
-        "bad": sum(bad), "kind": str(said.kind) if said else "well",
+        "bad": sum(bad), "kind": str(pattern.kind) if pattern else "well",
         "seconds": round(median([one.seconds for one in runs]), 3),
         "last": round(test.latest.seconds, 3),
     }  # fmt: skip
@@ -134,13 +134,13 @@ class AtVersions:
         if EXPECTED.issuperset(signs):
             return
         odd: dict[int, VerdictRecord] = {}
-        for number, sign, one in zip(numbers, signs, test.runs, strict=True):
+        for number, sign, verdict in zip(numbers, signs, test.runs, strict=True):
             if number is not None:
                 odd.pop(number, None)
                 if sign not in EXPECTED:
-                    odd[number] = one
-        for number, one in odd.items():
-            self._reasons[number].setdefault(one.reason, []).append((cell, place))
+                    odd[number] = verdict
+        for number, verdict in odd.items():
+            self._reasons[number].setdefault(verdict.reason, []).append((cell, place))
 
     def at(self, number: int) -> dict[str, Any]:
         """The verdicts of one version: signs by cell, reasons with their cells and tests, and the tests whose

@@ -107,11 +107,11 @@ def changes_of(
     parts = [one for one in stand if one.metric.is_part and abs(one.change) >= PARTS_FLOOR]
     moved = metric_changes(wholes, measured)
     by_commit: dict[tuple[str, str], list[MetricChange]] = defaultdict(list)
-    for one in moved:
-        by_commit[_kernel(one.cells[0]), one.after.commit].append(one)
+    for change in moved:
+        by_commit[_kernel(change.cells[0]), change.after.commit].append(change)
     nested: dict[tuple[str, str], list[MetricChange]] = defaultdict(list)
-    for one in metric_changes(parts, measured):
-        nested[_kernel(one.cells[0]), one.after.commit].append(one)
+    for change in metric_changes(parts, measured):
+        nested[_kernel(change.cells[0]), change.after.commit].append(change)
     answers = _answers(documents, now)
     versions = {one.after.commit: (one.before, one.after) for one in findings}
     for commit, found in answers.items():
@@ -137,8 +137,8 @@ def metric_changes(
     `measured` is on how many cells each (kernel, metric, subject) is measured.
     """
     alike: dict[tuple[str, str, str, bool], list[Finding]] = defaultdict(list)
-    for one in findings:
-        alike[_kernel(one.cell), one.metric.name, one.subject, one.change > 0].append(one)
+    for finding in findings:
+        alike[_kernel(finding.cell), finding.metric.name, finding.subject, finding.change > 0].append(finding)
     rows = []
     for (kernel, name, subject, _), found in alike.items():
         for group in _by_commit(found):
@@ -150,18 +150,18 @@ def _by_commit(findings: Sequence[Finding]) -> list[list[Finding]]:
     """Split the findings into groups, each of which one commit can explain.
 
     The commit of a group is that of its most certain finding: an exact one if there is any, else the one with the
-    smallest probability. No group has two findings of one cell.
+    smallest probability. Two findings of one cell are in one group only if both name the same commit.
     """
     left = sorted(findings, key=lambda one: (not one.metric.exact, one.probability))
     groups: list[list[Finding]] = []
-    for one in left:
-        home = next((group for group in groups if _may_come_with(one, group[0].after)), None)
-        if home is None:
-            groups.append([one])
-        elif all(one.cell != other.cell or _same_commit(one, other) for other in home):
-            home.append(one)  # of another builder, if of the same cell: one fact
+    for finding in left:
+        match = next((group for group in groups if _may_come_with(finding, group[0].after)), None)
+        if match is None:
+            groups.append([finding])
+        elif all(finding.cell != other.cell or _same_commit(finding, other) for other in match):
+            match.append(finding)  # of another builder, if of the same cell: one fact
         else:
-            groups.append([one])
+            groups.append([finding])
     return groups
 
 
@@ -170,16 +170,16 @@ def _same_commit(one: Finding, other: Finding) -> bool:
     return one.after.commit == other.after.commit
 
 
-def _may_come_with(one: Finding, after: Version) -> bool:
+def _may_come_with(finding: Finding, after: Version) -> bool:
     """Whether the change of this finding may have come with the commit of that version.
 
     An exact finding names its commit. A noisy one is certain only of a range of commits, its span.
     """
-    if one.after.commit == after.commit:
+    if finding.after.commit == after.commit:
         return True
-    if one.metric.exact or one.span is None or not after.committed:
+    if finding.metric.exact or finding.span is None or not after.committed:
         return False
-    return one.span[0].committed < after.committed <= one.span[1].committed
+    return finding.span[0].committed < after.committed <= finding.span[1].committed
 
 
 def _metric_change(group: Sequence[Finding], of: int) -> MetricChange:
@@ -203,19 +203,19 @@ def _answers(documents: Iterable[Document], now: float) -> dict[str, list[Bisect
         if document.kind != "bisect" or document.taken < now - BISECTED_WITHIN:
             continue
         try:
-            for one in document.body["answer"]["culprits"]:
-                answer = _answer(document, one)
+            for culprit in document.body["answer"]["culprits"]:
+                answer = _answer(document, culprit)
                 found[answer.commit].append(answer)
         except (KeyError, TypeError, ValueError, IndexError):
             continue
     return found
 
 
-def _answer(document: Document, one: Mapping[str, Any]) -> BisectionAnswer:
-    old = float(one["old_level"])
-    change = float(one["change"]) / old if old else float(one["change"])
+def _answer(document: Document, culprit: Mapping[str, Any]) -> BisectionAnswer:
+    old = float(culprit["old_level"])
+    change = float(culprit["change"]) / old if old else float(culprit["change"])
     return BisectionAnswer(
-        str(one["commits"][0]), document.subject, document.cell, change, float(one["probability"])
+        str(culprit["commits"][0]), document.subject, document.cell, change, float(culprit["probability"])
     )
 
 

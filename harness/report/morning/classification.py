@@ -42,8 +42,8 @@ def tests_of(
         if any(run.bad for run in ran)
     ]
     by_test: dict[tuple[str, str], list[CellRuns]] = defaultdict(list)
-    for one in on_cells:
-        by_test[one.cell.partition(":")[0], one.test].append(one)
+    for cell_runs in on_cells:
+        by_test[cell_runs.cell.partition(":")[0], cell_runs.test].append(cell_runs)
     well = Counter((cell.partition(":")[0], test) for (_, test, cell), one in tonight.items() if _good(one))
     sorted_out = [_of_test(found, nights.last, well[key]) for key, found in sorted(by_test.items())]
     new, flaky, still, fixed = (list(chain.from_iterable(one[kind] for one in sorted_out)) for kind in range(4))
@@ -62,9 +62,9 @@ def tests_of(
     )
 
 
-def _as_expected(one: VerdictRecord, expired: Callable[[VerdictRecord], bool]) -> VerdictRecord:
+def _as_expected(verdict: VerdictRecord, expired: Callable[[VerdictRecord], bool]) -> VerdictRecord:
     """The verdict, as expected if an entry that has run out expected it: such entries are reported themselves."""
-    return replace(one, expected=True) if failed(one) and expired(one) else one
+    return replace(verdict, expected=True) if failed(verdict) and expired(verdict) else verdict
 
 
 def _good(judged: VerdictRecord) -> bool:
@@ -76,9 +76,9 @@ def _broken(
 ) -> dict[tuple[str, int], str]:
     """The cells and nights in which most tests of the cell failed, each with the most frequent reason."""
     bad: dict[tuple[str, int], list[VerdictRecord]] = defaultdict(list)
-    for night, one in odd:
-        if not one.expected and one.outcome not in ("skipped", "passed", "flaky"):
-            bad[one.cell, night].append(one)
+    for night, verdict in odd:
+        if not verdict.expected and verdict.outcome not in ("skipped", "passed", "flaky"):
+            bad[verdict.cell, night].append(verdict)
     many = {where: found for where, found in bad.items() if len(found) >= FEWEST_OF_A_CELL}
     if not many:
         return {}
@@ -102,14 +102,14 @@ def _runs(
     keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome not in (*INCONCLUSIVE, "passed")}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
     runs: dict[Key, list[Run]] = defaultdict(list)
-    for one in sorted(wanted, key=attrgetter("taken")):
-        night = nights.number(one.taken)
-        if one.outcome in INCONCLUSIVE or (one.cell, night) in broken:
+    for verdict in sorted(wanted, key=attrgetter("taken")):
+        night = nights.number(verdict.taken)
+        if verdict.outcome in INCONCLUSIVE or (verdict.cell, night) in broken:
             continue
-        ran = runs[one.suite, one.test, one.cell]
-        if one.outcome == "flaky" and not (ran and ran[-1].bad and ran[-1].judged.run == one.run):
-            ran.append(Run(night, True, one))  # its first run failed, and was not recorded by itself
-        ran.append(Run(night, failed(one), one))
+        ran = runs[verdict.suite, verdict.test, verdict.cell]
+        if verdict.outcome == "flaky" and not (ran and ran[-1].bad and ran[-1].judged.run == verdict.run):
+            ran.append(Run(night, True, verdict))  # its first run failed, and was not recorded by itself
+        ran.append(Run(night, failed(verdict), verdict))
     return runs
 
 
@@ -150,10 +150,10 @@ def _of_test(
     )
 
 
-def _comes_and_goes(one: CellRuns) -> bool:
+def _comes_and_goes(cell_runs: CellRuns) -> bool:
     """Whether the test fails now, and failed and recovered before: then no single commit broke it."""
-    now = one.pattern
-    return now.kind is PatternKind.UNDECIDED and any(run.bad for run in one.runs[: now.began])
+    now = cell_runs.pattern
+    return now.kind is PatternKind.UNDECIDED and any(run.bad for run in cell_runs.runs[: now.began])
 
 
 def _scattered(found: Sequence[CellRuns], failing: Sequence[CellRuns], last: int) -> list[CellRuns]:
@@ -176,13 +176,13 @@ def _is_told(flaky: Sequence[CellRuns], last: int) -> bool:
     return any(run.bad and run.night > last - RECENT for one in flaky for run in one.runs)
 
 
-def _is_fixed(one: CellRuns, last: int) -> bool:
+def _is_fixed(cell_runs: CellRuns, last: int) -> bool:
     """Whether the test passes now, and was broken or flaky within the last `FIXED_WITHIN` nights."""
-    if one.pattern.kind is not PatternKind.WELL or one.last.bad or one.last.night != last:
+    if cell_runs.pattern.kind is not PatternKind.WELL or cell_runs.last.bad or cell_runs.last.night != last:
         return False
-    before = [run.bad for run in one.runs if run.night <= last - FIXED_WITHIN]
-    lately = [run for run in one.runs if run.night > last - FIXED_WITHIN]
-    broke = sum(run.bad for run in lately) > 1 and one.pattern.before is not PatternKind.WELL
+    before = [run.bad for run in cell_runs.runs if run.night <= last - FIXED_WITHIN]
+    lately = [run for run in cell_runs.runs if run.night > last - FIXED_WITHIN]
+    broke = sum(run.bad for run in lately) > 1 and cell_runs.pattern.before is not PatternKind.WELL
     return broke or (any(before) and failure_pattern(before).kind in (PatternKind.BROKEN, PatternKind.FLAKY))
 
 
@@ -197,7 +197,7 @@ def _group(
     cells = sorted(found, key=lambda one: one.cell)
     first = min(cells, key=lambda one: one.first_bad.judged.taken)
     worst = Counter(_identity(run.judged) for one in cells for run in one.runs if run.bad).most_common(1)[0][0]
-    told = next(
+    example = next(
         run.judged for one in cells for run in reversed(one.runs) if run.bad and _identity(run.judged) == worst
     )
     recent = [run for one in cells for run in one.runs if run.night > last - RECENT and _since(one, run)]
@@ -209,7 +209,7 @@ def _group(
     if kind is PatternKind.WELL:
         began = max((run.night for one in cells for run in one.runs if run.bad), default=last) + 1
     return Group(
-        first.test, cells, kind or _together(cells), told.outcome, told.reason, began,
+        first.test, cells, kind or _together(cells), example.outcome, example.reason, began,
         sum(run.bad for run in recent), len(recent),
         sum(run.bad for run in counted) / len(counted) if counted else 0.0,
         interval(sum(run.bad for run in counted), len(counted)),
@@ -218,17 +218,17 @@ def _group(
     )  # fmt: skip
 
 
-def _since(one: CellRuns, run: Run) -> bool:
+def _since(cell_runs: CellRuns, run: Run) -> bool:
     """Whether the run belongs to the current state of the test on that cell. Every run does if it is well now."""
-    if one.pattern.kind is PatternKind.WELL:
+    if cell_runs.pattern.kind is PatternKind.WELL:
         return True
-    return run.judged.taken >= one.first_bad.judged.taken
+    return run.judged.taken >= cell_runs.first_bad.judged.taken
 
 
-def _after_first(one: CellRuns) -> Sequence[Run]:
+def _after_first(cell_runs: CellRuns) -> Sequence[Run]:
     """The runs that count for the rate: those after the first failure, which only marks where the state began."""
-    start = one.pattern.began
-    return one.runs[start + 1 :] if start else one.runs
+    start = cell_runs.pattern.began
+    return cell_runs.runs[start + 1 :] if start else cell_runs.runs
 
 
 def _together(cells: Sequence[CellRuns]) -> PatternKind:
@@ -264,13 +264,13 @@ def _stale(
     latest: dict[Key, tuple[int, VerdictRecord]] = {}
     since: dict[Key, int] = {}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
-    for one in sorted(wanted, key=attrgetter("taken")):
-        key, night = (one.suite, one.test, one.cell), nights.number(one.taken)
-        if one.outcome == "passed" and not one.expected:
+    for verdict in sorted(wanted, key=attrgetter("taken")):
+        key, night = (verdict.suite, verdict.test, verdict.cell), nights.number(verdict.taken)
+        if verdict.outcome == "passed" and not verdict.expected:
             since.setdefault(key, night)
-        elif one.outcome not in INCONCLUSIVE:
+        elif verdict.outcome not in INCONCLUSIVE:
             since.pop(key, None)
-        latest[key] = night, one
+        latest[key] = night, verdict
     by_test: dict[tuple[str, str], list[Key]] = defaultdict(list)
     for key in since:
         if latest[key][0] == nights.last and latest[key][1].outcome == "passed":

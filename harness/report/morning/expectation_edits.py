@@ -54,9 +54,9 @@ class Entries:
         """The entries that match any of these verdicts and run out within `SOON` after it, or have run out; by
         date."""
         found = {}
-        for one in judged:
-            place = self.of(one)
-            if place and place.entry.expires < _day(one) + SOON:
+        for verdict in judged:
+            place = self.of(verdict)
+            if place and place.entry.expires < _day(verdict) + SOON:
                 found[str(place)] = place
         return sorted(found.values(), key=lambda place: (place.entry.expires, place.file, place.line))
 

@@ -26,8 +26,8 @@ def lasting_findings(findings: Sequence[Finding]) -> list[Finding]:
     undoes nothing.
     """
     by_series: dict[Series, list[Finding]] = defaultdict(list)
-    for one in findings:
-        by_series[_series(one)].append(one)
+    for finding in findings:
+        by_series[_series(finding)].append(finding)
     parts = _parts(findings)
     return [
         one for rows in by_series.values() for place, one in enumerate(rows)
@@ -36,50 +36,51 @@ def lasting_findings(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _lasts(
-    one: Finding, later: Sequence[Finding], parts: Mapping[tuple[str, ...], Sequence[Finding]],
+    finding: Finding, later: Sequence[Finding], parts: Mapping[tuple[str, ...], Sequence[Finding]],
     by_series: Mapping[Series, Sequence[Finding]],
 ) -> bool:  # fmt: skip
     """Whether the change, or any part that explains it, was not undone by `later` findings of its series."""
-    moved = [part for part in parts.get(_whole(one), ()) if (part.new_level > part.old_level) == _is_up(one)]
+    moved = [part for part in parts.get(_whole(finding), ()) if _is_up(part) == _is_up(finding)]
     explained = sum(part.new_level - part.old_level for part in moved)
-    if moved and explained / (one.new_level - one.old_level or 1.0) >= MOST_OF_IT:
+    if moved and explained / (finding.new_level - finding.old_level or 1.0) >= MOST_OF_IT:
         return any(not _is_undone(part, _after(part, by_series[_series(part)])) for part in moved)
-    return not _is_undone(one, later)
+    return not _is_undone(finding, later)
 
 
-def _is_undone(one: Finding, later: Iterable[Finding]) -> bool:
+def _is_undone(finding: Finding, later: Iterable[Finding]) -> bool:
     """Whether a later change reverses this one, or a later level is nearly the old one."""
-    step = one.new_level - one.old_level
+    step = finding.new_level - finding.old_level
     if not step:
         return True
     return any(
-        -BEYOND <= (other.new_level - one.old_level) / step <= LEFT
+        -BEYOND <= (other.new_level - finding.old_level) / step <= LEFT
         or abs((other.new_level - other.old_level) / step + 1) <= LEFT
         for other in later
     )
 
 
-def _after(one: Finding, rows: Sequence[Finding]) -> Sequence[Finding]:
+def _after(finding: Finding, rows: Sequence[Finding]) -> Sequence[Finding]:
     """The findings of a series after this one."""
-    return rows[next(place for place, other in enumerate(rows) if other is one) + 1 :]
+    return rows[next(place for place, other in enumerate(rows) if other is finding) + 1 :]
 
 
-def _is_up(one: Finding) -> bool:
-    return one.new_level > one.old_level
+def _is_up(finding: Finding) -> bool:
+    return finding.new_level > finding.old_level
 
 
 def _parts(findings: Iterable[Finding]) -> dict[tuple[str, ...], list[Finding]]:
     """The changes of parts, by the whole metric, cell, subject and commit with which they came."""
     found: dict[tuple[str, ...], list[Finding]] = defaultdict(list)
-    for one in findings:
-        if one.metric.is_part and one.confirmed is not False:
-            found[one.metric.name.rpartition(".")[0], one.cell, one.subject, one.after.commit].append(one)
+    for finding in findings:
+        if finding.metric.is_part and finding.confirmed is not False:
+            whole = finding.metric.name.rpartition(".")[0]
+            found[whole, finding.cell, finding.subject, finding.after.commit].append(finding)
     return found
 
 
-def _whole(one: Finding) -> tuple[str, ...]:
-    return one.metric.name, one.cell, one.subject, one.after.commit
+def _whole(finding: Finding) -> tuple[str, ...]:
+    return finding.metric.name, finding.cell, finding.subject, finding.after.commit
 
 
-def _series(one: Finding) -> Series:
-    return one.metric.name, one.cell, one.subject
+def _series(finding: Finding) -> Series:
+    return finding.metric.name, finding.cell, finding.subject

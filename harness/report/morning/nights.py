@@ -53,10 +53,10 @@ class Plan:
 def plans_of(documents: Iterable[Document]) -> list[Plan]:
     """The plans among the documents, whose texts must be safe. Skips those of another format."""
     found = []
-    for one in documents:
-        if one.kind == PLAN:
+    for document in documents:
+        if document.kind == PLAN:
             with suppress(KeyError, TypeError):
-                found.append(Plan(one.taken, one.subject, frozenset(map(str, one.body["cells"]))))
+                found.append(Plan(document.taken, document.subject, frozenset(map(str, document.body["cells"]))))
     return found
 
 
@@ -141,12 +141,12 @@ def _spans(recorded: Iterable[Span]) -> list[Night]:
     cells: list[set[str]] = []
     began = ended = float("-inf")
     bounds: list[tuple[float, float]] = []
-    for one in sorted(recorded, key=lambda span: (span.first, span.last, span.cell)):
-        if one.first - ended > GAP or one.last - began > LONGEST:
-            began, ended = one.first, one.last
+    for recorded_span in sorted(recorded, key=lambda span: (span.first, span.last, span.cell)):
+        if recorded_span.first - ended > GAP or recorded_span.last - began > LONGEST:
+            began, ended = recorded_span.first, recorded_span.last
             bounds.append((began, ended))
             cells.append(set())
-        ended = max(ended, one.last)
+        ended = max(ended, recorded_span.last)
         bounds[-1] = (began, ended)
-        cells[-1].add(one.cell)
+        cells[-1].add(recorded_span.cell)
     return [Night(first, last, frozenset(found)) for (first, last), found in zip(bounds, cells, strict=True)]

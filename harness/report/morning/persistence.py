@@ -39,9 +39,9 @@ def persistence(judged: Iterable[VerdictRecord]) -> Persistence:
     rows = sorted(judged, key=lambda one: one.taken)
     nights = Nights(rows)
     runs: dict[Where, list[VerdictRecord]] = defaultdict(list)
-    for one in rows:
-        if one.outcome not in INCONCLUSIVE:
-            runs[one.cell, one.test].append(one)
+    for verdict in rows:
+        if verdict.outcome not in INCONCLUSIVE:
+            runs[verdict.cell, verdict.test].append(verdict)
     bad = {where: found for where, found in runs.items() if any(map(failed, found))}
     fleeting = {where for where, found in bad.items() if _nights(found, nights) < NIGHTS_TO_OPEN}
     lingering = {where for where, found in bad.items() if not failed(found[-1]) and not _is_gone(found)}

@@ -176,15 +176,15 @@ def _chances(runs: np.ndarray) -> np.ndarray:
 
 def _likeliest(runs: np.ndarray) -> np.ndarray:
     """The likeliest sequence of states, as an index for each run (the Viterbi algorithm)."""
-    said = {True: np.log(_BAD), False: np.log(1 - _BAD)}
+    log_chances = {True: np.log(_BAD), False: np.log(1 - _BAD)}
     moves = np.log(_MOVES)
-    best = np.log(_FIRST) + said[bool(runs[0])]
-    came = np.zeros((len(runs), len(_BAD)), dtype=int)
+    best = np.log(_FIRST) + log_chances[bool(runs[0])]
+    origins = np.zeros((len(runs), len(_BAD)), dtype=int)
     for number in range(1, len(runs)):
         ways = best[:, None] + moves
-        came[number] = ways.argmax(axis=0)
-        best = ways.max(axis=0) + said[bool(runs[number])]
+        origins[number] = ways.argmax(axis=0)
+        best = ways.max(axis=0) + log_chances[bool(runs[number])]
     path = [int(best.argmax())]
     for number in range(len(runs) - 1, 0, -1):
-        path.append(int(came[number][path[-1]]))
+        path.append(int(origins[number][path[-1]]))
     return np.array(path[::-1])

@@ -107,9 +107,9 @@ class Morning:
         if self.missing and not self.ran:
             return "No result"
         worse = sum(one.worse for one in self.new_steps)
-        said = [_number(self.failures, "new failure")] if self.failures or not worse else []
-        said += [_number(worse, "new change for the worse", "new changes for the worse")] if worse else []
-        return " and ".join(said)
+        phrases = [_number(self.failures, "new failure")] if self.failures or not worse else []
+        phrases += [_number(worse, "new change for the worse", "new changes for the worse")] if worse else []
+        return " and ".join(phrases)
 
     @property
     def sign(self) -> str:
@@ -158,7 +158,7 @@ def morning(
 
 
 def _consoles(documents: Iterable[Document]) -> dict[str, Sequence[str]]:
-    """The lines of consoles by the id of their verdict. A document of another form is passed over."""
+    """The last lines of consoles, by the id of their verdict. Skips documents of another format."""
     found: dict[str, Sequence[str]] = {}
     for document in documents:
         lines = document.body.get("lines") if document.kind == CONSOLE else None
@@ -167,8 +167,8 @@ def _consoles(documents: Iterable[Document]) -> dict[str, Sequence[str]]:
     return found
 
 
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count or 'No'} {one if count == 1 else many or one + 's'}"
+def _number(count: int, singular: str, many: str = "") -> str:
+    return f"{count or 'No'} {singular if count == 1 else many or singular + 's'}"
 
 
 def _now(nights: Nights) -> float:
@@ -181,20 +181,20 @@ def _heads(spans: Iterable[Span], nights: Nights) -> dict[int, list[Span]]:
     rows = sorted(spans, key=lambda one: one.first)
     kernel = OSV if any(one.cell.startswith(f"{OSV}:") for one in rows) else ""
     found: dict[int, dict[str, Span]] = {}
-    for one in rows:
-        if not kernel or one.cell.startswith(f"{kernel}:"):
-            found.setdefault(nights.number(one.first), {}).setdefault(one.version.commit, one)
+    for span in rows:
+        if not kernel or span.cell.startswith(f"{kernel}:"):
+            found.setdefault(nights.number(span.first), {}).setdefault(span.version.commit, span)
     return {
-        number: sorted(some.values(), key=lambda one: (one.version.committed, one.first))
-        for number, some in found.items()
+        number: sorted(versions.values(), key=lambda span: (span.version.committed, span.first))
+        for number, versions in found.items()
     }
 
 
 def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
     """The number of the night in which each commit was first seen."""
     found: dict[str, float] = {}
-    for one in spans:
-        found[one.version.commit] = min(one.first, found.get(one.version.commit, one.first))
+    for span in spans:
+        found[span.version.commit] = min(span.first, found.get(span.version.commit, span.first))
     return {commit: nights.number(taken) for commit, taken in found.items()}
 
 

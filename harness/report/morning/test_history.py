@@ -20,22 +20,23 @@ def of_test(judged: Sequence[VerdictRecord], most: int) -> Iterator[str]:
     ordered = sorted(judged, key=lambda one: one.taken)
     nights = Nights(ordered)
     runs: dict[str, list[Run]] = defaultdict(list)
-    for one in ordered:
-        if one.outcome not in INCONCLUSIVE:
-            runs[one.cell].append(Run(nights.number(one.taken), failed(one), one))
+    for verdict in ordered:
+        if verdict.outcome not in INCONCLUSIVE:
+            runs[verdict.cell].append(Run(nights.number(verdict.taken), failed(verdict), verdict))
     bad = [one for one in ordered if failed(one)]
     yield f"{ordered[0].test}: {number(len(bad), 'failure')} in {number(len(ordered), 'run')} not expected"
     for cell, found in sorted(runs.items()):
-        said = CellRuns(ordered[0].test, cell, found, failure_pattern([run.bad for run in found]))
-        signs = "".join(sign for sign, _ in strip(said, nights.last))
-        yield f"{signs} {_kind(said)} {short(cell)}"
-    for one in bad[-most:]:
-        yield f"{moment(one.taken)[:10]} {version_name(one.version)} {short(one.cell)} {one.outcome}: {one.reason}"
+        cell_runs = CellRuns(ordered[0].test, cell, found, failure_pattern([run.bad for run in found]))
+        signs = "".join(sign for sign, _ in strip(cell_runs, nights.last))
+        yield f"{signs} {_kind(cell_runs)} {short(cell)}"
+    for verdict in bad[-most:]:
+        when = f"{moment(verdict.taken)[:10]} {version_name(verdict.version)}"
+        yield f"{when} {short(verdict.cell)} {verdict.outcome}: {verdict.reason}"
 
 
-def _kind(one: CellRuns) -> str:
+def _kind(cell_runs: CellRuns) -> str:
     """What the test is on one cell, with the rate if it is flaky."""
-    said = one.pattern
-    if said.kind is PatternKind.FLAKY:
-        return f"flaky {said.rate:.0%} ({said.interval[0]:.0%} to {said.interval[1]:.0%})"
-    return f"{said.kind} {said.bad} of {said.runs}" if said.kind is not PatternKind.WELL else "well"
+    pattern = cell_runs.pattern
+    if pattern.kind is PatternKind.FLAKY:
+        return f"flaky {pattern.rate:.0%} ({pattern.interval[0]:.0%} to {pattern.interval[1]:.0%})"
+    return f"{pattern.kind} {pattern.bad} of {pattern.runs}" if pattern.kind is not PatternKind.WELL else "well"

@@ -23,9 +23,9 @@ def cells_words(cells: Sequence[str], most: int = 5) -> str:
     return ", ".join(map(short, cells[:most])) + (f" and {more} more" if more > 0 else "")
 
 
-def number(count: int, one: str, many: str = "") -> str:
+def number(count: int, singular: str, many: str = "") -> str:
     """The count with its noun: `1 cell`, `3 cells`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {singular if count == 1 else many or singular + 's'}"
 
 
 def kind_words(group: Group, last: int) -> str:
@@ -49,12 +49,12 @@ def rate_words(group: Group) -> str:
     return f"fails {group.rate:.0%} of the time (95% interval {low:.0%} to {high:.0%})"
 
 
-def strip(one: CellRuns, last: int) -> list[tuple[str, str]]:
+def strip(cell_runs: CellRuns, last: int) -> list[tuple[str, str]]:
     """The recent nights of a test on one cell, as (signs, class) for each stretch of equal nights; the class is
     `good`, `bad` or `quiet`."""
     first = max(0, last - RECENT + 1)
     signs = [(NONE, "quiet")] * (last - first + 1)
-    for run in one.runs:
+    for run in cell_runs.runs:
         if run.night >= first and signs[run.night - first][0] != BAD:
             signs[run.night - first] = (BAD, "bad") if run.bad else (GOOD, "good")
     grouped: list[tuple[str, str]] = []

@@ -69,9 +69,9 @@ def compare_versions(report_data: ReportData, commit: str = "") -> VersionCompar
     a, b = _last_two(report_data, kernel, commit)
     judged = [one for one in report_data.judged if kernel_of(one.cell) == kernel]
     measured: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-    for one in report_data.samples:
-        if kernel_of(one.cell) == kernel:
-            measured[one.version.commit].add((one.metric.name, one.cell, one.subject))
+    for sample in report_data.samples:
+        if kernel_of(sample.cell) == kernel:
+            measured[sample.version.commit].add((sample.metric.name, sample.cell, sample.subject))
     kinds = _sorted_out(judged, a, b)
     old = a.commit if a else ""
     series = measured[b.commit] & measured[old] if a else set()
@@ -114,8 +114,8 @@ def _last_two(report_data: ReportData, kernel: str, commit: str) -> tuple[Versio
 def _sorted_out(judged: Sequence[VerdictRecord], a: Version | None, b: Version) -> dict[str, Rows]:
     """Group the tests of `b` by what changed since `a`; the keys are those that `_kinds` returns."""
     runs: dict[tuple[str, str, str], list[VerdictRecord]] = defaultdict(list)
-    for one in sorted(judged, key=lambda one: one.taken):
-        runs[one.test, one.cell, one.suite].append(one)
+    for verdict in sorted(judged, key=lambda one: one.taken):
+        runs[verdict.test, verdict.cell, verdict.suite].append(verdict)
     found: dict[str, dict[str, tuple[list[str], str]]] = {
         kind: {} for kind in ("broke", "flaky", "fixed", "already", "stale", "compared")
     }

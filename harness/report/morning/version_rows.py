@@ -1,4 +1,5 @@
-"""The newest versions, a row each: their commits, the tests that broke or were mended, the numbers that moved."""
+"""Describes the newest versions, one row each: their commits, the tests that broke or were fixed, and the
+metrics that changed."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +18,8 @@ COLUMNS = ("boot", "memory", "size", "throughput")
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """`version` against `before`, the version that was run before it, or None: tests that `broke` and that were
-    `fixed`, and the greatest change of each of `COLUMNS` that has one."""
+    """What changed at `version` since `before`, the version that ran before it (None if there is none): tests
+    that `broke`, tests that were `fixed`, and the greatest change in each of `COLUMNS` that has one."""
 
     version: Version
     before: Version | None
@@ -31,8 +32,8 @@ def version_rows(
     heads: Sequence[Version], judged: Iterable[VerdictRecord], findings: Iterable[Finding], flaky: Iterable[str],
     measured: Mapping[tuple[str, str, str], int],
 ) -> list[VersionRow]:  # fmt: skip
-    """Rows of the newest of `heads`, which are given by time; the newest first. Tests that are `flaky` are left
-    out: their turns say nothing of a commit."""
+    """The rows of the newest of `heads`, which are ordered by time; the newest first. Flaky tests are left out,
+    since their failures say nothing of a commit."""
     places = {version.commit: place for place, version in enumerate(heads)}
     oldest = len(heads) - MOST_VERSIONS
     turned = _turned(places, oldest, judged, frozenset(flaky))
@@ -49,7 +50,8 @@ def version_rows(
 def _turned(
     places: Mapping[str, int], oldest: int, judged: Iterable[VerdictRecord], flaky: frozenset[str]
 ) -> dict[tuple[int, bool], set[str]]:
-    """The tests by the place of the version where they turned, and whether they broke there."""
+    """The tests that broke or were fixed, by the index of the version at which they did, and by whether they
+    broke."""
     states: dict[tuple[str, str], dict[int, bool]] = defaultdict(dict)
     for one in judged:
         place = places.get(one.version.commit, -1)
@@ -69,7 +71,7 @@ def _moved(
     places: Mapping[str, int], oldest: int, findings: Iterable[Finding],
     measured: Mapping[tuple[str, str, str], int],
 ) -> dict[int, dict[str, MetricChange]]:  # fmt: skip
-    """By place, the greatest change of each column."""
+    """The greatest change of each column, by the index of the version."""
     wholes = [
         one for one in findings
         if not one.metric.is_part and abs(one.change) >= FLOOR and one.confirmed is not False
@@ -84,6 +86,6 @@ def _moved(
 
 
 def column_of(metric: str) -> str:
-    """The column of a metric, or empty: latencies follow their throughput."""
+    """The column of a metric; empty if it has none. A latency belongs to the column of its throughput."""
     first, last = metric.partition(".")[0], metric.rpartition(".")[2]
     return first if first in COLUMNS else last if last in COLUMNS else ""

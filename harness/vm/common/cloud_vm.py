@@ -104,12 +104,12 @@ class CloudVm:
 
     def _listen(self) -> None:
         """Pass on new output until the machine has ended and all its output was read."""
-        heard, left = b"", AFTER_END
+        known, left = b"", AFTER_END
         while left and not self._closed.is_set():
             try:
                 said = self._instance.output()
-                self._line.sendall(unheard(heard, said))
-                heard = said
+                self._line.sendall(unheard(known, said))
+                known = said
                 state = self._instance.state()
             except (HypervisorError, OSError) as error:
                 self._error = str(error)

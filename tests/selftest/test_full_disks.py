@@ -18,7 +18,7 @@ from harness.runner.session import Session
 
 ROOT = Path(__file__).parents[2]
 FILLED = "cat /dev/zero > $ROOM/filling 2>/dev/null"
-READ_ONLY = "mount -o remount,ro $ROOM"
+READ_ONLY = "mount -o remount,bind,ro $ROOM"
 HARNESS = f"{sys.executable} -m harness.cli"
 WHY = {FILLED: "No space left on device", READ_ONLY: "Read-only file system"}
 

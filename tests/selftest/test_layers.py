@@ -66,7 +66,9 @@ def test_an_import_that_does_not_is_found(file: str, line: str, said: str, tmp_p
 
 
 def test_the_package_opens_on_few_names_and_none_is_private_by_an_underscore() -> None:
-    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    files = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.is_file()]
+    # A package that moved away leaves compiled files behind, where a checkout was brought up to date.
+    entries = {path.parts[0] for path in files if "__pycache__" not in path.parts}
     assert len(entries) <= MOST_ENTRIES, sorted(entries)
     private = [path for path in PACKAGE.rglob("_*.py") if path.name not in ("__init__.py", "__main__.py")]
     assert not private

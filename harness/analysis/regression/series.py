@@ -14,10 +14,12 @@ from harness.analysis.regression.change_points import (
     Looked,
     Outlier,
     Scan,
+    Suspect,
     exact_look,
 )
 from harness.analysis.regression.finding import Finding, Night
 from harness.analysis.regression.grouping import Group, grouped, kernel_of
+from harness.analysis.regression.step_search import weigh
 from harness.metrics.records import Metric, Sample, Version
 
 NO_GRAPH: Graph = {}
@@ -80,7 +82,7 @@ class Series:
             self.versions[outlier.beside],
         )
 
-    def span(self, change: Change) -> tuple[float, float]:
+    def span(self, change: Change | Suspect) -> tuple[float, float]:
         """From when until when the change may have come: after the first, up to the second."""
         return self.times[change.earliest - 1], self.times[change.latest]
 
@@ -111,6 +113,7 @@ class Numbers:
         """What there is to see in each; those without noise have no best step."""
         # Those of one length in a row: what is made for a length serves all of them.
         ordered = sorted(self.series, key=lambda one: (one.exact, len(one.values)))
+        weigh(self.scan(one).search for one in ordered if not one.exact)
         found = {id(one): self._look(one) for one in ordered}
         return [(one, found[id(one)]) for one in self.series]
 

@@ -11,7 +11,7 @@ from harness.analysis.ab import sides
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.confirmation import Confirmation, confirm
 from harness.analysis.regression.finding import Finding, Night
-from harness.analysis.regression.findings import judge
+from harness.analysis.regression.findings import about, judge
 from harness.analysis.regression.series import NO_GRAPH, Samples
 from harness.core.errors import HarnessError
 from harness.core.procedure import DURATION
@@ -41,14 +41,18 @@ def judged(
     """
     said = {document.subject: document.body for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
-    beyond_doubt = {_about(one) for one in seen.findings}
+    beyond_doubt = {one.about for one in seen.found}
     found, nights = [], []
-    for one in seen.suspicions:
-        confirmed = None if one.metric.exact else _confirmed(said, one)
-        if one.metric.exact or confirmed or (confirmed is None and _about(one) in beyond_doubt):
-            found.append(_as_rerun(replace(one, confirmed=confirmed), said))
+    for step in seen.suspected:
+        if step.series.exact:
+            found.append(step.finding)
+            continue
+        name = step.about
+        confirmed = _confirmed(said, name)
+        if confirmed or (confirmed is None and name in beyond_doubt):
+            found.append(_as_rerun(replace(step.finding, confirmed=confirmed), said))
     for night in seen.nights:
-        confirmed = _confirmed(said, night.suspect)
+        confirmed = _confirmed(said, about(night.suspect))
         if confirmed and not night.alone:
             found.append(_as_rerun(replace(night.suspect, confirmed=True), said))
         else:
@@ -69,18 +73,19 @@ def unconfirmed(
     """What should be rerun and has not been: steps, then nights."""
     said = {document.subject for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
-    suspects = [one for one in seen.suspicions if not one.metric.exact] + [one.suspect for one in seen.nights]
-    return [one for one in suspects if _about(one) not in said]
+    steps = [one.finding for one in seen.suspected if not one.series.exact]
+    suspects = [*steps, *(one.suspect for one in seen.nights)]
+    return [one for one in suspects if about(one) not in said]
 
 
-def _confirmed(said: Mapping[str, Mapping[str, Any]], one: Finding) -> bool | None:
-    body = said.get(_about(one))
+def _confirmed(said: Mapping[str, Mapping[str, Any]], name: str) -> bool | None:
+    body = said.get(name)
     return None if body is None else bool(body["confirmed"])
 
 
 def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
     """The finding with the size and the interval of the rerun that confirmed it, which have no selection bias."""
-    judgement = said.get(_about(one), {}).get("judgement", {}) if one.confirmed else {}
+    judgement = said.get(about(one), {}).get("judgement", {}) if one.confirmed else {}
     if judgement.get("change") is None or judgement.get("interval") is None:
         return one
     change, (low, high) = judgement["change"], judgement["interval"]
@@ -108,7 +113,7 @@ def confirm_on_host(session: Session, suspect: Finding, dice: Random, run: str) 
 
     done = confirm(suspect.metric, suspect.change, pair, dice)
     body = {"confirmed": done.confirmed, "pairs": done.pairs, "judgement": done.judgement.to_json()}
-    return done, Document(KIND, suspect.cell, _about(suspect), body, suspect.after, run, time.time())
+    return done, Document(KIND, suspect.cell, about(suspect), body, suspect.after, run, time.time())
 
 
 def measure_again(
@@ -117,8 +122,3 @@ def measure_again(
     """Build an old version with today's builder and measure these metrics. Raises `HarnessError`."""
     side = sides.build(session, session.cell(cell), version.commit, sorted(metrics), DURATION, run)
     return [record for one in side.measurements.values() for record in one.take().records]
-
-
-def _about(one: Finding) -> str:
-    """What a rerun is about: a step in a series, by the commits between which it lies."""
-    return f"{one.metric.name} {one.subject} {one.cell} {one.before.commit[:12]}..{one.after.commit[:12]}"

@@ -1,4 +1,5 @@
-"""Noise of two modes, or with outliers: independent draws from two normal distributions, whichever fit."""
+"""The evidence for a step at each place of a series whose noise has two modes, or outliers: independent draws
+from two normal distributions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +15,24 @@ from harness.analysis.regression.ar1_noise import Evidence
 Array = NDArray[np.float64]
 
 SURPRISE = 3.3
-"""The evidence that one quiet series in a hundred of two modes has, of 200 points; by simulation."""
+"""The evidence that one quiet series in a hundred with two modes exceeds: 200 points, by simulation."""
 STEPS = np.linspace(-4, 4, 65)
-"""The steps tried, in standard deviations of the series."""
+"""The sizes of steps that are tried, in standard deviations of the series."""
 PRIOR = -((STEPS / 3) ** 2) / 2 - logsumexp(-((STEPS / 3) ** 2) / 2)
-"""The log of how likely each is beforehand."""
+"""The log of the prior probability of each of these steps."""
 GREAT = 4.0
 """A step of more standard deviations of what is left without it is great: no two modes here are so far apart."""
 ROOT = np.sqrt(2 * np.pi)
-"""What a normal density is divided by, beside its deviation."""
+"""The constant by which a normal density is divided, besides its deviation."""
 FURTHEST = 700.0
-"""No more than this is the exponent of a ratio: more is no number."""
+"""The greatest exponent of a ratio; e to a greater one overflows."""
 SETTLED = 1e-5
-"""A fit whose means move by less than this in a round, in the series' standard deviations, is done."""
+"""A fit is done if its means move by less than this in one round, in standard deviations of the series."""
 LEVELLING = 5
-"""Rounds of levelling segments and fitting modes in turn."""
+"""Rounds in which segments are levelled and modes are fitted in turn."""
 NARROWEST = 0.05
-"""The least standard deviation of a mode, of the series': equal values must not make a mode infinitely likely."""
+"""The least standard deviation of a mode, in that of the series. Equal values would otherwise make a mode
+infinitely likely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,11 @@ def evidence(many: Array, places: tuple[int, int], missing: tuple[int, ...] = ()
 
 
 def levelled(series: Array, there: NDArray[np.bool_], steps: Sequence[int]) -> Array:
-    """The series, out of which steps were taken by least squares, with each segment where two modes want it.
+    """Shift each segment of a series, whose `steps` were removed by least squares, to where the two modes fit
+    best.
 
-    The mean of a segment in which one mode came more often by chance is off by part of a mode's distance; the rest
-    of it would look like a further step.
+    If a segment has one mode more often by chance, its mean is off by part of the modes' distance. The rest would
+    look like a further step.
     """
     modes, left = _fitted(series[there][None]).of(0), series
     edges = [0, *sorted(steps), len(series)]
@@ -258,7 +261,8 @@ def _over_steps(
 def _profile(
     series: Array, there: NDArray[np.bool_], modes: Modes, steps: Array, places: NDArray[np.int64]
 ) -> Array:
-    """Log likelihood and prior by place and step; `steps` are about where `STEPS` would be."""
+    """Log likelihood plus log prior, a row for each place and a column for each step. `steps` are close to
+    `STEPS`."""
     before = modes.logs(series) * there
     gains = modes.logs(series[:, None] - steps)
     if not there.all():

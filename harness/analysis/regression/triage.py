@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.ab import sides
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.confirmation import Confirmation, confirm
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.findings import about, judge
 from harness.analysis.regression.series import NO_GRAPH, Samples
 from harness.core.errors import HarnessError
@@ -24,22 +24,22 @@ KIND = "confirmation"
 
 @dataclass(frozen=True, slots=True)
 class ReportableFindings:
-    """What may be shown of a history: findings by time, and nights that are isolated outliers."""
+    """What may be shown of a history: findings by time, and outlier nights."""
 
     findings: list[Finding]
-    nights: list[Night]
+    nights: list[OutlierNight]
 
 
 def judged(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> ReportableFindings:
-    """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
-    enough without one; not those that a rerun refuted.
+    """The findings that may be shown: those of exact numbers, those that a rerun confirmed however weak they were,
+    and those that are strong enough without one. Findings that a rerun refuted are left out.
 
-    `confirmed` is None without a rerun, which exact numbers do not need. A night at the end of the history becomes
+    `confirmed` is None without a rerun, which exact numbers don't need. A night at the end of the history becomes
     a finding when a rerun of its version confirmed it.
     """
-    said = {document.subject: document.body for document in documents if document.kind == KIND}
+    reruns = {document.subject: document.body for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
     beyond_doubt = {one.about for one in seen.found}
     found, nights = [], []
@@ -48,13 +48,13 @@ def judged(
             found.append(step.finding)
             continue
         name = step.about
-        confirmed = _confirmed(said, name)
+        confirmed = _confirmed(reruns, name)
         if confirmed or (confirmed is None and name in beyond_doubt):
-            found.append(_as_rerun(replace(step.finding, confirmed=confirmed), said))
+            found.append(_as_rerun(replace(step.finding, confirmed=confirmed), reruns))
     for night in seen.nights:
-        confirmed = _confirmed(said, about(night.suspect))
+        confirmed = _confirmed(reruns, about(night.suspect))
         if confirmed and not night.alone:
-            found.append(_as_rerun(replace(night.suspect, confirmed=True), said))
+            found.append(_as_rerun(replace(night.suspect, confirmed=True), reruns))
         else:
             nights.append(replace(night, confirmed=confirmed))
     return ReportableFindings(found, nights)
@@ -70,33 +70,34 @@ def reportable_findings(
 def unconfirmed(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
-    """What should be rerun and has not been: steps, then nights."""
-    said = {document.subject for document in documents if document.kind == KIND}
+    """The suspicions that deserve a rerun and had none: steps, then nights."""
+    rerun = {document.subject for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
     steps = [one.finding for one in seen.suspected if not one.series.exact]
     suspects = [*steps, *(one.suspect for one in seen.nights)]
-    return [one for one in suspects if about(one) not in said]
+    return [one for one in suspects if about(one) not in rerun]
 
 
-def _confirmed(said: Mapping[str, Mapping[str, Any]], name: str) -> bool | None:
-    body = said.get(name)
+def _confirmed(reruns: Mapping[str, Mapping[str, Any]], name: str) -> bool | None:
+    """The result of the rerun that is about this; None if there was none."""
+    body = reruns.get(name)
     return None if body is None else bool(body["confirmed"])
 
 
-def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
-    """The finding with the size and the interval of the rerun that confirmed it, which have no selection bias."""
-    judgement = said.get(about(one), {}).get("judgement", {}) if one.confirmed else {}
+def _as_rerun(finding: Finding, reruns: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """The finding with the size and the interval that its rerun measured, which have no selection bias."""
+    judgement = reruns.get(about(finding), {}).get("judgement", {}) if finding.confirmed else {}
     if judgement.get("change") is None or judgement.get("interval") is None:
-        return one
+        return finding
     change, (low, high) = judgement["change"], judgement["interval"]
-    new = one.old_level + change * (abs(one.old_level) or 1.0)
-    return replace(one, change=change, interval=(low, high), new_level=new)
+    new = finding.old_level + change * (abs(finding.old_level) or 1.0)
+    return replace(finding, change=change, interval=(low, high), new_level=new)
 
 
 def confirm_on_host(session: Session, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
-    """Build the versions before and after the suspected change, and measure both again, in pairs.
+    """Build the versions before and after the suspected change, and measure both again in pairs.
 
-    Raises `HarnessError` if either can't be built any more: then nothing is known.
+    Raises `HarnessError` if either can't be built any more; then nothing is known.
     """
     before, after = suspect.span or (suspect.before, suspect.after)
     cell = session.cell(suspect.cell)

@@ -47,8 +47,8 @@ class Whitening:
 class Evidence:
     """Log likelihoods, averaged over the unknown parameters.
 
-    `quiet` has one value for each kind of noise, without a (further) step. `stepped` has a row for each kind of
-    noise and a column for each place, with a step there.
+    `quiet` has a row for each series and a column for each kind of noise, without a (further) step. `stepped` has
+    one more axis: a step at each place.
     """
 
     quiet: Array
@@ -77,38 +77,50 @@ def whitenings(length: int, places: tuple[int, int]) -> tuple[Whitening, ...]:
 
 
 def evidence(
-    series: Array, places: tuple[int, int], known: tuple[int, ...] = (), missing: tuple[int, ...] = ()
+    many: Array, places: tuple[int, int], known: tuple[int, ...] = (), missing: tuple[int, ...] = ()
 ) -> Evidence:
     """The evidence for a step at each place, given the steps already `known`, without the `missing` points.
+
+    `many` are series of one length, as rows; each gets what it gets alone, to the last bit. With known steps or
+    missing points there is only one.
 
     The mean, the noise's size and the known steps have flat priors, a new step has a normal one; all are
     integrated out in closed form (Zellner 1971). So each correlation and drift of the noise counts by how likely
     it is. A missing point has a flat prior, too, which is the same as if it had not been measured.
     """
-    freedom = (len(series) - 1 - len(known) - len(missing)) / 2
+    freedom = (many.shape[1] - 1 - len(known) - len(missing)) / 2
     # flat priors are taken to be about as wide as one measurement tells, as in BIC
     common = gammaln(freedom) - freedom * np.log(np.pi) - np.log(np.sqrt(32) * np.pi)
-    columns, quiet, stepped = _columns(len(series), known, missing), [], []
-    for noise in whitenings(len(series), places):
-        weighed, squares, constant = noise.both @ series, noise.squares, noise.constant
+    columns, quiet, stepped = _columns(many.shape[1], known, missing), [], []
+    for noise in whitenings(many.shape[1], places):
+        weighed, squares, constant = _times(noise.both, many), noise.squares, noise.constant
         along = _from_each(weighed, places)
-        size = float(series @ weighed)
+        size = _dot(many, weighed)
         if known or missing:
             others = noise.both @ columns
             root = cholesky(columns.T @ others, lower=True)
-            explained = solve_triangular(root, others.T @ series, lower=True)
+            explained = solve_triangular(root, others.T @ many[0], lower=True)
             steps = solve_triangular(root, _from_each(others.T, places), lower=True)
             along, squares = along - explained @ steps, squares - (steps**2).sum(axis=0)
             size -= float(explained @ explained)
             constant -= float(np.log(np.diag(root)).sum())
-        size, squares = max(size, 0.0) + 1e-12, np.maximum(squares, 1e-12)
-        explained = along**2
+        size, squares = np.maximum(size, 0.0) + 1e-12, np.maximum(squares, 1e-12)
         quiet.append(common + constant - freedom * np.log(size))
-        stepped.append(common + constant + _averaged(explained, squares, size, freedom))
-    return Evidence(np.array(quiet), np.array(stepped))
+        stepped.append(common + constant + _averaged(along**2, squares, size[:, None], freedom))
+    return Evidence(np.stack(quiet, axis=1), np.stack(stepped, axis=1))
 
 
-def _averaged(explained: Array, squares: Array, size: float, freedom: float) -> Array:
+def _times(matrix: Array, many: Array) -> Array:
+    """The matrix times each row. Row by row: a product of two matrices would add in another order."""
+    return np.asarray((matrix @ many[:, :, None])[:, :, 0])
+
+
+def _dot(first: Array, second: Array) -> Array:
+    """Each row's product with the other's."""
+    return np.asarray((first[:, None, :] @ second[:, :, None])[:, 0, 0])
+
+
+def _averaged(explained: Array, squares: Array, size: Array, freedom: float) -> Array:
     """The log likelihood of steps of these squared sizes that explain so much of `size`, the sum of squares."""
     logs = []
     for width, share in STEPS.items():

@@ -1,7 +1,8 @@
 """Finds the steps of one series of measurements in the order of their commits, and its isolated outliers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.analysis.regression.step_search import WIDE, Candidate, Search
 
 Array = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 LONGEST = 400
 """Only the newest points, so many of them, are searched; older steps were found when they were new."""
@@ -74,13 +76,30 @@ class Outlier:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """Where a step is, as of `Change`, before anybody asks for its size, which costs more than to find it: most
+    suspects of a night are never shown."""
+
+    index: int
+    earliest: int
+    latest: int
+    last: int
+    sized: Callable[[], Change] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Looked:
-    """What one look at a series found: `best` is the likeliest step or None, `steps` are those of `suspects`,
-    `outliers` the isolated outliers."""
+    """What one look at a series found: `best` is the likeliest step or None, `suspects` deserve a rerun,
+    `outliers` are the isolated outliers."""
 
     best: Candidate | None
-    steps: list[Change]
+    suspects: Sequence[Suspect | Change]
     outliers: list[Outlier]
+
+    @property
+    def steps(self) -> list[Change]:
+        """The suspects with their sizes."""
+        return [one if isinstance(one, Change) else one.sized() for one in self.suspects]
 
 
 class Scan:
@@ -99,7 +118,7 @@ class Scan:
         search.take(level)
         others = search.rest(min(suspicion, PLAIN))
         worth = [one for one in others if one.evidence >= PLAIN or len(series) - one.index <= FRESH]
-        steps = [_described(one, search, series, kept) for one in (*search.taken, *worth)]
+        steps = [self._suspect(one) for one in (*search.taken, *worth)]
         return Looked(best, steps, _outliers(search, series, kept))
 
     def changes(self, level: float = LEVEL) -> list[Change]:
@@ -109,8 +128,30 @@ class Scan:
         A change that went away again is two steps. A series that is too short, or constant, has none.
         """
         self.search.take(level)
-        found = [_described(one, self.search, self.series, self._kept) for one in self.search.taken]
-        return sorted(found, key=lambda one: one.index)
+        return sorted((self._suspect(one).sized() for one in self.search.taken), key=lambda one: one.index)
+
+    def _suspect(self, one: Candidate) -> Suspect:
+        """The candidate, among all values, beside the steps that are taken now."""
+        taken = tuple(self.search.taken)
+        start = max((other.index for other in taken if other.index < one.index), default=0)
+        real = np.flatnonzero(self.search.there)
+        before = real[(real >= start) & (real < one.index)]
+        first = int(real[real >= one.index][0])
+        index, earliest, latest, last = self._kept[[first, one.earliest, one.latest, before[-1]]].tolist()
+        where = index, earliest, latest, last
+        return Suspect(*where, partial(self._sized, one, taken, before, where))
+
+    def _sized(
+        self, one: Candidate, taken: Sequence[Candidate], before: Places, where: tuple[int, int, int, int]
+    ) -> Change:
+        """The candidate with its levels; `before` are the points of the level before it."""
+        size, error = self.search.sizes([*taken, one])[one.index]
+        old = float(np.median(self.series[before[-LEVELS:]]))
+        whole = abs(old) or 1.0
+        index, earliest, latest, last = where
+        change, about = size / whole, WIDE * error / whole
+        span, new = (change - about, change + about), old + size
+        return Change(index, earliest, latest, old, new, change, span, one.evidence, one.probability, last)
 
 
 def look(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
@@ -173,34 +214,19 @@ def strongest(values: ArrayLike) -> Candidate | None:
     return Search(_recent(values)[1]).best()
 
 
-def _finite(values: ArrayLike) -> tuple[NDArray[np.int64], Array]:
+def _finite(values: ArrayLike) -> tuple[Places, Array]:
     """The finite values, and their indices among all values."""
     everything = np.asarray(values, dtype=float)
     kept = np.flatnonzero(np.isfinite(everything))
     return kept, everything[kept]
 
 
-def _recent(values: ArrayLike) -> tuple[NDArray[np.int64], Array]:
+def _recent(values: ArrayLike) -> tuple[Places, Array]:
     kept, series = _finite(values)
     return kept[-LONGEST:], series[-LONGEST:]
 
 
-def _described(one: Candidate, search: Search, series: Array, kept: NDArray[np.int64]) -> Change:
-    """Describe the candidate by its levels, with indices among all values."""
-    size, error = search.sizes(one)[one.index]
-    start = max((other.index for other in search.taken if other.index < one.index), default=0)
-    real = np.flatnonzero(search.there)
-    before = real[(real >= start) & (real < one.index)]
-    old = float(np.median(series[before[-LEVELS:]]))
-    whole = abs(old) or 1.0
-    first = int(real[real >= one.index][0])
-    index, earliest, latest, last = (int(kept[at]) for at in (first, one.earliest, one.latest, before[-1]))
-    change, about = size / whole, WIDE * error / whole
-    span, new = (change - about, change + about), old + size
-    return Change(index, earliest, latest, old, new, change, span, one.evidence, one.probability, last)
-
-
-def _outliers(search: Search, series: Array, kept: NDArray[np.int64]) -> list[Outlier]:
+def _outliers(search: Search, series: Array, kept: Places) -> list[Outlier]:
     """The outliers that are rare, compared with the level of their segment."""
     edges = np.array(sorted({0, *(one.index for one in search.taken), len(series)}))
     real = np.flatnonzero(search.there)

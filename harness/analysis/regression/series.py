@@ -13,12 +13,13 @@ from harness.analysis.regression.change_points import (
     Looked,
     Outlier,
     Scan,
+    Suspect,
     exact_look,
 )
 from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.grouping import Group, grouped, kernel_of, value_of
 from harness.analysis.regression.host_classes import join_host_classes
-from harness.analysis.regression.step_search import SEGMENT
+from harness.analysis.regression.step_search import SEGMENT, weigh
 from harness.metrics.records import Metric, Sample, Version
 
 NO_GRAPH: Graph = {}
@@ -82,7 +83,7 @@ class Series:
             wait=SEGMENT - outlier.length if outlier.index + outlier.length == len(self.values) else 0,
         )
 
-    def span(self, change: Change) -> tuple[float, float]:
+    def span(self, change: Change | Suspect) -> tuple[float, float]:
         """The times between which the change came: after the first, and not after the second."""
         return self.times[change.earliest - 1], self.times[change.latest]
 
@@ -122,6 +123,7 @@ class Numbers:
         """What one look at each series found. Series without noise have no `best` step."""
         # Those of one length in a row: what is made for a length serves all of them.
         ordered = sorted(self.judged_series, key=lambda one: (one.exact, len(one.values)))
+        weigh(self.scan(one).search for one in ordered if not one.exact)
         found = {id(one): self._look(one) for one in ordered}
         return [(one, found[id(one)]) for one in self.judged_series]
 

@@ -11,7 +11,7 @@ from harness.analysis.ab import sides
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.confirmation import Confirmation, confirm
 from harness.analysis.regression.finding import Finding, OutlierNight
-from harness.analysis.regression.findings import judge
+from harness.analysis.regression.findings import about, judge
 from harness.analysis.regression.series import NO_GRAPH, Samples
 from harness.core.errors import HarnessError
 from harness.core.procedure import DURATION
@@ -41,14 +41,18 @@ def judged(
     """
     reruns = {document.subject: document.body for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
-    beyond_doubt = {_about(one) for one in seen.findings}
+    beyond_doubt = {one.about for one in seen.found}
     found, nights = [], []
-    for one in seen.suspicions:
-        confirmed = None if one.metric.exact else _confirmed(reruns, one)
-        if one.metric.exact or confirmed or (confirmed is None and _about(one) in beyond_doubt):
-            found.append(_as_rerun(replace(one, confirmed=confirmed), reruns))
+    for step in seen.suspected:
+        if step.series.exact:
+            found.append(step.finding)
+            continue
+        name = step.about
+        confirmed = _confirmed(reruns, name)
+        if confirmed or (confirmed is None and name in beyond_doubt):
+            found.append(_as_rerun(replace(step.finding, confirmed=confirmed), reruns))
     for night in seen.nights:
-        confirmed = _confirmed(reruns, night.suspect)
+        confirmed = _confirmed(reruns, about(night.suspect))
         if confirmed and not night.alone:
             found.append(_as_rerun(replace(night.suspect, confirmed=True), reruns))
         else:
@@ -69,19 +73,20 @@ def unconfirmed(
     """The suspicions that deserve a rerun and had none: steps, then nights."""
     rerun = {document.subject for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
-    suspects = [one for one in seen.suspicions if not one.metric.exact] + [one.suspect for one in seen.nights]
-    return [one for one in suspects if _about(one) not in rerun]
+    steps = [one.finding for one in seen.suspected if not one.series.exact]
+    suspects = [*steps, *(one.suspect for one in seen.nights)]
+    return [one for one in suspects if about(one) not in rerun]
 
 
-def _confirmed(reruns: Mapping[str, Mapping[str, Any]], finding: Finding) -> bool | None:
-    """The result of the rerun of this suspicion; None if there was none."""
-    body = reruns.get(_about(finding))
+def _confirmed(reruns: Mapping[str, Mapping[str, Any]], name: str) -> bool | None:
+    """The result of the rerun that is about this; None if there was none."""
+    body = reruns.get(name)
     return None if body is None else bool(body["confirmed"])
 
 
 def _as_rerun(finding: Finding, reruns: Mapping[str, Mapping[str, Any]]) -> Finding:
     """The finding with the size and the interval that its rerun measured, which have no selection bias."""
-    judgement = reruns.get(_about(finding), {}).get("judgement", {}) if finding.confirmed else {}
+    judgement = reruns.get(about(finding), {}).get("judgement", {}) if finding.confirmed else {}
     if judgement.get("change") is None or judgement.get("interval") is None:
         return finding
     change, (low, high) = judgement["change"], judgement["interval"]
@@ -109,7 +114,7 @@ def confirm_on_host(session: Session, suspect: Finding, dice: Random, run: str) 
 
     done = confirm(suspect.metric, suspect.change, pair, dice)
     body = {"confirmed": done.confirmed, "pairs": done.pairs, "judgement": done.judgement.to_json()}
-    return done, Document(KIND, suspect.cell, _about(suspect), body, suspect.after, run, time.time())
+    return done, Document(KIND, suspect.cell, about(suspect), body, suspect.after, run, time.time())
 
 
 def measure_again(
@@ -118,9 +123,3 @@ def measure_again(
     """Build an old version with today's builder and measure these metrics. Raises `HarnessError`."""
     side = sides.build(session, session.cell(cell), version.commit, sorted(metrics), DURATION, run)
     return [record for one in side.measurements.values() for record in one.take().records]
-
-
-def _about(finding: Finding) -> str:
-    """What a rerun is about: a step of a series, named by the commits between which it lies."""
-    commits = f"{finding.before.commit[:12]}..{finding.after.commit[:12]}"
-    return f"{finding.metric.name} {finding.subject} {finding.cell} {commits}"

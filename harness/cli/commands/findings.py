@@ -8,6 +8,7 @@ from random import Random
 from typing import Annotated
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.regression.ancestry import Graph
@@ -20,7 +21,7 @@ from harness.cli import completion as complete
 from harness.cli.declaration import declare, option
 from harness.cli.name_patterns import check_matches
 from harness.cli.options import AsJson, Common, HistoryUrl
-from harness.cli.output import screen, table
+from harness.cli.output import print_table, screen, table
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
 from harness.core.garbage_collection import without_garbage_collection
@@ -121,7 +122,7 @@ def command(arguments: Arguments) -> int:
     else:
         rows = without_repeats(shown_findings)
         if (width := columns(out)) >= WIDE:
-            out.print(_table(rows))
+            print_table(out, _table(rows))
         else:
             for line in lines_of(rows, width):
                 out.print(Text(line), no_wrap=True, crop=False, overflow="ignore")
@@ -217,7 +218,7 @@ def _measure_again(
     return measured
 
 
-def _table(found: Mapping[int, Finding]) -> object:
+def _table(found: Mapping[int, Finding]) -> Table:
     rows = table("", "metric", "cell", "change", "from", "to", "began with", "rerun", "cause")
     for number, finding in found.items():
         low, high = (percent(end) for end in finding.interval)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
 from harness.core.garbage_collection import without_garbage_collection
+from harness.core.quick_records import quick_maker
 from harness.metrics.history.records import Action, Triage, VerdictRecord
 from harness.metrics.history.schema import (
     COMMITS,
@@ -31,6 +32,7 @@ ROWS = 5000
 MOST_SHARED, LONGEST_SHARED = 100_000, 500
 """At most `MOST_SHARED` texts of at most `LONGEST_SHARED` characters are cached, so that equal ones are one
 object."""
+_MAKE_SAMPLE, _MAKE_VERDICT = quick_maker(Sample), quick_maker(VerdictRecord)
 _PARTS = {f"{table.name[:-1]}_id": table for table in (METRICS, VERSIONS, ENVIRONMENTS, PROCEDURES)}
 
 
@@ -234,7 +236,7 @@ class Reader:
     def _sample(self, row: Sequence[Any]) -> Sample:
         _, name, metric, value, cell, subject, version, where, load, run, taken, spread, procedure = row
         texts, parts = self._texts, self._parts
-        return Sample(
+        return _MAKE_SAMPLE(
             parts[METRICS][metric], value, texts[cell], texts[subject], parts[VERSIONS][version],
             self._environments[where, load], texts[run], taken, spread, name, parts[PROCEDURES].get(procedure, ""),
         )  # fmt: skip
@@ -242,7 +244,7 @@ class Reader:
     def _judged(self, row: Sequence[Any]) -> VerdictRecord:
         _, name, suite, cell, test, outcome, expected, reason, seconds, version, where, load, run, taken = row
         texts = self._texts
-        return VerdictRecord(
+        return _MAKE_VERDICT(
             texts[suite], texts[cell], texts[test], texts[outcome], expected,
             texts[reason] if len(reason) <= LONGEST_SHARED else unescaped(reason), seconds,
             self._parts[VERSIONS][version], self._environments[where, load], texts[run], taken, name,

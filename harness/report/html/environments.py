@@ -48,14 +48,15 @@ def places_of(report_data: ReportData) -> Sequence[Place]:
 def _used(rows: Sequence[Sample] | Sequence[VerdictRecord]) -> dict[Environment, tuple[int, float]]:
     """The number of records of each environment, and when the last of them was taken."""
     found: dict[int, list[Any]] = {}
+    last, known = None, list[Any]()
     for row in rows:
         # By identity, for to compare them by all their words takes much longer; those that are equal meet below.
-        known = found.get(id(row.environment))
-        if known is None:
-            found[id(row.environment)] = [row.environment, 1, row.taken]
-        else:
-            known[1] += 1
-            known[2] = max(known[2], row.taken)
+        where, taken = row.environment, row.taken
+        if where is not last:
+            last, known = where, found.setdefault(id(where), [where, 0, taken])
+        known[1] += 1
+        if taken > known[2]:
+            known[2] = taken
     alike: dict[Environment, tuple[int, float]] = {}
     for environment, count, latest in found.values():
         before = alike.get(environment, (0, 0.0))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
+import numpy as np
+
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.report.model.spans import PLAN, Span, spans_of
@@ -85,6 +87,7 @@ class Nights:
         before = self.every[-2].ended if len(self.every) > 1 else float("-inf")
         self._plans = [one for one in plans if one.taken > before]
         self._begins = [one.began for one in self.every]
+        self._all_begins = np.array(self._begins, dtype=float)
 
     def number(self, taken: float) -> int:
         """The number of the night in which something was recorded, or of the last one before; -1 before the
@@ -94,8 +97,9 @@ class Nights:
 
     def numbers(self, taken: Iterable[float]) -> list[int]:
         """As `number`, for many moments at once."""
-        begins, early = self._begins, GAP / 2
-        return [bisect_right(begins, one + early) - 1 for one in taken]
+        moments = np.fromiter(taken, dtype=float) + GAP / 2
+        found: list[int] = (np.searchsorted(self._all_begins, moments, side="right") - 1).tolist()
+        return found
 
     def within(self, number: int) -> tuple[float, float]:
         """The start and the end of a night, in seconds since 1970: what is recorded from the start on and

@@ -21,6 +21,7 @@ from harness.analysis.regression.change_points import (
 )
 from harness.analysis.regression.findings import findings, suspicions
 from harness.analysis.regression.series import series_of
+from harness.analysis.regression.step_search import Search, weigh
 from harness.metrics.records import Environment, Metric, Sample, Version
 
 HERE = Environment("here", "cpu", 2, "", "tcg", "qemu 7", "6.1")
@@ -236,3 +237,24 @@ def test_suspicions_name_the_versions_to_rerun() -> None:
 
 def test_no_samples_have_no_findings() -> None:
     assert findings([]) == [] and suspicions([]) == []
+
+
+@pytest.mark.parametrize("length", [12, 60, 200])
+def test_many_series_weighed_together_are_as_alone(length: int) -> None:
+    """To the last bit: findings are compared by their bytes."""
+    kinds = ("independent", "correlated", "modes", "drifting")
+    every = [100 + noise(kind, seed, length) for kind in kinds for seed in range(3)]
+    for values in every[1::4]:
+        values[length // 2 :] += 8
+    every[0][length // 2] += 40
+    every.append(np.full(length, 7.0))
+    together = [Search(values) for values in every]
+    weigh(together)
+    weighed = [one for one in together if one._weighed]
+    assert len(weighed) >= len(every) - 4 and (length == 12 or together[0] not in weighed)
+    for one, values in zip(together, every, strict=True):
+        alone = Search(values)
+        assert one.best() == alone.best()
+        if one.judgeable:
+            assert np.array_equal(one._evidence, alone._evidence)
+            assert one._beside_taken[1] == alone._beside_taken[1]

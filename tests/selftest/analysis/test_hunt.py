@@ -1,6 +1,7 @@
 """Seeds: the same run each time, whatever the host does; and tests of which there are none."""
 
 import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from benchmarks.hunting import planted
 from benchmarks.hunting.hunts import hunt
 from benchmarks.hunting.replays import busy_host, once
+from harness.analysis.hunt.debug import stopped_at_end
 from harness.analysis.hunt.seed import Seed, check, seeded
 from harness.cli import main
 from harness.core.errors import CellError
@@ -93,6 +95,20 @@ def test_a_hunt_finds_a_lost_wakeup_and_its_seed_finds_it_again(session: Session
     hunted = hunt(session, planted_races, race, seeds=30)
     assert hunted.found, "not in 30 seeds"
     assert once(session, planted_races, race, hunted.found)[0] is Outcome.FAILED
+
+
+def test_gdb_finds_a_seed_where_it_ends(session: Session, planted_races: Image) -> None:
+    if shutil.which("gdb") is None:
+        pytest.skip("gdb is missing")
+    (race,) = planted.races(["lost_update"])
+    program = seeded(race.program, Schedule.parse("2c4s3050t26p"))
+    with stopped_at_end(session, planted_races, program) as stopped:
+        assert b"ended at" in bytes(stopped.guest.transcript.raw)
+        words = ["gdb", "-batch", "-nx", str(planted_races.symbols), "-ex", f"target remote {stopped.socket}"]
+        said = subprocess.run([*words, "-ex", "backtrace", "-ex", "kill"], capture_output=True, text=True)
+        stopped.wait()
+        assert stopped.guest.closed
+    assert re.search(r"#0 .*osv::poweroff", said.stdout), said.stdout + said.stderr
 
 
 @pytest.mark.parametrize("race", planted.races(), ids=lambda race: race.name)

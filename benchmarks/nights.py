@@ -21,7 +21,7 @@ from time import monotonic
 
 from harness.core.matrix import Matrix
 from harness.metrics.history.jsonl import line_of
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Commit, Environment, Metric, Sample, Version
 
 CELLS, TESTS = 60, 170
@@ -100,7 +100,7 @@ def cells() -> tuple[str, ...]:
     return tuple(islice((name for name in every if name.startswith("osv:x86_64-")), CELLS))
 
 
-def _night(night: int) -> Iterator[Commit | Sample | Judged]:
+def _night(night: int) -> Iterator[Commit | Sample | VerdictRecord]:
     dice = random.Random(night)
     commit = f"{night:040x}"
     yield Commit(commit, f"{night - 1:040x}" if night else "")
@@ -119,7 +119,7 @@ def _night(night: int) -> Iterator[Commit | Sample | Judged]:
             yield _sample(Metric(name, "x"), dice.gauss(100, 1), cell, version, where, run, taken)
         for test in range(TESTS):
             bad = dice.random() < 0.001
-            yield Judged(
+            yield VerdictRecord(
                 "unit", cell, f"tst-{test}.so", "crashed" if bad else "passed", not bad, "an assertion" * bad,
                 dice.random(), version, where, run, taken,
             )  # fmt: skip

@@ -55,11 +55,11 @@ def _culprit_name(one: Culprit) -> str:
     return commits[0] if len(commits) == 1 else f"{len(commits)} commits ({', '.join(commits[:8])})"
 
 
-def _change_text(one: Culprit) -> str:
-    low, high = one.interval
-    relative = "" if one.relative is None else f" ({percent(one.relative)})"
+def _change_text(culprit: Culprit) -> str:
+    low, high = culprit.interval
+    relative = "" if culprit.relative is None else f" ({percent(culprit.relative)})"
     interval = f", 95% interval {low:+,.6g} to {high:+,.6g}" if low < high else ""
-    return f"{one.change:+,.6g}{relative}{interval}"
+    return f"{culprit.change:+,.6g}{relative}{interval}"
 
 
 def _failure_rates(one: Culprit) -> str:

@@ -58,11 +58,11 @@ def parameters(of: type) -> list[click.Parameter]:
     """The parameters of a class of arguments, its own before those of its bases. Raises `TypeError` for a field
     without a parameter, or with a parameter of another name."""
     found: dict[str, click.Parameter] = {}
-    for one in of.__mro__:
-        for field, hint in inspect.get_annotations(one).items():
+    for base in of.__mro__:
+        for field, hint in inspect.get_annotations(base).items():
             declared = [part for part in get_args(hint)[1:] if isinstance(part, click.Parameter)]
             if [part.name for part in declared] != [field]:
-                raise TypeError(f"{one.__name__}.{field} is declared as {[part.name for part in declared]}")
+                raise TypeError(f"{base.__name__}.{field} is declared as {[part.name for part in declared]}")
             found.setdefault(field, declared[0])
     return list(found.values())
 

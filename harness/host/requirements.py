@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -167,12 +168,19 @@ def check_requirement(need: Requirement) -> Capability:
         need.name, ", ".join(program for program, *_ in need.programs), need.good_for,
         packages=need.packages, cure=need.cure, required_for=need.required_for,
     )  # fmt: skip
-    said = {program: _first_output_line(program, arguments) for program, *arguments in need.programs}
-    lacking = [program for program, words in said.items() if words is None]
-    lacking += [str(file) for file in need.files if not file.exists()]
-    if lacking:
-        return replace(row, found=f"missing: {', '.join(lacking)}")
-    return replace(row, found="; ".join(words for words in said.values() if words), present=True)
+    tried = {program: (arguments, _try_program(program, arguments)) for program, *arguments in need.programs}
+    missing = [program for program, (_, answer) in tried.items() if answer is None]
+    missing += [str(file) for file in need.files if not file.exists()]
+    failing = {
+        shlex.join((program, *arguments)): answer.words
+        for program, (arguments, answer) in tried.items() if answer and not answer.succeeded
+    }  # fmt: skip
+    if missing:
+        return replace(row, found=f"missing: {', '.join(missing)}")
+    if failing:
+        found = "; ".join(f"{command} fails{words and f': {words}'}" for command, words in failing.items())
+        return replace(row, found=found, cure=row.cure or "What is needed is installed: find out why it fails.")
+    return replace(row, found="; ".join(answer.words for _, answer in tried.values() if answer), present=True)
 
 
 def check_surroundings(cpus: int, folder: Path) -> list[Capability]:
@@ -215,12 +223,22 @@ def _mirror() -> Capability:
     helper = "/usr/lib/apt/apt-helper"
     with temporary_dir("osv-harness-mirror-") as folder:
         asked = ["-qq", "download-file", f"{mirror()}/debian/dists/{SUITE}/InRelease", f"{folder}/InRelease"]
-        present = _first_output_line(helper, asked, timeout=15) is not None
+        answer = _try_program(helper, asked, timeout=15)
+    present = answer is not None and answer.succeeded
     return replace(row, found="answers" if present else "does not answer", present=present)
 
 
-def _first_output_line(program: str, arguments: Sequence[str], timeout: float = 20.0) -> str | None:
-    """The first line of a program's output (with a number in it, if there is one), or None if it fails.
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a program said first, or of its failure last, and whether it succeeded."""
+
+    words: str
+    succeeded: bool
+
+
+def _try_program(program: str, arguments: Sequence[str], timeout: float = 20.0) -> _Answer | None:
+    """Run a program; None if there is none. Its words are the first line of its output with a version in it, if
+    there is one.
 
     Some programs print their version and then exit with 1.
     """
@@ -229,10 +247,12 @@ def _first_output_line(program: str, arguments: Sequence[str], timeout: float = 
         return None
     try:
         done = run_with_timeout([path, *arguments], timeout)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    except subprocess.TimeoutExpired:
+        return _Answer(f"no answer in {timeout:.0f} s", succeeded=False)
+    except OSError as error:
+        return _Answer(error.strerror or str(error), succeeded=False)
     lines = [line.strip() for line in printable_lines(done.stdout + done.stderr)]
     version_line = next((line for line in lines if re.search(r"\d+\.\d+", line)), None)
     if done.returncode and version_line is None:
-        return None
-    return version_line or next(iter(lines), "")
+        return _Answer(next(iter(lines[-1:]), ""), succeeded=False)
+    return _Answer(version_line or next(iter(lines), ""), succeeded=True)

@@ -71,14 +71,14 @@ class SourceLines:
         wanted = list(addresses)
         inside = {address: self._object(address) for address in wanted}
         found: dict[int, Place] = {}
-        for one in {entry.path: entry for entry in inside.values() if entry}.values():
-            own = [address for address in wanted if inside[address] is one]
-            file = self.host_file(one)
-            base = 0 if file and _at_fixed_address(file) else one.base
+        for loaded in {entry.path: entry for entry in inside.values() if entry}.values():
+            own = [address for address in wanted if inside[address] is loaded]
+            file = self.host_file(loaded)
+            base = 0 if file and _at_fixed_address(file) else loaded.base
             offsets = [address - base for address in own]
             rows = _ask(file, offsets) if file else [(UNKNOWN, UNKNOWN)] * len(own)
             for address, offset, (function, source) in zip(own, offsets, rows, strict=True):
-                found[address] = Place(address, function, source, one.path, offset)
+                found[address] = Place(address, function, source, loaded.path, offset)
         kernels = [address for address in wanted if address not in found]
         rows = _ask(self._symbols, kernels) if self._symbols else [(UNKNOWN, UNKNOWN)] * len(kernels)
         for address, (function, source) in zip(kernels, rows, strict=True):
@@ -87,11 +87,11 @@ class SourceLines:
 
     def read(self, address: int, length: int) -> bytes:
         """Up to `length` bytes at the address, as they are in the loaded file; empty for other addresses."""
-        one = self._object(address)
-        file = self.host_file(one) if one else None
-        if one is None or file is None:
+        loaded = self._object(address)
+        file = self.host_file(loaded) if loaded else None
+        if loaded is None or file is None:
             return b""
-        offset = address - (0 if _at_fixed_address(file) else one.base)
+        offset = address - (0 if _at_fixed_address(file) else loaded.base)
         with file.open("rb") as stream:
             for segment in ELFFile(stream).iter_segments("PT_LOAD"):
                 inside = offset - segment["p_vaddr"]
@@ -148,12 +148,12 @@ def build_id_of(file: Path) -> str:
     return ""
 
 
-def _same_build(file: Path, one: LoadedObject) -> bool:
+def _same_build(file: Path, loaded: LoadedObject) -> bool:
     try:
         mark = build_id_of(file)
     except (ELFError, OSError, ValueError):
         return False
-    return not one.build_id or mark == one.build_id
+    return not loaded.build_id or mark == loaded.build_id
 
 
 def _at_fixed_address(file: Path) -> bool:

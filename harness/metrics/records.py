@@ -19,6 +19,10 @@ NAME = re.compile(r"[A-Za-z0-9_+/-]+(\.[A-Za-z0-9_+/-]+)*")
 """Dotted names of metrics. No text of a guest in them can be markup or a terminal escape."""
 
 
+CONSOLE = "console"
+"""The kind of the documents that hold the end of a console: `{"lines": [...]}`."""
+
+
 class Better(StrEnum):
     """The direction in which a metric improves."""
 

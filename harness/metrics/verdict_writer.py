@@ -9,10 +9,31 @@ from queue import SimpleQueue
 
 from harness.core.errors import HarnessError
 from harness.core.machine import Image
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
+from harness.metrics.records import CONSOLE, Document
 from harness.metrics.sampler import Sampler
 from harness.runner.base import Run
 from harness.runner.session import Session
+from harness.runner.verdict import Outcome
+
+CONSOLE_LINES, CONSOLE_COLUMNS = 20, 200
+"""How much of a console the history keeps; the evidence has all of it."""
+
+Record = VerdictRecord | Document
+
+
+def console_of(judged: VerdictRecord, run: Run) -> Document | None:
+    """The end of the console of an unexpected failure, or None without lines. Its id is `VERDICT-console`."""
+    if judged.expected or run.verdict.outcome is Outcome.PASSED:
+        return None
+    texts = (line.text[:CONSOLE_COLUMNS] for line in run.transcript.tail(CONSOLE_LINES))
+    lines = [text for text in texts if text.strip()]
+    if not lines:
+        return None
+    return Document(
+        CONSOLE, judged.cell, judged.test, {"lines": lines}, judged.version, judged.run, judged.taken,
+        f"{judged.id}-{CONSOLE}",
+    )  # fmt: skip
 
 
 class Verdicts:
@@ -23,17 +44,22 @@ class Verdicts:
         self._run = run
         self._samplers: dict[str, Sampler] = {}
 
-    def of(self, image: Image, run: Run, expected: bool) -> Judged:
-        """The record of a run's verdict; `expected` is whether the verdict was expected."""
+    def of(self, image: Image, run: Run, expected: bool) -> list[Record]:
+        """The records of a run: its verdict, and the end of its console if it failed unexpectedly.
+
+        `expected` is whether the verdict was expected.
+        """
         key = f"{image.digest} {image.cell}"
         if key not in self._samplers:
             self._samplers[key] = Sampler(self._session, image, self._run)
         sampler, verdict = self._samplers[key], run.verdict
-        return Judged(
+        judged = VerdictRecord(
             "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
             expected, verdict.reason, verdict.observation.seconds, sampler.version, sampler.environment, self._run,
             time.time(),
         )  # fmt: skip
+        console = console_of(judged, run)
+        return [judged, console] if console else [judged]
 
 
 class Writer:
@@ -42,11 +68,11 @@ class Writer:
     def __init__(self, url: str | None = None) -> None:
         """`url` as `History` takes it. The thread starts with the first record."""
         self._url = url
-        self._queue: SimpleQueue[Judged | None] = SimpleQueue()
+        self._queue: SimpleQueue[Record | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failed = ""
 
-    def add(self, record: Judged) -> None:
+    def add(self, record: Record) -> None:
         """Queue a record; returns at once."""
         self.start()
         self._queue.put(record)

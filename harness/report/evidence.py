@@ -87,7 +87,7 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "identity": run.verdict.identity,
         "status": seen.status,
         "status_from": seen.status_from,
-        "ending": seen.ending.detail if seen.ending else None,
+        "ending": seen.exit_status.detail if seen.exit_status else None,
         "faults": [fault.text for fault in seen.faults],
         "printed_faults": [fault.text for fault in seen.printed_faults],
         "complaints": list(seen.interaction.mismatches) if seen.interaction else [],

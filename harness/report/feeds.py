@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from harness.metrics.records import Version
 from harness.report.model.formatting import version_name
-from harness.report.morning.changes import Moved, Step
+from harness.report.morning.changes import MetricChange, Step
 from harness.report.morning.report import Morning
 from harness.report.morning.tests import Group
 from harness.report.morning.text import cells_words, change_words, number
@@ -42,7 +42,10 @@ def latest(morning: Morning) -> str:
                 {"test": one.test, "cell": one.cell, "reason": one.reason} for one in tests.faults
             ],
             "flaky": [
-                {**_group(one, morning), "rate": one.rate, "interval": list(one.interval), "moved": one.moved}
+                {
+                    **_group(one, morning),
+                    "rate": one.rate, "interval": list(one.interval), "moved": one.rate_changed,
+                }
                 for one in tests.flaky
             ],
             "still_failing": [_group(one, morning) for one in tests.still],
@@ -83,14 +86,14 @@ def feed(morning: Morning, page: str) -> str:
         f"<link rel=\"alternate\" href={quoteattr(quote(page))}/>",
         '<link rel="self" href="feed.atom"/>',
     ]
-    for one in entries:
+    for entry in entries:
         lines += [
             "<entry>",
-            f"<title>{escape(one.title)}</title>",
-            f"<id>{_id(one.key)}</id>",
-            f"<updated>{_stamp(one.when)}</updated>",
-            f"<link href={quoteattr(quote(page) + '#' + one.where)}/>",
-            f"<summary>{escape(one.text)}</summary>",
+            f"<title>{escape(entry.title)}</title>",
+            f"<id>{_id(entry.key)}</id>",
+            f"<updated>{_stamp(entry.when)}</updated>",
+            f"<link href={quoteattr(quote(page) + '#' + entry.where)}/>",
+            f"<summary>{escape(entry.text)}</summary>",
             "</entry>",
         ]
     return "\n".join([*lines, "</feed>"]) + "\n"
@@ -119,13 +122,13 @@ def _entries(morning: Morning) -> Iterator[Entry]:
         ("failed", [*tests.new, *tests.still]), ("flaky", tests.flaky), ("fixed", tests.fixed),
     )  # fmt: skip
     for kind, groups in kinds:
-        for one in groups:
-            words = {"failed": one.outcome.replace("_", " "), "flaky": "is flaky", "fixed": "is fixed"}[kind]
-            cells = [cell.cell for cell in one.cells]
-            key = f"{kind}|{one.test}|{cells[0].partition(':')[0]}|{_day(morning, one.began)}"
-            where = f"test/{quote(one.test, safe='')}"
-            title = f"{one.test} {words} on {number(len(cells), 'cell')}"
-            yield Entry(key, title, f"{cells_words(cells)}: {one.reason}", _when(morning, one.began), where)
+        for group in groups:
+            words = {"failed": group.outcome.replace("_", " "), "flaky": "is flaky", "fixed": "is fixed"}[kind]
+            cells = [cell.cell for cell in group.cells]
+            key = f"{kind}|{group.test}|{cells[0].partition(':')[0]}|{_day(morning, group.began)}"
+            where = f"test/{quote(group.test, safe='')}"
+            title = f"{group.test} {words} on {number(len(cells), 'cell')}"
+            yield Entry(key, title, f"{cells_words(cells)}: {group.reason}", _when(morning, group.began), where)
     for cell, reason in tests.broken.items():
         day = _day(morning, morning.nights.last)
         where = f"cell/{quote(cell, safe='')}"
@@ -142,17 +145,17 @@ def _entries(morning: Morning) -> Iterator[Entry]:
             yield Entry(f"step|{step.kernel}|{step.after.commit}", title, text, when, where)
 
 
-def _words(one: Moved) -> str:
+def _words(one: MetricChange) -> str:
     change = change_words(one.change, one.low, one.high)
     return f"{change} {one.metric.name} on {len(one.cells)} of {number(one.of, 'cell')}"
 
 
-def _group(one: Group, morning: Morning) -> dict[str, Any]:
-    since = one.since if one.since and one.since[0].commit != one.since[1].commit else None
+def _group(group: Group, morning: Morning) -> dict[str, Any]:
+    since = group.since if group.since and group.since[0].commit != group.since[1].commit else None
     return {
-        "test": one.test, "outcome": one.outcome, "reason": one.reason, "kind": str(one.kind),
-        "cells": [cell.cell for cell in one.cells], "began": _day(morning, one.began),
-        "bad": one.bad, "runs": one.runs,
+        "test": group.test, "outcome": group.outcome, "reason": group.reason, "kind": str(group.kind),
+        "cells": [cell.cell for cell in group.cells], "began": _day(morning, group.began),
+        "bad": group.bad, "runs": group.runs,
         "good": _version(since[0]) if since else None, "first_bad": _version(since[1]) if since else None,
     }  # fmt: skip
 

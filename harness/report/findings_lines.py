@@ -23,15 +23,23 @@ def columns(out: Console) -> int:
     return int(said) if said.isdecimal() and not out.is_terminal else out.width
 
 
+def without_repeats(found: Mapping[int, Finding]) -> dict[int, Finding]:
+    """Drop findings of a commit that another finding has already: several builders built both versions."""
+    first: dict[tuple[str, str, str, str, bool], int] = {}
+    for number, one in found.items():
+        first.setdefault((one.metric.name, one.cell, one.subject, one.after.commit, one.worse), number)
+    return {number: found[number] for number in first.values()}
+
+
 def lines_of(found: Mapping[int, Finding], width: int) -> Iterator[str]:
     """A line for each finding: number, direction, size, metric, cell, version; none is wider than `width`."""
     digits = len(str(max(found, default=0)))
-    for number, one in found.items():
-        head = f"{number:>{digits}} {'▲' if one.worse else '▽'} {percent(one.change):>{CHANGE}} "
-        version = COMMIT.sub("", safe_text(version_name(one.after)))
-        tail = f" {_cut(short(safe_text(one.cell)), CELL):<{CELL}} {_cut(version, VERSION)}"
+    for number, finding in found.items():
+        head = f"{number:>{digits}} {'▲' if finding.worse else '▽'} {percent(finding.change):>{CHANGE}} "
+        version = COMMIT.sub("", safe_text(version_name(finding.after)))
+        tail = f" {_cut(short(safe_text(finding.cell)), CELL):<{CELL}} {_cut(version, VERSION)}"
         room = max(8, width - len(head) - CELL - VERSION - 2)
-        yield f"{head}{_cut(one.metric.name, room):<{room}}{tail}"[:width].rstrip()
+        yield f"{head}{_cut(finding.metric.name, room):<{room}}{tail}"[:width].rstrip()
 
 
 def _cut(text: str, most: int) -> str:

@@ -10,9 +10,9 @@ from harness.metrics.records import Better
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import percent, shown, version_name
 from harness.report.model.outcomes import Test, by_test, counts
-from harness.report.morning.against import Against, against
-from harness.report.morning.changes import Moved
+from harness.report.morning.changes import MetricChange
 from harness.report.morning.text import change_words, number
+from harness.report.morning.version_comparison import VersionComparison, compare_versions
 
 MOST_ROWS = 10
 """How many facts are listed: nobody reads a long comment to its end."""
@@ -22,7 +22,7 @@ LINK = re.compile(r"https://[A-Za-z0-9._/-]+")
 MOST_CELLS = 100
 MOST_OUTCOMES = 10
 MOST_NAMED = 3
-LONGEST_CODE, LONGEST_ASIDE = 120, 300
+LONGEST_CODE, LONGEST_ASIDE = 120, 400
 
 
 def markdown(
@@ -36,13 +36,14 @@ def markdown(
     report_data = report_data.safe
     if report_data.empty:
         return "### OSv harness: nothing was run\n\nThe history has nothing to report yet.\n"
-    found = against(report_data, commit)
+    found = compare_versions(report_data, commit)
     if silent is not None:
         found = replace(found, missing=sorted(silent))
     tests = by_test(
         replace(report_data, judged=[one for one in report_data.judged if commit in ("", one.version.commit)])
     )
-    lines = [f"### {_heading(found)}", "", *_body(found, report_data.asides), *_cells(tests, found.missing)]
+    body = _body(found, [*report_data.notes, *report_data.suspected, *report_data.asides])
+    lines = [f"### {_heading(found)}", "", *body, *_cells(tests, found.missing)]
     if LINK.fullmatch(link):
         lines += ["", f"[Everything of this run]({link})"]
     return re.sub("\n{3,}", "\n\n", "\n".join(lines)) + "\n"
@@ -56,25 +57,25 @@ def code(text: str, longest: int = LONGEST_CODE) -> str:
     return f"`{shown[:longest]}{more}`" if shown else ""
 
 
-def _heading(found: Against) -> str:
+def _heading(found: VersionComparison) -> str:
     about = f"{'OSv' if found.kernel == 'osv' else 'The kernel'} {code(version_name(found.b))}"
     if found.a is None:
         bad = f": {number(len(found.broke), 'test')} not as expected" if found.broke else ""
         return f"{about}{bad}; nothing was compared"
-    said = [f"{number(len(found.broke), 'test')} broke"] if found.broke else []
-    said += [f"{number(len(found.missing), 'cell')} without a result"] if found.missing else []
-    said += [f"{code(one.metric.name)} {_change(one)}" for one in found.moved[:2]]
-    said += [f"{len(found.moved) - 2} more metrics changed"] if len(found.moved) > 2 else []
-    said += [f"{code(one.metric.name)} {_pairs_change(one)}" for _, one in _changed(found)[:2]]
-    said += [f"{len(_changed(found)) - 2} more compared metrics changed"] if len(_changed(found)) > 2 else []
+    phrases = [f"{number(len(found.broke), 'test')} broke"] if found.broke else []
+    phrases += [f"{number(len(found.missing), 'cell')} without a result"] if found.missing else []
+    phrases += [f"{code(one.metric.name)} {_change(one)}" for one in found.moved[:2]]
+    phrases += [f"{len(found.moved) - 2} more metrics changed"] if len(found.moved) > 2 else []
+    phrases += [f"{code(one.metric.name)} {_pairs_change(one)}" for _, one in _changed(found)[:2]]
+    phrases += [f"{len(_changed(found)) - 2} more compared metrics changed"] if len(_changed(found)) > 2 else []
     if not found.compared:
-        said.append("nothing was compared")
-    elif not said:
-        said = ["nothing broke, nothing changed beyond noise"]
-    return f"{about} against base {code(version_name(found.a))}: {', '.join(said)}"
+        phrases.append("nothing was compared")
+    elif not phrases:
+        phrases = ["nothing broke, nothing changed beyond noise"]
+    return f"{about} against base {code(version_name(found.a))}: {', '.join(phrases)}"
 
 
-def _body(found: Against, asides: Sequence[str]) -> list[str]:
+def _body(found: VersionComparison, asides: Sequence[str]) -> list[str]:
     rows = [
         *(_test("✗ broke", test, cells, reason) for test, (cells, reason) in found.broke.items()),
         *(f"| ⚠ no result | | {code(cell)} | it was to have one |" for cell in found.missing),
@@ -107,14 +108,15 @@ def _test(sign: str, test: str, cells: Sequence[str], reason: str) -> str:
     return f"| {sign} | {code(test)} | {_named(cells)} | {code(reason)} |"
 
 
-def _moved(one: Moved) -> str:
-    sign = "🔺 worse" if one.worse else "▽ better"
-    how = "exact" if one.exact == len(one.cells) else f"p ≤ {one.probability:.0e}"
-    subject = f" of {code(one.subject)}" if one.subject else ""
-    return f"| {sign} | **{_change(one)}** {code(one.metric.name)}{subject} | {_named(one.cells)} | {how} |"
+def _moved(change: MetricChange) -> str:
+    sign = "🔺 worse" if change.worse else "▽ better"
+    how = "exact" if change.exact == len(change.cells) else f"p ≤ {change.probability:.0e}"
+    subject = f" of {code(change.subject)}" if change.subject else ""
+    what = f"**{_change(change)}** {code(change.metric.name)}{subject}"
+    return f"| {sign} | {what} | {_named(change.cells)} | {how} |"
 
 
-def _changed(found: Against) -> list[tuple[str, Judgement]]:
+def _changed(found: VersionComparison) -> list[tuple[str, Judgement]]:
     """Changes that a comparison of pairs found and no finding reports; worse before better."""
     reported = {one.metric.name for one in found.moved}
     changed = [
@@ -128,11 +130,11 @@ def _is_worse(one: Judgement) -> bool:
     return ((one.change or 0.0) > 0) == (one.metric.better == Better.LOWER)
 
 
-def _of_pairs(cell: str, one: Judgement) -> str:
-    sign = "🔺 worse" if _is_worse(one) else "▽ better"
-    ends = " … ".join(_share(end, one) for end in one.interval) if one.interval else ""
-    how = "exact" if one.metric.exact else f"95%: {ends}, {one.pairs} pairs"
-    return f"| {sign} | **{_pairs_change(one)}** {code(one.metric.name)} | {code(cell)} | {how} |"
+def _of_pairs(cell: str, judgement: Judgement) -> str:
+    sign = "🔺 worse" if _is_worse(judgement) else "▽ better"
+    ends = " … ".join(_share(end, judgement) for end in judgement.interval) if judgement.interval else ""
+    how = "exact" if judgement.metric.exact else f"95%: {ends}, {judgement.pairs} pairs"
+    return f"| {sign} | **{_pairs_change(judgement)}** {code(judgement.metric.name)} | {code(cell)} | {how} |"
 
 
 def _pairs_change(one: Judgement) -> str:
@@ -143,8 +145,8 @@ def _share(value: float, one: Judgement) -> str:
     return percent(value) if one.relative else code(shown(value, one.metric.unit))
 
 
-def _change(one: Moved) -> str:
-    return change_words(one.change, one.low, one.high)
+def _change(change: MetricChange) -> str:
+    return change_words(change.change, change.low, change.high)
 
 
 def _named(cells: Sequence[str]) -> str:

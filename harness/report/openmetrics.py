@@ -75,14 +75,15 @@ def _family(metric: Metric) -> tuple[Family, float]:
     return (name, unit, f"The latest measurement; {metric.better} is better."), factor
 
 
-def _named(one: Series) -> Labels:
-    where = one.environment
+def _named(series: Series) -> Labels:
+    where = series.environment
     labels = {
-        "metric": one.metric.name, "cell": one.cell, "subject": one.subject, "accelerator": where.accelerator,
-        "emulator": where.emulator,
+        "metric": series.metric.name, "cell": series.cell, "subject": series.subject,
+        "accelerator": where.accelerator, "emulator": where.emulator,
     }  # fmt: skip
-    own = where.fingerprint(one.metric, one.builder, one.procedure)
-    return labels | ({"builder": one.builder} if one.metric.exact else {"host": where.host}) | {"fingerprint": own}
+    own = where.fingerprint(series.metric, series.builder, series.procedure)
+    maker = {"builder": series.builder} if series.metric.exact else {"host": where.host}
+    return labels | maker | {"fingerprint": own}
 
 
 def _put_verdicts(families: Families, report_data: ReportData) -> None:

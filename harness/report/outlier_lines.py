@@ -1,13 +1,14 @@
-"""Lines about what is not a step: single nights that are outliers, and drift without a step."""
+"""Lines about what is not a step, or not yet: nights that are outliers, and drift without a step."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from math import floor, log10
 
 from harness.analysis.regression.drift_since import Since
-from harness.analysis.regression.finding import Night
+from harness.analysis.regression.finding import OutlierNight
 from harness.metrics.records import Metric
 from harness.report.model.formatting import shown, version_name
+from harness.report.morning.text import change_words, number
 
 FLOOR = 0.005
 """A share: a smaller difference is not listed among a report's findings, just as a smaller step is not."""
@@ -15,22 +16,24 @@ MOST = 5
 """The most lines of one kind in a report; a last line says how many more there are."""
 
 
-def outlier_line(one: Night | Since) -> str:
+def outlier_line(aside: OutlierNight | Since) -> str:
     """`night of 2026-11-20: 1.4 times, alone: boot.wall on osv:…, 0.7 s beside 0.5 s, v0.57.0-3`."""
-    values = (one.level, one.value) if isinstance(one, Night) else (one.old_level, one.new_level)
-    usual, other = (shown(value, one.metric.unit) for value in values)
-    if isinstance(one, Since):
-        way = "worse" if one.worse else "better"
-        return f"{one.words}: {one.metric.name} on {one.cell}, {usual} to {other}, {way}"
-    return f"{one.words}: {one.metric.name} on {one.cell}, {other} beside {usual}, {version_name(one.version)}"
+    values = (aside.level, aside.value) if isinstance(aside, OutlierNight) else (aside.old_level, aside.new_level)
+    usual, other = (shown(value, aside.metric.unit) for value in values)
+    if isinstance(aside, Since):
+        way = "worse" if aside.worse else "better"
+        return f"{aside.words}: {aside.metric.name} on {aside.cell}, {usual} to {other}, {way}"
+    version = version_name(aside.version)
+    return f"{aside.words}: {aside.metric.name} on {aside.cell}, {other} beside {usual}, {version}"
 
 
-def outlier_lines(nights: Iterable[Night], crept: Iterable[Since]) -> list[str]:
+def outlier_lines(nights: Iterable[OutlierNight], crept: Iterable[Since]) -> list[str]:
     """The lines of a report: the newest nights, then the largest drifts. Several numbers of one night, or of one
     drifting metric, are one line; parts of a whole are left out."""
-    by_night: dict[tuple[str, str], list[Night]] = defaultdict(list)
+    by_night: dict[tuple[str, str], list[OutlierNight]] = defaultdict(list)
     for night in sorted(filter(_is_told, nights), key=lambda one: -one.taken):
-        by_night[night.day, night.standing].append(night)
+        if not _is_suspected(night):
+            by_night[night.day, night.standing].append(night)
     by_metric: dict[tuple[str, str, str], list[Since]] = defaultdict(list)
     for one in sorted(filter(_is_told, crept), key=lambda one: -abs(one.change)):
         by_metric[one.cell.partition(":")[0], one.metric.name, version_name(one.since)].append(one)
@@ -40,7 +43,29 @@ def outlier_lines(nights: Iterable[Night], crept: Iterable[Since]) -> list[str]:
     ]
 
 
-def _is_told(one: Night | Since) -> bool:
+def suspected_lines(nights: Iterable[OutlierNight]) -> list[str]:
+    """The lines about the newest nights of which later ones decide whether they began a step, the next to be
+    decided first: `seems +0.9%, decided in 2 nights: boot.wall on 3 cells, since v0.57.0-3`."""
+    by_step: dict[tuple[int, str, bool], list[OutlierNight]] = defaultdict(list)
+    for night in filter(_is_told, nights):
+        if _is_suspected(night):
+            by_step[night.wait, version_name(night.version), night.change > 0].append(night)
+    rows = sorted(by_step.items(), key=lambda row: (row[0][0], row[0][1]))
+    return _limited([_of_suspicion(wait, alike) for (wait, _, _), alike in rows], "steps are suspected")
+
+
+def _is_suspected(night: OutlierNight) -> bool:
+    return bool(night.wait) and night.confirmed is None
+
+
+def _of_suspicion(wait: int, alike: Sequence[OutlierNight]) -> str:
+    changes = sorted(night.change for night in alike)
+    much = change_words(changes[len(changes) // 2], changes[0], changes[-1])
+    when = f"decided in {number(wait, 'night')}"
+    return f"seems {much}, {when}: {_which(alike)}, since {version_name(alike[0].version)}"
+
+
+def _is_told(one: OutlierNight | Since) -> bool:
     return abs(one.change) >= FLOOR and not one.metric.is_part
 
 
@@ -49,7 +74,7 @@ def _limited(lines: Sequence[str], what: str) -> list[str]:
     return [*lines[:MOST], *([f"{more} more {what}"] if more > 0 else [])]
 
 
-def _of_night(alike: Sequence[Night]) -> str:
+def _of_night(alike: Sequence[OutlierNight]) -> str:
     """One number as `findings` shows it; of several numbers how far they stick out, and which they are."""
     if len(alike) == 1:
         return outlier_line(alike[0])
@@ -64,7 +89,7 @@ def _of_metric(alike: Sequence[Since]) -> str:
     return outlier_line(alike[0]) + (f"; and on {more} more cell{'s' * (more > 1)}" if more else "")
 
 
-def _which(alike: Sequence[Night]) -> str:
+def _which(alike: Sequence[OutlierNight]) -> str:
     metrics: list[Metric] = list({one.metric.name: one.metric for one in alike}.values())
     cells = list(dict.fromkeys(one.cell for one in alike))
     more = f" and {len(metrics) - 1} more" if len(metrics) > 1 else ""

@@ -7,18 +7,19 @@ from harness.analysis.regression.drift_since import since
 from harness.analysis.regression.notes import notes
 from harness.analysis.regression.series import numbers
 from harness.analysis.regression.triage import judged as seen_in
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.report.model.data import ReportData
-from harness.report.outlier_lines import outlier_lines
+from harness.report.outlier_lines import outlier_lines, suspected_lines
 
 
 def make_report_data(
-    samples: Sequence[Sample], judged: Sequence[Judged], documents: Sequence[Document], graph: Graph
+    samples: Sequence[Sample], judged: Sequence[VerdictRecord], documents: Sequence[Document], graph: Graph
 ) -> ReportData:
     """The records with their findings, notes and lines about outliers; `graph` is the graph of commits."""
     measured = numbers(samples, graph)
     said = [note.text for note in notes(measured)]
     seen = seen_in(measured, documents)
     beside = outlier_lines(seen.nights, since(measured))
-    return ReportData(samples, judged, documents, seen.findings, said, graph, beside, measured)
+    suspected = suspected_lines(seen.nights)
+    return ReportData(samples, judged, documents, seen.findings, said, graph, beside, measured, suspected)

@@ -43,6 +43,7 @@ def show(report_data: ReportData, out: Console, commits: Commits | None = None) 
         "Cells, by their latest verdicts": list(_cells(by_test(report_data), {one.cell for one in today.missing})),
         "Changes that stand, newest last": list(_steps(today.standing_steps)),
         "Nights alone, and creeps": [("", line) for line in today.asides],
+        "Suspected": [("", line) for line in today.suspected],
         "To edit": list(_edits(today)),
         "Fixed": [(GOOD, f"✓ {_group(one)}: none for {_nights(one, today)}") for one in today.tests.fixed],
         "Still failing": [(BAD, f"✗ {_group(one)}, for {_nights(one, today)}") for one in today.tests.still],
@@ -97,11 +98,11 @@ def _new(today: Morning) -> Iterator[Line]:
     yield from _steps(today.new_steps)
     for cell, reason in today.tests.broken.items():
         yield BAD, f"✗ {short(cell)} boots or runs next to nothing: {reason}"
-    for one in today.tests.new:
-        yield BAD, f"✗ {_group(one)}"
-        yield "", f"  {one.reason}"
-        if one.since:
-            good, bad = (version_name(version) for version in one.since)
+    for group in today.tests.new:
+        yield BAD, f"✗ {_group(group)}"
+        yield "", f"  {group.reason}"
+        if group.since:
+            good, bad = (version_name(version) for version in group.since)
             yield "", f"  good at {good}, bad at {bad}"
 
 

@@ -18,13 +18,13 @@ def draw(samples: Sequence[Sample], found: Sequence[Finding], folder: Path) -> P
     names = {one.metric.name for one in found[:MOST_PLOTS]}
     series = [one for one in series_of(samples) if one.samples[0].metric.name in names]
     figure = Figure(figsize=(9, 3 * len(series)), layout="constrained")
-    for axes, one in zip(figure.subplots(len(series), squeeze=False)[:, 0], series, strict=True):
-        metric = one.samples[0].metric
-        axes.plot(range(len(one.values)), one.values, marker=".")
+    for axes, series_ in zip(figure.subplots(len(series), squeeze=False)[:, 0], series, strict=True):
+        metric = series_.samples[0].metric
+        axes.plot(range(len(series_.values)), series_.values, marker=".")
         for finding in found:
-            if finding.metric == metric and finding.after in one.versions:
-                axes.axvline(one.versions.index(finding.after) - 0.5, color="tab:red", linestyle="--")
-        labels = [version.described or version.commit[:12] for version in one.versions]
+            if finding.metric == metric and finding.after in series_.versions:
+                axes.axvline(series_.versions.index(finding.after) - 0.5, color="tab:red", linestyle="--")
+        labels = [version.described or version.commit[:12] for version in series_.versions]
         axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize="small")
         axes.set(title=metric.name, ylabel=metric.unit)
     folder.mkdir(parents=True, exist_ok=True)

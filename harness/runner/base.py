@@ -126,7 +126,7 @@ def _pause_note(pause: Pause) -> str:
     return f"{pause.at:.0f} s after its start the host {pause.how} for {pause.seconds:.0f} s."
 
 
-def failed_to_run(program: Program, trouble: str, transcript: Transcript, command: tuple[str, ...] = ()) -> Run:
+def failed_to_run(program: Program, error: str, transcript: Transcript, command: tuple[str, ...] = ()) -> Run:
     """A run that the harness or the host prevented."""
-    seen = Observation(booted=False, trouble=trouble, limit=program.limit)
+    seen = Observation(booted=False, harness_error=error, limit=program.limit)
     return conclude(replace(program), seen, transcript, command, NOT_STARTED)

@@ -62,6 +62,13 @@ def scale(accelerator: str) -> float:
     return float(_data("common")["scale"][accelerator])
 
 
+def typical_seconds(kernel: str, accelerator: str) -> dict[str, float]:
+    """Seconds that the kernel's longer tests take on the accelerator, where nothing was recorded yet: measured
+    under TCG and scaled. A kernel without such rows has none."""
+    factor = scale(accelerator) / scale("tcg")
+    return {name: seconds * factor for name, seconds in _data(kernel).get("seconds", {}).items()}
+
+
 def _program(name: str, row: Mapping[str, Any], scale: float, longest: float, fits: bool) -> Program:
     return Program(
         name=name,

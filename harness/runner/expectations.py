@@ -54,7 +54,7 @@ def entries(file: Path) -> tuple[Expectation, ...]:
     return _rows(file)
 
 
-def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
+def expectation_mismatch(expectation: Expectation, outcome: Outcome, today: date) -> str:
     """How the outcome differs from the expectation, and what to edit; empty if it was met."""
     where = f"the entry cells = {', '.join(expectation.cells)!r}, tests = {expectation.tests!r} of {FILE}"
     if expectation.expires < today:
@@ -70,7 +70,7 @@ def complaint(expectation: Expectation, outcome: Outcome, today: date) -> str:
 def is_expected(cell: Cell, test: str, accelerator: str, outcome: Outcome) -> bool:
     """Whether the outcome is expected of the test today: without an expectation, a pass or a skip."""
     expectation = expected(cell, test, accelerator)
-    return not complaint(expectation, outcome, date.today()) if expectation else outcome in GOOD
+    return not expectation_mismatch(expectation, outcome, date.today()) if expectation else outcome in GOOD
 
 
 @cache

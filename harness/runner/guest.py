@@ -104,12 +104,12 @@ class Guest(AbstractContextManager["Guest"]):
 
     def wait_for_quiet(self, quiet: float, longest: float) -> None:
         """Read until nothing came for `quiet` seconds, at most for `longest` seconds."""
-        came = monotonic()
-        deadline = came + longest
-        while not self.closed and (left := min(came + quiet, deadline) - monotonic()) > 0:
+        latest = monotonic()
+        deadline = latest + longest
+        while not self.closed and (left := min(latest + quiet, deadline) - monotonic()) > 0:
             try:
                 self.console.read_nonblocking(timeout=left)
-                came = monotonic()
+                latest = monotonic()
             except TIMEOUT:
                 pass  # something that is watched may have ended the wait
             except EOF:

@@ -29,7 +29,7 @@ class InteractionResult:
     end_requested: bool
     long_running: bool = True
     mismatches: tuple[str, ...] = ()
-    trouble: str = ""
+    harness_error: str = ""
     doing: str = ""
 
 
@@ -40,35 +40,45 @@ class Observation:
     What the kernel did, if it is stopped to find that out (`traced`), else what its console says:
 
     - `status` is that of the programs on the command line: the first that is not 0, or 0 if all are; None if one
-    is unknown. `status_from` names its source. - `clean_end` is whether the guest did after the program what its
-    kernel does after one that ended well. - `aborted` is whether the kernel is in abort(), `abort_message` is its
-    message, None if it can't be read; `fault` is where the fatal exception happened, in words, empty if there was
-    none; `signalled` is whether it powered off because of an uncaught signal, `halted` whether it halted. -
-    `launch_failed` is whether it could not start the program, `launch_message` is its reason. - `nested_exit` is
-    the status with which a program that another one started called exit(), which ends the guest.
+      is unknown. `status_from` names its source.
+    - `clean_end` is whether the guest did after the program what its kernel does after one that ended well.
+    - `aborted` is whether the kernel is in abort(). `abort_message` is its message, None if it can't be read.
+    - `fault` is where the fatal exception happened, in words; empty if there was none.
+    - `signalled` is whether the kernel powered off because of an uncaught signal, `halted` whether it halted.
+    - `launch_failed` is whether the kernel could not start the program. `launch_message` is its reason.
+    - `nested_exit` is the status of an exit() by a program that another program started: it ends the guest.
 
-    From the console: `faults` are the kernel's reports of its death, the most specific first; `printed_faults` are
-    similar texts that are not in the kernel's own log, if that was read; `root_failed` is why its root could not
-    be mounted, `power_off_failed` why it could not power off; `contradiction` is a status on the console that
-    differs from the kernel's.
+    What the console shows:
 
-    From the host: `ending` is the exit status of the guest's process, `console_closed` whether its console was
-    closed; `activity` is set if the limit was reached; `trouble` is an error of the harness or its host; `limit`
-    and `seconds` are in seconds; `kept_waiting` is the share of the guest's time, 0 to 1, in which it was ready to
-    run and the host ran something else; `pauses` are when the host did not let it run at all; `host_effect` is
-    what the host did that a watchdog of the kernel may have taken for a stall, in words that continue "the host".
+    - `faults` are the kernel's reports of its death, the most specific first. `printed_faults` are similar texts
+      that are not in the kernel's own log, if that was read.
+    - `root_failed` is why its root could not be mounted, `power_off_failed` why it could not power off.
+    - `contradiction` is a status on the console that differs from the kernel's.
 
-    From the request: `skip_statuses` are statuses by which the program says that it can't run here; `ends_by` is
-    the kernel's line about the program's death if that death is what the program tests; `good_statuses` are those
-    of a good end; `unprinted` is what the program should have printed and did not; `interaction` is set if the
-    host interacted with the program.
+    What the host knows:
+
+    - `exit_status` is how the guest's process ended, `console_closed` whether its console was closed.
+    - `activity` is set if the limit was reached.
+    - `harness_error` is an error of the harness or its host.
+    - `limit` and `seconds` are in seconds. `kept_waiting` is the share of the guest's time, 0 to 1, in which it
+      was ready to run and the host ran something else. `pauses` are when the host did not let it run at all.
+    - `host_effect` is what the host did that a watchdog of the kernel may have taken for a stall, in words that
+      continue "the host".
+
+    What was asked for:
+
+    - `skip_statuses` are statuses by which the program says that it can't run here. `good_statuses` are those of a
+      good end.
+    - `ends_by` is the kernel's line about the program's death, if that death is what the program tests.
+    - `unprinted` is what the program should have printed and did not.
+    - `interaction` is set if the host interacted with the program.
     """
 
     booted: bool
     status: int | None = None
     status_from: str = ""
     clean_end: bool = False
-    ending: ExitStatus | None = None
+    exit_status: ExitStatus | None = None
     console_closed: bool = False
     traced: bool = False
     aborted: bool = False
@@ -85,7 +95,7 @@ class Observation:
     power_off_failed: str = ""
     contradiction: str = ""
     activity: Activity | None = None
-    trouble: str = ""
+    harness_error: str = ""
     limit: float = 0.0
     seconds: float = 0.0
     kept_waiting: float = 0.0

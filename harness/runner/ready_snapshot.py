@@ -32,9 +32,10 @@ def fork_ready(
             over, note = begin(guest)
             client = GuestClient(guest, replace(interaction, act=lambda client: None), lambda: None)
             late = client.watch_until_ready(guest, over)
-            came = client.result()
-            if late or came.trouble or not came.ready:
-                raise HypervisorError(f"The program did not get ready: {came.trouble or late or 'it was over'}.")
+            result = client.result()
+            if late or result.harness_error or not result.ready:
+                reason = result.harness_error or late or "it was over"
+                raise HypervisorError(f"The program did not get ready: {reason}.")
             (template.folder / NOTE).write_text(json.dumps(note))
             forks.freeze(guest.vm, template)
 

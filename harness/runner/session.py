@@ -164,6 +164,11 @@ class Session:
         """The longest recorded seconds of the cell's tests."""
         return self.durations.longest(cell, self.recorded_accelerator(cell))
 
+    def expected_seconds(self, cell: Cell) -> dict[str, float]:
+        """Seconds by which the cell's tests are ordered: those recorded here, else typical ones."""
+        accelerator = self.recorded_accelerator(cell)
+        return catalog.typical_seconds(cell.kernel, accelerator) | self.durations.longest(cell, accelerator)
+
     def programs(self, cell: Cell) -> list[Program]:
         """The cell's in-guest tests, by name."""
         if cell not in self._programs:
@@ -177,12 +182,15 @@ class Session:
         return self._programs[cell]
 
     def longest_first(self, cells: Iterable[Cell]) -> list[tuple[Cell, Program]]:
-        """The tests of all cells, in the order that keeps several workers busy until the end; those of unknown
-        length first."""
+        """The tests of all cells, in the order that keeps several workers busy until the end.
+
+        Of a kernel whose catalog has typical seconds, those of unknown length are short and come last; else first.
+        """
         rows = []
         for cell in cells:
-            known = self.known_seconds(cell)
-            rows += [(known.get(program.name, inf), cell, program) for program in self.programs(cell)]
+            seconds = self.expected_seconds(cell)
+            unknown = 0.0 if catalog.typical_seconds(cell.kernel, "tcg") else inf
+            rows += [(seconds.get(program.name, unknown), cell, program) for program in self.programs(cell)]
         return [(cell, program) for _, cell, program in sorted(rows, key=lambda row: -row[0])]
 
     def program(self, cell: Cell, name: str) -> Program:

@@ -84,8 +84,9 @@ class Vm(Protocol):
         """The host port on 127.0.0.1 behind each forwarded guest port."""
         ...
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
-        """The exit status of the process, or None if it still runs after `timeout` seconds."""
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
+        """Wait until the process has ended; returns its exit status, or None if it still runs after `timeout`
+        seconds."""
         ...
 
     def vcpus(self) -> tuple[Vcpu, ...]:
@@ -96,8 +97,8 @@ class Vm(Protocol):
         """The vCPUs' registers as text for people; empty if the hypervisor no longer answers."""
         ...
 
-    def trouble(self) -> str:
-        """Why the hypervisor itself holds the guest stopped (a full disk, an I/O error); empty if it does not."""
+    def hypervisor_error(self) -> str:
+        """Why the hypervisor itself stopped the guest (a full disk, an I/O error); empty if it did not."""
         ...
 
     def close(self) -> None:

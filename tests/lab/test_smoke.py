@@ -78,9 +78,9 @@ def test_firecracker_boots_debians_kernel(session: Session) -> None:
     with closing(hypervisor("firecracker").start(machine)) as vm, Guest(machine, vm) as guest:
         vm.resume()
         assert guest.wait(lambda: guest.closed, time.monotonic() + ENOUGH), bytes(guest.transcript.raw)[-2000:]
-        ending = vm.ending()
-        assert ending is not None
-        assert ending.cause is ExitCause.POWERED_OFF
+        exit_status = vm.wait_for_exit()
+        assert exit_status is not None
+        assert exit_status.cause is ExitCause.POWERED_OFF
 
 
 def _run(session: Session, cell: Cell, command: str, limit: float = ENOUGH) -> Run:

@@ -62,7 +62,7 @@ def test_tracing(run_guest: GuestRun, session: Session, cell: Cell) -> None:
     """A guest traces itself, and OSv's own trace.py shows what it did."""
     checkout = checkout_with_the_api(session, cell, tracing.SERVER)
     modules = rest_api.MODULES[tracing.SERVER]
-    symbols = session.image_of_modules(cell, modules).symbols
+    symbols = run_guest.image_of_modules(cell, modules).symbols
     assert symbols
     run_guest(cell, tracing.program(), tracing.interaction(checkout, symbols), modules)
 

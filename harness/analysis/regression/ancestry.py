@@ -1,9 +1,10 @@
-"""The order of a kernel's versions: along the first parents of one branch; others are beside it, where they left.
+"""Orders the versions of a kernel along the first parents of one branch. Versions of other branches stay beside
+it, at the version where their branch left.
 
-A version's parent is the nearest commit before it that was measured, along first parents. Where the graph of
-commits is not known (histories of before it was recorded, and imports), git's description of a commit tells: the
-count of commits since a tag grows along every line. Dates alone don't, for one clock may be wrong; but where both
-the commit's date and its first measurement say that the greater count came first, they are on different branches.
+The parent of a version is the nearest measured commit before it along first parents. If the graph of commits is
+not known (old histories, and imports), the descriptions by `git describe` order the versions: the count of commits
+since a tag grows along every line. Dates alone don't suffice, because one clock may be wrong. But if both the date
+of the commit and the date of the first measurement contradict the counts, the versions are on different branches.
 """
 
 import re
@@ -22,17 +23,19 @@ Node = tuple[str, bool]
 
 CHANGED = "+changes"
 DESCRIBED = re.compile(r"v(\d+(?:\.\d+)*)(?:-(\d+)(?:-g[0-9a-f]+)?)?(\+changes)?")
-"""As `git describe --tags --match 'v[0-9]*'` names a commit, and the harness one with uncommitted changes."""
+"""How `git describe --tags --match 'v[0-9]*'` describes a commit. The harness adds `+changes` for uncommitted
+changes."""
 
 Key = tuple[tuple[int, ...], int, bool]
 
 APART = 0.001
-"""Seconds between the times of two versions of a line at least."""
+"""The least seconds between the times of two versions of a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of a version beside its commit: its name, its date (0 if unknown), its first measurement."""
+    """What is known of a version beside its commit: its description, the date of its commit (0 if unknown), and
+    when it was first measured; both in seconds since 1970."""
 
     described: str
     committed: float
@@ -40,7 +43,8 @@ class Seen:
 
     @property
     def key(self) -> Key | None:
-        """The tag's number, the commits since it, and whether there are changes on top; None for other names."""
+        """The number of the tag, the commits since it, and whether there are uncommitted changes; None for
+        other descriptions."""
         found = DESCRIBED.fullmatch(self.described)
         if not found:
             return None
@@ -51,8 +55,9 @@ class Seen:
 class Ancestry:
     """All versions of one kernel (`seen`), each with its parent or None.
 
-    `line` are those of one branch, oldest first, each with a time that grows along it (seconds since 1970); `left`
-    are the others, each with the version of the line where its branch left it, or None.
+    - `line` are the versions of one branch, oldest first, each with a time that grows along the line (seconds
+      since 1970).
+    - `left` are the other versions, each with the version of the line where its branch left it, or None.
     """
 
     seen: Mapping[Node, Seen]
@@ -61,14 +66,16 @@ class Ancestry:
     left: Mapping[Node, Node | None]
 
     def of(self, nodes: Iterable[Node]) -> "Ancestry":
-        """For a series that has only these: along its own longest line where it has nothing on this one."""
+        """The order for a series that has these versions alone. If none of them is on the line, it is the
+        longest line of their own."""
         wanted = set(nodes)
         if not wanted or not wanted.isdisjoint(self.line):
             return self
         return _along(_tip(wanted, self.seen, self.parents), self.seen, self.parents)
 
     def order(self) -> list[Node]:
-        """Every version after its parent: along the line, with what left it there behind each."""
+        """All versions, each after its parent: the line, with the versions that left it behind the place where
+        they left."""
         at = {node: place for place, node in enumerate(_parents_first(self.parents))}
 
         def place(node: Node) -> tuple[float, bool, int]:
@@ -79,20 +86,23 @@ class Ancestry:
 
 
 def node_of(version: Version) -> Node:
-    """The version as a place among others."""
+    """The node of a version: its commit, and whether it had uncommitted changes."""
     return version.commit, version.described.endswith(CHANGED)
 
 
 def ancestry(seen: Mapping[Node, Seen], graph: Graph, branch: str = "") -> Ancestry:
-    """The order of these versions of one kernel along `branch`: the beginning of a commit's name, or a version as
-    it is described; if none is named, along the branch on which most of them lie."""
+    """Order these versions of one kernel along `branch`.
+
+    `branch` is the beginning of a commit's hash, or a version's description. If it is empty, the branch with most
+    of the versions is taken.
+    """
     parents = _parents(seen, graph)
     tip = _named(branch, seen, graph) if branch else None
     return _along(tip or _tip(set(seen), seen, parents), seen, parents)
 
 
 def _named(branch: str, seen: Mapping[Node, Seen], graph: Graph) -> Node | None:
-    """The newest version that was measured on the branch."""
+    """The newest measured version of the branch; None if there is none."""
     for node, one in seen.items():
         if node[0].startswith(branch) or one.described == branch:
             return node
@@ -101,7 +111,7 @@ def _named(branch: str, seen: Mapping[Node, Seen], graph: Graph) -> Node | None:
 
 
 def _parents(seen: Mapping[Node, Seen], graph: Graph) -> dict[Node, Node | None]:
-    """Each version's nearest one before it."""
+    """The parent of each version: the nearest measured one before it."""
     dated = all(one.committed > 0 for one in seen.values())
     found: dict[Node, Node | None] = {}
     keyed: list[tuple[Key, Node]] = []
@@ -128,8 +138,8 @@ def _parents(seen: Mapping[Node, Seen], graph: Graph) -> dict[Node, Node | None]
 
 
 def _measured_before(node: Node, seen: Mapping[Node, Seen], graph: Graph) -> Node | None:
-    """The first commit before this along first parents that was measured, as it is; or with uncommitted changes,
-    where this has some."""
+    """The first measured commit before this one along first parents; with uncommitted changes only if this has
+    some."""
     walked: set[str] = set()
     before = graph.get(node[0], ())[:1]
     while before and before[0] not in walked:  # a forged graph may have a circle
@@ -142,8 +152,8 @@ def _measured_before(node: Node, seen: Mapping[Node, Seen], graph: Graph) -> Nod
 
 
 def _nearest(node: Node, key: Key, earlier: Iterable[tuple[Key, Node]], seen: Mapping[Node, Seen]) -> Node | None:
-    """Of the versions `earlier` by count, greatest first, the first that no two clocks contradict, and that is the
-    only one with its count: of two, one is of another branch. Uncommitted changes are before no commit."""
+    """The first of the `earlier` versions, greatest count first, that the clocks don't contradict and that is
+    the only one with its count: of two, one is of another branch. Uncommitted changes precede no commit."""
     for _, alike in groupby(earlier, lambda one: one[0]):
         before = [
             other
@@ -156,7 +166,7 @@ def _nearest(node: Node, key: Key, earlier: Iterable[tuple[Key, Node]], seen: Ma
 
 
 def _contradicted(earlier: Seen, later: Seen) -> bool:
-    """Whether both clocks say the opposite of what the counts say."""
+    """Whether both the commit dates and the first measurements contradict the counts."""
     dated = earlier.committed > 0 and later.committed > 0
     return dated and earlier.committed > later.committed and earlier.taken > later.taken
 
@@ -174,7 +184,7 @@ def _parents_first(parents: Mapping[Node, Node | None]) -> list[Node]:
 
 
 def _tip(wanted: Set[Node], seen: Mapping[Node, Seen], parents: Mapping[Node, Node | None]) -> Node | None:
-    """The newest version of the branch on which most of these lie."""
+    """The newest version of the branch that has most of these versions."""
     depth: dict[Node | None, int] = {None: 0}
     for node in _parents_first(parents):
         depth[node] = depth.get(parents[node], 0) + (node in wanted)

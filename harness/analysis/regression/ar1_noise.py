@@ -1,4 +1,5 @@
-"""Normal noise that remembers and drifts: how much likelier a series is with a step at each place than without."""
+"""The evidence for a step at each place of a series with normal noise that is correlated from point to point
+and drifts."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,11 +12,13 @@ from scipy.special import gammaln
 Array = NDArray[np.float64]
 
 STEPS = {3.0: 0.9, 300.0: 0.1}
-"""How great steps are expected to be: deviations of normal priors, in deviations of the noise, with shares."""
+"""The prior of a step's size: a mixture of normal distributions, each by its deviation (in deviations of the
+noise) and its share."""
 CORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.8)
-"""Of neighbours, in the AR(1) part."""
+"""The correlations of neighbours that are tried, in the AR(1) part of the noise."""
 DRIFTS = {0.0: 0.55, 0.0015: 0.15, 0.006: 0.15, 0.025: 0.15}
-"""Variances of a random walk's increments against the noise's, and how likely each is beforehand."""
+"""The variances of a random walk's increments that are tried, as shares of the noise's variance, each with its
+prior probability."""
 SURPRISE = (
     (2.7, 4.4, 6.0, 7.0),
     (3.4, 4.8, 6.4, 7.0),
@@ -23,14 +26,16 @@ SURPRISE = (
     (4.4, 5.1, 6.7, 7.6),
     (5.1, 6.2, 7.3, 7.7),
 )
-"""The evidence that one quiet series in a hundred has, of 200 points with each correlation (rows) and drift, by
-500 simulated series each. What the noise does is learnt from the series itself, worse the more it remembers."""
+"""The evidence that one quiet series in a hundred exceeds: series of 200 points, with each correlation (rows)
+and each drift (columns), by 500 simulated series each. The noise is estimated from the series itself, which
+works less well the more correlated it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """One kind of noise for series of one length: what makes it white and takes its mean out; that and its
-    transpose together; and the squared sizes of steps after both, that begin at each place."""
+    """One kind of noise, prepared for series of one length: the matrix that makes it white and removes its
+    mean, that matrix multiplied by its own transpose, and the squared sizes of steps that begin at each place,
+    after both."""
 
     whiten: Array
     both: Array
@@ -40,8 +45,11 @@ class Whitening:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Log likelihoods, averaged over what is not known: `quiet` of each kind of noise without a (further) step,
-    `stepped` with one, kinds of noise by places."""
+    """Log likelihoods, averaged over the unknown parameters.
+
+    `quiet` has one value for each kind of noise, without a (further) step. `stepped` has a row for each kind of
+    noise and a column for each place, with a step there.
+    """
 
     quiet: Array
     stepped: Array
@@ -49,7 +57,7 @@ class Evidence:
 
 @lru_cache(maxsize=8)
 def whitenings(length: int, places: tuple[int, int]) -> tuple[Whitening, ...]:
-    """Each kind of noise for series so long, with steps that begin at first ≤ place < end."""
+    """Prepare each kind of noise for series of this length, with steps that begin at first ≤ place < end."""
     times = np.arange(length)
     lags, shared = np.abs(times[:, None] - times), np.minimum(times[:, None], times)
     columns = np.column_stack([np.ones(length), np.eye(length), times[:, None] >= np.arange(*places)])
@@ -71,11 +79,11 @@ def whitenings(length: int, places: tuple[int, int]) -> tuple[Whitening, ...]:
 def evidence(
     series: Array, places: tuple[int, int], known: tuple[int, ...] = (), missing: tuple[int, ...] = ()
 ) -> Evidence:
-    """For and against a step at each place, beside the steps already known, without the points that are missing.
+    """The evidence for a step at each place, given the steps already `known`, without the `missing` points.
 
-    The mean, the noise's size and the known steps have flat priors and a new step a normal one; all are averaged
-    over in closed form (Zellner 1971); so the noise's own correlation and drift weigh as much as they are likely.
-    A missing point has a flat prior, too, which is the same as if it had not been measured.
+    The mean, the noise's size and the known steps have flat priors, a new step has a normal one; all are
+    integrated out in closed form (Zellner 1971). So each correlation and drift of the noise counts by how likely
+    it is. A missing point has a flat prior, too, which is the same as if it had not been measured.
     """
     freedom = (len(series) - 1 - len(known) - len(missing)) / 2
     # flat priors are taken to be about as wide as one measurement tells, as in BIC
@@ -101,7 +109,7 @@ def evidence(
 
 
 def _averaged(explained: Array, squares: Array, size: float, freedom: float) -> Array:
-    """Log likelihood of steps of these squared sizes that explain so much of the sum of squares `size`."""
+    """The log likelihood of steps of these squared sizes that explain so much of `size`, the sum of squares."""
     logs = []
     for width, share in STEPS.items():
         room = 1 + width**2 * squares
@@ -112,7 +120,7 @@ def _averaged(explained: Array, squares: Array, size: float, freedom: float) -> 
 
 
 def _columns(length: int, steps: tuple[int, ...], missing: tuple[int, ...]) -> Array:
-    """What is fitted beside the mean: a column for each step, and one for each missing point alone."""
+    """The columns fitted beside the mean: one for each step, and one for each missing point."""
     times = np.arange(length)
     return np.column_stack(
         [np.empty((length, 0)), *(times >= step for step in steps), *(times == point for point in missing)]
@@ -120,14 +128,14 @@ def _columns(length: int, steps: tuple[int, ...], missing: tuple[int, ...]) -> A
 
 
 def _from_each(rows: Array, places: tuple[int, int]) -> Array:
-    """The sums from each place on: a step is all points from there."""
+    """The sums of all points from each place on: a step changes all points from its place on."""
     return np.cumsum(rows[..., ::-1], axis=-1)[..., ::-1][..., slice(*places)]
 
 
 def sizes(
     series: Array, places: tuple[int, int], steps: tuple[int, ...], missing: tuple[int, ...] = ()
 ) -> tuple[Array, Array]:
-    """Each of these steps' size and its standard error, by least squares in the likeliest kinds of noise."""
+    """The size of each of these steps and its standard error, by least squares in the likeliest kinds of noise."""
     logs, means, errors = [], [], []
     columns = _columns(len(series), steps, missing)
     freedom = max(1, len(series) - 1 - columns.shape[1])

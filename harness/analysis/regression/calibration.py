@@ -1,4 +1,5 @@
-"""How surprising is this evidence? Chances of it in quiet series, by simulation, for the worst kind of noise."""
+"""Converts evidence into probabilities: how often quiet series show as much, by simulation of the worst kind of
+noise."""
 
 import numpy as np
 
@@ -16,9 +17,10 @@ SURPRISES: dict[int, tuple[float, ...]] = {
 
 
 def probability(surprise: float, length: int) -> float:
-    """The chance of a quiet series of this length with a greater surprise; too great rather than too small.
+    """The probability that a quiet series of this length shows more surprise, rounded up.
 
-    Beyond the last simulated chance it falls by e for each unit, as a likelihood ratio's does (Ville 1939).
+    Beyond the last simulated value it falls by a factor of e for each unit, as a likelihood ratio does (Ville
+    1939).
     """
     lengths = sorted(SURPRISES)
     table = np.array([SURPRISES[one] for one in lengths])

@@ -1,4 +1,4 @@
-"""Steps in one series of measurements in the order of their commits, and the single points that are none."""
+"""Finds the steps of one series of measurements in the order of their commits, and its isolated outliers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,29 +11,32 @@ from harness.analysis.regression.step_search import WIDE, Candidate, Search
 Array = NDArray[np.float64]
 
 LONGEST = 400
-"""Only so many of the newest points are looked at; older steps were found when they were new."""
+"""Only the newest points, so many of them, are searched; older steps were found when they were new."""
 LEVEL = 0.006
-"""The probability up to which a step is raised without a rerun; 1% of quiet series or fewer raise one."""
+"""A step with at most this probability is reported without a rerun. At most 1% of quiet series have one."""
 FRESH = 20
-"""A step with more points after it than this needs no sensitive look: they make even a small one plain."""
+"""Steps with at most so many points after them get the sensitive search. With more points, even a small step is
+plain."""
 SUSPICION, PLAIN = -1.5, 2.0
-"""The evidence (a log likelihood ratio) from which a fresh step, and an older one, is worth a rerun."""
+"""The evidence (a log likelihood ratio) from which a fresh step, and an older one, deserves a rerun."""
 
 
 LEVELS = 30
-"""Points whose median is a level: so many of a segment's, those next to the step or the outlier."""
+"""The most points of a segment whose median is its level: those next to the step or the outlier."""
 MODE, OFTEN, ALIKE = 3, 0.03, 0.25
-"""So many outliers, and more than this share of the points, are a second mode and not nights, where they differ by
-less than a quarter of their distance from the others."""
+"""At least `MODE` outliers that are more than the share `OFTEN` of the points, and differ by less than the
+share `ALIKE` of their distance from the other points, are a second mode of the noise, not outliers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A step: `index` is the first point of the new level, surely not before `earliest` nor after `latest`; `last`
-    is the last point of the old level. Isolated outliers are of neither.
+    """A step: `index` is the first point of the new level, `last` the last point of the old one. Isolated outliers
+    belong to neither.
 
-    `change` and its 95% `interval` are relative to the old level, or absolute where that is 0. `evidence` is the
-    log likelihood ratio of the step; `probability` the chance of so much in a quiet series.
+    - The step surely begins between `earliest` and `latest`, both included.
+    - `change` and its 95% `interval` are relative to the old level, or absolute if that is 0.
+    - `evidence` is the log likelihood ratio of the step. `probability` is that of as much evidence in a quiet
+      series.
     """
 
     index: int
@@ -50,9 +53,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """The point at `index`, or `length` points from there, beside the `level` around; `value` is their median.
-    `alone` is whether points on both sides show that it went away; else it is so only so far. `beside` is the
-    nearest point before it that is none; after it, where there is none before."""
+    """An isolated outlier: `length` points from `index` on whose median is `value`, where the points around have
+    `level`.
+
+    - `alone` is whether the points after it show that it went away; at the end of a series nobody knows yet.
+    - `beside` is the nearest point before it that is no outlier; after it, if there is none before.
+    """
 
     index: int
     length: int
@@ -63,13 +69,14 @@ class Outlier:
 
     @property
     def change(self) -> float:
-        """Against the level, relative to it, or absolute where that is 0."""
+        """The difference from the level, relative to it, or absolute if the level is 0."""
         return (self.value - self.level) / (abs(self.level) or 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """One series, looked at once: `best` is the likeliest step or nothing; `steps` are those of `suspects`."""
+    """What one look at a series found: `best` is the likeliest step or None, `steps` are those of `suspects`,
+    `outliers` the isolated outliers."""
 
     best: Candidate | None
     steps: list[Change]
@@ -77,15 +84,15 @@ class Looked:
 
 
 class Scan:
-    """The search in one series of noisy values: `series` are the newest that are finite. Whatever is asked of it,
-    the evidence is weighed once."""
+    """The search in one series of noisy values; `series` are its newest finite ones. The evidence is computed
+    once, however often it is asked for."""
 
     def __init__(self, values: ArrayLike) -> None:
         self._kept, self.series = _recent(values)
         self.search = Search(self.series)
 
     def look(self, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
-        """The likeliest step, the suspects, likeliest first, and the outliers."""
+        """The likeliest step, the suspects with the likeliest first, and the outliers."""
         search, series, kept = self.search, self.series, self._kept
         search.taken = []
         best = search.best()
@@ -96,10 +103,10 @@ class Scan:
         return Looked(best, steps, _outliers(search, series, kept))
 
     def changes(self, level: float = LEVEL) -> list[Change]:
-        """The steps, by index, each with a probability of at most `level`.
+        """The steps by index, each with a probability of at most `level`.
 
-        Steps are taken one by one, the likeliest first, each judged beside those taken (forward selection); a
-        change that went away again is two. A series too short or constant has no step.
+        Steps are taken one by one, the likeliest first, each judged given those taken before (forward selection).
+        A change that went away again is two steps. A series that is too short, or constant, has none.
         """
         self.search.take(level)
         found = [_described(one, self.search, self.series, self._kept) for one in self.search.taken]
@@ -107,37 +114,40 @@ class Scan:
 
 
 def look(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> Looked:
-    """As of `Scan.look`."""
+    """As `Scan.look`."""
     return Scan(values).look(level, suspicion)
 
 
 def changes(values: ArrayLike, level: float = LEVEL) -> list[Change]:
-    """As of `Scan.changes`. Values that are not finite are passed over."""
+    """As `Scan.changes`. Values that are not finite are skipped."""
     return Scan(values).changes(level)
 
 
 def suspects(values: ArrayLike, level: float = LEVEL, suspicion: float = SUSPICION) -> list[Change]:
-    """What is worth a rerun, likeliest first: the steps of `changes`, and others whose evidence is at least
-    `suspicion` if at most `FRESH` points are after them, or else `PLAIN`."""
+    """The steps that deserve a rerun, the likeliest first.
+
+    These are the steps of `changes`, and others whose evidence is at least `suspicion` if at most `FRESH` points
+    follow them, or else at least `PLAIN`.
+    """
     return look(values, level, suspicion).steps
 
 
 def exact_changes(values: ArrayLike, counts: Sequence[int] = ()) -> list[Change]:
-    """Every change of a number without noise: each is one at once, with one point on each side.
+    """Every change of a number without noise: one point on each side suffices.
 
-    But a single sample (`counts` are the samples of each value) between equal ones is an outlier: an exact number
-    that a commit changed and the next changed back is measured again before either is blamed.
+    `counts` are the samples of each value. A single sample between equal values is an outlier, not two changes: an
+    exact number that one commit changed and the next changed back is measured again before either is blamed.
     """
     return exact_look(values, counts).steps
 
 
 def exact_outliers(values: ArrayLike, counts: Sequence[int] = ()) -> list[Outlier]:
-    """Single samples of a number without noise between equal ones: two before, and one after."""
+    """The outliers of a number without noise: single samples between equal values, two before and one after."""
     return exact_look(values, counts).outliers
 
 
 def exact_look(values: ArrayLike, counts: Sequence[int] = ()) -> Looked:
-    """The changes and the outliers of a number without noise; none of them is likelier than another."""
+    """The changes and the outliers of a number without noise. None is the likeliest, so `best` is None."""
     kept, series = _finite(values)
     last, odd, after = series[1:-2], series[2:-1], series[3:]
     single = np.flatnonzero((odd != after) & (last == after) & (series[:-3] == after)) + 2
@@ -159,12 +169,12 @@ def exact_look(values: ArrayLike, counts: Sequence[int] = ()) -> Looked:
 
 
 def strongest(values: ArrayLike) -> Candidate | None:
-    """The likeliest step of a series, however unlikely it is: what error rates are measured on."""
+    """The likeliest step of a series, however unlikely it is. Error rates are measured with it."""
     return Search(_recent(values)[1]).best()
 
 
 def _finite(values: ArrayLike) -> tuple[NDArray[np.int64], Array]:
-    """The finite values, with their indices among all."""
+    """The finite values, and their indices among all values."""
     everything = np.asarray(values, dtype=float)
     kept = np.flatnonzero(np.isfinite(everything))
     return kept, everything[kept]
@@ -176,7 +186,7 @@ def _recent(values: ArrayLike) -> tuple[NDArray[np.int64], Array]:
 
 
 def _described(one: Candidate, search: Search, series: Array, kept: NDArray[np.int64]) -> Change:
-    """The candidate with its levels, among all values."""
+    """Describe the candidate by its levels, with indices among all values."""
     size, error = search.sizes(one)[one.index]
     start = max((other.index for other in search.taken if other.index < one.index), default=0)
     real = np.flatnonzero(search.there)
@@ -191,7 +201,7 @@ def _described(one: Candidate, search: Search, series: Array, kept: NDArray[np.i
 
 
 def _outliers(search: Search, series: Array, kept: NDArray[np.int64]) -> list[Outlier]:
-    """Those that are rare, beside the level of the segment in which they are."""
+    """The outliers that are rare, compared with the level of their segment."""
     edges = np.array(sorted({0, *(one.index for one in search.taken), len(series)}))
     real = np.flatnonzero(search.there)
     found = []
@@ -207,7 +217,8 @@ def _outliers(search: Search, series: Array, kept: NDArray[np.int64]) -> list[Ou
 
 
 def _is_a_mode(one: Outlier, every: Sequence[Outlier], points: int) -> bool:
-    """Whether many others are as far from their level."""
+    """Whether many other outliers have the same distance from their level, so that they are a mode of the
+    noise."""
     far = one.value - one.level
     alike = [other for other in every if abs(other.value - other.level - far) < ALIKE * abs(far)]
     return len(alike) >= MODE and len(alike) > OFTEN * points

@@ -11,14 +11,15 @@ from harness.analysis.ab.sequential_test import Comparison, Decision, Judgement
 from harness.metrics.records import Metric
 
 LEVEL = 0.002
-"""The probability that a suspected change that does not exist is confirmed; half of it in the suspected
+"""The probability that a suspected change which does not exist is confirmed; half of it in the suspected
 direction."""
 MOST = 30
-"""The most pairs of reruns for one suspicion, which are twice as many boots."""
+"""The most pairs of reruns for one suspicion. A pair is two boots."""
 FEWEST = 5
 """Pairs before a suspicion may be dropped."""
 HOPELESS = 2.0
-"""A suspicion is dropped if the reruns' mean plus so many standard errors is less than half of it."""
+"""A suspicion is dropped if the mean of the reruns plus so many standard errors is less than half of the
+suspected change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ def confirm(
     """Rerun until the suspected relative change is confirmed, hopeless, or `most` pairs are used.
 
     `rerun` measures the version before ("a") and the one after ("b") once each, in the given order, and returns
-    (before's, after's) value. The history does not count, so what raised the suspicion can't confirm it. Giving up
-    early never raises the probability of a false confirmation, so that rule need not be exact.
+    (value before, value after). The values of the history don't count, so what raised the suspicion can't confirm
+    it. Giving up early never raises the probability of a false confirmation, so that rule need not be exact.
     """
     comparison = Comparison([metric], level, most, interesting=0.0)
     values: list[tuple[float, float]] = []

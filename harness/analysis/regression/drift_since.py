@@ -1,7 +1,7 @@
-"""What changed since a named version, or since the last release: steps, and drift without a step.
+"""Finds what changed since a named version, or since the last release: steps, and drift without a step.
 
-A change of 0.3% per commit is no step anywhere. A slope over many nights is reported if it is large against the
-noise of one night and against noise that wanders.
+A change of 0.3% per commit is nowhere a step. A slope over many nights is reported if it is large compared with
+the noise of one night and with noise that wanders.
 """
 
 import re
@@ -23,20 +23,20 @@ from harness.metrics.records import Metric, Version
 Array = NDArray[np.float64]
 
 FEWEST = 4 * SEGMENT
-"""Points from the version on, below which nothing but steps is told."""
+"""With fewer points than this since the version, only steps are reported."""
 CERTAIN, GREAT = 5.0, 3.0
-"""Standard errors from which a slope is told that nobody asked for, and how many deviations of one night's noise
-it comes to in all; no quiet series of `docs/results/judgement.md` has both."""
+"""A slope that nobody asked for is reported if it is at least `CERTAIN` standard errors, and at least `GREAT`
+deviations of one night's noise in all. No quiet series of `docs/results/judgement.md` has both."""
 RELEASE = re.compile(r"v?\d+(\.\d+)*")
-"""How a version is described that is a release, and not some commits after one."""
+"""How a release is described; the commits after it have a count behind the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """The change of a series from the version `since` to `until`, both as fitted to the nights around them.
+    """The change of a series from one version to another, both as fitted to the nights around them.
 
-    `change` is relative to the old level, with its 95% `interval`; `in_steps` is what the `steps` found
-    between are of it, the rest crept in.
+    `change` is relative to the old level, with its 95% `interval`. `in_steps` is how much of it, in percent of the
+    old level, lies in the `steps` found between them; the rest is drift.
     """
 
     metric: Metric
@@ -58,7 +58,7 @@ class Since:
 
     @property
     def words(self) -> str:
-        """`since v0.57.0: +20%, no single step`."""
+        """The change in words: `since v0.57.0: +20%, no single step`."""
         of = f"{self.in_steps:+.3g}% of it in {self.steps} step{'s' * (self.steps > 1)}" if self.steps else ""
         low, high = (100 * end for end in self.interval)
         between = "" if low == high else f" ({low:+.3g}% to {high:+.3g}%)"
@@ -66,20 +66,22 @@ class Since:
         return f"since {name}: {100 * self.change:+.3g}%{between}, {of or 'no single step'}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; the words first."""
+        """Plain JSON values; the words come first."""
         row = asdict(self)
         return {"since": self.words, "from": row.pop("since"), **row, "worse": self.worse}
 
 
 def since(samples: Samples, name: str = "", graph: Graph = NO_GRAPH, branch: str = "") -> list[Since]:
-    """The changes since the version of this name (as described, or its commit's first digits), of every series in
-    which one is certain; without a name, of those series that crept since the last release that is in them, or
-    since they began, certainly and by much.
+    """The changes of each series since a version.
+
+    With `name` (a version's description, or the first digits of its commit), every series with a certain change
+    since it is returned. Without a name, those that drifted certainly and by much since the last release that is
+    in them, or else since they began.
 
     Raises `HarnessError` if there is no such version.
     """
     measured = numbers(samples, graph, branch)
-    every = measured.series
+    every = measured.judged_series
     if name and not any(_is(name, version) for series in every for version in series.versions):
         described = {one.described for series in every for one in series.versions}
         known = ", ".join(sorted(one for one in described if RELEASE.fullmatch(one))[-5:])
@@ -95,13 +97,15 @@ def since(samples: Samples, name: str = "", graph: Graph = NO_GRAPH, branch: str
 
 
 def _is(name: str, version: Version) -> bool:
-    """Whether it is meant: by its whole description, a release's first commits, or seven digits of its commit."""
+    """Whether the name means this version: its whole description, that of a release with commits after it, or
+    at least seven digits of its commit."""
     of_release = version.described == name or version.described.startswith(f"{name}-")
     return of_release or (len(name) >= 7 and version.commit.startswith(name))
 
 
 def _moments(every: Sequence[Series], name: str) -> dict[str, float]:
-    """For each kernel where the version stands: the version itself, or the first that was measured after it."""
+    """For each kernel, the time at which the named version stands in its series; if it was not measured, that
+    of the first version after it."""
     found: dict[str, float] = {}
     for series in every:
         kernel = series.samples[0].cell.partition(":")[0]
@@ -113,8 +117,8 @@ def _moments(every: Sequence[Series], name: str) -> dict[str, float]:
 
 
 def _begins(series: Series, name: str, moments: dict[str, float]) -> int | None:
-    """The point from which on a series is looked at: the named version's, or the last release's with enough points
-    after it, or the first that is looked at."""
+    """The point from which a series is looked at: the named version's, or that of the last release with enough
+    points after it, or the first."""
     count, oldest = len(series.values), max(0, len(series.values) - LONGEST)
     if name:
         moment = moments.get(series.samples[0].cell.partition(":")[0])
@@ -151,19 +155,19 @@ def _crept(measured: Numbers, series: Series, at: int, asked: bool) -> Since | N
     whole, change = abs(old) or 1.0, total * search.unit
     interval = ((change - about * search.unit) / whole, (change + about * search.unit) / whole)
     in_steps = 100 * float(means[:-1].sum()) * search.unit / whole
-    return _told(series, kept, (old, old + change), interval, len(steps), in_steps)
+    return _since(series, kept, (old, old + change), interval, len(steps), in_steps)
 
 
 def _exactly(series: Series, kept: NDArray[np.int64], values: Array) -> Since | None:
-    """An exact number's change is its steps'."""
+    """The change of an exact number, which is that of its steps."""
     if len(values) < 2 or values[0] == values[-1]:
         return None
     change = float(values[-1] - values[0]) / (abs(float(values[0])) or 1.0)
     steps = int((np.diff(values) != 0).sum())
-    return _told(series, kept, (float(values[0]), float(values[-1])), (change, change), steps, 100 * change)
+    return _since(series, kept, (float(values[0]), float(values[-1])), (change, change), steps, 100 * change)
 
 
-def _told(
+def _since(
     series: Series,
     kept: NDArray[np.int64],
     levels: tuple[float, float],
@@ -180,26 +184,26 @@ def _told(
 
 
 def _may_have_crept(values: Array) -> bool:
-    """A glance, which costs nothing: whether the ends are further apart than a slope that is told."""
+    """A quick check: whether the ends are further apart than a reported slope would make them."""
     few = max(SEGMENT, len(values) // 8)
     apart = abs(float(np.median(values[-few:]) - np.median(values[:few])))
     return apart > GREAT / 2 * _of_one_night(values)
 
 
 def _of_one_night(values: Array) -> float:
-    """The deviation of one night's noise, by the differences of neighbours, which no slope bends."""
+    """The deviation of one night's noise, from the differences of neighbours: a slope does not change them."""
     return float(np.median(np.abs(np.diff(values)))) / (0.6745 * 2**0.5)
 
 
 def _columns(count: int, steps: Sequence[int]) -> Array:
-    """The steps, and last a slope over all points."""
+    """The columns to fit: one for each step, and last a slope over all points."""
     times = np.arange(count)
     return np.column_stack([*(times >= step for step in steps), times / (count - 1)]).astype(float)
 
 
 def _fitted(series: Array, steps: Sequence[int], missing: tuple[int, ...]) -> tuple[Array, Array]:
-    """Sizes of the steps and of the slope, and their covariance, by least squares in the likeliest kinds of noise:
-    what may be noise that wanders makes the slope's error great."""
+    """The sizes of the steps and of the slope, and their covariance, by least squares in the likeliest kinds of
+    noise. If the noise may wander, the slope's error is large."""
     count = len(series)
     alone = np.eye(count)[:, list(missing)]
     columns = np.column_stack([_columns(count, steps), alone])

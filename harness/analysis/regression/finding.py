@@ -1,4 +1,4 @@
-"""Whether numbers have changed: comparisons, change points and findings."""
+"""A change that the statistics stand behind, and a night that differs from those around it."""
 
 from dataclasses import asdict, dataclass
 from math import floor, log10
@@ -12,11 +12,14 @@ from harness.metrics.records import Metric, Version
 class Finding:
     """A change that the statistics stand behind.
 
-    `before` is the last version at the old level, `after` the first at the new one; `change` is relative to the
-    old level (0.02 is 2% more) with its interval; `probability` is that of so great a change in a quiet series;
-    `confirmed` is what a rerun said, or None where there was none; findings of one `cause` (the same step in other
-    metrics and cells) share its number. `span` is wider than `before` and `after`: the step surely lies between
-    its two versions, and they are what a rerun or a bisection should compare.
+    - `before` is the last version at the old level, `after` the first at the new one. The step surely lies between
+      the two versions of `span`, which is wider: a rerun or a bisection should compare these.
+    - `change` is relative to the old level (0.02 is 2% more), with its 95% `interval`.
+    - `probability` is that of so great a change in a quiet series.
+    - `samples` counts the samples before and after the step.
+    - `confirmed` is the result of a rerun, None without one.
+    - `cause` is the same number for findings that one commit may explain: the same step in other metrics and
+      cells.
     """
 
     metric: Metric
@@ -36,7 +39,7 @@ class Finding:
 
     @property
     def worse(self) -> bool:
-        """Whether the metric moved against what is better."""
+        """Whether the metric changed for the worse."""
         return (self.change > 0) == (self.metric.better == "lower")
 
     def to_json(self) -> dict[str, Any]:
@@ -45,12 +48,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
-    """One night, or a few, whose number sticks out over those before and after it: no change of the kernel.
+class OutlierNight:
+    """A night, or a few, whose number differs from those before and after it. It is no change of the kernel.
 
-    `version` was measured at `taken` (seconds since 1970) as `value`, where those around have `level`. `alone` is
-    whether the nights after it show that it went away; `beside` is a version at the level, which a rerun compares
-    `version` with; `confirmed` is what it said: whether the version has that number every time.
+    - `version` was measured at `taken` (seconds since 1970) as `value`; the nights around have `level`.
+    - `alone` is whether the nights after it show that it went away.
+    - `beside` is a version at the level, with which a rerun compares `version`.
+    - `confirmed` is the result of that rerun: whether the version has the number every time. None without a rerun.
+    - `wait` is how many more nights decide whether it is a step that stays, or 0.
     """
 
     metric: Metric
@@ -65,27 +70,28 @@ class Night:
     alone: bool
     beside: Version
     confirmed: bool | None = None
+    wait: int = 0
 
     @property
     def words(self) -> str:
-        """`night of 2026-11-20: 1.4 times, alone`."""
+        """The night in words: `night of 2026-11-20: 1.4 times, alone`."""
         return f"{self.day}: {self._much}, {self.standing}"
 
     @property
     def day(self) -> str:
-        """`night of 2026-11-20`."""
+        """The date in words: `night of 2026-11-20`."""
         day = strftime("%Y-%m-%d", gmtime(self.taken))
         return f"night of {day}" if self.nights == 1 else f"{self.nights} nights from {day}"
 
     @property
     def standing(self) -> str:
-        """`alone`, and what a rerun said."""
+        """Whether the night is alone, and what a rerun found, in words."""
         rerun = {None: "", True: "; so is its rerun", False: "; its rerun is not"}[self.confirmed]
         return f"{'alone' if self.alone else 'alone so far'}{rerun}"
 
     @property
     def suspect(self) -> Finding:
-        """What a rerun would have to confirm: that the number is the version's and not the night's."""
+        """The finding that a rerun would have to confirm: that the number is the version's, not the night's."""
         sure = (self.change, self.change)
         return Finding(
             self.metric, self.cell, self.subject, self.beside, self.version, self.level, self.value, self.change,
@@ -100,7 +106,7 @@ class Night:
         return f"{round(times, max(0, -floor(log10(abs(times - 1) or 1)))):.12g} times"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; nothing in it is named as in a finding's, but what is the same."""
+        """Plain JSON values. A key that a finding has, too, means the same in both."""
         about = {"metric": asdict(self.metric), "cell": self.cell, "subject": self.subject}
         row = {name: getattr(self, name) for name in ("taken", "nights", "value", "level", "alone", "confirmed")}
         times = self.value / self.level if self.level else None

@@ -1,4 +1,5 @@
-"""Findings of a whole history: steps in all series, held to one false-discovery rate, one number for one cause."""
+"""Analyses a whole history: finds the steps of all series at one false-discovery rate, and numbers their
+causes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,30 +9,31 @@ from scipy.stats import false_discovery_control
 
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.change_points import LEVEL, Change
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.grouping import kernel_of
 from harness.analysis.regression.series import NO_GRAPH, Samples, Series, numbers
 
 RATE = LEVEL
-"""The share of series with a finding, but no change, among all series with a finding, on average; for one series,
-the chance of a false finding."""
+"""The false-discovery rate: the mean share of series without a change among all series with a finding. For a
+single series it is the probability of a false finding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What a history says: changes that the statistics stand behind, what is worth a rerun, nights alone."""
+class HistoryAnalysis:
+    """The result of an analysis: changes that the statistics stand behind, suspicions that deserve a rerun, and
+    outlier nights."""
 
     findings: list[Finding]
     suspicions: list[Finding]
-    nights: list[Night]
+    nights: list[OutlierNight]
 
 
-def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> Judged:
-    """Look at each series once, along the first parents of `branch`.
+def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch: str = "") -> HistoryAnalysis:
+    """Analyse each series once, along the first parents of `branch`.
 
-    Benjamini and Hochberg's procedure chooses the series with findings; those few are searched at the level that
-    it leaves them (Benjamini and Bogomolov 2014). It holds under the positive dependence that series of the same
-    runs have (Benjamini and Yekutieli 2001). Exact metrics need no chance and take no part in it.
+    Benjamini and Hochberg's procedure selects the series with findings, which are then searched at the level that
+    it leaves them (Benjamini and Bogomolov 2014). It holds under the positive dependence of series from the same
+    runs (Benjamini and Yekutieli 2001). Exact metrics have no noise and take no part in it.
     """
     every = numbers(samples, graph, branch)
     looked = every.looked
@@ -46,7 +48,7 @@ def judge(samples: Samples, rate: float = RATE, graph: Graph = NO_GRAPH, branch:
     suspected = [(series, step) for series, seen in looked for step in seen.steps]
     nights = [series.night(one) for series, seen in looked for one in seen.outliers]
     nights.sort(key=lambda one: (one.taken, one.metric.name, one.cell))
-    return Judged(_with_causes(found), _with_causes(suspected), nights)
+    return HistoryAnalysis(_with_causes(found), _with_causes(suspected), nights)
 
 
 def findings(
@@ -57,13 +59,17 @@ def findings(
 
 
 def suspicions(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> list[Finding]:
-    """What is worth a rerun of its `span`'s two versions, and not to be shown before one confirms it."""
+    """The changes that deserve a rerun of the two versions of their `span`. Don't show them before one
+    confirmed them."""
     return judge(samples, graph=graph, branch=branch).suspicions
 
 
 def _with_causes(found: Sequence[tuple[Series, Change]]) -> list[Finding]:
-    """One number for all steps of one kernel that one moment can explain: as few moments as can be (the greedy
-    cover of intervals by points). Different kernels have no commit in common."""
+    """Number the causes: steps of one kernel that one moment can explain have the same number.
+
+    There are as few moments as possible (the greedy cover of intervals by points). Different kernels have no
+    commit in common.
+    """
     numbered: list[tuple[float, Finding]] = []
     moments: dict[str, tuple[float, int]] = {}
     cause = 0

@@ -1,8 +1,8 @@
-"""Which samples may be compared: the one place that says so, for findings, plots and reports alike.
+"""Decides which samples may be compared, for findings, plots and reports alike.
 
-`Sample.series` says it of what was recorded. An exact number depends on what built it, which older samples don't
-say: there the host stands for its builder, and so does what two builds of one commit show. And a number that is
-said to be exact is believed as long as one build gives one number.
+`Sample.series` answers that from what was recorded. An exact number also depends on what built the kernel, which
+old samples don't record: for them the host stands for the builder, and two different builds of one commit show
+that the builder changed. A metric that is declared exact is believed as long as one build gives one number.
 """
 
 from bisect import bisect_right
@@ -11,27 +11,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from math import inf
+from math import inf, isfinite
 from operator import attrgetter
+from statistics import median
 
-from harness.analysis.regression.ancestry import node_of
+from harness.analysis.regression.ancestry import Node, node_of
 from harness.core import facts
 from harness.metrics.records import Metric, Sample
 
 FEW = 3
-"""More hosts than this, and more than one for two runs, are machines of the moment, whose names say nothing."""
+"""A kernel measured by more hosts than this, and by more than one host for two runs, is measured on temporary
+machines, whose names say nothing."""
 
 UNRECORDED = "unrecorded change"
-"""The name of what became another between two builds of one commit, though nothing that is recorded did."""
+"""The builder's name after two builds of one commit differ although nothing recorded does."""
 
 ALIKE = 0.1
-"""Two changes between builders are the same one where they differ by no more than this share of it."""
+"""Two changes between builders are the same one if they differ by at most this share of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Samples that may be compared. `builder` is what built them, or stands for it; `exact` is whether they have
-    no noise; `doubt` is why not, where their metric says that they have none."""
+    """Samples that may be compared.
+
+    `builder` is what built them, or stands for it. `exact` is whether they have no noise. `doubt` is why they have
+    some although their metric is declared exact; empty otherwise.
+    """
 
     samples: Sequence[Sample]
     builder: str
@@ -40,17 +45,18 @@ class Group:
 
     @property
     def metric(self) -> Metric:
-        """What was measured."""
+        """The metric of these samples."""
         return self.samples[0].metric
 
 
 def kernel_of(cell: str) -> str:
-    """`linux` of `linux:qemu-rofs`."""
+    """The kernel of a cell: `linux` for `linux:qemu-rofs`."""
     return cell.partition(":")[0] if ":" in cell else ""
 
 
 def grouped(samples: Sequence[Sample]) -> list[Group]:
-    """The samples in groups, by metric, cell, subject and fingerprint; each group in the order of measuring."""
+    """Group the samples by metric, cell, subject, fingerprint and, if exact, builder; each group in the order
+    of measuring."""
     by_series: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
     prints: dict[tuple[int, int, str, str], str] = {}
     for sample in samples:
@@ -60,10 +66,10 @@ def grouped(samples: Sequence[Sample]) -> list[Group]:
         if (print_ := prints.get(parts)) is None:
             print_ = prints[parts] = sample.series[-1]
         by_series[metric.name, sample.cell, sample.subject, print_].append(sample)
-    of_the_moment = _hosts_of_the_moment(by_series.values())
+    of_the_moment = hosts_of_the_moment(by_series.values())
     groups = []
     for _, alike in sorted(by_series.items()):
-        _sort_by_time(alike)
+        sort_by_time(alike)
         if not alike[0].metric.exact:
             groups.append(Group(alike, alike[0].version.builder, exact=False))
             continue
@@ -75,15 +81,15 @@ def grouped(samples: Sequence[Sample]) -> list[Group]:
     return groups
 
 
-def _sort_by_time(samples: list[Sample]) -> None:
-    """In the order of measuring, whatever order they came in."""
+def sort_by_time(samples: list[Sample]) -> None:
+    """Sort the samples by when they were measured; ties get an order that does not depend on the input's."""
     samples.sort(key=attrgetter("taken"))
     if any(before.taken == after.taken for before, after in pairwise(samples)):
         samples.sort(key=attrgetter("taken", "version.committed", "id", "version.digest", "value"))
 
 
 def builder_of(sample: Sample, of_the_moment: Mapping[str, bool]) -> str:
-    """What built the sample's kernel; where that is not recorded, the host, and the kernel that it ran then."""
+    """What built the sample's kernel. If that is not recorded, the host and the host's kernel stand for it."""
     if sample.version.builder:
         return sample.version.builder
     where = sample.environment
@@ -92,12 +98,12 @@ def builder_of(sample: Sample, of_the_moment: Mapping[str, bool]) -> str:
 
 @lru_cache(maxsize=4096)
 def _host_words(host: str, host_kernel: str) -> str:
-    """A host as a builder's facts. A history has a million samples, and they share these few."""
+    """The facts of a host that stands for a builder. Cached, because a million samples share a few."""
     return facts.format_facts({"host": host, "host kernel": host_kernel})
 
 
-def _hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:
-    """Of each kernel, whether the names of hosts that measured it seldom come back."""
+def hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:
+    """By kernel, whether it is measured on temporary machines, whose names say nothing."""
     hosts: dict[str, set[str]] = defaultdict(set)
     runs: dict[str, set[str]] = defaultdict(set)
     for samples in groups:
@@ -109,8 +115,11 @@ def _hosts_of_the_moment(groups: Iterable[Sequence[Sample]]) -> dict[str, bool]:
 
 
 def _by_time(samples: Sequence[Sample], builder: str) -> list[Group]:
-    """Exact samples of one builder as far as is recorded: parted where two builds of one commit say that it became
-    another, or taken for noise where what they say can't be."""
+    """Group exact samples of one recorded builder.
+
+    They are split wherever two builds of one commit show that the builder changed. If that would contradict
+    itself, they are one group that is not exact.
+    """
     if len({node_of(one.version) for one in samples}) == len(samples) and not any(one.spread for one in samples):
         return [Group(samples, builder, exact=True)]  # nothing was measured twice, so nothing differs
     moments = _moments(samples)
@@ -128,8 +137,8 @@ def _by_time(samples: Sequence[Sample], builder: str) -> list[Group]:
 
 
 def _moments(samples: Sequence[Sample]) -> list[float] | None:
-    """When the builder became another, by the fewest moments that explain all builds of one commit that differ;
-    None where it would have become the same one twice."""
+    """When the builder changed: the fewest moments that explain all differing builds of one commit. None if it
+    would have changed back."""
     spans = sorted(_spans(samples))
     chosen: list[tuple[float, float]] = []
     for end, start, change in spans:
@@ -142,7 +151,8 @@ def _moments(samples: Sequence[Sample]) -> list[float] | None:
 
 
 def _spans(samples: Sequence[Sample]) -> Iterable[tuple[float, float, float]]:
-    """Until when, from when on, and by what share the number became another for the same commit."""
+    """For each commit that was built twice with different numbers: the start and the end of the time in which
+    the builder changed, and the relative change."""
     latest: dict[tuple[str, bool], Sample] = {}
     for sample in samples:
         before = latest.get(node_of(sample.version), sample)
@@ -152,7 +162,7 @@ def _spans(samples: Sequence[Sample]) -> Iterable[tuple[float, float, float]]:
 
 
 def _moment(samples: Sequence[Sample], start: float, end: float, change: float) -> float:
-    """Within the span, where the numbers as they were taken changed most nearly so."""
+    """The moment within the span at which the measured numbers change most nearly by `change`."""
     inside = [one for one in samples if start <= one.taken <= end]
     best, nearest = end, inf
     for before, after in pairwise(inside):
@@ -163,7 +173,8 @@ def _moment(samples: Sequence[Sample], start: float, end: float, change: float) 
 
 
 def _differ(samples: Sequence[Sample], builds: bool) -> str:
-    """How runs of one build, or all of one commit's `builds`, differ, where they do."""
+    """In words, how runs of one build differ, or how all builds of a commit do if `builds` is set; empty if
+    they don't."""
     values: dict[tuple[object, ...], set[float]] = defaultdict(set)
     for sample in samples:
         name = (*node_of(sample.version), "" if builds else sample.version.digest)
@@ -176,3 +187,20 @@ def _differ(samples: Sequence[Sample], builds: bool) -> str:
     low, high = min(apart[worst]), max(apart[worst])
     most = f"{version.described or version.commit[:12]} gave {low:.10g} to {high:.10g}"
     return f"{most}, and so did {len(apart) - 1} others" if len(apart) > 1 else most
+
+
+def by_version(samples: Iterable[Sample]) -> dict[Node, list[Sample]]:
+    """Group the samples by version."""
+    found: dict[Node, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        found[node_of(sample.version)].append(sample)
+    return found
+
+
+def value_of(samples: Iterable[Sample]) -> float:
+    """The median of the samples, without those that are NaN."""
+    ones = list(samples)
+    if len(ones) == 1:
+        return ones[0].value if isfinite(ones[0].value) else float("nan")
+    finite = [sample.value for sample in ones if isfinite(sample.value)]
+    return median(finite) if finite else float("nan")

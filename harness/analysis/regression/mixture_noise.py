@@ -1,4 +1,5 @@
-"""Noise of two modes, or with outliers: independent draws from two normal distributions, whichever fit."""
+"""The evidence for a step at each place of a series whose noise has two modes, or outliers: independent draws
+from two normal distributions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,28 +14,29 @@ from harness.analysis.regression.ar1_noise import Evidence
 Array = NDArray[np.float64]
 
 SURPRISE = 3.3
-"""The evidence that one quiet series in a hundred of two modes has, of 200 points; by simulation."""
+"""The evidence that one quiet series in a hundred with two modes exceeds: 200 points, by simulation."""
 STEPS = np.linspace(-4, 4, 65)
-"""The steps tried, in standard deviations of the series."""
+"""The sizes of steps that are tried, in standard deviations of the series."""
 PRIOR = -((STEPS / 3) ** 2) / 2 - logsumexp(-((STEPS / 3) ** 2) / 2)
-"""The log of how likely each is beforehand."""
+"""The log of the prior probability of each of these steps."""
 GREAT = 4.0
 """A step of more standard deviations of what is left without it is great: no two modes here are so far apart."""
 ROOT = np.sqrt(2 * np.pi)
-"""What a normal density is divided by, beside its deviation."""
+"""The constant by which a normal density is divided, besides its deviation."""
 FURTHEST = 700.0
-"""No more than this is the exponent of a ratio: more is no number."""
+"""The greatest exponent of a ratio; e to a greater one overflows."""
 SETTLED = 1e-5
-"""A fit whose means move by less than this in a round, in the series' standard deviations, is done."""
+"""A fit is done if its means move by less than this in one round, in standard deviations of the series."""
 LEVELLING = 5
-"""Rounds of levelling segments and fitting modes in turn."""
+"""Rounds in which segments are levelled and modes are fitted in turn."""
 NARROWEST = 0.05
-"""The least standard deviation of a mode, of the series': equal values must not make a mode infinitely likely."""
+"""The least standard deviation of a mode, in that of the series. Equal values would otherwise make a mode
+infinitely likely."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Two normal distributions: shares, means, standard deviations."""
+    """Two normal distributions: their shares, means and standard deviations, two values each."""
 
     shares: Array
     means: Array
@@ -46,7 +48,8 @@ class Modes:
         return np.asarray(_sum_of_logs(first, second)).reshape(values.shape)
 
     def fitted(self, values: Array, floor: float, rounds: int) -> "Modes":
-        """After so many rounds of expectation and maximisation (Dempster, Laird and Rubin 1977)."""
+        """The modes after at most so many rounds of expectation and maximisation (Dempster, Laird and Rubin
+        1977)."""
         shares, means, deviations = self.shares, self.means, self.deviations
         powers = np.array([np.ones(len(values)), values, values**2])
         total = powers.sum(axis=1)
@@ -81,11 +84,12 @@ def _logs(values: Array, shares: Array, means: Array, deviations: Array) -> Arra
 
 
 def evidence(series: Array, places: tuple[int, int], missing: tuple[int, ...] = ()) -> Evidence:
-    """For and against a step at each place, as in `noise`, with BIC's price of five numbers for the modes.
+    """The evidence for a step at each place, as `ar1_noise.evidence`, less BIC's price of the five parameters of
+    the modes.
 
-    The series has a standard deviation of about 1 without the points that are missing. The modes are fitted
-    first without a step; then again to the series with the likeliest step taken out; and, lest they take the two
-    sides of a great step for two modes, to the series without the step that explains most of it.
+    The series, without the `missing` points, has a standard deviation of about 1. The modes are fitted three
+    times: to the series; to the series without its likeliest step; and to the series without the step that
+    explains most of it, lest they take the two sides of a great step for two modes.
     """
     there = np.ones(len(series), dtype=bool)
     there[list(missing)] = False
@@ -113,10 +117,11 @@ def evidence(series: Array, places: tuple[int, int], missing: tuple[int, ...] = 
 
 
 def levelled(series: Array, there: NDArray[np.bool_], steps: Sequence[int]) -> Array:
-    """The series, out of which steps were taken by least squares, with each segment where two modes want it.
+    """Shift each segment of a series, whose `steps` were removed by least squares, to where the two modes fit
+    best.
 
-    The mean of a segment in which one mode came more often by chance is off by part of a mode's distance; the rest
-    of it would look like a further step.
+    If a segment has one mode more often by chance, its mean is off by part of the modes' distance. The rest would
+    look like a further step.
     """
     modes, left = _fitted(series[there]), series
     edges = [0, *sorted(steps), len(series)]
@@ -142,7 +147,7 @@ def _width(series: Array) -> float:
 
 
 def _greatest(series: Array, there: NDArray[np.bool_], places: NDArray[np.int64]) -> tuple[int, float]:
-    """The step that explains most of the series by least squares: its place and size."""
+    """The step that explains most of the series by least squares: its place and its size."""
     sums, counts = np.cumsum(series * there), np.cumsum(there)
     before = np.maximum(counts[places - 1], 1)
     after = np.maximum(counts[-1] - before, 1)
@@ -157,12 +162,12 @@ def _over_steps(with_steps: Array) -> Array:
 
 
 def _sum_of_logs(first: Array, second: Array) -> Array:
-    """`np.logaddexp`, in operations that processors do for several numbers at once."""
+    """As `np.logaddexp`, by operations that processors vectorise."""
     return np.asarray(np.maximum(first, second) + np.log(1 + np.exp(-np.abs(first - second))))
 
 
 def _starts(series: Array, floor: float) -> Iterator[Modes]:
-    """Fits from the cut in two that leaves the least variance, and from a core with outliers."""
+    """Starting points of the fit: the cut in two that leaves the least variance, and a core with outliers."""
     ordered = np.sort(series)
     counts = np.arange(1, len(series))
     excess = ordered.sum() * counts / len(series) - np.cumsum(ordered)[:-1]
@@ -180,7 +185,8 @@ def _starts(series: Array, floor: float) -> Iterator[Modes]:
 def _profile(
     series: Array, there: NDArray[np.bool_], modes: Modes, steps: Array, places: NDArray[np.int64]
 ) -> Array:
-    """Log likelihood and prior by place and step; `steps` are about where `STEPS` would be."""
+    """Log likelihood plus log prior, a row for each place and a column for each step. `steps` are close to
+    `STEPS`."""
     before = modes.logs(series) * there
     after = modes.logs(series[:, None] - steps) * there[:, None]
     gains = np.cumsum((after - before[:, None])[::-1], axis=0)[::-1]

@@ -1,4 +1,5 @@
-"""Notes beside the findings: changes of the builder, other branches, exact numbers that are not exact."""
+"""Writes notes to the findings: changes of the builder, versions of other branches, and exact metrics with
+noise."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,22 +11,22 @@ from scipy.stats import mannwhitneyu
 
 from harness.analysis.regression.ancestry import Graph, Node, node_of
 from harness.analysis.regression.change_points import LEVEL
-from harness.analysis.regression.grouping import UNRECORDED, Group, kernel_of
-from harness.analysis.regression.series import NO_GRAPH, Numbers, Samples, by_version, numbers, value_of
+from harness.analysis.regression.grouping import UNRECORDED, Group, by_version, kernel_of, value_of
+from harness.analysis.regression.series import NO_GRAPH, Numbers, Samples, numbers
 from harness.core import facts
 from harness.metrics.records import Metric, Sample, Version
 
 MOST = 5
-"""The most notes of one kind; a last one says how many more there are."""
+"""The most notes of one kind. Another one says how many more there are."""
 
 METRICS = 3
-"""Metrics that a note names, the most changed first."""
+"""Metrics that one note names, the most changed first."""
 
 AROUND = 10
-"""A noisy number of a branch is compared with those of so many versions to both sides of where it left."""
+"""A noisy metric of a branch is compared with so many versions on each side of where the branch left."""
 
 FEWEST = 5
-"""Samples on each side of such a comparison."""
+"""The fewest samples on each side of such a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +39,30 @@ class Note:
 
 @dataclass(slots=True)
 class _Effects:
-    """What changed with something: metric to its relative change, and of what versions that was seen."""
+    """The metrics that changed with a builder or a branch.
+
+    `found` has the relative change of each metric, `same` the metrics for which commits built on both sides were
+    compared.
+    """
 
     found: dict[str, float] = field(default_factory=dict)
     same: set[str] = field(default_factory=set)
 
     def add(self, metric: Metric, change: float, of_same: bool) -> None:
-        """The greatest change of each metric counts; parts count where their whole is not measured."""
+        """Add a change; the greatest one of each metric counts. Parts are left out."""
         if change and not metric.is_part and abs(change) >= abs(self.found.get(metric.name, 0.0)):
             self.found[metric.name] = change
             self.same |= {metric.name} if of_same else set()
 
     def words(self) -> str:
-        """`boot.instructions +1.9%, size.kernel +0.8%`."""
+        """The changes in words: `boot.instructions +1.9%, size.kernel +0.8%`."""
         ordered = sorted(self.found.items(), key=lambda pair: -abs(pair[1]))
         told = ", ".join(f"{name} {change:+.3g}%" for name, change in ((n, c * 100) for n, c in ordered[:METRICS]))
         return f"{told} and {len(ordered) - METRICS} others" if len(ordered) > METRICS else told
 
 
 def notes(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> list[Note]:
-    """Everything that is to be told beside the findings of these samples, the newest of each kind first."""
+    """All notes to the findings of these samples, the newest of each kind first."""
     every = numbers(samples, graph, branch)
     return [
         *_limited("builder", _builders(every.groups)),
@@ -73,6 +78,7 @@ def _limited(kind: str, texts: Iterable[str]) -> list[Note]:
 
 
 def _doubts(groups: Iterable[Group]) -> Iterator[str]:
+    """A sentence for each group whose metric is declared exact and is not."""
     for group in groups:
         if group.doubt:
             one = group.samples[0]
@@ -80,20 +86,22 @@ def _doubts(groups: Iterable[Group]) -> Iterator[str]:
 
 
 def _builders(groups: Iterable[Group]) -> list[str]:
-    """One sentence for each pair of builders that follow each other, or build beside each other."""
+    """A sentence for each pair of builders that followed each other, or were used at the same time; the newest
+    first."""
     pairs: dict[tuple[str, str, str], list[tuple[Group, Group]]] = defaultdict(list)
     for before, after in successions(groups):
         pairs[_about(before), _label(before), _label(after)].append((before, after))
-    told = [
+    dated_texts = [
         (min(after.samples[0].taken for _, after in met), text)
         for (about, old, new), met in pairs.items()
         if (text := _builder_words(about, old, new, met))
     ]
-    return [text for _, text in sorted(told, reverse=True)]
+    return [text for _, text in sorted(dated_texts, reverse=True)]
 
 
 def successions(groups: Iterable[Group]) -> Iterator[tuple[Group, Group]]:
-    """What one builder built and what the next one did, or one beside it, of each number; the oldest first."""
+    """Yield, for each metric, cell and subject, pairs of groups that different builders or emulators made one
+    after the other; the oldest first."""
     alike: dict[tuple[str, ...], list[Group]] = defaultdict(list)
     for group in groups:
         one = group.samples[0]
@@ -105,9 +113,12 @@ def successions(groups: Iterable[Group]) -> Iterator[tuple[Group, Group]]:
 
 
 def unbridged(every: Numbers) -> dict[tuple[str, Version], set[str]]:
-    """Of each cell the last version that its builder of before built, where the builder of now has built none of
-    the same commits, and the exact metrics of which that is so: what the builder changed is not known. Debian's
-    older kernels can't be had again."""
+    """The changes of builder whose effect is unknown, because the new builder has built none of the old one's
+    commits.
+
+    By cell and the last version that the old builder built: the exact metrics for which that is so. Only for OSv;
+    Debian's older kernels can't be built again.
+    """
     latest = {
         (before.metric.name, before.samples[0].cell, before.samples[0].subject): (before, after)
         for before, after in successions(every.groups)
@@ -128,7 +139,7 @@ def _about(group: Group) -> str:
 
 
 def _label(group: Group) -> str:
-    """What built, and what boots, of which an exact number says something."""
+    """What built the samples; for exact ones, also the emulator and the firmware, on which they depend."""
     where = group.samples[0].environment
     machine = {"emulator": where.emulator, "firmware": where.firmware} if group.metric.exact else {}
     return facts.format_facts({**facts.parse_facts(group.builder), **machine})
@@ -158,7 +169,8 @@ def _builder_words(about: str, old: str, new: str, met: Sequence[tuple[Group, Gr
 
 
 def _effect(before: Sequence[Sample], after: Sequence[Sample]) -> tuple[float, bool]:
-    """The relative change between builders, and whether it is that of commits that both built."""
+    """The median relative change from one builder to the next, and whether commits that both built were
+    compared."""
     old, new = by_version(before), by_version(after)
     common = [node for node in old if node in new]
     pairs = [(value_of(old[node]), value_of(new[node])) for node in common] or [(before[-1].value, after[0].value)]
@@ -167,7 +179,7 @@ def _effect(before: Sequence[Sample], after: Sequence[Sample]) -> tuple[float, b
 
 
 def _branches(every: Numbers) -> list[str]:
-    """One sentence for all versions that left the line at one of its versions."""
+    """A sentence for the versions of each branch that left the line; the newest first."""
     groups = [group for group in every.groups if every.orders[kernel_of(group.samples[0].cell)].left]
     effects: dict[tuple[str, Node | None], _Effects] = defaultdict(_Effects)
     versions: dict[tuple[str, Node | None], dict[Node, Version]] = defaultdict(dict)
@@ -184,16 +196,17 @@ def _branches(every: Numbers) -> list[str]:
             if base is not None:
                 bases[key] = found[line[base]][0].version
                 effects[key].add(group.metric, _branch_effect(group, ones, found, line, base), False)
-    told = [
+    dated_texts = [
         (max(one.committed for one in those.values()), _branch_words(key, those, bases.get(key), effects[key]))
         for key, those in versions.items()
     ]
-    return [text for _, text in sorted(told, reverse=True)]
+    return [text for _, text in sorted(dated_texts, reverse=True)]
 
 
 def _leaving(
     found: Mapping[Node, list[Sample]], left: Mapping[Node, Node | None]
 ) -> dict[Node | None, list[Sample]]:
+    """The samples of the versions beside the line, by the version where their branch left it."""
     by_left: dict[Node | None, list[Sample]] = defaultdict(list)
     for node, samples in found.items():
         if node in left:
@@ -202,7 +215,8 @@ def _leaving(
 
 
 def _base(line: Sequence[Node], left: Node | None, times: Mapping[Node, float]) -> int | None:
-    """The place in the series of the last version at or before the one where the branch left."""
+    """The index in `line` of the last version at or before the one where the branch left; None if there is
+    none."""
     if left is None:
         return None
     before = [place for place, node in enumerate(line) if times[node] <= times[left]]
@@ -212,7 +226,7 @@ def _base(line: Sequence[Node], left: Node | None, times: Mapping[Node, float]) 
 def _branch_effect(
     group: Group, ones: Sequence[Sample], found: Mapping[Node, list[Sample]], line: Sequence[Node], base: int
 ) -> float:
-    """The relative change against where the branch left; 0 where a noisy number says nothing."""
+    """The relative change compared with where the branch left; 0 if it is noise."""
     if group.exact:
         old = value_of(found[line[base]])
         return (value_of(ones) - old) / (abs(old) or 1.0)

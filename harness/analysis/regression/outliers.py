@@ -1,7 +1,8 @@
-"""Isolated outliers of a series: single bad nights, which the search for steps leaves out and findings tell apart.
+"""Finds the isolated outliers of a series: single bad nights, which the search for steps leaves out.
 
-A point, or a short run of points, is one where it sticks out over the level before it and over the level after it,
-so that no step explains it, by more than the series' own noise does: its tail, or its second mode.
+A point, or a short run of points, is an outlier if it differs from the level before it and from the level after
+it, so that no step explains it, by more than the noise of the series does, be it by its tail or by its second
+mode.
 """
 
 from collections.abc import Iterator
@@ -16,28 +17,31 @@ Array = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 LONGEST = 4
-"""Points of a run that goes away again; more are a change, which the search for steps finds as two."""
+"""The most points of an outlier. A longer run that goes away again is a change, which the search finds as two
+steps."""
 SIDE = 5
-"""Points on either side whose median is the level there."""
+"""The points on either side whose median is the level there."""
 MOST, SHARE = 3, 0.06
-"""No more points than the greater of these are outliers: what comes more often is noise or one of its modes."""
+"""At most `MOST` points, or the share `SHARE` of them if that is more, are outliers. What comes more often is
+noise, or a mode of it."""
 FEWEST = 8
-"""Points of a series in which an outlier can be told."""
+"""The fewest points of a series in which outliers are looked for."""
 FAR, FEW = 4.6, 40.0
-"""How far an outlier is from the levels beside it, in deviations of the body of the noise; more by this much, over
-the points, where they are few. By simulation: of quiet series of 10 to 400 normal points, 1 in 200 has one."""
+"""The least distance of an outlier from the levels beside it, in deviations of the body of the noise: `FAR`,
+plus `FEW` divided by the number of points. By simulation, 1 in 200 quiet series of 10 to 400 normal points has
+an outlier."""
 NEIGHBOUR = 0.6
-"""The share of that distance by which it sticks out over the points next to it, too."""
+"""An outlier is at least this share of that distance from the points next to it, too."""
 ROUGHLY = 0.8
-"""The share of that distance from the running median below which a point is not looked at further."""
+"""Points nearer to the running median than this share of that distance are not examined."""
 LEAST = 1e-9
-"""Of the greatest: no less is a deviation, however equal the other points are."""
+"""The deviation of the noise is at least this share of the greatest value, however equal the other points are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Points `first` ≤ index < `end` that stick out by `far` times what is needed; `alone` unless at an end of the
-    series, where nobody knows."""
+    """An outlier: the points `first` ≤ index < `end`, `far` times as far away as needed. `alone` is False at an
+    end of the series, where nobody knows yet."""
 
     first: int
     end: int
@@ -46,7 +50,7 @@ class Run:
 
 
 def outliers(series: Array) -> list[Run]:
-    """The isolated outliers, by place. None where there are more than an outlier is rare."""
+    """The isolated outliers, by place; none if there are too many of them to be outliers."""
     if len(series) < FEWEST:
         return []
     most = max(MOST, int(SHARE * len(series)))
@@ -64,7 +68,8 @@ def outliers(series: Array) -> list[Run]:
 
 
 def _far(sizes: Array, most: int, least: float) -> float:
-    """From what distance a point is an outlier: the body's deviation is told by the greatest that is none."""
+    """The distance from which a point is an outlier. The deviation of the noise is estimated from the greatest
+    distance among the other points."""
     count = len(sizes)
     most = min(most, count // 4)
     body = float(np.sort(sizes)[count - 1 - most]) / float(ndtri(1 - (most + 0.5) / (2 * count)))
@@ -72,12 +77,13 @@ def _far(sizes: Array, most: int, least: float) -> float:
 
 
 def _rank(one: Run) -> tuple[bool, int, float]:
-    """Those inside first, which are certain; short ones, which a longer one would only contain; the farthest."""
+    """The order in which runs are taken: those inside the series, which are certain; then short ones, which a
+    longer one would only contain; then the farthest."""
     return one.alone, one.first - one.end, one.far
 
 
 def _candidates(series: Array, kept: NDArray[np.bool_], sizes: Array, far: float) -> Iterator[Run]:
-    """Runs inside the series whose points are all far from the running median, and those at its ends."""
+    """The runs inside the series whose points are all far from the running median, and the runs at its ends."""
     out = kept & (sizes > ROUGHLY * far)
     for length in range(1, min(LONGEST + 1, len(series))):
         inside = np.flatnonzero(np.convolve(out, np.ones(length), mode="valid") == length)
@@ -92,7 +98,8 @@ def _candidates(series: Array, kept: NDArray[np.bool_], sizes: Array, far: float
 
 
 def _run(series: Array, kept: NDArray[np.bool_], first: int, end: int, far: float) -> Run | None:
-    """The run, where it sticks out over both sides; at an end of the series, over the one that there is."""
+    """The run, if it is far from the levels on both sides (at an end of the series, from the only one); else
+    None."""
     before, after = _beside(kept, first, end)
     sides = [side for side in (before, after) if len(side)]
     at_an_end = len(sides) == 1
@@ -115,7 +122,8 @@ def _run(series: Array, kept: NDArray[np.bool_], first: int, end: int, far: floa
 
 
 def _further(series: Array, kept: NDArray[np.bool_], first: int, end: int) -> float:
-    """The level at an end of the series, if it goes on as it came: at the ends of a slope no point sticks out."""
+    """The level to expect at an end of the series, if it goes on as before. So no point at the end of a slope
+    is an outlier."""
     inside = np.flatnonzero(kept[:first])[::-1] if first else np.flatnonzero(kept[end:]) + end
     near, before = inside[:SIDE], inside[SIDE : 2 * SIDE]
     if not len(before):
@@ -126,7 +134,7 @@ def _further(series: Array, kept: NDArray[np.bool_], first: int, end: int) -> fl
 
 
 def _beside(kept: NDArray[np.bool_], first: int, end: int) -> tuple[Places, Places]:
-    """The nearest points on either side that are no outliers themselves."""
+    """The nearest points on either side that are no outliers."""
     before = np.flatnonzero(kept[:first])[-SIDE:]
     after = np.flatnonzero(kept[end:])[:SIDE] + end
     return before, after

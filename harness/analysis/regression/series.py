@@ -1,4 +1,4 @@
-"""A history as series: comparable samples, one point a version, along one branch."""
+"""Turns a history into series: comparable samples, one point a version, along one branch."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 from operator import attrgetter
-from statistics import median
 
 from harness.analysis.regression.ancestry import Ancestry, Graph, Node, Seen, ancestry, node_of
 from harness.analysis.regression.change_points import (
@@ -16,8 +15,10 @@ from harness.analysis.regression.change_points import (
     Scan,
     exact_look,
 )
-from harness.analysis.regression.finding import Finding, Night
-from harness.analysis.regression.grouping import Group, grouped, kernel_of
+from harness.analysis.regression.finding import Finding, OutlierNight
+from harness.analysis.regression.grouping import Group, grouped, kernel_of, value_of
+from harness.analysis.regression.host_classes import join_host_classes
+from harness.analysis.regression.step_search import SEGMENT
 from harness.metrics.records import Metric, Sample, Version
 
 NO_GRAPH: Graph = {}
@@ -27,8 +28,8 @@ NO_GRAPH: Graph = {}
 class Series:
     """Comparable samples, one point a version in the order of commits: the median of the version's samples.
 
-    `times` grow along the series, and `taken` says when each version was first measured (seconds since 1970).
-    `beside` are samples of versions of other branches.
+    `times` grow along the series; `taken` is when each version was first measured (seconds since 1970). `beside`
+    are samples of versions of other branches.
     """
 
     samples: tuple[Sample, ...]
@@ -42,11 +43,11 @@ class Series:
 
     @property
     def metric(self) -> Metric:
-        """What was measured; `exact` where that is true of it."""
+        """The metric; `exact` is set only if that holds for these samples."""
         return replace(self.samples[0].metric, exact=self.exact)
 
     def finding(self, change: Change) -> Finding:
-        """The change in terms of versions."""
+        """Describe the change by versions instead of indices."""
         first, index = self.samples[0], change.index
         return Finding(
             self.metric,
@@ -63,10 +64,10 @@ class Series:
             span=(self.versions[change.earliest - 1], self.versions[change.latest]),
         )
 
-    def night(self, outlier: Outlier) -> Night:
-        """The outlier in terms of versions and nights."""
+    def night(self, outlier: Outlier) -> OutlierNight:
+        """Describe the outlier by versions and nights instead of indices."""
         first, index = self.samples[0], outlier.index
-        return Night(
+        return OutlierNight(
             self.metric,
             first.cell,
             first.subject,
@@ -78,17 +79,18 @@ class Series:
             outlier.change,
             outlier.alone,
             self.versions[outlier.beside],
+            wait=SEGMENT - outlier.length if outlier.index + outlier.length == len(self.values) else 0,
         )
 
     def span(self, change: Change) -> tuple[float, float]:
-        """From when until when the change may have come: after the first, up to the second."""
+        """The times between which the change came: after the first, and not after the second."""
         return self.times[change.earliest - 1], self.times[change.latest]
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The samples of a history in groups and series, for findings, notes, creeps and reports alike: each looks at
-    what another has made already."""
+    """The samples of a history, grouped and as series. Findings, notes, drift and reports share one object, so
+    that each group, series and look is computed once."""
 
     groups: Sequence[Group]
     graph: Graph = field(default_factory=dict)
@@ -97,25 +99,34 @@ class Numbers:
 
     @cached_property
     def orders(self) -> dict[str, Ancestry]:
-        """The order of each kernel's versions."""
+        """The order of the versions of each kernel."""
         return ancestries(self.groups, self.graph, self.branch)
 
     @cached_property
     def series(self) -> list[Series]:
-        """As of `series_of`, one a group."""
+        """The series, one for each group; as `series_of`."""
         layouts = _Layouts()
         return [_series(group, self.orders[kernel_of(group.samples[0].cell)], layouts) for group in self.groups]
 
     @cached_property
+    def judged_series(self) -> list[Series]:
+        """The series in which changes are looked for: those of temporary machines are joined."""
+        joined = join_host_classes(self.groups)
+        if len(joined) == len(self.groups):
+            return self.series
+        layouts = _Layouts()
+        return [_series(group, self.orders[kernel_of(group.samples[0].cell)], layouts) for group in joined]
+
+    @cached_property
     def looked(self) -> list[tuple[Series, Looked]]:
-        """What there is to see in each; those without noise have no best step."""
+        """What one look at each series found. Series without noise have no `best` step."""
         # Those of one length in a row: what is made for a length serves all of them.
-        ordered = sorted(self.series, key=lambda one: (one.exact, len(one.values)))
+        ordered = sorted(self.judged_series, key=lambda one: (one.exact, len(one.values)))
         found = {id(one): self._look(one) for one in ordered}
-        return [(one, found[id(one)]) for one in self.series]
+        return [(one, found[id(one)]) for one in self.judged_series]
 
     def scan(self, series: Series) -> Scan:
-        """The search in one of these series, for numbers with noise."""
+        """The search in one of these series, which must have noise."""
         # The series is this object's, and keeps its identity as long as that.
         if id(series) not in self._scans:
             self._scans[id(series)] = Scan(series.values)
@@ -126,25 +137,26 @@ class Numbers:
 
 
 Samples = Iterable[Sample] | Numbers
-"""What is judged, grouped already or not."""
+"""What an analysis takes: samples, or samples that are grouped already."""
 
 
 def numbers(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> Numbers:
-    """The samples in groups; what is grouped has its graph and its branch."""
+    """Group the samples, unless they are grouped already: then their graph and branch are kept."""
     return samples if isinstance(samples, Numbers) else Numbers(grouped(list(samples)), graph, branch)
 
 
 def series_of(samples: Samples, graph: Graph = NO_GRAPH, branch: str = "") -> list[Series]:
-    """The samples by series, each along the first parents of `branch`, or of the one that most versions are of.
+    """Make the series of the samples, each along the first parents of `branch`, or of the branch with most of the
+    versions.
 
-    Samples of different fingerprints, or builders, are never in one series. Samples of one commit are replicates,
-    wherever they stand in the history; those of other branches are beside the series.
+    Samples with different fingerprints or builders are never in one series. Samples of one commit are replicates,
+    wherever they are in the history. Samples of other branches are `beside` the series.
     """
     return numbers(samples, graph, branch).series
 
 
 def ancestries(groups: Iterable[Group], graph: Graph, branch: str = "") -> dict[str, Ancestry]:
-    """The order of each kernel's versions."""
+    """The order of the versions of each kernel."""
     first: dict[str, dict[int, Sample]] = defaultdict(dict)
     for group in groups:
         of_kernel = first[kernel_of(group.samples[0].cell)]
@@ -163,26 +175,10 @@ def ancestries(groups: Iterable[Group], graph: Graph, branch: str = "") -> dict[
     return {kernel: ancestry(versions, graph, branch) for kernel, versions in seen.items()}
 
 
-def by_version(samples: Iterable[Sample]) -> dict[Node, list[Sample]]:
-    """The samples of each version."""
-    found: dict[Node, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        found[node_of(sample.version)].append(sample)
-    return found
-
-
-def value_of(samples: Iterable[Sample]) -> float:
-    """Their median, without what is no number."""
-    ones = list(samples)
-    if len(ones) == 1:
-        return ones[0].value if isfinite(ones[0].value) else float("nan")
-    finite = [sample.value for sample in ones if isfinite(sample.value)]
-    return median(finite) if finite else float("nan")
-
-
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the samples of a group stand in its series: their places in the group, by point, and beside it."""
+    """Where the samples of a group belong in its series: their indices in the group, for each point, and for
+    the versions beside the series."""
 
     points: Sequence[Sequence[int]]
     versions: tuple[Version, ...]
@@ -192,12 +188,12 @@ class _Layout:
 
     @property
     def is_plain(self) -> bool:
-        """Whether each sample is a point, in the order of the group."""
+        """Whether each sample is a point of its own, in the order of the group."""
         return not self.beside and all(len(at) == 1 and at[0] == place for place, at in enumerate(self.points))
 
 
 class _Layouts:
-    """The layouts of groups by their versions: all metrics of a cell have the same ones."""
+    """Caches the layouts of groups by their versions: all metrics of a cell have the same versions."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], tuple[_Layout, bool]] = {}

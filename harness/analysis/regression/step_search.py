@@ -1,4 +1,4 @@
-"""The search for steps in one series: what speaks for a step at each place, beside those already taken."""
+"""Searches one series for steps: the evidence at each place, given the steps already taken."""
 
 from dataclasses import dataclass
 
@@ -12,27 +12,27 @@ from harness.analysis.regression.outliers import outliers
 Array = NDArray[np.float64]
 
 SEGMENT = 5
-"""The fewest points on each side of a step, where numbers are not exact: fewer can be outliers."""
+"""The fewest points on each side of a step of a noisy metric. If there are fewer, they may all be outliers."""
 REAL = 4
-"""So many of them are none."""
+"""The fewest points of a segment that are no outliers."""
 MOST = 12
-"""No more steps than this are looked for in one series."""
+"""The most steps that are taken in one series."""
 APART = 5
-"""Candidates are further from each other than this many points."""
+"""Candidates are more points than this apart."""
 SURELY = 2.5
-"""A step's place is not known better than to where the evidence is less by this."""
+"""A step may begin wherever the evidence is less than the best by at most this."""
 
 NOTHING = 1e-9
-"""Steps that leave less than this of the series' standard deviation have explained it all."""
+"""Steps that leave less than this share of the series' standard deviation explain all of it."""
 EQUAL = 1e-12
-"""Of the greatest value: numbers that differ by no more are equal."""
+"""Numbers that differ by at most this share of the greatest value are equal."""
 WIDE = 1.96
 """A step's 95% interval reaches so many standard errors to both sides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A place where a step may begin, between which places it may, and what speaks for it."""
+    """A place where a step may begin, the range of places in which it surely does, and the evidence for it."""
 
     index: int
     earliest: int
@@ -43,10 +43,10 @@ class Candidate:
 
 
 class Search:
-    """Of a series of finite numbers. `outliers` are its isolated outliers, which the search leaves out.
+    """The search in a series of finite numbers. `outliers` are its isolated outliers, which are left out.
 
-    There is nothing to find in fewer than 2 * SEGMENT other points, or where they are all equal. What was worked
-    out beside some steps is kept: who asks again, at another level, gets it at once.
+    A series with fewer than 2 * SEGMENT other points, or with equal ones, has no step. What was computed for some
+    steps taken is kept, so that another search at another level gets it at once.
     """
 
     def __init__(self, series: Array) -> None:
@@ -65,8 +65,8 @@ class Search:
         self._sized: dict[tuple[int, ...], tuple[Array, Array]] = {}
 
     def take(self, level: float) -> None:
-        """Take steps anew, one by one, the likeliest first, while each has at most this probability; then give
-        back, the least certain first, those whose size may be nothing beside the others."""
+        """Take steps anew: one by one, the likeliest first, as long as each has at most this probability. Then
+        give back those whose size may be 0 given the others, the least certain first."""
         self.taken = []
         while self.judgeable and len(self.taken) < MOST and np.isfinite(self._evidence.max()):
             best = self._candidate(int(self._evidence.argmax()) + SEGMENT)
@@ -80,14 +80,14 @@ class Search:
             self.taken = [one for one in self.taken if one.index != least]
 
     def best(self) -> Candidate | None:
-        """The likeliest step that is not taken, or nothing."""
+        """The likeliest step that is not taken; None if there is none."""
         if not self.judgeable or not np.isfinite(self._evidence.max()):
             return None
         return self._candidate(int(self._evidence.argmax()) + SEGMENT)
 
     def rest(self, least: float, apart: int = APART) -> list[Candidate]:
-        """The steps that are not taken and have at least this evidence, likeliest first, each the best of so many
-        places to either side."""
+        """The steps that are not taken and have at least the evidence `least`, the likeliest first, each the
+        best within `apart` places on either side."""
         if not self.judgeable:
             return []
         left, found = self._evidence.copy(), []
@@ -98,7 +98,7 @@ class Search:
         return found
 
     def sizes(self, more: Candidate | None = None) -> dict[int, tuple[float, float]]:
-        """The size of each step taken (and of one more) and its standard error, in the series' own unit."""
+        """The size of each step taken (and of one more) and its standard error, in the unit of the series."""
         steps = sorted({one.index for one in ([*self.taken, more] if more else self.taken)})
         if not steps:
             return {}
@@ -109,26 +109,28 @@ class Search:
         }
 
     def _sizes(self, steps: tuple[int, ...]) -> tuple[Array, Array]:
-        """The sizes of these steps and their standard errors, in deviations of the series."""
+        """The sizes of these steps and their standard errors, in standard deviations of the series."""
         if steps not in self._sized:
             self._sized[steps] = ar1_noise.sizes(self._series, self._places, steps, self._missing)
         return self._sized[steps]
 
     @property
     def _evidence(self) -> Array:
-        """The evidence at each place, beside the steps taken."""
+        """The evidence at each place, given the steps taken."""
         return self._beside_taken[0]
 
     @property
     def _beside_taken(self) -> tuple[Array, float]:
-        """The evidence beside the steps taken, and what is usual of a quiet series; weighed when somebody asks."""
+        """The evidence given the steps taken, and the evidence that a quiet series usually has; computed when
+        first asked for."""
         steps = tuple(one.index for one in self.taken)
         if steps not in self._weighed:
             self._weighed[steps] = self._weigh(steps)
         return self._weighed[steps]
 
     def _weigh(self, steps: tuple[int, ...]) -> tuple[Array, float]:
-        """The evidence at each place: normal noise and two modes, each as likely as it makes the series."""
+        """The evidence at each place: that of normal noise and that of two modes, weighted by how likely each
+        makes the series."""
         left, places, missing = self._series, self._places, self._missing
         if steps:
             for step, size in zip(steps, self._sizes(steps)[0], strict=True):
@@ -157,7 +159,7 @@ class Search:
         return found, usual
 
     def _candidate(self, place: int) -> Candidate:
-        """The step at this place; the points beside its span are no outliers, which belong to neither level."""
+        """The step at this place. Outliers next to its span are left out, for they belong to neither level."""
         weighed, usual = self._beside_taken
         evidence = float(weighed[place - SEGMENT])
         likely = np.flatnonzero(weighed < evidence - SURELY) + SEGMENT
@@ -172,7 +174,8 @@ class Search:
         return Candidate(place, earliest, latest, evidence, surprise, chance)
 
     def _least(self, place: int) -> float:
-        """No step is less probable than that shuffled points fall so apart: what few points can say is bounded."""
+        """The least probability of a step: that of shuffled points falling apart like this. It limits what few
+        points can prove."""
         edges = [0, *sorted(one.index for one in self.taken), len(self._series)]
         start = max(edge for edge in edges if edge < place)
         end = min(edge for edge in edges if edge > place)

@@ -10,7 +10,7 @@ from typing import Any
 from harness.analysis.ab import sides
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.confirmation import Confirmation, confirm
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.findings import judge
 from harness.analysis.regression.series import NO_GRAPH, Samples
 from harness.core.errors import HarnessError
@@ -24,33 +24,33 @@ KIND = "confirmation"
 
 @dataclass(frozen=True, slots=True)
 class ReportableFindings:
-    """What may be shown of a history: findings by time, and nights that are isolated outliers."""
+    """What may be shown of a history: findings by time, and outlier nights."""
 
     findings: list[Finding]
-    nights: list[Night]
+    nights: list[OutlierNight]
 
 
 def judged(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> ReportableFindings:
-    """Findings of exact numbers, those that a rerun confirmed however weak they were, and those that are strong
-    enough without one; not those that a rerun refuted.
+    """The findings that may be shown: those of exact numbers, those that a rerun confirmed however weak they were,
+    and those that are strong enough without one. Findings that a rerun refuted are left out.
 
-    `confirmed` is None without a rerun, which exact numbers do not need. A night at the end of the history becomes
+    `confirmed` is None without a rerun, which exact numbers don't need. A night at the end of the history becomes
     a finding when a rerun of its version confirmed it.
     """
-    said = {document.subject: document.body for document in documents if document.kind == KIND}
+    reruns = {document.subject: document.body for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
     beyond_doubt = {_about(one) for one in seen.findings}
     found, nights = [], []
     for one in seen.suspicions:
-        confirmed = None if one.metric.exact else _confirmed(said, one)
+        confirmed = None if one.metric.exact else _confirmed(reruns, one)
         if one.metric.exact or confirmed or (confirmed is None and _about(one) in beyond_doubt):
-            found.append(_as_rerun(replace(one, confirmed=confirmed), said))
+            found.append(_as_rerun(replace(one, confirmed=confirmed), reruns))
     for night in seen.nights:
-        confirmed = _confirmed(said, night.suspect)
+        confirmed = _confirmed(reruns, night.suspect)
         if confirmed and not night.alone:
-            found.append(_as_rerun(replace(night.suspect, confirmed=True), said))
+            found.append(_as_rerun(replace(night.suspect, confirmed=True), reruns))
         else:
             nights.append(replace(night, confirmed=confirmed))
     return ReportableFindings(found, nights)
@@ -66,32 +66,33 @@ def reportable_findings(
 def unconfirmed(
     samples: Samples, documents: Iterable[Document], graph: Graph = NO_GRAPH, branch: str = ""
 ) -> list[Finding]:
-    """What should be rerun and has not been: steps, then nights."""
-    said = {document.subject for document in documents if document.kind == KIND}
+    """The suspicions that deserve a rerun and had none: steps, then nights."""
+    rerun = {document.subject for document in documents if document.kind == KIND}
     seen = judge(samples, graph=graph, branch=branch)
     suspects = [one for one in seen.suspicions if not one.metric.exact] + [one.suspect for one in seen.nights]
-    return [one for one in suspects if _about(one) not in said]
+    return [one for one in suspects if _about(one) not in rerun]
 
 
-def _confirmed(said: Mapping[str, Mapping[str, Any]], one: Finding) -> bool | None:
-    body = said.get(_about(one))
+def _confirmed(reruns: Mapping[str, Mapping[str, Any]], finding: Finding) -> bool | None:
+    """The result of the rerun of this suspicion; None if there was none."""
+    body = reruns.get(_about(finding))
     return None if body is None else bool(body["confirmed"])
 
 
-def _as_rerun(one: Finding, said: Mapping[str, Mapping[str, Any]]) -> Finding:
-    """The finding with the size and the interval of the rerun that confirmed it, which have no selection bias."""
-    judgement = said.get(_about(one), {}).get("judgement", {}) if one.confirmed else {}
+def _as_rerun(finding: Finding, reruns: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """The finding with the size and the interval that its rerun measured, which have no selection bias."""
+    judgement = reruns.get(_about(finding), {}).get("judgement", {}) if finding.confirmed else {}
     if judgement.get("change") is None or judgement.get("interval") is None:
-        return one
+        return finding
     change, (low, high) = judgement["change"], judgement["interval"]
-    new = one.old_level + change * (abs(one.old_level) or 1.0)
-    return replace(one, change=change, interval=(low, high), new_level=new)
+    new = finding.old_level + change * (abs(finding.old_level) or 1.0)
+    return replace(finding, change=change, interval=(low, high), new_level=new)
 
 
 def confirm_on_host(session: Session, suspect: Finding, dice: Random, run: str) -> tuple[Confirmation, Document]:
-    """Build the versions before and after the suspected change, and measure both again, in pairs.
+    """Build the versions before and after the suspected change, and measure both again in pairs.
 
-    Raises `HarnessError` if either can't be built any more: then nothing is known.
+    Raises `HarnessError` if either can't be built any more; then nothing is known.
     """
     before, after = suspect.span or (suspect.before, suspect.after)
     cell = session.cell(suspect.cell)
@@ -119,6 +120,7 @@ def measure_again(
     return [record for one in side.measurements.values() for record in one.take().records]
 
 
-def _about(one: Finding) -> str:
-    """What a rerun is about: a step in a series, by the commits between which it lies."""
-    return f"{one.metric.name} {one.subject} {one.cell} {one.before.commit[:12]}..{one.after.commit[:12]}"
+def _about(finding: Finding) -> str:
+    """What a rerun is about: a step of a series, named by the commits between which it lies."""
+    commits = f"{finding.before.commit[:12]}..{finding.after.commit[:12]}"
+    return f"{finding.metric.name} {finding.subject} {finding.cell} {commits}"

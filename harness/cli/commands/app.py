@@ -96,13 +96,15 @@ def _run(arguments: RunArguments) -> int:
     runs = arguments.runs / new_run_id()
     out = screen()
     results = []
-    for cell, one in planned:
+    for cell, program in planned:
         live = _Live(Console(stderr=True, highlight=False, emoji=False))
         with subscribed(Progress()):
-            result = run_app(session, cell, one, arguments.load, arguments.duration, live, alone=True)
+            result = run_app(session, cell, program, arguments.load, arguments.duration, live, alone=True)
         live.end()
         accelerator = session.recorded_accelerator(cell)
-        again = reproduce.app_again(session, cell, one.name, arguments.load, arguments.duration, arguments.runs)
+        again = reproduce.app_again(
+            session, cell, program.name, arguments.load, arguments.duration, arguments.runs
+        )
         folder = evidence.write(result.run, result.image, accelerator, runs, again)
         write_loads(result, folder)
         if arguments.json:
@@ -125,20 +127,21 @@ def _show_verdict(out: Console, result: AppRun, folder: Path) -> None:
 
 def _show_figures(out: Console, results: Sequence[tuple[Cell, AppRun]]) -> None:
     guests = table("app", "cell", "guest", "first answer, s", "memory", "kernel and disks")
-    for cell, one in results:
+    for cell, app_run in results:
         ready, memory = (
-            f"{one.ready_seconds:.2f}" if one.ready_seconds else "",
-            shown(one.memory.private, "B") if one.memory.private else "",
+            f"{app_run.ready_seconds:.2f}" if app_run.ready_seconds else "",
+            shown(app_run.memory.private, "B") if app_run.memory.private else "",
         )
-        guests.add_row(one.app.name, str(cell), one.run.origin, ready, memory, shown(one.image_size, "B"))
+        size = shown(app_run.image_size, "B")
+        guests.add_row(app_run.app.name, str(cell), app_run.run.origin, ready, memory, size)
     out.print(guests)
     if not any(one.loads for _, one in results):
         return
     loads = table("app", "cell", "load", "by", "requests/s", "failures", "p50 ms", "p99 ms", "p99.9 ms", "")
-    for cell, one in results:
-        for result in one.loads:
+    for cell, app_run in results:
+        for result in app_run.loads:
             loads.add_row(
-                one.app.name, str(cell), result.scenario, f"{result.tool}, {result.mode}",
+                app_run.app.name, str(cell), result.scenario, f"{result.tool}, {result.mode}",
                 f"{result.throughput:.0f}",
                 str(sum(result.failures.values())), *(_ms(result, p) for p in (50, 99, 99.9)),
                 f"limited by the generator: {result.generator.why}" if result.generator.limited else "",

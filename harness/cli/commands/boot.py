@@ -94,7 +94,7 @@ def command(arguments: Arguments) -> int:
         stack.enter_context(raw_terminal())
         stopped = pass_through(guest, tracer)
         gave_up = bool(tracer and tracer.dead)
-        exit_status = None if stopped or gave_up else vm.ending(EXIT_SECONDS)
+        exit_status = None if stopped or gave_up else vm.wait_for_exit(EXIT_SECONDS)
     guest.monitor.finish()
     if stopped:
         status, words = int(bool(arguments.command)), "you stopped it"

@@ -101,11 +101,14 @@ def _on_farm(session: Session, request: AbRequest, arguments: Arguments, history
 
 def _show(out: Console, ab_test: AbTest) -> None:
     rows = table("metric", "B against A", "95% interval", "pairs", "smallest visible", "so")
-    for name, one in ab_test.judgements.items():
-        interval = " to ".join(_change(end, one) for end in one.interval) if one.interval else ""
-        visible = "" if one.smallest is None or one.metric.exact else _change(one.smallest, one).lstrip("+")
-        change = "" if one.change is None else _change(one.change, one)
-        rows.add_row(name, change, "exact" if one.metric.exact else interval, str(one.pairs), visible, _words(one))
+    for name, judgement in ab_test.judgements.items():
+        interval = " to ".join(_change(end, judgement) for end in judgement.interval) if judgement.interval else ""
+        exact, visible = judgement.metric.exact, ""
+        if judgement.smallest is not None and not exact:
+            visible = _change(judgement.smallest, judgement).lstrip("+")
+        change = "" if judgement.change is None else _change(judgement.change, judgement)
+        interval = "exact" if exact else interval
+        rows.add_row(name, change, interval, str(judgement.pairs), visible, _words(judgement))
     for letter, side in (("A", ab_test.a), ("B", ab_test.b)):
         out.print(f"{letter}: {side.name} ({side.version}) on {side.cell}", markup=False)
     out.print(rows)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.drift_since import Since, since
-from harness.analysis.regression.finding import Finding, Night
+from harness.analysis.regression.finding import Finding, OutlierNight
 from harness.analysis.regression.notes import notes, unbridged
 from harness.analysis.regression.series import Numbers, numbers
 from harness.analysis.regression.triage import KIND, confirm_on_host, judged, measure_again, unconfirmed
@@ -29,7 +29,7 @@ from harness.core.text import printable
 from harness.kernels.osv.checkout import run_git
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample, Version
-from harness.report.findings_lines import WIDE, columns, lines_of
+from harness.report.findings_lines import WIDE, columns, lines_of, without_repeats
 from harness.report.model.formatting import percent, shown
 from harness.report.outlier_lines import outlier_line
 from harness.report.progress import Progress
@@ -119,11 +119,14 @@ def command(arguments: Arguments) -> int:
         count = sum(len(group.samples) for group in matching.groups)
         out.print(f"No change among {len(series)} series of {count} samples.")
     else:
+        rows = without_repeats(shown_findings)
         if (width := columns(out)) >= WIDE:
-            out.print(_table(shown_findings))
+            out.print(_table(rows))
         else:
-            for line in lines_of(shown_findings, width):
+            for line in lines_of(rows, width):
                 out.print(Text(line), no_wrap=True, crop=False, overflow="ignore")
+        if repeats := len(shown_findings) - len(rows):
+            out.print(f"{repeats} more: the same steps in the numbers of another builder.")
         if left_out := len(selected) - len(shown_findings):
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # JSON output has findings only
@@ -162,16 +165,16 @@ def named_commit(arguments: Arguments) -> str:
         return name
 
 
-def _matches(one: Sample | Finding | Night | Since, arguments: Arguments) -> bool:
+def _matches(one: Sample | Finding | OutlierNight | Since, arguments: Arguments) -> bool:
     return fnmatchcase(one.cell, arguments.cell) and fnmatchcase(one.metric.name, arguments.metric)
 
 
-def _is_shown(one: Finding | Night | Since, arguments: Arguments) -> bool:
+def _is_shown(one: Finding | OutlierNight | Since, arguments: Arguments) -> bool:
     great = abs(one.change) >= arguments.least / 100
     return great and _matches(one, arguments) and (arguments.parts or not one.metric.is_part)
 
 
-def _same_series(night: Night, one: Finding) -> bool:
+def _same_series(night: OutlierNight, one: Finding) -> bool:
     """Whether both are of one series."""
     return (night.metric, night.cell, night.subject) == (one.metric, one.cell, one.subject)
 
@@ -182,11 +185,11 @@ def _direction(one: Finding) -> str:
 
 def _confirm(session: Session, history: History, suspects: list[Finding], run: str, out: Console) -> None:
     rng = Random()
-    for one in suspects:
-        about = f"{one.metric.name} on {one.cell}, {one.before.described} to {one.after.described}"
+    for suspect in suspects:
+        about = f"{suspect.metric.name} on {suspect.cell}, {suspect.before.described} to {suspect.after.described}"
         try:
             with subscribed(Progress()):
-                done, document = confirm_on_host(session, one, rng, run)
+                done, document = confirm_on_host(session, suspect, rng, run)
         except HarnessError as error:
             out.print(f"not rerun: {about}: {error.message}", markup=False, soft_wrap=True)
             continue
@@ -216,13 +219,14 @@ def _measure_again(
 
 def _table(found: Mapping[int, Finding]) -> object:
     rows = table("", "metric", "cell", "change", "from", "to", "began with", "rerun", "cause")
-    for number, one in found.items():
-        low, high = (percent(end) for end in one.interval)
-        change = percent(one.change) + ("" if one.metric.exact else f" ({low} to {high})")
-        rerun = "exact" if one.metric.exact else {True: "confirmed", None: "none yet"}.get(one.confirmed, "")
+    for number, finding in found.items():
+        low, high = (percent(end) for end in finding.interval)
+        change = percent(finding.change) + ("" if finding.metric.exact else f" ({low} to {high})")
+        reruns = {True: "confirmed", None: "none yet"}
+        rerun = "exact" if finding.metric.exact else reruns.get(finding.confirmed, "")
         rows.add_row(
-            str(number), one.metric.name, one.cell, f"{change} {_direction(one)}",
-            shown(one.old_level, one.metric.unit), shown(one.new_level, one.metric.unit),
-            one.after.described or one.after.commit[:12], rerun, str(one.cause),
+            str(number), finding.metric.name, finding.cell, f"{change} {_direction(finding)}",
+            shown(finding.old_level, finding.metric.unit), shown(finding.new_level, finding.metric.unit),
+            finding.after.described or finding.after.commit[:12], rerun, str(finding.cause),
         )  # fmt: skip
     return rows

@@ -162,11 +162,11 @@ def _table(samples: Iterable[Sample], each: bool) -> object:
     return rows
 
 
-def _range(one: Sample, values: list[float]) -> str:
+def _range(sample: Sample, values: list[float]) -> str:
     """From the smallest to the largest; for one sample that stands for several numbers, their spread."""
     if len(values) == 1:
-        return f"{shown(one.spread, one.metric.unit)} wide" if one.spread else ""
-    low, high = _figure(one, min(values)), _figure(one, max(values))
+        return f"{shown(sample.spread, sample.metric.unit)} wide" if sample.spread else ""
+    low, high = _figure(sample, min(values)), _figure(sample, max(values))
     return "none" if min(values) == max(values) else f"{low} to {high}"
 
 

@@ -80,7 +80,8 @@ def command(arguments: Arguments) -> int:
             for one in (result.first, result) if writer else ():
                 if writer and one:
                     good = is_expected(cell, program.name, accelerator, one.verdict.outcome)
-                    writer.add(verdicts.of(image, one, good))
+                    for record in verdicts.of(image, one, good):
+                        writer.add(record)
             where = f"{session.matrix.short(cell)}: " if len(cells) > 1 else ""
             _print_verdict(evidence.summary(result, image, accelerator) if arguments.json else None, result, where)
             if result.verdict.outcome is not Outcome.PASSED:

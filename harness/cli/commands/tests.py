@@ -17,7 +17,7 @@ from harness.cli.output import screen, table
 from harness.core.cell import Cell
 from harness.core.events import subscribed
 from harness.core.text import printable
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.history.url import is_file, place
 from harness.report.progress import Progress
@@ -36,7 +36,7 @@ class Known:
     name: str
     seconds: float | None
     expectation: Expectation | None
-    verdicts: Sequence[Judged]
+    verdicts: Sequence[VerdictRecord]
 
     @property
     def is_flaky(self) -> bool:
@@ -91,9 +91,9 @@ def command(arguments: Arguments) -> int:
     return 0
 
 
-def _verdicts(url: str | None, cell: Cell) -> dict[str, list[Judged]]:
+def _verdicts(url: str | None, cell: Cell) -> dict[str, list[VerdictRecord]]:
     """The history's verdicts by test; empty if there is no history (none is created)."""
-    found: dict[str, list[Judged]] = defaultdict(list)
+    found: dict[str, list[VerdictRecord]] = defaultdict(list)
     where = place(url)
     if is_file(where) and not Path(where.database or "").exists():
         return found
@@ -119,11 +119,11 @@ def _show(found: Sequence[Known]) -> None:
     )
 
 
-def _so_far(one: Known) -> str:
+def _so_far(known: Known) -> str:
     """Escapes the text: another's history may contain terminal sequences or markup."""
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in one.outcomes.most_common())
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in known.outcomes.most_common())
     text = escape(printable(counts))
-    return f"{text}: [yellow]flaky[/]" if one.is_flaky else text
+    return f"{text}: [yellow]flaky[/]" if known.is_flaky else text
 
 
 def _words(expectation: Expectation | None) -> str:

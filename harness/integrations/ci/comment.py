@@ -14,7 +14,7 @@ from harness.core.errors import HarnessError
 from harness.integrations.ci.cross_check import Difference, differences
 from harness.integrations.ci.results import Night
 from harness.metrics.history.jsonl import records_in
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample, Version
 from harness.report.markdown import markdown
 from harness.report.model.data import ReportData
@@ -25,13 +25,13 @@ MARK = "<!-- osv-harness pull-request -->"
 TESTED, COMPARED, BASE, HEAD = "tested-*.jsonl", "compared.jsonl", "compared-base.jsonl", "compared-head.jsonl"
 
 
-def comment(folder: Path, night: Night, before: Sequence[Judged], head: str, link: str = "") -> str:
+def comment(folder: Path, night: Night, before: Sequence[VerdictRecord], head: str, link: str = "") -> str:
     """The text of the comment. `folder` holds what the run of the commit `head` left, `before` what other runs
     left.
 
     Raises `HarnessError` if the folder has a record that can't be read.
     """
-    judged = [_for_commit(one, head) for one in _records(folder, TESTED) if isinstance(one, Judged)]
+    judged = [_for_commit(one, head) for one in _records(folder, TESTED) if isinstance(one, VerdictRecord)]
     known = [one for one in before if one.version.commit != head]
     documents = [_for_commit(one, head) for one in _records(folder, COMPARED) if isinstance(one, Document)]
     samples = [[one for one in _records(folder, name) if isinstance(one, Sample)] for name in (BASE, HEAD)]
@@ -41,7 +41,7 @@ def comment(folder: Path, night: Night, before: Sequence[Judged], head: str, lin
     return f"{MARK}\n{markdown(report, head, silent, link)}"
 
 
-Row = TypeVar("Row", Judged, Document)
+Row = TypeVar("Row", VerdictRecord, Document)
 
 
 def _for_commit(one: Row, head: str) -> Row:

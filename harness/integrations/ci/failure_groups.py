@@ -11,14 +11,14 @@ from harness.analysis.regression.drift_since import Since
 from harness.analysis.regression.finding import Finding
 from harness.integrations.ci.issue_details import about_step, about_test
 from harness.integrations.ci.results import Case, Night
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Sample
 from harness.report.markdown import LONGEST_ASIDE, code
 from harness.report.model.data import safe_text
 from harness.report.model.highlights import in_words, ordered
 from harness.report.morning.commits import Commits
+from harness.report.morning.lasting_findings import lasting_findings
 from harness.report.morning.persistence import persistence
-from harness.report.morning.undone import standing
 from harness.report.outlier_lines import outlier_line
 from harness.runner.failure_titles import title as title_of
 from harness.runner.verdict import Outcome
@@ -51,7 +51,7 @@ class NightFailures:
 
 
 def failure_groups(
-    night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[Judged] = (),
+    night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[VerdictRecord] = (),
     drifts: Sequence[Since] = (), *, parts: Sequence[Finding] = (), commits: Commits | None = None,
 ) -> NightFailures:  # fmt: skip
     """The groups of a night's failures, and of what has become worse, in a step or by drift, and has not
@@ -99,7 +99,7 @@ def key(*words: str) -> str:
 def unrecovered_regressions(findings: Sequence[Finding], parts: Sequence[Finding] = ()) -> list[Finding]:
     """The findings for the worse that nothing has undone since; `findings` are sorted by time."""
     given = {id(one) for one in findings}
-    return [one for one in standing([*findings, *parts]) if one.worse and id(one) in given]
+    return [one for one in lasting_findings([*findings, *parts]) if one.worse and id(one) in given]
 
 
 def _is_broken(cases: Sequence[Case]) -> bool:
@@ -136,7 +136,7 @@ def _whole_cells(what: str, cells: Sequence[str]) -> list[FailureGroup]:
     return [FailureGroup(key("cells", what), _title(title), lines, frozenset(key("cell", cell) for cell in cells))]
 
 
-def _test_group(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> FailureGroup:
+def _test_group(cases: Sequence[Case], judged: Sequence[VerdictRecord], commits: Commits) -> FailureGroup:
     first = cases[0]
     kind, word = _failure_key(first)
     tests = sorted({case.test for case in cases})

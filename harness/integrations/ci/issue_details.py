@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 from harness.analysis.regression.finding import Finding
 from harness.integrations.ci.results import Case
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
 from harness.report.markdown import code
 from harness.report.model.formatting import version_name
 from harness.report.morning.commits import Commits
-from harness.report.morning.rates import tendency
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.rates import failure_pattern
+from harness.report.morning.tests import INCONCLUSIVE, failed
 
 MOST_SUSPECTS = 5
 FENCE = "`"
 
 
-def about_test(cases: Sequence[Case], judged: Sequence[Judged], commits: Commits) -> list[str]:
+def about_test(cases: Sequence[Case], judged: Sequence[VerdictRecord], commits: Commits) -> list[str]:
     """Details of a failed test on one or more cells, as Markdown without a guest's markup."""
     first = cases[0]
     lines = []
@@ -50,11 +50,11 @@ def fenced(lines: Sequence[str]) -> list[str]:
     return [f"{fence}text", *lines, fence]
 
 
-def _since(case: Case, judged: Sequence[Judged]) -> tuple[Version, Version] | None:
+def _since(case: Case, judged: Sequence[VerdictRecord]) -> tuple[Version, Version] | None:
     """The last good version and the first bad one, if the change was clean and the versions differ."""
-    rows = [one for one in judged if (one.cell, one.test) == (case.cell, case.test) and one.outcome not in NO_WORD]
-    rows.sort(key=lambda one: one.taken)
-    change = tendency([failed(one) for one in rows])
+    of_test = [one for one in judged if (one.cell, one.test) == (case.cell, case.test)]
+    rows = sorted((one for one in of_test if one.outcome not in INCONCLUSIVE), key=lambda one: one.taken)
+    change = failure_pattern([failed(one) for one in rows])
     if not (rows and change.clean and 0 < change.began < len(rows)):
         return None
     good, bad = rows[change.began - 1].version, rows[change.began].version

@@ -28,7 +28,7 @@ from harness.integrations.farm.messages import (
 from harness.integrations.farm.tasks import ListTask, MeasureTask, Task, TestTask, capable_workers
 from harness.integrations.farm.worker import TOPIC, list_tests, measure, run_tests
 from harness.metrics.history.jsonl import line_of, records_in
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.runner.session import Session
 
 LONGEST = 300
@@ -222,7 +222,8 @@ def worker_capabilities(farm: Client) -> dict[str, frozenset[str]]:
 def _with_note(line: bytes, more: str) -> bytes:
     """The line of a verdict, with `more` added to its reason."""
     records = records_in(BytesIO(line))
-    return b"".join(line_of(replace(one, reason=one.reason + more)) for one in records if isinstance(one, Judged))
+    noted = (replace(one, reason=one.reason + more) if isinstance(one, VerdictRecord) else one for one in records)
+    return b"".join(map(line_of, noted))
 
 
 @contextmanager

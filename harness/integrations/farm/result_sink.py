@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.core.events import publish
 from harness.integrations.farm.messages import TaskResult, WorkItem
 from harness.metrics.history.jsonl import records_in
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.history.validation import Record
 from harness.metrics.records import Document, Sample
@@ -22,14 +22,14 @@ class ResultSink:
     def __init__(self, history: History, run: str, runs: Path) -> None:
         self._history = history
         self._runs = runs
-        before: Sequence[Sample | Judged | Document] = [
+        before: Sequence[Sample | VerdictRecord | Document] = [
             *history.judged(run=run), *history.samples(run=run), *history.documents(run=run)
         ]  # fmt: skip
         self.known = {record.id for record in before}
         self.outcomes: Counter[WorkItem] = Counter()
         self.samples: Counter[str] = Counter()
         self.workers: Counter[str] = Counter()
-        self.unexpected: list[Judged] = []
+        self.unexpected: list[VerdictRecord] = []
         for record in before:
             self._count(record)
 
@@ -45,7 +45,7 @@ class ResultSink:
             _keep(self._runs / _safe(cell.replace(":", "-")) / _safe(test), files)
 
     def _count(self, record: Record) -> None:
-        if isinstance(record, Judged):
+        if isinstance(record, VerdictRecord):
             self.outcomes[record.cell, record.outcome] += 1
             if not record.expected:
                 self.unexpected.append(record)

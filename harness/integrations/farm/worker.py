@@ -28,14 +28,15 @@ from harness.integrations.farm.messages import (
 )
 from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.metrics.sampler import Sampler
 from harness.metrics.suite import Measured
+from harness.metrics.verdict_writer import console_of
 from harness.report import evidence, reproduce
 from harness.report.progress import SHOWN
 from harness.runner.base import Run
-from harness.runner.expectations import complaint, expected
+from harness.runner.expectations import expectation_mismatch, expected
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
@@ -82,7 +83,7 @@ def run_tests(request: CellRequest, names: Sequence[str], listed: TestList) -> T
                 session, cell = session_of(request)
                 run = session.run(cell, session.program(cell, name))
                 image, accelerator = session.image(cell), session.recorded_accelerator(cell)
-                line = b"".join(line_of(judged) for judged in _judged(request, session, image, run))
+                line = b"".join(line_of(record) for record in _judged(request, session, image, run))
                 passed = run.verdict.outcome is Outcome.PASSED
                 files = {} if passed else _evidence(session, run, image, accelerator)
                 if run.verdict.outcome is Outcome.HARNESS_ERROR:
@@ -138,22 +139,25 @@ def _session_for(checkout: str) -> Session:
     return Session()
 
 
-def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> Iterator[Judged]:
-    """The verdict of the run, after that of the first run if the test was run again."""
+def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> Iterator[VerdictRecord | Document]:
+    """The verdict of the run and the console of a failure; those of the first run before, if it was run again."""
     sampler, name = Sampler(session, image, request.run), run.program.name
     expectation = expected(image.cell, name, session.recorded_accelerator(image.cell))
-    for one in (run.first, run):
-        if one is None:
+    for attempt in (run.first, run):
+        if attempt is None:
             continue
-        verdict = one.verdict
-        wrong = (
-            complaint(expectation, verdict.outcome, date.today()) if expectation else verdict.outcome not in GOOD
-        )
-        yield Judged(
+        verdict = attempt.verdict
+        wrong = verdict.outcome not in GOOD
+        if expectation:
+            wrong = bool(expectation_mismatch(expectation, verdict.outcome, date.today()))
+        judged = VerdictRecord(
             "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
             verdict.observation.seconds, sampler.version, sampler.environment, request.run, time.time(),
-            verdict_id(request, name, one is run.first),
+            verdict_id(request, name, attempt is run.first),
         )  # fmt: skip
+        yield judged
+        if console := console_of(judged, attempt):
+            yield console
 
 
 def _measured(request: CellRequest, name: str, taken: Measured) -> Iterator[bytes]:

@@ -70,12 +70,14 @@ class MeasurementTest:
             pytest.fail("\n".join([*(_finding_text(one) for one in worse), f"plotted in {path}"]), pytrace=False)
 
 
-def _finding_text(one: Finding) -> str:
-    low, high = (percent(end) for end in one.interval)
-    how_sure = "exact" if one.metric.exact else f"95% interval {low} to {high}, probability {one.probability:.2g}"
-    rerun = "" if one.metric.exact or one.confirmed else "; not rerun yet: osv-harness findings --confirm"
+def _finding_text(finding: Finding) -> str:
+    low, high = (percent(end) for end in finding.interval)
+    how_sure = f"95% interval {low} to {high}, probability {finding.probability:.2g}"
+    how_sure = "exact" if finding.metric.exact else how_sure
+    rerun = "" if finding.metric.exact or finding.confirmed else "; not rerun yet: osv-harness findings --confirm"
     return (
-        f"{one.metric.name} of {one.subject or 'the kernel'} on {one.cell} is {percent(one.change)} worse since "
-        f"{one.after.described}: {shown(one.old_level, one.metric.unit)} to "
-        f"{shown(one.new_level, one.metric.unit)} ({how_sure}{rerun})"
+        f"{finding.metric.name} of {finding.subject or 'the kernel'} on {finding.cell} is "
+        f"{percent(finding.change)} worse since "
+        f"{finding.after.described}: {shown(finding.old_level, finding.metric.unit)} to "
+        f"{shown(finding.new_level, finding.metric.unit)} ({how_sure}{rerun})"
     )

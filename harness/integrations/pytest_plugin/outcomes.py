@@ -15,7 +15,7 @@ from harness.report import evidence
 from harness.report.load_results import measured, write_loads
 from harness.report.reproduce import app_again, test_again
 from harness.runner.base import Program, Run
-from harness.runner.expectations import complaint, expected, is_expected
+from harness.runner.expectations import expectation_mismatch, expected, is_expected
 from harness.runner.interaction import Interaction
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
@@ -69,7 +69,7 @@ class OutcomeReporter:
         if passed and expectation is None:
             return
         if expectation:
-            if mismatch := complaint(expectation, outcome, date.today()):
+            if mismatch := expectation_mismatch(expectation, outcome, date.today()):
                 pytest.fail(f"{outcome}: {reason}\n{mismatch}\n{_tail(run, folder)}", pytrace=False)
             if outcome is not Outcome.PASSED:
                 pytest.xfail(f"{outcome}, as expected: {expectation.reason}")
@@ -121,6 +121,15 @@ class GuestRun:
         self._reporter = reporter
         self._again = again
 
+    def image_of_modules(self, cell: Cell, modules: str) -> Image:
+        """The image with `modules` of OSv's tree; ends the test where it can't be built."""
+        __tracebackhide__ = True
+        try:
+            self._session.check_runs(cell)
+            return self._session.image_of_modules(cell, modules)
+        except (HarnessError, OSError) as error:
+            pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
+
     def __call__(
         self, cell: Cell, program: Program, interaction: Interaction | None = None, modules: str = ""
     ) -> None:
@@ -128,8 +137,7 @@ class GuestRun:
         __tracebackhide__ = True
         try:
             if modules:
-                self._session.check_runs(cell)
-                image = self._session.image_of_modules(cell, modules)
+                image = self.image_of_modules(cell, modules)
                 run = self._session.run_on(image, program, interaction)
             else:
                 run = self._session.run(cell, program, interaction)

@@ -19,7 +19,8 @@ from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, Outco
 from harness.integrations.pytest_plugin.progress import ProgressReporter
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.prebuilt.kernel import files_of
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
+from harness.metrics.records import Document
 from harness.metrics.suite import names as measurements
 from harness.metrics.verdict_writer import Verdicts, Writer
 from harness.report.progress import Progress
@@ -106,7 +107,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                     ours.prepare_apps(cell)
                 else:
                     ours.runner(cell).prepare()
-                known |= {f"{cell}/{test}": seconds for test, seconds in ours.known_seconds(cell).items()}
+                known |= {f"{cell}/{test}": seconds for test, seconds in ours.expected_seconds(cell).items()}
         except (HarnessError, OSError) as error:
             pytest.exit(explained(error), returncode=3)
     config.pluginmanager.register(ProgressReporter(config, known))
@@ -154,7 +155,7 @@ def outcome_reporter(
     runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
 
     def record_verdict(image: Image, run: Run, good: bool) -> None:
-        _judged.append(verdicts.of(image, run, good))
+        _records.extend(verdicts.of(image, run, good))
 
     keep = None if pytestconfig.getoption("--forget") else record_verdict
     return OutcomeReporter(harness_session, runs, record_property, keep)
@@ -195,17 +196,17 @@ def measure(
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach the verdicts of a test to its report, which goes to the process that stores them."""
     report = yield
-    if report.when == "call" and _judged:
-        report.osv_judged = [one.to_json() for one in _judged]  # type: ignore[attr-defined]
-        _judged.clear()
+    if report.when == "call" and _records:
+        report.osv_records = [(type(one).__name__, one.to_json()) for one in _records]  # type: ignore[attr-defined]
+        _records.clear()
     return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Store each verdict, and the duration of each pass. A test that hung says nothing about durations."""
     if _writer:
-        for row in getattr(report, "osv_judged", ()):
-            _writer[-1].add(Judged.from_json(row))
+        for kind, row in getattr(report, "osv_records", ()):
+            _writer[-1].add({one.__name__: one for one in (VerdictRecord, Document)}[kind].from_json(row))
     properties = dict(report.user_properties)
     if report.when == "call" and properties.get("outcome") == Outcome.PASSED:
         _durations[str(properties["cell"]), str(properties["test"])] = float(str(properties["seconds"]))
@@ -260,7 +261,7 @@ def _note_not_stored(not_stored: list[str], event: Event) -> None:
 
 
 _durations: dict[tuple[str, str], float] = {}
-_judged: list[Judged] = []
+_records: list[VerdictRecord | Document] = []
 _writer: list[Writer] = []
 """Adds verdicts to the history; at most one, in the process that gets the reports of all tests."""
 

@@ -18,7 +18,7 @@ from harness.integrations.server.models import (
 from harness.metrics.records import Version
 from harness.report.morning import changes
 from harness.report.morning.report import Morning
-from harness.report.morning.tests import Group, OnCell
+from harness.report.morning.tests import CellRuns, Group
 from harness.runner.failure_titles import identity
 
 MOST_FAILURES = 500
@@ -77,7 +77,7 @@ def _failures(kind: Kind, groups: Sequence[Group], last: int) -> Iterator[Failur
         )  # fmt: skip
 
 
-def _cell(one: OnCell) -> CellFact:
+def _cell(one: CellRuns) -> CellFact:
     """The cell, and its last failure: a later run that passed has no evidence."""
     bad = next((run.judged for run in reversed(one.runs) if run.bad), one.last.judged)
     return CellFact(cell=one.cell, run=bad.run, taken=bad.taken)

@@ -145,11 +145,11 @@ class Jobs:
         """Whether the job is running now."""
         return job == self.running
 
-    def submit(self, one: Triage) -> Triage:
+    def submit(self, job: Triage) -> Triage:
         """Store the job and queue it. Raises `Refused` if there is no farm."""
         if self._farm is None:
             raise Refused(409, "No farm is named here.", "osv-harness serve --farm tcp://HOST:8786 has one.")
-        done = store_decision(self._history, replace(one, body={**one.body, "mark": self._farm.mark(one.id)}))
+        done = store_decision(self._history, replace(job, body={**job.body, "mark": self._farm.mark(job.id)}))
         if done.id not in _ended(self._history.triage()):
             self._waiting.append(done)
         return done

@@ -49,17 +49,18 @@ def _subject_status(
     )
 
 
-def _still_applies(one: Triage, failure: Failure | None) -> bool:
+def _still_applies(record: Triage, failure: Failure | None) -> bool:
     """Whether the acknowledgement is for the present failure, and not for an earlier one that was gone since."""
-    return failure is None or (one.identity == failure.identity and one.taken >= failure.began)
+    return failure is None or (record.identity == failure.identity and record.taken >= failure.began)
 
 
-def decision(one: Triage) -> Decision:
+def decision(record: Triage) -> Decision:
     """One decision, with texts that are safe to show."""
     return Decision(
-        id=one.id, action=one.action, subject=safe_text(one.subject), identity=safe_text(one.identity, 2000),
-        author=safe_text(one.author), note=safe_text(one.note, LONGEST_NOTE), assignee=_assignee(one),
-        taken=one.taken,
+        id=record.id, action=record.action, subject=safe_text(record.subject),
+        identity=safe_text(record.identity, 2000),
+        author=safe_text(record.author), note=safe_text(record.note, LONGEST_NOTE), assignee=_assignee(record),
+        taken=record.taken,
     )  # fmt: skip
 
 
@@ -67,16 +68,17 @@ def jobs_of(rows: Sequence[Triage], is_running: Callable[[str], bool]) -> list[J
     """The reruns and bisections among the decisions, with their states."""
     ended = {str(one.body.get("job")): one for one in rows if one.action is Action.ENDED}
     found = []
-    for one in rows:
-        if one.action not in WORK:
+    for record in rows:
+        if record.action not in WORK:
             continue
-        end = ended.get(one.id)
+        end = ended.get(record.id)
         status = end.body.get("status") if end else None
         found.append(
             Job(
-                id=one.id, action=one.action, subject=safe_text(one.subject),
-                cell=safe_text(str(one.body.get("cell", ""))), author=safe_text(one.author), taken=one.taken,
-                state="ended" if end else "running" if is_running(one.id) else "waiting",
+                id=record.id, action=record.action, subject=safe_text(record.subject),
+                cell=safe_text(str(record.body.get("cell", ""))), author=safe_text(record.author),
+                taken=record.taken,
+                state="ended" if end else "running" if is_running(record.id) else "waiting",
                 status=status if isinstance(status, int) else None,
                 said=safe_text(end.note, LONGEST_NOTE) if end else "",
             )
@@ -98,20 +100,20 @@ def decide(history: History, facts: Facts, request: DecisionRequest, user: str) 
             409, "It fails otherwise by now.", f"Look again; api/facts says: {known[request.subject]}"
         )  # fmt: skip
     body = {"assignee": request.assignee} if request.action == "assign" else {}
-    one = Triage(
+    record = Triage(
         Action(request.action), request.subject, known[request.subject], user, request.note, body, time(),
         request.id or uuid4().hex,
     )  # fmt: skip
-    return store_decision(history, one)
+    return store_decision(history, record)
 
 
-def store_decision(history: History, one: Triage) -> Triage:
+def store_decision(history: History, record: Triage) -> Triage:
     """Add it, or return the one that was sent before with the same id. Raises `Refused` if that is another."""
-    there = next((other for other in history.triage() if other.id == one.id), None)
+    there = next((other for other in history.triage() if other.id == record.id), None)
     if there is None:
-        history.add([one])
-        return one
-    if _content(there) != _content(one):
+        history.add([record])
+        return record
+    if _content(there) != _content(record):
         raise Refused(409, "Another decision has that id.", "Send an id of its own, or none.")
     return there
 
@@ -122,9 +124,9 @@ def unknown_subject() -> Refused:
     return Refused(404, "That is not among the facts of the morning.", detail)
 
 
-def _content(one: Triage) -> tuple[object, ...]:
-    return one.action, one.subject, one.author, one.note, dict(one.body)
+def _content(record: Triage) -> tuple[object, ...]:
+    return record.action, record.subject, record.author, record.note, dict(record.body)
 
 
-def _assignee(one: Triage) -> str:
-    return safe_text(str(one.body.get("assignee", "")))
+def _assignee(record: Triage) -> str:
+    return safe_text(str(record.body.get("assignee", "")))

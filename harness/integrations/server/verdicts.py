@@ -5,7 +5,7 @@ from time import time
 
 from harness.integrations.server.models import CellTally, Live, LiveRun, Number, Verdict, Verdicts, VersionFact
 from harness.metrics.history.reader import Tally
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.records import Sample
 from harness.report.model.data import safe_text
@@ -20,29 +20,30 @@ ALIVE = 1800.0
 MOST_RUNS = 20
 
 
-def verdict(number: int, one: Judged) -> Verdict:
+def verdict(number: int, record: VerdictRecord) -> Verdict:
     """One verdict, with texts that are safe to show."""
-    version = VersionFact(commit=safe_text(one.version.commit), described=safe_text(one.version.described))
+    version = VersionFact(commit=safe_text(record.version.commit), described=safe_text(record.version.described))
     return Verdict(
-        number=number, id=one.id, suite=safe_text(one.suite), cell=safe_text(one.cell), test=safe_text(one.test),
-        outcome=safe_text(one.outcome), expected=one.expected, reason=safe_text(one.reason, LONGEST_REASON),
-        seconds=one.seconds, version=version, host=safe_text(one.environment.host),
-        accelerator=safe_text(one.environment.accelerator), run=safe_text(one.run), taken=one.taken,
+        number=number, id=record.id, suite=safe_text(record.suite), cell=safe_text(record.cell),
+        test=safe_text(record.test), outcome=safe_text(record.outcome), expected=record.expected,
+        reason=safe_text(record.reason, LONGEST_REASON),
+        seconds=record.seconds, version=version, host=safe_text(record.environment.host),
+        accelerator=safe_text(record.environment.accelerator), run=safe_text(record.run), taken=record.taken,
     )  # fmt: skip
 
 
-def paged(rows: Sequence[tuple[int, Judged]], most: int) -> Verdicts:
+def paged(rows: Sequence[tuple[int, VerdictRecord]], most: int) -> Verdicts:
     """The first `most` of them, and where the next page starts."""
     shown = [verdict(*row) for row in rows[:most]]
     return Verdicts(verdicts=shown, next=rows[most - 1][0] if len(rows) > most else None)
 
 
-def number(one: Sample) -> Number:
+def number(sample: Sample) -> Number:
     """One sample."""
-    version = VersionFact(commit=safe_text(one.version.commit), described=safe_text(one.version.described))
+    version = VersionFact(commit=safe_text(sample.version.commit), described=safe_text(sample.version.described))
     return Number(
-        id=one.id, value=one.value, unit=safe_text(one.metric.unit), cell=safe_text(one.cell),
-        about=safe_text(one.subject), version=version, run=safe_text(one.run), taken=one.taken,
+        id=sample.id, value=sample.value, unit=safe_text(sample.metric.unit), cell=safe_text(sample.cell),
+        about=safe_text(sample.subject), version=version, run=safe_text(sample.run), taken=sample.taken,
     )  # fmt: skip
 
 

@@ -112,17 +112,17 @@ class Linux:
             "source": debian_packages.source_parts(contents.packages, cell.arch),
         }
         data = cache.get("linux", parts, lambda out: _write_image(contents, cell, kernel, cache, out))
-        told = json.loads((data / "facts.json").read_text())
+        image_facts = json.loads((data / "facts.json").read_text())
         return Image(
             cell=cell,
             kernel=kernel / "kernel",
             cmdline=command_line(cell),
-            digest=digest_of({**parts, "facts": told}),
+            digest=digest_of({**parts, "facts": image_facts}),
             disks=(Disk(data / "disk"),) if root_of(cell.fs).write else (),
             initrd=data / "initrd",
             reads_acpi=True,
             manifest=data / "manifest",
-            facts=told,
+            facts=image_facts,
         )
 
     def prepare(self, cell: Cell, cache: Cache) -> None:
@@ -221,12 +221,12 @@ def _write_kernel(arch: str, cache: Cache, out: Path) -> None:
         at = out / path.lstrip("/")
         at.parent.mkdir(exist_ok=True)
         at.write_bytes(node.read())
-    told = {
+    kernel_facts = {
         "kernel": release,
         "suite": f"Debian {debian_packages.SUITE}",
         **{name: tree.versions[name] for name in (f"linux-image-{release}", "busybox-static")},
     }
-    (out / "facts.json").write_text(json.dumps(told))
+    (out / "facts.json").write_text(json.dumps(kernel_facts))
 
 
 def _write_image(contents: Contents, cell: Cell, kernel: Path, cache: Cache, out: Path) -> None:

@@ -1,1 +1,2 @@
-"""Everything that was ever measured or judged, kept for ever: `harness.metrics.history.store.History`."""
+"""The history: everything that was ever measured or tested, kept for ever.
+`harness.metrics.history.store.History` is its interface."""

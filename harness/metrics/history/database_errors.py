@@ -1,4 +1,4 @@
-"""What a database's errors mean for a person, and what to do about them."""
+"""Explains the errors of a database: what happened, and what to do about it."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,19 +12,19 @@ from harness.core.errors import HarnessError
 from harness.core.text import printable_lines
 from harness.metrics.history.url import is_file, shown
 
-SBIN_PATHS = "Name another place in OSV_HARNESS_HISTORY, or with --history."
+ANOTHER_PLACE = "Name another place in OSV_HARNESS_HISTORY, or with --history."
 
 OF_SQLITE = (
-    ("SQLITE_NOTADB", "is not a history: it is no SQLite database", SBIN_PATHS),
+    ("SQLITE_NOTADB", "is not a history: it is no SQLite database", ANOTHER_PLACE),
     ("SQLITE_CORRUPT", "is damaged", "Move it away and import an export, or copy a backup there."),
     ("SQLITE_FULL", "can't grow: there is no space left", "Free some space there. Nothing was half written."),
-    ("SQLITE_READONLY", "can't be written to", f"Let this user write to the file and its folder. {SBIN_PATHS}"),
-    ("SQLITE_PERM", "can't be opened", f"Let this user write to the file and its folder. {SBIN_PATHS}"),
-    ("SQLITE_CANTOPEN", "can't be opened", f"Let this user write to the file and its folder. {SBIN_PATHS}"),
+    ("SQLITE_READONLY", "can't be written to", f"Let this user write to the file and its folder. {ANOTHER_PLACE}"),
+    ("SQLITE_PERM", "can't be opened", f"Let this user write to the file and its folder. {ANOTHER_PLACE}"),
+    ("SQLITE_CANTOPEN", "can't be opened", f"Let this user write to the file and its folder. {ANOTHER_PLACE}"),
     ("SQLITE_BUSY", "was held by another run all the time", "See what runs: `fuser` names who has the file open."),
     ("SQLITE_IOERR", "can't be read or written", "See to its disk: is it full, failing, or a network's?"),
 )
-"""By the beginning of SQLite's name of the error."""
+"""The error's message and its cure, by the beginning of SQLite's name of the error."""
 
 OF_POSTGRESQL = (
     ("28", "lets this user not in", "Check the user and its password: in the URL, PGPASSWORD or ~/.pgpass."),
@@ -40,7 +40,7 @@ OF_POSTGRESQL = (
     ),
     ("57P", "is starting, ending, or went down", "Try again. What was not acknowledged was not kept."),
 )
-"""By the beginning of the SQLSTATE. Source: PostgreSQL's manual, appendix A."""
+"""The error's message and its cure, by the beginning of the SQLSTATE. Source: PostgreSQL's manual, appendix A."""
 
 WHILE_CONNECTING = (
     ("no password supplied", "28"),
@@ -50,22 +50,22 @@ WHILE_CONNECTING = (
     ("the database system is", "57P"),
     ("too many clients", "53300"),
 )
-"""libpq tells no SQLSTATE for what a server said before there was a connection."""
+"""The SQLSTATE by a part of the message, for errors before there is a connection: libpq gives none for them."""
 
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
-    """Raise what the database says as `HarnessError`, without the URL's password."""
+    """Raise errors of the database as `HarnessError`, without the password of the URL."""
     try:
         yield
     except DBAPIError as error:
-        raise _told(url, error.orig or error) from error
+        raise _as_harness_error(url, error.orig or error) from error
     except (sqlite3.Error, psycopg.Error) as error:
-        raise _told(url, error) from error
+        raise _as_harness_error(url, error) from error
 
 
-def _told(url: URL, error: BaseException) -> HarnessError:
-    """The error for people. What is not known is told in the database's own words."""
+def _as_harness_error(url: URL, error: BaseException) -> HarnessError:
+    """The error with its cure; one that is not in the tables keeps the database's own message."""
     words = str(error).strip()
     if url.password:
         words = words.replace(str(url.password), "***")
@@ -86,6 +86,6 @@ def _while_connecting(words: str) -> str:
 
 
 def _first_line(words: str) -> str:
-    """The first line of a server's words, as text that a terminal can show."""
+    """The first line of a server's message, made printable."""
     lines = printable_lines(words) or ["no words"]
     return lines[0][:300].rstrip(".")

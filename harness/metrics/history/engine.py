@@ -1,4 +1,4 @@
-"""Opens a database as a history: sets it up for durability, and brings its tables up to date."""
+"""Opens a database as a history: makes it durable, and migrates its tables to the newest schema."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,36 +14,36 @@ from filelock import FileLock
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect
 
 from harness.core.errors import HarnessError
-from harness.metrics.history.database_errors import SBIN_PATHS
+from harness.metrics.history.database_errors import ANOTHER_PLACE
 from harness.metrics.history.schema import REVISIONS
 from harness.metrics.history.url import is_file, shown
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK_SECONDS = 900
-"""How long a writer waits for another, which may be importing a million samples."""
+"""How long a writer waits for another one, which may be importing a million samples."""
 
 CACHE_KIB = 128 << 10
-"""Of SQLite's, at most: what is imported goes anywhere into the indexes of ids."""
+"""The most memory of SQLite's cache. It is large because imported records go anywhere into the indexes of ids."""
 
 SORT_MIB = 64
-"""For each sort of PostgreSQL's, beyond which it goes to the server's disk."""
+"""The memory of each of PostgreSQL's sorts, beyond which it sorts on the server's disk."""
 
 CONNECT_SECONDS = 10
 WRITERS = 0x4F5376  # "OSv": the key of PostgreSQL's lock of all who write to one database's history
 
 
 def opened(url: URL, lock_seconds: int = LOCK_SECONDS) -> Engine:
-    """The engine of an up-to-date history, which is made if there is none.
+    """Open a history and migrate it to the newest schema; it is made if there is none.
 
-    No connection outlives its use, so that a fork shares none with its parent. Raises `HarnessError` for a
-    database that a newer harness has made, or another program.
+    No connection outlives its use, so that a forked process shares none with its parent. Raises `HarnessError` for
+    a database that a newer harness or another program made.
     """
     if is_file(url):
         folder = Path(url.database or "").parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise HarnessError(f"The folder {folder} can't be made: {error.strerror}.", SBIN_PATHS) from error
+            raise HarnessError(f"The folder {folder} can't be made: {error.strerror}.", ANOTHER_PLACE) from error
         engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": lock_seconds})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -61,7 +61,8 @@ def opened(url: URL, lock_seconds: int = LOCK_SECONDS) -> Engine:
 
 @contextmanager
 def writing(engine: Engine, lock_seconds: int = LOCK_SECONDS) -> Iterator[Connection]:
-    """A transaction of the one writer, whose commit is on the disk when this returns; undone if an error comes."""
+    """A transaction of the only writer. On return it is committed to the disk; after an error it is rolled
+    back."""
     with engine.connect() as bare:
         connection = bare.execution_options(writing=True)
         with connection.begin():
@@ -74,7 +75,7 @@ def writing(engine: Engine, lock_seconds: int = LOCK_SECONDS) -> Iterator[Connec
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection of one that reads whatever it asks for to the end."""
+    """A connection for reading, set up for queries that read all their rows."""
     with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             # Rows are fetched a few at a time, which the planner takes for a wish to see only the first.
@@ -91,19 +92,20 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes the lock at once: one that has read first can be refused without any wait."""
+    """Begin a transaction; a writer takes the lock at once, because one that has read first may be refused
+    without a wait."""
     writes: Any = connection.get_execution_options().get("writing")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _is_newest(connection: Connection, script: ScriptDirectory) -> bool:
-    """Whether nothing is to be migrated. Raises `HarnessError` if nothing can be."""
+    """Whether the schema is the newest. Raises `HarnessError` if it can't be migrated."""
     context = MigrationContext.configure(connection, opts={"version_table": REVISIONS})
     revision, head = context.get_current_revision(), script.get_current_head()
     url = connection.engine.url
     if revision is None:
         if is_file(url) and inspect(connection).get_table_names():
-            raise HarnessError(f"{shown(url)} is not a history: it is another program's database.", SBIN_PATHS)
+            raise HarnessError(f"{shown(url)} is not a history: it is another program's database.", ANOTHER_PLACE)
     elif revision not in {step.revision for step in script.walk_revisions()}:
         raise HarnessError(
             f"The history {shown(url)} was made by a newer harness: its tables are of step {revision}, "
@@ -114,7 +116,8 @@ def _is_newest(connection: Connection, script: ScriptDirectory) -> bool:
 
 
 def _migrate(engine: Engine, config: Config, script: ScriptDirectory) -> None:
-    """Make the missing steps, all or none; of two processes one does it, and the other then finds it done."""
+    """Run the missing migrations, all or none. If two processes try, one does it, and the other then finds it
+    done."""
     if not is_file(engine.url):
         _migrate_in_turn(engine, config, script)
         return
@@ -128,7 +131,7 @@ def _migrate(engine: Engine, config: Config, script: ScriptDirectory) -> None:
             _migrate_in_turn(engine, config, script)
     except OSError as error:
         raise HarnessError(
-            f"{path}.lock can't be locked: {error.strerror or 'another run holds it'}.", SBIN_PATHS
+            f"{path}.lock can't be locked: {error.strerror or 'another run holds it'}.", ANOTHER_PLACE
         ) from error
 
 

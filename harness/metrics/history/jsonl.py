@@ -1,4 +1,4 @@
-"""Records as JSON Lines, which carry them from one history into another."""
+"""Reads and writes records as JSON Lines, by which one history is copied into another."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,22 +7,25 @@ from functools import lru_cache
 from typing import IO, Any, NoReturn
 
 from harness.core.errors import HarnessError
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.validation import Maker, Record
 from harness.metrics.records import Commit, Document, Environment, Metric, Sample, Version
 
 SCHEMA = 2
-"""Raised with every change of a record's fields."""
+"""The version of the lines' format, raised with every change of a record's fields."""
 
 SINCE_2: Mapping[str, Mapping[str, str]] = {
     "": {"procedure": ""}, "version": {"builder": ""}, "environment": {"firmware": ""}
 }  # fmt: skip
-"""What lines of schema 1 lack, and of what: nobody knew it then."""
+"""The fields that lines of schema 1 lack, by the part of the record that lacks them ("" is the record itself),
+with the values that they get."""
 
 LINE_SIZE = 16 << 20  # bytes
 KINDS: Mapping[str, type[Record]] = {
-    "sample": Sample, "judged": Judged, "document": Document, "commit": Commit, "triage": Triage
+    "sample": Sample, "judged": VerdictRecord, "document": Document, "commit": Commit, "triage": Triage
 }  # fmt: skip
+"""The class of each line, by its `type`."""
+TYPES = {kind: name for name, kind in KINDS.items()}
 PARTS = (Metric, Version, Environment)
 CURE = "Nothing of it was imported. Ask for a new export, or remove the line."
 
@@ -35,13 +38,13 @@ DECODER = json.JSONDecoder(parse_constant=_not_finite)
 
 
 def line_of(record: Record) -> bytes:
-    """One line, with its end; ASCII without control characters, whatever a guest has said."""
-    row = {"type": type(record).__name__.lower(), "schema": SCHEMA, **_row_of(record)}
+    """The record as one line, with its end. It is ASCII without control characters, whatever a guest printed."""
+    row = {"type": TYPES[type(record)], "schema": SCHEMA, **_row_of(record)}
     return json.dumps(row, allow_nan=False).encode() + b"\n"
 
 
 def _row_of(record: Record) -> dict[str, Any]:
-    """As its `to_json` gives it, parts that many records share made once."""
+    """The record's fields as its `to_json` gives them. Parts that many records share are converted once."""
     if isinstance(record, Document):
         return record.to_json()
     values = {one.name: getattr(record, one.name) for one in fields(record)}
@@ -54,7 +57,8 @@ def _part(part: Metric | Version | Environment) -> dict[str, Any]:
 
 
 def records_in(stream: IO[bytes]) -> Iterator[Record]:
-    """The records of a file that others wrote. Raises `HarnessError` that names the line which is not one."""
+    """Yield the records of an untrusted file. Raises `HarnessError` that names the first line which is no
+    record."""
     number, maker = 0, Maker()
     while line := stream.readline(LINE_SIZE + 1):
         number += 1
@@ -65,11 +69,11 @@ def records_in(stream: IO[bytes]) -> Iterator[Record]:
         try:
             yield _record(line, maker)
         except (ValueError, RecursionError, HarnessError) as error:
-            raise HarnessError(f"Line {number} is no record of a history: {_said(error)}.", CURE) from error
+            raise HarnessError(f"Line {number} is no record of a history: {_reason(error)}.", CURE) from error
 
 
 def _record(line: bytes, maker: Maker) -> Record:
-    """Raises `ValueError`."""
+    """Parse one line. Raises `ValueError`."""
     row = DECODER.decode(line.decode())
     if not isinstance(row, dict):
         raise ValueError("it is no object")
@@ -85,6 +89,7 @@ def _record(line: bytes, maker: Maker) -> Record:
 
 
 def _bring_up_to_date(kind: str, row: dict[str, Any]) -> None:
+    """Add the fields that a line of schema 1 lacks."""
     if kind == "sample":
         row |= SINCE_2[""]
     for part in ("version", "environment"):
@@ -92,8 +97,8 @@ def _bring_up_to_date(kind: str, row: dict[str, Any]) -> None:
             row[part] = {**row[part], **SINCE_2[part]}
 
 
-def _said(error: Exception) -> str:
-    """What is wrong in one line that repeats nothing of the file: it may hold anything."""
+def _reason(error: Exception) -> str:
+    """What is wrong with a line, in one line that quotes nothing of the file, which may hold anything."""
     match error:
         case json.JSONDecodeError():
             return f"it is not JSON: {error.msg} at byte {error.pos}"

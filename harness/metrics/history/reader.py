@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
 from harness.core.garbage_collection import without_garbage_collection
-from harness.metrics.history.records import Action, Judged, Triage
+from harness.metrics.history.records import Action, Triage, VerdictRecord
 from harness.metrics.history.schema import (
     COMMITS,
     DOCUMENTS,
@@ -29,13 +29,15 @@ from harness.metrics.records import Better, Commit, Document, Environment, Metri
 ROWS = 5000
 """Rows that are fetched at once: a history may be larger than the memory."""
 MOST_SHARED, LONGEST_SHARED = 100_000, 500
-"""Different texts, and characters of each, that are remembered to be given again."""
+"""At most `MOST_SHARED` texts of at most `LONGEST_SHARED` characters are cached, so that equal ones are one
+object."""
 _PARTS = {f"{table.name[:-1]}_id": table for table in (METRICS, VERSIONS, ENVIRONMENTS, PROCEDURES)}
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run: its first and last moments in seconds since 1970, and what it brought."""
+    """One run: its first and its last moment, in seconds since 1970, and how many records of each kind it
+    added."""
 
     run: str
     first: float
@@ -49,7 +51,8 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far a history has come: the number of the last row of each kind, which tells whether any was added."""
+    """How far a history has grown: the number of the last row of each kind. It differs as soon as a record was
+    added."""
 
     samples: int = 0
     judged: int = 0
@@ -60,8 +63,8 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one run has of one cell: verdicts, how many of them were expected, samples; when the first and the last
-    were taken, in seconds since 1970."""
+    """What one run recorded of one cell: verdicts, how many of them were expected, and samples; when the first
+    and the last were taken, in seconds since 1970."""
 
     run: str
     cell: str
@@ -73,7 +76,7 @@ class Tally:
 
 
 class Reader:
-    """Reads over one connection. Versions, environments, metrics and procedures are read once."""
+    """Reads over one connection. Versions, environments, metrics and procedures are read once and cached."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -83,9 +86,10 @@ class Reader:
     def series(
         self, table: Table, wanted: Mapping[str, object], since: float | None, last: int | None
     ) -> list[Any]:
-        """Records in the order of their commits, then of when they were taken; the last of them if so asked.
+        """Records in the order of their commits, then of when they were taken; at most the `last` of them.
 
-        `wanted` gives columns' values; that of `metric` may be a pattern. None is any.
+        `wanted` are values by column; a value of None matches any, and that of `metric` may be a pattern
+        (`boot.*`).
         """
         order = [VERSIONS.c.committed, table.c.taken, table.c.id]
         query = _kept(table).join(VERSIONS, table.c.version_id == VERSIONS.c.id)
@@ -97,31 +101,31 @@ class Reader:
         return list(self._records(table, query))[::-1]
 
     def by_time(self, table: Table, since: float | None) -> list[Any]:
-        """All records in the order in which they were taken, and without their ids: an index has that order, and
-        who judges a whole history asks for no more."""
+        """All records in the order in which they were taken, without their ids. An analysis of a whole history
+        needs no more, and an index has that order."""
         query = select(*_columns(table, without="id")).where(*self._conditions(table, {}, since))
         query = query.order_by(table.c.taken, table.c.seq)
         with without_garbage_collection():
             return list(self._records(table, query))
 
     def everything(self, table: Table, since: float | None) -> Iterator[Identified]:
-        """Records in the order in which the history got them, a few in memory at a time."""
+        """Yield records in the order in which they were added; holds only a few in memory."""
         return self._records(table, _kept(table).where(*self._conditions(table, {}, since)).order_by(table.c.seq))
 
     def commits(self) -> Iterator[Commit]:
-        """All commits, in the order in which the history got them."""
+        """Yield all commits in the order in which they were added."""
         query = select(COMMITS.c.commit, COMMITS.c.parents).order_by(COMMITS.c.seq)
         for row in self._connection.execute(query, execution_options={"yield_per": ROWS}):
             yield Commit(*row)
 
     def state(self) -> State:
-        """How far the history has come."""
+        """How far the history has grown."""
         tables = (SAMPLES, JUDGED, DOCUMENTS, COMMITS, TRIAGE)
         last = [select(func.coalesce(func.max(table.c.seq), 0)).scalar_subquery() for table in tables]
         return State(*self._connection.execute(select(*last)).one())
 
     def tallies(self, since: float) -> list[Tally]:
-        """What was taken since then by run and cell, what began last first."""
+        """Count what was taken since then (seconds since 1970), by run and cell; what began last comes first."""
         found: dict[tuple[str, str], Tally] = {}
         for table in (JUDGED, SAMPLES):
             good = func.sum(case((JUDGED.c.expected, 1), else_=0)) if table is JUDGED else literal(0)
@@ -135,23 +139,23 @@ class Reader:
                 found[run, cell] = Tally(run, cell, *counts, min(old.first, first), max(old.last, last))
         return sorted(found.values(), key=lambda one: (-one.first, one.run, one.cell))
 
-    def before(self, wanted: Mapping[str, object], seq: int | None, most: int) -> list[tuple[int, Judged]]:
-        """Verdicts with the numbers of their rows, those that came last first, older than the row `seq`."""
+    def before(self, wanted: Mapping[str, object], seq: int | None, most: int) -> list[tuple[int, VerdictRecord]]:
+        """Verdicts in rows before `seq`, each with the number of its row, the newest first."""
         conditions = [JUDGED.c[name] == value for name, value in wanted.items() if value is not None]
         conditions += [JUDGED.c.seq < seq] if seq is not None else []
         return self._numbered(_kept(JUDGED).where(*conditions).order_by(JUDGED.c.seq.desc()).limit(most))
 
-    def after(self, seq: int, most: int) -> list[tuple[int, Judged]]:
-        """Verdicts with the numbers of their rows, those that came first first, newer than the row `seq`."""
+    def after(self, seq: int, most: int) -> list[tuple[int, VerdictRecord]]:
+        """Verdicts in rows after `seq`, each with the number of its row, the oldest first."""
         return self._numbered(_kept(JUDGED).where(JUDGED.c.seq > seq).order_by(JUDGED.c.seq).limit(most))
 
-    def _numbered(self, query: Select[Any]) -> list[tuple[int, Judged]]:
+    def _numbered(self, query: Select[Any]) -> list[tuple[int, VerdictRecord]]:
         rows = self._connection.execute(query).all()
         numbers = [row[0] for row in rows]
         return list(zip(numbers, self._made(JUDGED, rows), strict=True))
 
     def by_id(self, table: Table, ids: Collection[str]) -> list[Identified]:
-        """Those of the ids that are there."""
+        """The records with these ids, as far as they exist."""
         return list(self._records(table, _kept(table).where(type_coerce(table.c.id, Text).in_(ids))))
 
     def runs(self) -> list[RunRow]:
@@ -190,7 +194,8 @@ class Reader:
             yield table.c.taken >= since
 
     def _metrics(self, pattern: str) -> list[int]:
-        """The keys of the metrics of that name, or whose names begin so: `boot.*`. Patterns of SQL differ."""
+        """The keys of the metrics of that name, or whose names begin so (`boot.*`). The patterns of SQL have
+        another syntax."""
         beginning, star, _ = pattern.partition("*")
         rows = self._connection.execute(select(METRICS.c.id, METRICS.c.name))
         return [key for key, name in rows if (name.startswith(beginning) if star else name == pattern)]
@@ -234,10 +239,10 @@ class Reader:
             self._environments[where, load], texts[run], taken, spread, name, parts[PROCEDURES].get(procedure, ""),
         )  # fmt: skip
 
-    def _judged(self, row: Sequence[Any]) -> Judged:
+    def _judged(self, row: Sequence[Any]) -> VerdictRecord:
         _, name, suite, cell, test, outcome, expected, reason, seconds, version, where, load, run, taken = row
         texts = self._texts
-        return Judged(
+        return VerdictRecord(
             texts[suite], texts[cell], texts[test], texts[outcome], expected,
             texts[reason] if len(reason) <= LONGEST_SHARED else unescaped(reason), seconds,
             self._parts[VERSIONS][version], self._environments[where, load], texts[run], taken, name,
@@ -256,7 +261,7 @@ class Reader:
 
 
 class _Texts(dict[str, str]):
-    """Texts by how they are kept: each once, however many records have it."""
+    """Texts by their stored form; equal ones are one object, however many records have them."""
 
     def __missing__(self, kept: str) -> str:
         if len(self) >= MOST_SHARED:
@@ -266,7 +271,7 @@ class _Texts(dict[str, str]):
 
 
 class _Environments(dict[tuple[int, float], Environment]):
-    """Environments by their key and the host's load: a load has two digits, and comes again."""
+    """Environments by their key and the load of the host. Loads have two digits, so they recur."""
 
     def __init__(self, parts: Mapping[int, Environment]) -> None:
         self._parts = parts
@@ -279,13 +284,13 @@ class _Environments(dict[tuple[int, float], Environment]):
 
 
 def _kept(table: Table) -> Select[Any]:
-    """All of a table."""
+    """A query of all rows of a table."""
     return select(*_columns(table))
 
 
 def _columns(table: Table, without: str = "") -> list[ColumnElement[Any]]:
-    """All columns as they are kept: to unescape each value by itself would be most of the work. The one that is
-    named is empty."""
+    """All columns in their stored form, because unescaping each value would be most of the work. The column
+    `without` is empty."""
     return [
         literal("") if one.name == without else type_coerce(one, Text) if isinstance(one.type, AnyText) else one
         for one in table.c

@@ -1,4 +1,4 @@
-"""What the history keeps of tests, their verdicts, and of people, what they decided about failures."""
+"""Two kinds of records of a history: verdicts of tests, and decisions of people about failures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,9 +10,13 @@ from harness.metrics.records import Environment, Version
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One verdict: `suite` is `unit`, `apps` or `perf`; `expected` is whether it is what was expected of the test;
-    `seconds` the program's; `taken` in seconds since 1970."""
+class VerdictRecord:
+    """A verdict as the history keeps it.
+
+    - `suite` is `unit`, `apps` or `perf`.
+    - `expected` is whether the outcome was expected of the test.
+    - `seconds` is how long the program ran. `taken` is in seconds since 1970.
+    """
 
     suite: str
     cell: str
@@ -40,7 +44,7 @@ class Judged:
 
 
 class Action(StrEnum):
-    """What a person decided, or what became of it."""
+    """What a person decided, or what became of a decision."""
 
     ACKNOWLEDGE = "acknowledge"
     REOPEN = "reopen"
@@ -52,11 +56,13 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Triage:
-    """One decision about `subject`, as the facts of `harness.integrations.server` name it. `identity` is what
-    failed then;
-    `author` who decided, where that is known; `body` what belongs to the action: an assignee, a cell, two commits.
+    """One decision of a person about `subject`, which is named as in the facts of `harness.integrations.server`.
 
-    A decision is never changed: a later one takes its place.
+    - `identity` is what failed at that time.
+    - `author` is who decided, if that is known.
+    - `body` belongs to the action: an assignee, a cell, two commits.
+
+    A decision is never changed: a later one replaces it.
     """
 
     action: Action

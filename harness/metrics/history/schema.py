@@ -1,8 +1,8 @@
-"""The tables of a history: what `harness/metrics/history/migrations` has made by its newest step.
+"""The tables of a history, as the newest step of `harness/metrics/history/migrations` leaves them.
 
-What many records share (metric, version, environment) is kept once, known by the SHA-256 of its content; the
-host's load differs each time and stands with the record. `seq` is the order in which this history got its records.
-What step 0002 added is empty, or null, in what was recorded before it.
+What many records share (metric, version, environment) is stored once, by the SHA-256 of its content. The load of
+the host differs each time, so it is stored with the record. `seq` is the order in which this history got its
+records. Columns that step 0002 added are empty or null in older rows.
 """
 
 import json
@@ -28,40 +28,41 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 REVISIONS = "history_schema"
-"""The table in which Alembic keeps which migrations were made."""
+"""The table in which Alembic stores which migrations were run."""
 
 _PLAIN = re.compile(r"[ -\[\]-~]*")
 
 
 class AnyText(TypeDecorator[str]):
-    """Any string of Python's, as ASCII: what is not plain is escaped as in JSON.
+    """Any Python string, stored as ASCII: other characters are escaped as in JSON.
 
-    PostgreSQL keeps no NUL, neither keeps a lone surrogate, and guests print both. The order is that of bytes.
+    PostgreSQL stores no NUL, neither database stores a lone surrogate, and guests print both. Texts are ordered by
+    their bytes.
     """
 
     impl = Text
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Text that no locale orders."""
+        """Text without a locale's order."""
         return TEXT(collation="C") if dialect.name == "postgresql" else TEXT()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """As it is kept."""
+        """The stored form of the text."""
         return escaped(value) if value is not None else None
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """As it was given."""
+        """The text of a stored form."""
         return unescaped(value) if value is not None else None
 
 
 def escaped(text: str) -> str:
-    """The text as it is kept; a text that has no backslash then has been plain."""
+    """The stored form of the text. If it has no backslash, it equals the text."""
     return str(text) if _PLAIN.fullmatch(text) else json.dumps(text)[1:-1]
 
 
 def unescaped(kept: str) -> str:
-    """The text that is kept so."""
+    """The text of a stored form."""
     if "\\" not in kept:
         return kept
     text: str = json.loads(f'"{kept}"')

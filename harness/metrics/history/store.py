@@ -1,4 +1,4 @@
-"""The history itself: what was added is there for ever, and all of it or nothing."""
+"""The history itself: what was added stays for ever, and is added as a whole or not at all."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from harness.metrics.history.database_errors import explained
 from harness.metrics.history.engine import LOCK_SECONDS, opened, reading, writing
 from harness.metrics.history.jsonl import line_of, records_in
 from harness.metrics.history.reader import Reader, RunRow, State, Tally
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.schema import DOCUMENTS, JUDGED, SAMPLES, TRIAGE
 from harness.metrics.history.url import place, shown
 from harness.metrics.history.validation import Record
@@ -23,7 +23,7 @@ from harness.metrics.records import Commit, Document, Sample
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many of the records of a file were new to the history, and how many it had."""
+    """How many records of a file were new to the history, and how many it had already."""
 
     new: int
     known: int
@@ -32,10 +32,10 @@ class Imported:
 class History:
     """All samples, verdicts and documents in one database, which any number of processes may use at once.
 
-    `url` is a path or `postgresql://user@host/database`; without one it is OSV_HARNESS_HISTORY's, else a file of
-    this user's. The database is made, or brought up to date, when it is opened. Records are added, never changed.
-    An object may be used after a fork: it keeps no connection between calls. Every method raises `HarnessError`,
-    with a cure, if the database can't do what it should.
+    `url` is a path or `postgresql://user@host/database`. Without one, OSV_HARNESS_HISTORY names it, or else it is
+    a file of this user's. Opening it makes the database, or migrates it. Records are added, never changed. An
+    object may be used after a fork, because it keeps no connection between calls. Every method raises
+    `HarnessError`, with a cure, if the database fails.
     """
 
     def __init__(self, url: str | Path | None = None, lock_seconds: int = LOCK_SECONDS) -> None:
@@ -55,18 +55,18 @@ class History:
 
     @property
     def where(self) -> str:
-        """A path, or a URL without its password."""
+        """The path, or the URL without its password."""
         return shown(self._url)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Release the database."""
         self._engine.dispose()
 
-    def add(self, records: Iterable[Sample | Judged | Document | Commit | Triage]) -> int:
-        """Add all, or nothing if an error comes; on return they are on the disk. Returns how many were new.
+    def add(self, records: Iterable[Sample | VerdictRecord | Document | Commit | Triage]) -> int:
+        """Add all records, or none after an error; on return they are on the disk. Returns how many were new.
 
-        One that is there already, with the same id and content, is passed over. Raises `HarnessError` for one with
-        the id of another, or which can't be kept: a number that is not finite, a name that is too long.
+        A record that exists already, with the same id and content, is skipped. Raises `HarnessError` for one that
+        has the id of another, or that can't be stored: a number that is not finite, a name that is too long.
         """
         return self._add(sound(record) for record in records).new
 
@@ -76,8 +76,8 @@ class History:
     ) -> list[Sample]:  # fmt: skip
         """Samples in the order of their commits, then of when they were taken.
 
-        `metric` is a name or the beginning of some, `boot.*`; `since` is in seconds since 1970; of what was found
-        only the `last` are given.
+        `metric` is a name, or the beginning of some (`boot.*`). `since` is in seconds since 1970. At most the
+        `last` of them are returned.
         """
         wanted = {"metric": metric, "cell": cell, "subject": subject, "run": run}
         return self._series(SAMPLES, wanted, since, last)
@@ -85,17 +85,18 @@ class History:
     def judged(
         self, *, suite: str | None = None, cell: str | None = None, test: str | None = None,
         run: str | None = None, since: float | None = None, last: int | None = None,
-    ) -> list[Judged]:  # fmt: skip
-        """Verdicts, in the same order."""
+    ) -> list[VerdictRecord]:  # fmt: skip
+        """Verdicts, with the same order and arguments as `samples`."""
         return self._series(JUDGED, {"suite": suite, "cell": cell, "test": test, "run": run}, since, last)
 
     def samples_by_time(self, since: float | None = None) -> list[Sample]:
-        """All samples in the order in which they were taken, without ids: cheaper, for who judges all of them."""
+        """All samples in the order in which they were taken, without ids: faster, for an analysis of all of
+        them."""
         with self._reading() as reader:
             return reader.by_time(SAMPLES, since)
 
-    def judged_by_time(self, since: float | None = None) -> list[Judged]:
-        """All verdicts, likewise."""
+    def judged_by_time(self, since: float | None = None) -> list[VerdictRecord]:
+        """All verdicts in the order in which they were taken, without ids."""
         with self._reading() as reader:
             return reader.by_time(JUDGED, since)
 
@@ -103,21 +104,21 @@ class History:
         self, kind: str | None = None, *, cell: str | None = None, subject: str | None = None,
         run: str | None = None, since: float | None = None, last: int | None = None,
     ) -> list[Document]:  # fmt: skip
-        """Documents, in the same order."""
+        """Documents, with the same order and arguments as `samples`."""
         return self._series(DOCUMENTS, {"kind": kind, "cell": cell, "subject": subject, "run": run}, since, last)
 
     def triage(self, since: float | None = None) -> list[Triage]:
-        """What people decided, in the order in which the history got it."""
+        """The decisions of people, in the order in which they were added."""
         with self._reading() as reader:
             return [one for one in reader.everything(TRIAGE, since) if isinstance(one, Triage)]
 
     def state(self) -> State:
-        """How far it has come: another one when a record was added."""
+        """How far the history has grown: a different value once a record was added."""
         with self._reading() as reader:
             return reader.state()
 
     def tallies(self, since: float) -> list[Tally]:
-        """What was taken since then (seconds since 1970) by run and cell, what began last first."""
+        """Count what was taken since then (seconds since 1970), by run and cell; what began last comes first."""
         with self._reading() as reader:
             return reader.tallies(since)
 
@@ -125,32 +126,32 @@ class History:
         self, seq: int | None = None, *, suite: str | None = None, cell: str | None = None,
         test: str | None = None, run: str | None = None, outcome: str | None = None,
         expected: bool | None = None, most: int = 100,
-    ) -> list[tuple[int, Judged]]:  # fmt: skip
-        """Verdicts, each with the number of its row, those that came last first; only rows before `seq`."""
+    ) -> list[tuple[int, VerdictRecord]]:  # fmt: skip
+        """At most `most` verdicts in rows before `seq`, each with the number of its row, the newest first."""
         wanted = {
             "suite": suite, "cell": cell, "test": test, "run": run, "outcome": outcome, "expected": expected
         }  # fmt: skip
         with self._reading() as reader:
             return reader.before(wanted, seq, most)
 
-    def verdicts_after(self, seq: int, most: int = 1000) -> list[tuple[int, Judged]]:
-        """Verdicts that came after the row `seq`, likewise, in the order in which they came."""
+    def verdicts_after(self, seq: int, most: int = 1000) -> list[tuple[int, VerdictRecord]]:
+        """At most `most` verdicts in rows after `seq`, each with the number of its row, the oldest first."""
         with self._reading() as reader:
             return reader.after(seq, most)
 
     def graph(self) -> dict[str, tuple[str, ...]]:
-        """Each commit that is known with its parents, the first parent first."""
+        """The known commits with their parents, the first parent first."""
         with self._reading() as reader:
             return {commit.commit: tuple(commit.parents.split()) for commit in reader.commits()}
 
     def runs(self) -> list[RunRow]:
-        """Every run, the oldest first."""
+        """All runs, the oldest first."""
         with self._reading() as reader:
             return reader.runs()
 
     def export(self, stream: IO[bytes], since: float | None = None) -> int:
-        """Write the records taken since then (seconds since 1970) as JSON Lines, after all commits. Returns how
-        many they were."""
+        """Write all commits, then the records taken since then (seconds since 1970), as JSON Lines. Returns how
+        many lines were written."""
         count = 0
         with self._reading() as reader:
             for commit in reader.commits():
@@ -163,7 +164,7 @@ class History:
         return count
 
     def import_(self, stream: IO[bytes]) -> Imported:
-        """Add the records of another history's export: all, or nothing if one line is unsound.
+        """Add the records of an export: all of them, or none if a line is invalid.
 
         Raises `HarnessError` that names the line.
         """

@@ -1,4 +1,4 @@
-"""Where a history is: a SQLite file of this user's, or a team's PostgreSQL."""
+"""Finds the history: a SQLite file of this user, or a PostgreSQL database of a team."""
 
 import os
 from pathlib import Path
@@ -13,14 +13,14 @@ FILE = "history.sqlite"
 POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
 EXAMPLES = "Name a file, or postgresql://user@host/database."
 TELLING = ("host", "port", "dbname", "service")
-"""The parameters of a URL that say where it leads; any other may be a secret."""
+"""The parameters of a URL that are shown, because they say where it leads. Any other may be a secret."""
 
 
 def place(named: str | Path | None = None) -> URL:
     """The URL of the history that `named` says: a path, `sqlite:///path` or `postgresql://…`.
 
-    Where nothing is named it is OSV_HARNESS_HISTORY, else a file in the user's data folder. Raises `HarnessError`
-    for other databases, and for a URL that can't be read.
+    Without one, OSV_HARNESS_HISTORY names it, or else it is a file in the user's data folder. Raises
+    `HarnessError` for other databases, and for an invalid URL.
     """
     text = str(named or os.environ.get("OSV_HARNESS_HISTORY") or "")
     if not text:
@@ -43,7 +43,7 @@ def place(named: str | Path | None = None) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The place for people: a path, or a URL without its password and without parameters that may be secret."""
+    """The URL for people: a path, or a URL without its password and without parameters that may be secret."""
     if is_file(url):
         return url.database or ""
     telling = {name: value for name, value in url.query.items() if name in TELLING}
@@ -51,7 +51,7 @@ def shown(url: URL) -> str:
 
 
 def is_file(url: URL) -> bool:
-    """Whether it is SQLite's."""
+    """Whether it is a SQLite file."""
     return url.get_backend_name() == "sqlite"
 
 

@@ -1,4 +1,4 @@
-"""What a record must be like to be kept, whoever made it: types, sizes, names, finite numbers."""
+"""Checks records before they are stored, whoever made them: types, sizes, names, and that numbers are finite."""
 
 import json
 import math
@@ -9,17 +9,17 @@ from enum import StrEnum
 from functools import cache, lru_cache, partial
 from typing import Any, get_type_hints
 
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.schema import escaped
 from harness.metrics.records import NAME, Commit, Document, Sample
 
-Identified = Sample | Judged | Document | Triage
+Identified = Sample | VerdictRecord | Document | Triage
 Record = Identified | Commit
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LONG = frozenset({"reason", "described", "parents", "identity", "note"})
 NAME_SIZE = 500
-"""Bytes of a string as it is kept: three of them fit into one row of an index of PostgreSQL."""
+"""The most bytes of a string in its stored form: three of them fit into one row of an index of PostgreSQL."""
 
 LONG_SIZE = 1 << 20  # bytes
 BODY_SIZE = 12 << 20  # bytes
@@ -28,10 +28,16 @@ MOST_PARTS = 4096
 CPUS = 1 << 20
 
 
-def check(kind: type, given: object) -> None:
-    """Raise `ValueError`, with a sentence for people, if `given` is no sound value of the dataclass `kind`.
+def kind_name(kind: type) -> str:
+    """The name of a record's class, or of a part's, in messages."""
+    return "verdict" if kind is VerdictRecord else kind.__name__.lower()
 
-    `given` is one of its objects, or what `to_json` wrote of one: that has the fields of the kind and no others.
+
+def check(kind: type, given: object) -> None:
+    """Check a value of the dataclass `kind`. Raises `ValueError`, with a sentence for people, if it is invalid.
+
+    `given` is an object of the class, or the mapping that `to_json` wrote, which has the fields of the class and
+    no others.
     """
     fields_of = _fields(kind)
     if isinstance(given, Mapping):
@@ -43,18 +49,21 @@ def check(kind: type, given: object) -> None:
         for name, checked in fields_of.items():
             checked(name, getattr(given, name))
     else:
-        raise ValueError(f"a {kind.__name__.lower()} is no {type(given).__name__}")
+        raise ValueError(f"a {kind_name(kind)} is no {type(given).__name__}")
 
 
 class Maker:
-    """Makes the records of a file's lines, whose parts (metrics, versions, environments) are checked and made
-    once, however many lines have them. What is equal and of another type is another."""
+    """Makes the records of a file's lines.
+
+    Their parts (metrics, versions, environments) are checked and made once, however many lines repeat them. Equal
+    values of different types are different parts.
+    """
 
     def __init__(self) -> None:
         self._parts: dict[tuple[type, str], Any] = {}
 
     def made(self, kind: Any, row: Mapping[str, Any]) -> Any:
-        """An object of the kind, of what `to_json` wrote. Raises `ValueError` as `check` does."""
+        """Make an object of the class `kind` from what `to_json` wrote. Raises `ValueError` as `check` does."""
         fields_of, parts = _fields(kind), _parts_of(kind)
         if row.keys() != fields_of.keys():
             raise ValueError(_wrong_fields(kind, row, fields_of))
@@ -66,7 +75,7 @@ class Maker:
 
     def _part(self, kind: Any, row: object) -> Any:
         if not isinstance(row, dict):
-            raise ValueError(f"a {kind.__name__.lower()} is no {type(row).__name__}")
+            raise ValueError(f"a {kind_name(kind)} is no {type(row).__name__}")
         key = kind, repr(row)
         if key not in self._parts:
             if len(self._parts) >= MOST_PARTS:
@@ -79,7 +88,7 @@ class Maker:
 
 @lru_cache(1024)
 def _check_once(kind: type, given: object) -> None:
-    """As `check`, of what many records share."""
+    """As `check`, cached, for parts that many records share."""
     check(kind, given)
 
 
@@ -91,7 +100,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 @cache
 def _fields(kind: Any) -> dict[str, Callable[[str, object], None]]:
-    """What checks each field."""
+    """The function that checks each field."""
     return {name: _checker(hint) for name, hint in _hints(kind).items()}
 
 
@@ -110,12 +119,12 @@ def _is_enum(hint: Any) -> bool:
 
 def _wrong_fields(kind: type, given: Mapping[str, object], hints: Mapping[str, object]) -> str:
     found = {"missing": hints.keys() - given.keys(), "unknown": given.keys() - hints.keys()}
-    said = [
+    differences = [
         f"{what}: {', '.join(sorted(ascii(name)[:60] for name in names))}"
         for what, names in found.items()
         if names
     ]
-    return f"the fields of a {kind.__name__.lower()} are others ({'; '.join(said)})"
+    return f"the fields of a {kind_name(kind)} are others ({'; '.join(differences)})"
 
 
 def _checker(hint: Any) -> Callable[[str, object], None]:
@@ -180,7 +189,7 @@ def _check_body(name: str, value: object) -> None:
 
 
 def body_text(body: Mapping[str, object]) -> str:
-    """A document's body as it is kept. Raises `ValueError` for what is not JSON, NaN among it, or is too big."""
+    """The stored form of a document's body. Raises `ValueError` if it is not JSON (NaN is not) or too large."""
     try:
         text = json.dumps(dict(body), allow_nan=False)
     except (TypeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Puts records into a history: each once, and the same one for ever."""
+"""Adds records to a history: each once, and none that differs from an older one with its id."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Insert, Table, Text, bindparam, insert, selec
 
 from harness.core.errors import HarnessError
 from harness.metrics.history.reader import Reader
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.schema import (
     COMMITS,
     DOCUMENTS,
@@ -26,22 +26,23 @@ from harness.metrics.history.schema import (
     AnyText,
     escaped,
 )
-from harness.metrics.history.validation import Identified, Record, body_text, check
+from harness.metrics.history.validation import Identified, Record, body_text, check, kind_name
 from harness.metrics.records import Commit, Document, Environment, Metric, Sample, Version
 
 BATCH = 1000
-"""Records that are looked up and inserted by one statement each."""
+"""Records that one statement looks up, or inserts."""
 
 MOST_MET = 100_000
-"""Parts that are remembered by what they are in memory."""
+"""Parts whose keys are cached by object identity."""
 
 TABLE_OF: Mapping[type[Identified], Table] = {
-    Sample: SAMPLES, Judged: JUDGED, Document: DOCUMENTS, Triage: TRIAGE
+    Sample: SAMPLES, VerdictRecord: JUDGED, Document: DOCUMENTS, Triage: TRIAGE
 }  # fmt: skip
 TEXTS_OF_TRIAGE = ("action", "subject", "identity", "author", "note")
 
 SINCE_STEP_2 = ("builder", "firmware")
-"""Columns that parts kept before lack: where they are empty, the part is known by the content it had then."""
+"""Columns that older parts lack. Where they are empty, the part is known by the digest of the content that it
+had then."""
 
 
 class Writer:
@@ -54,8 +55,8 @@ class Writer:
         self._met: dict[int, tuple[object, int]] = {}
 
     def add(self, records: Iterable[Record]) -> tuple[int, int]:
-        """How many were new, and how many known already. Raises `HarnessError` for one that is unsound, and for
-        one whose id another has."""
+        """Add the records; returns how many were new, and how many existed already. Raises `HarnessError` for
+        an invalid record, and for one that has the id of another."""
         new = known = 0
         for batch in _batches(records):
             for kind, table in TABLE_OF.items():
@@ -68,7 +69,7 @@ class Writer:
         return new, known
 
     def _learn(self, commits: Sequence[Commit]) -> int:
-        """A commit's name is made of its parents': what is there needs no second look."""
+        """Add new commits. A commit's hash covers its parents, so those that exist need no comparison."""
         names = {commit.commit: commit for commit in commits}
         there = set(self._connection.scalars(select(COMMITS.c.commit).where(COMMITS.c.commit.in_(names))))
         rows = [commit.to_json() for name, commit in names.items() if name not in there]
@@ -84,7 +85,7 @@ class Writer:
             if twin is None:
                 fresh[record.id] = record
             elif _as_kept(record) != _as_kept(twin):
-                kind = type(record).__name__.lower()
+                kind = kind_name(type(record))
                 raise HarnessError(
                     f"The history has another {kind} with the id {record.id}. Nothing was added.",
                     "A record is never changed, and has an id of its own: was a line of an export edited?",
@@ -95,7 +96,7 @@ class Writer:
         return len(rows)
 
     def _row(self, record: Identified) -> dict[str, Any]:
-        """Its columns as they are kept."""
+        """The record's columns in their stored form."""
         if isinstance(record, Triage):
             texts = {name: escaped(getattr(record, name)) for name in TEXTS_OF_TRIAGE}
             return {**texts, "id": record.id, "body": body_text(record.body), "taken": float(record.taken)}
@@ -110,7 +111,7 @@ class Writer:
                 row["value"], row["spread"] = float(record.value), float(record.spread)
                 row["subject"] = escaped(record.subject)
                 row["procedure_id"] = self._part(PROCEDURES, record.procedure) if record.procedure else None
-            case Judged():
+            case VerdictRecord():
                 self._put_where(row, record.environment)
                 row["suite"], row["test"] = escaped(record.suite), escaped(record.test)
                 row["outcome"], row["reason"] = escaped(record.outcome), escaped(record.reason)
@@ -125,7 +126,8 @@ class Writer:
         row["load"] = float(environment.load)
 
     def _met_part(self, table: Table, part: Metric | Version | Environment) -> int:
-        """As `_part`, known by the object itself: records that come together share it, and its hash costs more."""
+        """As `_part`, cached by object identity: records of one call share their parts, and hashing them costs
+        more."""
         known = self._met.get(id(part))
         if known is None:
             if len(self._met) >= MOST_MET:
@@ -154,7 +156,7 @@ class Writer:
 
 @cache
 def _into(table: Table) -> Insert:
-    """A statement for rows as they are kept: `escaped` has been called where texts differ from that."""
+    """A statement that inserts rows in their stored form; the caller has escaped the texts that need it."""
     own = table.autoincrement_column
     columns = [one for one in table.c if one is not own]
     kept = {one.name: Text() if isinstance(one.type, AnyText) else one.type for one in columns}
@@ -162,26 +164,26 @@ def _into(table: Table) -> Insert:
 
 
 def sound(record: Record) -> Record:
-    """The record. Raises `HarnessError` if it can't be kept."""
+    """Return the record. Raises `HarnessError` if it can't be stored."""
     try:
         check(type(record) if type(record) in (*TABLE_OF, Commit) else Sample, record)
     except (ValueError, TypeError) as error:
         told = getattr(record, "id", "?")
         raise HarnessError(
-            f"The {type(record).__name__.lower()} {told!a:.80} can't be kept: {error}. Nothing was added.",
+            f"The {kind_name(type(record))} {told!a:.80} can't be kept: {error}. Nothing was added.",
             "This is a fault of what made it: report it.",
         ) from error
     return record
 
 
 def _as_kept(record: Identified) -> Identified:
-    """With a float for a great integer; with JSON's lists for tuples, and its strings for keys."""
+    """The record as the history returns it: great integers become floats, tuples lists, and keys strings."""
     match record:
         case Sample():
             return replace(record, value=float(record.value))
         case Document() | Triage():
             return replace(record, body=json.loads(body_text(record.body)))
-        case Judged():
+        case VerdictRecord():
             return record
 
 

@@ -1,4 +1,5 @@
-"""A bisection as the page tells it: the answer, each commit's builds and numbers, what the culprit changed."""
+"""Describes a bisection for the page: the answer, the builds and numbers of each commit, and what the culprit
+changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from harness.report.model.formatting import SHORT_COMMIT, percent, scale, shown
 
 FULL = "█"
 BAR = 20
-"""Characters of a bar for a probability of 1."""
+"""Characters of the bar for a probability of 1."""
 MOST_VALUES = 8
-"""Numbers of one build that are written out; of more, their mean and range."""
+"""Up to so many values of one build are listed; of more, their mean and their range are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A commit: its probability as a number and as a bar, and what its builds gave."""
+    """A commit of the range: its probability as a number and as a bar, and what its builds measured."""
 
     commit: str
     subject: str
@@ -28,7 +29,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the culprit changed of a part of the boot or of the kernel."""
+    """A part of the boot or of the kernel that the culprit changed, with its values before and after."""
 
     kind: str
     name: str
@@ -38,19 +39,20 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Bisected:
-    """The answer in sentences, the commits in their order, and the parts that changed."""
+class BisectionSummary:
+    """The answer of a bisection in sentences, the commits in their order, and the parts that the culprit
+    changed."""
 
     said: Sequence[str]
     tried: Sequence[Tried]
     parts: Sequence[Part]
 
 
-def bisected(body: Mapping[str, Any]) -> Bisected:
-    """From a document's body. Raises whatever a body of another form raises."""
+def bisected(body: Mapping[str, Any]) -> BisectionSummary:
+    """Summarise the body of a bisection's document. May raise any exception if the body has another format."""
     answer, unit, kind = body["answer"], str(body["measure"]["unit"]), str(body["measure"]["kind"])
     culprits = {commit for one in answer["culprits"] for commit in one["commits"]}
-    return Bisected(
+    return BisectionSummary(
         [*_answered(answer, unit, kind), _range(body)],
         [_tried(row, unit, kind, row["commit"] in culprits) for row in body["commits"]],
         [_part(row) for row in body["differences"]],
@@ -58,22 +60,28 @@ def bisected(body: Mapping[str, Any]) -> Bisected:
 
 
 def _answered(answer: Mapping[str, Any], unit: str, kind: str) -> list[str]:
-    said = [f"{answer['outcome'].capitalize()}. {answer['why']}".strip()]
-    said += [f"Looked for: {answer['cause']}."] if answer.get("cause") else []
-    for one in answer["culprits"]:
-        named = ", ".join(commit[:SHORT_COMMIT] for commit in one["commits"][:8])
-        relative = f" ({percent(one['change'] / one['old_level'])})" if one["old_level"] > 0 else ""
-        size = f"from {_number(one['old_level'], unit, kind)} to {_number(one['new_level'], unit, kind)}{relative}"
-        said.append(f"{named}: {size}, with a probability of {one['probability']:.4g}.")
-    said += [f"Beware: {one['text']}" for one in answer["warnings"]]
+    """The answer in sentences: the outcome, the culprits, the warnings, the checks, and the answer inside a
+    merge."""
+    sentences = [f"{answer['outcome'].capitalize()}. {answer['why']}".strip()]
+    sentences += [f"Looked for: {answer['cause']}."] if answer.get("cause") else []
+    for culprit in answer["culprits"]:
+        named = ", ".join(commit[:SHORT_COMMIT] for commit in culprit["commits"][:8])
+        relative = f" ({percent(culprit['change'] / culprit['old_level'])})" if culprit["old_level"] > 0 else ""
+        old, new = (_number(culprit[level], unit, kind) for level in ("old_level", "new_level"))
+        size = f"from {old} to {new}{relative}"
+        sentences.append(f"{named}: {size}, with a probability of {culprit['probability']:.4g}.")
+    sentences += [f"Beware: {warning['text']}" for warning in answer["warnings"]]
     words = {True: "holds", False: "does not hold", None: "can't say"}
-    said += [f"{one['name'].capitalize()} {words[one['passed']]}: {one['detail']}" for one in answer["checks"]]
+    sentences += [
+        f"{check['name'].capitalize()} {words[check['passed']]}: {check['detail']}" for check in answer["checks"]
+    ]
     if answer["inside"]:
-        said.append(f"Inside that merge: {' '.join(_answered(answer['inside'], unit, kind))}")
-    return said
+        sentences.append(f"Inside that merge: {' '.join(_answered(answer['inside'], unit, kind))}")
+    return sentences
 
 
 def _range(body: Mapping[str, Any]) -> str:
+    """The range of commits, and what the search cost: builds and boots."""
     (good, bad, count), answer = body["range"], body["answer"]
     return (
         f"{count} commits, {good[:SHORT_COMMIT]} to {bad[:SHORT_COMMIT]}: {answer['builds']} builds, "
@@ -92,6 +100,7 @@ def _tried(row: Mapping[str, Any], unit: str, kind: str, culprit: bool) -> Tried
 
 
 def _build(one: Mapping[str, Any], unit: str, kind: str) -> str:
+    """One build and its values in words. `kind` is that of the measure: `test`, `exact` or noisy."""
     values = one["values"]
     where = f"layout {one['layout']}: " if one["layout"] else ""
     if not values:

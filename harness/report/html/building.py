@@ -1,4 +1,5 @@
-"""What a page is made of: the values of its template, and the shards that its script fetches when they are due."""
+"""Computes everything that a page shows: the values of its template, and the JSON shards that its script loads
+when needed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,12 +33,15 @@ from harness.report.morning.expectation_edits import Entries
 from harness.report.morning.report import Morning, morning
 
 MOST_VERSIONS = 1000
-"""Versions that can be compared: the latest."""
+"""Only the newest versions, so many of them, can be compared on a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """`shards` by name: plain JSON. `values` are the template's; `has_figures` tells whether anything is drawn."""
+    """The contents of a page, before it is rendered.
+
+    `values` are the template's. `shards` are JSON values by name. `has_figures` is whether anything is drawn.
+    """
 
     morning: Morning
     values: Mapping[str, Any]
@@ -46,7 +50,7 @@ class Built:
 
 
 def build(report_data: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> Built:
-    """Everything of the page but its text. Its size is bounded by what docs/reference/report.md says."""
+    """Compute the contents of the page. docs/reference/report.md states the limits of its size."""
     report_data = report_data.safe
     spans = spans_of(chain(report_data.samples, report_data.judged))
     today = morning(report_data, commits, spans)
@@ -84,7 +88,7 @@ def build(report_data: ReportData, matrix: Matrix | None = None, commits: Commit
 
 
 def _values(report_data: ReportData, spans: Sequence[Span], timeline: Timeline) -> dict[str, Any]:
-    """What the page says of the whole history."""
+    """The template's values that describe the history as a whole."""
     ended = max((span.last for span in spans), default=0.0)
     arches = {span.cell.partition(":")[2].partition("-")[0] for span in spans} - {""}
     return {
@@ -98,7 +102,7 @@ def _add_views(
     shards: dict[str, Any], report_data: ReportData, today: Morning, timeline: Timeline, every: Sequence[Series],
     tests: Sequence[Test], cells: Sequence[str],
 ) -> None:  # fmt: skip
-    """What the views of a test, a cell, a metric and a comparison rest on."""
+    """Add the shards of the views of a test, a cell, a metric and a comparison."""
     numbers, at = Numbers(every, timeline, cells), AtVersions(tests, timeline, cells)
     for number in range(len(timeline.versions))[-MOST_VERSIONS:]:
         shards[f"at-{number}"] = {"numbers": numbers.at(number), **at.at(number)}
@@ -107,7 +111,8 @@ def _add_views(
 
 
 def _versions(timeline: Timeline, commits: Commits) -> list[dict[str, Any]]:
-    """Each version by its number, with its commit's words; `count` and `tag` are of git's description."""
+    """The versions in their order, each with its commit's subject, author and link; `tag` and `count` are those
+    of `git describe`."""
     rows = timeline.to_json()
     known = commits.many(dict.fromkeys(row["commit"] for row in rows))
     for row, (_, commit, described) in zip(rows, timeline.versions, strict=True):
@@ -152,28 +157,28 @@ def _index(
 
 
 def _expectations(tests: Sequence[str], cells: Sequence[str]) -> dict[str, list[str]]:
-    """What this project's entries say of each test, with file and line."""
+    """What the entries of this project's `expectations.toml` say of each test, with file and line."""
     found: dict[str, list[str]] = {}
     for place in Entries().places:
-        one = place.entry
-        if not any(fnmatchcase(cell, pattern) for pattern in one.cells for cell in cells):
+        entry = place.entry
+        if not any(fnmatchcase(cell, pattern) for pattern in entry.cells for cell in cells):
             continue
-        what = f"{', '.join(one.outcomes)} is expected on {', '.join(one.cells)} until {one.expires}"
-        said = f"{place}: {what}: {one.reason}"
+        what = f"{', '.join(entry.outcomes)} is expected on {', '.join(entry.cells)} until {entry.expires}"
+        sentence = f"{place}: {what}: {entry.reason}"
         for name in tests:
-            if fnmatchcase(name, one.tests):
-                found.setdefault(name, []).append(said)
+            if fnmatchcase(name, entry.tests):
+                found.setdefault(name, []).append(sentence)
     return found
 
 
 def _figures(shown: Sequence[Section]) -> dict[str, Any]:
-    """The figures of each metric, and those of none, each with the section that has its head."""
+    """The figures by metric as (section, figure), and the section of each figure that has no metric."""
     of: dict[str, list[list[str]]] = {}
     others = {}
     for section in shown:
-        for one in section.figures:
-            if one.figure.metric:
-                of.setdefault(one.figure.metric, []).append([section.id, one.figure.id])
+        for drawn in section.figures:
+            if drawn.figure.metric:
+                of.setdefault(drawn.figure.metric, []).append([section.id, drawn.figure.id])
             else:
-                others[one.figure.id] = section.id
+                others[drawn.figure.id] = section.id
     return {"figures": of, "stacks": others}

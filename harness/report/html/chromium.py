@@ -1,6 +1,6 @@
-"""A headless Chromium that looks at a page: for the report's own tests, and for its screenshots.
+"""Drives a headless Chromium, for tests of the report's page and for its screenshots.
 
-It is driven through two pipes (Chromium's --remote-debugging-pipe: JSON messages, each ended by a zero byte), so
+Commands go through two pipes (Chromium's --remote-debugging-pipe: JSON messages, each ended by a zero byte), so
 nothing listens on a port. Source: chromedevtools.github.io/devtools-protocol.
 """
 
@@ -24,7 +24,7 @@ from harness.host.temp_dir import temporary_dir
 ANSWER_SECONDS = 60.0
 END_SECONDS = 5.0
 OURS, THEIRS = 3, 4
-"""File descriptors at which Chromium reads its commands and writes its answers."""
+"""The file descriptors from which Chromium reads commands, and to which it writes answers."""
 
 # Nothing that looks for updates or calls home; root can't have Chromium's sandbox.
 OPTIONS = (
@@ -35,16 +35,16 @@ OPTIONS = (
 
 
 def found() -> str | None:
-    """The path of a Chromium on this host, if there is one."""
+    """The path of a Chromium on this host; None if there is none."""
     return next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
     )
 
 
 class Browser:
-    """One headless browser with one tab; a context manager that ends it. `events` is all that it told unasked.
+    """A headless browser with one tab; a context manager that ends it on exit.
 
-    Raises `HostError` where there is no Chromium.
+    `events` are all messages that are no answer to a command. Raises `HostError` if there is no Chromium.
     """
 
     def __init__(self) -> None:
@@ -77,11 +77,13 @@ class Browser:
         self._end()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command to the tab, and its answer. Raises `HarnessError` with the browser's words if refused."""
+        """Send one command to the tab; returns its result. Raises `HarnessError` with the browser's message if
+        it is refused."""
         return self._call(method, parameters, self._session)
 
     def open(self, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
-        """Show the file in a window of so many pixels, where the person prefers `scheme`, until it is loaded."""
+        """Load the file in a window of `width` by `height` pixels, for a person who prefers the colours
+        `scheme`; returns when it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -100,20 +102,21 @@ class Browser:
             self._read(deadline)
 
     def evaluate(self, script: str) -> Any:
-        """The JSON value of a JavaScript expression in the page, awaited. Raises `HarnessError` if it throws."""
+        """Evaluate a JavaScript expression in the page, await it, and return its JSON value. Raises
+        `HarnessError` if it throws."""
         answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:
             raise HarnessError(f"The page's script failed: {answer['exceptionDetails'].get('exception', answer)}")
         return answer["result"].get("value")
 
     def press(self, key: str, code: int, text: str = "", modifiers: int = 0) -> None:
-        """One key down and up: its DOM name (`Tab`), its Windows key code, and what it types."""
+        """Press and release one key: its DOM name (`Tab`), its Windows key code, and the text that it types."""
         same = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **same)
         self.call("Input.dispatchKeyEvent", type="keyUp", **same)
 
     def screenshot(self, path: Path) -> None:
-        """What the window shows, as a PNG."""
+        """Write what the window shows as a PNG."""
         write_whole(path, base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def _start(self, path: str) -> int:
@@ -140,7 +143,7 @@ class Browser:
         return pid
 
     def _end(self) -> None:
-        """End the browser, its children and its profile. It may have none of them left, or not listen any more."""
+        """End the browser and its children, and remove its profile. Any of them may be gone already."""
         with suppress(HarnessError, OSError):
             self._call("Browser.close", {})
         os.close(self._to)
@@ -176,7 +179,8 @@ class Browser:
                 return result
 
     def _read(self, deadline: float) -> dict[str, Any]:
-        """The next message; what is no answer is kept as an event. Raises `HostError` if none comes in time."""
+        """Read the next message; one that is no answer is added to `events`. Raises `HostError` if none comes
+        before the deadline."""
         while b"\0" not in self._rest:
             if not select.select([self._from], [], [], max(0.0, deadline - monotonic()))[0]:
                 raise HostError(f"Chromium said nothing for {ANSWER_SECONDS:.0f} s.")

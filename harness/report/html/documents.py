@@ -1,24 +1,25 @@
-"""Documents that are no loads: comparisons and bisections as tables, others as what they are."""
+"""Describes the documents of a history for the page: A/B tests and bisections as tables, others as JSON text.
+Loads have figures instead."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.analysis.ab.sequential_test import Decision, Judgement
-from harness.metrics.records import Better, Document
-from harness.report.html.bisections import Bisected, bisected
+from harness.metrics.records import CONSOLE, Better, Document
+from harness.report.html.bisections import BisectionSummary, bisected
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import moment, percent, shown
 from harness.report.model.spans import PLAN
 
 MOST_RECORDS = 100
 LONGEST_TEXT = 20_000
-"""Characters of one document that is shown as it is."""
+"""Characters of one document that is shown as text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a comparison says of one metric; `standing` is good, bad or nothing."""
+    """The result of an A/B test for one metric, as text. `standing` is `good`, `bad` or empty."""
 
     metric: str
     change: str
@@ -30,21 +31,20 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A document: its judgements if it is a comparison, what it found if a bisection, else its text."""
+    """A document: `judgements` if it is an A/B test, `bisected` if it is a bisection, else its `text`."""
 
     title: str
     about: str
     cell: str
     judgements: Sequence[Compared] = ()
-    bisected: Bisected | None = None
+    bisected: BisectionSummary | None = None
     text: str = ""
 
 
 def records(report_data: ReportData) -> list[Record]:
-    """The latest documents that are no loads, the last first."""
-    others = sorted(
-        (one for one in report_data.documents if one.kind not in ("load", PLAN)), key=lambda one: -one.taken
-    )
+    """The latest documents, the newest first, without loads, plans and consoles."""
+    others = [one for one in report_data.documents if one.kind not in ("load", PLAN, CONSOLE)]
+    others.sort(key=lambda one: -one.taken)
     return [_record(document) for document in others[:MOST_RECORDS]]
 
 
@@ -62,20 +62,23 @@ def _record(document: Document) -> Record:
         return Record(title, about, document.cell, text=text[:LONGEST_TEXT])
 
 
-def _compared(one: Judgement) -> Compared:
+def _compared(judgement: Judgement) -> Compared:
     def change(value: float | None) -> str:
         if value is None:
             return ""
-        return percent(value) if one.relative else shown(value, one.metric.unit)
+        return percent(value) if judgement.relative else shown(value, judgement.metric.unit)
 
-    interval = " … ".join(change(end) for end in one.interval) if one.interval else ""
-    words, standing = _decided(one)
-    shown_interval = "exact" if one.metric.exact else interval
-    return Compared(one.metric.name, change(one.change), shown_interval, one.pairs, words, standing)
+    interval = " … ".join(change(end) for end in judgement.interval) if judgement.interval else ""
+    words, standing = _decided(judgement)
+    shown_interval = "exact" if judgement.metric.exact else interval
+    return Compared(
+        judgement.metric.name, change(judgement.change), shown_interval, judgement.pairs, words, standing
+    )
 
 
-def _decided(one: Judgement) -> tuple[str, str]:
-    if one.decision is Decision.CHANGED and one.change is not None:
-        worse = (one.change > 0) == (one.metric.better == Better.LOWER)
+def _decided(judgement: Judgement) -> tuple[str, str]:
+    """The decision in words, and whether it is `good` or `bad`; empty if it is neither."""
+    if judgement.decision is Decision.CHANGED and judgement.change is not None:
+        worse = (judgement.change > 0) == (judgement.metric.better == Better.LOWER)
         return ("▲ worse", "bad") if worse else ("▽ better", "good")
-    return ("no change", "") if one.decision is Decision.UNCHANGED else ("no change seen", "")
+    return ("no change", "") if judgement.decision is Decision.UNCHANGED else ("no change seen", "")

@@ -1,20 +1,23 @@
-"""Where everything was measured: each environment once, with what was measured there."""
+"""Lists the environments in which a history was recorded, each once, with what was measured there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Environment, Sample
 from harness.report.model.data import ReportData
 
 MOST_HOSTS = 40
-"""Rows of a report: of more hosts, those of one kind are one row."""
+"""Rows of the list. If there are more hosts, equal ones share a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An environment whatever its load; `loads` is the range of that; `latest` in seconds since 1970."""
+    """An environment, whatever the load of its host.
+
+    `loads` is the range of the load. `latest` is when it was last used, in seconds since 1970.
+    """
 
     environment: Environment
     samples: int
@@ -24,7 +27,7 @@ class Place:
 
 
 def places_of(report_data: ReportData) -> Sequence[Place]:
-    """All environments, the one last used first."""
+    """All environments, the one that was last used first."""
     found: dict[Environment, Place] = {}
     for is_sample, rows in ((True, report_data.samples), (False, report_data.judged)):
         for environment, (count, latest) in _used(rows).items():
@@ -42,8 +45,8 @@ def places_of(report_data: ReportData) -> Sequence[Place]:
     return places if len(places) <= MOST_HOSTS else _folded(places)
 
 
-def _used(rows: Sequence[Sample] | Sequence[Judged]) -> dict[Environment, tuple[int, float]]:
-    """How many records each environment has, and when the last was taken."""
+def _used(rows: Sequence[Sample] | Sequence[VerdictRecord]) -> dict[Environment, tuple[int, float]]:
+    """The number of records of each environment, and when the last of them was taken."""
     found: dict[int, list[Any]] = {}
     for row in rows:
         # By identity, for to compare them by all their words takes much longer; those that are equal meet below.
@@ -61,7 +64,7 @@ def _used(rows: Sequence[Sample] | Sequence[Judged]) -> dict[Environment, tuple[
 
 
 def _folded(places: Sequence[Place]) -> list[Place]:
-    """Hosts of one kind as one: where every night has another, their names say nothing."""
+    """Join hosts that differ in their name alone: where each night has a new host, names say nothing."""
     kinds: dict[Environment, list[Place]] = {}
     for place in places:
         kinds.setdefault(replace(place.environment, host=""), []).append(place)

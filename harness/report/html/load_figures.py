@@ -1,4 +1,4 @@
-"""Figures of loads: how long answers took, as curves over percentiles, and what came of each second."""
+"""Draws figures of loads: latency by percentile, and what happened in each second."""
 
 import math
 from collections import defaultdict
@@ -13,7 +13,7 @@ from harness.workloads.load.histogram import decoded
 from harness.workloads.load.result import Result
 
 LATEST = 2
-"""Loads of one cell in a figure: the latest version's, and the one before it to compare with."""
+"""How many versions of a cell one figure shows: the latest, and the one before it for comparison."""
 
 LONGEST_SECONDS = 3600
 NINES_STEP = 0.1
@@ -22,7 +22,7 @@ Loaded = tuple[Document, Result]
 
 
 def load_figures(report_data: ReportData, timeline: Timeline) -> tuple[list[Figure], int]:
-    """Figures for each app and load, with a line for each cell; and how many documents could not be read."""
+    """The figures of each app and load, with a line for each cell; and how many documents could not be read."""
     groups: dict[tuple[str, str, str], dict[str, list[Loaded]]] = defaultdict(lambda: defaultdict(list))
     unread = 0
     for document in sorted(report_data.documents, key=lambda document: document.taken):
@@ -52,7 +52,7 @@ def load_figures(report_data: ReportData, timeline: Timeline) -> tuple[list[Figu
 
 
 def _latest(loaded: Sequence[Loaded], timeline: Timeline) -> list[Loaded]:
-    """The last load of each of the latest versions, old first."""
+    """The last load of each of the latest versions, oldest first."""
     by_version = {timeline.number(one[0].cell, one[0].version) or 0: one for one in loaded}
     return [by_version[number] for number in sorted(by_version)[-LATEST:]]
 
@@ -81,17 +81,18 @@ def _figures(loaded: Sequence[Loaded], group: str, title: str, about: str) -> li
     ]
 
 
-def _name(one: Loaded) -> str:
-    return f"{one[0].cell} {version_name(one[0].version)}"
+def _name(loaded: Loaded) -> str:
+    return f"{loaded[0].cell} {version_name(loaded[0].version)}"
 
 
-def _curve(one: Loaded) -> Line:
-    points = _percentiles(one[1])
-    return Line(_name(one), [nines for nines, _ in points], [latency for _, latency in points])
+def _curve(loaded: Loaded) -> Line:
+    points = _percentiles(loaded[1])
+    return Line(_name(loaded), [nines for nines, _ in points], [latency for _, latency in points])
 
 
 def _percentiles(result: Result) -> list[tuple[float, float]]:
-    """Latencies (µs) by nines: 1 is 90%, 2 is 99%; as far as so many answers can tell."""
+    """The latency in microseconds at each percentile, given as a number of nines: 1 is 90%, 2 is 99%. Ends
+    where too few answers tell."""
     if not result.histogram:
         return []
     histogram = decoded(result.histogram)
@@ -104,7 +105,8 @@ def _percentiles(result: Result) -> list[tuple[float, float]]:
     return [(nines, float(found.get(percent, 0))) for percent, nines in wanted.items()]
 
 
-def _seconds(one: Loaded, what: str) -> Line:
-    values = [float(getattr(second, what)) for second in one[1].by_second[:LONGEST_SECONDS]]
+def _seconds(loaded: Loaded, what: str) -> Line:
+    """A line with one value for each second of the load: the attribute `what` of `Second`."""
+    values = [float(getattr(second, what)) for second in loaded[1].by_second[:LONGEST_SECONDS]]
     seconds = [number for number, value in enumerate(values, 1) if math.isfinite(value)]
-    return Line(_name(one), seconds, [values[number - 1] for number in seconds])
+    return Line(_name(loaded), seconds, [values[number - 1] for number in seconds])

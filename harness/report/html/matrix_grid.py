@@ -1,4 +1,5 @@
-"""The matrix as a grid of verdicts: kernel, arch, hypervisor and profile down, filesystems across."""
+"""Lays out the verdicts of the matrix as a grid: a row for each kernel, arch, hypervisor and profile, a column
+for each filesystem."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,14 +11,17 @@ from harness.core.matrix import Matrix
 from harness.report.model.figures import anchor
 from harness.report.model.outcomes import BAD, GOOD, Count, Test, counts
 
-SBIN_PATHS = "other"
-"""The column of cells whose names this matrix can't read."""
+OTHER_NAMES = "other"
+"""The column of cells whose names are not in this matrix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """One cell's verdicts. Without `counts` it was not run: `why` says whether it could be, or that its latest
-    verdicts, of `nights` ago, are not last night's."""
+    """One cell of the matrix and its verdicts.
+
+    Without `counts` it has none to show: either it did not run, and `why` says whether it is invalid, or its
+    latest verdicts are `nights` nights old.
+    """
 
     cell: str
     anchor: str
@@ -29,7 +33,7 @@ class Square:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells that differ in nothing but their filesystem."""
+    """The cells that differ in their filesystem alone."""
 
     name: str
     squares: Sequence[Square]
@@ -37,15 +41,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """`columns` name the squares of every row."""
+    """The grid: `columns` are the names of the squares of every row."""
 
     columns: Sequence[str]
     rows: Sequence[Row]
 
 
 def grid(tests: Sequence[Test], matrix: Matrix, missing: Mapping[str, int] = MappingProxyType({})) -> Grid:
-    """The grid of all cells that were ever run, and of those beside them; `missing` are those that have no result
-    of the last night, and for how many nights."""
+    """Lay out all cells that ever ran, with the cells that fill their rows.
+
+    `missing` are the cells without a result of the last night, and how many nights old their latest results are.
+    """
     by_cell: dict[str, list[Test]] = defaultdict(list)
     for test in tests:
         by_cell[test.cell].append(test)
@@ -60,8 +66,8 @@ def grid(tests: Sequence[Test], matrix: Matrix, missing: Mapping[str, int] = Map
         if cell:
             examples[row] = cell
     columns = [*matrix.axes["fs"].values]
-    if any(SBIN_PATHS in squares for squares in rows.values()):
-        columns.append(SBIN_PATHS)
+    if any(OTHER_NAMES in squares for squares in rows.values()):
+        columns.append(OTHER_NAMES)
     return Grid(
         columns,
         [
@@ -72,10 +78,10 @@ def grid(tests: Sequence[Test], matrix: Matrix, missing: Mapping[str, int] = Map
 
 
 def _place(name: str, matrix: Matrix) -> tuple[str, str, Cell | None]:
-    """The row and column of a cell, and the cell, if its name is one of this matrix."""
+    """The row and the column of a cell by its name, and the cell; None if the matrix has no cell of that name."""
     cell = matrix.find(name)
     if cell is None:
-        return name, SBIN_PATHS, None
+        return name, OTHER_NAMES, None
     options = "".join(f" +{option}" for option in cell.options)
     return f"{cell.kernel} {cell.arch} {cell.hypervisor} {cell.profile}{options}", cell.fs, cell
 
@@ -86,7 +92,9 @@ def _square(name: str, tests: Sequence[Test]) -> Square:
 
 
 def _hole(beside: Cell | None, fs: str, matrix: Matrix) -> Square:
-    if beside is None or fs == SBIN_PATHS:
+    """The square of a cell that never ran, next to the cell `beside` of the same row; says why if the cell is
+    invalid."""
+    if beside is None or fs == OTHER_NAMES:
         return Square("", "", (), "none")
     cell = Cell(beside.kernel, beside.arch, beside.hypervisor, fs, beside.profile, beside.options)
     invalid = matrix.invalid(cell)

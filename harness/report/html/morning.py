@@ -1,4 +1,4 @@
-"""The facts of the morning as HTML: they stand before all else, and need no script."""
+"""Renders the facts of the morning as HTML. They come first on the page, and need no script."""
 
 from math import isfinite
 from typing import Any
@@ -10,13 +10,14 @@ from harness.report.model.formatting import percent, version_name
 from harness.report.morning import text as words
 from harness.report.morning.changes import FLOOR, Step
 from harness.report.morning.report import Morning
-from harness.report.morning.tests import Group, OnCell
+from harness.report.morning.tests import CellRuns, Group
+from harness.report.morning.version_rows import COLUMNS
 
 MOST_BROKEN = 6
 
 
 def facts(jinja: Environment, morning: Morning) -> Markup:
-    """The first part of the page; every text in it is escaped by the template."""
+    """Render the first part of the page; the template escapes every text."""
     last = morning.nights.last
     context: dict[str, Any] = {
         name: getattr(words, name)
@@ -35,12 +36,23 @@ def facts(jinja: Environment, morning: Morning) -> Markup:
     )  # fmt: skip
 
 
+def commit_rows(jinja: Environment, morning: Morning) -> Markup:
+    """The table of the newest versions; empty without any."""
+    if not morning.versions:
+        return Markup()
+    return Markup(  # of the template's own output
+        jinja.get_template("commits.html").render(
+            morning=morning, columns=COLUMNS, number=words.number, percent=percent
+        )
+    )
+
+
 def _names(group: Group) -> list[str]:
     return [one.cell for one in group.cells]
 
 
 def _runs_before(group: Group) -> int:
-    """Runs on these cells before the first failure."""
+    """The number of runs on these cells before the first failure."""
     moment = group.first.first_bad.judged.taken
     return sum(run.judged.taken < moment for one in group.cells for run in one.runs)
 
@@ -49,8 +61,8 @@ def _bad_tonight(group: Group, last: int) -> int:
     return sum(run.bad for one in group.cells for run in one.runs if run.night == last)
 
 
-def _bad_nights(one: OnCell) -> str:
-    """What the strip shows, for who can't see it."""
+def _bad_nights(one: CellRuns) -> str:
+    """What the strip of nights shows, for people who can't see it."""
     nights = {run.night for run in one.runs if run.bad}
     return words.number(len(nights), "night") + " with a failure in all"
 
@@ -66,6 +78,6 @@ def _step_metrics(step: Step) -> str:
 
 
 def _step_size(step: Step) -> float:
-    """The greatest change of a whole, in percent."""
+    """The greatest relative change at this commit, in percent."""
     changes = [one.change for one in step.wholes] + [one.change for one in step.bisected]
     return 100 * max(map(abs, filter(isfinite, changes)), default=0.0)

@@ -1,7 +1,9 @@
-"""The report as an HTML page: one file that needs nothing else, or one that is small, with its data beside it.
+"""Writes the report as an HTML page: one file that needs nothing else, or a small one with its data in a folder
+beside it.
 
-The page may execute its own script and what that fetches, and no other (a Content-Security-Policy with its hash);
-what guests printed reaches it as JSON text that only ever becomes text, or escaped by the template.
+The page may run its own script, and the data that it loads, and nothing else: a Content-Security-Policy names the
+script's hash. What guests printed reaches the page as JSON that is shown as text only, or is escaped by the
+template.
 """
 
 from pathlib import Path
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 # Imported when a page is made: its modules import others of this package.
 def page(report_data: "ReportData", matrix: "Matrix | None" = None, commits: "Commits | None" = None) -> str:
-    """The whole page as one file. `commits` tells their subjects, authors and links."""
+    """Render the whole page as one file. `commits` looks up subjects, authors and links."""
     from harness.report.html import site
 
     return site.page(report_data, matrix, commits)
@@ -25,10 +27,10 @@ def write(
     report_data: "ReportData", path: Path, matrix: "Matrix | None" = None, commits: "Commits | None" = None,
     single: bool = False,
 ) -> list[Path]:  # fmt: skip
-    """Write the page there, and beside it, unless it is to be a single file, its data in a folder, `latest.json`,
-    `feed.atom` and `badge.svg`. Returns the paths of the files that people open.
+    """Write the page to `path`; returns the paths of the files that people open.
 
-    Raises `HarnessError` where they can't be written.
+    Unless `single` is set, its data goes to a folder beside it, together with `latest.json`, `feed.atom` and
+    `badge.svg`. Raises `HarnessError` if a file can't be written.
     """
     from harness.report.html import site
 

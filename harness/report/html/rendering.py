@@ -1,4 +1,5 @@
-"""The page's text from its templates: every text is escaped, and only the page's own script and style may act."""
+"""Renders the page from its templates. They escape every text, and the page's policy admits its own script and
+style only."""
 
 import base64
 import hashlib
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from harness.report.html.documents import Record
 from harness.report.html.environments import Place
-from harness.report.html.morning import facts
+from harness.report.html.morning import commit_rows, facts
 from harness.report.model.figures import anchor
 from harness.report.model.formatting import moment, version_name
 from harness.report.model.highlights import Cause, Unexpected
@@ -26,11 +27,12 @@ SCRIPTS = (
     "page.js",
 )  # fmt: skip
 EMPTY_STYLE = ""
-"""plotly.js adds an empty style element and fills it by script, which a policy does not forbid."""
+"""plotly.js adds an empty style element and fills it by script. The policy must name the hash of the empty
+text."""
 
 
 def templates() -> Environment:
-    """Templates that escape whatever they are given."""
+    """The templates, which escape every value."""
     jinja = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -39,25 +41,25 @@ def templates() -> Environment:
 
 
 class Parts:
-    """Parts of the page as HTML, which its script puts in when they are opened."""
+    """Renders the parts of the page that its script inserts when they are opened."""
 
     def __init__(self) -> None:
         self._jinja = templates()
 
     def findings(self, causes: Sequence[Cause]) -> dict[str, str]:
-        """The causes of all findings."""
+        """Render all findings, by cause."""
         return self._part("findings.html", causes=causes)
 
     def unexpected(self, rows: Sequence[Unexpected]) -> dict[str, str]:
-        """The tests that did not end as expected."""
+        """Render the tests that did not end as expected."""
         return self._part("unexpected.html", unexpected=rows)
 
     def environment(self, places: Sequence[Place]) -> dict[str, str]:
-        """Where everything was measured."""
+        """Render the environments in which the history was recorded."""
         return self._part("environment.html", places=places)
 
     def record(self, record: Record) -> dict[str, str]:
-        """One comparison, bisection or other document."""
+        """Render one A/B test, bisection or other document."""
         return self._part("record.html", record=record)
 
     def _part(self, name: str, **values: Any) -> dict[str, str]:
@@ -68,8 +70,11 @@ def rendered(
     today: Morning, values: Mapping[str, Any], inlined: Mapping[str, Any], plotly: str = "", folder: str = "",
     digest: str = "", older: int = 0,
 ) -> str:  # fmt: skip
-    """The page. `inlined` are shards that stand in it; the others lie in `folder` beside it, and `digest` tells
-    them from another night's. With `plotly` its figures need nothing else."""
+    """Render the page.
+
+    `inlined` are the shards that are part of it. The others are in `folder` beside it, and `digest` tells them
+    from those of another night. With `plotly`, the text of plotly.js, the figures need no other file.
+    """
     jinja = templates()
     style = _smaller((HERE / "page.css").read_text("utf-8"))
     scripts = [*([plotly] if plotly else []), "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)]
@@ -98,6 +103,7 @@ def rendered(
         last=today.nights.last,
         head=today.commits.one(today.version.commit) if today.version else None,
         facts=facts(jinja, today),
+        commit_rows=commit_rows(jinja, today),
         folder=folder,
         digest=digest,
         older=older,
@@ -105,23 +111,23 @@ def rendered(
 
 
 def script_text(data: Any) -> str:
-    """JSON that may stand in a script element: nothing in it can end the element or begin another."""
+    """The data as JSON that is safe inside a script element: it can't end the element or begin another."""
     text = json_text(data)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def shard_text(name: str, data: Any) -> str:
-    """The script that tells a shard: its JSON as a string, which is parsed and not run."""
+    """A script that hands over one shard: its JSON as a string, which is parsed and never run."""
     return f"shard({json.dumps(name)},{json.dumps(script_text(data))})\n"
 
 
 def json_text(data: Any) -> str:
-    """JSON without a space too many."""
+    """The data as JSON without spaces."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _smaller(style: str) -> str:
-    """The style without comments and indentation: the facts stand behind it in the first kilobytes."""
+    """The style without comments and indentation: the facts, which follow it, should be in the first kilobytes."""
     return re.sub(r"\n\s*", "\n", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL)).strip()
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a report, taken in a real browser: for documents, and for whoever can't open the page."""
+"""Takes pictures of a report in a real browser, for documents and for people who can't open the page."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ new Promise((done) => {
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One picture: its name, the window, the colours, and the script that brings what it shows into view."""
+    """One picture: its name, the size of the window, the colours, and the script that scrolls to what it shows."""
 
     name: str
     size: tuple[int, int]
@@ -34,7 +34,8 @@ class View:
 
 
 def _to(selector: str) -> str:
-    """A script that opens what holds the element, scrolls to it, and reads its second point if it is a plot."""
+    """A script that opens what contains the element, scrolls to it, and, if it is a plot, shows the values at
+    its second point."""
     return f"""(() => {{
       const target = document.querySelector({json.dumps(selector)});
       if (target) location.hash = target.closest("[id]").id;
@@ -55,7 +56,7 @@ VIEWS = (
 
 
 def take(page: Path, folder: Path) -> Iterator[Path]:
-    """Write a PNG of each view into the folder, and tell its path. Raises `HostError` where no Chromium is."""
+    """Write a PNG of each view to the folder, and yield its path. Raises `HostError` if there is no Chromium."""
     folder.mkdir(parents=True, exist_ok=True)
     with Browser() as browser:
         for view in VIEWS:

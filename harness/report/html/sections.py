@@ -1,4 +1,4 @@
-"""The parts of the page that hold figures: which there are, in which order, and what each figure says in words."""
+"""Groups the figures of the page into sections, orders them, and describes each one in words."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from harness.report.model.formatting import percent
 TITLES = {"boot": "Boot", "memory": "Memory", "size": "Size"}
 GUEST = {"guest": "Benchmarks in the guest"}
 MOST_MARKS = 3
-"""Findings of a figure in words."""
+"""Findings of one figure that are listed in words."""
 MOST_FIGURES = 1000
-"""Figures of a page; what findings are about is drawn first."""
+"""Figures of one page; those with findings are kept first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A figure and what it shows, in one sentence for each of its first lines."""
+    """A figure, and a sentence for each of its first lines."""
 
     figure: Figure
     words: str
@@ -34,7 +34,7 @@ class Section:
 
 
 def sections(figures: Sequence[Figure]) -> tuple[list[Section], int]:
-    """The sections, the kernel's own first; and how many figures were left out."""
+    """The sections, with the kernel's own metrics first; and how many figures were left out."""
     kept = sorted(figures, key=lambda figure: not figure.marks)[:MOST_FIGURES]
     ids = {figure.id for figure in kept}
     groups: dict[str, list[Figure]] = defaultdict(list)
@@ -55,32 +55,35 @@ def sections(figures: Sequence[Figure]) -> tuple[list[Section], int]:
 
 
 def heads(section: Section) -> list[dict[str, Any]]:
-    """What the page says of each figure before its numbers are there; the marks are the first of `marked`."""
+    """What the page says of each figure before its numbers are loaded. `marks` are the first of `marked`
+    findings."""
     return [
         {
-            "id": one.figure.id, "kind": one.figure.kind, "title": one.figure.title, "about": one.figure.about,
-            "words": one.words, "better": one.figure.better, "note": one.figure.note, "metric": one.figure.metric,
-            "cells": one.figure.cells, "marked": len(one.figure.marks),
+            "id": figure.id, "kind": figure.kind, "title": figure.title, "about": figure.about,
+            "words": words, "better": figure.better, "note": figure.note, "metric": figure.metric,
+            "cells": figure.cells, "marked": len(figure.marks),
             "marks": [
-                {"line": one.figure.lines[mark.line].name, "words": mark.words, "worse": mark.worse}
-                for mark in one.figure.marks[:MOST_MARKS]
+                {"line": figure.lines[mark.line].name, "words": mark.words, "worse": mark.worse}
+                for mark in figure.marks[:MOST_MARKS]
             ],
         }
-        for one in section.figures
+        for figure, words in ((shown.figure, shown.words) for shown in section.figures)
     ]  # fmt: skip
 
 
 def _ordered(figures: Sequence[Figure]) -> list[Figure]:
-    """What was found to change first; then stacked parts and curves, which say more than one number's trend."""
+    """Order the figures: those with findings first, then stacked parts and curves, which say more than the
+    trend of one number."""
     return sorted(figures, key=lambda figure: (not figure.marks, figure.kind is Kind.TREND))
 
 
 def in_words(figure: Figure) -> str:
-    """What a person who can't see the figure wants to know first: where each line stands, and whence it came."""
-    told = [_line(figure, number) for number in range(min(3, len(figure.lines)))]
-    if len(figure.lines) > len(told):
-        told.append(f"and {len(figure.lines) - len(told)} more")
-    return "; ".join(filter(None, told))
+    """Describe the first lines of a figure for people who can't see it: the latest value of each, and how it
+    has changed."""
+    sentences = [_line(figure, number) for number in range(min(3, len(figure.lines)))]
+    if len(figure.lines) > len(sentences):
+        sentences.append(f"and {len(figure.lines) - len(sentences)} more")
+    return "; ".join(filter(None, sentences))
 
 
 def _line(figure: Figure, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Writes the page: one file, or one with its data in a folder beside it."""
+"""Writes the page: as one file, or with its data in a folder beside it."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -18,12 +18,12 @@ from harness.report.morning.commits import Commits
 
 CURE = "Free space there, or give another --output."
 MOST_INLINED = 60
-"""Versions that can be compared in a page without a folder: the latest."""
+"""Only the newest versions, so many of them, can be compared in a page without a folder."""
 OURS = pattern(r"(versions|index|plotly|(at|part|test|cell|figure|section)-[0-9a-z-]+)\.js")
 
 
 def page(report_data: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> str:
-    """The whole page as one file. `commits` tells their subjects, authors and links."""
+    """Render the whole page as one file. `commits` looks up subjects, authors and links."""
     return _single(build(report_data, matrix, commits))
 
 
@@ -34,10 +34,10 @@ def write(
     commits: Commits | None = None,
     single: bool = False,
 ) -> list[Path]:
-    """Write the page there, and beside it, unless it is to be a single file, its data in a folder, `latest.json`,
-    `feed.atom` and `badge.svg`. Returns the paths of the files that people open.
+    """Write the page to `path`; returns the paths of the files that people open.
 
-    Raises `HarnessError` where they can't be written.
+    Unless `single` is set, its data goes to a folder beside it, together with `latest.json`, `feed.atom` and
+    `badge.svg`. Raises `HarnessError` if a file can't be written.
     """
     check_writable(path, CURE)
     built = build(report_data, matrix, commits)

@@ -1,4 +1,4 @@
-"""Figures of numbers by version: trends with their findings, and boot phases and sizes as stacked parts."""
+"""Draws figures of numbers by version: trends with their findings, and boot phases and sizes as stacked parts."""
 
 import math
 from collections import defaultdict
@@ -19,10 +19,10 @@ MOST_BARS = 40
 def trends(
     series: Sequence[Series], findings: Sequence[Finding], timeline: Timeline
 ) -> tuple[list[Figure], dict[Named, str]]:
-    """A figure for each metric, subject, kernel and arch, a line for each cell and environment; and where each is
-    drawn.
+    """Draw a figure for each metric, subject, kernel and arch, with a line for each cell and environment.
 
-    Parts of a stack are in its figure, and have one of their own only where a finding is about them.
+    Returns the figures, and the figure's id for each (metric, cell, subject). Parts of a stack are drawn in its
+    figure; they have a figure of their own only if a finding is about them.
     """
     told_of: dict[Named, list[Finding]] = defaultdict(list)
     for finding in findings:
@@ -44,7 +44,7 @@ def trends(
 
 
 def stacks(series: Sequence[Series]) -> list[Figure]:
-    """A figure for each cell, subject and environment that has parts of a stack."""
+    """Draw a figure for each cell, subject and environment whose metrics are parts of a stack."""
     groups: dict[tuple[str, str, str, str], list[Series]] = defaultdict(list)
     for one in series:
         if stem := whole(one.metric.name):
@@ -54,7 +54,7 @@ def stacks(series: Sequence[Series]) -> list[Figure]:
 
 
 def group_of(metric: str) -> str:
-    """The part of the page where a metric's figures stand: its first word, and the app's or test's name."""
+    """The section to which a metric belongs: its first word, with the name of the app if that is `app`."""
     words = metric.split(".")
     return ".".join(words[:2]) if words[0] == "app" else words[0]
 
@@ -67,6 +67,12 @@ def _trend(
     more: str,
     colours: Mapping[str, int],
 ) -> Figure:
+    """Draw `chosen`, which are some of the series `alike` of one metric, subject and arch, and mark their
+    findings.
+
+    `told_of` are the findings by (metric, cell, subject); `more` is added to the title; `colours` has a number for
+    each cell without its arch.
+    """
     where = places(chosen)
     names = dict.fromkeys(_named(one) for one in chosen)
     marks = []
@@ -99,7 +105,7 @@ def _trend(
 
 
 def finding_words(finding: Finding) -> str:
-    """The finding in one line: which way, how much, since when."""
+    """Describe the finding in one line: its direction, its size, and the first version with it."""
     way = "worse" if finding.worse else "better"
     return f"{way}: {percent(finding.change)} ({interval_words(finding)}) since {version_name(finding.after)}"
 
@@ -125,13 +131,14 @@ def _stack(stem: str, parts: list[Series], groups: Iterable[tuple[str, str, str,
 
 
 def _spread(versions: Sequence[int]) -> list[int]:
-    """So many of them as there are bars, at equal distances, the first and the last among them."""
+    """At most `MOST_BARS` of the versions, at equal distances, with the first and the last of them."""
     if len(versions) <= MOST_BARS:
         return list(versions)
     return [versions[round(place * (len(versions) - 1) / (MOST_BARS - 1))] for place in range(MOST_BARS)]
 
 
 def _bars(name: str, parts: Sequence[Series], where: dict[int, int]) -> Line:
+    """The sum of these parts at each version; `where` has the place of the bar of each version."""
     heights: dict[int, float] = defaultdict(float)
     for one in parts:
         for point in one.points:
@@ -140,26 +147,27 @@ def _bars(name: str, parts: Sequence[Series], where: dict[int, int]) -> Line:
     return Line(name, sorted(heights), [heights[place] for place in sorted(heights)])
 
 
-def _place(one: Series) -> str:
-    where = one.environment
-    return f"{where.accelerator}, {where.emulator}" if one.metric.exact else f"{where.accelerator}, {where.host}"
+def _place(series: Series) -> str:
+    where = series.environment
+    return f"{where.accelerator}, {where.emulator if series.metric.exact else where.host}"
 
 
-def _named(one: Series) -> Named:
-    return one.metric.name, one.cell, one.subject
+def _named(series: Series) -> Named:
+    """The metric, the cell and the subject of a series."""
+    return series.metric.name, series.cell, series.subject
 
 
-def _title(one: Series) -> str:
-    named = not one.subject or one.subject in one.metric.name.split(".")
-    return one.metric.name if named else f"{one.metric.name} · {one.subject}"
+def _title(series: Series) -> str:
+    named = not series.subject or series.subject in series.metric.name.split(".")
+    return series.metric.name if named else f"{series.metric.name} · {series.subject}"
 
 
-def _short(one: Series) -> str:
-    return one.cell.partition(":")[2] or one.cell
+def _short(series: Series) -> str:
+    return series.cell.partition(":")[2] or series.cell
 
 
 def _thinner(chosen: Sequence[Series]) -> str:
-    """What is to be said of points that stand for several versions."""
+    """A note for figures in which a point stands for several versions; else empty."""
     longest = max(chosen, key=lambda one: one.versions)
     if longest.versions <= len(longest.points):
         return ""
@@ -167,12 +175,12 @@ def _thinner(chosen: Sequence[Series]) -> str:
 
 
 def _beside_arch(cell: str) -> str:
-    """What tells a cell from the others of its arch: it has the same colour as its like of the other one."""
+    """The cell without its arch: cells of different arches that are otherwise equal have the same colour."""
     kernel, _, rest = cell.partition(":")
     return f"{kernel}:{rest.partition('-')[2] or rest}"
 
 
 def arch_of(cell: str) -> str:
-    """Kernel and arch of a cell: `osv x86_64`."""
+    """The kernel and the arch of a cell: `osv x86_64`."""
     kernel, _, rest = cell.partition(":")
     return f"{kernel} {rest.partition('-')[0]}" if "-" in rest else kernel

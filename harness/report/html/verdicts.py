@@ -1,4 +1,4 @@
-"""Every verdict of a history, small: a letter a night for the view of a test, a letter a test for each version."""
+"""Encodes every verdict of a history in one letter: by night for the view of a test, by test for each version."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,29 +7,29 @@ from operator import attrgetter
 from statistics import median
 from typing import Any
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.model.figures import anchor
 from harness.report.model.outcome_codes import NONE, codes_of
 from harness.report.model.outcomes import Test
 from harness.report.model.timeline import Timeline
-from harness.report.morning.rates import tendency
+from harness.report.morning.rates import failure_pattern
 from harness.report.morning.report import Morning
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.tests import INCONCLUSIVE, failed
 from harness.report.morning.text import rate_words
 
 EXPECTED = frozenset("pfchtgbesx" + NONE)
-"""Letters of what was expected, or was not run."""
+"""The letters of verdicts that were expected, and that of a test that did not run."""
 MOST_REASONS = 30
-"""Reasons of one test that its view lists, the latest first."""
+"""Reasons of failure that the view of a test lists, the latest first."""
 MOST_NIGHTS = 800
-"""Nights of a test that its view shows: the latest."""
+"""Nights that the view of a test shows, the latest ones."""
 
 
 def test_shards(
     tests: Sequence[Test], morning: Morning, cells: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
-    """For each test its nights on every cell, as the page's script wants them; by the shard's name. A cell is its
-    place among `cells`."""
+    """Yield the shard of each test by name: its nights on every cell, as the page's script reads them. Cells
+    are given by their index in `cells`."""
     by_name: dict[str, list[Test]] = defaultdict(list)
     for test in tests:
         by_name[test.name].append(test)
@@ -54,24 +54,24 @@ def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
     for night, sign in zip(numbers, codes_of(runs), strict=True):
         if night >= first and signs[night - first] in EXPECTED:
             signs[night - first] = sign
-    bad = [failed(one) for one in runs if one.outcome not in NO_WORD]
-    said = tendency(bad) if any(bad) else None
+    bad = [failed(one) for one in runs if one.outcome not in INCONCLUSIVE]
+    pattern = failure_pattern(bad) if any(bad) else None
     return {
         "suite": test.suite, "first": first, "nights": _short(signs), "runs": len(runs),
-        "bad": sum(bad), "kind": str(said.kind) if said else "well",
+        "bad": sum(bad), "kind": str(pattern.kind) if pattern else "well",
         "seconds": round(median([one.seconds for one in runs]), 3),
         "last": round(test.latest.seconds, 3),
     }  # fmt: skip
 
 
 def _short(signs: Iterable[str]) -> str:
-    """Signs with what is the same in a row once, and how often: `p41Cp48`."""
+    """Encode the signs by run length: `p41Cp48`."""
     counted = [(sign, sum(1 for _ in alike)) for sign, alike in groupby(signs)]
     return "".join(f"{sign}{count if count > 1 else ''}" for sign, count in counted)
 
 
-def _reasons(runs: Iterable[Judged]) -> list[dict[str, Any]]:
-    """The reasons of what was not as expected, how often, and when last."""
+def _reasons(runs: Iterable[VerdictRecord]) -> list[dict[str, Any]]:
+    """The reasons of unexpected verdicts: how often each came, and when last."""
     odd = [one for one in runs if not one.expected and one.outcome != "skipped"]
     counted = Counter((one.outcome, one.reason) for one in odd)
     latest = {(one.outcome, one.reason): one for one in sorted(odd, key=lambda one: one.taken)}
@@ -86,7 +86,7 @@ def _reasons(runs: Iterable[Judged]) -> list[dict[str, Any]]:
 
 
 class AtVersions:
-    """What became of every test at each version: its last verdict there, and whether others differ."""
+    """The last verdict of every test at each version, and which tests had different verdicts at one version."""
 
     def __init__(self, tests: Sequence[Test], timeline: Timeline, cells: Sequence[str]) -> None:
         self.names = sorted({test.name for test in tests})
@@ -99,7 +99,8 @@ class AtVersions:
             self._add(numbers[cell], list(alike), timeline)
 
     def _add(self, cell: int, tests: Sequence[Test], timeline: Timeline) -> None:
-        """The tests of a cell: of each the signs by version, and these turned."""
+        """Add the tests of one cell: the sign of each test by version, turned into the signs of all tests for
+        each version."""
         versions: dict[int, int | None] = {}
         rows: dict[int, dict[int, str]] = defaultdict(dict)
         for test in tests:
@@ -119,6 +120,7 @@ class AtVersions:
     def _add_test(
         self, cell: int, test: Test, numbers: Sequence[int | None], rows: dict[int, dict[int, str]]
     ) -> None:
+        """Add the signs of one test on a cell to `rows`. `numbers` are the numbers of the versions of its runs."""
         place, signs = self._places[test.name], codes_of(test.runs)
         row = rows[place]
         again = bool(row) or len(set(numbers)) < len(numbers)
@@ -131,17 +133,18 @@ class AtVersions:
             row |= {number: sign for number, sign in zip(numbers, signs, strict=True) if number is not None}
         if EXPECTED.issuperset(signs):
             return
-        odd: dict[int, Judged] = {}
-        for number, sign, one in zip(numbers, signs, test.runs, strict=True):
+        odd: dict[int, VerdictRecord] = {}
+        for number, sign, verdict in zip(numbers, signs, test.runs, strict=True):
             if number is not None:
                 odd.pop(number, None)
                 if sign not in EXPECTED:
-                    odd[number] = one
-        for number, one in odd.items():
-            self._reasons[number].setdefault(one.reason, []).append((cell, place))
+                    odd[number] = verdict
+        for number, verdict in odd.items():
+            self._reasons[number].setdefault(verdict.reason, []).append((cell, place))
 
     def at(self, number: int) -> dict[str, Any]:
-        """Of one version: signs by cell, reasons with cells and tests, those that went both ways."""
+        """The verdicts of one version: signs by cell, reasons with their cells and tests, and the tests whose
+        verdicts differ."""
         return {
             "tests": self._signs.get(number, {}),
             "reasons": [[reason, found] for reason, found in self._reasons.get(number, {}).items()],

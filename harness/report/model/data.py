@@ -10,7 +10,7 @@ from harness.analysis.regression.ancestry import Graph
 from harness.analysis.regression.finding import Finding
 from harness.analysis.regression.series import Numbers, numbers
 from harness.core.text import printable
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Environment, Metric, Sample, Version
 from harness.report.model.spans import PLAN
 
@@ -25,18 +25,20 @@ LONGEST_NOTE = 1000
 class ReportData:
     """All data of a report, in any order.
 
-    `notes` are sentences beside the findings, and `asides` lines about nights and drift, which are no findings.
+    `notes` are sentences beside the findings, and `asides` lines about nights and drift, which are no findings;
+    `suspected` are lines about steps that too few nights show.
     `graph` is the graph of commits, and `grouped` are the samples in series, if they were already grouped.
     """
 
     samples: Sequence[Sample] = ()
-    judged: Sequence[Judged] = ()
+    judged: Sequence[VerdictRecord] = ()
     documents: Sequence[Document] = ()
     findings: Sequence[Finding] = ()
     notes: Sequence[str] = ()
     graph: Graph = field(default_factory=dict)
     asides: Sequence[str] = ()
     grouped: Numbers | None = None
+    suspected: Sequence[str] = ()
 
     @property
     def empty(self) -> bool:
@@ -44,7 +46,7 @@ class ReportData:
         return not (self.samples or self.judged or self.documents)
 
     @cached_property
-    def rows(self) -> list[Sample | Judged | Document]:
+    def rows(self) -> list[Sample | VerdictRecord | Document]:
         """Everything that was recorded; each row has a cell, a version and a time."""
         return [*self.samples, *self.judged, *(one for one in self.documents if one.kind != PLAN)]
 
@@ -71,6 +73,7 @@ class ReportData:
             findings=[safe.finding(finding) for finding in self.findings],
             notes=[safe_text(note, LONGEST_NOTE) for note in self.notes],
             asides=[safe_text(line, LONGEST_NOTE) for line in self.asides],
+            suspected=[safe_text(line, LONGEST_NOTE) for line in self.suspected],
         )
 
 
@@ -112,7 +115,7 @@ class _Safe:
             one, metric=metric, cell=shown[0], subject=shown[1], run=shown[2], version=version, environment=where
         )
 
-    def judged(self, one: Judged) -> Judged:
+    def judged(self, one: VerdictRecord) -> VerdictRecord:
         """The verdict."""
         sound, same = self._sound, self._same
         if (

@@ -24,8 +24,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Equally long x and y, with the range of each y where its number stands for several, and how many. `colour`
-    is the number of the line's own one, the same in every figure, or -1."""
+    """One line of a figure: `x` and `y` of equal length.
+
+    Where a point stands for several numbers, `low` and `high` are their range and `counts` how many they are.
+    `colour` is the number of the line's colour, the same in every figure, or -1.
+    """
 
     name: str
     x: Sequence[float]
@@ -38,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A finding at the place `x` of a line: its text, and whether it is for the worse."""
+    """A finding marked on a line at `x`: its text, and whether the change is for the worse."""
 
     line: int
     x: int
@@ -48,9 +51,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure: `about` says of what (a cell, a load); `better` which way is good; `unit` is that of every y;
-    `versions` are the numbers of a timeline that x counts, in order; `note` says what was left out; `metric` is
-    the one that is drawn, if it is one, and `cells` are those that it was measured on."""
+    """A figure.
+
+    - `about` is what it is of: a cell, or a load. `metric` is the drawn metric, if it is a single one, and `cells`
+      are those on which it was measured.
+    - `unit` is that of every y, and `better` the direction in which the metric improves.
+    - `versions` are the numbers of a timeline to which x refers, in order.
+    - `note` says what was left out.
+    """
 
     kind: Kind
     group: str
@@ -71,14 +79,14 @@ class Figure:
 
     @property
     def scale(self) -> Scale:
-        """How its numbers are shown."""
+        """The scale by which its numbers are shown."""
         heights: Iterable[float] = (value for line in self.lines for value in (*line.y, *line.high))
         if self.kind is Kind.STACK:
             heights = _sums(self.lines)
         return scale(self.unit, max((abs(value) for value in heights if math.isfinite(value)), default=0.0))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; numbers in the metric's own unit, and by what to divide them."""
+        """Plain JSON values. Numbers are in the metric's own unit, with the divisor by which they are shown."""
         shown = self.scale
         return {
             "id": self.id, "kind": self.kind, "title": self.title, "about": self.about, "unit": self.unit,
@@ -112,7 +120,7 @@ def _sums(lines: Sequence[Line]) -> list[float]:
 
 
 def _numbers(values: Sequence[float]) -> list[float | None]:
-    """JSON has no "not a number"; counts are kept whole; of others seven digits are all that tell."""
+    """The values as JSON has them: None for NaN, counts as integers, and others with seven digits."""
     return [_number(value) if math.isfinite(value) else None for value in values]
 
 

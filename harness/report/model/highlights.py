@@ -6,7 +6,7 @@ from math import isfinite
 from types import MappingProxyType
 
 from harness.analysis.regression.finding import Finding
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.model.formatting import moment, percent, scale, version_name
 from harness.report.model.outcomes import BAD, Test, standing, symbol, words
 from harness.report.model.stacked_metrics import whole
@@ -20,8 +20,11 @@ MOST_NEWS = 200
 
 @dataclass(frozen=True, slots=True)
 class FindingWords:
-    """A finding in words. `commits` are those of `before` and `after`; `figure` is the id of the one where it is
-    marked, if there is one; `relative` the change in percent."""
+    """A finding in words.
+
+    `commits` are those of `before` and `after`. `figure` is the id of the figure that marks it, if there is one.
+    `relative` is the change in percent.
+    """
 
     worse: bool
     metric: str
@@ -42,8 +45,8 @@ class FindingWords:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """The most important first: worse before better, confirmed before not, wholes before their parts, large before
-    small; refuted ones last."""
+    """The findings, most important first: worse before better, confirmed before unconfirmed, whole metrics
+    before their parts, large before small; refuted ones last."""
     return sorted(
         findings,
         key=lambda found: (
@@ -57,7 +60,7 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def interval_words(finding: Finding) -> str:
-    """From where to where the change may be; an exact number's is what it is."""
+    """The interval of the change in words; `exact` if its ends are equal."""
     low, high = (percent(bound) for bound in finding.interval)
     return "exact" if low == high else f"{low} … {high}"
 
@@ -68,7 +71,8 @@ def _confidence(finding: Finding) -> str:
 
 
 def _span(finding: Finding) -> str:
-    """Between which versions the step surely lies, where that is more than between its two."""
+    """The versions between which the step surely lies, if they are further apart than `before` and `after`;
+    else empty."""
     if finding.span is None or finding.span == (finding.before, finding.after):
         return ""
     return f"surely after {version_name(finding.span[0])}, by {version_name(finding.span[1])}"
@@ -78,7 +82,7 @@ RERUN = {None: "not rerun", True: "confirmed by a rerun", False: "not seen again
 
 
 def in_words(finding: Finding, figures: Mapping[Named, str]) -> FindingWords:
-    """The finding as people read it."""
+    """Describe a finding for people."""
     shown = scale(finding.metric.unit, max(abs(finding.old_level), abs(finding.new_level)))
     return FindingWords(
         finding.worse,
@@ -102,19 +106,19 @@ def in_words(finding: Finding, figures: Mapping[Named, str]) -> FindingWords:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Findings of one step: the most important one, and the others."""
+    """Findings with one cause: the most important one, and the others."""
 
     first: FindingWords
     others: Sequence[FindingWords]
 
     @property
     def cells(self) -> list[str]:
-        """All cells where it is seen."""
+        """All cells with such a finding."""
         return list(dict.fromkeys(one.cell for one in (self.first, *self.others)))
 
     @property
     def metrics(self) -> list[str]:
-        """All metrics that it moved."""
+        """All metrics with such a finding."""
         return list(dict.fromkeys(one.metric for one in (self.first, *self.others)))
 
     @property
@@ -124,12 +128,12 @@ class Cause:
 
 
 def by_cause(findings: Sequence[Finding], figures: Mapping[Named, str] = MappingProxyType({})) -> list[Cause]:
-    """All findings in words, together where they share a cause; what matters most first."""
+    """All findings in words, grouped by their causes, the most important first."""
     return [cause_words(one, figures) for one in causes_of(findings)]
 
 
 def causes_of(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """The findings of each cause, what matters most first."""
+    """The findings of each cause, the most important first."""
     groups: dict[tuple[str, int], list[Finding]] = {}
     for number, finding in enumerate(ordered(findings)):
         # Cause 0 is that of findings whose cause is not known: each stands alone.
@@ -139,23 +143,23 @@ def causes_of(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 
 def cause_words(alike: Sequence[Finding], figures: Mapping[Named, str] = MappingProxyType({})) -> Cause:
-    """One cause's findings in words."""
+    """Describe the findings of one cause."""
     first, *others = (in_words(finding, figures) for finding in alike)
     return Cause(first, others)
 
 
 @dataclass(frozen=True, slots=True)
 class Unexpected:
-    """A test whose latest verdict was not expected; `since` is the version of the first such in a row."""
+    """A test whose latest verdict was not expected. `since` is the version at which that began."""
 
-    judged: Judged
+    judged: VerdictRecord
     words: str
     symbol: str
     since: str
 
 
 def unexpected(tests: Sequence[Test]) -> list[Unexpected]:
-    """The tests that need attention, those that changed last first."""
+    """The tests that need attention; those that changed last come first."""
     bad = [test for test in tests if standing(test.latest) == BAD]
     rows = [(_first_bad(test), test) for test in bad]
     return [
@@ -164,7 +168,7 @@ def unexpected(tests: Sequence[Test]) -> list[Unexpected]:
     ]
 
 
-def _first_bad(test: Test) -> Judged:
+def _first_bad(test: Test) -> VerdictRecord:
     first = test.latest
     for judged in reversed(test.runs):
         if standing(judged) != BAD:

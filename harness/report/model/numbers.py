@@ -1,4 +1,5 @@
-"""Every number of a history, small: for each version the value of each series, and how noisy each series is."""
+"""Encodes every number of a history compactly: the value of each series at each version, and how noisy each
+series is."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from harness.report.model.series import Series
 from harness.report.model.timeline import Timeline
 
 FEWEST = 5
-"""Versions of a series from which its noise is known."""
+"""The fewest versions of a series from which its noise is estimated."""
 
 
 class Numbers:
-    """Numbers by rows: a row is a metric of a cell and subject, whatever it was measured by."""
+    """Numbers by rows. A row is a metric of a cell and a subject, whatever environments it was measured in."""
 
     def __init__(self, series: Sequence[Series], timeline: Timeline, cells: Sequence[str]) -> None:
         self._timeline = timeline
@@ -32,7 +33,7 @@ class Numbers:
         self.rows = [self._row(number, alike) for number, alike in enumerate(by_row.values())]
 
     def _row(self, number: int, alike: Sequence[Series]) -> list[Any]:
-        """Metric, cell, subject, noise (relative; None if it is unknown, 0 of exact ones)."""
+        """Metric, cell, subject, and relative noise (None if unknown, 0 if exact)."""
         for one in sorted(alike, key=lambda one: one.latest):
             group = self._groups.setdefault(_where(one), len(self._groups))
             for point in one.points:
@@ -44,7 +45,7 @@ class Numbers:
         return [metric, self._cells[last.cell], last.subject, 0 if exact else noise(alike)]
 
     def index(self, findings: Sequence[Finding]) -> dict[str, Any]:
-        """What all versions' numbers refer to, and the steps that the statistics stand behind."""
+        """What the numbers of all versions refer to, and the steps of the findings."""
         return {
             "metrics": [[one.name, one.unit, str(one.better), int(one.is_part)] for one in self._metrics],
             "rows": self.rows,
@@ -53,8 +54,8 @@ class Numbers:
         }
 
     def at(self, number: int) -> list[list[Any]]:
-        """Of this version the rows that have a number, and the numbers. Rows that follow each other and were taken
-        by one group are one: the first, how many, the group."""
+        """The numbers of one version, by rows. Consecutive rows of one group of environments are joined: the
+        first row, how many they are, the group."""
         found = dict(sorted(self._at.get(number, {}).items()))
         runs: list[list[int]] = []
         for row, (_, group) in found.items():
@@ -65,7 +66,7 @@ class Numbers:
         return [runs, [_short(value) for value, _ in found.values()]]
 
     def _steps(self, findings: Sequence[Finding]) -> list[list[Any]]:
-        """Of each step its row, between which versions, and the relative change."""
+        """Each step as its row, the two versions between which it lies, and the relative change."""
         found = []
         for one in findings:
             ends = [self._timeline.number(one.cell, version) for version in (one.before, one.after)]
@@ -76,7 +77,8 @@ class Numbers:
 
 
 def noise(alike: Sequence[Series]) -> float | None:
-    """How far a version's number is from the next's by chance, as a share of it: steps don't move it."""
+    """The standard deviation of a version's number by chance, as a share of it. It is estimated from the
+    differences of neighbouring versions, so that steps hardly change it. None if there are too few."""
     differences: list[float] = []
     for one in alike:
         values = np.array([point.value for point in one.points if isfinite(point.value)])
@@ -90,7 +92,7 @@ def noise(alike: Sequence[Series]) -> float | None:
 
 
 def _where(one: Series) -> str:
-    """What must be the same for numbers to be compared, as facts."""
+    """The facts that must be equal for numbers to be compared."""
     where = one.environment
     facts = {"accelerator": where.accelerator, "emulator": where.emulator, "firmware": where.firmware}
     if not one.metric.exact:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 
 NONE, MIXED = ".", "L"
 LETTERS: Mapping[str, str] = {
@@ -12,8 +12,8 @@ LETTERS: Mapping[str, str] = {
 OTHER = "x"
 
 
-def code_of(judged: Judged) -> str:
-    """The letter of a verdict: `p` a pass, `P` a pass that nobody expected, `L` one that failed first."""
+def code_of(judged: VerdictRecord) -> str:
+    """The letter of a verdict: `p` for a pass, `P` for an unexpected pass, `L` for a pass after a failure."""
     return CODES.get((judged.outcome, judged.expected)) or _code(judged.outcome, judged.expected)
 
 
@@ -27,7 +27,7 @@ def _code(outcome: str, expected: bool) -> str:
 CODES = {(outcome, expected): _code(outcome, expected) for outcome in LETTERS for expected in (True, False)}
 
 
-def codes_of(runs: Sequence[Judged]) -> list[str]:
+def codes_of(runs: Sequence[VerdictRecord]) -> list[str]:
     """The letters of many verdicts."""
     known = {kind: CODES.get(kind) or _code(*kind) for kind in {(one.outcome, one.expected) for one in runs}}
     if len(known) == 1:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.model.data import ReportData
 from harness.report.model.figures import anchor
 from harness.report.model.timeline import Timeline
@@ -35,30 +35,30 @@ GOOD, EXPECTED, STALE, BAD = "good", "expected", "stale", "bad"
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """One test on one cell with its verdicts, old first; never none."""
+    """One test on one cell with its verdicts, oldest first; there is at least one."""
 
     cell: str
     suite: str
     name: str
-    runs: Sequence[Judged]
+    runs: Sequence[VerdictRecord]
 
     @property
-    def latest(self) -> Judged:
+    def latest(self) -> VerdictRecord:
         """The last verdict."""
         return self.runs[-1]
 
 
 def by_test(report_data: ReportData) -> list[Test]:
-    """Every test that was ever judged, by cell, suite and name."""
-    groups: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
+    """Group the verdicts by test, ordered by cell, suite and name."""
+    groups: dict[tuple[str, str, str], list[VerdictRecord]] = defaultdict(list)
     for judged in sorted(report_data.judged, key=attrgetter("taken")):
         groups[judged.cell, judged.suite, judged.test].append(judged)
     return [Test(*key, runs) for key, runs in sorted(groups.items())]
 
 
-def standing(judged: Judged) -> str:
-    """How to take the verdict: `good`, `expected` (an expected failure), `bad`, or `stale`: a pass that was
-    expected to fail, so that the expectation must be corrected."""
+def standing(judged: VerdictRecord) -> str:
+    """How to take the verdict: `good`, `expected` (an expected failure), `bad`, or `stale`: a pass although a
+    failure is expected, so that the expectation must be corrected."""
     if not judged.expected and judged.outcome != "skipped":
         return STALE if judged.outcome == "passed" else BAD
     return GOOD if judged.outcome in ("passed", "skipped") else EXPECTED
@@ -69,7 +69,7 @@ def symbol(outcome: str) -> str:
     return SYMBOLS.get(outcome, UNKNOWN_SYMBOL)
 
 
-def words(judged: Judged) -> str:
+def words(judged: VerdictRecord) -> str:
     """The outcome in words, with whether it was expected if that is not obvious."""
     outcome = judged.outcome.replace("_", " ")
     if judged.expected and judged.outcome not in ("passed", "skipped"):
@@ -88,7 +88,7 @@ class Count:
 
 
 def counts(tests: Sequence[Test]) -> list[Count]:
-    """The latest outcomes of the tests, counted; those that need attention first, passes always."""
+    """Count the latest outcomes of the tests; those that need attention come first."""
     found = Counter((standing(test.latest), words(test.latest), symbol(test.latest.outcome)) for test in tests)
     order = {BAD: 0, STALE: 1, GOOD: 2, EXPECTED: 3}
     return [
@@ -110,8 +110,11 @@ class Histories:
             self._cells[test.cell].append(test)
 
     def shards(self) -> dict[str, Any]:
-        """By the cell's anchor its tests. A run is version, outcome, seconds, reason, when (seconds since 1970);
-        an outcome its words, symbol and standing. Past `MOST_REASONS`, runs have no reason."""
+        """The tests of each cell, by the cell's anchor.
+
+        A run is version, outcome, seconds, reason, and when it was (seconds since 1970). An outcome is words,
+        symbol and standing. After `MOST_REASONS` reasons, runs have none.
+        """
         return {anchor("cell", cell): self._of_cell(cell, tests) for cell, tests in self._cells.items()}
 
     def _of_cell(self, cell: str, tests: Sequence[Test]) -> dict[str, Any]:
@@ -125,7 +128,7 @@ class Histories:
         return {"cell": cell, "tests": rows, "outcomes": list(outcomes), "reasons": list(reasons)}
 
     def _run(
-        self, judged: Judged, outcomes: dict[tuple[str, str, str], int], reasons: dict[str, int], most: int
+        self, judged: VerdictRecord, outcomes: dict[tuple[str, str, str], int], reasons: dict[str, int], most: int
     ) -> list[Any]:
         shown = words(judged), symbol(judged.outcome), standing(judged)
         outcome = outcomes.setdefault(shown, len(outcomes))

@@ -8,7 +8,7 @@ from operator import attrgetter
 from statistics import median
 
 from harness.analysis.regression.grouping import Group, kernel_of
-from harness.analysis.regression.series import Series as Judged
+from harness.analysis.regression.series import Series as VerdictRecord
 from harness.core import facts
 from harness.metrics.records import Environment, Metric, Sample, Version
 from harness.report.model.data import ReportData
@@ -17,23 +17,27 @@ from harness.report.model.thinning import Point, merged_point, thinned
 from harness.report.model.timeline import Timeline
 
 MOST_POINTS_OF_ONE, LEAST_POINTS = 200, 60
-"""Points that a series is drawn with: of more versions, neighbours are one point."""
+"""The most points of one drawn series, and the fewest that the limit of all series leaves it. If it has more
+versions, neighbours share a point."""
 
 MOST_POINTS = 120_000
-"""Points of all series in a report: about 5 MB of it. Where there are more series, each has fewer points."""
+"""The most points of all series in a report: about 5 MB of it. If there are more series, each has fewer points."""
 
 
 MANY_HOSTS = 6
-"""Series of one metric and cell, from which those of one class of hosts are drawn as one."""
+"""From so many series of one metric and cell on, those of one class of hosts are drawn as one."""
 FEWEST_POINTS, MANY_VERSIONS = 4, 12
-"""Points of a series that is drawn at least, where there are so many versions."""
+"""If there are at least `MANY_VERSIONS` versions, a series is drawn only with at least `FEWEST_POINTS` points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Numbers that may be compared: `points` from old to new, as they are drawn, of so many `versions`; the last
-    number was taken at `latest`, in seconds since 1970. `builder` is what built them, or stands for it; `exact`
-    is whether they have no noise."""
+    """Numbers that may be compared.
+
+    - `points` are as they are drawn, oldest first; they stand for so many `versions`.
+    - `latest` is when the last number was taken, in seconds since 1970.
+    - `builder` is what built the kernels, or stands for it. `exact` is whether the numbers have no noise.
+    """
 
     metric: Metric
     cell: str
@@ -66,12 +70,13 @@ class Series:
 
 
 def series_of(report_data: ReportData, timeline: Timeline) -> list[Series]:
-    """The series that are drawn, in the order in which their first samples were taken."""
+    """The drawn series, in the order of their first samples."""
     return thin(merged(every_series(report_data, timeline)), report_data, timeline)
 
 
 def every_series(report_data: ReportData, timeline: Timeline) -> list[Series]:
-    """All series of the samples, with a point for each version; those of hosts of one night have one point."""
+    """All series of the samples, with a point for each version, also those of hosts that measured one night
+    only."""
     places = _Places(timeline)
     both = zip(report_data.numbers.groups, report_data.numbers.series, strict=True)
     ordered = sorted(both, key=lambda one: one[0].samples[0].taken)
@@ -79,12 +84,12 @@ def every_series(report_data: ReportData, timeline: Timeline) -> list[Series]:
 
 
 def merged(series: Sequence[Series]) -> list[Series]:
-    """Those that are long enough to be drawn, those of hosts of one class as one."""
+    """The series that are long enough to be drawn; those of one class of hosts are merged."""
     return _long_enough(_of_classes(series))
 
 
 def thin(series: Sequence[Series], report_data: ReportData, timeline: Timeline) -> list[Series]:
-    """The same with fewer points, so that all of a report are not too many."""
+    """The same series with fewer points, within the limit for a report."""
     most = max(LEAST_POINTS, min(MOST_POINTS_OF_ONE, MOST_POINTS // max(1, len(series))))
     steps: dict[tuple[str, str, str], set[int]] = defaultdict(set)
     for one in report_data.findings:
@@ -97,14 +102,14 @@ def thin(series: Sequence[Series], report_data: ReportData, timeline: Timeline) 
 
 
 class _Places:
-    """The numbers of versions, asked once for all series of the same versions."""
+    """Caches the numbers of versions for all series that have the same versions."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._known: dict[tuple[str, int], tuple[Sequence[Version], list[int | None]]] = {}
 
     def of(self, cell: str, versions: Sequence[Version]) -> list[int | None]:
-        """Of each version, what was measured on the cell."""
+        """The number of each version that was measured on the cell; None for others."""
         key = cell, id(versions)
         known = self._known.get(key)
         if known is None:
@@ -115,8 +120,8 @@ class _Places:
 
 
 def _of_classes(series: Sequence[Series]) -> list[Series]:
-    """To be drawn, noisy series of many hosts that differ in nothing but their names are one: each night's host is
-    another machine of its kind, and no judgement rests on a figure."""
+    """Merge noisy series of hosts that differ in their name alone, for drawing: each night's host may be a new
+    machine of one kind. No judgement rests on a figure."""
     named: dict[tuple[str, str, str], list[Series]] = defaultdict(list)
     for one in series:
         named[one.metric.name, one.cell, one.subject].append(one)
@@ -134,7 +139,7 @@ def _of_classes(series: Sequence[Series]) -> list[Series]:
 
 
 def _as_one(series: Sequence[Series]) -> Series:
-    """Series with the points of all of them."""
+    """Join series into one with the points of all."""
     at: dict[int, list[Point]] = defaultdict(list)
     for point in (point for one in series for point in one.points):
         at[point.version].append(point)
@@ -143,21 +148,22 @@ def _as_one(series: Sequence[Series]) -> Series:
 
 
 def _long_enough(series: Sequence[Series]) -> list[Series]:
-    """Without those that are too short to show a trend, where many versions were measured: another host each
-    night makes a series of one point a night."""
+    """Leave out series that are too short to show a trend, if many versions were measured: a new host each
+    night makes a series of one point."""
     versions = {point.version for one in series for point in one.points}
     few = 1 if len(versions) < MANY_VERSIONS else FEWEST_POINTS
     return [one for one in series if len(one.points) >= few]
 
 
 def places(series: Iterable[Series]) -> dict[int, int]:
-    """The place of each version in a figure of these series."""
+    """The index of each version in a figure of these series."""
     numbers = sorted({point.version for one in series for point in one.points})
     return {number: place for place, number in enumerate(numbers)}
 
 
 def environment_words(one: Series, among: Sequence[Series]) -> str:
-    """What tells the series' environment from the others' of the same cell; nothing if it is the only one."""
+    """How the series' environment differs from those of the other series of its cell; empty if it is the only
+    one."""
     rivals = [other for other in among if other.cell == one.cell]
     if len(rivals) < 2:
         return ""
@@ -173,13 +179,14 @@ def environment_words(one: Series, among: Sequence[Series]) -> str:
 
 
 def _apart(text: str, others: Sequence[str]) -> list[str]:
-    """Those facts of one text that not all have."""
+    """For each text, the facts that not all texts have."""
     every, own = [facts.parse_facts(other) for other in others], facts.parse_facts(text)
     return [f"{name} {own[name]}" for name in own if any(one.get(name) != own[name] for one in every)]
 
 
-def _series(group: Group, judged: Judged, places: _Places) -> Series:
-    """One point a version of the line: what is beside it would look like a change that went away again."""
+def _series(group: Group, judged: VerdictRecord, places: _Places) -> Series:
+    """Make a series with one point for each version on the line. Versions beside the line are left out: they
+    would look like a change that went away again."""
     last = group.samples[-1]
     numbers = places.of(last.cell, judged.versions)
     points = []

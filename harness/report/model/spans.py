@@ -1,10 +1,10 @@
-"""Condenses a million records to some thousand spans of time: for which cell and version something was recorded,
-and when."""
+"""Condenses a million records to some thousand spans of time: when something was recorded for each cell and
+version."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample, Version
 
 HOUR = 3600.0
@@ -23,7 +23,7 @@ class Span:
     last: float
 
 
-def spans_of(rows: Iterable[Sample | Judged | Document]) -> list[Span]:
+def spans_of(rows: Iterable[Sample | VerdictRecord | Document]) -> list[Span]:
     """The spans of all records, in no order. Versions that differ only in image and builder are one."""
     found: dict[tuple[str, str, str, float], Span] = {}
     # What was taken together mostly stands together.

@@ -1,4 +1,4 @@
-"""Which metrics are parts of a whole: boot phases, sections, libraries."""
+"""Tells which metrics are parts of a whole: boot phases, sections, libraries."""
 
 STACKS = {
     "boot.instructions": "Boot phases, instructions",
@@ -10,5 +10,5 @@ STACKS = {
 
 
 def whole(metric: str) -> str | None:
-    """The stack that the metric is a part of, if it is one."""
+    """The whole metric of which this is a part; None if it is no part."""
     return next((stem for stem in STACKS if metric.startswith(f"{stem}.")), None)

@@ -1,4 +1,4 @@
-"""Reduces a long series to fewer points; every step keeps its place and sharpness."""
+"""Reduces a long series to fewer points. Every step keeps its place and its size."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was measured at one version, or at several from it on: the median, the range, and how many numbers it
-    stands for."""
+    """The numbers of one version, or of several from it on: their median, their range, and how many they are."""
 
     version: int
     value: float
@@ -18,10 +17,10 @@ class Point:
 
 
 def thinned(points: Sequence[Point], most: int, steps: Collection[int] = ()) -> list[Point]:
-    """At most about so many points, old first, from the first version to the last.
+    """Reduce the points, oldest first, to about `most` at most, from the first version to the last.
 
     A point that stands for several has their median and their whole range. No point stands for versions on both
-    sides of a step (its first version is one of `steps`), and the ends of what stays the same are kept.
+    sides of a step (whose first version is one of `steps`), and the ends of constant stretches are kept.
     """
     if len(points) <= most:
         return list(points)
@@ -38,7 +37,7 @@ def thinned(points: Sequence[Point], most: int, steps: Collection[int] = ()) -> 
 
 
 def _without_middles(points: Sequence[Point]) -> list[Point]:
-    """Without the points whose neighbours on both sides are alike."""
+    """The points without those that equal both neighbours."""
     alike = [(one.value, one.low, one.high) for one in points]
     last = len(points) - 1
     return [
@@ -48,7 +47,7 @@ def _without_middles(points: Sequence[Point]) -> list[Point]:
 
 
 def merged_point(points: Sequence[Point]) -> Point:
-    """One point for several of neighbouring versions, or of one; the first version's."""
+    """Merge the points of neighbouring versions into one, at the first version."""
     if len(points) == 1:
         return points[0]
     return Point(

@@ -14,10 +14,10 @@ Key = tuple[str, str, str]
 
 
 class Timeline:
-    """Numbers for versions: of two versions of one kernel, the later has the greater number.
+    """Numbers the versions: of two versions of one kernel, the later one has the greater number.
 
-    The order is that of `harness.analysis.regression.ancestry`: along one branch, with what left it there behind
-    each version.
+    The order is that of `harness.analysis.regression.ancestry`: along one branch, with the versions that left it
+    behind the place where they left.
     """
 
     def __init__(self, report_data: ReportData, spans: Iterable[Span] | None = None) -> None:
@@ -37,18 +37,18 @@ class Timeline:
         self._numbers = {key: number for number, key in enumerate(keys)}
 
     def number(self, cell: str, version: Version) -> int | None:
-        """The version's number, if anything was recorded of it."""
+        """The version's number; None if nothing was recorded of it."""
         return self._numbers.get(_key(cell, version))
 
     def kernels(self) -> dict[str, int]:
-        """How many versions there are of each kernel."""
+        """The number of versions of each kernel."""
         counts: dict[str, int] = {}
         for kernel, _, _ in self._numbers:
             counts[kernel] = counts.get(kernel, 0) + 1
         return counts
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Each version by its number: its name, commit, kernel and date."""
+        """The versions in their order: name, commit, kernel and date."""
         return [
             {
                 "name": version_name(Version(commit, "", described)), "commit": commit, "kernel": kernel,
@@ -58,12 +58,12 @@ class Timeline:
         ]  # fmt: skip
 
     def cells_of(self, kernel: str, commit: str, described: str) -> Set[str]:
-        """The cells of which anything was recorded of that version."""
+        """The cells with a record of that version."""
         return self._cells.get((kernel, commit, described), frozenset())
 
     @property
     def versions(self) -> list[Key]:
-        """Kernel, commit and description of each version, by its number."""
+        """The kernel, commit and description of each version, in the order of their numbers."""
         return list(self._numbers)
 
     def _note(self, span: Span) -> None:

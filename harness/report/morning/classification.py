@@ -1,4 +1,4 @@
-"""Sorts the tests of a history into what is said of them in the morning."""
+"""Sorts the tests of a history into new failures, flaky ones, those that still fail, and those that were fixed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,30 +6,30 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from operator import attrgetter
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
 from harness.report.morning.nights import Nights
-from harness.report.morning.rates import Kind, interval, moved, tendency
-from harness.report.morning.tests import NO_WORD, Group, OnCell, Run, Stale, Tests, failed
+from harness.report.morning.rates import PatternKind, failure_pattern, interval, rate_changed
+from harness.report.morning.tests import INCONCLUSIVE, CellRuns, Group, Run, StaleExpectation, Tests, failed
 from harness.runner.failure_titles import identity
 
 RECENT = 30
-"""Nights that rates and strips are about."""
+"""Nights over which rates are computed, and which strips show."""
 NEWEST = 10
-"""Nights whose rate is compared with that of those before."""
+"""The newest nights, whose rate of failure is compared with that of the nights before them."""
 FIXED_WITHIN = 7
-"""Nights for which a fix is told."""
+"""Nights for which a fix is reported."""
 MOST_OF_A_CELL, FEWEST_OF_A_CELL = 0.5, 4
-"""A cell of which so great a share, and so many, of a night's tests fail is broken itself."""
+"""If at least this share of a cell's tests fail in one night, and at least so many, the cell itself is broken."""
 
 Key = tuple[str, str, str]
 """Suite, test, cell."""
 
 
 def tests_of(
-    judged: Sequence[Judged], nights: Nights, expired: Callable[[Judged], bool] = lambda one: False
+    judged: Sequence[VerdictRecord], nights: Nights, expired: Callable[[VerdictRecord], bool] = lambda one: False
 ) -> Tests:
-    """All of them, by the nights of the history; `expired` says whether a verdict was expected until of late."""
+    """Classify all tests. `expired` tells whether an entry that has run out since expected the verdict."""
     rows = [one if one.expected else _as_expected(one, expired) for one in judged]
     # Of a year there are a million, and nearly all are passes of tests that never did anything else.
     odd = [(nights.number(one.taken), one) for one in rows if not one.expected or one.outcome == "flaky"]
@@ -37,13 +37,13 @@ def tests_of(
     runs = _runs(odd, rows, nights, broken)
     tonight = _of_night(rows, nights, nights.last)
     on_cells = [
-        OnCell(test, cell, ran, tendency([run.bad for run in ran]))
+        CellRuns(test, cell, ran, failure_pattern([run.bad for run in ran]))
         for (_, test, cell), ran in runs.items()
         if any(run.bad for run in ran)
     ]
-    by_test: dict[tuple[str, str], list[OnCell]] = defaultdict(list)
-    for one in on_cells:
-        by_test[one.cell.partition(":")[0], one.test].append(one)
+    by_test: dict[tuple[str, str], list[CellRuns]] = defaultdict(list)
+    for cell_runs in on_cells:
+        by_test[cell_runs.cell.partition(":")[0], cell_runs.test].append(cell_runs)
     well = Counter((cell.partition(":")[0], test) for (_, test, cell), one in tonight.items() if _good(one))
     sorted_out = [_of_test(found, nights.last, well[key]) for key, found in sorted(by_test.items())]
     new, flaky, still, fixed = (list(chain.from_iterable(one[kind] for one in sorted_out)) for kind in range(4))
@@ -62,23 +62,23 @@ def tests_of(
     )
 
 
-def _as_expected(one: Judged, expired: Callable[[Judged], bool]) -> Judged:
-    """What an entry that has run out expected is no failure of the kernel: the entry is told of by itself."""
-    return replace(one, expected=True) if failed(one) and expired(one) else one
+def _as_expected(verdict: VerdictRecord, expired: Callable[[VerdictRecord], bool]) -> VerdictRecord:
+    """The verdict, as expected if an entry that has run out expected it: such entries are reported themselves."""
+    return replace(verdict, expected=True) if failed(verdict) and expired(verdict) else verdict
 
 
-def _good(judged: Judged) -> bool:
+def _good(judged: VerdictRecord) -> bool:
     return judged.expected or judged.outcome == "skipped"
 
 
 def _broken(
-    odd: Sequence[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights
+    odd: Sequence[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
 ) -> dict[tuple[str, int], str]:
-    """The cells and nights in which most of a cell's tests failed, with the reason that most of them have."""
-    bad: dict[tuple[str, int], list[Judged]] = defaultdict(list)
-    for night, one in odd:
-        if not one.expected and one.outcome not in ("skipped", "passed", "flaky"):
-            bad[one.cell, night].append(one)
+    """The cells and nights in which most tests of the cell failed, each with the most frequent reason."""
+    bad: dict[tuple[str, int], list[VerdictRecord]] = defaultdict(list)
+    for night, verdict in odd:
+        if not verdict.expected and verdict.outcome not in ("skipped", "passed", "flaky"):
+            bad[verdict.cell, night].append(verdict)
     many = {where: found for where, found in bad.items() if len(found) >= FEWEST_OF_A_CELL}
     if not many:
         return {}
@@ -94,39 +94,42 @@ def _broken(
 
 
 def _runs(
-    odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights,
+    odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights,
     broken: Mapping[tuple[str, int], str],
 ) -> dict[Key, list[Run]]:  # fmt: skip
-    """Every run that says something of a test that was ever bad, old first."""
-    keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome not in (*NO_WORD, "passed")}
+    """The runs of each test that ever failed, oldest first. Leaves out runs that say nothing of the kernel, and
+    those of a night in which the whole cell was broken."""
+    keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome not in (*INCONCLUSIVE, "passed")}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
     runs: dict[Key, list[Run]] = defaultdict(list)
-    for one in sorted(wanted, key=attrgetter("taken")):
-        night = nights.number(one.taken)
-        if one.outcome in NO_WORD or (one.cell, night) in broken:
+    for verdict in sorted(wanted, key=attrgetter("taken")):
+        night = nights.number(verdict.taken)
+        if verdict.outcome in INCONCLUSIVE or (verdict.cell, night) in broken:
             continue
-        ran = runs[one.suite, one.test, one.cell]
-        if one.outcome == "flaky" and not (ran and ran[-1].bad and ran[-1].judged.run == one.run):
-            ran.append(Run(night, True, one))  # its first run failed, and was not recorded by itself
-        ran.append(Run(night, failed(one), one))
+        ran = runs[verdict.suite, verdict.test, verdict.cell]
+        if verdict.outcome == "flaky" and not (ran and ran[-1].bad and ran[-1].judged.run == verdict.run):
+            ran.append(Run(night, True, verdict))  # its first run failed, and was not recorded by itself
+        ran.append(Run(night, failed(verdict), verdict))
     return runs
 
 
-def _of_night(rows: Iterable[Judged], nights: Nights, night: int) -> dict[Key, Judged]:
-    """The last verdict of each test of a night."""
+def _of_night(rows: Iterable[VerdictRecord], nights: Nights, night: int) -> dict[Key, VerdictRecord]:
+    """The last verdict of each test in one night."""
     from_, until = nights.within(night)
     found = [one for one in rows if from_ <= one.taken < until]
     return {(one.suite, one.test, one.cell): one for one in sorted(found, key=attrgetter("taken"))}
 
 
 def _of_test(
-    found: Sequence[OnCell], last: int, well: int
+    found: Sequence[CellRuns], last: int, well: int
 ) -> tuple[list[Group], list[Group], list[Group], list[Group]]:
-    """The groups of one test of one kernel: new, flaky, still failing, fixed."""
-    flaky = [one for one in found if one.tendency.kind is Kind.FLAKY or _comes_and_goes(one)]
+    """The groups of one test on one kernel: new failures, flaky, still failing, fixed. `found` are its runs on
+    each cell where it ever failed; `well` counts the cells that passed it last night."""
+    flaky = [one for one in found if one.pattern.kind is PatternKind.FLAKY or _comes_and_goes(one)]
     known = {_identity(run.judged) for one in flaky for run in one.runs if run.bad}
-    failing = [one for one in found if one not in flaky and one.tendency.kind in (Kind.BROKEN, Kind.UNDECIDED)]
-    undecided = [one for one in failing if one.tendency.kind is Kind.UNDECIDED]
+    failing_kinds = (PatternKind.BROKEN, PatternKind.UNDECIDED)
+    failing = [one for one in found if one not in flaky and one.pattern.kind in failing_kinds]
+    undecided = [one for one in failing if one.pattern.kind is PatternKind.UNDECIDED]
     joined = [one for one in undecided if _identity(one.last.judged) in known]
     failing = [one for one in failing if one not in joined]
     if not flaky and (scattered := _scattered(found, failing, last)):
@@ -141,104 +144,107 @@ def _of_test(
         old = [one for one in failing if one.cell in silent]
     return (
         [_group(new, last, well, silent=())] if new else [],
-        [_group(flaky, last, well, kind=Kind.FLAKY)] if _is_told(flaky, last) else [],
+        [_group(flaky, last, well, kind=PatternKind.FLAKY)] if _is_told(flaky, last) else [],
         [_group(old, last, well, silent=tuple(silent))] if old else [],
-        [_group(fixed, last, well, kind=Kind.WELL)] if fixed else [],
+        [_group(fixed, last, well, kind=PatternKind.WELL)] if fixed else [],
     )
 
 
-def _comes_and_goes(one: OnCell) -> bool:
-    """Whether it fails now, and has failed and been well again before: no single commit's doing."""
-    now = one.tendency
-    return now.kind is Kind.UNDECIDED and any(run.bad for run in one.runs[: now.began])
+def _comes_and_goes(cell_runs: CellRuns) -> bool:
+    """Whether the test fails now, and failed and recovered before: then no single commit broke it."""
+    now = cell_runs.pattern
+    return now.kind is PatternKind.UNDECIDED and any(run.bad for run in cell_runs.runs[: now.began])
 
 
-def _scattered(found: Sequence[OnCell], failing: Sequence[OnCell], last: int) -> list[OnCell]:
-    """Cells that failed seldom, each too seldom to tell, where all of them together are flaky."""
+def _scattered(found: Sequence[CellRuns], failing: Sequence[CellRuns], last: int) -> list[CellRuns]:
+    """The cells that each failed too seldom to be flaky, if all of them together are; else none."""
     rare = [
         one for one in found
         if one not in failing and any(run.bad and run.night > last - RECENT for run in one.runs)
-        and one.tendency.kind is Kind.WELL and one.tendency.before is not Kind.BROKEN
+        and one.pattern.kind is PatternKind.WELL and one.pattern.before is not PatternKind.BROKEN
     ]  # fmt: skip
     if len(rare) < 2:
         return []
     together = sorted((run.night, one.cell, run.bad) for one in rare for run in one.runs)
     nights = sorted({night for night, _, bad in together if bad})
     apart = any(later > earlier + 1 for earlier, later in pairwise(nights))
-    return rare if apart and tendency([bad for *_, bad in together]).kind is Kind.FLAKY else []
+    return rare if apart and failure_pattern([bad for *_, bad in together]).kind is PatternKind.FLAKY else []
 
 
-def _is_told(flaky: Sequence[OnCell], last: int) -> bool:
+def _is_told(flaky: Sequence[CellRuns], last: int) -> bool:
+    """Whether any cell failed in a recent night."""
     return any(run.bad and run.night > last - RECENT for one in flaky for run in one.runs)
 
 
-def _is_fixed(one: OnCell, last: int) -> bool:
-    """Whether it is well, and was not some nights ago."""
-    if one.tendency.kind is not Kind.WELL or one.last.bad or one.last.night != last:
+def _is_fixed(cell_runs: CellRuns, last: int) -> bool:
+    """Whether the test passes now, and was broken or flaky within the last `FIXED_WITHIN` nights."""
+    if cell_runs.pattern.kind is not PatternKind.WELL or cell_runs.last.bad or cell_runs.last.night != last:
         return False
-    before = [run.bad for run in one.runs if run.night <= last - FIXED_WITHIN]
-    lately = [run for run in one.runs if run.night > last - FIXED_WITHIN]
-    broke = sum(run.bad for run in lately) > 1 and one.tendency.before is not Kind.WELL
-    return broke or (any(before) and tendency(before).kind in (Kind.BROKEN, Kind.FLAKY))
+    before = [run.bad for run in cell_runs.runs if run.night <= last - FIXED_WITHIN]
+    lately = [run for run in cell_runs.runs if run.night > last - FIXED_WITHIN]
+    broke = sum(run.bad for run in lately) > 1 and cell_runs.pattern.before is not PatternKind.WELL
+    return broke or (any(before) and failure_pattern(before).kind in (PatternKind.BROKEN, PatternKind.FLAKY))
 
 
-def _identity(judged: Judged) -> str:
+def _identity(judged: VerdictRecord) -> str:
     return identity(judged.outcome, judged.reason)
 
 
 def _group(
-    found: Sequence[OnCell], last: int, well: int, silent: Sequence[str] = (), kind: Kind | None = None
+    found: Sequence[CellRuns], last: int, well: int, silent: Sequence[str] = (), kind: PatternKind | None = None
 ) -> Group:
+    """Join the runs of one test on several cells; `kind` is decided by all of them unless it is given."""
     cells = sorted(found, key=lambda one: one.cell)
     first = min(cells, key=lambda one: one.first_bad.judged.taken)
     worst = Counter(_identity(run.judged) for one in cells for run in one.runs if run.bad).most_common(1)[0][0]
-    told = next(
+    example = next(
         run.judged for one in cells for run in reversed(one.runs) if run.bad and _identity(run.judged) == worst
     )
     recent = [run for one in cells for run in one.runs if run.night > last - RECENT and _since(one, run)]
     counted = [run for one in cells for run in _after_first(one) if run.night > last - RECENT]
     newest = [run.bad for run in counted if run.night > last - NEWEST]
     older = [run.bad for run in counted if run.night <= last - NEWEST]
-    clean = all(one.tendency.clean for one in cells)
+    clean = all(one.pattern.clean for one in cells)
     began = first.first_bad.night
-    if kind is Kind.WELL:
+    if kind is PatternKind.WELL:
         began = max((run.night for one in cells for run in one.runs if run.bad), default=last) + 1
     return Group(
-        first.test, cells, kind or _together(cells), told.outcome, told.reason, began,
+        first.test, cells, kind or _together(cells), example.outcome, example.reason, began,
         sum(run.bad for run in recent), len(recent),
         sum(run.bad for run in counted) / len(counted) if counted else 0.0,
         interval(sum(run.bad for run in counted), len(counted)),
-        moved((sum(older), len(older)), (sum(newest), len(newest))),
+        rate_changed((sum(older), len(older)), (sum(newest), len(newest))),
         _range(cells) if clean else None, well, silent,
     )  # fmt: skip
 
 
-def _since(one: OnCell, run: Run) -> bool:
-    """Whether the run is of what goes on now, on a cell where something does."""
-    if one.tendency.kind is Kind.WELL:
+def _since(cell_runs: CellRuns, run: Run) -> bool:
+    """Whether the run belongs to the current state of the test on that cell. Every run does if it is well now."""
+    if cell_runs.pattern.kind is PatternKind.WELL:
         return True
-    return run.judged.taken >= one.first_bad.judged.taken
+    return run.judged.taken >= cell_runs.first_bad.judged.taken
 
 
-def _after_first(one: OnCell) -> Sequence[Run]:
-    """The runs after the first failure, which said when to begin to count."""
-    start = one.tendency.began
-    return one.runs[start + 1 :] if start else one.runs
+def _after_first(cell_runs: CellRuns) -> Sequence[Run]:
+    """The runs that count for the rate: those after the first failure, which only marks where the state began."""
+    start = cell_runs.pattern.began
+    return cell_runs.runs[start + 1 :] if start else cell_runs.runs
 
 
-def _together(cells: Sequence[OnCell]) -> Kind:
-    """Broken or undecided: what all cells say together, the night that chose them counted once."""
-    kinds = {one.tendency.kind for one in cells}
-    if kinds == {Kind.BROKEN}:
-        return Kind.BROKEN
+def _together(cells: Sequence[CellRuns]) -> PatternKind:
+    """Whether the test is broken or undecided, by the runs of all cells together. The first failures, by which
+    the cells were chosen, count once."""
+    kinds = {one.pattern.kind for one in cells}
+    if kinds == {PatternKind.BROKEN}:
+        return PatternKind.BROKEN
     first = min(cells, key=lambda one: one.first_bad.judged.taken)
-    before = [run.bad for run in first.runs[: first.tendency.began]]
-    after = sorted((run.night, one.cell, run.bad) for one in cells for run in one.runs[one.tendency.began + 1 :])
-    return tendency([*before, True, *(bad for *_, bad in after)]).kind
+    before = [run.bad for run in first.runs[: first.pattern.began]]
+    after = sorted((run.night, one.cell, run.bad) for one in cells for run in one.runs[one.pattern.began + 1 :])
+    return failure_pattern([*before, True, *(bad for *_, bad in after)]).kind
 
 
-def _range(cells: Sequence[OnCell]) -> tuple[Version, Version] | None:
-    """The last good version and the first bad one."""
+def _range(cells: Sequence[CellRuns]) -> tuple[Version, Version] | None:
+    """The last version that passed and the first that failed; None if the test was never seen to pass before."""
     first = min((one.first_bad for one in cells), key=lambda run: run.judged.taken)
     good = [one.good_before for one in cells]
     before = [run for run in good if run and run.judged.taken < first.judged.taken]
@@ -248,27 +254,29 @@ def _range(cells: Sequence[OnCell]) -> tuple[Version, Version] | None:
     return last_good.judged.version, first.judged.version
 
 
-def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Nights) -> list[Stale]:
-    """The tests whose last verdict was a pass that nobody expected, by test."""
+def _stale(
+    odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
+) -> list[StaleExpectation]:
+    """The tests whose last verdict was a pass although their failure is expected, by kernel and test."""
     keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome == "passed"}
     if not keys:
         return []
-    latest: dict[Key, tuple[int, Judged]] = {}
+    latest: dict[Key, tuple[int, VerdictRecord]] = {}
     since: dict[Key, int] = {}
     wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
-    for one in sorted(wanted, key=attrgetter("taken")):
-        key, night = (one.suite, one.test, one.cell), nights.number(one.taken)
-        if one.outcome == "passed" and not one.expected:
+    for verdict in sorted(wanted, key=attrgetter("taken")):
+        key, night = (verdict.suite, verdict.test, verdict.cell), nights.number(verdict.taken)
+        if verdict.outcome == "passed" and not verdict.expected:
             since.setdefault(key, night)
-        elif one.outcome not in NO_WORD:
+        elif verdict.outcome not in INCONCLUSIVE:
             since.pop(key, None)
-        latest[key] = night, one
+        latest[key] = night, verdict
     by_test: dict[tuple[str, str], list[Key]] = defaultdict(list)
     for key in since:
         if latest[key][0] == nights.last and latest[key][1].outcome == "passed":
             by_test[key[2].partition(":")[0], key[1]].append(key)
     return [
-        Stale(
+        StaleExpectation(
             test, sorted(key[2] for key in keys_), nights.last - min(since[key] for key in keys_) + 1,
             latest[keys_[0]][1],
         )
@@ -277,9 +285,9 @@ def _stale(odd: Iterable[tuple[int, Judged]], rows: Iterable[Judged], nights: Ni
 
 
 def _unrun(
-    tonight: Iterable[Key], rows: Iterable[Judged], nights: Nights
+    tonight: Iterable[Key], rows: Iterable[VerdictRecord], nights: Nights
 ) -> list[tuple[str, Sequence[str]]]:
-    """The tests that ran the night before on a cell that has results last night too, and not themselves."""
+    """The tests that ran the night before and not last night, on cells with other results of last night."""
     if nights.last < 1:
         return []
     cells = nights.every[nights.last].cells

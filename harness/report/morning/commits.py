@@ -1,4 +1,4 @@
-"""Commits as people know them: subjects, authors and links, asked of a checkout where there is one."""
+"""Looks up the subject, the author and the link of commits in a checkout, if there is one."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ GITHUB = re.compile(
 )
 MOST = 50
 ASKED = 500
-"""Commits that git is asked about at once: they are arguments."""
+"""Commits that one call of git asks about: they are arguments on its command line."""
 SHORT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit; `link` is its address on the web, if it has one that can be told. All of it is safe text."""
+    """A commit. `link` is its page on GitHub, or empty. All texts are safe to print."""
 
     hash: str
     subject: str = ""
@@ -30,25 +30,25 @@ class Commit:
 
     @property
     def short(self) -> str:
-        """Its beginning."""
+        """The first digits of its hash."""
         return self.hash[:SHORT]
 
 
 @dataclass(frozen=True, slots=True)
 class Commits:
-    """Asks the checkout at `root`; without one, commits have no words."""
+    """Looks up commits in the checkout at `root`. Without one, only hashes are known."""
 
     root: Path | None = None
     _known: dict[tuple[str, str], tuple[Sequence[Commit], int]] = field(default_factory=dict, compare=False)
     _web: list[str] = field(default_factory=list, compare=False)
 
     def one(self, name: str) -> Commit:
-        """The commit of that hash."""
+        """Look up the commit with that hash."""
         found, _ = self._asked("one", name, ["-1", name]) if self.root and HASH.fullmatch(name) else ((), 0)
         return found[0] if found else Commit(name, link=self._link(name))
 
     def many(self, names: Iterable[str]) -> dict[str, Commit]:
-        """Those of the commits that the checkout has, asked all at once."""
+        """Look up several commits at once; returns, by hash, those that the checkout has."""
         wanted = [name for name in names if HASH.fullmatch(name)]
         found = {}
         for start in range(0, len(wanted) if self.root else 0, ASKED):
@@ -57,7 +57,8 @@ class Commits:
         return found
 
     def between(self, good: str, bad: str) -> tuple[Sequence[Commit], int]:
-        """The commits after the good one up to the bad one, merges left out, the newest first; and how many."""
+        """The commits after `good` up to `bad`, without merges, the newest first, at most `MOST` of them; and
+        how many there are in all."""
         if not (self.root and HASH.fullmatch(good) and HASH.fullmatch(bad)):
             return (), 0
         return self._asked(good, bad, [f"{good}..{bad}"])
@@ -70,7 +71,7 @@ class Commits:
         return self._known.get(key, ((), 0))
 
     def _log(self, what: Sequence[str]) -> tuple[list[Commit], int]:
-        """The commits that git tells of, and how many they are; none where it refuses."""
+        """The commits that `git log` lists, and how many they are; none if git fails."""
         try:
             lines = run_git(self.root or Path(), "log", "--format=%H%x00%an%x00%s", *what, "--")
         except HarnessError:
@@ -84,7 +85,7 @@ class Commits:
         return found, len(rows)
 
     def _link(self, name: str) -> str:
-        """Its page on GitHub, if the checkout came from there."""
+        """The commit's page on GitHub if the checkout was cloned from there, else an empty text."""
         if not (self.root and HASH.fullmatch(name)):
             return ""
         if not self._web:

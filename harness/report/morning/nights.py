@@ -1,4 +1,4 @@
-"""Nights of a history: what was run together, and which cells were to run and did not."""
+"""Divides a history into nights, and finds the cells that should have run in the last one and did not."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.report.model.spans import PLAN, Span, spans_of
 
 GAP = 3 * 3600.0
-"""Seconds without a record, after which another night begins."""
+"""A pause without records of more than this many seconds ends a night."""
 LONGEST = 20 * 3600.0
-"""Seconds of a night at most: where something is recorded all day, this cuts it."""
+"""The most seconds that one night lasts: cuts a history that is recorded to all day."""
 RETIRED = 14
-"""Nights without a result, after which a cell is no longer expected to have one."""
+"""After this many nights without a result, a cell is no longer expected to have one."""
 SMALL = 0.1
-"""The share of the usual number of cells, up to which a few runs are somebody's own, and no night."""
+"""Runs on fewer than this share of the usual number of cells are somebody's own, not a night."""
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """`began` and `ended` in seconds since 1970, and the cells that have a result."""
+    """One night: when it `began` and `ended`, in seconds since 1970, and the cells that have a result."""
 
     began: float
     ended: float
@@ -32,9 +32,9 @@ class Night:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """A cell without a result last night, and for so many nights now; `never` is whether it was planned, and never
-    had one."""
+class MissingCell:
+    """A cell that has no result of the last night. Its latest result is `nights` nights old; `never` is whether
+    it was planned and never had one."""
 
     cell: str
     nights: int
@@ -43,7 +43,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was to run on the cells of one arch, as of a moment in seconds since 1970."""
+    """The cells of one arch that were to run, as planned at the time `taken`, in seconds since 1970."""
 
     taken: float
     arch: str
@@ -51,25 +51,25 @@ class Plan:
 
 
 def plans_of(documents: Iterable[Document]) -> list[Plan]:
-    """The plans among the documents, whose texts are safe; one of another form is passed over."""
+    """The plans among the documents, whose texts must be safe. Skips those of another format."""
     found = []
-    for one in documents:
-        if one.kind == PLAN:
+    for document in documents:
+        if document.kind == PLAN:
             with suppress(KeyError, TypeError):
-                found.append(Plan(one.taken, one.subject, frozenset(map(str, one.body["cells"]))))
+                found.append(Plan(document.taken, document.subject, frozenset(map(str, document.body["cells"]))))
     return found
 
 
 class Nights:
-    """The nights of a history, old first; none where nothing was recorded."""
+    """The nights of a history, oldest first."""
 
-    def __init__(self, rows: Iterable[Sample | Judged | Document]) -> None:
+    def __init__(self, rows: Iterable[Sample | VerdictRecord | Document]) -> None:
         self._find(spans_of(row for row in rows if not isinstance(row, Document)))
 
     @classmethod
     def of(cls, spans: Iterable[Span], plans: Sequence[Plan] = ()) -> Self:
-        """The nights of what was measured and judged in these spans; one that was planned and of which nothing
-        came is a night, too."""
+        """The nights of these spans and plans. A plan after the last result is a night, too: one without
+        results."""
         made = cls(())
         made._find(spans, plans)
         return made
@@ -87,17 +87,19 @@ class Nights:
         self._begins = [one.began for one in self.every]
 
     def number(self, taken: float) -> int:
-        """The night in which, or after which, something was recorded; -1 before the first."""
+        """The number of the night in which something was recorded, or of the last one before; -1 before the
+        first night."""
         # What belongs to a night may bear the moment at which its run began.
         return bisect_right(self._begins, taken + GAP / 2) - 1
 
     def numbers(self, taken: Iterable[float]) -> list[int]:
-        """The same of many."""
+        """As `number`, for many moments at once."""
         begins, early = self._begins, GAP / 2
         return [bisect_right(begins, one + early) - 1 for one in taken]
 
     def within(self, number: int) -> tuple[float, float]:
-        """From when until before when what is recorded is of that night: seconds since 1970."""
+        """The start and the end of a night, in seconds since 1970: what is recorded from the start on and
+        before the end belongs to it."""
         if not 0 <= number <= self.last:
             return float("inf"), float("inf")
         until = self._begins[number + 1] - GAP / 2 if number < self.last else float("inf")
@@ -105,12 +107,12 @@ class Nights:
 
     @property
     def last(self) -> int:
-        """The number of the last night, -1 if there is none."""
+        """The number of the last night; -1 if there is none."""
         return len(self.every) - 1
 
-    def missing(self) -> list[Missing]:
-        """The cells that were planned and have no result of the last night; where no plan is known, those that had
-        results in the nights before it."""
+    def missing(self) -> list[MissingCell]:
+        """The cells without a result of the last night: those that were planned, and, for arches without a
+        plan, those that usually had results."""
         if self.last < 1 and not self._plans:
             return []
         seen: dict[str, int] = {}
@@ -123,27 +125,28 @@ class Nights:
         wanted = {cell for cell in silent if often[cell] > 1 or seen[cell] == self.last - 1}
         wanted |= {cell for plan in self._plans for cell in plan.cells} - tonight
         return [
-            Missing(cell, self.last - seen.get(cell, self.last - 1), never=cell not in seen)
+            MissingCell(cell, self.last - seen.get(cell, self.last - 1), never=cell not in seen)
             for cell in sorted(wanted)
         ]
 
     def _is_planned_for(self, cell: str) -> bool:
-        """Whether a plan of last night says of the cell's arch what was to run."""
+        """Whether last night had a plan for the cell's arch."""
         arch = cell.partition(":")[2].partition("-")[0]
         return any(plan.arch == arch for plan in self._plans)
 
 
 def _spans(recorded: Iterable[Span]) -> list[Night]:
-    """What was recorded with no long gap in between."""
+    """Group what was recorded into nights, wherever there is a pause of more than `GAP` or a night gets too
+    long."""
     cells: list[set[str]] = []
     began = ended = float("-inf")
     bounds: list[tuple[float, float]] = []
-    for one in sorted(recorded, key=lambda span: (span.first, span.last, span.cell)):
-        if one.first - ended > GAP or one.last - began > LONGEST:
-            began, ended = one.first, one.last
+    for recorded_span in sorted(recorded, key=lambda span: (span.first, span.last, span.cell)):
+        if recorded_span.first - ended > GAP or recorded_span.last - began > LONGEST:
+            began, ended = recorded_span.first, recorded_span.last
             bounds.append((began, ended))
             cells.append(set())
-        ended = max(ended, one.last)
+        ended = max(ended, recorded_span.last)
         bounds[-1] = (began, ended)
-        cells[-1].add(one.cell)
+        cells[-1].add(recorded_span.cell)
     return [Night(first, last, frozenset(found)) for (first, last), found in zip(bounds, cells, strict=True)]

@@ -1,20 +1,22 @@
-"""Whether a test's failure is worth an issue, and whether it is surely gone: one night says neither."""
+"""Decides whether a failing test deserves an issue, and whether an issue may be closed: one night is not enough
+for either."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.report.morning.nights import Nights
-from harness.report.morning.rates import Kind, tendency
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.rates import PatternKind, failure_pattern
+from harness.report.morning.tests import INCONCLUSIVE, failed
 
 NIGHTS_TO_OPEN = 2
-"""Nights with a failure, from which it is worth an issue."""
+"""A failure deserves an issue once it was seen in this many nights."""
 PASSES_OF_BROKEN = 2
-"""Passes in a row, after which what failed every time is gone."""
+"""A test that failed every time is fixed after this many passes in a row."""
 PASSES_OF_FLAKY = 30
-"""The same of what failed now and then: at 17% so many come by chance 4 times in 1,000."""
+"""A flaky test is fixed after this many passes in a row. One that fails 17% of the time passes so often by
+chance in 4 of 1,000 cases."""
 
 Where = tuple[str, str]
 """A cell and a test."""
@@ -22,34 +24,38 @@ Where = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """By cell and test: those that failed on one night alone, which may be an accident; and those that failed, and
-    pass now, and may fail again."""
+    """Tests that are not yet certain, by cell and test.
+
+    `fleeting` failed in one night only, which may be an accident. `lingering` failed, pass now, and may fail
+    again.
+    """
 
     fleeting: frozenset[Where]
     lingering: frozenset[Where]
 
 
-def persistence(judged: Iterable[Judged]) -> Persistence:
-    """What the history says, tonight's verdicts in it."""
+def persistence(judged: Iterable[VerdictRecord]) -> Persistence:
+    """Find the uncertain tests of a history, which includes tonight's verdicts."""
     rows = sorted(judged, key=lambda one: one.taken)
     nights = Nights(rows)
-    runs: dict[Where, list[Judged]] = defaultdict(list)
-    for one in rows:
-        if one.outcome not in NO_WORD:
-            runs[one.cell, one.test].append(one)
+    runs: dict[Where, list[VerdictRecord]] = defaultdict(list)
+    for verdict in rows:
+        if verdict.outcome not in INCONCLUSIVE:
+            runs[verdict.cell, verdict.test].append(verdict)
     bad = {where: found for where, found in runs.items() if any(map(failed, found))}
     fleeting = {where for where, found in bad.items() if _nights(found, nights) < NIGHTS_TO_OPEN}
     lingering = {where for where, found in bad.items() if not failed(found[-1]) and not _is_gone(found)}
     return Persistence(frozenset(fleeting), frozenset(lingering - fleeting))
 
 
-def _nights(found: Sequence[Judged], nights: Nights) -> int:
+def _nights(found: Sequence[VerdictRecord], nights: Nights) -> int:
     return len({nights.number(one.taken) for one in found if failed(one)})
 
 
-def _is_gone(found: Sequence[Judged]) -> bool:
-    """Whether it passes for so long as what it was wants."""
+def _is_gone(found: Sequence[VerdictRecord]) -> bool:
+    """Whether the test has passed often enough since its last failure to be fixed; a flaky one needs more
+    passes."""
     ways = [failed(one) for one in found]
     passes = ways[::-1].index(True)
-    was = tendency(ways[: len(ways) - passes])
-    return passes >= (PASSES_OF_BROKEN if was.kind is Kind.BROKEN else PASSES_OF_FLAKY)
+    was = failure_pattern(ways[: len(ways) - passes])
+    return passes >= (PASSES_OF_BROKEN if was.kind is PatternKind.BROKEN else PASSES_OF_FLAKY)

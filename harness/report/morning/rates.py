@@ -1,9 +1,10 @@
-"""Whether a test is broken, flaky or well: a small model of its runs, with known rates of error.
+"""Decides whether a test is broken, flaky or well, by a hidden Markov model of its runs whose rates of error are
+known.
 
-A test is in one of ten states from run to run: well (it fails by accident once in a thousand runs), flaky at one
-of eight rates, or broken. It seldom changes state; how seldom is in `_moves`. The forward algorithm gives the
-chances of the states after the last run, Viterbi's the likeliest way there (Rabiner 1989). What the model gets
-wrong how often is measured by `tests/selftest/report/test_morning_rates.py`.
+A test is in one of ten states from run to run: well (it fails by accident once in 1,000 runs), flaky at one of
+eight rates, or broken. It seldom changes state; the chances are in `_moves`. The forward algorithm gives the
+probability of each state after the last run, the Viterbi algorithm the likeliest sequence of states (Rabiner
+1989). `tests/selftest/report/test_morning_rates.py` measures how often the model is wrong.
 """
 
 from collections.abc import Sequence
@@ -15,25 +16,28 @@ import numpy as np
 from scipy import stats
 
 ACCIDENT = 0.001
-"""How often a run of a test that is well fails all the same."""
+"""The rate at which a test fails that is well."""
 RATES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
-"""The rates of a flaky test that the model knows: the true one is near one of them."""
+"""The rates of failure of the flaky states: the true rate of a flaky test is near one of them."""
 OFTEN = (0.2, 0.2, 0.2, 0.15, 0.1, 0.08, 0.04, 0.03)
-"""How many of all flaky tests have which rate: those that fail often are soon seen to, and are few."""
+"""The share of flaky tests with each of these rates. Those that fail often are few, since somebody soon mends
+them."""
 SURE = 0.9
-"""The chance from which a state is said to be so."""
+"""The probability from which a state is taken to be certain."""
 INTERVAL = 0.95
+"""The confidence of intervals of rates."""
 MOST_KNOWN = 20_000
-"""Sequences of runs whose tendency is remembered."""
+"""Sequences of runs whose failure pattern is cached."""
 LONGEST = 400
-"""Only so many of the newest runs are looked at."""
+"""Only the newest runs, so many of them, are looked at."""
 
 _BAD = np.array([ACCIDENT, *RATES, 0.995])
 _KINDS = np.array([0, *[1] * len(RATES), 2])
 
 
-class Kind(StrEnum):
-    """What a test is by its runs; `UNDECIDED` failed, and too few runs tell whether it is broken or flaky."""
+class PatternKind(StrEnum):
+    """What a test is, judged by its runs. `UNDECIDED` fails now, and has run too seldom to tell whether it is
+    broken or flaky."""
 
     WELL = "well"
     FLAKY = "flaky"
@@ -42,16 +46,18 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tendency:
-    """What the runs say: its kind now, and the kind before that; `began` is the index of the first run of now's
-    state, or 0; `bad` of `runs` failed since then.
+class FailurePattern:
+    """What the runs of a test tell.
 
-    `rate` and `interval` are of its failing since then, with 95% confidence; the first failure, which says when
-    to begin to count, is left out of them. `clean` is whether no run before `began` failed, and all since did.
+    - `kind` is what the test is now, `before` what it was before that.
+    - `began` is the index of the first run of the present state, or 0. Since then `bad` of `runs` failed.
+    - `rate` is how often it has failed since then, and `interval` the 95% confidence interval of that. The first
+      failure is left out of both, because it decides where counting begins.
+    - `clean` is whether no run before `began` failed and all runs since did.
     """
 
-    kind: Kind
-    before: Kind
+    kind: PatternKind
+    before: PatternKind
     began: int
     bad: int
     runs: int
@@ -60,83 +66,88 @@ class Tendency:
     clean: bool
 
 
-def tendency(failed: Sequence[bool]) -> Tendency:
-    """What the runs of a test, old first, say of it."""
-    return _tendency(bytes(map(bool, failed)))
+def failure_pattern(failed: Sequence[bool]) -> FailurePattern:
+    """Classify a test by its runs, oldest first: whether each of them failed."""
+    return _failure_pattern(bytes(map(bool, failed)))
 
 
 @lru_cache(maxsize=MOST_KNOWN)
-def _tendency(failed: bytes) -> Tendency:
-    """Of runs of ones and zeros: more than one part of a report asks about the same."""
+def _failure_pattern(failed: bytes) -> FailurePattern:
+    """As `failure_pattern`, of a byte a run, 1 for a failure. Cached, since several parts of a report ask for
+    the same runs."""
     runs = np.frombuffer(failed, dtype=bool)
     offset = max(0, len(runs) - LONGEST)
     runs = runs[offset:]
     if not runs.any():
-        return Tendency(Kind.WELL, Kind.WELL, 0, 0, len(runs), 0.0, interval(0, len(runs)), clean=True)
+        well = PatternKind.WELL
+        return FailurePattern(well, well, 0, 0, len(runs), 0.0, interval(0, len(runs)), clean=True)
     path = _KINDS[_likeliest(runs)]
     kind = _now(_chances(runs), runs)
     changes = np.flatnonzero(np.diff(path)) + 1
     began = int(changes[-1]) if len(changes) else 0
-    if kind is Kind.UNDECIDED:
+    if kind is PatternKind.UNDECIDED:
         began = _streak(runs)
-    elif kind is Kind.FLAKY and path[-1] != 1:
+    elif kind is PatternKind.FLAKY and path[-1] != 1:
         # The likeliest way ends elsewhere: what it has gone through since it was last well is all one.
-        well = np.flatnonzero(path == 0)
-        began = int(well[-1]) + 1 if len(well) and well[-1] + 1 < len(path) else 0
+        good = np.flatnonzero(path == 0)
+        began = int(good[-1]) + 1 if len(good) and good[-1] + 1 < len(path) else 0
     began = _first_failure(runs, began, kind)
-    before = list(Kind)[path[began - 1]] if began else Kind.WELL
+    before = list(PatternKind)[path[began - 1]] if began else PatternKind.WELL
     since = runs[began:]
-    counted = since[1:] if kind is not Kind.WELL and began and len(since) > 1 else since
+    counted = since[1:] if kind is not PatternKind.WELL and began and len(since) > 1 else since
     rate = float(counted.mean()) if len(counted) else 0.0
     clean = bool(since.all() and not runs[:began].any())
-    return Tendency(
+    return FailurePattern(
         kind, before, began + offset, int(since.sum()), len(since), rate,
         interval(int(counted.sum()), len(counted)), clean,
     )  # fmt: skip
 
 
 def interval(bad: int, runs: int) -> tuple[float, float]:
-    """The rates that are not refuted by so many failures, with 95% confidence (Clopper and Pearson 1934)."""
+    """The 95% confidence interval of a rate of failure (Clopper and Pearson 1934)."""
     rest = (1 - INTERVAL) / 2
     low = float(stats.beta.ppf(rest, bad, runs - bad + 1)) if bad else 0.0
     high = float(stats.beta.ppf(1 - rest, bad + 1, runs - bad)) if bad < runs else 1.0
     return low, high
 
 
-def moved(before: tuple[int, int], after: tuple[int, int]) -> bool:
-    """Whether a rate is another than before, each as failures and runs (Fisher's exact test, 1 error in 1,000)."""
+def rate_changed(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    """Whether a rate of failure has changed. Each side is a number of failures and a number of runs. Fisher's
+    exact test, wrong once in 1,000 times."""
     table = [[before[0], before[1] - before[0]], [after[0], after[1] - after[0]]]
     return bool(min(before[1], after[1]) and stats.fisher_exact(table)[1] < 0.001)
 
 
-def _now(chances: np.ndarray, runs: np.ndarray) -> Kind:
-    """The kind that is sure enough. One failure alone is never more than undecided."""
+def _now(chances: np.ndarray, runs: np.ndarray) -> PatternKind:
+    """What the test is now, given the probability of each state. A single failure is never more than undecided."""
     well, flaky, broken = (float(chances[kind == _KINDS].sum()) for kind in range(3))
     if well >= SURE or (not runs[-1] and well > max(flaky, broken)):
-        return Kind.WELL
+        return PatternKind.WELL
     if broken >= SURE:
-        return Kind.BROKEN
+        return PatternKind.BROKEN
     if flaky >= SURE or (flaky > max(well, broken) and runs.sum() > 1 and not runs[-1]):
-        return Kind.FLAKY
-    return Kind.UNDECIDED if runs[-1] else Kind.WELL
+        return PatternKind.FLAKY
+    return PatternKind.UNDECIDED if runs[-1] else PatternKind.WELL
 
 
 def _streak(runs: np.ndarray) -> int:
-    """Where the failures at the end begin."""
+    """The index at which the failures at the end of the runs begin."""
     good = np.flatnonzero(~runs)
     return int(good[-1]) + 1 if len(good) else 0
 
 
-def _first_failure(runs: np.ndarray, began: int, kind: Kind) -> int:
-    """A state other than well is known by its failures: it is counted from the first."""
-    if kind is Kind.WELL:
+def _first_failure(runs: np.ndarray, began: int, kind: PatternKind) -> int:
+    """The index of the first failure from `began` on, where a state other than well begins; `began` itself for
+    well."""
+    if kind is PatternKind.WELL:
         return began
     later = np.flatnonzero(runs[began:])
     return began + int(later[0]) if len(later) else began
 
 
 def _moves() -> np.ndarray:
-    """The chances of a change of state from one run to the next."""
+    """The probability of each change of state between two runs: a square matrix, from the row's state to the
+    column's."""
     size, often = len(_BAD), np.array(OFTEN)
     to_well, to_flaky, to_broken = 0, slice(1, size - 1), size - 1
     moves = np.zeros((size, size))
@@ -154,7 +165,7 @@ _FIRST = np.array([0.97, *(0.015 * share for share in OFTEN), 0.015])
 
 
 def _chances(runs: np.ndarray) -> np.ndarray:
-    """The chance of each state after the last run."""
+    """The probability of each state after the last run (the forward algorithm)."""
     chances = _FIRST
     for number, failed in enumerate(runs):
         ahead = chances if not number else chances @ _MOVES
@@ -164,16 +175,16 @@ def _chances(runs: np.ndarray) -> np.ndarray:
 
 
 def _likeliest(runs: np.ndarray) -> np.ndarray:
-    """The likeliest way through the states."""
-    said = {True: np.log(_BAD), False: np.log(1 - _BAD)}
+    """The likeliest sequence of states, as an index for each run (the Viterbi algorithm)."""
+    log_chances = {True: np.log(_BAD), False: np.log(1 - _BAD)}
     moves = np.log(_MOVES)
-    best = np.log(_FIRST) + said[bool(runs[0])]
-    came = np.zeros((len(runs), len(_BAD)), dtype=int)
+    best = np.log(_FIRST) + log_chances[bool(runs[0])]
+    origins = np.zeros((len(runs), len(_BAD)), dtype=int)
     for number in range(1, len(runs)):
         ways = best[:, None] + moves
-        came[number] = ways.argmax(axis=0)
-        best = ways.max(axis=0) + said[bool(runs[number])]
+        origins[number] = ways.argmax(axis=0)
+        best = ways.max(axis=0) + log_chances[bool(runs[number])]
     path = [int(best.argmax())]
     for number in range(len(runs) - 1, 0, -1):
-        path.append(int(came[number][path[-1]]))
+        path.append(int(origins[number][path[-1]]))
     return np.array(path[::-1])

@@ -1,4 +1,5 @@
-"""The facts of a morning: what is new last night first, then what is flaky, what stands, what is to be edited."""
+"""Collects the facts of a morning: what is new last night, what is flaky, what still fails, what must be
+edited."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,37 +7,50 @@ from functools import cached_property
 from itertools import chain
 from time import gmtime, strftime
 
-from harness.metrics.records import Version
+from harness.metrics.records import CONSOLE, Document, Version
 from harness.report.model.data import ReportData
 from harness.report.model.spans import PLAN, Span, spans_of
 from harness.report.morning.changes import Changes, Step, changes_of
 from harness.report.morning.classification import tests_of
 from harness.report.morning.commits import Commits
-from harness.report.morning.expectation_edits import Entries, Place
-from harness.report.morning.nights import Missing, Nights, plans_of
-from harness.report.morning.tests import Stale, Tests
+from harness.report.morning.expectation_edits import Entries, EntryLocation
+from harness.report.morning.nights import MissingCell, Nights, plans_of
+from harness.report.morning.tests import Group, StaleExpectation, Tests
+from harness.report.morning.version_rows import VersionRow, version_rows
 
 OSV = "osv"
+CONSOLE_LINES = 5
+"""Lines of a console that a failure shows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """What is to be edited: the stale expectation with its entry's place, where that is known."""
+class ExpectationEdit:
+    """A stale expectation that must be edited, and where its entry is written, if that is known."""
 
-    stale: Stale
-    place: Place | None
+    stale: StaleExpectation
+    place: EntryLocation | None
 
 
 @dataclass(frozen=True)
 class Morning:
-    """All facts, each text of them one line that is safe to show, though not as markup."""
+    """All facts of the morning. Their texts are single lines that are safe to print, but not yet escaped for HTML
+    or Markdown.
+
+    - `version` is the newest version of last night, `previous` that of the night before. `heads` counts the
+      versions that ran last night.
+    - `kernel` is the kernel that `version` is of, if that is OSv.
+    - `firsts` has the night in which each commit was first seen, `heads_by_night` the newest version of each
+      night.
+    - `asides` are notes that belong to no test and no metric.
+    - `consoles` are the ends of consoles by the id of their verdict, `versions` the newest versions, a row each.
+    """
 
     nights: Nights
     tests: Tests
-    missing: Sequence[Missing]
+    missing: Sequence[MissingCell]
     changes: Changes
-    edits: Sequence[Edit]
-    expiring: Sequence[Place]
+    edits: Sequence[ExpectationEdit]
+    expiring: Sequence[EntryLocation]
     version: Version | None
     previous: Version | None
     heads: int
@@ -45,10 +59,13 @@ class Morning:
     firsts: Mapping[str, int] = field(default_factory=dict)
     heads_by_night: Mapping[int, Span] = field(default_factory=dict)
     asides: Sequence[str] = ()
+    suspected: Sequence[str] = ()
+    consoles: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    versions: Sequence[VersionRow] = ()
 
     @property
     def date(self) -> str:
-        """The day on which the last night began, UTC: `27 Nov 2026`."""
+        """The day on which the last night began, in UTC: `27 Nov 2026`."""
         when = self.nights.every[-1].began if self.nights.every else 0.0
         try:
             return strftime("%d %b %Y", gmtime(when)).lstrip("0")
@@ -57,12 +74,12 @@ class Morning:
 
     @cached_property
     def new_steps(self) -> list[Step]:
-        """The steps whose version was first measured last night."""
+        """The changes whose version was first measured last night."""
         return [one for one in self.changes.steps if self._is_new(one)]
 
     @cached_property
     def standing_steps(self) -> list[Step]:
-        """The others."""
+        """The changes of earlier nights that were not undone since."""
         return [one for one in self.changes.steps if not self._is_new(one)]
 
     def _is_new(self, step: Step) -> bool:
@@ -70,43 +87,50 @@ class Morning:
 
     @property
     def failures(self) -> int:
-        """New failures of last night: each cause once."""
+        """The number of new failures of last night; a cell that is broken as a whole counts as one."""
         return len(self.tests.new) + len(self.new_broken)
 
     @property
     def new_broken(self) -> Mapping[str, str]:
-        """Cells that are broken as a whole."""
+        """The cells that are broken as a whole, each with the most frequent reason."""
         return self.tests.broken
+
+    def console(self, group: Group) -> Sequence[str]:
+        """The end of the console of the group's newest failure that has one."""
+        bad = (run.judged for one in group.cells for run in one.runs if run.bad and run.judged.id in self.consoles)
+        newest = max(bad, key=lambda judged: judged.taken, default=None)
+        return self.consoles[newest.id][-CONSOLE_LINES:] if newest else ()
 
     @property
     def headline(self) -> str:
-        """The conclusion in a few words."""
+        """The conclusion in a few words: `2 new failures and 1 new change for the worse`."""
         if self.missing and not self.ran:
             return "No result"
         worse = sum(one.worse for one in self.new_steps)
-        said = [_number(self.failures, "new failure")] if self.failures or not worse else []
-        said += [_number(worse, "new change for the worse", "new changes for the worse")] if worse else []
-        return " and ".join(said)
+        phrases = [_number(self.failures, "new failure")] if self.failures or not worse else []
+        phrases += [_number(worse, "new change for the worse", "new changes for the worse")] if worse else []
+        return " and ".join(phrases)
 
     @property
     def sign(self) -> str:
-        """`bad` where there is something new for the worse, `expected` where a result is missing, else `good`."""
+        """`bad` if something new is worse, `expected` if a result is missing, else `good`."""
         if self.failures or any(one.worse for one in self.new_steps):
             return "bad"
         return "expected" if self.missing or self.tests.unrun or self.tests.faults else "good"
 
     @property
     def ran(self) -> int:
-        """How many cells have a result of last night."""
+        """The number of cells that have a result of last night."""
         return len(self.nights.every[-1].cells) if self.nights.every else 0
 
 
 def morning(
     report_data: ReportData, commits: Commits | None = None, spans: Sequence[Span] | None = None
 ) -> Morning:
-    """The facts of a history whose texts are safe already (`ReportData.safe`). `spans` are those of its samples
-    and
-    verdicts, if they are known."""
+    """Collect the facts of a history whose texts are safe (`ReportData.safe`).
+
+    `spans` are those of its samples and verdicts, if the caller has them already.
+    """
     spans = spans_of(chain(report_data.samples, report_data.judged)) if spans is None else spans
     nights = Nights.of(spans, plans_of(report_data.documents))
     entries = Entries()
@@ -116,19 +140,35 @@ def morning(
     latest = [one.version for one in heads.get(nights.last, ())]
     before = next((heads[number] for number in range(nights.last - 1, -1, -1) if heads.get(number)), [])
     since, _ = nights.within(nights.last)
+    measured = _measured(report_data)
+    by_night = {number: found[-1] for number, found in heads.items() if found}
+    in_turn = {by_night[number].version.commit: by_night[number].version for number in sorted(by_night)}
+    rows = version_rows(
+        [*in_turn.values()], report_data.judged, report_data.findings, {one.test for one in tests.flaky}, measured
+    )
     return Morning(
         nights, tests, nights.missing(),
-        changes_of(report_data.findings, _measured(report_data), report_data.documents, _now(nights)),
-        [Edit(one, entries.of(one.judged)) for one in tests.stale],
+        changes_of(report_data.findings, measured, report_data.documents, _now(nights)),
+        [ExpectationEdit(one, entries.of(one.judged)) for one in tests.stale],
         entries.expiring(one for one in report_data.judged if one.taken >= since),
         latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
         OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),
-        {number: found[-1] for number, found in heads.items() if found}, report_data.asides,
+        by_night, report_data.asides, report_data.suspected, _consoles(report_data.documents), rows,
     )  # fmt: skip
 
 
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count or 'No'} {one if count == 1 else many or one + 's'}"
+def _consoles(documents: Iterable[Document]) -> dict[str, Sequence[str]]:
+    """The last lines of consoles, by the id of their verdict. Skips documents of another format."""
+    found: dict[str, Sequence[str]] = {}
+    for document in documents:
+        lines = document.body.get("lines") if document.kind == CONSOLE else None
+        if isinstance(lines, list) and all(isinstance(line, str) for line in lines):
+            found[document.id.removesuffix(f"-{CONSOLE}")] = lines
+    return found
+
+
+def _number(count: int, singular: str, many: str = "") -> str:
+    return f"{count or 'No'} {singular if count == 1 else many or singular + 's'}"
 
 
 def _now(nights: Nights) -> float:
@@ -136,29 +176,30 @@ def _now(nights: Nights) -> float:
 
 
 def _heads(spans: Iterable[Span], nights: Nights) -> dict[int, list[Span]]:
-    """The versions of OSv, or of what else there is, of each night, by their dates; one of each commit."""
+    """The versions that ran in each night, one a commit, ordered by the commits' dates; those of OSv alone if
+    there are any."""
     rows = sorted(spans, key=lambda one: one.first)
     kernel = OSV if any(one.cell.startswith(f"{OSV}:") for one in rows) else ""
     found: dict[int, dict[str, Span]] = {}
-    for one in rows:
-        if not kernel or one.cell.startswith(f"{kernel}:"):
-            found.setdefault(nights.number(one.first), {}).setdefault(one.version.commit, one)
+    for span in rows:
+        if not kernel or span.cell.startswith(f"{kernel}:"):
+            found.setdefault(nights.number(span.first), {}).setdefault(span.version.commit, span)
     return {
-        number: sorted(some.values(), key=lambda one: (one.version.committed, one.first))
-        for number, some in found.items()
+        number: sorted(versions.values(), key=lambda span: (span.version.committed, span.first))
+        for number, versions in found.items()
     }
 
 
 def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
-    """The night in which each commit was first seen."""
+    """The number of the night in which each commit was first seen."""
     found: dict[str, float] = {}
-    for one in spans:
-        found[one.version.commit] = min(one.first, found.get(one.version.commit, one.first))
+    for span in spans:
+        found[span.version.commit] = min(span.first, found.get(span.version.commit, span.first))
     return {commit: nights.number(taken) for commit, taken in found.items()}
 
 
 def _measured(report_data: ReportData) -> dict[tuple[str, str, str], int]:
-    """How many cells measure a kernel's metric of a subject."""
+    """The number of cells that measure each (kernel, metric, subject)."""
     found: dict[tuple[str, str, str], set[str]] = {}
     for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in report_data.samples}:
         found.setdefault((cell.partition(":")[0], name, subject), set()).add(cell)

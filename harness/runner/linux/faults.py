@@ -81,7 +81,7 @@ class FaultWatch:
         self._ask()
         self._guest.wait_within(lambda: self._listen() or self._over(), ANSWER_SECONDS)
 
-    def faults(self, ending: ExitStatus | None) -> Faults:
+    def faults(self, exit_status: ExitStatus | None) -> Faults:
         """The faults found, for a guest with this exit status, or a live one."""
         self._listen()
         log, suspects = self._agent.log, self._suspects()
@@ -91,7 +91,7 @@ class FaultWatch:
         unread = ""
         if self._mark and not self._over():
             unread = f"the guest's agent did not tell its kernel's log within {ANSWER_SECONDS:.0f} s"
-        panicked = ending.cause is ExitCause.PANICKED if ending else bool(unread)
+        panicked = exit_status.cause is ExitCause.PANICKED if exit_status else bool(unread)
         of_kernel = list(log.faults)
         printed: list[Match] = []
         (of_kernel if log.has_gaps else printed).extend(compared)

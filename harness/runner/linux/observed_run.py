@@ -49,26 +49,26 @@ class ObservedRun:
         """All that was observed; the program has ended, or its limit of `limit` seconds is over."""
         program, guest, agent = self._program, self._guest, self._agent
         status, proven, alive = agent.exited.get(self._identifier), self._ended(), self._alive()
-        ending = None if alive else guest.vm.ending()
-        trouble = guest.vm.trouble() if activity and alive else ""
-        if ending is None and not alive:
-            trouble = guest.vm.trouble() or "QEMU closed a line to the guest and still runs"
+        exit_status = None if alive else guest.vm.wait_for_exit()
+        harness_error = guest.vm.hypervisor_error() if activity and alive else ""
+        if exit_status is None and not alive:
+            harness_error = guest.vm.hypervisor_error() or "QEMU closed a line to the guest and still runs"
         # Before the agent takes commands no program runs that could print anything.
-        faults = self._watch.faults(ending) if agent.ready else Faults(guest.monitor.faults())
+        faults = self._watch.faults(exit_status) if agent.ready else Faults(guest.monitor.faults())
         if proven and faults.unread and not faults.of_kernel:
-            trouble = faults.unread
+            harness_error = faults.unread
         return Observation(
             booted=agent.ready,
             status=status if proven or status not in program.good_statuses else None,
             status_from="the guest's agent, over the control line",
             clean_end=proven and alive,
-            ending=ending,
+            exit_status=exit_status,
             faults=faults.of_kernel,
             fault=_place(faults, agent),
             printed_faults=faults.printed,
             host_effect=guest.host.disturbance(self._watch.first_at) if faults.of_kernel else "",
             activity=activity,
-            trouble=trouble,
+            harness_error=harness_error,
             limit=limit,
             seconds=monotonic() - guest.transcript.start,
             skip_statuses=program.skip_statuses,

@@ -54,7 +54,7 @@ def load() -> dict[str, Any]:
     return names
 
 
-def told(what: Callable[[], Any], otherwise: str = "?") -> str:
+def text_or(what: Callable[[], Any], otherwise: str = "?") -> str:
     """The value as text, if it can be read."""
     try:
         return str(what())
@@ -91,8 +91,8 @@ def waits_in(stack: list[Any]) -> str:
     for frame in stack:
         name = frame.name() or "??"
         if name.startswith("lockfree::mutex::lock") and not more:
-            more = told(partial(owner, frame), "")
-        if name.startswith("sched::thread::join") and not more and (joined := told(partial(whose, frame), "")):
+            more = text_or(partial(owner, frame), "")
+        if name.startswith("sched::thread::join") and not more and (joined := text_or(partial(whose, frame), "")):
             more = f", for the end of {joined}"
         if not name.startswith(WAITING):
             return place(frame) + more
@@ -118,18 +118,18 @@ def named(thread: Any) -> str:
 def show(osv: dict[str, Any], thread: Any, state: Any) -> None:
     """Print one thread: who it is, what it does, where it is."""
     with osv["thread_context"](thread, state):
-        status = told(lambda: osv["thread_status"](thread).rpartition("::")[2])
-        cpu = told(lambda: osv["thread_cpu"](thread)["id"])
+        status = text_or(lambda: osv["thread_status"](thread).rpartition("::")[2])
+        cpu = text_or(lambda: osv["thread_cpu"](thread)["id"])
         stack = list(frames())
-        words = [told(lambda: named(thread.address), "a thread"), status, f"cpu {cpu}"]
+        words = [text_or(lambda: named(thread.address), "a thread"), status, f"cpu {cpu}"]
         if status == "waiting":
-            words.append(f"in {told(partial(waits_in, stack))}")
-        if due := told(lambda: timers(osv, thread), ""):
+            words.append(f"in {text_or(partial(waits_in, stack))}")
+        if due := text_or(lambda: timers(osv, thread), ""):
             words.append(f"until {due}")
         say(", ".join(words) + "\n")
         for frame in stack:
             if not (frame.name() or "").startswith(NOISE):
-                say(f"    {frame.pc():#x}  {told(partial(place, frame))}\n")
+                say(f"    {frame.pc():#x}  {text_or(partial(place, frame))}\n")
         say("\n")
 
 
@@ -160,7 +160,7 @@ def by_status(osv: dict[str, Any], state: Any, thread: Any) -> Any:
 
 def is_kernels(thread: Any) -> bool:
     """Whether it belongs to no program."""
-    return told(lambda: bool(thread["_app_runtime"]["_M_ptr"])) != "True"
+    return text_or(lambda: bool(thread["_app_runtime"]["_M_ptr"])) != "True"
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def observe(
     may show these too.
     """
     monitor, vm = guest.monitor, guest.vm
-    ending = vm.ending() if guest.closed else None
+    exit_status = vm.wait_for_exit() if guest.closed else None
     watched = tracer if tracer and tracer.complete else None
     status = status_of(program, monitor, tracer)
     return Observation(
@@ -47,8 +47,8 @@ def observe(
         status=status.status,
         status_from=status.source,
         contradiction=status.contradiction,
-        clean_end=_ended_cleanly(guest.machine, ending, monitor, watched),
-        ending=ending,
+        clean_end=_ended_cleanly(guest.machine, exit_status, monitor, watched),
+        exit_status=exit_status,
         console_closed=guest.closed,
         traced=watched is not None,
         aborted=bool(tracer and tracer.aborted),
@@ -63,7 +63,7 @@ def observe(
         root_failed=_text(monitor.first("root_failed")),
         power_off_failed=_text(monitor.first("power_off_failed")),
         activity=activity,
-        trouble="" if guest.closed else vm.trouble(),
+        harness_error="" if guest.closed else vm.hypervisor_error(),
         limit=limit,
         seconds=monotonic() - guest.transcript.start,
         kept_waiting=guest.kept_waiting,
@@ -144,13 +144,13 @@ def _nested_exit(program: Program, tracer: ExitTracer | None) -> int | None:
 
 
 def _ended_cleanly(
-    machine: Machine, ending: ExitStatus | None, monitor: ConsoleMatcher, tracer: ExitTracer | None
+    machine: Machine, exit_status: ExitStatus | None, monitor: ConsoleMatcher, tracer: ExitTracer | None
 ) -> bool:
     """Whether the kernel ended cleanly, and the process ended as a clean end does on this machine."""
-    if ending is None:
+    if exit_status is None:
         return False
-    by_reset = machine.powers_off_by_reset and ending.cause is ExitCause.RESET
-    as_it_should = ending.cause in (ExitCause.POWERED_OFF, ExitCause.OFF_OR_HALTED) or by_reset
+    by_reset = machine.powers_off_by_reset and exit_status.cause is ExitCause.RESET
+    as_it_should = exit_status.cause in (ExitCause.POWERED_OFF, ExitCause.OFF_OR_HALTED) or by_reset
     asked = tracer.shut_down and not tracer.halted if tracer else monitor.saw_mark("powering_off")
     return asked and as_it_should
 

@@ -59,9 +59,9 @@ def threads(debug: socket.socket, image: Image, objects: Sequence[LoadedObject])
         command += ["-ex", f"source {SCRIPT}", str(image.symbols)]
         settings = {"OSV_HARNESS_GDB": json.dumps(given), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | settings
-        trouble = _run(command, environment)
-        with out.open("rb") as said:
-            return "".join(f"{line}\n" for line in printable_lines(said.read(LONGEST))) + trouble
+        gdb_error = _run(command, environment)
+        with out.open("rb") as output:
+            return "".join(f"{line}\n" for line in printable_lines(output.read(LONGEST))) + gdb_error
 
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> str:
@@ -75,11 +75,11 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
                     process.wait(left)
             in_time = process.poll() is not None
         words.seek(0)
-        said = [line for line in printable_lines(words.read(LONGEST)) if not line.startswith("warning:")]
+        lines = [line for line in printable_lines(words.read(LONGEST)) if not line.startswith("warning:")]
     if not in_time:
         return "gdb was ended, for it took too long: there may be more threads.\n"
     if process.returncode:
-        return f"gdb ended with status {process.returncode}: {' '.join(said[-3:]) or 'it said nothing'}\n"
+        return f"gdb ended with status {process.returncode}: {' '.join(lines[-3:]) or 'it lines nothing'}\n"
     return ""
 
 

@@ -52,11 +52,11 @@ class Events:
         self._thread.join()
 
     def _listen(self) -> None:
-        heard = b""
+        received = b""
         with self._pipe:
             while data := self._pipe.read(LONGEST_EVENT):
-                *events, heard = (heard + data).split(b"\n\n")
-                heard = heard[-LONGEST_EVENT:]
+                *events, received = (received + data).split(b"\n\n")
+                received = received[-LONGEST_EVENT:]
                 for event in events:
                     self._note(event)
 
@@ -113,7 +113,7 @@ class CloudHypervisorVm:
     def ports(self) -> Mapping[int, int]:
         return self._forwards.ports if self._forwards else {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         status = self._process.wait(timeout)
         if status is None:
             return None
@@ -128,8 +128,8 @@ class CloudHypervisorVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
-        return self.api.complaint(requests.PING)
+    def hypervisor_error(self) -> str:
+        return self.api.request_error(requests.PING)
 
     def words(self) -> str:
         """The text that it and virtiofsd wrote to their standard error, its log included."""
@@ -177,10 +177,10 @@ def _spawn(binary: Path, links: Mapping[str, str], disks: list[int], network: bo
         ours, theirs = socket.socketpair()
         held.enter_context(ours)
         end = stack.enter_context(theirs).fileno()
-        heard, told = os.pipe()
-        stack.callback(os.close, told)
-        pipe = held.enter_context(FileIO(heard))
-        command = [str(binary), "--api-socket", f"path={API_SOCKET}", "--event-monitor", f"fd={told}"]
+        events, notifier = os.pipe()
+        stack.callback(os.close, notifier)
+        pipe = held.enter_context(FileIO(events))
+        command = [str(binary), "--api-socket", f"path={API_SOCKET}", "--event-monitor", f"fd={notifier}"]
         command = in_sandbox(command, links, network)
-        process = held.enter_context(VmProcess(NAME, command, stdin=end, stdout=end, fds=[*disks, told]))
+        process = held.enter_context(VmProcess(NAME, command, stdin=end, stdout=end, fds=[*disks, notifier]))
         return CloudHypervisorVm(process, ours, Events(pipe, process), held)

@@ -54,7 +54,7 @@ class CloudVm:
         self._closed = threading.Event()
         self._stopped = False
         self._state = "not started"
-        self._trouble = ""
+        self._error = ""
         self.pid = os.getpid()  # no process of this host runs it
         self.started = monotonic()
         self.command = instance.command
@@ -75,7 +75,7 @@ class CloudVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         deadline = monotonic() + timeout
         while self._state and not self._stopped:
             if monotonic() >= deadline:
@@ -91,8 +91,8 @@ class CloudVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
-        return self._trouble
+    def hypervisor_error(self) -> str:
+        return self._error
 
     def close(self) -> None:
         self._closed.set()
@@ -104,15 +104,15 @@ class CloudVm:
 
     def _listen(self) -> None:
         """Pass on new output until the machine has ended and all its output was read."""
-        heard, left = b"", AFTER_END
+        known, left = b"", AFTER_END
         while left and not self._closed.is_set():
             try:
                 said = self._instance.output()
-                self._line.sendall(unheard(heard, said))
-                heard = said
+                self._line.sendall(unheard(known, said))
+                known = said
                 state = self._instance.state()
             except (HypervisorError, OSError) as error:
-                self._trouble = str(error)
+                self._error = str(error)
                 break
             left -= not state
             self._closed.wait(POLL_SECONDS)

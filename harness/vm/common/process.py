@@ -21,15 +21,15 @@ class VmProcess(SupervisedProcess):
 
     def exit_status(self, status: int, words: Callable[[], str]) -> ExitStatus:
         """How its guest ended, if only the exit status tells; `words` gives the reason of a failure."""
-        said = self.describe(status)
+        description = self.describe(status)
         if self.stopped:
-            return ExitStatus(ExitCause.STOPPED, said)
+            return ExitStatus(ExitCause.STOPPED, description)
         if status < 0:
-            return ExitStatus(ExitCause.KILLED, said)
+            return ExitStatus(ExitCause.KILLED, description)
         return (
-            ExitStatus(ExitCause.REFUSED, f"{said}: {words()}")
+            ExitStatus(ExitCause.REFUSED, f"{description}: {words()}")
             if status
-            else ExitStatus(ExitCause.POWERED_OFF, said)
+            else ExitStatus(ExitCause.POWERED_OFF, description)
         )
 
     def vcpus(self, prefix: str) -> tuple[Vcpu, ...]:

@@ -82,13 +82,13 @@ class Api:
         finally:
             connection.close()
         if response.status >= 300:
-            raise HypervisorError(f"{self._name} refused {what} with {response.status}: {_complaint(data)}")
+            raise HypervisorError(f"{self._name} refused {what} with {response.status}: {_error_message(data)}")
         try:
             return json.loads(data) if data else None
         except ValueError as error:
             raise HypervisorError(f"{self._name} answered {what} with no JSON: {_shown(data)}") from error
 
-    def complaint(self, request: Request) -> str:
+    def request_error(self, request: Request) -> str:
         """Why the request fails; empty if it succeeds."""
         try:
             self.send(request)
@@ -108,7 +108,7 @@ def _connected(path: Path, timeout: float) -> socket.socket:
     return sock
 
 
-def _complaint(data: bytes) -> str:
+def _error_message(data: bytes) -> str:
     """The message of an error's body: Firecracker's object, Cloud Hypervisor's list of causes, or any text."""
     try:
         body = json.loads(data)

@@ -88,7 +88,7 @@ class FirecrackerVm:
     def ports(self) -> Mapping[int, int]:
         return self._forwards.ports if self._forwards else {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         """Firecracker exits with 0 if the guest powered off or was reset, which it cannot distinguish; with 1 or
         more if it failed."""
         status = self._process.wait(timeout)
@@ -100,8 +100,8 @@ class FirecrackerVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
-        return self.api.complaint(requests.DESCRIBE)
+    def hypervisor_error(self) -> str:
+        return self.api.request_error(requests.DESCRIBE)
 
     def guest_boot_seconds(self) -> float | None:
         """Seconds from the start of the guest until it reports, through Firecracker's boot timer port, that it is
@@ -170,7 +170,7 @@ class Firecracker:
     def freeze(self, vm: FirecrackerVm, template: Template) -> None:
         vm.save()
         vm.stop()
-        vm.ending()
+        vm.wait_for_exit()
         vm.close()
 
     def fork(self, template: Template) -> FirecrackerVm:

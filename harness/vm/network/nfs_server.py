@@ -69,20 +69,20 @@ class NfsServer:
 
     def _wait_until_ready(self) -> None:
         timeout = CpuFairTimeout(self._process.pid, READY_SECONDS)
-        said, until = b"", monotonic() + timeout.seconds()
-        while READY not in said:
+        output, until = b"", monotonic() + timeout.seconds()
+        while READY not in output:
             came = select.select([self._words], [], [], max(0.0, until - monotonic()))[0]
             more = os.read(self._words, 1 << 12) if came else b""
             if not came and (longer := timeout.seconds()):
                 until = monotonic() + longer
             elif not more:
-                last = printable(said.strip().rpartition(b"\n")[2])
+                last = printable(output.strip().rpartition(b"\n")[2])
                 why = "; ".join(part for part in (last, self._process.log_tail()) if part)
                 raise HostError(
                     f"The NFS server does not come up: {why or 'it says nothing'}",
                     "It is ganesha.nfsd, and takes root: see what `osv-harness doctor` says of it.",
                 )
-            said += more
+            output += more
 
     def close(self) -> None:
         """Stop it, with all that it exports."""

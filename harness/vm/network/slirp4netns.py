@@ -27,19 +27,19 @@ class Slirp4netns:
         program = shutil.which(PROGRAM) or shutil.which(PROGRAM, path=":".join(SBIN_PATHS))
         if program is None:
             raise HostError(f"{PROGRAM} is missing.", f"Install the package {PROGRAM}.")
-        ready, told = os.pipe()
+        ready, ready_end = os.pipe()
         ours, theirs = os.pipe()
-        options = ["--configure", "--disable-host-loopback", f"--ready-fd={told}", f"--exit-fd={theirs}"]
-        with os.fdopen(ready, "rb", buffering=0) as said, ExitStack() as held:
+        options = ["--configure", "--disable-host-loopback", f"--ready-fd={ready_end}", f"--exit-fd={theirs}"]
+        with os.fdopen(ready, "rb", buffering=0) as ready_pipe, ExitStack() as held:
             held.callback(os.close, ours)
             try:
                 command = [program, *options, str(pid), UPLINK]
-                process = held.enter_context(SupervisedProcess(PROGRAM, command, fds=[told, theirs]))
+                process = held.enter_context(SupervisedProcess(PROGRAM, command, fds=[ready_end, theirs]))
             finally:
-                os.close(told)
+                os.close(ready_end)
                 os.close(theirs)
-            came = select.select([said], [], [], READY_SECONDS)[0]
-            if not (came and said.read(1)):
+            came = select.select([ready_pipe], [], [], READY_SECONDS)[0]
+            if not (came and ready_pipe.read(1)):
                 why = process.log_tail()
                 raise HostError(f"{PROGRAM} gave the guest no way out: {why}", "Try `osv-harness doctor`.")
             self._held = held.pop_all()

@@ -65,9 +65,9 @@ class QemuVm:
                 self._joined = GuestNetwork(self.pid, machine)
                 self._held.callback(self._joined.close)
         except HypervisorError as error:
-            ending = self.ending(timeout=1.0)
+            exit_status = self.wait_for_exit(timeout=1.0)
             words = self.words()
-            status = f" ({ending.detail})" if ending else ""
+            status = f" ({exit_status.detail})" if exit_status else ""
             raise HypervisorError(
                 f"QEMU did not start{status}: {words or error.message}",
                 f"Its command was: {' '.join(self.command)}",
@@ -94,7 +94,7 @@ class QemuVm:
     def endpoint(self, port: int) -> Endpoint | None:
         return self._joined.endpoint(port) if self._joined else None
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         status = self._process.wait(timeout)
         if status is None:
             return None
@@ -135,7 +135,7 @@ class QemuVm:
     def instructions(self) -> int:
         return int(self.qmp.execute("query-replay")["icount"])
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         try:
             status = self.qmp.execute("query-status")["status"]
         except HypervisorError as error:
@@ -187,7 +187,7 @@ class Qemu:
         vm.qmp.execute("stop")
         migration.save(vm.qmp, template.folder / "state", vm.words)
         vm.qmp.execute("quit")
-        vm.ending()
+        vm.wait_for_exit()
         vm.close()
 
     def fork(self, template: Template) -> QemuVm:

@@ -65,14 +65,14 @@ class Qmp:
 
         async def wait() -> dict[str, Any]:
             while True:
-                came = asyncio.ensure_future(self._client.events.get())
+                event_task = asyncio.ensure_future(self._client.events.get())
                 gone = asyncio.ensure_future(self._client.runstate_changed())
-                await asyncio.wait((came, gone), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((event_task, gone), return_when=asyncio.FIRST_COMPLETED)
                 gone.cancel()
-                if not came.done():
-                    came.cancel()
+                if not event_task.done():
+                    event_task.cancel()
                     raise EOFError("QEMU has closed its control socket")
-                if (event := came.result())["event"] in names:
+                if (event := event_task.result())["event"] in names:
                     return dict(event)
 
         try:

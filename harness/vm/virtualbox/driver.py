@@ -72,7 +72,7 @@ class VirtualBoxVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         """VirtualBox does not distinguish a power-off from another end, unless VBoxHeadless fails."""
         status = self._process.wait(timeout)
         return None if status is None else self._process.exit_status(status, self._process.log_tail)
@@ -83,7 +83,7 @@ class VirtualBoxVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         try:
             state = self._say("showvminfo", self._name, "--machinereadable")
         except HypervisorError as error:

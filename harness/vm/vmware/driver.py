@@ -69,7 +69,7 @@ class VmwareVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         deadline = monotonic() + timeout
         while self._runs():
             if monotonic() >= deadline:
@@ -85,7 +85,7 @@ class VmwareVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         return failure_of(self._list)
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ class XenVm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         status = self._domain.wait(timeout)
         if status is None:
             return None
@@ -96,10 +96,10 @@ class XenVm:
             return ExitStatus(ExitCause.STOPPED, "xl destroyed the domain")
         words = self._domain.log_tail()
         if reason := REASON.search(words):
-            return self._ending_by(int(reason[1]))
+            return self._exit_status_of(int(reason[1]))
         return ExitStatus(ExitCause.KILLED, f"{self._domain.describe(status)}: {words}")
 
-    def _ending_by(self, reason: int) -> ExitStatus:
+    def _exit_status_of(self, reason: int) -> ExitStatus:
         detail = f"the domain's reason was {reason}"
         if reason != POWEROFF:
             return ExitStatus(REASONS.get(reason, ExitCause.KILLED), detail)
@@ -120,7 +120,7 @@ class XenVm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         return failure_of([self._xl, "domid", self._name])
 
     def close(self) -> None:

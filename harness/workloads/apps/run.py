@@ -177,21 +177,21 @@ class _Service:
             if not client.gone.is_set() and (wrong := mismatch(check, port)) and not client.gone.is_set():
                 client.report_mismatch(f"{client.doing}: {wrong}")
 
-    def _load(self, one: Load, client: GuestClient) -> None:
+    def _load(self, load: Load, client: GuestClient) -> None:
         answered = 0
         began = monotonic()
 
         def second(live: Second) -> None:
             nonlocal answered
             answered += live.requests
-            client.doing = f"loaded it ({one.name}: {answered} answers in {monotonic() - began:.0f} s)"
+            client.doing = f"loaded it ({load.name}: {answered} answers in {monotonic() - began:.0f} s)"
             if self._on_second:
-                self._on_second(one, live)
+                self._on_second(load, live)
 
-        client.doing = f"loaded it ({one.name})"
+        client.doing = f"loaded it ({load.name})"
         endpoint = client.endpoint(self._app.port)
         result = generators.run(
-            one,
+            load,
             endpoint.host,
             endpoint.port,
             command_prefix=endpoint.command_prefix,
@@ -203,16 +203,16 @@ class _Service:
         if client.gone.is_set():
             return
         if result.error:
-            client.report_error(f"the load generator failed ({one.name}): {result.error}")
+            client.report_error(f"the load generator failed ({load.name}): {result.error}")
         failures = sum(result.failures.values())
         if failures:
             most = sorted(result.failures.items(), key=lambda item: -item[1])[:MOST_KINDS]
             kinds = ", ".join(f"{count} {kind}" for kind, count in most)
             client.report_mismatch(
-                f"under load ({one.name}) {failures} of {result.requests + failures} failed: {kinds}"
+                f"under load ({load.name}) {failures} of {result.requests + failures} failed: {kinds}"
             )
         elif not result.requests and not result.error:
-            client.report_mismatch(f"under load ({one.name}) nothing was answered")
+            client.report_mismatch(f"under load ({load.name}) nothing was answered")
 
 
 def _load(app: App, name: str) -> Load:

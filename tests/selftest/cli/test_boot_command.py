@@ -79,7 +79,7 @@ def _sets_acpi(folder: Path, name: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "ending", "text", "status", "told"),
+    ("name", "exit_status", "text", "status", "told"),
     [
         ("osv:x86_64-qemu-rofs", ExitStatus(ExitCause.POWERED_OFF, "guest-shutdown"), b"", 0, "guest-shutdown"),
         ("osv:x86_64-qemu-rofs", RESET, b"Powering off.\n", 1, "guest-reset"),
@@ -99,11 +99,11 @@ def _sets_acpi(folder: Path, name: str) -> bool:
     ],
 )
 def test_a_reset_is_an_end_only_where_it_powers_off_and_the_kernel_said_so(
-    name: str, ending: ExitStatus | None, text: bytes, status: int, told: str
+    name: str, exit_status: ExitStatus | None, text: bytes, status: int, told: str
 ) -> None:
     of = machine(name)
     monitor = console(of.image.cell.kernel, text)
-    got, words = _conclusion(of, ending, monitor)
+    got, words = _conclusion(of, exit_status, monitor)
     assert (got, told in words) == (status, True), words
 
 

@@ -282,7 +282,9 @@ def test_a_program_counts_only_if_it_runs(folder: Path) -> None:
     assert check_requirement(need).found == "missing: second"
     assert check_requirement(need).how_to_get == "apt-get install p"
     _program(folder / "second", "#!/bin/sh\necho cannot >&2; exit 1\n")
-    assert not check_requirement(need).present
+    refused = check_requirement(need)
+    assert not refused.present and refused.found == "second -V fails: cannot"
+    assert "apt-get" not in refused.how_to_get, "it is installed"
     _program(folder / "second", "#!/bin/sh\nprintf '\\033[1msecond 3.4\\033[m\\n' >&2; exit 1\n")
     assert check_requirement(need).present, "some programs tell their version and then exit with 1"
     assert check_requirement(need).found == "first 1.2; second 3.4"

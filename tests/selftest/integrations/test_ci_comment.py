@@ -16,7 +16,7 @@ from harness.integrations.ci import results, workflow
 from harness.integrations.ci.comment import MARK, comment
 from harness.integrations.ci.results import Case
 from harness.metrics.history.jsonl import line_of
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.records import Better, Document, Metric, Sample
 
@@ -71,7 +71,9 @@ def said(folder: Path, says: Says, documents: list[Document], silent: str = "") 
     return _comment(folder, before, fresh, documents)
 
 
-def _comment(folder: Path, before: list[Judged], fresh: list[Judged], documents: list[Document]) -> str:
+def _comment(
+    folder: Path, before: list[VerdictRecord], fresh: list[VerdictRecord], documents: list[Document]
+) -> str:
     for name, records in (("tested-x.jsonl", fresh), ("compared.jsonl", documents)):
         (folder / name).write_bytes(b"".join(map(line_of, records)))
     cases = [Case(one.cell, one.test, one.outcome, one.reason, not one.expected) for one in fresh]

@@ -17,7 +17,7 @@ from harness.analysis.regression.finding import Finding
 from harness.core.errors import HarnessError
 from harness.integrations.ci import failure_groups, issues, results
 from harness.integrations.ci.issues import LABEL, Action
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Metric, Version
 from harness.report.morning.commits import Commits
 
@@ -186,8 +186,8 @@ def test_an_issue_says_commit_range_command_and_console(tmp_path: Path) -> None:
         commits.append(git("rev-parse", "HEAD"))
     versions = [Version(commits[min(night, 2)], "", f"v{night}", 1.0 + night) for night in range(4)]
     judged = [
-        Judged("unit", OF_OSV, "a", "failed" if night > 1 else "passed", night < 2, "x", 1.0, about, HERE, "r",
-               1e9 + night * 86400, f"{night}") for night, about in enumerate(versions)
+        VerdictRecord("unit", OF_OSV, "a", "failed" if night > 1 else "passed", night < 2, "x", 1.0, about, HERE,
+                      "r", 1e9 + night * 86400, f"{night}") for night, about in enumerate(versions)
     ]  # fmt: skip
     bad = replace(case("a"), console=("[backtrace]", "```", "0x40 <main+4>", HOSTILE))
     night = results.Night(planned(OF_OSV), [bad, *good("b", "c")])
@@ -255,7 +255,7 @@ def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
 ) -> None:
     """A test that fails at 17% from night 20 on; one that is broken from 20 to 40; one that fails once."""
     chance = Random(seed)
-    judged: list[Judged] = []
+    judged: list[VerdictRecord] = []
     known: list[dict[str, Any]] = []
     done: list[str] = []
     for night in range(60):
@@ -263,8 +263,8 @@ def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
         bad = {"flaky": flaky, "broken": 20 <= night < 40, "once": night == 20}[kind]
         tonight = [case("tst-a.so") if bad else case("tst-a.so", "passed"), *good("b", "c", "d", "e")]
         judged += [
-            Judged("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"), HERE, "r",
-                   1e9 + night * 86400, f"{night}{one.test}") for one in tonight
+            VerdictRecord("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"),
+                          HERE, "r", 1e9 + night * 86400, f"{night}{one.test}") for one in tonight
         ]  # fmt: skip
         now = failure_groups.failure_groups(results.Night(planned(OF_OSV), tonight), [], [], judged)
         for action in issues.actions(now, issues.parse_issues(known), RUN)[0]:

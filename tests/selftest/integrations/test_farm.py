@@ -21,7 +21,7 @@ from harness.core.errors import HarnessError
 from harness.host.host import ARCHES
 from harness.integrations.farm.capabilities import capabilities, missing_capabilities, requirements
 from harness.integrations.farm.dask_cluster import Tls, check_address, security, serve_worker
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.runner.session import Session
 
@@ -87,9 +87,42 @@ def test_a_run_survives_a_killed_worker_and_lands_once(cell_runs: Session, tmp_p
             socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
-def verdicts_in(history: Path) -> list[Judged]:
+def verdicts_in(history: Path) -> list[VerdictRecord]:
     with History(history) as kept:
         return kept.judged(run="night")
+
+
+def test_a_run_whose_scheduler_is_killed_says_so_and_keeps_what_came(cell_runs: Session, tmp_path: Path) -> None:
+    """The scheduler ends while a worker's guest runs: the run says what is left, and goes on elsewhere."""
+    cell_runs.runner(cell_runs.cell(CELL)).prepare()
+    history = tmp_path / "history.sqlite"
+
+    def asked(address: str) -> tuple[str, ...]:
+        return (
+            "farm", "run", CELL, "--farm", address, "--only", "test", "--test", PATTERN, "--chunk", "1",
+            "--run", "night", "--history", str(history), "--runs", str(tmp_path / "runs"),
+        )  # fmt: skip
+
+    with farm(tmp_path, {"one": []}) as (address, scheduler, there):
+        night = Process(tmp_path / "night.txt", *asked(address))
+        night.said(r"farm.progress +[3-9] of ")
+        guests = until(there["one"].guests, night)
+        scheduler.popen.kill()
+        assert night.popen.wait(LONG) == 1, night.words.read_text()
+        said = night.words.read_text()
+        assert "Traceback" not in said
+        assert re.search(r"not run: stress-ng-\S+ on \S+: the farm's scheduler ended", said)
+        there["one"].popen.wait(LONG)
+        assert not any(is_hypervisor(pid) for pid in guests)
+    before = verdicts_in(history)
+    assert before
+
+    with farm(tmp_path, {"two": []}) as (address, _, _):
+        night = Process(tmp_path / "again.txt", *asked(address))
+        assert night.popen.wait(LONG) == 0, night.words.read_text()
+    after = verdicts_in(history)
+    assert len(after) > len(before)
+    assert after[: len(before)] == before
 
 
 BROKEN_QEMU = """#!/bin/sh

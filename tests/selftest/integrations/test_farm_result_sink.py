@@ -6,17 +6,17 @@ from pathlib import Path
 from harness.integrations.farm.messages import CellRequest, TaskResult, measurement_id, verdict_id
 from harness.integrations.farm.result_sink import ResultSink
 from harness.metrics.history.jsonl import line_of
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.records import Environment, Version
 
 ORDER = CellRequest("night", "linux:x86_64-qemu-ramfs-all", ())
 
 
-def judged(seconds: float) -> Judged:
+def judged(seconds: float) -> VerdictRecord:
     version = Version("6.1", "0" * 64)
     where = Environment("host", "cpu", 2, "none", "tcg", "QEMU 7.2", "6.1")
-    return Judged(
+    return VerdictRecord(
         "unit", ORDER.cell, "stress-ng-cache", "passed", True, "", seconds, version, where, ORDER.run,
         1e9 + seconds, verdict_id(ORDER, "stress-ng-cache"),
     )  # fmt: skip

@@ -32,7 +32,7 @@ ASKED = """
 import json, os, subprocess, sys
 from pathlib import Path
 from harness.host.host import Host
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.host.in_lab import recorded
 sys.path.insert(0, sys.argv[5])

@@ -16,7 +16,7 @@ from planted_nights import CELLS, HERE, PASS, TESTS, Planted, version
 from served import Server, served
 from test_report_page import _complaints
 
-from harness.metrics.history.records import Action, Judged
+from harness.metrics.history.records import Action, VerdictRecord
 from harness.metrics.history.store import History
 from harness.report.html.chromium import Browser, found
 
@@ -63,7 +63,8 @@ def write(url: str) -> None:
             about = version(cell, NIGHTS)
             good = outcome == "passed"
             now = time.time()
-            history.add([Judged("unit", cell, test, outcome, good, reason, 0.5, about, HERE, "night-now", now)])
+            verdict = VerdictRecord("unit", cell, test, outcome, good, reason, 0.5, about, HERE, "night-now", now)
+            history.add([verdict])
             print("kept", flush=True)
 
 

@@ -33,7 +33,7 @@ from sqlalchemy.exc import DatabaseError
 
 from harness.core.errors import HarnessError
 from harness.metrics.history.reader import Tally
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.schema import REVISIONS, TABLES
 from harness.metrics.history.store import History, Imported
 from harness.metrics.history.url import place
@@ -76,7 +76,7 @@ def file(tmp_path: Path) -> str:
 @settings(max_examples=40, deadline=None)
 @given(a=samples, b=verdicts, c=documents, d=decisions)
 def test_records_come_back_as_they_went_in(
-    shared: History, a: Sample, b: Judged, c: Document, d: Triage
+    shared: History, a: Sample, b: VerdictRecord, c: Document, d: Triage
 ) -> None:
     run, d = uuid4().hex, replace(d, id=uuid4().hex)
     a, b, c = (replace(record, run=run, id=uuid4().hex) for record in (a, b, c))

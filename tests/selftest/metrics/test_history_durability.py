@@ -20,7 +20,7 @@ from uuid import uuid4
 import pytest
 from history_places import Postgresql, private_postgresql
 
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.records import Document, Environment, Metric, Sample, Version
 
@@ -33,7 +33,7 @@ BATCHES = 10_000
 """More than a writer gets to: it would end by itself if its killer had died."""
 
 
-def batch_of(run: str, number: int) -> list[Sample | Judged | Document]:
+def batch_of(run: str, number: int) -> list[Sample | VerdictRecord | Document]:
     """The records of one batch: the samples' subject is its number."""
     metric = Metric("boot.instructions", "instructions", exact=True)
     version = Version(f"{number:040x}", "0" * 64, committed=float(number))
@@ -42,8 +42,8 @@ def batch_of(run: str, number: int) -> list[Sample | Judged | Document]:
     samples = [
         Sample(metric, value=float(i), subject=str(number), environment=where, **about) for i in range(SAMPLES)
     ]
-    judged = Judged("unit", test=str(number), outcome="passed", expected=True, reason="x" * 500, seconds=1.0,
-                    environment=where, **about)  # fmt: skip
+    judged = VerdictRecord("unit", test=str(number), outcome="passed", expected=True, reason="x" * 500,
+                           seconds=1.0, environment=where, **about)  # fmt: skip
     document = Document("load", subject=str(number), body={"seconds": list(range(2000))}, **about)
     return [*samples, judged, document]
 
@@ -209,7 +209,7 @@ def test_a_writer_waits_for_a_long_import_of_another(new: Callable[[], str]) -> 
     with History(url) as history:
         writer = Writer(url, 3)
 
-        def slowly() -> Iterator[Sample | Judged | Document]:
+        def slowly() -> Iterator[Sample | VerdictRecord | Document]:
             yield from batch_of("slow", 0)
             writer.begin()
             time.sleep(1.5)

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from harness.core.errors import HarnessError
 from harness.metrics.history import jsonl
 from harness.metrics.history.jsonl import line_of, records_in
-from harness.metrics.history.records import Judged, Triage
+from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.records import Document, Sample, Version
 
@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> str:
 
 @settings(max_examples=100, deadline=None)
 @given(record=samples | verdicts | documents | decisions)
-def test_records_go_through_a_line_of_plain_ascii(record: Sample | Judged | Document | Triage) -> None:
+def test_records_go_through_a_line_of_plain_ascii(record: Sample | VerdictRecord | Document | Triage) -> None:
     line = line_of(record)
     assert all(32 <= byte < 127 for byte in line[:-1]) and line[-1:] == b"\n"
     assert list(records_in(io.BytesIO(line))) == [record]

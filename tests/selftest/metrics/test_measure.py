@@ -106,7 +106,7 @@ def test_a_kernel_that_lacks_a_point_leaves_its_phase_to_the_next(session: Sessi
     del where["kernel_init"]
     less = count(counter.machine, counter.driver, wanted, where, 240)
     assert less.missed == ("kernel",)
-    assert less.total == pytest.approx(whole.total, rel=1e-4), "a stop moves an interrupt by a few instructions"
+    assert less.total == pytest.approx(whole.total, rel=1e-3), "a stop moves a tick, and what its handler runs"
 
 
 def test_a_boot_that_never_gets_there_says_so_with_its_last_words(session: Session) -> None:

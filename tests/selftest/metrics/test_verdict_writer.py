@@ -1,6 +1,7 @@
 """Verdicts are in the history after a run, unless it was told not to; a history that fails hides no verdict."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.metrics.history.store import History
+from harness.metrics.records import Document
+from harness.metrics.verdict_writer import Verdicts
+from harness.runner.base import Program
+from harness.runner.session import Session
 
 ROOT = Path(__file__).parents[3]
 CELL, TEST = "linux:qemu-rofs", "stress-ng-nop"
@@ -67,3 +72,19 @@ def test_a_history_that_fails_hides_no_verdict(
     said = done.stdout + done.stderr
     assert "passed" in said and "can't be made" in said and "Traceback" not in said
     assert done.returncode == (status if named else 0), said
+
+
+def test_a_failure_that_was_not_expected_brings_the_end_of_its_console(session: Session) -> None:
+    """Its lines are a guest's words, without controls; who expects a failure keeps none, nor does a pass."""
+    image = session.image(session.cell("linux:qemu-ramfs"))
+    said = r"printf 'one\nt\033[31mwo\n'"
+    failed, passed = (
+        session.run_on(image, Program("says", f"sh -c {shlex.quote(f'{said}; {ends}')}", 60))
+        for ends in ("false", "true")
+    )
+    verdicts = Verdicts(session, "a-run")
+    judged, console = verdicts.of(image, failed, expected=False)
+    assert isinstance(console, Document) and console.id == f"{judged.id}-console"
+    lines = console.body["lines"]
+    assert lines[lines.index("one") + 1] == "two" and all(map(str.strip, lines))
+    assert len(verdicts.of(image, failed, expected=True)) == len(verdicts.of(image, passed, expected=False)) == 1

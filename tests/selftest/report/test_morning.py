@@ -13,7 +13,7 @@ from planted_nights import BEGAN, CELLS, DAY, PASS, Planted, version
 from rich.console import Console
 
 from harness.cli import main
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.records import Better
 from harness.report.html.chromium import Browser, found
@@ -201,7 +201,7 @@ def test_suspects_are_named_and_their_words_are_text(tmp_path: Path) -> None:
     assert "1 suspect" in facts
 
 
-def _at(one: Judged, known: Mapping[str, str]) -> Judged:
+def _at(one: VerdictRecord, known: Mapping[str, str]) -> VerdictRecord:
     return replace(one, version=replace(one.version, commit=known[one.version.commit]))
 
 
@@ -335,7 +335,7 @@ def test_nights_are_parted_by_gaps_and_cut_where_they_do_not_end(seed: int) -> N
         taken += dice.choice([0.0, 60.0, 3600.0, 2 * 3600.0, GAP, GAP + 1, 9 * 3600.0])
         moments.append(taken)
     rows = [replace(row, taken=one, cell=dice.choice(CELLS)) for one in moments]
-    spans: list[list[Judged]] = []
+    spans: list[list[VerdictRecord]] = []
     for one in rows:
         if not spans or one.taken - spans[-1][-1].taken > GAP or one.taken - spans[-1][0].taken > LONGEST:
             spans.append([])

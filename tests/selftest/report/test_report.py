@@ -14,7 +14,7 @@ from harness.analysis.ab.sequential_test import Decision, Judgement
 from harness.analysis.regression.series import numbers
 from harness.cli import main
 from harness.core.matrix import Matrix
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.records import Metric, Sample, Version
 from harness.report.html import verdicts
@@ -288,7 +288,7 @@ def test_what_is_not_as_expected_says_since_when() -> None:
     """The first version of the present row of bad verdicts, not of an older one."""
     one = history().judged[0]
 
-    def judged(number: int, good: bool) -> Judged:
+    def judged(number: int, good: bool) -> VerdictRecord:
         outcome = "passed" if good else "crashed"
         return replace(
             one, outcome=outcome, expected=good, version=version(one.cell, number), taken=BEGAN + number * DAY

@@ -6,7 +6,7 @@ from hashlib import sha256
 from itertools import count
 
 from harness.analysis.regression.finding import Finding
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Better, Document, Environment, Metric, Sample, Version
 from harness.report.model.data import ReportData
 from harness.workloads.load import histogram as latency
@@ -80,7 +80,7 @@ def _samples(cell: str, number: int, chance: random.Random) -> Iterator[Sample]:
     )
 
 
-def _judged(cell: str, number: int, chance: random.Random) -> Iterator[Judged]:
+def _judged(cell: str, number: int, chance: random.Random) -> Iterator[VerdictRecord]:
     for test in range(TESTS):
         outcome, expected, reason = "passed", True, "the program ended with status 0 and the guest ended cleanly"
         if test == 3 and number >= STEP:
@@ -89,7 +89,7 @@ def _judged(cell: str, number: int, chance: random.Random) -> Iterator[Judged]:
             outcome, expected, reason = "failed", True, "the program ended with status 1"
         elif test == 9:
             outcome, reason = "skipped", "the program says that it can't run here (status 77)"
-        yield Judged(
+        yield VerdictRecord(
             "unit", cell, f"tst-{test:02}.so", outcome, expected, reason, abs(chance.gauss(0.4, 0.1)),
             version(cell, number), HERE, f"run-{number}", BEGAN + number * DAY + 60 * test,
             _id("judged", cell, number, test),

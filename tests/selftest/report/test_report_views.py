@@ -1,7 +1,7 @@
 """The report's views in a real browser: comparisons that are right, whole years, nothing inaccessible."""
 
+import importlib.util
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,10 +19,12 @@ from harness.analysis.regression.triage import reportable_findings
 from harness.cli import main
 from harness.core.matrix import Matrix
 from harness.integrations.ci.plan import plan, record
+from harness.integrations.server.render import report_data
 from harness.metrics.history.store import History
 from harness.report.feeds import badge, feed, latest
 from harness.report.html.chromium import Browser, found
 from harness.report.html.page import page, write
+from harness.report.markdown import markdown
 from harness.report.model.data import ReportData
 from harness.report.model.thinning import Point, thinned
 from harness.report.morning.report import morning
@@ -143,19 +145,19 @@ def test_the_last_two_nights_are_compared_by_default(browser: Browser, report: P
     assert "| new failure | `tst-a.so` |" in markdown
 
 
-AXE = (os.environ.get("OSV_HARNESS_AXE"), Path(__file__).parents[3] / "node_modules/axe-core/axe.min.js")
+def axe() -> str:
+    """The script of axe-core, which the package brings for another browser's driver."""
+    spec = importlib.util.find_spec("axe_playwright_python")
+    assert spec and spec.origin, "tox -e self brings it"
+    return Path(spec.origin).with_name("axe.min.js").read_text("utf-8")
 
 
 @needs_browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_axe_finds_no_violation(browser: Browser, report: Path, width: int, scheme: str) -> None:
-    """Of the page with all of it opened, and of each view, at both widths, in both schemes."""
-    path = next((Path(one) for one in AXE if one and Path(one).exists()), None)
-    if path is None:
-        pytest.skip("axe-core is not here (npm install --no-save axe-core, or OSV_HARNESS_AXE=…/axe.min.js)")
+    """Of the page with all of it opened, and of each view, at both widths, and in both schemes."""
     browser.open(report, width=width, scheme=scheme)
-    browser.evaluate(path.read_text("utf-8") + "; 0")
+    browser.evaluate(axe() + "; 0")
     run = "axe.run().then(({ violations }) => violations.map((one) => [one.id, one.nodes[0].html]))"
     browser.evaluate(OPEN_ALL)
     browser.evaluate(DRAWN)
@@ -281,3 +283,36 @@ def test_findings_have_a_line_each_at_80_columns(
     assert len(steps) == 3
     assert max(map(len, steps)) <= 80
     assert all("+2%" in line and "v0.57.0-325" in line for line in steps)
+
+
+def test_a_step_that_two_builders_saw_is_one_fact(
+    told: ReportData, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Findings, the page's facts and the night's summary have one row, and a line on the builder."""
+    by_old = [one for one in told.samples if one.metric.name == "size.kernel" and one.cell == ROFS]
+    by_new = [
+        replace(
+            one, id=f"{one.id}-new", value=one.value * 0.9, taken=one.taken + 60,
+            version=replace(one.version, builder="compiler=gcc 14.2.0"),
+        )
+        for one in by_old
+    ]  # fmt: skip
+    by_old = [replace(one, version=replace(one.version, builder="compiler=gcc 12.2.0")) for one in by_old]
+    where = str(tmp_path / "h.sqlite")
+    with History(where) as kept:
+        kept.add([*by_old, *by_new])
+        both = report_data(kept)
+    first, second = both.findings
+    assert first.after.described == second.after.described == "v0.57.0-325-g1c07dde1"
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["findings", "--history", where])
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if "size.kernel" in line and "▲" in line] == said.splitlines()[:1]
+    assert "1 more: the same steps in the numbers of another builder." in said
+    until = [one for one in both.samples if one.version.committed <= first.after.committed]
+    summary = markdown(replace(both, samples=until), first.after.commit)
+    assert summary.count("| 🔺 worse |") == 1
+    assert "compiler gcc 12.2.0" in summary and "No commit is blamed for it." in summary
+    (changed,) = morning(both).changes.steps
+    (whole,) = changed.wholes
+    assert (whole.cells, whole.exact) == ([ROFS], 1)

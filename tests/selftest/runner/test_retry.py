@@ -16,6 +16,7 @@ from harness.host.in_lab import VARIABLE
 from harness.host.interference import Pause
 from harness.host.process.cpu_time import kept_waiting
 from harness.metrics.history.store import History
+from harness.metrics.records import CONSOLE
 from harness.report import evidence
 from harness.runner.base import Program, Run, conclude
 from harness.runner.console.matcher import Match
@@ -34,7 +35,7 @@ PAUSED = replace(FAILED, pauses=(Pause(3.0, 45.0, "was suspended"),))
 STALL = (Match("watchdog", "rcu stall", 9, "rcu: INFO: rcu_preempt self-detected stall on CPU"),)
 DISTURBED = replace(PASSED, faults=STALL, host_effect="was suspended for 45 s")
 CRASHED = replace(PASSED, faults=STALL)
-RESET = Observation(booted=True, ending=ExitStatus(ExitCause.RESET, "it was reset"))
+RESET = Observation(booted=True, exit_status=ExitStatus(ExitCause.RESET, "it was reset"))
 LOSES = "a lab, which now and then loses a register"
 
 ITEM = """
@@ -170,7 +171,10 @@ def test_pytest_shows_a_flaky_test_as_no_pass(session: Session, tmp_path: Path, 
     assert (folder / "console.raw").read_bytes() == b"it passed"
     with History(str(history)) as kept:
         judged = sorted(kept.judged(), key=lambda one: one.taken)
+        consoles = {document.id: document.body for document in kept.documents(CONSOLE)}
     assert [(one.outcome, one.expected) for one in judged] == [("failed", False), ("flaky", False)]
+    said = [consoles.pop(f"{one.id}-console") for one in judged]
+    assert said == [{"lines": ["it failed"]}, {"lines": ["it passed"]}] and not consoles
 
 
 def test_a_guests_words_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

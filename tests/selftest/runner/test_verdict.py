@@ -26,7 +26,7 @@ SIGNAL = Match("fault", "uncaught signal", 100, "Uncaught signal 15. Powering of
 NOTHING = Observation(booted=False)
 BOOTED = replace(NOTHING, booted=True)
 TRACED = replace(BOOTED, traced=True)
-PASSED = replace(BOOTED, status=0, clean_end=True, ending=POWERED_OFF)
+PASSED = replace(BOOTED, status=0, clean_end=True, exit_status=POWERED_OFF)
 LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
 
 
@@ -38,13 +38,13 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (BOOTED, "guest_ended", "nothing tells how"),
         (replace(BOOTED, console_closed=True), "guest_ended", "its console was closed"),
         (replace(BOOTED, status=0), "guest_ended", "status 0; the guest did not end cleanly"),
-        (replace(BOOTED, ending=POWERED_OFF, clean_end=True), "guest_ended", "it powered off"),
+        (replace(BOOTED, exit_status=POWERED_OFF, clean_end=True), "guest_ended", "it powered off"),
         (replace(PASSED, booted=False), "boot_failed", "it powered off"),
         (PASSED, "passed", "status 0"),
         # Statuses.
         (replace(PASSED, status=1), "failed", "status 1"),
         (replace(PASSED, status=-1), "failed", "status -1"),
-        (replace(BOOTED, status=1, ending=KILLED), "harness_error", "SIGKILL"),
+        (replace(BOOTED, status=1, exit_status=KILLED), "harness_error", "SIGKILL"),
         (replace(PASSED, status=77, skip_statuses=(4, 77)), "skipped", "status 77"),
         (replace(PASSED, status=0, skip_statuses=(0,)), "skipped", "status 0"),
         (replace(PASSED, launch_failed=True, launch_message="bad elf header."), "failed", "program: bad elf"),
@@ -53,17 +53,18 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(PASSED, root_failed="no rofs"), "passed", "status 0"),
         # Witnesses that contradict each other are never a pass.
         (replace(PASSED, contradiction="one says 0, the other 1"), "failed", "one says 0"),
-        (replace(PASSED, clean_end=False, ending=RESET), "guest_ended", "status 0; the guest did not end cleanly"),
-        (replace(PASSED, clean_end=False, ending=None, halted=True, traced=True, power_off_failed="no S5"),
+        (replace(PASSED, clean_end=False, exit_status=RESET),
+         "guest_ended", "status 0; the guest did not end cleanly"),
+        (replace(PASSED, clean_end=False, exit_status=None, halted=True, traced=True, power_off_failed="no S5"),
          "guest_ended", "status 0; the kernel did not power off: no S5"),
         (replace(PASSED, status=1, clean_end=False, halted=True, power_off_failed="no"), "failed", "status 1"),
         (replace(PASSED, status=None, nested_exit=0, traced=True), "guest_ended", "exit(0), which ends the guest"),
         # A fault beats everything.
         (replace(PASSED, faults=(ASSERTION,)), "crashed", "a == b"),
         (replace(LATE, faults=(ASSERTION,)), "crashed", "a == b"),
-        (replace(BOOTED, faults=(ASSERTION,), ending=KILLED), "crashed", "a == b"),
-        (replace(BOOTED, faults=(ASSERTION,), trouble="QMP is gone"), "crashed", "a == b"),
-        (replace(BOOTED, faults=(ASSERTION,), ending=RESET), "crashed", "a == b"),
+        (replace(BOOTED, faults=(ASSERTION,), exit_status=KILLED), "crashed", "a == b"),
+        (replace(BOOTED, faults=(ASSERTION,), harness_error="QMP is gone"), "crashed", "a == b"),
+        (replace(BOOTED, faults=(ASSERTION,), exit_status=RESET), "crashed", "a == b"),
         (replace(NOTHING, faults=(ASSERTION,)), "boot_failed", "a == b"),
         (replace(PASSED, status=77, skip_statuses=(77,), faults=(ASSERTION,)), "crashed", "a == b"),
         (replace(BOOTED, faults=(REGISTERS,)), "crashed", "[registers]"),
@@ -76,35 +77,39 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(TRACED, aborted=True, abort_message="", faults=(REGISTERS,)), "crashed", "without a message"),
         (replace(PASSED, aborted=True, traced=True), "crashed", "its message can't be read"),
         (replace(TRACED, booted=False, aborted=True, abort_message="no clock"), "boot_failed", "no clock"),
-        (replace(TRACED, signalled=True, faults=(SIGNAL,), ending=POWERED_OFF), "crashed", "Uncaught signal 15"),
+        (replace(TRACED, signalled=True, faults=(SIGNAL,), exit_status=POWERED_OFF),
+         "crashed", "Uncaught signal 15"),
         # Unless the kernel was seen to live on, so that a program printed it.
         (replace(PASSED, faults=(ASSERTION,), traced=True), "passed", "came from the program"),
         (replace(PASSED, status=2, faults=(ASSERTION,), traced=True), "failed", "status 2"),
-        (replace(TRACED, faults=(ASSERTION,), ending=RESET), "guest_ended", "not seen to die: Assertion failed"),
-        (replace(TRACED, faults=(ASSERTION,), ending=POWERED_OFF), "guest_ended", "it powered off"),
-        (replace(TRACED, faults=(ASSERTION,), ending=KILLED), "harness_error", "SIGKILL"),
+        (replace(TRACED, faults=(ASSERTION,), exit_status=RESET),
+         "guest_ended", "not seen to die: Assertion failed"),
+        (replace(TRACED, faults=(ASSERTION,), exit_status=POWERED_OFF), "guest_ended", "it powered off"),
+        (replace(TRACED, faults=(ASSERTION,), exit_status=KILLED), "harness_error", "SIGKILL"),
         (replace(TRACED, faults=(ASSERTION,), halted=True), "guest_ended", "the kernel halted"),
         (replace(LATE, faults=(ASSERTION,), traced=True), "timed_out", "not seen to die: Assertion failed"),
         (replace(LATE, activity=Activity.IDLE, faults=(ASSERTION,), traced=True), "hung", "nothing ran"),
         # A death that is what the program tests.
-        (replace(BOOTED, faults=(SIGNAL,), ends_by=SIGNAL.text, ending=POWERED_OFF), "passed", "as it tests"),
-        (replace(TRACED, signalled=True, faults=(SIGNAL,), ends_by=SIGNAL.text, ending=POWERED_OFF),
+        (replace(BOOTED, faults=(SIGNAL,), ends_by=SIGNAL.text, exit_status=POWERED_OFF), "passed", "as it tests"),
+        (replace(TRACED, signalled=True, faults=(SIGNAL,), ends_by=SIGNAL.text, exit_status=POWERED_OFF),
          "passed", "as it tests"),
-        (replace(TRACED, faults=(SIGNAL,), ends_by=SIGNAL.text, ending=POWERED_OFF), "guest_ended", "powered off"),
-        (replace(BOOTED, faults=(ASSERTION,), ends_by=SIGNAL.text, ending=POWERED_OFF), "crashed", "a == b"),
-        (replace(BOOTED, faults=(ASSERTION, SIGNAL), ends_by=SIGNAL.text, ending=POWERED_OFF), "crashed", "a =="),
+        (replace(TRACED, faults=(SIGNAL,), ends_by=SIGNAL.text, exit_status=POWERED_OFF),
+         "guest_ended", "powered off"),
+        (replace(BOOTED, faults=(ASSERTION,), ends_by=SIGNAL.text, exit_status=POWERED_OFF), "crashed", "a == b"),
+        (replace(BOOTED, faults=(ASSERTION, SIGNAL), ends_by=SIGNAL.text, exit_status=POWERED_OFF),
+         "crashed", "a =="),
         (replace(LATE, faults=(SIGNAL,), ends_by=SIGNAL.text), "crashed", "Uncaught signal 15"),
         (replace(PASSED, ends_by=SIGNAL.text), "passed", "status 0"),
         # The harness's and the host's own faults are never the kernel's.
-        (replace(BOOTED, trouble="the disk is full"), "harness_error", "the disk is full"),
-        (replace(NOTHING, trouble="QEMU did not start"), "harness_error", "did not start"),
-        (replace(PASSED, trouble="the disk is full"), "harness_error", "the disk is full"),
-        (replace(BOOTED, ending=KILLED), "harness_error", "SIGKILL"),
-        (replace(NOTHING, ending=REFUSED), "harness_error", "exited with 1"),
+        (replace(BOOTED, harness_error="the disk is full"), "harness_error", "the disk is full"),
+        (replace(NOTHING, harness_error="QEMU did not start"), "harness_error", "did not start"),
+        (replace(PASSED, harness_error="the disk is full"), "harness_error", "the disk is full"),
+        (replace(BOOTED, exit_status=KILLED), "harness_error", "SIGKILL"),
+        (replace(NOTHING, exit_status=REFUSED), "harness_error", "exited with 1"),
         # Ends in mid-test.
-        (replace(BOOTED, ending=RESET), "guest_ended", "reset"),
-        (replace(BOOTED, ending=OFF_OR_HALTED), "guest_ended", "powered off or halted for good"),
-        (replace(BOOTED, ending=ExitStatus(ExitCause.PANICKED, "guest-panic")), "guest_ended", "panic"),
+        (replace(BOOTED, exit_status=RESET), "guest_ended", "reset"),
+        (replace(BOOTED, exit_status=OFF_OR_HALTED), "guest_ended", "powered off or halted for good"),
+        (replace(BOOTED, exit_status=ExitStatus(ExitCause.PANICKED, "guest-panic")), "guest_ended", "panic"),
         (replace(BOOTED, halted=True), "guest_ended", "halted"),
         # Limits.
         (LATE, "timed_out", "still running when the limit of 60 s"),
@@ -133,20 +138,21 @@ def test_only_a_pass_passes(outcome: Outcome) -> None:
 
 
 SERVED = InteractionResult(ready=True, end_requested=True)
-ENDED_AS_ASKED = replace(BOOTED, interaction=SERVED, clean_end=True, ending=POWERED_OFF)
+ENDED_AS_ASKED = replace(BOOTED, interaction=SERVED, clean_end=True, exit_status=POWERED_OFF)
 
 
 @pytest.mark.parametrize(
     ("seen", "outcome", "reason"),
     [
         (ENDED_AS_ASKED, "passed", "answered rightly to the end"),
-        (replace(ENDED_AS_ASKED, clean_end=False, ending=STOPPED), "passed", "this guest can't be asked"),
+        (replace(ENDED_AS_ASKED, clean_end=False, exit_status=STOPPED), "passed", "this guest can't be asked"),
         (replace(ENDED_AS_ASKED, clean_end=False), "guest_ended", "did not end as asked"),
         (replace(ENDED_AS_ASKED, interaction=replace(SERVED, mismatches=("a", "b"))),
          "failed", r"a \(and 1 more\)"),
         (replace(ENDED_AS_ASKED, interaction=replace(SERVED, end_requested=False)),
          "guest_ended", "before it was"),
-        (replace(ENDED_AS_ASKED, interaction=replace(SERVED, trouble="wrk died")), "harness_error", "wrk died"),
+        (replace(ENDED_AS_ASKED, interaction=replace(SERVED, harness_error="wrk died")),
+         "harness_error", "wrk died"),
         (replace(ENDED_AS_ASKED, faults=(ASSERTION,), interaction=replace(SERVED, doing="loaded it")),
          "crashed", "Assertion failed: a == b, while the host loaded it"),
         (replace(ENDED_AS_ASKED, status=143, good_statuses=(0, 143)), "passed", "answered rightly"),

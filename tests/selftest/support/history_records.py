@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from harness.metrics.history.records import Action, Judged, Triage
+from harness.metrics.history.records import Action, Triage, VerdictRecord
 from harness.metrics.records import Better, Document, Environment, Metric, Sample, Version
 
 WHERE = Environment("runner", "a cpu", 4, "performance", "kvm", "QEMU 7.2.22", "6.1.0", load=0.25)
@@ -20,12 +20,12 @@ def sample(**others: Any) -> Sample:
     return Sample(**given | others)
 
 
-def judged(**others: Any) -> Judged:
+def judged(**others: Any) -> VerdictRecord:
     given: dict[str, Any] = {
         "suite": "unit", "cell": "c", "test": "tst-a.so", "outcome": "passed", "expected": True, "reason": "",
         "seconds": 1.5, "version": VERSION, "environment": WHERE, "run": "r", "taken": 5.0,
     }  # fmt: skip
-    return Judged(**given | others)
+    return VerdictRecord(**given | others)
 
 
 def document(**others: Any) -> Document:
@@ -59,7 +59,7 @@ samples = st.builds(
     Sample, metrics, reals, words, words, versions, places, words, reals, reals, procedure=words
 )
 verdicts = st.builds(
-    Judged, words, words, words, words, st.booleans(), words, reals, versions, places, words, reals
+    VerdictRecord, words, words, words, words, st.booleans(), words, reals, versions, places, words, reals
 )
 documents = st.builds(Document, words, words, words, st.dictionaries(words, values), versions, words, reals)
 decisions = st.builds(

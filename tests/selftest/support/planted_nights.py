@@ -6,7 +6,7 @@ from hashlib import sha256
 from random import Random
 
 from harness.analysis.regression.triage import reportable_findings
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Better, Environment, Metric, Sample, Version
 from harness.report.model.data import ReportData
 
@@ -51,7 +51,7 @@ class Planted:
     def told(self) -> ReportData:
         """The whole history, with what the statistics say of its numbers."""
         dice = Random(self.seed)
-        judged: list[Judged] = []
+        judged: list[VerdictRecord] = []
         samples: list[Sample] = []
         for night in range(self.nights):
             for cell in CELLS:
@@ -69,12 +69,12 @@ class Planted:
         cpu = ("AMD EPYC 7763", "AMD EPYC 9V74", "Intel Xeon 8370C")[(night * 7 + len(cell)) % 3]
         return replace(HERE, host=f"fv-az{night}-{len(cell)}", cpu=cpu)
 
-    def _judged(self, night: int, cell: str, dice: Random) -> Iterator[Judged]:
+    def _judged(self, night: int, cell: str, dice: Random) -> Iterator[VerdictRecord]:
         about, where = self._version(night, cell), self._where(night, cell)
         for number, test in enumerate(TESTS):
             outcome, expected, reason = self.says(night, cell, test, dice) or ("passed", True, PASS)
             if outcome:
-                yield Judged(
+                yield VerdictRecord(
                     "unit", cell, test, outcome, expected, reason, 0.5, about, where, f"night-{night}",
                     BEGAN + night * DAY + 60 + number, _id("j", night, cell, test),
                 )  # fmt: skip

@@ -85,7 +85,8 @@ def record(
         poweroff_caller=tracer.poweroff_caller if tracer else "",
         exit_caller=tracer.exit_caller if tracer and tracer.exit_status is not None else ExitCaller.OWN,
         nested=tuple(tracer.nested) if tracer else (),
-        cause=seen.ending.cause if seen.ending else "", ending=seen.ending.detail if seen.ending else "",
+        cause=seen.exit_status.cause if seen.exit_status else "",
+        ending=seen.exit_status.detail if seen.exit_status else "",
         activity=seen.activity or "",
     )  # fmt: skip
     (FOLDER / f"{name}.raw").write_bytes(run.transcript.raw)
@@ -141,7 +142,7 @@ class _Vm:
     def ports(self) -> Mapping[int, int]:
         return {}
 
-    def ending(self, timeout: float = 5.0) -> ExitStatus | None:
+    def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
         row = self.recording
         return ExitStatus(ExitCause(row.cause), row.ending) if row.ending else None
 
@@ -155,7 +156,7 @@ class _Vm:
     def registers(self) -> str:
         return ""
 
-    def trouble(self) -> str:
+    def hypervisor_error(self) -> str:
         return ""
 
     def close(self) -> None:

@@ -51,9 +51,9 @@ def test_debians_kernel_boots_and_its_end_is_told(
     with Guest(machine, CloudHypervisor().start(machine)) as guest:
         guest.vm.resume()
         assert guest.wait(lambda: guest.closed, time.monotonic() + lab_timeout(BOOT_SECONDS)), _last(guest)
-        ending = guest.vm.ending(lab_timeout(BOOT_SECONDS))
-        assert ending is not None
-        assert ending.cause is cause, _last(guest)
+        exit_status = guest.vm.wait_for_exit(lab_timeout(BOOT_SECONDS))
+        assert exit_status is not None
+        assert exit_status.cause is cause, _last(guest)
 
 
 def test_osv_boots_runs_its_program_and_ends(session: Session, bootable: Callable[[str], Image]) -> None:

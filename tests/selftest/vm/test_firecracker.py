@@ -82,7 +82,7 @@ def bootable(session: Session, binary: Path) -> Callable[[str], Image]:
 def test_it_takes_the_whole_machine_and_says_so(binary: Path, machine: Machine) -> None:
     with closing(Firecracker().start(machine)) as vm:
         config = vm.api.send(Request("GET", "/vm/config"))
-        assert vm.trouble() == ""
+        assert vm.hypervisor_error() == ""
         assert vm.ports().keys() == {80}
     assert config["machine-config"]["vcpu_count"] == 2
     assert config["machine-config"]["mem_size_mib"] == 256
@@ -117,15 +117,15 @@ def test_a_snapshot_that_is_none_is_refused(binary: Path, machine: Machine, tmp_
 def test_stopped_and_killed_are_told_apart(binary: Path, machine: Machine) -> None:
     with closing(Firecracker().start(machine)) as vm:
         vm.stop()
-        ending = vm.ending()
-        assert ending is not None
-        assert ending.cause is ExitCause.STOPPED
+        exit_status = vm.wait_for_exit()
+        assert exit_status is not None
+        assert exit_status.cause is ExitCause.STOPPED
     with closing(Firecracker().start(machine)) as vm:
         os.kill(vm.pid, 9)
-        ending = vm.ending()
-        assert ending is not None
-        assert ending.cause is ExitCause.KILLED
-        assert "SIGKILL" in ending.detail
+        exit_status = vm.wait_for_exit()
+        assert exit_status is not None
+        assert exit_status.cause is ExitCause.KILLED
+        assert "SIGKILL" in exit_status.detail
 
 
 def test_debians_kernel_boots_runs_a_command_and_ends(bootable: Callable[[str], Image]) -> None:
@@ -134,9 +134,9 @@ def test_debians_kernel_boots_runs_a_command_and_ends(bootable: Callable[[str], 
     with Guest(machine, Firecracker().start(machine)) as guest:
         guest.vm.resume()
         assert guest.wait(lambda: guest.closed, time.monotonic() + lab_timeout(BOOT_SECONDS)), _last(guest)
-        ending = guest.vm.ending(lab_timeout(BOOT_SECONDS))
-        assert ending is not None
-        assert ending.cause is ExitCause.POWERED_OFF, _last(guest)
+        exit_status = guest.vm.wait_for_exit(lab_timeout(BOOT_SECONDS))
+        assert exit_status is not None
+        assert exit_status.cause is ExitCause.POWERED_OFF, _last(guest)
 
 
 def test_osv_boots_runs_its_program_and_ends_or_is_told_not_to(

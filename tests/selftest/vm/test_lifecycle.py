@@ -148,10 +148,10 @@ def test_linux_guests_leave_nothing_behind_however_they_end(session: Session, tr
             guest.wait(lambda: guest.closed, time.monotonic() + wait)
             if not guest.closed:
                 return "given up"
-            ending = vm.ending()
-            assert ending is not None
-            assert ending.cause in (ExitCause.POWERED_OFF, ExitCause.KILLED), ending
-            return str(ending.cause)
+            exit_status = vm.wait_for_exit()
+            assert exit_status is not None
+            assert exit_status.cause in (ExitCause.POWERED_OFF, ExitCause.KILLED), exit_status
+            return str(exit_status.cause)
 
     dice = random.Random(1)
     ends = []

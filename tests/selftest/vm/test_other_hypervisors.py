@@ -95,12 +95,12 @@ def test_a_machine_is_made_and_started_and_its_console_heard(standin: StandIn) -
         vm.resume()
         with Guest(standin.machine, vm) as guest:
             guest.console.expect(SAID, timeout=30)
-            assert vm.trouble() == ""
-            assert vm.ending(0.0) is None
+            assert vm.hypervisor_error() == ""
+            assert vm.wait_for_exit(0.0) is None
             vm.stop()
-            ending = vm.ending(30)
-            assert ending is not None
-            assert ending.cause is ExitCause.STOPPED
+            exit_status = vm.wait_for_exit(30)
+            assert exit_status is not None
+            assert exit_status.cause is ExitCause.STOPPED
 
 
 def test_an_end_of_its_own_is_told_and_closes_the_console(standin: StandIn) -> None:
@@ -109,10 +109,10 @@ def test_an_end_of_its_own_is_told_and_closes_the_console(standin: StandIn) -> N
         guest.console.expect(SAID, timeout=30)
         (standin.folder / "runs").unlink()
         assert guest.wait(lambda: guest.closed, time.monotonic() + 30)
-        ending = vm.ending(30)
-        assert ending is not None
+        exit_status = vm.wait_for_exit(30)
+        assert exit_status is not None
         # On Xen a kernel that halts for good has the same reason as one that powered off.
-        assert ending.cause is (ExitCause.OFF_OR_HALTED if standin.name == "xen" else ExitCause.POWERED_OFF)
+        assert exit_status.cause is (ExitCause.OFF_OR_HALTED if standin.name == "xen" else ExitCause.POWERED_OFF)
 
 
 @pytest.mark.parametrize("standin", ["xen"], indirect=True)
@@ -124,9 +124,9 @@ def test_xens_reason_of_an_end_is_told(standin: StandIn, reason: int, cause: Exi
     with closing(standin.start()) as vm:
         assert [(vcpu.pc, vcpu.cpu_seconds) for vcpu in vm.vcpus()] == [(None, 12.5)]
         (standin.folder / "runs").unlink()
-        ending = vm.ending(30)
-        assert ending is not None
-        assert ending.cause is cause
+        exit_status = vm.wait_for_exit(30)
+        assert exit_status is not None
+        assert exit_status.cause is cause
 
 
 @pytest.mark.parametrize("standin", ["xen"], indirect=True)

@@ -39,14 +39,14 @@ def test_a_machine_is_made_and_started_and_its_console_heard(standin: StandIn) -
     with closing(standin.start()) as vm:
         made = standin.sent()
         assert CREATES[standin.name] in [request.path for request in made]
-        assert vm.trouble() == ""
-        assert vm.ending(0.0) is None
+        assert vm.hypervisor_error() == ""
+        assert vm.wait_for_exit(0.0) is None
         vm.resume()
         with Guest(standin.machine, vm) as guest:
             guest.console.expect(SAID, timeout=20)
             vm.stop()
             assert guest.wait(lambda: guest.closed, time.monotonic() + 20)
-            assert guest.vm.ending().cause is ExitCause.STOPPED  # type: ignore[union-attr]
+            assert guest.vm.wait_for_exit().cause is ExitCause.STOPPED  # type: ignore[union-attr]
     api = OpenApi(SCHEMAS[standin.name])
     assert [complaint for request in standin.sent() for complaint in api.complaints(request)] == []
 
@@ -93,10 +93,10 @@ def test_how_the_process_ended_is_told(
     monkeypatch.setenv("OSV_HARNESS_STANDIN", f"ends {status}")
     with closing(standin.start()) as vm:
         vm.resume()
-        ending = vm.ending(20)
-        assert ending is not None
-        assert ending.cause is cause
-        assert f"exited with {status}" in ending.detail
+        exit_status = vm.wait_for_exit(20)
+        assert exit_status is not None
+        assert exit_status.cause is cause
+        assert f"exited with {status}" in exit_status.detail
 
 
 def test_a_killed_harness_takes_everything_along(standin: StandIn) -> None:
@@ -130,7 +130,7 @@ def test_a_template_is_frozen_and_forked_by_snapshot(standin: StandIn, tmp_path:
     vm = forks.start_template(template)
     vm.resume()
     forks.freeze(vm, template)
-    assert vm.ending(0.0) is not None
+    assert vm.wait_for_exit(0.0) is not None
     standin.log.unlink()
     with closing(forks.fork(template)) as fork:
         fork.resume()

@@ -1,1 +1,2 @@
-"""Alembic's: how a history of any age becomes one of today. `harness.metrics.history.engine` runs it."""
+"""The migrations of Alembic, which bring a history of any age to the newest schema.
+`harness.metrics.history.engine` runs them."""

@@ -1,4 +1,4 @@
-"""Run by Alembic: makes the steps on the connection, and in the transaction, that it was given."""
+"""Alembic's environment: runs the migrations on the connection, and in the transaction, that it was given."""
 
 from alembic import context
 

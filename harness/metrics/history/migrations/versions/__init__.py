@@ -1,2 +1,2 @@
-"""The steps, oldest first. A step that was published is never changed, and never uses
+"""The migrations, oldest first. A published one is never changed, and never uses
 `harness.metrics.history.schema`."""

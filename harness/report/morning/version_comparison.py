@@ -1,4 +1,5 @@
-"""The newest version of a kernel against the one before it: what broke, what changed, what was not compared."""
+"""Compares the newest version of a kernel with the one before it: tests that broke, metrics that changed, and
+what could not be compared."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,26 +8,34 @@ from dataclasses import dataclass, field
 from harness.analysis.ab.sequential_test import Judgement
 from harness.analysis.regression.grouping import kernel_of
 from harness.core.errors import HarnessError
-from harness.metrics.history.records import Judged
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Version
 from harness.report.model.data import ReportData
-from harness.report.morning.changes import FLOOR, Moved, folded
-from harness.report.morning.rates import Kind, tendency
-from harness.report.morning.tests import NO_WORD, failed
+from harness.report.morning.changes import FLOOR, MetricChange, metric_changes
+from harness.report.morning.rates import PatternKind, failure_pattern
+from harness.report.morning.tests import INCONCLUSIVE, failed
 
 EXACT_FLOOR = 0.0001
-"""Relative: a smaller change of an exact number is not told; every commit moves code a little."""
+"""The smallest relative change of an exact metric that is reported. Every commit moves code a little, which
+changes exact metrics by less."""
 
 Rows = Mapping[str, tuple[Sequence[str], str]]
-"""By test: the cells, and a reason."""
+"""By test: the cells on which it did that, and the reason of the verdict on the first of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
-    """`b` against `a`, which is None where there is no version before. `compared` is whether anything was measured
-    or judged of both; `why` says why nothing was. `flaky` failed, as they did before now and then; `already`
-    failed before, too; `missing` are cells with results of `a` alone; `judgements` are what pairs of measurements
-    said of cells."""
+class VersionComparison:
+    """Version `b` of a kernel compared with version `a`, which is None where no older version is recorded.
+
+    - `broke` and `fixed` are tests whose outcome changed. `already` are those that failed at `a`, too.
+    - `flaky` are tests that fail now and then, and failed at `b`.
+    - `stale` are tests that pass although their failure is expected, with their cells.
+    - `missing` are cells with results of `a` and none of `b`.
+    - `moved` are metrics that changed at `b`. `judgements` are the results of A/B tests of `b`, each with its
+      cell.
+    - `verdicts` and `series` count what was compared: tests by cell, and metrics by cell and subject.
+    - `why` says why nothing was compared, if that is so.
+    """
 
     kernel: str
     a: Version | None
@@ -37,7 +46,7 @@ class Against:
     already: Rows = field(default_factory=dict)
     stale: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
-    moved: Sequence[Moved] = ()
+    moved: Sequence[MetricChange] = ()
     judgements: Sequence[tuple[str, Judgement]] = ()
     verdicts: int = 0
     series: int = 0
@@ -45,21 +54,24 @@ class Against:
 
     @property
     def compared(self) -> bool:
-        """Whether there is anything of both versions."""
+        """Whether anything was measured or tested of both versions."""
         return self.verdicts + self.series + len(self.judgements) > 0
 
 
-def against(report_data: ReportData, commit: str = "") -> Against:
-    """The version of that commit, or the newest one, of OSv, or of what else there is, against the newest of the
-    others. `report_data` is not empty."""
+def compare_versions(report_data: ReportData, commit: str = "") -> VersionComparison:
+    """Compare a version of a kernel with the newest other one.
+
+    The version is that of `commit`, or the newest one if that is empty. The kernel is OSv if the history has
+    results of it. `report_data` must not be empty.
+    """
     kernels = {kernel_of(row.cell) for row in report_data.rows if commit in ("", row.version.commit)}
     kernel = "osv" if "osv" in kernels or not kernels else min(kernels)
     a, b = _last_two(report_data, kernel, commit)
     judged = [one for one in report_data.judged if kernel_of(one.cell) == kernel]
     measured: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-    for one in report_data.samples:
-        if kernel_of(one.cell) == kernel:
-            measured[one.version.commit].add((one.metric.name, one.cell, one.subject))
+    for sample in report_data.samples:
+        if kernel_of(sample.cell) == kernel:
+            measured[sample.version.commit].add((sample.metric.name, sample.cell, sample.subject))
     kinds = _sorted_out(judged, a, b)
     old = a.commit if a else ""
     series = measured[b.commit] & measured[old] if a else set()
@@ -71,7 +83,7 @@ def against(report_data: ReportData, commit: str = "") -> Against:
     compared = [document for document in report_data.documents if document.version.commit == b.commit]
     pairs = [one for document in compared for one in _of_pairs(document)]
     why = "nothing that was run of this version was run of the base" if a else "there is one version alone"
-    return Against(
+    return VersionComparison(
         kernel, a, b, kinds["broke"], kinds["flaky"], kinds["fixed"], kinds["already"],
         {test: found for test, (found, _) in kinds["stale"].items()},
         sorted(cells[old] - cells[b.commit]) if a else (), _moved(report_data, kernel, b, measured), pairs,
@@ -80,8 +92,10 @@ def against(report_data: ReportData, commit: str = "") -> Against:
 
 
 def _last_two(report_data: ReportData, kernel: str, commit: str) -> tuple[Version | None, Version]:
-    """The newest version, or the commit's, and the newest of the others: by their commits' dates where all have
-    one, else as they came."""
+    """The newest version other than `b`, and `b`: the version of `commit`, or the newest one.
+
+    Versions are ordered by the dates of their commits if all are known, else by when they were first measured.
+    """
     first: dict[str, tuple[float, Version]] = {}
     for row in report_data.rows:
         if kernel_of(row.cell) == kernel:
@@ -97,11 +111,11 @@ def _last_two(report_data: ReportData, kernel: str, commit: str) -> tuple[Versio
     return (versions[-2] if len(versions) > 1 else None), versions[-1]
 
 
-def _sorted_out(judged: Sequence[Judged], a: Version | None, b: Version) -> dict[str, Rows]:
-    """The tests of `b` by what they are against `a`."""
-    runs: dict[tuple[str, str, str], list[Judged]] = defaultdict(list)
-    for one in sorted(judged, key=lambda one: one.taken):
-        runs[one.test, one.cell, one.suite].append(one)
+def _sorted_out(judged: Sequence[VerdictRecord], a: Version | None, b: Version) -> dict[str, Rows]:
+    """Group the tests of `b` by what changed since `a`; the keys are those that `_kinds` returns."""
+    runs: dict[tuple[str, str, str], list[VerdictRecord]] = defaultdict(list)
+    for verdict in sorted(judged, key=lambda one: one.taken):
+        runs[verdict.test, verdict.cell, verdict.suite].append(verdict)
     found: dict[str, dict[str, tuple[list[str], str]]] = {
         kind: {} for kind in ("broke", "flaky", "fixed", "already", "stale", "compared")
     }
@@ -111,8 +125,13 @@ def _sorted_out(judged: Sequence[Judged], a: Version | None, b: Version) -> dict
     return {kind: dict(sorted(rows.items(), key=lambda row: -len(row[1][0]))) for kind, rows in found.items()}
 
 
-def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[str, str]]:
-    telling = [one for one in rows if one.outcome not in NO_WORD]
+def _kinds(rows: Sequence[VerdictRecord], a: Version | None, b: Version) -> list[tuple[str, str]]:
+    """Return what changed for one test on one cell, each with the reason of a verdict; nothing if `b` has no
+    verdict of it.
+
+    `rows` are its verdicts, oldest first.
+    """
+    telling = [one for one in rows if one.outcome not in INCONCLUSIVE]
     new = [one for one in telling if one.version.commit == b.commit]
     old = [one for one in telling if a and one.version.commit == a.commit]
     if not new:
@@ -122,7 +141,7 @@ def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[
     if last.outcome == "passed" and not last.expected:
         return [*kinds, ("stale", "")]
     before = [failed(one) for one in telling if one.version.commit != b.commit]
-    flaky = bool(before) and tendency(before).kind is Kind.FLAKY
+    flaky = bool(before) and failure_pattern(before).kind is PatternKind.FLAKY
     if failed(last):
         if flaky or any(not failed(one) for one in new):
             return [*kinds, ("flaky", last.reason)]
@@ -132,8 +151,11 @@ def _kinds(rows: Sequence[Judged], a: Version | None, b: Version) -> list[tuple[
 
 def _moved(
     report_data: ReportData, kernel: str, b: Version, measured: Mapping[str, set[tuple[str, str, str]]]
-) -> list[Moved]:
-    """What moved with `b`: wholes, those for the worse first, each on how many of the cells."""
+) -> list[MetricChange]:
+    """The changes of whole metrics at `b`: those for the worse first, then by size.
+
+    `measured` has the (metric, cell, subject) that were measured of each commit.
+    """
     found = [
         one for one in report_data.findings
         if one.after.commit == b.commit and kernel_of(one.cell) == kernel and not one.metric.is_part
@@ -142,11 +164,12 @@ def _moved(
     of: dict[tuple[str, str, str], int] = defaultdict(int)
     for name, _, subject in measured[b.commit]:
         of[kernel, name, subject] += 1
-    return sorted(folded(found, of), key=lambda one: (not one.worse, -abs(one.change)))
+    return sorted(metric_changes(found, of), key=lambda one: (not one.worse, -abs(one.change)))
 
 
 def _of_pairs(document: Document) -> list[tuple[str, Judgement]]:
-    """What a comparison said of a cell's metrics; nothing, of a document of another kind or form."""
+    """The judgements of an A/B test's document, each with its cell; none if the document is of another kind or
+    format."""
     try:
         return [(document.cell, Judgement.from_json(row)) for row in document.body["judgements"]]
     except (KeyError, TypeError, ValueError, HarnessError):

@@ -27,6 +27,7 @@ def busy_host() -> Iterator[None]:
     work = [subprocess.Popen(die_with_parent([sys.executable, "-c", "while True: pass"])) for _ in range(cpus)]
     try:
         yield
+        assert all(one.poll() is None for one in work), "the other work was not there"
     finally:
         for one in work:
             one.kill()

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import bisecting, equals, image, judgement, load, nights, short
+from benchmarks.hunting import hunts, replays
 from harness.runner.session import Session
 
 
@@ -13,7 +14,8 @@ def main() -> None:
     parser.add_argument(
         "name",
         choices=[
-            "image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals", "bisecting", "nights"
+            "image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals", "bisecting",
+            "nights", "hunting", "replaying",
         ],
     )
     parser.add_argument("--cell", default="qemu-rofs")
@@ -36,6 +38,10 @@ def main() -> None:
     parser.add_argument(
         "--count", type=int, default=judgement.RUNS, help="judgement: series of each kind, and comparisons"
     )
+    parser.add_argument("--races", nargs="*", default=[], help="hunting, replaying: of these only")
+    parser.add_argument("--seeds", type=int, default=100, help="hunting: schedules that are tried of each race")
+    parser.add_argument("--reruns", type=int, default=50, help="hunting: plain runs; replaying: runs of a seed")
+    parser.add_argument("--seed-number", type=int, default=1, help="replaying: which schedule")
     arguments = parser.parse_args()
     if arguments.name == "bisecting":
         bisecting.bisecting(arguments.jobs)
@@ -49,6 +55,10 @@ def main() -> None:
     session = Session(arguments.osv_root)
     if arguments.name == "load":
         load.load(arguments.rounds)
+    elif arguments.name == "hunting":
+        hunts.hunting(session, arguments.cell, arguments.races, arguments.seeds, arguments.reruns)
+    elif arguments.name == "replaying":
+        replays.replaying(session, arguments.cell, arguments.races, arguments.reruns, arguments.seed_number)
     elif arguments.name == "equals":
         equals.equals(session, arguments.cell)
     elif arguments.name == "console":

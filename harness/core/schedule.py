@@ -8,10 +8,13 @@ from typing import Self
 from harness.core.errors import CellError
 
 CPUS = (1, 2, 3, 4)
-SHIFTS = range(0, 8)
+SHIFTS = range(3, 9)
 """An instruction takes two to the power of this many nanoseconds. Source: QEMU, docs/devel/tcg-icount.rst."""
 TURNS = (3.3, 5.3)
 """The shortest and the longest random turn, as the decimal logarithm of its instructions."""
+SHORTEST = 20
+"""Microseconds of a random turn at least: QEMU wakes for the end of each while the guest sleeps, too. So short
+turns want slow instructions."""
 MOST_TURNS = 3
 PADDING = range(0, 64)
 """Bytes of a word in the environment, which delays everything after it by some instructions."""
@@ -35,8 +38,8 @@ class Schedule:
         """The schedule with that number; the same number always gives the same schedule."""
         rng = random.Random(f"schedule {number}")
         shift = rng.choice(SHIFTS)
-        lengths = [10 ** rng.uniform(*TURNS) for _ in range(rng.randint(0, MOST_TURNS))]
-        turns = sorted(max(1, round(length * 2**shift / 1000)) for length in lengths)
+        lengths = [10 ** rng.uniform(*TURNS) for _ in range(rng.randint(1, MOST_TURNS))]
+        turns = sorted({max(SHORTEST, round(length * 2**shift / 1000)) for length in lengths})
         return cls(cpus, shift, tuple(turns), rng.choice(PADDING))
 
     @classmethod

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated
 
+from harness.analysis.hunt.debug import stopped_at_end
 from harness.analysis.hunt.seed import Seed, check, seeded
 from harness.cli.declaration import argument, declare, option
 from harness.cli.number_types import COUNT
@@ -17,6 +18,9 @@ from harness.report.progress import Progress
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
+LAST_LINES = 10
+"""Lines of the console that are shown of a guest that is to be debugged."""
+
 
 @dataclass
 class Arguments(Common):
@@ -24,15 +28,21 @@ class Arguments(Common):
 
     seed: Annotated[str, argument("seed", help="as hunt prints it: osv:qemu-ramfs/tst-condvar.so@2c3s17t31p")]
     times: Annotated[int, option("--times", type=COUNT, default=1, metavar="N", help="how often")]
+    gdb: Annotated[
+        bool, option("--gdb", is_flag=True, help="stop where the run ends, and wait for gdb on a private socket")
+    ]
     runs: RunsFolder
 
 
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
-    """The verdict of each time; 1 if it is no pass, 2 if two of them differ or it could not be run."""
+    """The verdict of each time; 1 if it is no pass, 2 if two of them differ or it could not be run. With `--gdb`
+    0, once the guest is gone."""
     session, seed = Session(arguments.osv_root), Seed.parse(arguments.seed)
     cell = session.cell(seed.cell)
     session.check_runs(cell)
+    if arguments.gdb:
+        return _debug(session, seed)
     seen: Counter[tuple[str, str]] = Counter()
     for _ in range(arguments.times):
         with subscribed(Progress()):
@@ -51,3 +61,18 @@ def command(arguments: Arguments) -> int:
     folder = evidence.write(run, session.image(cell), "tcg", arguments.runs / new_run_id(), again)
     screen().print(f"  evidence: {folder}", markup=False)
     return 2 if run.verdict.outcome is Outcome.HARNESS_ERROR else 1
+
+
+def _debug(session: Session, seed: Seed) -> int:
+    """Run the seed to where it ends, say how gdb reaches it there, and wait until that is done with it."""
+    cell = session.cell(seed.cell)
+    with subscribed(Progress()):
+        program, image = session.program(cell, seed.test), session.image(cell)
+    check(session, cell, program)
+    with stopped_at_end(session, image, seeded(program, seed.schedule)) as stopped:
+        for line in stopped.guest.transcript.tail(LAST_LINES):
+            screen().print(f"  {line.text}", markup=False)
+        screen().print(f"The guest stands at {stopped.place}; Ctrl-C, or gdb's `kill`, ends it.", markup=False)
+        print(f"gdb {image.symbols} -ex 'target remote {stopped.socket}'", flush=True)
+        stopped.wait()
+    return 0

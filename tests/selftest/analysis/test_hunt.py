@@ -1,21 +1,22 @@
 """Seeds: the same run each time, whatever the host does; and tests of which there are none."""
 
 import platform
+import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from benchmarks.hunting import planted
+from benchmarks.hunting.hunts import hunt
+from benchmarks.hunting.replays import busy_host, once
+from harness.analysis.hunt.debug import stopped_at_end
 from harness.analysis.hunt.seed import Seed, check, seeded
 from harness.cli import main
 from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
-from harness.host.process.die_with_parent import die_with_parent
 from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
 from harness.runner.session import Session
@@ -57,19 +58,6 @@ def racing(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Image:
     )
 
 
-@contextmanager
-def busy_host() -> Iterator[None]:
-    """Other work on each cpu."""
-    work = [subprocess.Popen(die_with_parent([sys.executable, "-c", "while True: pass"])) for _ in range(2)]
-    try:
-        yield
-        assert all(one.poll() is None for one in work), "it was not there"
-    finally:
-        for one in work:
-            one.kill()
-            one.wait()
-
-
 def lost(session: Session, image: Image, schedule: str) -> tuple[Outcome, bytes]:
     """What became of the race by that schedule, and its whole console."""
     run = session.run_on(image, seeded(RACE, Schedule.parse(schedule)))
@@ -90,3 +78,50 @@ def test_another_seed_is_another_run(session: Session, racing: Image) -> None:
 
 def test_one_vcpu_loses_nothing(session: Session, racing: Image) -> None:
     assert lost(session, racing, "1c0s0p")[0] is Outcome.PASSED
+
+
+@pytest.fixture(scope="module")
+def planted_races(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """OSv with the races that the benchmark hunts for."""
+    if session.osv_root is None or platform.machine() != "x86_64":
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is missing")
+    return planted.image(session, "osv:qemu-ramfs", tmp_path_factory.mktemp("planted"))
+
+
+def test_a_hunt_finds_a_lost_wakeup_and_its_seed_finds_it_again(session: Session, planted_races: Image) -> None:
+    (race,) = planted.races(["lost_wakeup"])
+    hunted = hunt(session, planted_races, race, seeds=30)
+    assert hunted.found, "not in 30 seeds"
+    assert once(session, planted_races, race, hunted.found)[0] is Outcome.FAILED
+
+
+def test_gdb_finds_a_seed_where_it_ends(session: Session, planted_races: Image) -> None:
+    if shutil.which("gdb") is None:
+        pytest.skip("gdb is missing")
+    (race,) = planted.races(["lost_update"])
+    program = seeded(race.program, Schedule.parse("2c4s3050t26p"))
+    with stopped_at_end(session, planted_races, program) as stopped:
+        assert b"ended at" in bytes(stopped.guest.transcript.raw)
+        words = ["gdb", "-batch", "-nx", str(planted_races.symbols), "-ex", f"target remote {stopped.socket}"]
+        said = subprocess.run([*words, "-ex", "backtrace", "-ex", "kill"], capture_output=True, text=True)
+        stopped.wait()
+        assert stopped.guest.closed
+    assert re.search(r"#0 .*osv::poweroff", said.stdout), said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("race", planted.races(), ids=lambda race: race.name)
+def test_a_planted_race_is_lost_where_one_side_stands_still(race: planted.Race, tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is missing")
+    program, source = tmp_path / race.name, planted.HERE / "programs" / f"{race.name}.c"
+    subprocess.run(["gcc", "-O1", "-pthread", "-DSTAND_STILL", "-o", str(program), str(source)], check=True)
+    done = subprocess.run([str(program)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (1, [race.lost])
+
+
+def test_an_unknown_race_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(CellError, match=r"no planted race abba") as caught:
+        planted.races(["abba"])
+    assert "lock_order" in str(caught.value)

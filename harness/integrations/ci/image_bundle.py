@@ -26,7 +26,7 @@ def write_bundle(image: Image, origin: Origin, folder: Path) -> None:
     }
     origin_fields = {
         "commit": origin.commit, "described": origin.described, "committed": origin.committed,
-        "builder": origin.builder,
+        "builder": origin.builder, "lineage": origin.lineage,
     }  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)

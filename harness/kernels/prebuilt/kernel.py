@@ -3,8 +3,11 @@
 import functools
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -18,6 +21,7 @@ from harness.host.cache import Cache, digest_of
 from harness.kernels.base import Origin
 from harness.kernels.compilers import compilers
 from harness.kernels.linux import kernel as linux
+from harness.kernels.osv.checkout import LINEAGE
 from harness.kernels.prebuilt.boot_file import BootFile, boot_file, check_readable
 from harness.kernels.rootfs.contents import Contents
 
@@ -33,6 +37,7 @@ BUILDERS = ("osv-build", "osv-compiler-x86_64", "osv-compiler-aarch64")
 """What a host does not need for a kernel that others have built, by its names in `matrix.toml`."""
 
 LONGEST_TEXT, LONGEST_LINE = 100, 4096
+COMMIT, PARENTS = re.compile(r"[0-9a-f]{40}"), re.compile(r"([0-9a-f]{40}( |$))*")
 WANTED = {"ramfs": "", "virtiofs": "a folder"}
 """What holds the root of a filesystem that is not on a disk."""
 
@@ -105,7 +110,8 @@ class Prebuilt:
         """The content of `origin.json` beside the kernel, or else the digest."""
         told = image.facts
         committed = float(told["origin committed"])
-        return Origin(told["origin commit"], told["commit"], committed, told["origin builder"])
+        lineage = self._origin("").lineage
+        return Origin(told["origin commit"], told["commit"], committed, told["origin builder"], lineage)
 
     def describe(self) -> str:
         """Which files they are, and what verdicts rest on."""
@@ -193,12 +199,20 @@ class Prebuilt:
             told = json.loads(path.read_text())
             commit, described = (printable(str(told[name]))[:LONGEST_TEXT] for name in ("commit", "described"))
             builder = printable(str(told.get("builder", "")))[: facts.LONGEST]
-            return Origin(commit, described, float(told.get("committed", 0.0)), builder)
+            return Origin(commit, described, float(told.get("committed", 0.0)), builder, _lineage(told))
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise HarnessError(
                 f"{path} can't be read as the origin of a kernel: {error}.",
                 'Correct it, as {"commit": "…", "described": "v1.2"}, or remove it.',
             ) from error
+
+
+def _lineage(told: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The commits and their parents that the file names. Raises `ValueError` if they are no commits."""
+    rows = tuple((str(commit), str(parents)) for commit, parents in told.get("lineage", ()))
+    if not all(COMMIT.fullmatch(commit) and PARENTS.fullmatch(parents) for commit, parents in rows):
+        raise ValueError("its lineage is not of commits")
+    return rows[:LINEAGE]
 
 
 def tests_or_why_not(image: Image) -> None:

@@ -29,7 +29,7 @@ def programs(
         rows |= _manifest_rows(listed, data["manifest"]["test"])
         known = _manifest_rows(listed, "/")
         rows |= {name: dict(row) for name, row in data.get("program", {}).items() if name in known}
-    overrides = _needs(data.get("test", {}))
+    overrides = _both_names(data.get("test", {}))
     scale = common["scale"][accelerator]
     whole = {name: common["defaults"] | row | overrides.get(name, {}) for name, row in sorted(rows.items())}
     return [
@@ -39,9 +39,9 @@ def programs(
     ]
 
 
-def _needs(rows: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The requirements of tests, by name: a test that is an executable has no `.so` at its end, and is the same
-    test."""
+def _both_names(rows: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is known of tests, by either name: a test that is an executable has no `.so` at its end, and is the
+    same test."""
     return {name.removesuffix(".so"): row for name, row in rows.items()} | dict(rows)
 
 
@@ -66,7 +66,7 @@ def typical_seconds(kernel: str, accelerator: str) -> dict[str, float]:
     """Seconds that the kernel's longer tests take on the accelerator, where nothing was recorded yet: measured
     under TCG and scaled. A kernel without such rows has none."""
     factor = scale(accelerator) / scale("tcg")
-    return {name: seconds * factor for name, seconds in _data(kernel).get("seconds", {}).items()}
+    return {name: seconds * factor for name, seconds in _both_names(_data(kernel).get("seconds", {})).items()}
 
 
 def _program(name: str, row: Mapping[str, Any], scale: float, longest: float, fits: bool) -> Program:

@@ -1,7 +1,7 @@
 """A machine in a cloud: started by its command-line tool, its serial output polled, removed whatever happens.
 
 A cloud has no machine that is stopped before its first instruction, so `resume` starts it. Its console takes no
-input, and of its end only the state in the cloud's list is known.
+input, and of its end only the state in the cloud's list is known. One that no longer answers says nothing of that.
 """
 
 import os
@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Protocol
 
 from harness.core.errors import HypervisorError
+from harness.core.text import one_line
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
 
@@ -21,7 +22,7 @@ AFTER_END = 3
 
 
 class Instance(Protocol):
-    """One machine as its cloud knows it; each method raises `HypervisorError` with the tool's messages."""
+    """One machine as its cloud knows it; each method raises `HypervisorError` with the cloud's messages."""
 
     command: tuple[str, ...]
 
@@ -70,6 +71,7 @@ class CloudVm:
 
     def stop(self) -> None:
         self._stopped = True
+        self._closed.set()
         self._reaper.close()
 
     def ports(self) -> Mapping[int, int]:
@@ -81,9 +83,11 @@ class CloudVm:
             if monotonic() >= deadline:
                 return None
             sleep(0.1)
-        return ExitStatus(
-            ExitCause.STOPPED if self._stopped else ExitCause.POWERED_OFF, "the cloud says that it has ended"
-        )
+        if self._stopped:
+            return ExitStatus(ExitCause.STOPPED, "the harness removed it")
+        if self._error:
+            return ExitStatus(ExitCause.KILLED, f"the cloud did not say how it ended: {self._error}")
+        return ExitStatus(ExitCause.POWERED_OFF, "the cloud says that it has ended")
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         return ()
@@ -96,11 +100,11 @@ class CloudVm:
 
     def close(self) -> None:
         self._closed.set()
-        self._reaper.close()
-        self._line.close()
-        self.console.close()
+        self.console.close()  # else the listener might wait for a reader
         if self._listener.ident:
             self._listener.join()
+        self._reaper.close()
+        self._line.close()
 
     def _listen(self) -> None:
         """Pass on new output until the machine has ended and all its output was read."""
@@ -112,7 +116,7 @@ class CloudVm:
                 known = said
                 state = self._instance.state()
             except (HypervisorError, OSError) as error:
-                self._error = str(error)
+                self._error = one_line(str(error))
                 break
             left -= not state
             self._closed.wait(POLL_SECONDS)

@@ -154,6 +154,21 @@ def test_a_xen_domain_that_has_only_its_name_is_not_there(
     assert "console" not in standin.said()
 
 
+@pytest.mark.parametrize("standin", ["gce"], indirect=True)
+def test_a_cloud_that_answers_no_more_says_nothing_of_the_end(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no power-off, by which a test could pass."""
+    with closing(standin.start()) as vm, Guest(standin.machine, vm) as guest:
+        vm.resume()
+        guest.console.expect(SAID, timeout=30)
+        monkeypatch.setenv("OSV_HARNESS_STANDIN_REFUSES", "instances describe")
+        assert guest.wait(lambda: guest.closed, time.monotonic() + 30)
+        exit_status = vm.wait_for_exit(30)
+        assert exit_status is not None and exit_status.cause is ExitCause.KILLED
+        assert "out of luck" in exit_status.detail and "\x1b" not in exit_status.detail
+
+
 @pytest.mark.parametrize("standin", LOCAL, indirect=True)
 def test_a_tool_that_fails_is_quoted_safely(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     refuses = {"xen": "xl create", "vmware": "vmrun start", "virtualbox": "storagectl"}[standin.name]

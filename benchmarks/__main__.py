@@ -8,8 +8,8 @@ from benchmarks.hunting import hunts, replays
 from harness.runner.session import Session
 
 
-def main() -> None:
-    """Run the named benchmark."""
+def _parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "name",
@@ -42,7 +42,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100, help="hunting: schedules that are tried of each race")
     parser.add_argument("--reruns", type=int, default=50, help="hunting: plain runs; replaying: runs of a seed")
     parser.add_argument("--seed-number", type=int, default=1, help="replaying: which schedule")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Run the named benchmark."""
+    arguments = _parser().parse_args()
     if arguments.name == "bisecting":
         bisecting.bisecting(arguments.jobs)
         return

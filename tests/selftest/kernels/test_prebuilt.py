@@ -244,6 +244,22 @@ def test_an_origin_is_read_made_safe_or_refused(session: Session, tmp_path: Path
         origin()
 
 
+def test_a_line_of_commits_is_read_or_refused(session: Session, tmp_path: Path) -> None:
+    """It orders versions; what is in it are hashes, whoever packed the kernel."""
+
+    def lineage(rows: object) -> tuple[tuple[str, str], ...]:
+        told = {"commit": "c0ffee", "described": "v1", "lineage": rows}
+        (tmp_path / prebuilt.ORIGIN).write_text(json.dumps(told))
+        image = image_of(tmp_path, "osv:x86_64-qemu-ramfs", session)
+        return Prebuilt("osv", Files(image.kernel)).origin(image).lineage
+
+    commit, parents = "a" * 40, f"{'b' * 40} {'c' * 40}"
+    assert lineage([[commit, parents], ["b" * 40, ""]]) == ((commit, parents), ("b" * 40, ""))
+    for wrong in ([["\x1b[31m", ""]], [[commit, "../x"]], [[commit]], 5):
+        with pytest.raises(HarnessError, match="origin of a kernel"):
+            lineage(wrong)
+
+
 def test_other_programs_and_stray_options_are_refused(
     session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from benchmarks.hunting.hunts import hunt
 from benchmarks.hunting.replays import busy_host, once
 from harness.analysis.hunt.debug import stopped_at_end
 from harness.analysis.hunt.seed import Seed, check, seeded
+from harness.analysis.hunt.shrinking import shrink
 from harness.cli import main
 from harness.core.errors import CellError
 from harness.core.machine import Image
@@ -95,6 +96,17 @@ def test_a_hunt_finds_a_lost_wakeup_and_its_seed_finds_it_again(session: Session
     hunted = hunt(session, planted_races, race, seeds=30)
     assert hunted.found, "not in 30 seeds"
     assert once(session, planted_races, race, hunted.found)[0] is Outcome.FAILED
+
+
+def test_the_seed_of_a_lost_wakeup_is_made_simpler(session: Session, planted_races: Image) -> None:
+    (race,) = planted.races(["lost_wakeup"])
+    started = Schedule.parse("2c3s33t41t339t63p")
+
+    def fails(schedule: Schedule) -> bool:
+        return race.was_lost(session.run_on(planted_races, seeded(race.program, schedule)))
+
+    assert fails(started), "the seed is none any more: hunt for another"
+    assert shrink(started, fails, 4).schedule != started
 
 
 def test_gdb_finds_a_seed_where_it_ends(session: Session, planted_races: Image) -> None:

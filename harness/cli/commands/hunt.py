@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from time import monotonic
@@ -14,14 +15,18 @@ from harness.analysis.hunt.shrinking import shrink
 from harness.cli.commands.test import chosen
 from harness.cli.declaration import declare, option
 from harness.cli.number_types import COUNT, POSITIVE
-from harness.cli.options import CellName, Common, RunsFolder, TestNames
+from harness.cli.options import CellName, Common, HistoryUrl, RunsFolder, TestNames
 from harness.cli.output import screen
 from harness.cli.parallel import runs
 from harness.core.cell import Cell
+from harness.core.errors import CellError
 from harness.core.events import subscribed
 from harness.core.run_id import new_run_id
 from harness.core.schedule import Schedule
+from harness.core.text import printable
+from harness.metrics.history.store import History
 from harness.report import evidence, reproduce
+from harness.report.morning.flaky_names import flaky_names
 from harness.report.progress import Progress
 from harness.runner.base import Program, Run
 from harness.runner.expectations import is_expected
@@ -53,6 +58,10 @@ class Arguments(Common):
 
     cell: CellName
     test: TestNames
+    flaky: Annotated[
+        bool, option("--flaky", is_flag=True, help="the tests that the history knows as flaky, and no others")
+    ]
+    history: HistoryUrl
     seeds: Annotated[
         int, option("--seeds", type=COUNT, default=50, metavar="N", help="schedules of each test")
     ]
@@ -83,9 +92,11 @@ def command(arguments: Arguments) -> int:
     cell = session.cell(arguments.cell)
     session.check_runs(cell)
     with subscribed(Progress()):
-        programs = chosen(session, cell, arguments.test)
+        programs = _flaky(session, cell, arguments) if arguments.flaky else chosen(session, cell, arguments.test)
     for program in programs:
         check(session, cell, program)
+    if not programs:
+        return 0
     numbers = range(arguments.first, arguments.first + arguments.seeds)
     drawn = [(Schedule.drawn(number, arguments.cpus), program) for number, program in product(numbers, programs)]
     asked = [(cell, seeded(program, schedule)) for schedule, program in drawn]
@@ -109,6 +120,27 @@ def command(arguments: Arguments) -> int:
     return 0
 
 
+def _flaky(session: Session, cell: Cell, arguments: Arguments) -> list[Program]:
+    """The flaky tests of the history, or of those the ones that match, that the cell has and that can be hunted.
+    Why others can't is printed."""
+    with History(arguments.history) as history:
+        names = flaky_names(history.judged(), cell.kernel)
+    wanted = [name for name in names if any(fnmatchcase(name, one) for one in arguments.test or ["*"])]
+    known = {program.name: program for program in session.programs(cell)}
+    found = []
+    for name in wanted:
+        try:
+            if name not in known:
+                raise CellError(f"{cell} has no test {printable(name)}.")
+            check(session, cell, known[name])
+            found.append(known[name])
+        except CellError as error:
+            screen().print(error.message, markup=False)
+    told = ", ".join(program.name for program in found)
+    screen().print(f"Flaky, and to be hunted: {told or 'none'}.", markup=False)
+    return found
+
+
 def _tell(session: Session, cell: Cell, find: Find, runs: Path) -> None:
     """Print what was found, and write its evidence."""
     seed, verdict = Seed(str(cell), find.program.name, find.schedule), find.run.verdict
@@ -123,7 +155,8 @@ def _simplify(session: Session, cell: Cell, find: Find, arguments: Arguments) ->
     failed = {find.schedule: find.run}
 
     def fails(schedule: Schedule) -> bool:
-        run = session.run(cell, seeded(find.program, schedule))
+        with subscribed(Progress()):
+            run = session.run(cell, seeded(find.program, schedule))
         if find.is_like(run):
             failed[schedule] = run
         return schedule in failed

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from history_records import judged
 
 from benchmarks.hunting import planted
 from benchmarks.hunting.hunts import hunt
@@ -19,6 +20,8 @@ from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
 from harness.kernels.rootfs.contents import Contents
+from harness.metrics.history.store import History
+from harness.report.morning.flaky_names import flaky_names
 from harness.runner.base import Program
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
@@ -43,6 +46,31 @@ def test_what_is_no_seed_is_refused(text: str, capsys: pytest.CaptureFixture[str
 def test_guests_that_differ_each_time_are_not_hunted(session: Session) -> None:
     with pytest.raises(CellError, match="can't be made to do the same each time"):
         check(session, session.cell("linux:qemu-ramfs"), RACE)
+
+
+def test_what_the_history_knows_as_flaky_is_hunted(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Linux's tests can't be hunted, so that each is told with the reason; others are not named."""
+    rows = [
+        judged(test=test, cell=cell, outcome="failed" if bad else "passed", expected=not bad, taken=night)
+        for night in range(40)
+        for cell, test, bad in (
+            ("linux:x86_64-qemu-rofs-all", "stress-ng-nop", night % 5 == 3),
+            ("linux:x86_64-qemu-rofs-all", "stress-ng-poll", night % 2 == 1),
+            ("linux:x86_64-qemu-rofs-all", "stress-ng-cap", night > 30),
+            ("linux:x86_64-qemu-rofs-all", "stress-ng-zero", False),
+            ("osv:x86_64-qemu-rofs-all", "tst-pipe.so", night % 3 == 1),
+        )
+    ]
+    assert flaky_names(rows, "linux") == ["stress-ng-poll", "stress-ng-nop"]
+    with History(str(tmp_path / "h.sqlite")) as history:
+        history.add(rows)
+    words = ["hunt", "linux:qemu-ramfs", "stress-ng-n*", "--flaky", "--history", str(tmp_path / "h.sqlite")]
+    assert main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "can't be made to do the same each time" in said[0]
+    assert said[1:] == ["Flaky, and to be hunted: none."]
 
 
 @pytest.fixture(scope="module")

@@ -241,10 +241,9 @@ def _issues(arguments: IssuesArguments) -> int:
     except (OSError, ValueError) as error:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
-        samples, judged = history.samples(), history.judged()
+        samples, judged, plans = history.samples(), history.judged(), plans_of(history.documents(PLAN))
         measured = numbers(samples, history.graph())
         found = reportable_findings(measured, history.documents())
-        plans = plans_of(history.documents(PLAN))
     whole = [one for one in found if _wants_an_issue(one, arguments)]
     parts = [one for one in found if one.metric.is_part]
     creeping = [one for one in since(measured) if _wants_an_issue(one, arguments)]

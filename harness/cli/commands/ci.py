@@ -261,7 +261,8 @@ def _issues(arguments: IssuesArguments) -> int:
 
 
 def _wants_an_issue(one: Finding | Since, arguments: IssuesArguments) -> bool:
-    return not one.metric.is_part and abs(one.change) >= arguments.least / 100
+    size = one.drift if isinstance(one, Since) else one.change
+    return not one.metric.is_part and abs(size) >= arguments.least / 100
 
 
 def _this_night() -> str:

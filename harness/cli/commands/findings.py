@@ -171,7 +171,9 @@ def _matches(one: Sample | Finding | OutlierNight | Since, arguments: Arguments)
 
 
 def _is_shown(one: Finding | OutlierNight | Since, arguments: Arguments) -> bool:
-    great = abs(one.change) >= arguments.least / 100
+    # Of what changed since a version that was asked for, steps count, too.
+    size = one.drift if isinstance(one, Since) and not arguments.since else one.change
+    great = abs(size) >= arguments.least / 100
     return great and _matches(one, arguments) and (arguments.parts or not one.metric.is_part)
 
 

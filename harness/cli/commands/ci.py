@@ -270,9 +270,8 @@ def _wants_an_issue(one: Finding | Since, arguments: IssuesArguments) -> bool:
 
 
 def _this_night() -> str:
-    server, repository, number = (
-        os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")
-    )
+    names = ("SERVER_URL", "REPOSITORY", "RUN_ID")
+    server, repository, number = (os.environ.get(f"GITHUB_{name}") for name in names)
     return f"{server}/{repository}/actions/runs/{number}" if server and repository and number else "a night"
 
 

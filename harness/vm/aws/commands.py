@@ -78,19 +78,29 @@ def stop_instance(instance: str) -> Command:
 
 UNDO = """
 named=Name=tag:Name,Values=$1
-for one in $(aws ec2 describe-instances --filters "$named" --output text \
-        --query 'Reservations[].Instances[].InstanceId'); do
-    aws ec2 terminate-instances --instance-ids "$one"
-done
-for one in $(aws ec2 describe-images --owners self --filters "Name=name,Values=$1" --output text \
-        --query 'Images[].ImageId'); do
-    aws ec2 deregister-image --image-id "$one"
-done
-for one in $(aws ec2 describe-snapshots --owner-ids self --filters "$named" --output text \
-        --query 'Snapshots[].SnapshotId'); do
-    aws ec2 delete-snapshot --snapshot-id "$one"
+lives=Name=instance-state-name,Values=pending,running,stopping,stopped
+round=0 found=
+each() {  # the command that removes one, and the one that lists them; one that fails is tried again
+    remove=$1
+    shift
+    for one in $(aws ec2 "$@" --output text || echo unknown); do
+        found=1
+        aws ec2 $remove "$one"
+    done
+}
+while [ $round -lt 2 ] || [ -n "$found" ] && [ $round -lt 10 ]; do
+    [ $round = 0 ] || sleep 2
+    round=$((round + 1)) found=
+    each "terminate-instances --instance-ids" describe-instances --filters "$named" "$lives" \
+        --query "Reservations[].Instances[].InstanceId"
+    each "deregister-image --image-id" describe-images --owners self --filters "Name=name,Values=$1" \
+        --query "Images[].ImageId"
+    each "delete-snapshot --snapshot-id" describe-snapshots --owner-ids self --filters "$named" \
+        --query "Snapshots[].SnapshotId"
 done
 """
+"""What is new is listed only after some time, and what is in use is not removed: it looks at least twice, and
+until nothing is found."""
 
 
 def undo(name: str) -> Command:

@@ -35,6 +35,11 @@ class Reaper:
         pipe = self._process.stdin
         return () if pipe is None or pipe.closed else (pipe.fileno(),)
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether its command has run, and succeeded."""
+        return self._process.returncode == 0
+
     def close(self) -> None:
         """Run the command now and wait for it; a second call does nothing."""
         if self._process.stdin:

@@ -11,8 +11,10 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 from harness.core.close_on_error import close_on_error
+from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import temporary_dir
@@ -25,6 +27,8 @@ from harness.vm.disks.bootable import write_bootable
 CURE = "pip install 'osv-harness[aws]', and tell it of an account: aws configure."
 KIND = os.environ.get("OSV_HARNESS_AWS_INSTANCE", "t3.small")
 ENDED = {"terminated", "shutting-down", "stopped"}
+BY_ITSELF, BY_USER = "Client.InstanceInitiatedShutdown", "Client.UserInitiatedShutdown"
+"""Why a machine ended: it powered off, or somebody asked AWS for that. Source: the EC2 API's StateReason."""
 SNAPSHOT_SECONDS = 660.0
 """How long AWS may take with a snapshot; its tool gives up by itself after 600 s."""
 
@@ -32,26 +36,39 @@ SNAPSHOT_SECONDS = 660.0
 class AwsInstance:
     """One machine; creating the object creates the image that it boots from."""
 
+    running = "running"
+
     def __init__(self, name: str, machine: Machine, reaper: Reaper) -> None:
+        self.name = name
         self._reaper = reaper
+        self._asked_to_end = False
         snapshot = self._upload(name, machine)
-        self._image = json.loads(self._tool(commands.register_image(name, snapshot)))["ImageId"]
+        self._image = self._answer(commands.register_image(name, snapshot))["ImageId"]
         self._instance = ""
         self.command = tuple(commands.run_instance(name, self._image, KIND))
 
     def run(self) -> None:
-        self._instance = json.loads(self._tool(self.command))["Instances"][0]["InstanceId"]
+        self._asked_to_end = False
+        self._instance = self._answer(self.command)["Instances"][0]["InstanceId"]
 
     def output(self) -> bytes:
-        text = self._tool(commands.console_output(self._instance))
-        return b"" if text.strip() == "None" else text.encode()
+        text = self._tool(commands.console_output(self._instance)).removesuffix("\n")  # which the tool adds
+        return b"" if text == "None" else text.encode()
 
     def state(self) -> str:
-        word = self._tool(commands.state(self._instance)).strip()
-        return "" if word in ENDED else word
+        word, code, reason = self._answer(commands.state(self._instance)) or ("unknown", "", "")
+        if word not in ENDED:
+            return str(word)
+        if code != BY_ITSELF and not (code == BY_USER and self._asked_to_end):
+            raise HypervisorError(f"AWS ended the machine, which is {word}: {code}: {reason or 'without a word'}")
+        return ""
 
     def power_off(self) -> None:
+        self._asked_to_end = True
         self._tool(commands.stop_instance(self._instance))
+
+    def _answer(self, command: Sequence[str]) -> Any:
+        return json.loads(self._tool(command))
 
     def _tool(self, command: Sequence[str], seconds: float = COMMAND_SECONDS) -> str:
         return run_tool(command, inherited=self._reaper.inherited(), seconds=seconds)
@@ -62,7 +79,7 @@ class AwsInstance:
             raw, block = folder / "raw", folder / "block"
             write_bootable(machine, raw)
             gib = -(-raw.stat().st_size // (1 << 30))
-            snapshot = str(json.loads(self._tool(commands.start_snapshot(name, gib)))["SnapshotId"])
+            snapshot = str(self._answer(commands.start_snapshot(name, gib))["SnapshotId"])
             written = 0
             with raw.open("rb") as file:
                 for index, data in enumerate(iter(lambda: file.read(commands.BLOCK), b"")):

@@ -34,7 +34,9 @@ def run_tool(
             command, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, pass_fds=inherited,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        raise HypervisorError(f"{' '.join(command)} did not end in {seconds:.0f} s, and was ended") from error
+    except OSError as error:
         raise HypervisorError(f"{' '.join(command)} can't be run: {error}") from error
     if done.returncode:
         words = one_line(done.stderr or done.stdout)[:SHOWN]

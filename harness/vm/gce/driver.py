@@ -32,8 +32,10 @@ IMAGE_SECONDS = 600.0
 class GceInstance:
     """One machine; creating the object creates the image that it boots from."""
 
+    running = "RUNNING"
+
     def __init__(self, name: str, machine: Machine, bucket: str, zone: str, reaper: Reaper) -> None:
-        self._name = name
+        self.name = name
         self._zone = zone
         self._reaper = reaper
         with temporary_dir("osv-harness-gce-") as folder:
@@ -46,14 +48,14 @@ class GceInstance:
         self._tool(self.command)
 
     def output(self) -> bytes:
-        return self._tool(commands.serial_output(self._name, self._zone)).encode()
+        return self._tool(commands.serial_output(self.name, self._zone)).encode()
 
     def state(self) -> str:
-        word = self._tool(commands.state(self._name, self._zone)).strip()
+        word = self._tool(commands.state(self.name, self._zone)).strip()
         return "" if word in ENDED else word
 
     def power_off(self) -> None:
-        self._tool(commands.stop_instance(self._name, self._zone))
+        self._tool(commands.stop_instance(self.name, self._zone))
 
     def _tool(self, command: Sequence[str], seconds: float = COMMAND_SECONDS) -> str:
         return run_tool(command, inherited=self._reaper.inherited(), seconds=seconds)

@@ -198,7 +198,7 @@ def test_what_no_linux_host_has_is_refused_with_another_way(machine: Callable[[s
     assert "qemu" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", [*LOCAL, "aws", "gce"])
+@pytest.mark.parametrize("name", [*LOCAL, "aws", "gce", "openstack"])
 @pytest.mark.parametrize("change", [{"control": True}, {"deterministic": True}, {"network": True}])
 def test_what_they_lack_is_refused(machine: Callable[[str], Machine], name: str, change: dict[str, bool]) -> None:
     with pytest.raises(HypervisorError) as caught:

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -56,7 +57,12 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A capability that consists of a few programs, each checked by running it with the given arguments."""
+    """A capability that consists of a few programs, each checked by running it with the given arguments.
+
+    `by_status` is whether the exit status alone tells that they work. It does for those that ask a service for an
+    account: what they say of a failure may have a version or an address in it. `called` is what is shown in place
+    of the programs.
+    """
 
     name: str
     good_for: str
@@ -65,6 +71,8 @@ class Requirement:
     packages: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     cure: str = ""
+    by_status: bool = False
+    called: str = ""
 
 
 def _compiler(arch: str) -> Requirement:
@@ -153,10 +161,15 @@ _ROWS = (
           (("powershell.exe", "-NoProfile", "-Command", "(Get-VMHost).Name"),),
          cure="None on Linux: Hyper-V runs on Windows only. On qemu the profile hyperv boots with files in RAM."),
     Requirement("aws", "aws cells", NO_ONE, (("aws", "sts", "get-caller-identity", "--query", "Account"),),
-         cure="pip install 'osv-harness[aws]', and tell it of an account: aws configure."),
+         cure="pip install 'osv-harness[aws]', and tell it of an account: aws configure.", by_status=True),
     Requirement("gce", "gce cells", NO_ONE,
          (("gcloud", "--quiet", "compute", "project-info", "describe", "--format=value(name)"),),
-         cure="Install gcloud (https://cloud.google.com/sdk), and tell it of a project: gcloud init."),
+         cure="Install gcloud (https://cloud.google.com/sdk), and tell it of a project: gcloud init.",
+         by_status=True),
+    Requirement("openstack", "openstack cells", NO_ONE,
+         ((sys.executable, "-P", "-m", "harness.vm.openstack", "check"),),
+         cure="pip install 'osv-harness[openstack]', and name a cloud of clouds.yaml in OS_CLOUD.",
+         by_status=True, called="openstacksdk"),
 )  # fmt: skip
 
 REQUIREMENTS = {need.name: need for need in _ROWS}
@@ -165,14 +178,17 @@ REQUIREMENTS = {need.name: need for need in _ROWS}
 def check_requirement(need: Requirement) -> Capability:
     """Check a requirement by running its programs; `found` is the first line of each."""
     row = Capability(
-        need.name, ", ".join(program for program, *_ in need.programs), need.good_for,
+        need.name, need.called or ", ".join(program for program, *_ in need.programs), need.good_for,
         packages=need.packages, cure=need.cure, required_for=need.required_for,
     )  # fmt: skip
-    tried = {program: (arguments, _try_program(program, arguments)) for program, *arguments in need.programs}
+    tried = {
+        program: (arguments, _try_program(program, arguments, by_status=need.by_status))
+        for program, *arguments in need.programs
+    }
     missing = [program for program, (_, answer) in tried.items() if answer is None]
     missing += [str(file) for file in need.files if not file.exists()]
     failing = {
-        shlex.join((program, *arguments)): answer.words
+        need.called or shlex.join((program, *arguments)): answer.words
         for program, (arguments, answer) in tried.items() if answer and not answer.succeeded
     }  # fmt: skip
     if missing:
@@ -236,11 +252,13 @@ class _Answer:
     succeeded: bool
 
 
-def _try_program(program: str, arguments: Sequence[str], timeout: float = 20.0) -> _Answer | None:
+def _try_program(
+    program: str, arguments: Sequence[str], timeout: float = 20.0, *, by_status: bool = False
+) -> _Answer | None:
     """Run a program; None if there is none. Its words are the first line of its output with a version in it, if
     there is one.
 
-    Some programs print their version and then exit with 1.
+    Some programs print their version and then exit with 1; `by_status` says that this one does not.
     """
     path = shutil.which(program) or shutil.which(program, path=":".join(SBIN_PATHS))
     if path is None:
@@ -253,6 +271,6 @@ def _try_program(program: str, arguments: Sequence[str], timeout: float = 20.0) 
         return _Answer(error.strerror or str(error), succeeded=False)
     lines = [line.strip() for line in printable_lines(done.stdout + done.stderr)]
     version_line = next((line for line in lines if re.search(r"\d+\.\d+", line)), None)
-    if done.returncode and version_line is None:
+    if done.returncode and (by_status or version_line is None):
         return _Answer(next(iter(lines[-1:]), ""), succeeded=False)
     return _Answer(version_line or next(iter(lines), ""), succeeded=True)

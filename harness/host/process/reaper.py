@@ -1,7 +1,8 @@
 """Removes what would outlive a process of ours: files, and machines in a hypervisor or a cloud.
 
 A reaper waits for the end of its input, which comes when it is closed or when its parent is gone, however that
-ended. Then it runs its command. It does not die with its parent: that is its purpose.
+ended, and when no process that inherited the other end is left. Then it runs its command. It does not die with its
+parent: that is its purpose.
 """
 
 import contextlib
@@ -27,6 +28,17 @@ class Reaper:
             )
         except OSError as error:
             raise HostError(f"sh can't be run: {error.strerror}.") from error
+
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors that a tool inherits which may still create what is to be removed, though its parent is
+        killed: the reaper then waits for the tool's end. None once it is closed."""
+        pipe = self._process.stdin
+        return () if pipe is None or pipe.closed else (pipe.fileno(),)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether its command has run, and succeeded."""
+        return self._process.returncode == 0
 
     def close(self) -> None:
         """Run the command now and wait for it; a second call does nothing."""

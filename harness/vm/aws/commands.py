@@ -10,12 +10,15 @@ from collections.abc import Sequence
 BLOCK = 512 << 10  # bytes, what EBS takes at once
 ROOT = "/dev/sda1"
 
+JSON = ("--output", "json")
+"""Whatever the user's own configuration says."""
+
 Command = Sequence[str]
 
 
 def start_snapshot(name: str, gib: int) -> Command:
     """Create an empty snapshot, tagged with the name."""
-    return ["aws", "ebs", "start-snapshot", "--volume-size", str(gib), "--tags", f"Key=Name,Value={name}"]
+    return ["aws", "ebs", "start-snapshot", "--volume-size", str(gib), "--tags", f"Key=Name,Value={name}", *JSON]
 
 
 def put_block(snapshot: str, index: int, file: str, length: int, checksum: str) -> Command:
@@ -43,6 +46,7 @@ def register_image(name: str, snapshot: str) -> Command:
         "aws", "ec2", "register-image", "--name", name, "--architecture", "x86_64", "--ena-support",
         "--virtualization-type", "hvm", "--root-device-name", ROOT, "--block-device-mappings",
         f"DeviceName={ROOT},Ebs={{SnapshotId={snapshot},DeleteOnTermination=true}}",
+        *JSON,
     ]  # fmt: skip
 
 
@@ -52,6 +56,7 @@ def run_instance(name: str, image: str, kind: str) -> Command:
         "aws", "ec2", "run-instances", "--image-id", image, "--instance-type", kind, "--count", "1",
         "--instance-initiated-shutdown-behavior", "terminate", "--no-associate-public-ip-address",
         "--tag-specifications", f"ResourceType=instance,Tags=[{{Key=Name,Value={name}}}]",
+        *JSON,
     ]  # fmt: skip
 
 
@@ -64,10 +69,10 @@ def console_output(instance: str) -> Command:
 
 
 def state(instance: str) -> Command:
-    """Read the name of its state."""
+    """Read the name of its state, and the code and the words of the reason for it."""
     return [
-        "aws", "ec2", "describe-instances", "--instance-ids", instance, "--output", "text",
-        "--query", "Reservations[0].Instances[0].State.Name",
+        "aws", "ec2", "describe-instances", "--instance-ids", instance, *JSON,
+        "--query", "Reservations[0].Instances[0].[State.Name, StateReason.Code, StateReason.Message]",
     ]  # fmt: skip
 
 
@@ -78,19 +83,30 @@ def stop_instance(instance: str) -> Command:
 
 UNDO = """
 named=Name=tag:Name,Values=$1
-for one in $(aws ec2 describe-instances --filters "$named" --output text \
-        --query 'Reservations[].Instances[].InstanceId'); do
-    aws ec2 terminate-instances --instance-ids "$one"
+lives=Name=instance-state-name,Values=pending,running,stopping,stopped
+round=0 found=
+each() {  # the command that removes one, and the one that lists them; one that fails is tried again
+    remove=$1
+    shift
+    for one in $(aws ec2 "$@" --output text || echo unknown); do
+        found=1
+        aws ec2 $remove "$one"
+    done
+}
+while [ $round -lt 2 ] || [ -n "$found" ] && [ $round -lt 10 ]; do
+    [ $round = 0 ] || sleep 2
+    round=$((round + 1)) found=
+    each "terminate-instances --instance-ids" describe-instances --filters "$named" "$lives" \
+        --query "Reservations[].Instances[].InstanceId"
+    each "deregister-image --image-id" describe-images --owners self --filters "Name=name,Values=$1" \
+        --query "Images[].ImageId"
+    each "delete-snapshot --snapshot-id" describe-snapshots --owner-ids self --filters "$named" \
+        --query "Snapshots[].SnapshotId"
 done
-for one in $(aws ec2 describe-images --owners self --filters "Name=name,Values=$1" --output text \
-        --query 'Images[].ImageId'); do
-    aws ec2 deregister-image --image-id "$one"
-done
-for one in $(aws ec2 describe-snapshots --owner-ids self --filters "$named" --output text \
-        --query 'Snapshots[].SnapshotId'); do
-    aws ec2 delete-snapshot --snapshot-id "$one"
-done
+[ -z "$found" ]
 """
+"""What is new is listed only after some time, and what is in use is not removed: it looks at least twice, and
+until nothing is found. It fails if the last look found something."""
 
 
 def undo(name: str) -> Command:

@@ -1,17 +1,21 @@
-"""A machine in a cloud: started by its command-line tool, its serial output polled, removed whatever happens.
+"""A machine in a cloud: started by its tool or SDK, its serial output polled, removed whatever happens.
 
 A cloud has no machine that is stopped before its first instruction, so `resume` starts it. Its console takes no
-input, and of its end only the state in the cloud's list is known. One that no longer answers says nothing of that.
+input, and of its end only the state in the cloud's list is known.
+
+What the cloud fails to tell says nothing of the kernel: a poll that fails, a console of which some is missing, a
+machine that the cloud itself ended. Each is an error of the hypervisor, with the cloud's words.
 """
 
 import os
 import socket
 import threading
 from collections.abc import Mapping
-from time import monotonic, sleep
+from time import monotonic
 from typing import Protocol
 
 from harness.core.errors import HypervisorError
+from harness.core.events import publish
 from harness.core.text import one_line
 from harness.host.process.reaper import Reaper
 from harness.vm.base import ExitCause, ExitStatus, Vcpu
@@ -19,23 +23,31 @@ from harness.vm.base import ExitCause, ExitStatus, Vcpu
 POLL_SECONDS = 5.0
 AFTER_END = 3
 """How often the output is read after the machine's end: a cloud delivers the last of it late."""
+OVERLAP = 64
+"""Bytes that two outputs have in common at least, if one continues the other; fewer may be equal by chance."""
 
 
 class Instance(Protocol):
-    """One machine as its cloud knows it; each method raises `HypervisorError` with the cloud's messages."""
+    """One machine as its cloud knows it; each method raises `HypervisorError` with the cloud's messages.
 
+    `running` is the cloud's word for the state of a machine that runs.
+    """
+
+    name: str
     command: tuple[str, ...]
+    running: str
 
     def run(self) -> None:
         """Start it."""
         ...
 
     def output(self) -> bytes:
-        """All its serial output, as far as the cloud still has it."""
+        """All its serial output, as far as the cloud still has it; empty if it has none now."""
         ...
 
     def state(self) -> str:
-        """The cloud's name for its state; empty once it has ended."""
+        """The cloud's name for its state; empty once it has powered off. Raises `HypervisorError` if anything else
+        has ended it."""
         ...
 
     def power_off(self) -> None:
@@ -53,9 +65,12 @@ class CloudVm:
         self._instance = instance
         self._reaper = reaper
         self._closed = threading.Event()
+        self._ended = threading.Event()
         self._stopped = False
-        self._state = "not started"
+        self._removed = False
+        self._state = ""  # not known yet
         self._error = ""
+        self._heard = b""
         self.pid = os.getpid()  # no process of this host runs it
         self.started = monotonic()
         self.command = instance.command
@@ -72,22 +87,20 @@ class CloudVm:
     def stop(self) -> None:
         self._stopped = True
         self._closed.set()
-        self._reaper.close()
+        self._remove()
+        self._ended.set()
 
     def ports(self) -> Mapping[int, int]:
         return {}
 
     def wait_for_exit(self, timeout: float = 5.0) -> ExitStatus | None:
-        deadline = monotonic() + timeout
-        while self._state and not self._stopped:
-            if monotonic() >= deadline:
-                return None
-            sleep(0.1)
+        if not self._ended.wait(timeout):
+            return None
         if self._stopped:
             return ExitStatus(ExitCause.STOPPED, "the harness removed it")
         if self._error:
-            return ExitStatus(ExitCause.KILLED, f"the cloud did not say how it ended: {self._error}")
-        return ExitStatus(ExitCause.POWERED_OFF, "the cloud says that it has ended")
+            return ExitStatus(ExitCause.KILLED, self._error)
+        return ExitStatus(ExitCause.POWERED_OFF, "the cloud says that it has powered off")
 
     def vcpus(self) -> tuple[Vcpu, ...]:
         return ()
@@ -96,39 +109,68 @@ class CloudVm:
         return ""
 
     def hypervisor_error(self) -> str:
-        return self._error
+        """Why nothing is known of the kernel, though the machine was not seen to end."""
+        if self._error or self._ended.is_set():
+            return self._error
+        if self._state and self._state != self._instance.running:
+            return f"the cloud does not run the machine: its state is {one_line(self._state)}"
+        return "" if self._heard else "the cloud gave nothing of the machine's console"
 
     def close(self) -> None:
         self._closed.set()
         self.console.close()  # else the listener might wait for a reader
         if self._listener.ident:
             self._listener.join()
-        self._reaper.close()
+        self._remove()
         self._line.close()
+
+    def _remove(self) -> None:
+        """Remove it; who pays for it is told if it may still be there."""
+        self._reaper.close()
+        if not (self._removed or self._reaper.succeeded):
+            publish("cloud.left", self._instance.name, "the cloud may still have what bears this name: remove it")
+        self._removed = True
 
     def _listen(self) -> None:
         """Pass on new output until the machine has ended and all its output was read."""
-        known, left = b"", AFTER_END
-        while left and not self._closed.is_set():
-            try:
-                said = self._instance.output()
-                self._line.sendall(unheard(known, said))
-                known = said
-                state = self._instance.state()
-            except (HypervisorError, OSError) as error:
-                self._error = one_line(str(error))
-                break
-            left -= not state
-            self._closed.wait(POLL_SECONDS)
-        self._state = ""
+        left, given = AFTER_END, False
+        try:
+            while left and not self._closed.wait(POLL_SECONDS):
+                given = self._pass_on(self._instance.output())
+                self._state = self._instance.state()
+                left -= not self._state
+            if not left and not given:
+                raise HypervisorError("the machine has ended, and the cloud does not give its console")
+        except HypervisorError as error:
+            self._error = one_line(error.message)
+        except Exception as error:  # whatever it is, it is no power-off
+            self._error = one_line(f"{type(error).__name__}: {error}")
+        self._ended.set()
         self._line.close()
 
+    def _pass_on(self, output: bytes) -> bool:
+        """Pass on what is new in the output; returns whether there is any output."""
+        if not output:
+            return False
+        new = unheard(self._heard, output)
+        if new is None:
+            raise HypervisorError("some of the console is missing: the cloud did not keep it until it was asked")
+        if new:
+            self._heard = output
+            self._line.sendall(new)
+        return True
 
-def unheard(before: bytes, now: bytes) -> bytes:
-    """The new part of the output. A cloud keeps only the last of it, so its start may be gone by now."""
-    if now.startswith(before):
+
+def unheard(before: bytes, now: bytes) -> bytes | None:
+    """The new part of the output; None if some of it is missing in between.
+
+    A cloud keeps only the last of it, so its start may be gone by now. It may also answer as it did some time ago.
+    """
+    if now.startswith(before) or before.startswith(now):
         return now[len(before) :]
-    for length in range(min(len(before), len(now)), 0, -1):
-        if before.endswith(now[:length]):
-            return now[length:]
-    return now
+    at = before.find(now[:OVERLAP]) if len(now) >= OVERLAP else -1
+    while at >= 0:
+        if now.startswith(before[at:]):
+            return now[len(before) - at :]
+        at = before.find(now[:OVERLAP], at + 1)
+    return None

@@ -21,14 +21,22 @@ def program(name: str, cure: str) -> str:
     return found
 
 
-def run_tool(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """Run the command; returns its output. Raises `HypervisorError` with its messages if it fails."""
+def run_tool(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, *, inherited: Sequence[int] = (),
+    seconds: float = COMMAND_SECONDS,
+) -> str:  # fmt: skip
+    """Run the command, which inherits the descriptors `inherited`; returns its output.
+
+    Raises `HypervisorError` with its messages if it fails, or if it takes longer than `seconds`.
+    """
     try:
         done = subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=COMMAND_SECONDS,
+            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, pass_fds=inherited,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        raise HypervisorError(f"{' '.join(command)} did not end in {seconds:.0f} s, and was ended") from error
+    except OSError as error:
         raise HypervisorError(f"{' '.join(command)} can't be run: {error}") from error
     if done.returncode:
         words = one_line(done.stderr or done.stdout)[:SHOWN]

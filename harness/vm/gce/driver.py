@@ -7,6 +7,7 @@ machine boots from it. Only what has the run's own name in the cloud is changed,
 import os
 import secrets
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core.close_on_error import close_on_error
@@ -15,7 +16,7 @@ from harness.core.machine import Machine
 from harness.host.process.reaper import Reaper
 from harness.host.temp_dir import temporary_dir
 from harness.vm.common.cloud_vm import CloudVm
-from harness.vm.common.command_line_tool import program, run_tool
+from harness.vm.common.command_line_tool import COMMAND_SECONDS, program, run_tool
 from harness.vm.common.unsupported import reject_network, reject_unsupported
 from harness.vm.disks.bootable import write_bootable
 from harness.vm.gce import commands
@@ -24,32 +25,40 @@ CURE = "Install gcloud (https://cloud.google.com/sdk), and tell it of a project:
 BUCKET, ZONE, KIND = "OSV_HARNESS_GCE_BUCKET", "OSV_HARNESS_GCE_ZONE", "OSV_HARNESS_GCE_MACHINE"
 ENDED = {"TERMINATED", "STOPPED", "STOPPING"}
 GIB = 1 << 30
+IMAGE_SECONDS = 600.0
+"""How long an upload, and an image made of it, may take."""
 
 
 class GceInstance:
     """One machine; creating the object creates the image that it boots from."""
 
-    def __init__(self, name: str, machine: Machine, bucket: str, zone: str) -> None:
-        self._name = name
+    running = "RUNNING"
+
+    def __init__(self, name: str, machine: Machine, bucket: str, zone: str, reaper: Reaper) -> None:
+        self.name = name
         self._zone = zone
+        self._reaper = reaper
         with temporary_dir("osv-harness-gce-") as folder:
-            run_tool(commands.upload(str(_tarball(machine, folder)), bucket, name))
-        run_tool(commands.create_image(name, bucket))
+            self._tool(commands.upload(str(_tarball(machine, folder)), bucket, name), IMAGE_SECONDS)
+        self._tool(commands.create_image(name, bucket), IMAGE_SECONDS)
         kind = os.environ.get(KIND, "e2-small")
         self.command = tuple(commands.create_instance(name, kind, zone))
 
     def run(self) -> None:
-        run_tool(self.command)
+        self._tool(self.command)
 
     def output(self) -> bytes:
-        return run_tool(commands.serial_output(self._name, self._zone)).encode()
+        return self._tool(commands.serial_output(self.name, self._zone)).encode()
 
     def state(self) -> str:
-        word = run_tool(commands.state(self._name, self._zone)).strip()
+        word = self._tool(commands.state(self.name, self._zone)).strip()
         return "" if word in ENDED else word
 
     def power_off(self) -> None:
-        run_tool(commands.stop_instance(self._name, self._zone))
+        self._tool(commands.stop_instance(self.name, self._zone))
+
+    def _tool(self, command: Sequence[str], seconds: float = COMMAND_SECONDS) -> str:
+        return run_tool(command, inherited=self._reaper.inherited(), seconds=seconds)
 
 
 class Gce:
@@ -67,7 +76,7 @@ class Gce:
         name, zone = f"osv-harness-{secrets.token_hex(6)}", os.environ.get(ZONE, "us-central1-a")
         reaper = Reaper(commands.undo(name, zone, bucket))
         with close_on_error(reaper):
-            return CloudVm(GceInstance(name, machine, bucket, zone), reaper)
+            return CloudVm(GceInstance(name, machine, bucket, zone, reaper), reaper)
 
 
 def driver() -> Gce:

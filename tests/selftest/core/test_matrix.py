@@ -143,6 +143,8 @@ def test_a_short_name_drops_this_hosts_arch_and_the_default_profile(matrix: Matr
         ("linux:qemu-rofs-nvme", "profiles are OSv's"),
         ("linux:qemu-rofs+debug", "options are OSv's"),
         ("linux:vmware-rofs", "vmware boots from a disk only"),
+        ("linux:openstack-rofs", "openstack boots from a disk only"),
+        ("osv:openstack-rofs-nvme", "OpenStack has virtio disks"),
     ],
 )
 def test_an_invalid_cell_has_its_rules_reason(matrix: Matrix, name: str, reason: str) -> None:
@@ -180,6 +182,7 @@ def test_options_are_added_to_a_cell_and_checked(matrix: Matrix) -> None:
         "osv:qemu-rofs+zfs_disk", "osv:qemu-rofs+openzfs+zfs_disk", "osv:qemu-zfs+host_zfs", "osv:qemu-rofs-nvme",
         "osv:aarch64-qemu-rofs-virtio-mmio", "osv:qemu_microvm-rofs-microvm", "osv:firecracker-rofs",
         "osv:qemu-ramfs-base", "osv:aws-rofs-nvme", "osv:aws-ramfs-aws", "osv:xen-zfs-xen",
+        "osv:openstack-rofs-virtio-pci",
         "osv:qemu-rofs+app_symbols+hide_symbols", "osv:cloud_hypervisor-virtiofs-cloud_hypervisor",
         "linux:qemu-rofs", "linux:aarch64-qemu-ext", "linux:qemu-ramfs",
     ],
@@ -272,6 +275,7 @@ def test_rules_about_drivers_agree_with_the_profiles_of_the_osv_tree(osv: Path, 
             ("firecracker", "rofs"): {"mmio", "virtio_blk"}, ("qemu_microvm", "rofs"): {"mmio", "virtio_blk"},
             ("cloud_hypervisor", "rofs"): {"pci", "virtio_blk"}, ("qemu", "virtiofs"): {"virtio_fs"},
             ("xen", "rofs"): {"xen"}, ("gce", "rofs"): {"virtio_scsi", "virtio_net"},
+            ("openstack", "rofs"): {"pci", "virtio_blk"},
         }.get((cell.hypervisor, cell.fs), set())  # fmt: skip
         assert needed <= has, cell
     hpet = [rule for rule in matrix.host_rules if "has no HPET driver" in rule.reason]

@@ -198,7 +198,7 @@ def test_what_no_linux_host_has_is_refused_with_another_way(machine: Callable[[s
     assert "qemu" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", [*LOCAL, "aws", "gce"])
+@pytest.mark.parametrize("name", [*LOCAL, "aws", "gce", "openstack"])
 @pytest.mark.parametrize("change", [{"control": True}, {"deterministic": True}, {"network": True}])
 def test_what_they_lack_is_refused(machine: Callable[[str], Machine], name: str, change: dict[str, bool]) -> None:
     with pytest.raises(HypervisorError) as caught:
@@ -243,8 +243,19 @@ def test_of_a_clouds_output_what_is_new_is_passed_on() -> None:
     assert unheard(b"", b"one") == b"one"
     assert unheard(b"one", b"one two") == b" two"
     assert unheard(b"one two", b"one two") == b""
-    assert unheard(b"one two three", b"two three four") == b" four"
-    assert unheard(b"one", b"two") == b"two"
+    said = b"".join(b"line %d\n" % number for number in range(100))
+    assert unheard(said, said[300:] + b"more") == b"more"
+    assert unheard(said, said[300:]) == b""
+    assert unheard(said, said[:300]) == b"", "the cloud answered as it did before"
+
+
+def test_of_a_clouds_output_what_is_missing_is_not_taken_for_new() -> None:
+    """A few equal bytes are chance."""
+    said = b"".join(b"line %d\n" % number for number in range(100))
+    assert unheard(b"one", b"two") is None
+    assert unheard(said, b"line 99\n" + b"x" * 500) is None
+    assert unheard(said, b"\n") is None
+    assert unheard(said + b"a" * 100, b"a" * 70 + b"b" * 500) == b"b" * 500
 
 
 def test_every_hypervisor_of_the_matrix_is_driven_and_says_what_its_host_must_have(session: Session) -> None:

@@ -11,6 +11,7 @@ from harness.report.model.data import safe_text
 from harness.runner.verdict import Outcome
 
 BAD = ("failure", "error")
+HAS_RESULT = (Outcome.PASSED, Outcome.FLAKY, Outcome.REUSED)
 MOST_LINES = 8
 """Lines of the console that are shown."""
 
@@ -42,7 +43,7 @@ class Night:
     def without_result(self) -> list[Planned]:
         """The cells that were to run and of which no test passed or failed: a skipped test proves nothing."""
         with_result = {
-            case.cell for case in self.cases if case.bad or case.outcome in (Outcome.PASSED, Outcome.FLAKY)
+            case.cell for case in self.cases if case.bad or case.outcome in HAS_RESULT
         }
         return [row for row in self.planned if row.runs and row.cell not in with_result]
 

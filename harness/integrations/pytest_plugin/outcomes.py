@@ -11,8 +11,7 @@ import pytest
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, LaunchError, explained
 from harness.core.machine import Image
-from harness.integrations.pytest_plugin.reuse import AGREES, PROPERTY
-from harness.integrations.reuse.plan import ReusePlan, Standing
+from harness.integrations.reuse.plan import AGREES, PROPERTY, ReusePlan, Standing
 from harness.report import evidence
 from harness.report.load_results import measured, write_loads
 from harness.report.reproduce import app_again, test_again

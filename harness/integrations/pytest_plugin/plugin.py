@@ -17,7 +17,7 @@ from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
 from harness.integrations.pytest_plugin.progress import ProgressReporter
-from harness.integrations.pytest_plugin.reuse import PLAN, plan_reuse
+from harness.integrations.pytest_plugin.reuse import PLAN, in_order, plan_reuse
 from harness.integrations.reuse.plan import ReusePlan, Standing
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.prebuilt.kernel import files_of
@@ -132,7 +132,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         cells = metafunc.config.stash[CELLS] or [session.cell("qemu-rofs")]
         if "guest_program" in taken:
-            programs = session.longest_first(cells)
+            programs = in_order(session, session.longest_first(cells), metafunc.config.stash[PLAN])
             ids = [f"{cell}/{program.name}" for cell, program in programs]
             metafunc.parametrize(("cell", "guest_program"), programs, ids=ids)
         elif "app_name" in taken:

@@ -1,5 +1,6 @@
 """Reused verdicts in a pytest run: shown and counted as their own kind, and an alarm where a check differs."""
 
+import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -7,24 +8,19 @@ from collections.abc import Sequence
 import pytest
 
 from harness.core.cell import Cell
-from harness.integrations.reuse.plan import ReusePlan
+from harness.integrations.pytest_plugin.progress import SECONDS_OF_UNKNOWN
+from harness.integrations.reuse.plan import AGREES, PROPERTY, ReusePlan
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Version
 from harness.metrics.verdict_writer import Writer
+from harness.report.reuse_lines import ALARM, REUSE
+from harness.runner.base import Program
+from harness.runner.ordering import telling_first
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 PLAN = pytest.StashKey[ReusePlan]()
 """What the session reuses; empty without `--reuse`."""
-
-PROPERTY = "reuse_check"
-"""An item's property: empty, `agrees`, or how its verdict differs from the one that would have been reused."""
-
-AGREES = "agrees"
-KIND = "reuse"
-"""The kind of the documents that count, by cell, what a run reused and checked."""
-
-ALARM = "the harness's rule of reuse is broken"
 
 
 class ReuseReporter:
@@ -88,7 +84,7 @@ class ReuseReporter:
             if cell in self._versions:
                 body: dict[str, object] = {name: counts[name] for name in ("ran", "reused", "checked")}
                 body["differed"] = self._differed.get(cell, {})
-                document = Document(KIND, cell, "", body, self._versions[cell], self._run, time.time())
+                document = Document(REUSE, cell, "", body, self._versions[cell], self._run, time.time())
                 for writer in self._writers:
                     writer.add(document)
         if self._differed and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
@@ -105,3 +101,21 @@ def plan_reuse(
     config.stash[PLAN] = plan
     config.pluginmanager.register(ReuseReporter(run, writers))
     return {f"{cell}/{test}": 0.0 for (cell, test), one in plan.standing.items() if not one.checked}
+
+
+def in_order(
+    session: Session, programs: Sequence[tuple[Cell, Program]], plan: ReusePlan
+) -> list[tuple[Cell, Program]]:
+    """The tests in the order in which they begin: what tells most first, what does not run last.
+
+    Without a plan the order is as given. It is the same in all of xdist's workers.
+    """
+    if not plan.keys:
+        return list(programs)
+    runs = [one for one in programs if not plan.reused(one[0], one[1].name)]
+    known = {cell: session.expected_seconds(cell) for cell, _ in runs}
+    seconds = [known[cell].get(program.name, SECONDS_OF_UNKNOWN) for cell, program in runs]
+    chances = [plan.chances.get((str(cell), program.name), 0.0) for cell, program in runs]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ordered = [runs[place] for place in telling_first(seconds, chances, workers)]
+    return ordered + [one for one in programs if plan.reused(one[0], one[1].name)]

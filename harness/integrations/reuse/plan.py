@@ -8,6 +8,11 @@ from typing import Self
 from harness.core.cell import Cell
 from harness.runner.verdict import Outcome
 
+PROPERTY = "reuse_check"
+"""A test's property: empty, `agrees`, or how its verdict differs from the one that would have been reused."""
+
+AGREES = "agrees"
+
 UNDECIDED = (Outcome.HARNESS_ERROR, Outcome.FLAKY)
 """Outcomes of a check that neither confirm a verdict nor contradict it: they say something of the host."""
 
@@ -44,10 +49,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class ReusePlan:
-    """The standing verdicts by cell and test. `keys` are the reuse keys of all tests."""
+    """The standing verdicts by cell and test. `keys` are the reuse keys of all tests; `chances` say how likely
+    their verdicts are to change, compared with each other."""
 
     standing: Mapping[tuple[str, str], Standing] = field(default_factory=dict)
     keys: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    chances: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def of(self, cell: Cell, test: str) -> Standing | None:
         """The verdict that stands for a test, if there is one."""
@@ -61,13 +68,15 @@ class ReusePlan:
     def to_json(self) -> str:
         """The plan as text; `from_json` reads it."""
         standing = [[*key, asdict(one)] for key, one in self.standing.items()]
-        return json.dumps([standing, [[*key, value] for key, value in self.keys.items()]])
+        others = ([[*key, value] for key, value in row.items()] for row in (self.keys, self.chances))
+        return json.dumps([standing, *others])
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The plan that `to_json` wrote."""
-        standing, keys = json.loads(text)
+        standing, keys, chances = json.loads(text)
         return cls(
             {(cell, test): Standing(**row) for cell, test, row in standing},
             {(cell, test): key for cell, test, key in keys},
+            {(cell, test): chance for cell, test, chance in chances},
         )

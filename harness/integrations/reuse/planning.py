@@ -7,7 +7,7 @@ from time import time
 from harness.core.cell import Cell
 from harness.core.text import printable
 from harness.integrations.reuse.plan import ReusePlan, Standing
-from harness.integrations.reuse.rules import is_drawn, standing_verdict
+from harness.integrations.reuse.rules import chance_of_change, is_drawn, standing_verdict
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.reuse_key import ReuseKeys
@@ -39,18 +39,20 @@ def make_plan(session: Session, cells: Iterable[Cell], url: str | None, run: str
     found: dict[tuple[str, str], Standing] = {}
     with History(url) as history:
         same = _by_test(history.verdicts_of_keys(set(keys.values())))
-        known = {cell for cell, _ in same}
+        known = {str(cell) for cell, _ in every.values()}
         since = time() - RECENT_SECONDS
         recent = _by_test(one for cell in known for one in history.judged(suite=SUITE, cell=cell, since=since))
+    chances: dict[tuple[str, str], float] = {}
     for about, (cell, program) in every.items():
         of_key = [one for one in same[about] if one.reuse_key == keys[about]]
+        chances[about] = chance_of_change(recent[about], is_new=not of_key)
         verdict = standing_verdict(of_key, recent[about])
         if verdict is None:
             continue
         outcome, accelerator = Outcome(verdict.outcome), session.recorded_accelerator(cell)
         if is_expected(cell, program.name, accelerator, outcome):
             found[about] = _standing(verdict, is_drawn(run, *about, share))
-    return ReusePlan(found, keys)
+    return ReusePlan(found, keys, chances)
 
 
 def _by_test(records: Iterable[VerdictRecord]) -> dict[tuple[str, str], list[VerdictRecord]]:

@@ -10,8 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from history_records import judged
 
+from harness.integrations.pytest_plugin.reuse import in_order
 from harness.integrations.reuse.plan import ReusePlan, Standing
-from harness.integrations.reuse.rules import is_drawn, is_unsteady, standing_verdict
+from harness.integrations.reuse.rules import chance_of_change, is_drawn, is_unsteady, standing_verdict
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.store import History
 from harness.metrics.reuse_key import ReuseKeys
@@ -91,6 +92,31 @@ def test_the_share_that_is_drawn_is_the_runs_own() -> None:
     assert all(is_drawn("r", "c", name, 1.0) for name in names)
 
 
+def test_what_changed_often_or_lately_is_likeliest_to_change() -> None:
+    def chance(*outcomes: str, is_new: bool = True) -> float:
+        return chance_of_change(runs(*outcomes), is_new)
+
+    never, lately = chance(*["passed"] * 30), chance(*["passed"] * 30, "FAILED")
+    long_ago = chance("passed", "FAILED", "FAILED", *["FAILED"] * 30)
+    often = chance(*["passed", "FAILED"] * 15)
+    assert 0 < never == chance() < long_ago < lately < often
+    assert chance(*["passed"] * 5, "harness_error", "reused", "skipped") == never, "they say nothing"
+    assert chance("passed", is_new=False) < never
+
+
+def test_what_does_not_run_begins_last_and_what_tells_most_first(session: Session) -> None:
+    cell = session.cell(CELL)
+    programs = session.longest_first([cell])
+    assert in_order(session, programs, ReusePlan()) == programs
+    keys = {(str(cell), program.name): "k" for _, program in programs}
+    reused, likely = programs[0][1].name, programs[-1][1].name
+    chances = {about: 1.0 if about[1] == likely else 0.01 for about in keys}
+    plan = ReusePlan({(str(cell), reused): Standing("passed", "", "r", "v")}, keys, chances)
+    ordered = [program.name for _, program in in_order(session, programs, plan)]
+    assert sorted(ordered) == sorted(program.name for _, program in programs)
+    assert (ordered[0], ordered[-1]) == (likely, reused)
+
+
 def test_a_check_that_says_nothing_is_no_difference() -> None:
     standing = Standing("passed", "it did", "r1", "v1")
     assert standing.difference("failed") == "failed, where passed would have been reused from r1 (v1)"
@@ -98,7 +124,8 @@ def test_a_check_that_says_nothing_is_no_difference() -> None:
 
 
 def test_a_plan_reaches_another_process_whole() -> None:
-    plan = ReusePlan({("c", "t"): Standing("failed", "a \u2028 b", "r", "v", checked=True)}, {("c", "t"): "k"})
+    standing = Standing("failed", "a \u2028 b", "r", "v", checked=True)
+    plan = ReusePlan({("c", "t"): standing}, {("c", "t"): "k"}, {("c", "t"): 0.5})
     assert ReusePlan.from_json(plan.to_json()) == plan
 
 

@@ -1,4 +1,4 @@
-"""How soon a failure is seen, by the order in which tests begin: real durations, simulated failures and workers."""
+"""How soon a failure is seen, by the order of tests: real durations, simulated failures and workers."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence

@@ -9,15 +9,17 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from harness.core.errors import BuildError
 from harness.core.machine import Image
 from harness.host.cache import Cache, digest_of
 from harness.host.temp_dir import temporary_dir
-from harness.kernels.osv.rofs import unpack
+from harness.kernels.osv import bootfs, rofs
 
-RECIPE = 2
+RECIPE = 3
 """Part of every cache key; raise it when the same image gets other digests."""
 
 TESTS = "/tests/"
@@ -122,8 +124,13 @@ def _write(image: Image, out: Path) -> None:
         content = _apart(image.share, parts, disks, mask)
     elif image.cell.kernel == "osv" and image.cell.fs == "rofs" and len(disks) == 1:
         with temporary_dir("osv-harness-content-") as work:
-            unpack(image.disks[0], work / "root")
+            rofs.unpack(image.disks[0], work / "root")
             content = _apart(work / "root", parts, disks, mask)
+    elif image.cell.kernel == "osv" and image.cell.fs == "ramfs" and not disks:
+        with temporary_dir("osv-harness-content-") as work, suppress(BuildError):
+            kernel = bootfs.unpack(image.kernel.read_bytes(), work / "root")
+            boots = [image.cmdline, _hex(mask(kernel)), *parts[2:]]
+            content = _apart(work / "root", boots, disks, mask)
     (out / "content.json").write_text(json.dumps(asdict(content)))
 
 

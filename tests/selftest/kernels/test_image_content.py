@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.core.cell import Cell
+from harness.core.errors import BuildError
 from harness.core.machine import Disk, Image
 from harness.host.cache import Cache, digest_of
 from harness.kernels.image_content import BUILD_ID, NOTE_OWNER, ImageContent, content_of
+from harness.kernels.osv import bootfs
 
 VERSION = "v0.57.0-398-g0e34e4dc"
 OTHER = "v0.57.0-399-g2958df88"
@@ -122,3 +124,52 @@ def test_another_command_line_is_another_content(tmp_path: Path) -> None:
     before = content(tmp_path, b"kernel", {"/tests/tst-a.so": b"a", "/tests/tst-b.so": b"b"})
     after = content(tmp_path, b"kernel", {"/tests/tst-a.so": b"b", "/tests/tst-b.so": b"a"})
     assert changed(before, after) == {"tst-a.so", "tst-b.so"}
+
+
+def bootfs_of(files: Mapping[str, bytes], links: Mapping[str, str]) -> bytes:
+    """Files as OSv's scripts/mkbootfs.py packs them."""
+    rows = [(path, 0, data) for path, data in files.items()]
+    rows += [(path, bootfs.LINK, target.encode() + b"\0") for path, target in links.items()]
+    at, entries = (len(rows) + 1) * bootfs.ENTRY.size, b""
+    for path, kind, data in rows:
+        entries += bootfs.ENTRY.pack(len(data), at, kind, path.encode())
+        at += len(data)
+    return entries + bytes(bootfs.ENTRY.size) + b"".join(data for *_, data in rows)
+
+
+FOLDER = {"/tmp/": b""}
+ENVIRON = {"/libenviron.so": b"\x7fELF e"}
+
+
+def of_ramfs(folder: Path, files: Mapping[str, bytes], version: str) -> ImageContent:
+    """The content of a kernel with these files inside, in which their first names stand elsewhere too."""
+    made = folder / version
+    made.mkdir()
+    packed = bootfs_of({**FOLDER, **files, **ENVIRON}, {"/etc/mnttab": "/proc/mounts"})
+    (made / "kernel").write_bytes(kernel_of(version) + b"\0/libenviron.so\0" + packed + b"data after it")
+    cell = Cell("osv", "x86_64", "qemu", "ramfs", "all")
+    image = Image(cell, made / "kernel", "--rootfs=ramfs", version, facts={"commit": version})
+    return content_of(image, Cache(folder / "cache"))
+
+
+def test_the_files_inside_a_kernel_are_told_apart(tmp_path: Path) -> None:
+    before = of_ramfs(tmp_path, FILES, VERSION)
+    again = of_ramfs(tmp_path, FILES, OTHER)
+    assert len(met(before)) == 9 and not changed(before, again), "it has no disk to be read"
+    same_size = bytes(reversed(FILES["/tests/tst-b.so"]))
+    after = of_ramfs(tmp_path, {**FILES, "/tests/tst-b.so": same_size}, "v0.57.0-400-g12345678")
+    assert changed(before, after) == {"tst-b.so", "tst-lists.so", "tst-raw.so"}
+
+
+def test_a_kernels_files_are_written_and_cut_out(tmp_path: Path) -> None:
+    packed = bootfs_of({**FOLDER, **FILES, **ENVIRON}, {"/etc/mnttab": "/proc/mounts"})
+    assert bootfs.unpack(b"before\0/libenviron.so\0" + packed + b"after", tmp_path / "out") == (
+        b"before\0/libenviron.so\0after"
+    )
+    for path, data in FILES.items():
+        assert (tmp_path / "out" / path.lstrip("/")).read_bytes() == data
+    assert (tmp_path / "out/tmp").is_dir() and str((tmp_path / "out/etc/mnttab").readlink()) == "/proc/mounts"
+    with pytest.raises(BuildError, match="no bootfs"):
+        bootfs.unpack(b"a kernel with /libenviron.so\0 alone", tmp_path / "none")
+    with pytest.raises(BuildError, match="file named"):
+        bootfs.unpack(bootfs_of({"/../../x": b"x", **ENVIRON}, {}), tmp_path / "outside")

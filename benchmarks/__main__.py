@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks import bisecting, equals, image, judgement, load, nights, ordering, short
+from benchmarks.farm import simulation
 from benchmarks.hunting import hunts, replays
 from harness.runner.session import Session
 
@@ -15,9 +16,9 @@ def _parser() -> argparse.ArgumentParser:
         "name",
         choices=[
             "image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals", "bisecting",
-            "nights", "hunting", "replaying", "ordering",
+            "nights", "hunting", "replaying", "farm", "ordering",
         ],
-    )
+    )  # fmt: skip
     parser.add_argument("--cell", default="qemu-rofs")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--osv-root", type=Path)
@@ -38,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--count", type=int, default=judgement.RUNS, help="judgement: series of each kind, and comparisons"
     )
+    parser.add_argument("--workers", type=int, default=200, help="farm: how many it has")
+    parser.add_argument("--tasks", type=int, default=20_000, help="farm: how many it is given, of --seconds each")
+    parser.add_argument("--seconds", type=float, default=1.0, help="farm: how long a task waits")
     parser.add_argument("--races", nargs="*", default=[], help="hunting, replaying: of these only")
     parser.add_argument("--seeds", type=int, default=100, help="hunting: schedules that are tried of each race")
     parser.add_argument("--reruns", type=int, default=50, help="hunting: plain runs; replaying: runs of a seed")
@@ -53,6 +57,9 @@ def main() -> None:
         return
     if arguments.name == "nights":
         nights.nights(arguments.nights, arguments.history)
+        return
+    if arguments.name == "farm":
+        simulation.farm(arguments.workers, arguments.tasks, arguments.seconds)
         return
     if arguments.name == "judgement":
         judgement.judgement(arguments.folder, arguments.jobs, arguments.count)

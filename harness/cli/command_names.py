@@ -1,7 +1,7 @@
 """The names of the commands."""
 
 COMMANDS = (
-    "doctor", "matrix", "build", "boot", "tests", "test", "app", "hunt", "replay", "perf", "compare",
+    "doctor", "matrix", "build", "boot", "tests", "test", "app", "conform", "hunt", "replay", "perf", "compare",
     "findings", "bisect", "report", "serve", "history", "ci", "farm", "cache", "lab",
 )  # fmt: skip
 """In the order in which users meet them. Each is imported only when it runs: statistics take a second to load."""

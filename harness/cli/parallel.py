@@ -4,7 +4,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.core.cell import Cell
 from harness.core.errors import HostError
 from harness.core.events import subscribed
+from harness.core.machine import Image
 from harness.kernels.prebuilt.kernel import Files
 from harness.report.progress import Progress
 from harness.runner.base import Program, Run
@@ -37,7 +38,7 @@ def runs(session: Session, tests: Sequence[tuple[Cell, Program]], jobs: int) -> 
         return
     # Not forked: the history's thread and its locks must not be copied.
     context = multiprocessing.get_context("spawn")
-    initargs = (os.getpid(), Progress.began, session.osv_root, session.files, session.arch)
+    initargs = (os.getpid(), Progress.began, session.osv_root, session.files, session.arch, dict(session.images))
     pool = ProcessPoolExecutor(jobs, context, _start_worker, initargs)
     try:
         with _interrupts_held():
@@ -67,7 +68,10 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
-def _start_worker(parent: int, began: float, osv_root: Path | None, files: Files | None, arch: str | None) -> None:
+def _start_worker(
+    parent: int, began: float, osv_root: Path | None, files: Files | None, arch: str | None,
+    images: Mapping[Cell, Image],
+) -> None:  # fmt: skip
     """Die with the parent, whatever kills it. Ctrl-C is ignored: the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
@@ -75,7 +79,7 @@ def _start_worker(parent: int, began: float, osv_root: Path | None, files: Files
     if os.getppid() != parent:  # the parent was killed before prctl
         os._exit(1)
     Progress.began = began
-    _sessions.append(Session(osv_root, files=files, arch=arch))
+    _sessions.append(Session(osv_root, files=files, arch=arch, images=images))
 
 
 def _run(tests: tuple[Cell, Program]) -> Run:

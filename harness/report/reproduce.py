@@ -42,6 +42,11 @@ def replay_again(session: Session, cell: Cell, seed: str, runs: Path | None) -> 
     return _line(session, cell, ["replay", seed, *_runs(runs)])
 
 
+def conform_again(session: Session, cell: Cell, name: str, runs: Path | None) -> str:
+    """The line for a program that OSv's cell and its counterpart of Linux run."""
+    return _line(session, cell, ["conform", str(cell), name, *_runs(runs)])
+
+
 def app_again(
     session: Session, cell: Cell, name: str, loads: Iterable[str] | None, duration: float | None, runs: Path
 ) -> str:

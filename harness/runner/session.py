@@ -3,7 +3,7 @@ needed."""
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -39,7 +39,8 @@ from harness.vm.registry import driver_names, hypervisor
 
 class Session:
     """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`. `arch`
-    is used for cells whose names give none; by default it is this host's."""
+    is used for cells whose names give none; by default it is this host's. `images` are used for their cells in
+    place of what would be built."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Session:
         build_options: BuildOptions = BuildOptions(),  # noqa: B008
         files: Files | None = None,
         arch: str | None = None,
+        images: Mapping[Cell, Image] | None = None,
     ) -> None:
         named = os.environ.get("OSV_ROOT")
         self.osv_root = osv_root or (Path(named) if named else None)
@@ -56,7 +58,7 @@ class Session:
         self.arch = arch
         self.build_options = build_options
         self.durations = Durations(self.cache)
-        self._images: dict[Cell, Image] = {}
+        self._images: dict[Cell, Image] = dict(images or {})
         self._runners: dict[Cell, Runner] = {}
         self._programs: dict[Cell, list[Program]] = {}
 
@@ -91,6 +93,11 @@ class Session:
     def recorded_accelerator(self, cell: Cell) -> str:
         """The accelerator of the cell's guests here, as limits, results and histories name it: `kvm in a lab`."""
         return recorded(self.accelerator(cell))
+
+    @property
+    def images(self) -> Mapping[Cell, Image]:
+        """The images that were built or given so far."""
+        return self._images
 
     def image(self, cell: Cell) -> Image:
         """The cell's image, built if need be."""

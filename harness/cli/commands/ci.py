@@ -37,7 +37,9 @@ from harness.integrations.ci import (
 )
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.store import History
+from harness.report.model.spans import PLAN
 from harness.report.morning.commits import Commits
+from harness.report.morning.nights import plans_of
 from harness.report.progress import Progress
 from harness.runner.session import Session
 
@@ -239,14 +241,16 @@ def _issues(arguments: IssuesArguments) -> int:
     except (OSError, ValueError) as error:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
-        samples, judged = history.samples(), history.judged()
+        samples, judged, plans = history.samples(), history.judged(), plans_of(history.documents(PLAN))
         measured = numbers(samples, history.graph())
         found = reportable_findings(measured, history.documents())
     whole = [one for one in found if _wants_an_issue(one, arguments)]
     parts = [one for one in found if one.metric.is_part]
     creeping = [one for one in since(measured) if _wants_an_issue(one, arguments)]
     commits = Commits(Session(arguments.osv_root).osv_root)
-    seen = failure_groups.failure_groups(night, whole, samples, judged, creeping, parts=parts, commits=commits)
+    seen = failure_groups.failure_groups(
+        night, whole, samples, judged, creeping, parts=parts, commits=commits, plans=plans
+    )
     actions, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in actions:
         about = f"#{action.number} " if action.number else ""

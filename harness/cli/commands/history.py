@@ -25,6 +25,8 @@ from harness.core.whole_files import written_whole
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.store import History, Imported
 from harness.metrics.history.url import place, shown
+from harness.report.model.spans import PLAN
+from harness.report.morning.nights import plans_of
 from harness.report.morning.test_history import of_test
 from harness.runner.verdict import Outcome
 
@@ -132,10 +134,11 @@ def _test(arguments: TestArguments) -> int:
     with History(arguments.history) as history:
         everything = history.judged(test=name, cell=arguments.cell) or history.judged(test=arguments.name)
         known = [] if everything else history.judged()
+        plans = plans_of(history.documents(PLAN))
     check_matches([arguments.name], (one.test for one in known), "test")
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPED_WIDTH
     out = Console(highlight=False, emoji=False, width=width)
-    for line in of_test(everything, arguments.last):
+    for line in of_test(everything, arguments.last, plans):
         out.print(Text(printable(line)), no_wrap=True, overflow="ellipsis", crop=True)
     return 0
 

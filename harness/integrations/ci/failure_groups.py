@@ -18,6 +18,7 @@ from harness.report.model.data import safe_text
 from harness.report.model.highlights import in_words, ordered
 from harness.report.morning.commits import Commits
 from harness.report.morning.lasting_findings import lasting_findings
+from harness.report.morning.nights import Plan
 from harness.report.morning.persistence import persistence
 from harness.report.outlier_lines import outlier_line
 from harness.runner.failure_titles import title as title_of
@@ -53,16 +54,17 @@ class NightFailures:
 def failure_groups(
     night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[VerdictRecord] = (),
     drifts: Sequence[Since] = (), *, parts: Sequence[Finding] = (), commits: Commits | None = None,
+    plans: Sequence[Plan] = (),
 ) -> NightFailures:  # fmt: skip
     """The groups of a night's failures, and of what has become worse, in a step or by drift, and has not
     recovered.
 
     With the history's verdicts, tonight's included, a test that failed on one night alone forms no group, and one
     that may fail again has not recovered. `parts` are the findings of phases and sections, which tell whether a
-    step of their total persists. `commits` have subjects and authors.
+    step of their total persists. `commits` have subjects and authors, `plans` are those of the history's nights.
     """
     commits = commits or Commits()
-    persistent = persistence(judged)
+    persistent = persistence(judged, plans)
     broken = [row.cell for row in night.planned if row.runs and _is_broken(night.cases_of(row.cell))]
     silent = [row.cell for row in night.without_result()]
     bad = [case for case in night.cases if case.bad and case.cell not in broken]

@@ -2,9 +2,11 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
+from math import nextafter
 from statistics import median
 from typing import Self
 
@@ -15,7 +17,8 @@ from harness.metrics.records import Document, Sample
 from harness.report.model.spans import PLAN, Span, spans_of
 
 GAP = 3 * 3600.0
-"""A pause without records of more than this many seconds ends a night."""
+"""A pause without records of more than this many seconds ends a night. The next plan for one of its arches does so
+without a pause: a night after each commit."""
 LONGEST = 20 * 3600.0
 """The most seconds that one night lasts: cuts a history that is recorded to all day."""
 RETIRED = 14
@@ -65,8 +68,8 @@ def plans_of(documents: Iterable[Document]) -> list[Plan]:
 class Nights:
     """The nights of a history, oldest first."""
 
-    def __init__(self, rows: Iterable[Sample | VerdictRecord | Document]) -> None:
-        self._find(spans_of(row for row in rows if not isinstance(row, Document)))
+    def __init__(self, rows: Iterable[Sample | VerdictRecord], plans: Sequence[Plan] = ()) -> None:
+        self._find(spans_of(rows), plans)
 
     @classmethod
     def of(cls, spans: Iterable[Span], plans: Sequence[Plan] = ()) -> Self:
@@ -77,7 +80,7 @@ class Nights:
         return made
 
     def _find(self, recorded: Iterable[Span], plans: Sequence[Plan] = ()) -> None:
-        spans = _spans(recorded)
+        spans = _spans(recorded, plans)
         usual = median(len(one.cells) for one in spans[-RETIRED:]) if spans else 0
         least = max(2, usual * SMALL) if usual > 2 else 1
         self.every: list[Night] = [one for one in spans if len(one.cells) >= least]
@@ -86,18 +89,21 @@ class Nights:
             self.every.append(Night(min(late), max(late), frozenset()))
         before = self.every[-2].ended if len(self.every) > 1 else float("-inf")
         self._plans = [one for one in plans if one.taken > before]
-        self._begins = [one.began for one in self.every]
+        # What belongs to a night may bear the moment at which its run began.
+        ends = [float("-inf"), *(one.ended for one in self.every)]
+        self._begins = [
+            max(one.began - GAP / 2, (one.began + end) / 2) for one, end in zip(self.every, ends, strict=False)
+        ]
         self._all_begins = np.array(self._begins, dtype=float)
 
     def number(self, taken: float) -> int:
         """The number of the night in which something was recorded, or of the last one before; -1 before the
         first night."""
-        # What belongs to a night may bear the moment at which its run began.
-        return bisect_right(self._begins, taken + GAP / 2) - 1
+        return bisect_right(self._begins, taken) - 1
 
     def numbers(self, taken: Iterable[float]) -> list[int]:
         """As `number`, for many moments at once."""
-        moments = np.fromiter(taken, dtype=float) + GAP / 2
+        moments = np.fromiter(taken, dtype=float)
         found: list[int] = (np.searchsorted(self._all_begins, moments, side="right") - 1).tolist()
         return found
 
@@ -106,8 +112,7 @@ class Nights:
         before the end belongs to it."""
         if not 0 <= number <= self.last:
             return float("inf"), float("inf")
-        until = self._begins[number + 1] - GAP / 2 if number < self.last else float("inf")
-        return self._begins[number] - GAP / 2, until
+        return self._begins[number], self._begins[number + 1] if number < self.last else float("inf")
 
     @property
     def last(self) -> int:
@@ -139,18 +144,44 @@ class Nights:
         return any(plan.arch == arch for plan in self._plans)
 
 
-def _spans(recorded: Iterable[Span]) -> list[Night]:
-    """Group what was recorded into nights, wherever there is a pause of more than `GAP` or a night gets too
-    long."""
+def _spans(recorded: Iterable[Span], plans: Sequence[Plan]) -> list[Night]:
+    """Group what was recorded into nights, wherever there is a pause of more than `GAP`, the next night was
+    planned, or a night gets too long."""
+    ordered = sorted(recorded, key=lambda span: (span.first, span.last, span.cell))
+    starts = _planned_starts(plans, [span.first for span in ordered])
     cells: list[set[str]] = []
     began = ended = float("-inf")
     bounds: list[tuple[float, float]] = []
-    for recorded_span in sorted(recorded, key=lambda span: (span.first, span.last, span.cell)):
-        if recorded_span.first - ended > GAP or recorded_span.last - began > LONGEST:
-            began, ended = recorded_span.first, recorded_span.last
+    for first, last, cell in sorted(_split(ordered, starts)):
+        planned = bisect_right(starts, first) != bisect_right(starts, began)
+        if first - ended > GAP or last - began > LONGEST or planned:
+            began, ended = first, last
             bounds.append((began, ended))
             cells.append(set())
-        ended = max(ended, recorded_span.last)
+        ended = max(ended, last)
         bounds[-1] = (began, ended)
-        cells[-1].add(recorded_span.cell)
+        cells[-1].add(cell)
     return [Night(first, last, frozenset(found)) for (first, last), found in zip(bounds, cells, strict=True)]
+
+
+def _planned_starts(plans: Sequence[Plan], firsts: Sequence[float]) -> list[float]:
+    """The moments at which a planned night begins: with the first plan for an arch that the night before had
+    planned for, too, and had results since. `firsts` are the moments of results, sorted."""
+    starts: list[float] = []
+    arches: set[str] = set()
+    for plan in sorted(plans, key=lambda plan: plan.taken):
+        if plan.arch in arches and bisect_right(firsts, plan.taken) > bisect_right(firsts, starts[-1]):
+            arches.clear()
+        if not arches:
+            starts.append(plan.taken)
+        arches.add(plan.arch)
+    return starts
+
+
+def _split(spans: Iterable[Span], starts: Sequence[float]) -> Iterator[tuple[float, float, str]]:
+    """The first and last moment of each span and its cell; a span in which a night begins is told as two."""
+    for span in spans:
+        within = starts[bisect_right(starts, span.first) : bisect_right(starts, span.last)]
+        edges = [span.first, *within, span.last]
+        for number, (first, last) in enumerate(pairwise(edges)):
+            yield first, last if number == len(within) else nextafter(last, first), span.cell

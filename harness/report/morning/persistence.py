@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.metrics.history.records import VerdictRecord
-from harness.report.morning.nights import Nights
+from harness.report.morning.nights import Nights, Plan
 from harness.report.morning.rates import PatternKind, failure_pattern
 from harness.report.morning.tests import INCONCLUSIVE, failed
 
@@ -34,10 +34,10 @@ class Persistence:
     lingering: frozenset[Where]
 
 
-def persistence(judged: Iterable[VerdictRecord]) -> Persistence:
-    """Find the uncertain tests of a history, which includes tonight's verdicts."""
+def persistence(judged: Iterable[VerdictRecord], plans: Sequence[Plan] = ()) -> Persistence:
+    """Find the uncertain tests of a history, which includes tonight's verdicts, and of its plans."""
     rows = sorted(judged, key=lambda one: one.taken)
-    nights = Nights(rows)
+    nights = Nights(rows, plans)
     runs: dict[Where, list[VerdictRecord]] = defaultdict(list)
     for verdict in rows:
         if verdict.outcome not in INCONCLUSIVE:

@@ -5,20 +5,20 @@ from collections.abc import Iterator, Sequence
 
 from harness.metrics.history.records import VerdictRecord
 from harness.report.model.formatting import moment, version_name
-from harness.report.morning.nights import Nights
+from harness.report.morning.nights import Nights, Plan
 from harness.report.morning.rates import PatternKind, failure_pattern
 from harness.report.morning.tests import INCONCLUSIVE, CellRuns, Run, failed
 from harness.report.morning.text import number, short, strip
 
 
-def of_test(judged: Sequence[VerdictRecord], most: int) -> Iterator[str]:
+def of_test(judged: Sequence[VerdictRecord], most: int, plans: Sequence[Plan] = ()) -> Iterator[str]:
     """The history of one test as lines of text, which must still be made safe for a terminal. Lines may be
     longer than 80 columns. At most `most` failures are listed."""
     if not judged:
         yield "It has no run in this history."
         return
     ordered = sorted(judged, key=lambda one: one.taken)
-    nights = Nights(ordered)
+    nights = Nights(ordered, plans)
     runs: dict[str, list[Run]] = defaultdict(list)
     for verdict in ordered:
         if verdict.outcome not in INCONCLUSIVE:

@@ -7,17 +7,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from history_records import judged
 
 from benchmarks.hunting import planted
 from benchmarks.hunting.hunts import hunt
 from benchmarks.hunting.replays import busy_host, once
 from harness.analysis.hunt.debug import stopped_at_end
 from harness.analysis.hunt.seed import Seed, check, seeded
+from harness.analysis.hunt.shrinking import shrink
 from harness.cli import main
 from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
 from harness.kernels.rootfs.contents import Contents
+from harness.metrics.history.store import History
+from harness.report.morning.flaky_names import flaky_names
 from harness.runner.base import Program
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
@@ -42,6 +46,31 @@ def test_what_is_no_seed_is_refused(text: str, capsys: pytest.CaptureFixture[str
 def test_guests_that_differ_each_time_are_not_hunted(session: Session) -> None:
     with pytest.raises(CellError, match="can't be made to do the same each time"):
         check(session, session.cell("linux:qemu-ramfs"), RACE)
+
+
+def test_what_the_history_knows_as_flaky_is_hunted(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Linux's tests can't be hunted, so that each is told with the reason; others are not named."""
+    rows = [
+        judged(test=test, cell=cell, outcome="failed" if bad else "passed", expected=not bad, taken=night)
+        for night in range(40)
+        for cell, test, bad in (
+            ("linux:x86_64-qemu-rofs-all", "stress-ng-nop", night % 5 == 3),
+            ("linux:x86_64-qemu-rofs-all", "stress-ng-poll", night % 2 == 1),
+            ("linux:x86_64-qemu-rofs-all", "stress-ng-cap", night > 30),
+            ("linux:x86_64-qemu-rofs-all", "stress-ng-zero", False),
+            ("osv:x86_64-qemu-rofs-all", "tst-pipe.so", night % 3 == 1),
+        )
+    ]
+    assert flaky_names(rows, "linux") == ["stress-ng-poll", "stress-ng-nop"]
+    with History(str(tmp_path / "h.sqlite")) as history:
+        history.add(rows)
+    words = ["hunt", "linux:qemu-ramfs", "stress-ng-n*", "--flaky", "--history", str(tmp_path / "h.sqlite")]
+    assert main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "can't be made to do the same each time" in said[0]
+    assert said[1:] == ["Flaky, and to be hunted: none."]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +124,17 @@ def test_a_hunt_finds_a_lost_wakeup_and_its_seed_finds_it_again(session: Session
     hunted = hunt(session, planted_races, race, seeds=30)
     assert hunted.found, "not in 30 seeds"
     assert once(session, planted_races, race, hunted.found)[0] is Outcome.FAILED
+
+
+def test_the_seed_of_a_lost_wakeup_is_made_simpler(session: Session, planted_races: Image) -> None:
+    (race,) = planted.races(["lost_wakeup"])
+    started = Schedule.parse("2c3s33t41t339t63p")
+
+    def fails(schedule: Schedule) -> bool:
+        return race.was_lost(session.run_on(planted_races, seeded(race.program, schedule)))
+
+    assert fails(started), "the seed is none any more: hunt for another"
+    assert shrink(started, fails, 4).schedule != started
 
 
 def test_gdb_finds_a_seed_where_it_ends(session: Session, planted_races: Image) -> None:

@@ -21,7 +21,7 @@ from harness.report.html.page import page
 from harness.report.markdown import markdown
 from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
-from harness.report.morning.nights import GAP, LONGEST, Nights
+from harness.report.morning.nights import GAP, LONGEST, Nights, Plan
 from harness.report.morning.report import Morning, morning
 from harness.report.terminal import show
 
@@ -162,6 +162,7 @@ def test_what_did_not_run_is_told_and_is_no_pass() -> None:
 
 def test_a_flaky_test_that_fails_on_another_cell_is_not_new() -> None:
     """The same way of failing as where it is known to be flaky."""
+
     def spread(night: int, cell: str, test: str, _: Random) -> tuple[str, bool, str] | None:
         bad = (cell == ROFS and night % 3 == 0) or (cell == EXT and night == 19)
         return ("hung", False, "nothing for 60 s") if test == "tst-a.so" and bad else None
@@ -174,6 +175,7 @@ def test_a_flaky_test_that_fails_on_another_cell_is_not_new() -> None:
 def test_suspects_are_named_and_their_words_are_text(tmp_path: Path) -> None:
     """Subjects and authors of the commits in the range, with links to where the checkout came from; no markup."""
     hostile = "<script>alert(1)</script> \u202e [x](javascript:1)"
+
     def git(*words: str) -> str:
         identity = ["-c", f"user.name={hostile}", "-c", "user.email=a@example.org"]
         command = ["git", "-C", str(tmp_path), *identity, *words]
@@ -189,9 +191,7 @@ def test_suspects_are_named_and_their_words_are_text(tmp_path: Path) -> None:
         4, lambda night, cell, test, _: ("failed", False, hostile) if (night, test) == (3, "tst-a.so") else None
     ).told()
     known = {version(ROFS, night).commit: made[night] for night in range(4)}
-    judged = [
-        one if one.cell == LINUX else _at(one, known) for one in told.judged
-    ]
+    judged = [one if one.cell == LINUX else _at(one, known) for one in told.judged]
     facts = facts_of(ReportData([], judged), Commits(tmp_path))
     assert f'href="https://github.com/cloudius-systems/osv/commit/{made[3]}"' in facts
     assert "subject 3 &lt;script&gt;" in facts
@@ -280,6 +280,7 @@ def test_a_tests_history_is_told_by_cell_and_failure(
 )  # fmt: skip
 def test_a_pull_requests_conclusion_stands_first(event: str, heading: str) -> None:
     """For each of: nothing, a broken test, a flaky one, an exact step of 0.9%, a cell without a result."""
+
     def happens(night: int, cell: str, test: str, _: Random) -> tuple[str, bool, str] | None:
         bad = (event == "broken" and night == 19) or (event == "flaky" and night % 3 == 1)
         return ("failed", False, "x") if bad and cell == ROFS and test == "tst-a.so" else None
@@ -347,6 +348,33 @@ def test_nights_are_parted_by_gaps_and_cut_where_they_do_not_end(seed: int) -> N
     found = [(one.began, one.ended, one.cells) for one in nights.every]
     assert found == [one for one in expected if one in found], "of all nights, those"
     assert all(len(one[2]) < 2 for one in expected if one not in found), "that are somebody's own run"
+
+
+def test_a_night_after_each_commit_is_a_night_of_its_own() -> None:
+    """Five nights without a pause, planned for two arches, and asked for once more before the third ran: results
+    of one version alone, in an hour, belong to two nights."""
+    row = Planted(1).told().judged[0]
+    x86, arm = "osv:x86_64-qemu-rofs-all", "osv:aarch64-qemu-rofs-all"
+    rows, plans = [], []
+    for number in range(5):
+        began = BEGAN + number * 1200
+        plans += [
+            Plan(began + 10 * late, cell.split("-")[0][4:], frozenset([cell]))
+            for late, cell in enumerate([x86, arm])
+        ]
+        plans += [replace(plan, taken=plan.taken + 20) for plan in plans[-2:] if number == 2]
+        rows += [
+            replace(row, cell=cell, taken=began + 60 + second, version=version("v", min(number, 3)))
+            for cell in ([x86, arm] if number != 3 else [x86]) for second in (0, 900)
+        ]  # fmt: skip
+    assert len(Nights(rows).every) == 1
+    nights = Nights(rows, plans)
+    assert [one.cells for one in nights.every] == [{x86, arm}, {x86, arm}, {x86, arm}, {x86}, {x86, arm}]
+    assert nights.numbers(one.taken for one in rows) == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 2 + [4] * 4
+    assert [nights.number(one.taken) for one in rows] == nights.numbers(one.taken for one in rows)
+    assert not nights.missing()
+    missed = Nights([one for one in rows if one.cell == x86 or one.taken < rows[-4].taken], plans)
+    assert [one.cell for one in missed.missing()] == [arm]
 
 
 def test_what_is_safe_stays_and_what_is_not_is_changed_wherever_it_stands(told: ReportData) -> None:

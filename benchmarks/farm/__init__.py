@@ -1,0 +1,1 @@
+"""A farm of hundreds of workers on one host, whose tasks only wait."""

@@ -1,0 +1,66 @@
+"""OSv beside Linux: whose a difference is, and real programs on both."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.core.errors import CellError
+from harness.runner.base import Program
+from harness.runner.session import Session
+from harness.runner.verdict import Outcome
+from harness.workloads.conformance import DID_NOTHING, Conformance, comparison, conformance, outcome_of
+
+NOT_PASSED = (Outcome.FAILED, Outcome.CRASHED, Outcome.HUNG, Outcome.GUEST_ENDED)
+
+
+@pytest.mark.parametrize("bad", NOT_PASSED)
+def test_whose_a_difference_is(bad: Outcome) -> None:
+    passed = Outcome.PASSED
+    assert conformance(passed, passed) is Conformance.BOTH
+    assert conformance(passed, bad) is Conformance.OSV
+    assert conformance(bad, passed) is Conformance.LINUX
+    assert all(conformance(bad, other) is Conformance.PROGRAM for other in NOT_PASSED)
+    assert conformance(passed, Outcome.SKIPPED) is Conformance.OSV
+    for unclear in (Outcome.HARNESS_ERROR, Outcome.BOOT_FAILED, Outcome.FLAKY):
+        assert conformance(passed, unclear) is conformance(unclear, bad) is Conformance.UNKNOWN
+    assert conformance(Outcome.SKIPPED, bad) is Conformance.UNKNOWN
+
+
+def test_a_program_that_says_it_did_nothing_has_failed_whatever_its_status(session: Session) -> None:
+    linux = session.cell("linux:qemu-rofs")
+    commands = {"did": "echo did all", "did nothing": f"echo '{DID_NOTHING.decode()}'", "broke": "exit 3"}
+    runs = {name: session.run(linux, Program(name, command, 30)) for name, command in commands.items()}
+    assert runs["did nothing"].verdict.outcome is Outcome.PASSED
+    found = {name: outcome_of(run)[0] for name, run in runs.items()}
+    assert found == {"did": Outcome.PASSED, "did nothing": Outcome.FAILED, "broke": Outcome.FAILED}
+
+
+def test_only_programs_that_linux_runs_too_are_compared(session: Session) -> None:
+    for name in ("linux:qemu-rofs", "osv:qemu-rofs", "osv:qemu-rofs+linux_ld"):
+        with pytest.raises(CellError, match="no programs that Linux runs, too"):
+            comparison(session, session.cell(name))
+
+
+def test_programs_run_on_both_kernels(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if session.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    monkeypatch.chdir(tmp_path)
+    asked = ["tst-hello", "tst-wctype", "tst-utimes", "stress-ng-nop"]
+    words = ["conform", "qemu-rofs", *asked, "--osv-root", str(session.osv_root), "--json", "-j", "2"]
+    assert main(words) == 1
+    found = {row["program"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert {name: row["is"] for name, row in found.items()} == {
+        "tst-hello": "passes on both",
+        "tst-wctype": "passes on OSv alone",
+        "tst-utimes": "OSv's",
+        "stress-ng-nop": "OSv's",
+    }
+    assert "bogo-op counters are zero" in found["stress-ng-nop"]["osv"]["reason"]
+    (run,) = (tmp_path / "runs").iterdir()
+    assert len(list(run.rglob("reproduce.txt"))) == 6, "two for each that differs"
+    assert main(["conform", "qemu-rofs", "tst-hell", "--osv-root", str(session.osv_root)]) == 2
+    assert "tst-hello" in capsys.readouterr().err

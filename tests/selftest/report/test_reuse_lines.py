@@ -1,6 +1,8 @@
 """What a report says of reused verdicts: how many, and first of all a check that differs."""
 
-from history_records import document, judged
+from dataclasses import replace
+
+from history_records import VERSION, document, judged
 
 from harness.report.html.documents import records
 from harness.report.markdown import markdown
@@ -24,6 +26,21 @@ def test_what_was_reused_is_said_and_an_alarm_comes_first() -> None:
     text = markdown(told)
     assert text.index(broken) < text.index("Of 18 tests")
     assert not records(told), "counts are no documents to be read"
+
+
+def test_what_was_reused_was_compared() -> None:
+    """Of a version of which nothing ran, since all of it ran before, the Markdown says that nothing broke."""
+    before, after = (replace(VERSION, commit=sign * 40, committed=at) for sign, at in (("a", 1.0), ("b", 2.0)))
+    rows = [
+        judged(version=before, taken=1.0, run="r1"),
+        judged(version=after, taken=2.0, run="r2", outcome="reused", reason="reused from r1"),
+    ]
+    text = markdown(make_report_data([], rows, [], {}))
+    assert "nothing broke" in text and "Compared: 1 verdicts" in text and "↻ 1 `reused`" in text, text
+    failed_since = judged(version=after, test="tst-b.so", taken=2.0, run="r2", outcome="failed", expected=False)
+    was_reused = judged(version=before, test="tst-b.so", taken=1.0, run="r1", outcome="reused")
+    text = markdown(make_report_data([], [*rows, was_reused, failed_since], [], {}))
+    assert "1 test broke" in text and "Compared: 2 verdicts" in text, text
 
 
 def test_a_document_of_anothers_is_no_error() -> None:

@@ -169,10 +169,13 @@ expires = 2099-01-01
 """
 
 
-def test_what_ran_as_the_same_thing_is_reused_and_checked(cell_runs: Session, tmp_path: Path) -> None:
+def test_what_ran_as_the_same_thing_is_reused_and_checked(
+    cell_runs: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client's history decides; workers say what they would run. A check that differs ends the run with 1."""
     histories = [tmp_path / f"{number}.sqlite" for number in range(2)]
     (tmp_path / "expectations.toml").write_text(ANYTHING_GOES)
+    monkeypatch.setenv("OSV_HARNESS_PROJECT", str(tmp_path))
     with farm(tmp_path, {"one": []}) as (address, _, _):
 
         def night(name: str, history: Path, *options: str) -> tuple[int, str]:
@@ -197,8 +200,7 @@ def test_what_ran_as_the_same_thing_is_reused_and_checked(cell_runs: Session, tm
         assert counted == {"ran": 0, "reused": len(first), "checked": 0, "differed": {}}
         with History(histories[1]) as history:
             history.add([replace(first[0], outcome="failed", id="planted"), *first[1:]])
-        options = ("--reuse", "--reuse-check", "100", "--project", str(tmp_path))
-        status, said = night("third", histories[1], *options)
+        status, said = night("third", histories[1], "--reuse", "--reuse-check", "100")
     with History(histories[1]) as history:
         third = history.judged(run="third")
         counted = history.documents("reuse", run="third")[0].body

@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--nights", type=int, nargs="*", default=[30, 90, 365], help="nights: how many a history is of"
     )
+    parser.add_argument("--cells", type=int, default=nights.CELLS, help="nights: how many of x86_64")
     parser.add_argument("--history", default="", help="nights: the URL of an empty database (default: files)")
     parser.add_argument(
         "--count", type=int, default=judgement.RUNS, help="judgement: series of each kind, and comparisons"
@@ -56,7 +57,7 @@ def main() -> None:
         bisecting.bisecting(arguments.jobs)
         return
     if arguments.name == "nights":
-        nights.nights(arguments.nights, arguments.history)
+        nights.nights(arguments.nights, arguments.history, arguments.cells)
         return
     if arguments.name == "farm":
         simulation.farm(arguments.workers, arguments.tasks, arguments.seconds)

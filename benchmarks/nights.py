@@ -1,4 +1,5 @@
-"""What a history of many nights costs: its import, findings, and a report of its last 90 days.
+"""What a history of many nights costs: its import, findings, a report of its last 90 days and one of all of it,
+and the live page.
 
 Each night judges 170 tests and takes a number of 40 series, in each of 60 cells: of a year 3.7 million verdicts.
 Every command runs in a process of its own, whose processor time and memory count: another on the machine changes
@@ -8,7 +9,7 @@ neither much.
 import json
 import os
 import random
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,9 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from harness.core.matrix import Matrix
 from harness.metrics.history.jsonl import line_of
@@ -40,21 +44,36 @@ EVERY = 40
 """Nights after each of which all exact numbers change a little."""
 
 
-def nights(counts: Sequence[int], url: str) -> None:
+MOST_WHOLE = 2_000_000
+"""Records of the largest history of which all is reported and served."""
+HARNESS = (sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())")
+REQUESTS = 20
+"""How often the live page is asked for."""
+
+
+class Used(NamedTuple):
+    """Seconds of processors, and the most bytes of memory."""
+
+    user: float
+    system: float
+    memory: int
+
+
+def nights(counts: Sequence[int], url: str, cells_: int = CELLS) -> None:
     """Print a table; `url` is that of an empty database for one count, or nothing for files that go away again."""
     print("| nights | records | what | wall s | user s | system s | MiB | first KB | all MB |")
     print("|---|---|---|---|---|---|---|---|---|")
     for count in counts:
         with tempfile.TemporaryDirectory(prefix="osv-harness-nights-") as name:
-            _one(count, url or f"{name}/history.sqlite", Path(name))
+            _one(count, url or f"{name}/history.sqlite", Path(name), cells()[:cells_])
 
 
-def _one(count: int, url: str, folder: Path) -> None:
+def _one(count: int, url: str, folder: Path, names: Sequence[str]) -> None:
     lines = folder / "history.jsonl"
     records = 0
     with lines.open("wb") as file:
         for night in range(count):
-            for record in _night(night):
+            for record in _night(night, names):
                 file.write(line_of(record))
                 records += 1
     since = datetime.fromtimestamp(BEGAN + (count - 90) * DAY, UTC).strftime("%Y-%m-%d")
@@ -64,13 +83,60 @@ def _one(count: int, url: str, folder: Path) -> None:
         "findings": ["findings", "--history", url],
         "report of 90 days": ["report", "--history", url, "--since", since, "--output", str(page)],
     }
+    if count > 90 and records <= MOST_WHOLE:
+        runs["report of all nights"] = ["report", "--history", url, "--output", str(page)]
     for what, words in runs.items():
-        wall, used = _run(words)
+        wall, used = _run([*HARNESS, *words])
         size = _size(page) if what.startswith("report") else " | "
-        row = f"{count} | {records:,} | {what} | {wall:.0f} | {used.ru_utime:.1f} | {used.ru_stime:.1f}"
-        print(f"| {row} | {used.ru_maxrss / 1024:.0f} | {size} |", flush=True)
+        _print(count, records, what, wall, used, size)
         if what == "import":
             lines.unlink()
+    if records <= MOST_WHOLE:
+        render = [sys.executable, "-m", "harness.integrations.server.render", str(folder)]
+        wall, used = _run(render, OSV_HARNESS_HISTORY=url)
+        _print(count, records, "`serve` makes its page", wall, used)
+        wall, used = _served(url)
+        _print(count, records, f"`serve` itself, asked {REQUESTS} times", wall, used)
+
+
+def _print(count: int, records: int, what: str, wall: float, used: Used, size: str = " | ") -> None:
+    row = f"{count} | {records:,} | {what} | {wall:.0f} | {used.user:.1f} | {used.system:.1f}"
+    print(f"| {row} | {used.memory / 2**20:.0f} | {size} |", flush=True)
+
+
+def _served(url: str) -> tuple[float, Used]:
+    """What a server used until its page was made and sent `REQUESTS` times, without the process that made it."""
+    start = monotonic()
+    command = [*HARNESS, "serve", "--history", url, "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        address = process.stdout.readline().split()[-1]
+        while not _sent(f"{address}api/facts"):
+            pass
+        for _ in range(REQUESTS):
+            _sent(address)
+        return monotonic() - start, _used_by(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _used_by(pid: int) -> Used:
+    """What a process has used itself, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:13])
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return Used(user, system, int(peak[1]) * 1024 if peak else 0)
+
+
+def _sent(address: str) -> bool:
+    """Whether the server has it already; it waits some seconds before it says no."""
+    try:
+        with urlopen(address) as answer:
+            return bool(answer.read())
+    except HTTPError:
+        return False
 
 
 def _size(page: Path) -> str:
@@ -80,16 +146,15 @@ def _size(page: Path) -> str:
     return f"{first / 1e3:.0f} | {(first + data) / 1e6:.1f}"
 
 
-def _run(words: Sequence[str]) -> tuple[float, resource.struct_rusage]:
+def _run(command: Sequence[str], **settings: str) -> tuple[float, Used]:
     """Seconds on the wall, and what the process used of processors and memory. Findings end with 1."""
     start = monotonic()
-    command = [sys.executable, "-c", "from harness.cli import main; raise SystemExit(main())", *words]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **settings})
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
-        raise RuntimeError(f"{json.dumps(words)} ended with {process.returncode}")
-    return monotonic() - start, used
+        raise RuntimeError(f"{json.dumps(command)} ended with {process.returncode}")
+    return monotonic() - start, Used(used.ru_utime, used.ru_stime, used.ru_maxrss * 1024)
 
 
 @cache
@@ -100,7 +165,7 @@ def cells() -> tuple[str, ...]:
     return tuple(islice((name for name in every if name.startswith("osv:x86_64-")), CELLS))
 
 
-def _night(night: int) -> Iterator[Commit | Sample | VerdictRecord]:
+def _night(night: int, names: Sequence[str]) -> Iterator[Commit | Sample | VerdictRecord]:
     dice = random.Random(night)
     commit = f"{night:040x}"
     yield Commit(commit, f"{night - 1:040x}" if night else "")
@@ -109,7 +174,7 @@ def _night(night: int) -> Iterator[Commit | Sample | VerdictRecord]:
     )
     builder = "compiler=gcc (Debian 12.2.0-14+deb12u1) 12.2.0; linker=GNU ld 2.40; boost=1_74"
     taken, run = BEGAN + night * DAY, f"night-{night}"
-    for number, cell in enumerate(cells()):
+    for number, cell in enumerate(names):
         named = f"v0.57.0-{night}-g{commit[:8]}"
         version = Version(commit, f"{night * CELLS + number:064x}", named, taken - 3600, builder)
         for name in EXACT:

@@ -35,7 +35,7 @@ def latest(morning: Morning) -> str:
             "previous": _version(morning.previous),
             "as_expected": tests.good, "verdicts": tests.tonight, "cells": morning.ran,
             "new": [_group(one, morning) for one in tests.new],
-            "broken_cells": dict(tests.broken),
+            "broken_cells": {one.cell: one.reason for one in tests.broken},
             "missing": [{"cell": one.cell, "nights": one.nights, "never": one.never} for one in morning.missing],
             "not_run": [{"test": test, "cells": list(cells)} for test, cells in tests.unrun],
             "faults": [
@@ -129,11 +129,10 @@ def _entries(morning: Morning) -> Iterator[Entry]:
             where = f"test/{quote(group.test, safe='')}"
             title = f"{group.test} {words} on {number(len(cells), 'cell')}"
             yield Entry(key, title, f"{cells_words(cells)}: {group.reason}", _when(morning, group.began), where)
-    for cell, reason in tests.broken.items():
-        day = _day(morning, morning.nights.last)
-        where = f"cell/{quote(cell, safe='')}"
-        when = _when(morning, morning.nights.last)
-        yield Entry(f"broken|{cell}|{day}", f"{cell} boots or runs next to nothing", reason, when, where)
+    for one in tests.broken:
+        day, where = _day(morning, one.began), f"cell/{quote(one.cell, safe='')}"
+        when, title = _when(morning, one.began), f"{one.cell} boots or runs next to nothing"
+        yield Entry(f"broken|{one.cell}|{day}", title, one.reason, when, where)
     for step in morning.changes.steps:
         if step.wholes:
             first = step.wholes[0]

@@ -35,7 +35,7 @@ def outlier_lines(nights: Iterable[OutlierNight], crept: Iterable[Since]) -> lis
         if not _is_suspected(night):
             by_night[night.day, night.standing].append(night)
     by_metric: dict[tuple[str, str, str], list[Since]] = defaultdict(list)
-    for one in sorted(filter(_is_told, crept), key=lambda one: -abs(one.change)):
+    for one in sorted(filter(_is_told, crept), key=lambda one: -abs(one.drift)):
         by_metric[one.cell.partition(":")[0], one.metric.name, version_name(one.since)].append(one)
     return [
         *_limited([_of_night(alike) for alike in by_night.values()], "nights that stick out, of earlier"),
@@ -66,7 +66,9 @@ def _of_suspicion(wait: int, alike: Sequence[OutlierNight]) -> str:
 
 
 def _is_told(one: OutlierNight | Since) -> bool:
-    return abs(one.change) >= FLOOR and not one.metric.is_part
+    # What lies in steps is told as steps: without them, next to nothing may have crept.
+    size = one.drift if isinstance(one, Since) else one.change
+    return abs(size) >= FLOOR and not one.metric.is_part
 
 
 def _limited(lines: Sequence[str], what: str) -> list[str]:

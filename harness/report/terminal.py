@@ -37,7 +37,7 @@ def show(report_data: ReportData, out: Console, commits: Commits | None = None) 
         f"{len(report_data.samples):,} measurements, {len(report_data.judged):,} verdicts; versions: {kernels}",
     )
     for note in report_data.notes:
-        out.print(note, markup=False, soft_wrap=True)
+        out.print(note, markup=False)
     today = morning(report_data, commits)
     parts = {
         "Cells, by their latest verdicts": list(_cells(by_test(report_data), {one.cell for one in today.missing})),
@@ -46,7 +46,7 @@ def show(report_data: ReportData, out: Console, commits: Commits | None = None) 
         "Suspected": [("", line) for line in today.suspected],
         "To edit": list(_edits(today)),
         "Fixed": [(GOOD, f"✓ {_group(one)}: none for {_nights(one, today)}") for one in today.tests.fixed],
-        "Still failing": [(BAD, f"✗ {_group(one)}, for {_nights(one, today)}") for one in today.tests.still],
+        "Still failing": list(_still(today)),
         "Flaky": [(EXPECTED, f"≈ {_rate(one)}") for one in today.tests.flaky],
         "No result last night": list(_missing(today)),
         "New last night": list(_new(today)),
@@ -96,14 +96,22 @@ def _missing(today: Morning) -> Iterator[Line]:
 
 def _new(today: Morning) -> Iterator[Line]:
     yield from _steps(today.new_steps)
-    for cell, reason in today.tests.broken.items():
-        yield BAD, f"✗ {short(cell)} boots or runs next to nothing: {reason}"
+    for one in today.new_broken:
+        yield BAD, f"✗ {short(one.cell)} boots or runs next to nothing: {one.reason}"
     for group in today.tests.new:
         yield BAD, f"✗ {_group(group)}"
         yield "", f"  {group.reason}"
         if group.since:
             good, bad = (version_name(version) for version in group.since)
             yield "", f"  good at {good}, bad at {bad}"
+
+
+def _still(today: Morning) -> Iterator[Line]:
+    for one in today.still_broken:
+        nights = number(today.nights.last - one.began + 1, "night")
+        yield BAD, f"✗ {short(one.cell)} boots or runs next to nothing, for {nights}: {one.reason}"
+    for group in today.tests.still:
+        yield BAD, f"✗ {_group(group)}, for {_nights(group, today)}"
 
 
 def _edits(today: Morning) -> Iterator[Line]:
@@ -122,7 +130,8 @@ def _steps(steps: Sequence[Step]) -> Iterator[Line]:
             change = change_words(one.change, one.low, one.high)
             yield style, f"{sign} {change} {one.metric.name}, {len(one.cells)} of {one.of} cells, {name}"
         for answer in step.bisected:
-            yield BAD, f"▲ {answer.change:+.3%} {answer.metric}, {short(answer.cell)}, bisected to {name}"
+            words = f"{answer.change:+.3%} {answer.name}, {short(answer.cell)}, bisected to {answer.commit[:12]}"
+            yield BAD, f"▲ {words}"
 
 
 def _cells(tests: Sequence[Test], missing: Set[str]) -> Iterator[Line]:

@@ -16,6 +16,7 @@ from harness.core.machine import Machine
 from harness.host.in_lab import in_lab
 from harness.runner.base import Program, Run
 from harness.runner.guest import Guest
+from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.base import ExitCause
@@ -68,6 +69,24 @@ def test_osv_says_hello(session: Session, name: str) -> None:
     run = session.run(cell, program)
     assert b"Hello" in bytes(run.transcript.raw), _told(run)
     assert run.verdict.outcome is Outcome.PASSED, _told(run)
+
+
+def test_a_fork_of_osv_passes_and_another_fails(session: Session) -> None:
+    """Of one snapshot, two clones with a command each."""
+    if session.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    cell = session.cell(OSV[0])
+    try:
+        image = session.image(cell)
+    except HarnessError as error:
+        pytest.skip(f"its image was not built outside: {error.message}")
+    runner = OsvRunner(image, hypervisor(cell.hypervisor), session.accelerator(cell), session.cache, fork=True)
+    found = {name: runner.run(session.program(cell, name)) for name in ("tst-hello.so", "tst-utimes.so")}
+    outcomes = {name: (run.origin, run.verdict.outcome) for name, run in found.items()}
+    assert outcomes == {
+        "tst-hello.so": ("forked", Outcome.PASSED),
+        "tst-utimes.so": ("forked", Outcome.FAILED),
+    }, [_told(run) for run in found.values()]
 
 
 def test_firecracker_boots_debians_kernel(session: Session) -> None:

@@ -57,6 +57,11 @@ class Since:
         return (self.change > 0) == (self.metric.better == "lower")
 
     @property
+    def drift(self) -> float:
+        """The part of `change` that lies in no step: what crept."""
+        return self.change - self.in_steps / 100
+
+    @property
     def words(self) -> str:
         """The change in words: `since v0.57.0: +20%, no single step`."""
         of = f"{self.in_steps:+.3g}% of it in {self.steps} step{'s' * (self.steps > 1)}" if self.steps else ""

@@ -265,13 +265,13 @@ def _issues(arguments: IssuesArguments) -> int:
 
 
 def _wants_an_issue(one: Finding | Since, arguments: IssuesArguments) -> bool:
-    return not one.metric.is_part and abs(one.change) >= arguments.least / 100
+    size = one.drift if isinstance(one, Since) else one.change
+    return not one.metric.is_part and abs(size) >= arguments.least / 100
 
 
 def _this_night() -> str:
-    server, repository, number = (
-        os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")
-    )
+    names = ("SERVER_URL", "REPOSITORY", "RUN_ID")
+    server, repository, number = (os.environ.get(f"GITHUB_{name}") for name in names)
     return f"{server}/{repository}/actions/runs/{number}" if server and repository and number else "a night"
 
 

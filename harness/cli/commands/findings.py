@@ -132,9 +132,15 @@ def command(arguments: Arguments) -> int:
             out.print(f"{left_out} others are parts of these (--parts) or smaller than {arguments.least:g}%.")
     aside = Console(stderr=True, highlight=False) if arguments.json else out  # JSON output has findings only
     aside_lines = [] if arguments.json else [outlier_line(one) for one in crept]
-    aside_lines += [outlier_line(one) for one in nights] + [note.text for note in notes(matching)]
-    for line in aside_lines:
-        aside.print(printable(line), markup=False, soft_wrap=True)
+    width = columns(out)
+    narrow = not arguments.json and width < WIDE  # a line a fact there, as of findings
+    for line in aside_lines + [outlier_line(one) for one in nights]:
+        text = Text(printable(line))
+        if narrow:
+            text.truncate(width, overflow="ellipsis")
+        aside.print(text, soft_wrap=True)
+    for note in notes(matching):
+        aside.print(printable(note.text), markup=False, soft_wrap=not narrow, width=width if narrow else None)
     return int(any(one.worse for one in shown_findings.values()) or any(one.worse for one in crept))
 
 
@@ -171,7 +177,9 @@ def _matches(one: Sample | Finding | OutlierNight | Since, arguments: Arguments)
 
 
 def _is_shown(one: Finding | OutlierNight | Since, arguments: Arguments) -> bool:
-    great = abs(one.change) >= arguments.least / 100
+    # Of what changed since a version that was asked for, steps count, too.
+    size = one.drift if isinstance(one, Since) and not arguments.since else one.change
+    great = abs(size) >= arguments.least / 100
     return great and _matches(one, arguments) and (arguments.parts or not one.metric.is_part)
 
 

@@ -1,7 +1,7 @@
 """One issue per failure group: decides which issues to open, update, reopen or close."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,18 +76,18 @@ def actions(failures: NightFailures, issues: Sequence[Issue], run: str) -> tuple
     The result is idempotent: after the actions there is nothing left to do, and a correct issue stays as it is.
     """
     planned: list[Action] = []
-    matched: set[int] = set()
+    known = _issues_of(failures.groups, issues)
     left_out = opened = 0
     for group in failures.groups:
-        issue = _issue_of(group, issues, matched)
+        issue = known.get(group.id)
         if issue is None and opened < MOST_NEW:
             opened += 1
             planned.append(Action("open", 0, group.title, body(group, run)))
         elif issue is None:
             left_out += 1
         else:
-            matched.add(issue.number)
             planned += _actions_for(group, issue, run)
+    matched = {issue.number for issue in known.values()}
     for issue in issues:
         if issue.open and issue.number not in matched and issue.members <= failures.recovered:
             planned.append(Action("close", issue.number, issue.title, comment=f"Gone: seen to be well in {run}."))
@@ -113,12 +113,26 @@ def _marked(group: FailureGroup) -> list[str]:
     return sorted(group.members)[:MOST_MEMBERS]
 
 
-def _issue_of(group: FailureGroup, issues: Sequence[Issue], matched: set[int]) -> Issue | None:
-    """The group's issue, or one that has some of the same failures; open ones first."""
-    free = [issue for issue in issues if issue.number not in matched]
-    same = [issue for issue in free if issue.group == group.id and (issue.open or issue.members & group.members)]
-    related = [issue for issue in free if issue.open and issue.members & group.members]
-    return next(iter([*same, *related]), None)
+def _issues_of(groups: Sequence[FailureGroup], issues: Sequence[Issue]) -> dict[str, Issue]:
+    """The issue of each group that has one, by the group's id: its own, or else an open one that has some of the
+    same failures and is no other group's own."""
+    found: dict[str, Issue] = {}
+    for own in (True, False):
+        for group in groups:
+            taken = {issue.number for issue in found.values()}
+            if group.id not in found and (issue := _issue_of(group, issues, taken, own)):
+                found[group.id] = issue
+    return found
+
+
+def _issue_of(group: FailureGroup, issues: Sequence[Issue], taken: Set[int], own: bool) -> Issue | None:
+    """The group's own issue, or one that has some of the same failures; open ones first."""
+    for issue in issues:
+        alike = issue.members & group.members
+        is_its = issue.group == group.id and (issue.open or alike) if own else issue.open and alike
+        if is_its and issue.number not in taken:
+            return issue
+    return None
 
 
 def _actions_for(group: FailureGroup, issue: Issue, run: str) -> list[Action]:

@@ -32,6 +32,10 @@ CONNECT_SECONDS = 20
 WORKER_DEATHS = 5
 """How many workers may end while they hold a task, before it is given up."""
 
+CLIENT_SILENT_SECONDS = 600
+"""A client that reads nothing for so long is gone. Until then it may be a suspended laptop, or be given no cpu.
+dask's own limit is 30 seconds."""
+
 SILENT_SECONDS = 60
 """A worker that is silent for so long counts as lost: its machine is gone. The end of a process is seen at
 once."""
@@ -85,6 +89,7 @@ def serve_scheduler(listen: str, port: int, task_timeout: float, tls: Tls | None
         "distributed.scheduler.allowed-failures": WORKER_DEATHS,
         "distributed.scheduler.no-workers-timeout": f"{task_timeout} s",
         "distributed.scheduler.worker-ttl": f"{SILENT_SECONDS} s",
+        "distributed.comm.timeouts.tcp": f"{CLIENT_SILENT_SECONDS} s",
     }
     known = security(tls)
     if not 0 <= port <= LAST_PORT:

@@ -34,6 +34,10 @@ from harness.runner.session import Session
 LONGEST = 300
 """Characters of a worker's text that are shown."""
 
+DROPPED = "the farm's scheduler ended, or dropped it"
+HANDOVER_SECONDS = 120
+"""How long a result may take from its worker to here."""
+
 SOMEBODY = "a worker"
 """Stands for the worker that failed a task, if dask does not name it."""
 
@@ -117,13 +121,18 @@ class Dispatcher:
     def _handle(self, task: Task, future: Future[Any]) -> Iterable[Future[Any]]:
         """Handle a finished task; returns the tasks that follow from it."""
         try:
-            result = future.result()
+            result = future.result(timeout=HANDOVER_SECONDS)
         except NoValidWorkerError:
             return self._reassign(task)
         except KilledWorker as error:
             self._give_up(task, f"{error.allowed_failures + 1} workers ended while they had it")
         except CancelledError:
-            self._give_up(task, "the farm's scheduler ended, or dropped it")
+            self._give_up(task, DROPPED)
+        except TimeoutError as error:
+            # The task's own, or dask's: what a scheduler forgot while this client was away comes never.
+            if future.status == "error":
+                return self._retry(task, dict.fromkeys(task.parts, Fault(plain(repr(error)))), SOMEBODY, "")
+            self._give_up(task, DROPPED)
         except Exception as error:  # of the task's code or of dask: the worker's host may be at fault
             fault = Fault(plain(f"{type(error).__name__}: {error}"))
             return self._retry(task, dict.fromkeys(task.parts, fault), SOMEBODY, "")

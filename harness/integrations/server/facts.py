@@ -87,7 +87,7 @@ def _step(step: changes.Step, new: bool) -> Step:
     moved = [
         MovedMetric(
             metric=one.metric.name, about=one.subject, change=one.change, worse=one.worse, cells=list(one.cells),
-            of=one.of,
+            of=one.of, since=Range(good=version(one.span[0]), bad=version(one.span[1])),
         )
         for one in step.wholes
     ]  # fmt: skip

@@ -24,6 +24,7 @@ from uuid import uuid4
 import anyio.to_thread
 from filelock import FileLock, Timeout
 
+from harness.analysis.regression.grouping import kernel_of
 from harness.core.errors import HarnessError
 from harness.host.process.die_with_parent import die_with_parent
 from harness.integrations.server.history_watch import Watch
@@ -33,6 +34,7 @@ from harness.integrations.server.triage import WORK, store_decision, unknown_sub
 from harness.metrics.history.records import Action, Triage
 from harness.metrics.history.store import History
 from harness.report.model.data import safe_text
+from harness.report.morning.report import OSV
 
 LOCK, SECRET = ".serve.lock", ".serve.secret"
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
@@ -93,12 +95,14 @@ def job_record(request: JobRequest, facts: Facts, user: str) -> Triage:
         if moved is None:
             raise Refused(404, "That metric did not move there.", "api/facts tells which did.")
         cells, identity = moved.cells, ""
-        body |= {"metric": moved.metric, "good": step.before.commit, "bad": step.after.commit}
+        body |= {"metric": moved.metric, "good": moved.since.good.commit, "bad": moved.since.bad.commit}
         body |= {"improved": "yes"} if not moved.worse else {}
     else:
         raise unknown_subject()
     if request.cell not in cells:
         raise Refused(404, "That is not a cell on which it is so.", f"These are: {', '.join(cells[:5])}")
+    if request.action == "bisect" and kernel_of(request.cell) != OSV:
+        raise Refused(409, "Only OSv's commits are there to be bisected.", "Rerun it, or name a cell of osv.")
     return Triage(
         Action(request.action), request.subject, identity, user, "", body, time(), request.id or uuid4().hex
     )  # fmt: skip

@@ -78,7 +78,8 @@ class Failure(ResponseModel):
 
 
 class MovedMetric(ResponseModel):
-    """A metric that changed; `change` is relative, on these `cells` of the `of` that measure it."""
+    """A metric that changed; `change` is relative, on these `cells` of the `of` that measure it. The commit surely
+    lies in `since`."""
 
     metric: str
     about: str
@@ -86,6 +87,7 @@ class MovedMetric(ResponseModel):
     worse: bool
     cells: list[str]
     of: int
+    since: Range
 
 
 class Step(ResponseModel):

@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 
 from harness.core.errors import HarnessError
+from harness.core.garbage_collection import without_garbage_collection
 from harness.integrations.server.facts import facts
 from harness.integrations.server.page_assets import with_server_assets
 from harness.integrations.server.pages import FACTS, PAGE, POLICY, state_text
 from harness.metrics.history.store import History
-from harness.report.html.page import page
+from harness.report.html.building import build
+from harness.report.html.site import one_file
 from harness.report.model.data import ReportData
 from harness.report.morning.commits import Commits
-from harness.report.morning.report import morning
 from harness.report.report_data import make_report_data
 from harness.runner.session import Session
 
@@ -36,11 +37,13 @@ def main(folder: Path) -> int:
     root = os.environ.get("OSV_ROOT")
     commits = Commits(Session(Path(root)).osv_root if root else None)
     try:
-        with History() as history:
-            state = state_text(history.state())  # first, so that later records count as new
-            data = report_data(history)
-        html, policy = with_server_assets(page(data, commits=commits))
-        morning_facts = facts(morning(data.safe, commits), state)
+        with without_garbage_collection():
+            with History() as history:
+                state = state_text(history.state())  # first, so that later records count as new
+                data = report_data(history)
+            built = build(data, commits=commits)
+        html, policy = with_server_assets(one_file(built))
+        morning_facts = facts(built.morning, state)
     except HarnessError as error:
         print(error.message, file=sys.stderr)
         return 2

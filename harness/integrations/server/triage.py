@@ -80,7 +80,7 @@ def jobs_of(rows: Sequence[Triage], is_running: Callable[[str], bool]) -> list[J
                 taken=record.taken,
                 state="ended" if end else "running" if is_running(record.id) else "waiting",
                 status=status if isinstance(status, int) else None,
-                said=safe_text(end.note, LONGEST_NOTE) if end else "",
+                said="\n".join(safe_text(line, LONGEST_NOTE) for line in end.note.splitlines()) if end else "",
             )
         )  # fmt: skip
     return found

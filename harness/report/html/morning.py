@@ -13,8 +13,6 @@ from harness.report.morning.report import Morning
 from harness.report.morning.tests import CellRuns, Group
 from harness.report.morning.version_rows import COLUMNS
 
-MOST_BROKEN = 6
-
 
 def facts(jinja: Environment, morning: Morning) -> Markup:
     """Render the first part of the page; the template escapes every text."""
@@ -30,7 +28,6 @@ def facts(jinja: Environment, morning: Morning) -> Markup:
             floor=FLOOR, names=_names, runs_before=_runs_before,
             bad_tonight=lambda group: _bad_tonight(group, last), bad_nights=_bad_nights,
             new_cells=len({one.cell for group in morning.tests.new for one in group.cells}),
-            broken=list(morning.tests.broken.items())[:MOST_BROKEN],
             step_cells=_step_cells, step_metrics=_step_metrics, step_size=_step_size,
         )
     )  # fmt: skip
@@ -73,7 +70,7 @@ def _step_cells(step: Step) -> list[str]:
 
 def _step_metrics(step: Step) -> str:
     return " ".join(
-        dict.fromkeys([one.metric.name for one in step.wholes] + [one.metric for one in step.bisected])
+        dict.fromkeys([one.metric.name for one in step.wholes] + [one.name for one in step.bisected])
     )
 
 

@@ -24,7 +24,7 @@ OURS = pattern(r"(versions|index|plotly|(at|part|test|cell|figure|section)-[0-9a
 
 def page(report_data: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> str:
     """Render the whole page as one file. `commits` looks up subjects, authors and links."""
-    return _single(build(report_data, matrix, commits))
+    return one_file(build(report_data, matrix, commits))
 
 
 def write(
@@ -42,7 +42,7 @@ def write(
     check_writable(path, CURE)
     built = build(report_data, matrix, commits)
     if single:
-        write_whole(path, _single(built), CURE)
+        write_whole(path, one_file(built), CURE)
         return [path]
     try:
         return _write(built, path)
@@ -50,7 +50,8 @@ def write(
         raise HarnessError(f"{error.filename or path} can't be written: {error.strerror}.", CURE) from error
 
 
-def _single(built: Built) -> str:
+def one_file(built: Built) -> str:
+    """Render the whole page as one file."""
     at = [name for name in built.shards if name.startswith("at-")]
     older = set(at[: max(0, len(at) - MOST_INLINED)])
     inlined = {name: data for name, data in built.shards.items() if name not in older}

@@ -3,13 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import chain
 from operator import attrgetter
 
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
+from harness.report.morning.broken_cells import broken_cells, broken_nights
 from harness.report.morning.nights import Nights
 from harness.report.morning.rates import PatternKind, failure_pattern, interval, rate_changed
+from harness.report.morning.several_cells import mended, scattered
 from harness.report.morning.tests import INCONCLUSIVE, CellRuns, Group, Run, StaleExpectation, Tests, failed
 from harness.runner.failure_titles import identity
 
@@ -19,8 +21,6 @@ NEWEST = 10
 """The newest nights, whose rate of failure is compared with that of the nights before them."""
 FIXED_WITHIN = 7
 """Nights for which a fix is reported."""
-MOST_OF_A_CELL, FEWEST_OF_A_CELL = 0.5, 4
-"""If at least this share of a cell's tests fail in one night, and at least so many, the cell itself is broken."""
 
 Key = tuple[str, str, str]
 """Suite, test, cell."""
@@ -33,7 +33,7 @@ def tests_of(
     rows = [one if one.expected else _as_expected(one, expired) for one in judged]
     # Of a year there are a million, and nearly all are passes of tests that never did anything else.
     odd = [(nights.number(one.taken), one) for one in rows if not one.expected or one.outcome == "flaky"]
-    broken = _broken(odd, rows, nights)
+    broken = broken_nights(odd, rows, nights)
     runs = _runs(odd, rows, nights, broken)
     tonight = _of_night(rows, nights, nights.last)
     on_cells = [
@@ -47,14 +47,13 @@ def tests_of(
     well = Counter((cell.partition(":")[0], test) for (_, test, cell), one in tonight.items() if _good(one))
     sorted_out = [_of_test(found, nights.last, well[key]) for key, found in sorted(by_test.items())]
     new, flaky, still, fixed = (list(chain.from_iterable(one[kind] for one in sorted_out)) for kind in range(4))
-    cells_broken = {cell: reason for (cell, night), reason in broken.items() if night == nights.last}
     return Tests(
         sorted(new, key=lambda one: (-len(one.cells), one.test)),
         sorted(flaky, key=lambda one: (-one.bad, one.test)),
         sorted(still, key=lambda one: (-one.began, one.test)),
         sorted(fixed, key=lambda one: (-one.began, one.test)),
         _stale(odd, rows, nights),
-        cells_broken,
+        broken_cells(broken, nights),
         _unrun(tonight, rows, nights),
         [one for one in tonight.values() if one.outcome == "harness_error"],
         len(tonight),
@@ -69,30 +68,6 @@ def _as_expected(verdict: VerdictRecord, expired: Callable[[VerdictRecord], bool
 
 def _good(judged: VerdictRecord) -> bool:
     return judged.expected or judged.outcome == "skipped"
-
-
-def _broken(
-    odd: Sequence[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
-) -> dict[tuple[str, int], str]:
-    """The cells and nights in which most tests of the cell failed, each with the most frequent reason."""
-    bad: dict[tuple[str, int], list[VerdictRecord]] = defaultdict(list)
-    for night, verdict in odd:
-        if not verdict.expected and verdict.outcome not in ("skipped", "passed", "flaky"):
-            bad[verdict.cell, night].append(verdict)
-    many = {where: found for where, found in bad.items() if len(found) >= FEWEST_OF_A_CELL}
-    if not many:
-        return {}
-    cells = {cell for cell, _ in many}
-    ran = Counter(
-        (one.cell, nights.number(one.taken))
-        for one in rows
-        if one.cell in cells and one.outcome not in ("skipped", "reused")
-    )
-    return {
-        where: Counter(f"{one.outcome}: {one.reason}" for one in found).most_common(1)[0][0]
-        for where, found in many.items()
-        if len(found) >= MOST_OF_A_CELL * ran[where]
-    }
 
 
 def _runs(
@@ -127,21 +102,27 @@ def _of_test(
 ) -> tuple[list[Group], list[Group], list[Group], list[Group]]:
     """The groups of one test on one kernel: new failures, flaky, still failing, fixed. `found` are its runs on
     each cell where it ever failed; `well` counts the cells that passed it last night."""
-    flaky = [one for one in found if one.pattern.kind is PatternKind.FLAKY or _comes_and_goes(one)]
+    fixed_together = mended(found)
+    flaky = [
+        one for one in found
+        if one not in fixed_together and (one.pattern.kind is PatternKind.FLAKY or _comes_and_goes(one))
+    ]  # fmt: skip
     known = {_identity(run.judged) for one in flaky for run in one.runs if run.bad}
     failing_kinds = (PatternKind.BROKEN, PatternKind.UNDECIDED)
     failing = [one for one in found if one not in flaky and one.pattern.kind in failing_kinds]
     undecided = [one for one in failing if one.pattern.kind is PatternKind.UNDECIDED]
     joined = [one for one in undecided if _identity(one.last.judged) in known]
     failing = [one for one in failing if one not in joined]
-    if not flaky and (scattered := _scattered(found, failing, last)):
-        flaky = scattered
+    if not flaky and (rare := scattered(found, failing, last - RECENT + 1)):
+        flaky = rare
     flaky += joined
     ran = [one for one in failing if one.last.night == last]
     silent = [one.cell for one in failing if one.last.night < last]
     new = [one for one in ran if one.first_bad.night == last]
     old = [one for one in ran if one.first_bad.night < last]
+    lately = [one for one in fixed_together if one.last.night == last and _failed_within(one, last - FIXED_WITHIN)]
     fixed = [one for one in found if one not in flaky and one not in failing and _is_fixed(one, last)]
+    fixed += [one for one in lately if one not in fixed]
     if not ran and silent:
         old = [one for one in failing if one.cell in silent]
     return (
@@ -158,19 +139,9 @@ def _comes_and_goes(cell_runs: CellRuns) -> bool:
     return now.kind is PatternKind.UNDECIDED and any(run.bad for run in cell_runs.runs[: now.began])
 
 
-def _scattered(found: Sequence[CellRuns], failing: Sequence[CellRuns], last: int) -> list[CellRuns]:
-    """The cells that each failed too seldom to be flaky, if all of them together are; else none."""
-    rare = [
-        one for one in found
-        if one not in failing and any(run.bad and run.night > last - RECENT for run in one.runs)
-        and one.pattern.kind is PatternKind.WELL and one.pattern.before is not PatternKind.BROKEN
-    ]  # fmt: skip
-    if len(rare) < 2:
-        return []
-    together = sorted((run.night, one.cell, run.bad) for one in rare for run in one.runs)
-    nights = sorted({night for night, _, bad in together if bad})
-    apart = any(later > earlier + 1 for earlier, later in pairwise(nights))
-    return rare if apart and failure_pattern([bad for *_, bad in together]).kind is PatternKind.FLAKY else []
+def _failed_within(cell_runs: CellRuns, night: int) -> bool:
+    """Whether the test failed in that night or in a later one."""
+    return any(run.bad and run.night >= night for run in cell_runs.runs)
 
 
 def _is_told(flaky: Sequence[CellRuns], last: int) -> bool:

@@ -35,6 +35,25 @@ def lasting_findings(findings: Sequence[Finding]) -> list[Finding]:
     ]  # fmt: skip
 
 
+def undoing_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings for the better that undid an earlier one for the worse: together they changed nothing.
+    `findings` must be ordered by time.
+
+    One for the worse that takes back what another one gained is no such finding: somebody must look at it.
+    """
+    lasting = {id(one) for one in lasting_findings(findings)}
+    by_series: dict[Series, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_series[_series(finding)].append(finding)
+    found: dict[int, Finding] = {}
+    for rows in by_series.values():
+        for place, one in enumerate(rows):
+            if id(one) not in lasting and one.worse and one.confirmed is not False:
+                undo = next((other for other in rows[place + 1 :] if _is_undone(one, [other])), None)
+                found |= {id(undo): undo} if undo and not undo.worse else {}
+    return [one for one in findings if id(one) in found]
+
+
 def _lasts(
     finding: Finding, later: Sequence[Finding], parts: Mapping[tuple[str, ...], Sequence[Finding]],
     by_series: Mapping[Series, Sequence[Finding]],

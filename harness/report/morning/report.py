@@ -10,12 +10,13 @@ from time import gmtime, strftime
 from harness.metrics.records import CONSOLE, Document, Version
 from harness.report.model.data import ReportData
 from harness.report.model.spans import PLAN, Span, spans_of
+from harness.report.morning.bisection_answers import BisectionAnswer, bisection_answers
 from harness.report.morning.changes import Changes, Step, changes_of
 from harness.report.morning.classification import tests_of
 from harness.report.morning.commits import Commits
 from harness.report.morning.expectation_edits import Entries, EntryLocation
 from harness.report.morning.nights import MissingCell, Nights, plans_of
-from harness.report.morning.tests import Group, StaleExpectation, Tests
+from harness.report.morning.tests import BrokenCell, Group, StaleExpectation, Tests
 from harness.report.morning.version_rows import VersionRow, version_rows
 
 OSV = "osv"
@@ -43,6 +44,7 @@ class Morning:
       night.
     - `asides` are notes that belong to no test and no metric.
     - `consoles` are the ends of consoles by the id of their verdict, `versions` the newest versions, a row each.
+    - `bisected` is what bisections of tests found.
     """
 
     nights: Nights
@@ -62,6 +64,7 @@ class Morning:
     suspected: Sequence[str] = ()
     consoles: Mapping[str, Sequence[str]] = field(default_factory=dict)
     versions: Sequence[VersionRow] = ()
+    bisected: Sequence[BisectionAnswer] = ()
 
     @property
     def date(self) -> str:
@@ -79,8 +82,8 @@ class Morning:
 
     @cached_property
     def standing_steps(self) -> list[Step]:
-        """The changes of earlier nights that were not undone since."""
-        return [one for one in self.changes.steps if not self._is_new(one)]
+        """The changes of earlier nights that were not undone since, without those that undid others."""
+        return [one for one in self.changes.steps if not self._is_new(one) and not one.undoes]
 
     def _is_new(self, step: Step) -> bool:
         return self.nights.last > 0 and self.firsts.get(step.after.commit) == self.nights.last
@@ -91,15 +94,27 @@ class Morning:
         return len(self.tests.new) + len(self.new_broken)
 
     @property
-    def new_broken(self) -> Mapping[str, str]:
-        """The cells that are broken as a whole, each with the most frequent reason."""
-        return self.tests.broken
+    def new_broken(self) -> list[BrokenCell]:
+        """The cells that are broken as a whole since last night."""
+        return [one for one in self.tests.broken if one.began == self.nights.last]
+
+    @property
+    def still_broken(self) -> list[BrokenCell]:
+        """The cells that were broken as a whole before last night, too."""
+        return [one for one in self.tests.broken if one.began < self.nights.last]
 
     def console(self, group: Group) -> Sequence[str]:
         """The end of the console of the group's newest failure that has one."""
         bad = (run.judged for one in group.cells for run in one.runs if run.bad and run.judged.id in self.consoles)
         newest = max(bad, key=lambda judged: judged.taken, default=None)
         return self.consoles[newest.id][-CONSOLE_LINES:] if newest else ()
+
+    def answers(self, group: Group) -> list[BisectionAnswer]:
+        """What bisections found of the group since it began to fail."""
+        began, cells = group.first.first_bad.judged.taken, {one.cell for one in group.cells}
+        return [
+            one for one in self.bisected if one.name == group.test and one.cell in cells and one.taken >= began
+        ]
 
     @property
     def headline(self) -> str:
@@ -143,17 +158,19 @@ def morning(
     measured = _measured(report_data)
     by_night = {number: found[-1] for number, found in heads.items() if found}
     in_turn = {by_night[number].version.commit: by_night[number].version for number in sorted(by_night)}
+    answers = bisection_answers(report_data.documents, _now(nights))
     rows = version_rows(
         [*in_turn.values()], report_data.judged, report_data.findings, {one.test for one in tests.flaky}, measured
     )
     return Morning(
         nights, tests, nights.missing(),
-        changes_of(report_data.findings, measured, report_data.documents, _now(nights)),
+        changes_of(report_data.findings, measured, answers),
         [ExpectationEdit(one, entries.of(one.judged)) for one in tests.stale],
         entries.expiring(one for one in report_data.judged if one.taken >= since),
         latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
         OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),
         by_night, report_data.asides, report_data.suspected, _consoles(report_data.documents), rows,
+        [one for one in answers if one.of_test],
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The tests of a morning report: new failures, flaky tests, old failures, fixed tests, and stale expectations."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
@@ -93,10 +93,19 @@ class StaleExpectation:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenCell:
+    """A cell of which most tests failed last night, each run since the night `began`, with the most frequent
+    reason."""
+
+    cell: str
+    reason: str
+    began: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tests:
     """All tests that the morning report mentions.
 
-    - `broken` are cells of which most tests failed, each with a reason.
     - `unrun` are tests that ran the night before and not last night, with their cells.
     - `faults` are verdicts that say nothing of the kernel: faults of the host or of the harness.
     - `tonight` counts the verdicts of the last night, `good` those that were as expected.
@@ -107,7 +116,7 @@ class Tests:
     still: Sequence[Group] = ()
     fixed: Sequence[Group] = ()
     stale: Sequence[StaleExpectation] = ()
-    broken: Mapping[str, str] = field(default_factory=dict)
+    broken: Sequence[BrokenCell] = ()
     unrun: Sequence[tuple[str, Sequence[str]]] = ()
     faults: Sequence[VerdictRecord] = ()
     tonight: int = 0

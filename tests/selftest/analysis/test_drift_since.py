@@ -14,6 +14,7 @@ from harness.cli import main
 from harness.core.errors import HarnessError
 from harness.metrics.history.store import History
 from harness.metrics.records import Environment, Metric, Sample, Version
+from harness.report.outlier_lines import outlier_lines
 
 HERE = Environment("here", "cpu", 2, "", "tcg", "qemu 7", "6.1")
 TIME, COUNT = Metric("boot.seconds", "s"), Metric("boot.instructions", "", exact=True)
@@ -88,6 +89,23 @@ def test_a_step_is_told_as_a_step_and_only_the_rest_crept() -> None:
     (told,) = since(samples(values), "v1.0")
     assert told.steps == 1 and told.change == pytest.approx(1.12 * 1.237 - 1, abs=0.04)
     assert 10 < told.in_steps < 17 and "in 1 step" in told.words
+
+
+def test_next_to_nothing_beside_a_step_is_no_creep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0.1% crept, and 2% came in a step that is told as one: no line says that 2.1% crept."""
+    values = (1 + 0.001 * np.arange(80) / 80) * (1 + 1e-4 * np.random.default_rng(5).normal(size=80))
+    values[40:] *= 1.02
+    history = samples(values, releases=False)
+    (told,) = since(history)
+    assert told.change > 0.019 and told.drift == pytest.approx(0.001, abs=0.0003)
+    assert outlier_lines([], [told]) == []
+    assert outlier_lines([], [replace(told, in_steps=1.0)]) != []
+    url = str(tmp_path / "h.sqlite")
+    with History(url) as kept:
+        kept.add(history)
+    for words, wanted in (((), 0), (("--since", "v1.0"), 1)):
+        main(["findings", "--history", url, "--least", "0.5", *words])
+        assert capsys.readouterr().out.count("in 1 step") == wanted
 
 
 def test_steps_alone_are_no_creep() -> None:

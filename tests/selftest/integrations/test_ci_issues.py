@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -153,6 +153,19 @@ def test_what_became_worse_is_one_issue_a_commit_until_it_came_back() -> None:
     assert seen(good("a"), worse=[step(100, 90)]).groups == []
 
 
+@pytest.mark.parametrize("commits", ["bc", "cb"])
+def test_two_steps_of_one_number_keep_an_issue_each(commits: str) -> None:
+    """Whichever commit sorts first: the second step takes not the first one's, which would open again."""
+    one, other = commits
+    first = [step(100, 110, after=one), step(100, 112, ALSO_OF_OSV, after=one)]
+    there = as_told(opened(seen(good("a"), worse=first)))
+    both = seen(good("a"), worse=[*first, step(110, 130, after=other)])
+    wanted, _ = issues.actions(both, issues.parse_issues([there]), RUN)
+    assert [(action.verb, action.number) for action in wanted] == [("open", 0)]
+    assert "+18.2%" in wanted[0].title
+    assert verbs(both, there, as_told(wanted[0], 8)) == []
+
+
 PART = Metric("boot.instructions.drivers", "instructions", exact=True)
 
 
@@ -274,3 +287,35 @@ def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
             elif action.verb == "close":
                 known[0] |= {"state": "CLOSED", "stateReason": "COMPLETED"}
     assert (done.count("open"), done.count("close"), done.count("reopen")) == (opens, closes, 0)
+
+
+@pytest.mark.parametrize(
+    ("nights", "opens"),
+    [
+        ({20: "harness_error"}, 0), ({20: "harness_error", 21: "harness_error"}, 1),
+        ({**dict.fromkeys(range(5, 15), "failed"), 40: "failed"}, 1),
+        ({**dict.fromkeys(range(5, 15), "failed"), 40: "failed", 41: "failed"}, 2),
+    ],
+    ids=["a fault of one night", "a fault of two", "an accident after a fix", "broken again"],
+)  # fmt: skip
+def test_one_night_is_not_enough(nights: Mapping[int, str], opens: int) -> None:
+    """Neither of a fault of the host, nor of a test that had been broken and was fixed: it is no new issue, and
+    the old one stays closed."""
+    judged: list[VerdictRecord] = []
+    known: list[dict[str, Any]] = []
+    done: list[str] = []
+    for night in range(60):
+        tonight = [case("tst-a.so", nights.get(night, "passed")), *good("b", "c", "d", "e")]
+        judged += [
+            VerdictRecord("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"),
+                          HERE, "r", 1e9 + night * 86400, f"{night}{one.test}") for one in tonight
+        ]  # fmt: skip
+        now = failure_groups.failure_groups(results.Night(planned(OF_OSV), tonight), [], [], judged)
+        for action in issues.actions(now, issues.parse_issues(known), RUN)[0]:
+            done.append(action.verb)
+            if action.verb == "open":
+                known.append(as_told(action))
+            else:
+                closed = action.verb == "close"
+                known[0] |= {"state": "CLOSED" if closed else "OPEN", "stateReason": "COMPLETED" if closed else ""}
+    assert done.count("open") + done.count("reopen") == opens

@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from random import Random
 
+import planted_nights
 import pytest
 from planted_nights import BEGAN, CELLS, DAY, PASS, Planted, version
 from rich.console import Console
@@ -133,16 +134,67 @@ def test_a_failure_of_a_version_that_passed_is_no_commits_doing() -> None:
 def test_a_cell_that_boots_nothing_is_one_fact() -> None:
     """Not a fact a test; and the tests are not fixed by its coming back."""
     def dead(night: int, cell: str, test: str, _: Random) -> tuple[str, bool, str] | None:
-        return ("boot_failed", False, "no console") if cell == ZFS and night == bad else None
+        return ("boot_failed", False, "no console") if cell == ZFS and night in bad else None
 
-    bad = 19
+    bad = {19}
     now = of(dead)
-    assert list(now.tests.broken) == [ZFS]
+    assert [(one.cell, one.began) for one in now.tests.broken] == [(ZFS, 19)]
     assert not now.tests.new
     assert now.headline == "1 new failure"
-    bad = 18
+    bad = {18}
     later = of(dead)
     assert not (later.tests.broken or later.tests.fixed or later.tests.flaky or later.tests.still)
+
+
+def test_a_cell_is_newly_broken_once() -> None:
+    """In its first night; from then on it is still broken, also where it had no result in between."""
+    def dead(night: int, cell: str, test: str, _: Random) -> tuple[str, bool, str] | None:
+        return ("boot_failed", False, "no console") if cell == ZFS and night >= 16 else None
+
+    planted_ = Planted(20, dead, frozenset({(18, ZFS)}))
+    found = morning(planted_.told())
+    assert [(one.cell, one.began) for one in found.still_broken] == [(ZFS, 16)]
+    assert (found.new_broken, found.headline) == ([], "No new failures")
+    facts = facts_of(planted_.told())
+    assert names(facts, "broken") == [ZFS] and 'id="new"' not in facts
+    assert "1 cell still broken" in facts and "next to nothing, for 4 nights" in facts
+    out = StringIO()
+    show(planted_.told(), Console(file=out, width=80))
+    assert "x86_64-qemu-zfs boots or runs next to nothing, for 4 nights" in out.getvalue()
+
+
+def test_what_was_broken_on_several_cells_for_three_nights_was_not_flaky() -> None:
+    """Of one cell alone so few failures do not tell; nor where they are of different nights."""
+    def broken(night: int, cell: str, test: str, _: Random) -> tuple[str, bool, str] | None:
+        bad = test == "tst-a.so" and cell in cells and nights[cell] <= night < nights[cell] + 3
+        return ("failed", False, "status 1") if bad else None
+
+    cells, nights = (ROFS, ZFS, EXT), dict.fromkeys((ROFS, ZFS, EXT), 15)
+    now = of(broken, 20)
+    assert [(one.test, len(one.cells)) for one in now.tests.fixed] == [("tst-a.so", 3)]
+    assert not now.tests.flaky and not of(broken, 40).tests.fixed
+    nights[ZFS], nights[EXT] = 13, 14
+    assert [one.test for one in of(broken, 20).tests.flaky] == ["tst-a.so"]
+
+
+def test_everything_is_one_click_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too much for the first sight is in lists that open; each count is that of its facts."""
+    def bad(night: int, cell: str, test: str, _: Random) -> tuple[str, bool, str] | None:
+        number, failed = int(test[4:7]), ("failed", False, test)
+        if cell == LINUX:
+            return None
+        if number < 20:
+            return failed if night == 19 else None
+        if number < 40:
+            return failed if 5 <= night < 17 else None
+        return ("", True, "") if number < 60 and night == 19 else None
+
+    monkeypatch.setattr(planted_nights, "TESTS", tuple(f"tst-{number:03}.so" for number in range(130)))
+    facts = facts_of(Planted(20, bad).told())
+    for kind, link in (("new", "#new"), ("fixed", "#fixed"), ("unrun", "#missing")):
+        assert len(set(names(facts, kind))) == len(names(facts, kind)) == 20
+        assert re.search(rf'href="{link}">20 ', facts)
+    assert "and 14 more tests" in facts and "and 14 more fixed tests" in facts
 
 
 def test_what_did_not_run_is_told_and_is_no_pass() -> None:

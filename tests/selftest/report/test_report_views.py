@@ -274,11 +274,17 @@ def test_findings_have_a_line_each_at_80_columns(
 ) -> None:
     """No line is folded or wider; each says which way, how much, where and since when."""
     where = str(tmp_path / "h.sqlite")
+    slow = [
+        replace(one, value=one.value * (0.7 if one.run == "night-10" else 1))
+        for one in told.samples if not one.metric.exact and one.cell == ROFS
+    ]  # fmt: skip
     with History(where) as kept:
-        kept.add([one for one in told.samples if one.metric.exact])
+        kept.add([*(one for one in told.samples if one.metric.exact), *slow])
     monkeypatch.setenv("COLUMNS", "80")
     main(["findings", "--history", where])
     lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.endswith("…") for line in lines if ": 0.7 times, alone" in line] == [True]
     steps = [line for line in lines if "size.kernel" in line and "▲" in line]
     assert len(steps) == 3
     assert max(map(len, steps)) <= 80

@@ -44,7 +44,8 @@
   const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((n) => n.toString(16).padStart(2, "0")).join("");
 
   const jobWords = (job) => {
-    const so = job.state === "ended" ? (job.status === 0 ? "done, as expected" : `ended with ${job.status}`) : job.state;
+    const good = job.action === "bisect" ? "found the commit" : "done, as expected";
+    const so = job.state === "ended" ? (job.status === 0 ? good : `ended with ${job.status}`) : job.state;
     return `${job.action} on ${job.cell}: ${so}`;
   };
   const standingWords = (standing) => {
@@ -102,15 +103,23 @@
       parts.push(made("a", { href: query("evidence", where), text: `evidence on ${one.cell}` }));
     }
     if (fact.test) parts.push(made("a", { href: query("verdicts", { test: fact.test }), text: "all runs" }));
+    // Only OSv's commits are there to be bisected.
+    const bisectable = (fact.kernel ?? "") === "osv";
     if (session.farm && fact.test) {
       const cell = cells[0].cell;
       parts.push(button("Rerun", "api/jobs", () => ({ action: "rerun", subject, cell })));
-      if (fact.since && fact.since.good.commit !== fact.since.bad.commit)
+      if (bisectable && fact.since && fact.since.good.commit !== fact.since.bad.commit)
         parts.push(button("Bisect", "api/jobs", () => ({ action: "bisect", subject, cell })));
     }
-    if (session.farm && fact.moved?.length) {
+    if (session.farm && bisectable && fact.moved?.length) {
       const { metric, cells: measured } = fact.moved[0];
       parts.push(button("Bisect", "api/jobs", () => ({ action: "bisect", subject, cell: measured[0], metric })));
+    }
+    const ended = (standing?.jobs ?? []).findLast((job) => job.said);
+    if (ended) {
+      const said = made("details", { class: "job" }, made("summary", { text: `what the ${ended.action} said` }), made("pre", { text: ended.said }));
+      said.open = box.querySelector("details")?.open ?? false;
+      parts.push(said);
     }
     box.replaceChildren(...parts, made("span", { class: "failed", role: "alert", text: failed }));
   };

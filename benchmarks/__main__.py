@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import bisecting, equals, image, judgement, load, nights, short
+from benchmarks import bisecting, equals, image, judgement, load, nights, ordering, short
 from benchmarks.farm import simulation
 from benchmarks.hunting import hunts, replays
 from harness.runner.session import Session
@@ -16,7 +16,7 @@ def _parser() -> argparse.ArgumentParser:
         "name",
         choices=[
             "image", "overhead", "rebuild", "fork", "console", "load", "judgement", "equals", "bisecting",
-            "nights", "hunting", "replaying", "farm",
+            "nights", "hunting", "replaying", "farm", "ordering",
         ],
     )  # fmt: skip
     parser.add_argument("--cell", default="qemu-rofs")
@@ -74,6 +74,8 @@ def main() -> None:
         replays.replaying(session, arguments.cell, arguments.races, arguments.reruns, arguments.seed_number)
     elif arguments.name == "equals":
         equals.equals(session, arguments.cell)
+    elif arguments.name == "ordering":
+        ordering.ordering(session, arguments.cell, arguments.rounds)
     elif arguments.name == "console":
         short.console(arguments.rounds)
     elif arguments.name == "image":

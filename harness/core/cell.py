@@ -32,4 +32,9 @@ class Cell:
     @property
     def slug(self) -> str:
         """The name as one safe path component."""
-        return str(self).replace(":", "-").replace("/", "-on-")
+        return slug_of(str(self))
+
+
+def slug_of(name: str) -> str:
+    """The name of a cell as one safe path component."""
+    return name.replace(":", "-").replace("/", "-on-")

@@ -44,22 +44,33 @@ class Verdicts:
         self._run = run
         self._samplers: dict[str, Sampler] = {}
 
-    def of(self, image: Image, run: Run, expected: bool) -> list[Record]:
+    def of(self, image: Image, run: Run, expected: bool, reuse_key: str = "") -> list[Record]:
         """The records of a run: its verdict, and the end of its console if it failed unexpectedly.
 
-        `expected` is whether the verdict was expected.
+        `expected` is whether the verdict was expected; under the `reuse_key` it may be reused.
         """
-        key = f"{image.digest} {image.cell}"
-        if key not in self._samplers:
-            self._samplers[key] = Sampler(self._session, image, self._run)
-        sampler, verdict = self._samplers[key], run.verdict
+        sampler, verdict = self._sampler(image), run.verdict
         judged = VerdictRecord(
             "apps" if run.program.forwards else "unit", str(image.cell), run.program.name, str(verdict.outcome),
             expected, verdict.reason, verdict.observation.seconds, sampler.version, sampler.environment, self._run,
-            time.time(),
+            time.time(), reuse_key=reuse_key,
         )  # fmt: skip
         console = console_of(judged, run)
         return [judged, console] if console else [judged]
+
+    def reused(self, image: Image, test: str, reason: str) -> VerdictRecord:
+        """The record of an in-guest test that was not run, for the earlier verdict that `reason` names."""
+        sampler = self._sampler(image)
+        return VerdictRecord(
+            "unit", str(image.cell), test, str(Outcome.REUSED), True, reason, 0.0, sampler.version,
+            sampler.environment, self._run, time.time(),
+        )  # fmt: skip
+
+    def _sampler(self, image: Image) -> Sampler:
+        key = f"{image.digest} {image.cell}"
+        if key not in self._samplers:
+            self._samplers[key] = Sampler(self._session, image, self._run)
+        return self._samplers[key]
 
 
 class Writer:

@@ -11,6 +11,7 @@ from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
 from harness.report.model.data import ReportData
 from harness.report.outlier_lines import outlier_lines, suspected_lines
+from harness.report.reuse_lines import reuse_lines
 
 
 def make_report_data(
@@ -22,4 +23,7 @@ def make_report_data(
     seen = seen_in(measured, documents)
     beside = outlier_lines(seen.nights, since(measured))
     suspected = suspected_lines(seen.nights)
-    return ReportData(samples, judged, documents, seen.findings, said, graph, beside, measured, suspected)
+    alarms, reused = reuse_lines(documents)
+    return ReportData(
+        samples, judged, documents, seen.findings, [*alarms, *said], graph, [*reused, *beside], measured, suspected
+    )

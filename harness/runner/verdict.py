@@ -26,6 +26,8 @@ class Outcome(StrEnum):
     HARNESS_ERROR = "harness_error"
     SKIPPED = "skipped"
     FLAKY = "flaky"
+    REUSED = "reused"
+    """It was not run: an earlier verdict on the same thing stands."""
 
 
 @dataclass(frozen=True, slots=True)

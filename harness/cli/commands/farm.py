@@ -22,6 +22,7 @@ from harness.integrations.farm.capabilities import capabilities
 from harness.metrics import suite
 from harness.metrics.history.store import History
 from harness.report.progress import Progress
+from harness.report.reuse_lines import ALARM
 from harness.runner.session import Session
 
 if TYPE_CHECKING:
@@ -106,6 +107,20 @@ class RunArguments(TlsOptions):
         str | None,
         option("--accelerator", type=click.Choice(["kvm", "tcg"]), help="only on workers whose guests it runs"),
     ]
+    reuse: Annotated[
+        bool | None,
+        option(
+            "--reuse/--no-reuse", default=None, show_default=False,
+            help="run no test of which the history has a verdict (default: yes, without --test)",
+        ),
+    ]  # fmt: skip
+    reuse_check: Annotated[
+        float,
+        option(
+            "--reuse-check", type=click.FloatRange(0, 100), default=5.0, metavar="PERCENT",
+            help="of it that is run all the same",
+        ),
+    ]  # fmt: skip
     chunk: Annotated[int, option("--chunk", type=int, default=20, metavar="N", help="tests a task")]
     name: Annotated[
         str | None,
@@ -150,6 +165,7 @@ def _run(arguments: RunArguments) -> int:
     """Returns 1 if a result is not as expected, or something was not run."""
     known = tls(arguments)
     from harness.integrations.farm.dispatcher import Plan
+    from harness.integrations.farm.reuse import FarmReuse
     from harness.integrations.farm.run import Farm, run_on_farm
 
     if arguments.chunk < 1:
@@ -168,12 +184,19 @@ def _run(arguments: RunArguments) -> int:
         arguments.duration,
     )
     farm = Farm(arguments.farm, known, arguments.accelerator or "")
+    wants_reuse = not arguments.test if arguments.reuse is None else arguments.reuse
     with subscribed(Progress()), History(arguments.history) as history:
-        results, not_run = run_on_farm(farm, session, cells, plan, name, history, arguments.runs / name)
+        reuse = FarmReuse(session, history, name, arguments.reuse_check / 100) if wants_reuse else None
+        results, not_run = run_on_farm(farm, session, cells, plan, name, history, arguments.runs / name, reuse)
         where = history.where
     _show(cells, results, not_run)
+    differed = reuse.differed if reuse else {}
+    for where_differs, found in differed.items():
+        for test, how in found.items():
+            said = f"{ALARM}: {where_differs}/{test}: {how}"
+            screen().print(one_line(said), style="red", markup=False, soft_wrap=True)
     screen().print(f"run {name} in {where}", markup=False, soft_wrap=True)
-    return 1 if not_run or results.unexpected else 0
+    return 1 if not_run or results.unexpected or differed else 0
 
 
 def _cells(session: Session, arguments: RunArguments) -> list[Cell]:

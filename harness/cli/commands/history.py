@@ -2,9 +2,11 @@
 
 import os
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from time import time
 from typing import IO, Annotated
 
 from rich.console import Console
@@ -14,16 +16,22 @@ from rich.text import Text
 from harness.cli import completion as complete
 from harness.cli.declaration import Group, argument, option
 from harness.cli.name_patterns import check_matches
-from harness.cli.options import FILE, Common, HistoryUrl
+from harness.cli.options import DIR, FILE, Common, HistoryUrl
 from harness.cli.output import PIPED_WIDTH, screen, table
+from harness.core.cell import slug_of
 from harness.core.errors import HarnessError
 from harness.core.text import printable
 from harness.core.whole_files import written_whole
+from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.store import History, Imported
 from harness.metrics.history.url import place, shown
 from harness.report.model.spans import PLAN
 from harness.report.morning.nights import plans_of
 from harness.report.morning.test_history import of_test
+from harness.runner.verdict import Outcome
+
+NO_ROOM_CURE = "Free space there, or name another file."
+DAY = 24 * 3600.0
 
 
 @dataclass
@@ -68,9 +76,21 @@ class TestArguments(HistoryArguments):
 
 @dataclass
 class ExportArguments(HistoryArguments):
-    """Where to."""
+    """Where to, and since when."""
 
     file: Annotated[Path | None, argument("file", required=False, type=FILE, help="(default: standard output)")]
+    since: Annotated[
+        float | None,
+        option("--since", type=float, metavar="SECONDS", help="what was taken since then, counted from 1970"),
+    ]
+
+
+@dataclass
+class VerdictsArguments(HistoryArguments):
+    """Where to, and how old they may be."""
+
+    folder: Annotated[Path, argument("folder", type=DIR, help="gets a file for each cell")]
+    days: Annotated[float, option("--days", type=float, default=30.0, metavar="DAYS", help="how far back")]
 
 
 @dataclass
@@ -140,18 +160,34 @@ def _runs(arguments: HistoryArguments) -> int:
 def _export(arguments: ExportArguments) -> int:
     with History(arguments.history) as history:
         if arguments.file is None:
-            history.export(sys.stdout.buffer)
+            history.export(sys.stdout.buffer, arguments.since)
             sys.stdout.buffer.flush()
             return 0
-        count = _write_whole(history, arguments.file)
+        count = _write_whole(history, arguments.file, arguments.since)
     screen().print(f"{_records(count)} in {arguments.file}", markup=False)
     return 0
 
 
-def _write_whole(history: History, path: Path) -> int:
+def _write_whole(history: History, path: Path, since: float | None) -> int:
     """Write the export atomically: a killed export leaves no file that looks like one."""
-    with written_whole(path, "Free space there, or name another file.") as file:
-        return history.export(file)
+    with written_whole(path, NO_ROOM_CURE) as file:
+        return history.export(file, since)
+
+
+@command.subcommand("verdicts", "write each cell's newest verdicts, for runs that reuse them, as files to import")
+def _verdicts(arguments: VerdictsArguments) -> int:
+    """Leaves out what was reused itself: a verdict that stands is one that was reached."""
+    lines: dict[str, list[bytes]] = defaultdict(list)
+    with History(arguments.history) as history:
+        for one in history.judged(since=time() - arguments.days * DAY):
+            if one.outcome != Outcome.REUSED:
+                lines[slug_of(one.cell)].append(line_of(one))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for slug, found in lines.items():
+        with written_whole(arguments.folder / f"{slug}.jsonl", NO_ROOM_CURE) as file:
+            file.writelines(found)
+    screen().print(f"{_records(sum(map(len, lines.values())))} of {len(lines)} cells", markup=False)
+    return 0
 
 
 @command.subcommand("import", "add what others have exported")

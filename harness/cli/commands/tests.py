@@ -25,7 +25,7 @@ from harness.runner.expectations import Expectation, expected
 from harness.runner.verdict import Outcome
 
 SUITE = "unit"
-SAYS_NOTHING = (Outcome.SKIPPED, Outcome.HARNESS_ERROR)
+SAYS_NOTHING = (Outcome.SKIPPED, Outcome.HARNESS_ERROR, Outcome.REUSED)
 """Outcomes that don't show whether a test is flaky."""
 
 

@@ -24,6 +24,10 @@ step() {
 rm -rf night
 mkdir -p night/in
 sh -eu -c "$plan"
+if [ -e "$history" ]; then
+    osv-harness history import "$history" --history night/history.sqlite
+    osv-harness history verdicts night/verdicts --history night/history.sqlite
+fi
 osv-harness ci plan night/matrix.json --lines builds > night/builds
 while read -r BUILD CELLS <&3; do
     export BUILD CELLS
@@ -37,7 +41,6 @@ while read -r SLUG CELL <&3; do
 done 3< night/cells
 find night -maxdepth 1 \( -name 'plan-*' -o -name 'measured-*.jsonl' -o -name 'tested-*' \) \
     -exec cp {} night/in/ \;
-[ ! -e "$history" ] || cp "$history" night/in/previous.jsonl
 step merge "$merge"
 step confirm "$confirm"
 step report "$report"

@@ -7,10 +7,12 @@ from xml.etree import ElementTree as ET
 
 from harness.core.errors import HarnessError
 from harness.integrations.ci.plan import Planned, read
+from harness.integrations.reuse.plan import AGREES, PROPERTY
 from harness.report.model.data import safe_text
 from harness.runner.verdict import Outcome
 
 BAD = ("failure", "error")
+HAS_RESULT = (Outcome.PASSED, Outcome.FLAKY, Outcome.REUSED)
 MOST_LINES = 8
 """Lines of the console that are shown."""
 
@@ -18,7 +20,8 @@ MOST_LINES = 8
 @dataclass(frozen=True, slots=True)
 class Case:
     """One test of one cell. `bad` is whether it did not end as expected; `console` holds the last lines, shown
-    below the reason. All texts are safe to show, though not as markup."""
+    below the reason. `differs` says how a check of what could have been reused differs, if it does. All texts are
+    safe to show, though not as markup."""
 
     cell: str
     test: str
@@ -26,6 +29,7 @@ class Case:
     reason: str
     bad: bool
     console: tuple[str, ...] = ()
+    differs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Night:
     def without_result(self) -> list[Planned]:
         """The cells that were to run and of which no test passed or failed: a skipped test proves nothing."""
         with_result = {
-            case.cell for case in self.cases if case.bad or case.outcome in (Outcome.PASSED, Outcome.FLAKY)
+            case.cell for case in self.cases if case.bad or case.outcome in HAS_RESULT
         }
         return [row for row in self.planned if row.runs and row.cell not in with_result]
 
@@ -76,9 +80,11 @@ def _case(element: ET.Element) -> Case:
     reason = values.get("reason") or (safe_text(_first_line(faults[0])) if faults else "")
     outcome = values.get("outcome", "harness_error" if faults else "passed")
     console = _console(faults[0]) if faults else ()
+    check = values.get(PROPERTY, AGREES)
     return Case(
-        values.get("cell", ""), values.get("test") or safe_text(named), outcome, reason, bool(faults), console
-    )
+        values.get("cell", ""), values.get("test") or safe_text(named), outcome, reason, bool(faults), console,
+        "" if check == AGREES else check,
+    )  # fmt: skip
 
 
 def _console(fault: ET.Element) -> tuple[str, ...]:

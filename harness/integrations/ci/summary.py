@@ -5,6 +5,7 @@ from collections import Counter
 from harness.integrations.ci.plan import Planned
 from harness.integrations.ci.results import Case, Night
 from harness.report.markdown import code
+from harness.report.reuse_lines import ALARM
 
 MOST_ROWS = 300
 CANNOT = "can't"
@@ -12,9 +13,10 @@ SIGNS = {"good": "✓", "bad": "✗", "none": "⚠", CANNOT: "·"}
 
 
 def green(night: Night) -> bool:
-    """Whether every planned cell ran, and every test ended as expected. A night without cells is not green."""
+    """Whether every planned cell ran, every test ended as expected, and every check of reused verdicts agreed. A
+    night without cells is not green."""
     ran = any(row.runs for row in night.planned)
-    return ran and not night.without_result() and not any(case.bad for case in night.cases)
+    return ran and not night.without_result() and not any(case.bad or case.differs for case in night.cases)
 
 
 def summary(night: Night) -> str:
@@ -23,12 +25,14 @@ def summary(night: Night) -> str:
     rows = [(row, [] if row.cell in silent else night.cases_of(row.cell)) for row in night.planned]
     kinds = Counter(_kind(row, cases) for row, cases in rows)
     known = {row.cell for row in night.planned}
+    alarms = [case for case in night.cases if case.differs]
     strays = [case for case in night.cases if case.cell not in known]
     lines = [
         "## Cells",
         "",
         f"{kinds['good']} as expected, {kinds['bad']} not, {kinds['none']} without a result, "
         f"{kinds[CANNOT]} that can't run here.",
+        *(f"\n⚠ {ALARM}: {code(one.cell)} {code(one.test)}: {code(one.differs)}" for one in alarms[:MOST_ROWS]),
         "",
         "| | cell | what came of it |",
         "| --- | --- | --- |",

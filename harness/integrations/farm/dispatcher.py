@@ -63,12 +63,18 @@ class NotRun:
     why: str
 
 
+Split = Callable[[CellRequest, TestList, Sequence[str]], tuple[list[str], TaskResult]]
+
+
 class Dispatcher:
-    """One run on a farm. `store` receives each result; `known` are the ids of records that need no run."""
+    """One run on a farm. `store` receives each result; `known` are the ids of records that need no run. `split`
+    takes from a cell's tests those that are reused, and gives their records."""
 
     def __init__(
-        self, farm: Client, session: Session, plan: Plan, known: Set[str], store: Callable[[TaskResult], None]
-    ) -> None:
+        self, farm: Client, session: Session, plan: Plan, known: Set[str], store: Callable[[TaskResult], None],
+        split: Split | None = None,
+    ) -> None:  # fmt: skip
+        self._split = split
         self._farm = farm
         self._session = session
         self._plan = plan
@@ -190,6 +196,9 @@ class Dispatcher:
             if verdict_id(request, name) not in self._known
             and any(fnmatchcase(name, pattern) for pattern in self._plan.tests)
         ]
+        if self._split:
+            names, reused = self._split(request, listed, names)
+            self._store(reused)
         size = self._plan.chunk
         return [self._submit(TestTask(request, tuple(names[at : at + size]))) for at in range(0, len(names), size)]
 

@@ -10,27 +10,36 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.metrics.records import Environment, Version
+
 
 @dataclass(frozen=True, slots=True)
 class CellRequest:
     """One cell of one run: its full name, the sorted requirements, and the digest of the OSv checkout's content
-    (empty for other kernels)."""
+    (empty for other kernels). With `reuse`, workers make reuse keys."""
 
     run: str
     cell: str
     requirements: tuple[str, ...]
     checkout: str = ""
+    reuse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TestList:
     """The tests of a cell whose image is built, the longest first; or why there is no image: `refused` if it can't
-    be built, `fault` if this worker's host got something wrong."""
+    be built, `fault` if this worker's host got something wrong.
+
+    If asked for, `keys` are the tests' reuse keys there, of a kernel of this `version` in this `environment`.
+    """
 
     worker: str
     tests: tuple[str, ...] = ()
     refused: str = ""
     fault: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    version: Version | None = None
+    environment: Environment | None = None
 
 
 WorkItem = tuple[str, str]

@@ -30,6 +30,7 @@ from harness.metrics import suite
 from harness.metrics.history.jsonl import line_of
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
+from harness.metrics.reuse_key import ReuseKeys
 from harness.metrics.sampler import Sampler
 from harness.metrics.suite import Measured
 from harness.metrics.verdict_writer import console_of
@@ -59,7 +60,14 @@ def list_tests(request: CellRequest) -> TestList:
             runner = session.runner(cell)
             with session.cpu_slots(1):
                 runner.prepare()
-            return TestList(_name(), tuple(program.name for _, program in session.longest_first([cell])))
+            programs = [program for _, program in session.longest_first([cell])]
+            names = tuple(program.name for program in programs)
+            if not request.reuse:
+                return TestList(_name(), names)
+            image, keys = session.image(cell), _keys_of(session)
+            sampler = Sampler(session, image, request.run)
+            known = {program.name: keys.key(image, program) for program in programs}
+            return TestList(_name(), names, keys=known, version=sampler.version, environment=sampler.environment)
         except HOST_FAULTS as error:
             return TestList(_name(), fault=str(error))
         except HarnessError as error:
@@ -139,10 +147,17 @@ def _session_for(checkout: str) -> Session:
     return Session()
 
 
+@cache
+def _keys_of(session: Session) -> ReuseKeys:
+    """One for each session: it knows what images hold."""
+    return ReuseKeys(session)
+
+
 def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> Iterator[VerdictRecord | Document]:
     """The verdict of the run and the console of a failure; those of the first run before, if it was run again."""
     sampler, name = Sampler(session, image, request.run), run.program.name
     expectation = expected(image.cell, name, session.recorded_accelerator(image.cell))
+    key = _keys_of(session).key(image, run.program) if request.reuse and not run.first else ""
     for attempt in (run.first, run):
         if attempt is None:
             continue
@@ -153,7 +168,7 @@ def _judged(request: CellRequest, session: Session, image: Image, run: Run) -> I
         judged = VerdictRecord(
             "unit", request.cell, name, str(verdict.outcome), not wrong, verdict.reason,
             verdict.observation.seconds, sampler.version, sampler.environment, request.run, time.time(),
-            verdict_id(request, name, attempt is run.first),
+            verdict_id(request, name, attempt is run.first), key,
         )  # fmt: skip
         yield judged
         if console := console_of(judged, attempt):

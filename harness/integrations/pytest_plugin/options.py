@@ -30,7 +30,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app")
     group.addoption("--history", metavar="URL", help="where verdicts and measurements are kept (default: yours)")
     group.addoption("--forget", action="store_true", help="keep no verdicts")
+    group.addoption("--reuse", action="store_true", help="run nothing that the history has a verdict of")
+    group.addoption(
+        "--reuse-check", default=0.05, type=share, metavar="PERCENT", help="of it that is run all the same (5%%)"
+    )
     group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where evidence is kept")
+
+
+def share(text: str) -> float:
+    """The number of a share in percent. Raises `ValueError`, which pytest shows as a usage error."""
+    percent = float(text.removesuffix("%"))
+    if not 0 <= percent <= 100:
+        raise ValueError(text)
+    return percent / 100
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,7 @@ import pytest
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, LaunchError, explained
 from harness.core.machine import Image
+from harness.integrations.reuse.plan import AGREES, PROPERTY, ReusePlan, Standing
 from harness.report import evidence
 from harness.report.load_results import measured, write_loads
 from harness.report.reproduce import app_again, test_again
@@ -25,8 +26,11 @@ from harness.workloads.apps.run import run_app
 SHOWN_LINES = 20
 
 
-RecordVerdict = Callable[[Image, Run, bool], None]
-"""Adds a verdict to the history, with whether it was expected."""
+RecordVerdict = Callable[[Image, Run, bool, str], None]
+"""Adds a verdict to the history, with whether it was expected, and the key under which it may be reused."""
+
+RecordReuse = Callable[[Image, str, Standing], None]
+"""Adds to the history that a test was not run, for an earlier verdict stands."""
 
 
 class OutcomeReporter:
@@ -38,32 +42,59 @@ class OutcomeReporter:
         runs: Path,
         record: Callable[[str, object], None],
         record_verdict: RecordVerdict | None = None,
+        record_reuse: RecordReuse | None = None,
+        plan: ReusePlan = ReusePlan(),  # noqa: B008
     ) -> None:
         self._session = session
         self.runs = runs
         self._record = record
         self._record_verdict = record_verdict
+        self._record_reuse = record_reuse
+        self._plan = plan
+
+    def reuse(self, cell: Cell, image: Image, program: Program, standing: Standing) -> None:
+        """End the test as one that is not run."""
+        __tracebackhide__ = True
+        properties = {
+            "cell": cell, "test": program.name, "outcome": Outcome.REUSED, "reason": standing.words,
+            "seconds": "0.000", "reused_from": standing.source, PROPERTY: "",
+            **self._where(cell, image),
+        }  # fmt: skip
+        for name, value in properties.items():
+            self._record(name, str(value))
+        if self._record_reuse:
+            self._record_reuse(image, program.name, standing)
+        pytest.skip(standing.words)
+
+    def check(self, cell: Cell, run: Run) -> None:
+        """Compare a run with the verdict that stood for it, if one did; the session tells a difference."""
+        standing = self._plan.of(cell, run.program.name)
+        found = (standing.difference(run.verdict.outcome) or AGREES) if standing else ""
+        self._record(PROPERTY, found)
 
     def conclude(
         self, cell: Cell, image: Image, run: Run, again: str, figures: Mapping[str, object] = MappingProxyType({}),
-        keep: Callable[[Path], None] = lambda folder: None,
+        keep: Callable[[Path], None] = lambda folder: None, reusable: bool = False,
     ) -> None:  # fmt: skip
         """Return if the run passed, else end the test.
 
-        `again` is a shell command that repeats the run; `figures` become properties; `keep` adds to the evidence.
+        `again` is a shell command that repeats the run; `figures` become properties; `keep` adds to the evidence;
+        `reusable` is whether the verdict rests on the program and its machine alone.
         """
         __tracebackhide__ = True
         outcome, reason = run.verdict.outcome, run.verdict.reason
         accelerator = self._session.recorded_accelerator(cell)
         for note in run.notes:
             warnings.warn(f"{run.program.name}: {note}", stacklevel=2)
-        self._note(cell, image, run, accelerator, figures)
+        self._note(cell, image, run, figures)
         expectation = expected(cell, run.program.name, accelerator)
         if self._record_verdict:
+            # What was run twice is no function of what ran.
+            key = "" if run.first or not reusable else self._plan.keys.get((str(cell), run.program.name), "")
             for one in (run.first, run):
                 if one:
                     good = is_expected(cell, run.program.name, accelerator, one.verdict.outcome)
-                    self._record_verdict(image, one, good)
+                    self._record_verdict(image, one, good, key)
         passed = outcome is Outcome.PASSED
         folder = None if passed and not run.first else self._keep(run, image, accelerator, again, keep)
         if passed and expectation is None:
@@ -80,7 +111,7 @@ class OutcomeReporter:
         else:
             pytest.fail(f"{outcome}: {reason}\n{_tail(run, folder)}", pytrace=False)
 
-    def _note(self, cell: Cell, image: Image, run: Run, accelerator: str, figures: Mapping[str, object]) -> None:
+    def _note(self, cell: Cell, image: Image, run: Run, figures: Mapping[str, object]) -> None:
         """Put what reports and the durations need into the item's properties, as plain text."""
         properties = {
             "cell": cell,
@@ -90,13 +121,19 @@ class OutcomeReporter:
             "seconds": f"{run.verdict.observation.seconds:.3f}",
             "origin": run.origin,
             "notes": " ".join(run.notes),
-            "accelerator": accelerator,
-            "qemu": ".".join(str(part) for part in self._session.host.qemu(cell.arch).version),
-            "kernel": image.facts.get("commit") or image.facts.get("kernel", ""),
+            **self._where(cell, image),
             **figures,
         }
         for name, value in properties.items():
             self._record(name, str(value))
+
+    def _where(self, cell: Cell, image: Image) -> dict[str, str]:
+        """The properties that are the same for all items of a cell."""
+        return {
+            "accelerator": self._session.recorded_accelerator(cell),
+            "qemu": ".".join(str(part) for part in self._session.host.qemu(cell.arch).version),
+            "kernel": image.facts.get("commit") or image.facts.get("kernel", ""),
+        }
 
     def _keep(
         self, run: Run, image: Image, accelerator: str, again: str, keep: Callable[[Path], None]
@@ -116,10 +153,17 @@ class GuestRun:
     express.
     """
 
-    def __init__(self, session: Session, reporter: OutcomeReporter, again: Callable[[Cell], str]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        reporter: OutcomeReporter,
+        again: Callable[[Cell], str],
+        plan: ReusePlan = ReusePlan(),  # noqa: B008
+    ) -> None:
         self._session = session
         self._reporter = reporter
         self._again = again
+        self._plan = plan
 
     def image_of_modules(self, cell: Cell, modules: str) -> Image:
         """The image with `modules` of OSv's tree; ends the test where it can't be built."""
@@ -135,7 +179,11 @@ class GuestRun:
     ) -> None:
         """`modules` of OSv's tree, if given, are in the image in place of the cell's tests."""
         __tracebackhide__ = True
+        only_here = interaction or modules
+        standing = None if only_here else self._plan.reused(cell, program.name)
         try:
+            if standing:
+                self._reporter.reuse(cell, self._session.image(cell), program, standing)
             if modules:
                 image = self.image_of_modules(cell, modules)
                 run = self._session.run_on(image, program, interaction)
@@ -144,9 +192,11 @@ class GuestRun:
                 image = self._session.image(cell)
         except (HarnessError, OSError) as error:
             pytest.fail(f"harness_error: {explained(error)}", pytrace=False)
-        runs, only_here = self._reporter.runs.parent, interaction or modules
+        runs = self._reporter.runs.parent
         again = self._again(cell) if only_here else test_again(self._session, cell, program.name, runs)
-        self._reporter.conclude(cell, image, run, again)
+        if not only_here:
+            self._reporter.check(cell, run)
+        self._reporter.conclude(cell, image, run, again, reusable=not only_here)
 
 
 class AppTest:

@@ -17,6 +17,8 @@ from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
 from harness.integrations.pytest_plugin.progress import ProgressReporter
+from harness.integrations.pytest_plugin.reuse import PLAN, in_order, plan_reuse
+from harness.integrations.reuse.plan import ReusePlan, Standing
 from harness.kernels.osv.checkout import Checkout
 from harness.kernels.prebuilt.kernel import files_of
 from harness.metrics.history.records import VerdictRecord
@@ -64,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = run
     config.stash[RUNS] = config.getoption("--runs").resolve() / run
     config.stash[VERDICTS] = Verdicts(session, run)
+    config.stash[PLAN] = ReusePlan.from_json(worker["reuse"]) if worker else ReusePlan()
     try:
         config.stash[CELLS] = _chosen_cells(config, session)
         if session.osv_root and config.stash[CELLS] and not session.files:
@@ -77,6 +80,7 @@ def pytest_configure_node(node: object) -> None:
     """Have xdist's workers be of the controller's run."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]
     node.workerinput["run"] = config.stash[RUN]  # type: ignore[attr-defined]
+    node.workerinput["reuse"] = config.stash[PLAN].to_json()  # type: ignore[attr-defined]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -100,14 +104,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     ours = config.stash[SESSION]
     known: dict[str, float] = {}
+    by_item = any(_asked_for(config, folder) for folder in BUILT_BY_ITEM)
     with subscribed(Progress()):
         try:
             for cell in config.stash[CELLS]:
-                if any(_asked_for(config, folder) for folder in BUILT_BY_ITEM):
+                if by_item:
                     ours.prepare_apps(cell)
                 else:
                     ours.runner(cell).prepare()
                 known |= {f"{cell}/{test}": seconds for test, seconds in ours.expected_seconds(cell).items()}
+            if config.getoption("--reuse") and not by_item:
+                known |= plan_reuse(config, ours, config.stash[CELLS], config.stash[RUN], _writer)
         except (HarnessError, OSError) as error:
             pytest.exit(explained(error), returncode=3)
     config.pluginmanager.register(ProgressReporter(config, known))
@@ -125,7 +132,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         cells = metafunc.config.stash[CELLS] or [session.cell("qemu-rofs")]
         if "guest_program" in taken:
-            programs = session.longest_first(cells)
+            programs = in_order(session, session.longest_first(cells), metafunc.config.stash[PLAN])
             ids = [f"{cell}/{program.name}" for cell, program in programs]
             metafunc.parametrize(("cell", "guest_program"), programs, ids=ids)
         elif "app_name" in taken:
@@ -154,11 +161,16 @@ def outcome_reporter(
     """Turns a verdict into pytest's outcome, and keeps its evidence."""
     runs, verdicts = pytestconfig.stash[RUNS], pytestconfig.stash[VERDICTS]
 
-    def record_verdict(image: Image, run: Run, good: bool) -> None:
-        _records.extend(verdicts.of(image, run, good))
+    def record_verdict(image: Image, run: Run, good: bool, key: str) -> None:
+        _records.extend(verdicts.of(image, run, good, key))
 
-    keep = None if pytestconfig.getoption("--forget") else record_verdict
-    return OutcomeReporter(harness_session, runs, record_property, keep)
+    def record_reuse(image: Image, test: str, standing: Standing) -> None:
+        _records.append(verdicts.reused(image, test, standing.words))
+
+    plan = pytestconfig.stash[PLAN]
+    if pytestconfig.getoption("--forget"):
+        return OutcomeReporter(harness_session, runs, record_property, plan=plan)
+    return OutcomeReporter(harness_session, runs, record_property, record_verdict, record_reuse, plan)
 
 
 @pytest.fixture
@@ -168,7 +180,8 @@ def run_guest(
     """Runs an in-guest test on a cell."""
     folder, item, runs = request.config.rootpath, request.node.nodeid, outcome_reporter.runs.parent
     session = harness_session
-    return GuestRun(session, outcome_reporter, lambda cell: item_again(session, cell, folder, item, runs))
+    plan = request.config.stash[PLAN]
+    return GuestRun(session, outcome_reporter, lambda cell: item_again(session, cell, folder, item, runs), plan)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from harness.metrics.history.records import Triage, VerdictRecord
 from harness.metrics.history.validation import Maker, Record
 from harness.metrics.records import Commit, Document, Environment, Metric, Sample, Version
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the lines' format, raised with every change of a record's fields."""
 
 SINCE_2: Mapping[str, Mapping[str, str]] = {
@@ -19,6 +19,9 @@ SINCE_2: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 """The fields that lines of schema 1 lack, by the part of the record that lacks them ("" is the record itself),
 with the values that they get."""
+
+SINCE_3: Mapping[str, str] = {"reuse_key": ""}
+"""The fields that verdicts of older schemas lack, with the values that they get."""
 
 LINE_SIZE = 16 << 20  # bytes
 KINDS: Mapping[str, type[Record]] = {
@@ -84,6 +87,8 @@ def _record(line: bytes, maker: Maker) -> Record:
         raise ValueError(f"its type is none of {', '.join(KINDS)}")
     if schema == 1:
         _bring_up_to_date(kind, row)
+    if schema < 3 and kind == "judged":
+        row |= SINCE_3
     made: Record = maker.made(KINDS[kind], row)
     return made
 

@@ -156,9 +156,10 @@ class Reader:
         numbers = [row[0] for row in rows]
         return list(zip(numbers, self._made(JUDGED, rows), strict=True))
 
-    def by_id(self, table: Table, ids: Collection[str]) -> list[Identified]:
-        """The records with these ids, as far as they exist."""
-        return list(self._records(table, _kept(table).where(type_coerce(table.c.id, Text).in_(ids))))
+    def by_id(self, table: Table, ids: Collection[str], column: str = "id") -> list[Any]:
+        """The records with these ids, or plain texts of another column, as far as they exist."""
+        given = type_coerce(table.c[column], Text)  # which is not empty, or a partial index would not be used
+        return list(self._records(table, _kept(table).where(given.in_(ids), given != "")))
 
     def runs(self) -> list[RunRow]:
         """Every run, the oldest first."""
@@ -242,12 +243,12 @@ class Reader:
         )  # fmt: skip
 
     def _judged(self, row: Sequence[Any]) -> VerdictRecord:
-        _, name, suite, cell, test, outcome, expected, reason, seconds, version, where, load, run, taken = row
+        _, name, suite, cell, test, outcome, expected, reason, seconds, version, where, load, run, taken, key = row
         texts = self._texts
         return _MAKE_VERDICT(
             texts[suite], texts[cell], texts[test], texts[outcome], expected,
             texts[reason] if len(reason) <= LONGEST_SHARED else unescaped(reason), seconds,
-            self._parts[VERSIONS][version], self._environments[where, load], texts[run], taken, name,
+            self._parts[VERSIONS][version], self._environments[where, load], texts[run], taken, name, key,
         )  # fmt: skip
 
     def _document(self, row: Sequence[Any]) -> Document:

@@ -16,6 +16,8 @@ class VerdictRecord:
     - `suite` is `unit`, `apps` or `perf`.
     - `expected` is whether the outcome was expected of the test.
     - `seconds` is how long the program ran. `taken` is in seconds since 1970.
+    - `reuse_key` stands for everything that decided it (`harness.metrics.reuse_key`), or is empty: the verdict may
+      not be reused.
     """
 
     suite: str
@@ -30,6 +32,7 @@ class VerdictRecord:
     run: str
     taken: float
     id: str = field(default_factory=lambda: uuid4().hex)
+    reuse_key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads them back."""

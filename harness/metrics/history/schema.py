@@ -2,7 +2,7 @@
 
 What many records share (metric, version, environment) is stored once, by the SHA-256 of its content. The load of
 the host differs each time, so it is stored with the record. `seq` is the order in which this history got its
-records. Columns that step 0002 added are empty or null in older rows.
+records. Columns that steps 0002 and 0004 added are empty or null in older rows.
 """
 
 import json
@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy import text as sql_text
 from sqlalchemy.types import TypeEngine
 
 REVISIONS = "history_schema"
@@ -70,6 +71,7 @@ def unescaped(kept: str) -> str:
 
 
 TABLES = MetaData()
+_HAS_KEY = sql_text("reuse_key != ''")
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -135,11 +137,12 @@ SAMPLES = Table(
 JUDGED = Table(
     "judged", TABLES, _own("seq"), _record_id(), _text("suite"), _text("cell"), _text("test"), _text("outcome"),
     Column("expected", Boolean, nullable=False), _text("reason"), _real("seconds"), _one_of("version"),
-    _one_of("environment"), _real("load"), _text("run"), _real("taken"),
+    _one_of("environment"), _real("load"), _text("run"), _real("taken"), _later("reuse_key"),
     Index("judged_test", "suite", "cell", "test"),
     Index("judged_run", "run"),
     Index("judged_taken", "taken"),
     Index("judged_name", "test", "seq"),
+    Index("judged_reuse_key", "reuse_key", sqlite_where=_HAS_KEY, postgresql_where=_HAS_KEY),
 )  # fmt: skip
 
 DOCUMENTS = Table(

@@ -1,6 +1,6 @@
 """The history itself: what was added stays for ever, and is added as a whole or not at all."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from harness.metrics.history.url import place, shown
 from harness.metrics.history.validation import Record
 from harness.metrics.history.writer import Writer, sound
 from harness.metrics.records import Commit, Document, Sample
+
+KEYS = 500
+"""Reuse keys that one query looks up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,13 @@ class History:
         """At most `most` verdicts in rows after `seq`, each with the number of its row, the oldest first."""
         with self._reading() as reader:
             return reader.after(seq, most)
+
+    def verdicts_of_keys(self, keys: Collection[str]) -> list[VerdictRecord]:
+        """The verdicts with one of these reuse keys, in any order."""
+        wanted = sorted(keys)
+        with self._reading() as reader:
+            batches = (wanted[start : start + KEYS] for start in range(0, len(wanted), KEYS))
+            return [one for batch in batches for one in reader.by_id(JUDGED, batch, "reuse_key")]
 
     def graph(self) -> dict[str, tuple[str, ...]]:
         """The known commits with their parents, the first parent first."""

@@ -116,6 +116,7 @@ class Writer:
                 row["suite"], row["test"] = escaped(record.suite), escaped(record.test)
                 row["outcome"], row["reason"] = escaped(record.outcome), escaped(record.reason)
                 row["expected"], row["seconds"] = record.expected, float(record.seconds)
+                row["reuse_key"] = escaped(record.reuse_key)
             case Document():
                 row["kind"], row["subject"] = escaped(record.kind), escaped(record.subject)
                 row["body"] = body_text(record.body)

@@ -11,6 +11,7 @@ from harness.report.html.bisections import BisectionSummary, bisected
 from harness.report.model.data import ReportData
 from harness.report.model.formatting import moment, percent, shown
 from harness.report.model.spans import PLAN
+from harness.report.reuse_lines import REUSE
 
 MOST_RECORDS = 100
 LONGEST_TEXT = 20_000
@@ -42,8 +43,8 @@ class Record:
 
 
 def records(report_data: ReportData) -> list[Record]:
-    """The latest documents, the newest first, without loads, plans and consoles."""
-    others = [one for one in report_data.documents if one.kind not in ("load", PLAN, CONSOLE)]
+    """The latest documents, the newest first, without loads, plans, consoles and counts of reused verdicts."""
+    others = [one for one in report_data.documents if one.kind not in ("load", PLAN, CONSOLE, REUSE)]
     others.sort(key=lambda one: -one.taken)
     return [_record(document) for document in others[:MOST_RECORDS]]
 

@@ -7,7 +7,7 @@ from harness.metrics.history.records import VerdictRecord
 NONE, MIXED = ".", "L"
 LETTERS: Mapping[str, str] = {
     "passed": "p", "failed": "f", "crashed": "c", "hung": "h", "timed_out": "t", "guest_ended": "g",
-    "boot_failed": "b", "harness_error": "e", "skipped": "s",
+    "boot_failed": "b", "harness_error": "e", "skipped": "s", "reused": "r",
 }  # fmt: skip
 OTHER = "x"
 
@@ -38,6 +38,6 @@ def codes_of(runs: Sequence[VerdictRecord]) -> list[str]:
 def legend() -> dict[str, str]:
     """What each letter means, in words."""
     words = {letter: outcome.replace("_", " ") for outcome, letter in LETTERS.items()} | {OTHER: "other"}
-    expected = {letter: text if letter in "ps" else f"{text} as expected" for letter, text in words.items()}
-    odd = {letter.upper(): text for letter, text in words.items() if letter != "s"}
+    expected = {letter: text if letter in "psr" else f"{text} as expected" for letter, text in words.items()}
+    odd = {letter.upper(): text for letter, text in words.items() if letter not in "sr"}
     return {**expected, **odd, "P": "passed unexpectedly", MIXED: "flaky", NONE: "no result"}

@@ -25,7 +25,7 @@ LATEST_MOMENT = 8_640_000_000_000
 
 SYMBOLS = {
     "passed": "✓", "failed": "✗", "crashed": "‼", "hung": "∞", "timed_out": "⏱", "guest_ended": "⏻",
-    "boot_failed": "⊘", "harness_error": "⚠", "skipped": "↷", "flaky": "≈",
+    "boot_failed": "⊘", "harness_error": "⚠", "skipped": "↷", "flaky": "≈", "reused": "↻",
 }  # fmt: skip
 """Symbols that differ in shape, for people who can't distinguish their colours."""
 UNKNOWN_SYMBOL = "?"
@@ -61,7 +61,7 @@ def standing(judged: VerdictRecord) -> str:
     failure is expected, so that the expectation must be corrected."""
     if not judged.expected and judged.outcome != "skipped":
         return STALE if judged.outcome == "passed" else BAD
-    return GOOD if judged.outcome in ("passed", "skipped") else EXPECTED
+    return GOOD if judged.outcome in ("passed", "skipped", "reused") else EXPECTED
 
 
 def symbol(outcome: str) -> str:
@@ -72,7 +72,7 @@ def symbol(outcome: str) -> str:
 def words(judged: VerdictRecord) -> str:
     """The outcome in words, with whether it was expected if that is not obvious."""
     outcome = judged.outcome.replace("_", " ")
-    if judged.expected and judged.outcome not in ("passed", "skipped"):
+    if judged.expected and judged.outcome not in ("passed", "skipped", "reused"):
         return f"{outcome} as expected"
     return f"{outcome} unexpectedly" if judged.outcome == "passed" and not judged.expected else outcome
 

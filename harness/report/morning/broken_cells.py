@@ -26,7 +26,9 @@ def broken_nights(
         return {}
     cells = {cell for cell, _ in many}
     ran = Counter(
-        (one.cell, nights.number(one.taken)) for one in rows if one.cell in cells and one.outcome != "skipped"
+        (one.cell, nights.number(one.taken))
+        for one in rows
+        if one.cell in cells and one.outcome not in ("skipped", "reused")
     )
     return {
         where: Counter(f"{one.outcome}: {one.reason}" for one in found).most_common(1)[0][0]

@@ -7,7 +7,7 @@ from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Version
 from harness.report.morning.rates import FailurePattern, PatternKind
 
-INCONCLUSIVE = ("skipped", "harness_error")
+INCONCLUSIVE = ("skipped", "reused", "harness_error")
 """Outcomes that say nothing of the kernel."""
 
 

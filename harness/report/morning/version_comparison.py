@@ -134,9 +134,10 @@ def _kinds(rows: Sequence[VerdictRecord], a: Version | None, b: Version) -> list
     telling = [one for one in rows if one.outcome not in INCONCLUSIVE]
     new = [one for one in telling if one.version.commit == b.commit]
     old = [one for one in telling if a and one.version.commit == a.commit]
-    if not new:
-        return []
-    kinds = [("compared", "")] if old else []
+    reused = {one.version.commit for one in rows if one.outcome == "reused"}
+    if not new:  # a reused verdict is an earlier version's, which is a comparison with it
+        return [("compared", "")] if a and b.commit in reused else []
+    kinds = [("compared", "")] if old or (a and a.commit in reused) else []
     last = new[-1]
     if last.outcome == "passed" and not last.expected:
         return [*kinds, ("stale", "")]

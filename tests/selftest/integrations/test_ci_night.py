@@ -128,6 +128,13 @@ def test_a_nights_steps_as_they_are_written(session: Session, tmp_path: Path) ->
     assert (night / "site/index.html").stat().st_size > 10_000
     did("issues", "One issue for one cause")
     assert "has no result" in log.read_text()
+    # The next night finds what this one left.
+    (night / f"tested-{rofs['slug']}.sqlite").unlink()
+    did("cells", "Test", CELL=rofs["cell"], SLUG=rofs["slug"], PYTEST_ADDOPTS=f"{chosen} --reuse-check 0")
+    again = (night / f"tested-{rofs['slug']}.xml").read_text()
+    assert again.count('name="outcome" value="reused"') == 2 and "passed" in again
+    exported = (night / f"tested-{rofs['slug']}.jsonl").read_text()
+    assert exported.count('"outcome": "reused"') == 2 and '"outcome": "passed"' not in exported
 
 
 def test_a_pull_requests_comparison_as_it_is_written(session: Session, tmp_path: Path) -> None:

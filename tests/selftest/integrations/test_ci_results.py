@@ -59,12 +59,27 @@ def test_a_cell_that_could_not_run_or_told_nothing_is_never_green() -> None:
     assert not summary.green(results.Night(planned(OF_OSV), [case("a", "skipped")]))
 
 
+def test_reused_verdicts_are_counted_and_a_check_that_differs_is_never_green() -> None:
+    reused = [case("a", "reused", "reused from r (v): passed"), case("b", "passed")]
+    reused = [replace(one, bad=False) for one in reused]
+    told = results.Night(planned(OF_OSV), reused)
+    assert summary.green(told) and "1 `reused`, 1 `passed`" in summary.summary(told)
+    assert summary.green(results.Night(planned(OF_OSV), reused[:1])), "what was reused is a result"
+    differs = results.Night(planned(OF_OSV), [reused[0], replace(reused[1], differs="passed, where `failed`")])
+    assert not summary.green(differs)
+    assert "⚠ the harness's rule of reuse is broken: " in summary.summary(differs)
+    assert "`b`: `passed, where \u02cbfailed\u02cb`" in summary.summary(differs)
+
+
 def test_junit_is_read_with_its_errors_and_whatever_a_guest_wrote(tmp_path: Path) -> None:
     plan.write(planned(OF_OSV), tmp_path / "plan-x86_64.json")
     prop = '<property name="{}" value="{}"/>'
     told = "".join(
         prop.format(*pair)
-        for pair in (("cell", OF_OSV), ("test", "t"), ("outcome", "crashed"), ("reason", "\u202e&lt;b&gt;"))
+        for pair in (
+            ("cell", OF_OSV), ("test", "t"), ("outcome", "crashed"), ("reason", "\u202e&lt;b&gt;"),
+            ("reuse_check", "crashed, where \u202e"),
+        )
     )
     (tmp_path / "a.xml").write_text(
         f"<testsuites><testsuite><testcase><properties>{told}</properties><failure message='x'/></testcase>"
@@ -73,7 +88,8 @@ def test_junit_is_read_with_its_errors_and_whatever_a_guest_wrote(tmp_path: Path
     )
     first, second = results.night(tmp_path).cases
     assert (first.test, first.outcome, first.bad) == ("t", "crashed", True)
-    assert "\u202e" not in first.reason
+    assert "\u202e" not in first.reason + first.differs and first.differs.startswith("crashed, where ")
+    assert not second.differs
     assert (second.cell, second.reason, second.bad) == ("", "boom", True)
     (tmp_path / "a.xml").write_text("<testsuites>")
     with pytest.raises(HarnessError, match="no JUnit"):

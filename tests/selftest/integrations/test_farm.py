@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -156,6 +157,56 @@ def test_a_fault_of_a_host_is_tried_elsewhere(cell_runs: Session, tmp_path: Path
     assert max(Counter((row.cell, row.test) for row in verdicts).values()) == 1
     kept = list((tmp_path / "runs").rglob("*.try-1/fault.txt"))
     assert kept and all(path.read_text().startswith("broken on ") for path in kept)
+
+
+ANYTHING_GOES = """
+[[expect]]
+cells = "linux:*"
+tests = "*"
+outcome = ["failed", "passed"]
+reason = "so that no outcome of the test itself fails the run"
+expires = 2099-01-01
+"""
+
+
+def test_what_ran_as_the_same_thing_is_reused_and_checked(
+    cell_runs: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's history decides; workers say what they would run. A check that differs ends the run with 1."""
+    histories = [tmp_path / f"{number}.sqlite" for number in range(2)]
+    (tmp_path / "expectations.toml").write_text(ANYTHING_GOES)
+    monkeypatch.setenv("OSV_HARNESS_PROJECT", str(tmp_path))
+    with farm(tmp_path, {"one": []}) as (address, _, _):
+
+        def night(name: str, history: Path, *options: str) -> tuple[int, str]:
+            asked = (
+                "farm", "run", CELL, "--farm", address, "--only", "test", "--test", PATTERN, "--run", name,
+                "--history", str(history), "--runs", str(tmp_path / "runs"), *options,
+            )  # fmt: skip
+            run = Process(tmp_path / f"{name}.txt", *asked)
+            return run.popen.wait(LONG), run.words.read_text()
+
+        status, said = night("first", histories[0], "--reuse")
+        with History(histories[0]) as history:
+            first = history.judged(run="first")
+        assert status == 0 and {one.outcome for one in first} == {"passed"}, said
+        assert "" not in {one.reuse_key for one in first}
+        status, said = night("second", histories[0], "--reuse", "--reuse-check", "0")
+        with History(histories[0]) as history:
+            second = history.judged(run="second")
+            counted = history.documents("reuse", run="second")[0].body
+        assert status == 0 and {one.outcome for one in second} == {"reused"}, said
+        assert len(second) == len(first) and all("reused from first" in one.reason for one in second)
+        assert counted == {"ran": 0, "reused": len(first), "checked": 0, "differed": {}}
+        with History(histories[1]) as history:
+            history.add([replace(first[0], outcome="failed", id="planted"), *first[1:]])
+        status, said = night("third", histories[1], "--reuse", "--reuse-check", "100")
+    with History(histories[1]) as history:
+        third = history.judged(run="third")
+        counted = history.documents("reuse", run="third")[0].body
+    assert status == 1 and {one.outcome for one in third} == {"passed"}, said
+    assert counted["checked"] == len(first) and list(counted["differed"]) == [first[0].test]
+    assert "rule of reuse is broken" in said
 
 
 def test_measurements_stay_on_the_host_that_has_measured_before(cell_runs: Session, tmp_path: Path) -> None:

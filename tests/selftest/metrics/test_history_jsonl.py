@@ -86,7 +86,7 @@ def changed(**others: Any) -> bytes:
         (b"[1]\n", "it is no object"),
         (changed(type="user"), "type is none of sample, judged, document, commit"),
         (changed(type=[]), "type is none of"),
-        (changed(schema=3), "it is of schema 3, and this harness knows 1 to 2"),
+        (changed(schema=4), "it is of schema 4, and this harness knows 1 to 3"),
         (changed(schema=True), "it is of schema True"),
         (changed(extra=1), "unknown: 'extra'"),
         (changed(**{"\x1b[2J": 1}), r"unknown: '\\x1b\[2J'"),

@@ -1,5 +1,6 @@
 """A running guest: its console, its process, and waiting for the first of several events."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
@@ -19,7 +20,7 @@ from harness.runner.console.patterns import patterns_of
 from harness.runner.console.serial import SerialConsole
 from harness.runner.console.transcript import Transcript
 from harness.runner.observation import Activity
-from harness.vm.base import Vcpu, Vm
+from harness.vm.base import ReadsCode, Vcpu, Vm
 
 SAMPLES, SAMPLE_SECONDS = 30, 0.02
 SETTLED_SECONDS, REST_SECONDS = 0.2, 1.0
@@ -32,6 +33,8 @@ WORTH_WAITING = 0.02
 RHYTHM = 2.0
 MOST_PRINTS = 500  # pieces of what came last, that show how often a program prints
 MOMENT, MOMENT_SHARE = 2.0, 0.2  # seconds, and of the limit where that is less
+WAITS = {"x86_64": bytes.fromhex("f4"), "aarch64": bytes.fromhex("7f2003d5")}
+"""HLT and WFI, with which a vCPU waits for an interrupt. Source: Intel SDM, volume 2; Arm ARM, C6.2."""
 LOOK_AGAIN = 0.1
 """Seconds between two readings of what the host gave the guest, taken when the guest printed anyway."""
 
@@ -166,7 +169,21 @@ class Guest(AbstractContextManager["Guest"]):
         busiest = [seen for seen, share in zip(vcpus, shares, strict=True) if share > MUCH * max(shares)]
         if any(vcpu.pc is None for seen in busiest for vcpu in seen):
             return Activity.UNKNOWN
-        return Activity.SPINNING if all(_stays(seen) for seen in busiest) else Activity.BUSY
+        if not all(_stays(seen) for seen in busiest):
+            return Activity.BUSY
+        return Activity.IDLE if all(self._waits(seen) for seen in busiest) else Activity.SPINNING
+
+    def _waits(self, seen: Sequence[Vcpu]) -> bool:
+        """Whether the place where a vCPU mostly is is an instruction that waits for an interrupt, or behind one.
+
+        Where the host starves a guest under KVM, its timer's interrupts alone take more than `IDLE_SHARE`.
+        """
+        wait = WAITS[self.machine.image.cell.arch]
+        ((pc, _),) = Counter(vcpu.pc or 0 for vcpu in seen).most_common(1)
+        if not isinstance(self.vm, ReadsCode):
+            return False
+        code = self.vm.code(seen[0].index, pc - len(wait), 2 * len(wait))
+        return wait in (code[: len(wait)], code[len(wait) :])
 
     def _rests(self) -> bool:
         """Whether no thread of the guest's process does anything while it is not sampled.

@@ -165,6 +165,15 @@ class Counts(Protocol):
 
 
 @runtime_checkable
+class ReadsCode(Protocol):
+    """The ability of a running machine to show the bytes that a vCPU has at an address."""
+
+    def code(self, vcpu: int, address: int, length: int) -> bytes:
+        """`length` bytes at the virtual address, as the vCPU with that index sees it; empty if there are none."""
+        ...
+
+
+@runtime_checkable
 class HasOwnNetwork(Protocol):
     """The ability of a running machine to let commands into its guest's network, if that is separate from the
     host's."""

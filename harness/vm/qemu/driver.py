@@ -123,6 +123,14 @@ class QemuVm:
         except (HypervisorError, OSError, ValueError):
             return ()
 
+    def code(self, vcpu: int, address: int, length: int) -> bytes:
+        try:
+            text = self.qmp.monitor(f"x /{length}xb {address:#x}", cpu=vcpu)
+        except HypervisorError:
+            return b""
+        found = bytes(int(byte, 16) for byte in re.findall(r"\b0x([0-9a-f]{2})\b", text))
+        return found if len(found) == length else b""
+
     def registers(self) -> str:
         try:
             return self.qmp.monitor("info registers -a")

@@ -3,17 +3,22 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
 from harness.core.events import Event, subscribed
+from harness.core.machine import Machine
 from harness.host.process.cpu_time import kept_waiting
+from harness.runner import guest
 from harness.runner.base import Program
-from harness.runner.observation import Observation
+from harness.runner.guest import Guest
+from harness.runner.observation import Activity, Observation
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
+from harness.vm.registry import hypervisor
 
 COUNTS = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"
 FAILS = f"sh -c '{COUNTS}; exit 1'"
@@ -72,3 +77,21 @@ def test_what_passes_in_a_starved_guest_has_passed(session: Session, one_cpu: in
 def test_a_guest_that_had_half_of_its_time_is_not_starved() -> None:
     assert not Observation(booted=True, kept_waiting=0.5).starved
     assert Observation(booted=True, kept_waiting=0.51).starved
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+@pytest.mark.parametrize(("does", "waits"), [("sleep 1000", True), ("while :; do :; done", False)])
+def test_a_vcpu_that_waits_is_idle_however_much_its_interrupts_take(
+    session: Session, monkeypatch: pytest.MonkeyPatch, arch: str, does: str, waits: bool
+) -> None:
+    """As under KVM on a host that starves it: no share of a cpu is small enough to be called idle."""
+    cell = session.cell(f"linux:{arch}-qemu-rofs")
+    session.check_runs(cell)
+    image, accelerator = session.image(cell), session.accelerator(cell)
+    machine = Machine(image, f"{image.cmdline} -- echo ready; {does}", 1, 256, accelerator)
+    monkeypatch.setattr(guest, "IDLE_SHARE", 0.0)
+    with closing(hypervisor("qemu").start(machine)) as vm, Guest(machine, vm) as started:
+        vm.resume()
+        assert started.wait(lambda: b"ready" in bytes(started.transcript.raw), time.monotonic() + 120)
+        started.wait_for_quiet(2, 10)
+        assert (started.activity(time.monotonic(), 0.1) is Activity.IDLE) == waits

@@ -1,9 +1,9 @@
-"""Lays out the verdicts of the matrix as a grid: a row for each kernel, arch, hypervisor and profile, a column
-for each filesystem."""
+"""Lays out the verdicts of the matrix as a grid: a row for each kernel, arch, hypervisor, profile and variant, a
+column for each filesystem."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from harness.core.cell import Cell
@@ -82,8 +82,8 @@ def _place(name: str, matrix: Matrix) -> tuple[str, str, Cell | None]:
     cell = matrix.find(name)
     if cell is None:
         return name, OTHER_NAMES, None
-    options = "".join(f" +{option}" for option in cell.options)
-    return f"{cell.kernel} {cell.arch} {cell.hypervisor} {cell.profile}{options}", cell.fs, cell
+    others = "".join(f" +{option}" for option in cell.options) + (f" /{cell.variant}" if cell.variant else "")
+    return f"{cell.kernel} {cell.arch} {cell.hypervisor} {cell.profile}{others}", cell.fs, cell
 
 
 def _square(name: str, tests: Sequence[Test]) -> Square:
@@ -96,6 +96,6 @@ def _hole(beside: Cell | None, fs: str, matrix: Matrix) -> Square:
     invalid."""
     if beside is None or fs == OTHER_NAMES:
         return Square("", "", (), "none")
-    cell = Cell(beside.kernel, beside.arch, beside.hypervisor, fs, beside.profile, beside.options)
+    cell = replace(beside, fs=fs)
     invalid = matrix.invalid(cell)
     return Square(str(cell), "", (), "invalid" if invalid else "none", invalid or "")

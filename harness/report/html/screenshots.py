@@ -33,11 +33,17 @@ class View:
     script: str = "0"
 
 
-def _to(selector: str) -> str:
-    """A script that opens what contains the element, scrolls to it, and, if it is a plot, shows the values at
-    its second point."""
-    return f"""(() => {{
-      const target = document.querySelector({json.dumps(selector)});
+def _to(selector: str, sections: str = "") -> str:
+    """A script that opens the sections whose heading begins so, in which figures are made when they are opened,
+    scrolls to the element, and, if it is a plot, shows the values at its second point."""
+    return f"""(async () => {{
+      const opened = [...document.querySelectorAll("section")].filter((one) =>
+        {json.dumps(sections)} && one.querySelector("h2")?.textContent.startsWith({json.dumps(sections)}));
+      for (const one of opened) for (const part of one.querySelectorAll("details")) part.open = true;
+      const find = () => document.querySelector({json.dumps(selector)});
+      for (let tries = 0; opened.length && !find() && tries < 100; tries++)
+        await new Promise((done) => setTimeout(done, 50));
+      const target = find();
       if (target) location.hash = target.closest("[id]").id;
       const key = (name) => target?.dispatchEvent(new KeyboardEvent("keydown", {{ key: name }}));
       if (target?.matches(".plot")) {{ key("Home"); key("ArrowRight"); }}
@@ -47,11 +53,11 @@ def _to(selector: str) -> str:
 VIEWS = (
     View("report-top", DESK, "light"),
     View("report-matrix", DESK, "light", _to("#matrix")),
-    View("report-trend", DESK, "light", _to("figure:has(p.bad) .plot")),
-    View("report-phases", DESK, "dark", _to("[data-kind=stack] .plot")),
-    View("report-latency", DESK, "light", _to("[data-kind=curve] .plot")),
+    View("report-trend", DESK, "light", _to("figure:has(p.bad) .plot", "Size")),
+    View("report-phases", DESK, "dark", _to("[data-kind=stack] .plot", "Boot")),
+    View("report-latency", DESK, "light", _to("[data-kind=curve] .plot", "App")),
     View("report-phone", PHONE, "light"),
-    View("report-phone-dark", PHONE, "dark", _to("figure:has(p.bad)")),
+    View("report-phone-dark", PHONE, "dark", _to("figure:has(p.bad)", "Size")),
 )
 
 

@@ -268,6 +268,17 @@ def test_the_grid_shows_what_was_not_run_and_why() -> None:
     assert (linux["ramfs"].standing, linux["ramfs"].why) == ("none", "")
 
 
+def test_a_variant_of_a_machine_has_a_row_of_its_own() -> None:
+    """It once stood in the square of the machine without a variant, whose verdicts were gone."""
+    plain = replace(history().judged[0], cell="osv:x86_64-qemu-rofs-all", outcome="passed", expected=True)
+    judged = [*(replace(plain, test=test) for test in "abc"), replace(plain, cell=f"{plain.cell}/numa")]
+    made = grid(by_test(ReportData(judged=judged)), Matrix.load())
+    rofs = made.columns.index("rofs")
+    assert {row.name: row.squares[rofs].counts[0].number for row in made.rows} == {
+        "osv x86_64 qemu all": 3, "osv x86_64 qemu all /numa": 1,
+    }  # fmt: skip
+
+
 def test_verdicts_are_counted_as_a_person_takes_them() -> None:
     """An expected failure is no alarm; a pass that was to fail has a class of its own."""
     one = history().judged[0]

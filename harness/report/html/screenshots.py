@@ -56,6 +56,7 @@ VIEWS = (
     View("report-trend", DESK, "light", _to("figure:has(p.bad) .plot", "Size")),
     View("report-phases", DESK, "dark", _to("[data-kind=stack] .plot", "Boot")),
     View("report-latency", DESK, "light", _to("[data-kind=curve] .plot", "App")),
+    View("report-bisect", DESK, "light", _to("#records details", "Comparisons")),
     View("report-phone", PHONE, "light"),
     View("report-phone-dark", PHONE, "dark", _to("figure:has(p.bad)", "Size")),
 )

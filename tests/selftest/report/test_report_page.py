@@ -439,7 +439,10 @@ def test_screenshots_are_taken(report: Path, tmp_path: Path) -> None:
     """One PNG of each view, for docs."""
     taken = list(take(report, tmp_path / "pictures"))
     assert [path.stem for path in taken] == [view.name for view in VIEWS]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in taken)
+    pictures = {path.stem: path.read_bytes() for path in taken}
+    assert all(one.startswith(b"\x89PNG") for one in pictures.values())
+    for name in ("report-trend", "report-latency", "report-matrix"):
+        assert pictures[name] != pictures["report-top"], f"{name} shows the top of the page"
 
 
 def _until(true: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -134,7 +134,10 @@ def test_an_exact_number_changes_by_its_steps() -> None:
     assert told.steps == 2 and told.change == pytest.approx(0.06) and told.interval == (told.change, told.change)
 
 
-def test_findings_since_a_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_since_a_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     url = str(tmp_path / "h.sqlite")
     with History(url) as history:
         history.add(samples(creeping(7)))

@@ -69,8 +69,7 @@ def test_the_type_of_a_field_is_that_of_its_parameter(of: type) -> None:
         is_several = one.nargs == -1 or one.multiple
         optional = isinstance(kind, UnionType) and type(None) in get_args(kind)
         assert is_several == (get_origin(kind) is tuple), one.name
-        is_flag = getattr(one, "is_flag", False)
-        can_be_none = not (one.required or is_several or is_flag) and one.to_info_dict()["default"] is None
+        can_be_none = not (one.required or is_several) and one.to_info_dict()["default"] is None
         assert optional == can_be_none, one.name
 
 

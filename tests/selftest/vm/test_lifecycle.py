@@ -314,7 +314,9 @@ def _killer(delay: float) -> Iterator[list[int]]:
 
 
 def _children() -> set[str]:
-    return {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    """The children that run: of another test's that has ended Python may still keep the status."""
+    every = {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    return {pid for pid in every if Path(f"/proc/{pid}/exe").exists()}
 
 
 def _sockets(pid: int) -> set[str]:

@@ -33,12 +33,12 @@ class View:
     script: str = "0"
 
 
-def _to(selector: str, sections: str = "") -> str:
+def _to(selector: str, *sections: str) -> str:
     """A script that opens the sections whose heading begins so, in which figures are made when they are opened,
     scrolls to the element, and, if it is a plot, shows the values at its second point."""
     return f"""(async () => {{
       const opened = [...document.querySelectorAll("section")].filter((one) =>
-        {json.dumps(sections)} && one.querySelector("h2")?.textContent.startsWith({json.dumps(sections)}));
+        {json.dumps(sections)}.some((begins) => one.querySelector("h2")?.textContent.startsWith(begins)));
       for (const one of opened) for (const part of one.querySelectorAll("details")) part.open = true;
       const find = () => document.querySelector({json.dumps(selector)});
       for (let tries = 0; opened.length && !find() && tries < 100; tries++)
@@ -50,15 +50,16 @@ def _to(selector: str, sections: str = "") -> str:
     }})()"""
 
 
+OF_FIGURES = ("Boot", "Memory", "Size", "App")
 VIEWS = (
     View("report-top", DESK, "light"),
     View("report-matrix", DESK, "light", _to("#matrix")),
-    View("report-trend", DESK, "light", _to("figure:has(p.bad) .plot", "Size")),
+    View("report-trend", DESK, "light", _to("figure:has(p.bad) .plot", *OF_FIGURES)),
     View("report-phases", DESK, "dark", _to("[data-kind=stack] .plot", "Boot")),
     View("report-latency", DESK, "light", _to("[data-kind=curve] .plot", "App")),
     View("report-bisect", DESK, "light", _to("#records details", "Comparisons")),
     View("report-phone", PHONE, "light"),
-    View("report-phone-dark", PHONE, "dark", _to("figure:has(p.bad)", "Size")),
+    View("report-phone-dark", PHONE, "dark", _to("figure:has(p.bad)", *OF_FIGURES)),
 )
 
 

@@ -126,7 +126,7 @@ class QemuVm:
     def code(self, vcpu: int, address: int, length: int) -> bytes:
         try:
             text = self.qmp.monitor(f"x /{length}xb {address:#x}", cpu=vcpu)
-        except HypervisorError:
+        except (HypervisorError, OSError):
             return b""
         found = bytes(int(byte, 16) for byte in re.findall(r"\b0x([0-9a-f]{2})\b", text))
         return found if len(found) == length else b""

@@ -79,9 +79,10 @@ def comparison(session: Session, cell: Cell) -> Comparison:
     """
     mode = launch_of(cell)
     if cell.kernel != "osv" or mode is None or mode is LinkMode.LINUX_LD or cell.fs not in root_names():
-        modes = ", ".join(one for one in LinkMode if one is not LinkMode.LINUX_LD)
+        modes = ", ".join(f"+{one}" for one in LinkMode if one is not LinkMode.LINUX_LD)
         raise CellError(
-            f"{cell} has no programs that Linux runs, too.", f"Give OSv's cell, and --launch: {modes}."
+            f"{cell} has no programs that Linux runs, too.",
+            f"Name a cell of OSv with {' or '.join(root_names())}, and one of {modes} at its end.",
         )
     others = tuple(one for one in cell.options if one != mode)
     for_stress = session.cell(str(replace(cell, options=(*others, LinkMode.LINUX_LD))))

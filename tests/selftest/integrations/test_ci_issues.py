@@ -261,6 +261,14 @@ def test_actions_reach_gh_as_arguments_and_standard_input(
         gh_cli.perform(Action("close", 5, "t"))
 
 
+def recorded(cases: Iterable[results.Case], night: int) -> list[VerdictRecord]:
+    """The verdicts of a night, as the history keeps them."""
+    return [
+        VerdictRecord("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"), HERE,
+                      "r", 1e9 + night * 86400, f"{night}{one.test}") for one in cases
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("kind", "opens", "closes"), [("flaky", 1, 0), ("broken", 1, 1), ("once", 0, 0)])
 def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
@@ -275,10 +283,7 @@ def test_over_sixty_nights_no_issue_opens_twice_or_closes_early(
         flaky = night >= 20 and chance.random() < 0.17
         bad = {"flaky": flaky, "broken": 20 <= night < 40, "once": night == 20}[kind]
         tonight = [case("tst-a.so") if bad else case("tst-a.so", "passed"), *good("b", "c", "d", "e")]
-        judged += [
-            VerdictRecord("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"),
-                          HERE, "r", 1e9 + night * 86400, f"{night}{one.test}") for one in tonight
-        ]  # fmt: skip
+        judged += recorded(tonight, night)
         now = failure_groups.failure_groups(results.Night(planned(OF_OSV), tonight), [], [], judged)
         for action in issues.actions(now, issues.parse_issues(known), RUN)[0]:
             done.append(action.verb)
@@ -306,10 +311,7 @@ def test_one_night_is_not_enough(nights: Mapping[int, str], opens: int) -> None:
     done: list[str] = []
     for night in range(60):
         tonight = [case("tst-a.so", nights.get(night, "passed")), *good("b", "c", "d", "e")]
-        judged += [
-            VerdictRecord("unit", one.cell, one.test, one.outcome, not one.bad, one.reason, 1.0, version("a"),
-                          HERE, "r", 1e9 + night * 86400, f"{night}{one.test}") for one in tonight
-        ]  # fmt: skip
+        judged += recorded(tonight, night)
         now = failure_groups.failure_groups(results.Night(planned(OF_OSV), tonight), [], [], judged)
         for action in issues.actions(now, issues.parse_issues(known), RUN)[0]:
             done.append(action.verb)

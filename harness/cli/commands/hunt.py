@@ -30,7 +30,6 @@ from harness.report.morning.flaky_names import flaky_names
 from harness.report.progress import Progress
 from harness.runner.base import Program, Run
 from harness.runner.expectations import is_expected
-from harness.runner.failure_titles import title
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
@@ -48,8 +47,7 @@ class Find:
 
     def is_like(self, other: Run) -> bool:
         """Whether another run failed in the same way."""
-        mine, its = self.run.verdict, other.verdict
-        return (mine.outcome, title(mine.reason)) == (its.outcome, title(its.reason))
+        return self.run.verdict.identity == other.verdict.identity
 
 
 @dataclass
@@ -165,4 +163,4 @@ def _simplify(session: Session, cell: Cell, find: Find, arguments: Arguments) ->
     if shrunk.schedule != find.schedule:
         _tell(session, cell, Find(find.program, shrunk.schedule, failed[shrunk.schedule]), arguments.runs)
     if shrunk.tried:
-        screen().print(f"  it is the simplest of {shrunk.tried} others that were tried", markup=False)
+        screen().print(f"  none simpler of {shrunk.tried} schedules that were tried fails so", markup=False)

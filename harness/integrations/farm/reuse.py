@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import BytesIO
 
 from harness.integrations.farm.messages import CellRequest, TaskResult, TestList, WorkItem, verdict_id
-from harness.integrations.reuse.plan import Standing
+from harness.integrations.reuse.plan import UNDECIDED, Standing
 from harness.integrations.reuse.planning import standing_verdicts
 from harness.metrics.history.jsonl import line_of, records_in
 from harness.metrics.history.records import VerdictRecord
@@ -68,7 +68,7 @@ class FarmReuse:
             if not isinstance(one, VerdictRecord) or (one.cell, one.test) not in self._checks:
                 continue
             name, standing = self._checks[one.cell, one.test]
-            if one.id == name:
+            if one.id == name and one.outcome not in UNDECIDED:
                 self._counts[one.cell]["checked"] += 1
                 if difference := standing.difference(one.outcome):
                     self.differed[one.cell][one.test] = difference

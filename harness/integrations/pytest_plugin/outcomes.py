@@ -11,7 +11,7 @@ import pytest
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, LaunchError, explained
 from harness.core.machine import Image
-from harness.integrations.reuse.plan import AGREES, PROPERTY, ReusePlan, Standing
+from harness.integrations.reuse.plan import AGREES, PROPERTY, UNDECIDED, ReusePlan, Standing
 from harness.report import evidence
 from harness.report.load_results import measured, write_loads
 from harness.report.reproduce import app_again, test_again
@@ -67,9 +67,10 @@ class OutcomeReporter:
         pytest.skip(standing.words)
 
     def check(self, cell: Cell, run: Run) -> None:
-        """Compare a run with the verdict that stood for it, if one did; the session tells a difference."""
-        standing = self._plan.of(cell, run.program.name)
-        found = (standing.difference(run.verdict.outcome) or AGREES) if standing else ""
+        """Compare a run with the verdict that stood for it, if one did; the session tells a difference. A run that
+        decides nothing is no check."""
+        standing, outcome = self._plan.of(cell, run.program.name), run.verdict.outcome
+        found = (standing.difference(outcome) or AGREES) if standing and outcome not in UNDECIDED else ""
         self._record(PROPERTY, found)
 
     def conclude(

@@ -28,6 +28,8 @@ ENDS = (FUNCTIONS[Checkpoint.ABORT], FUNCTIONS[Checkpoint.HALT], FUNCTIONS[Check
 """The first of these functions is where a run of OSv ends: what follows is its last words."""
 UNLOADS = "_ZN3elf6object14run_fini_funcsEv"
 """Called before a program's code is given back."""
+FIRST_ENTRY, BEHIND_ENTRY = ("ex_de", "exception_vectors"), "thread_main"
+"""Source: OSv's arch/x64/entry.S, arch/aarch64/entry.S."""
 IDLE = "_ZN5sched3cpu4idleEv"
 SLOWER = 4.0
 """How many times longer a traced guest may take."""
@@ -63,7 +65,7 @@ def traced_to_end(
     idle = symbols.find(IDLE)
     wanted = Wanted(
         image.cell.arch, _addresses(symbols, ENDS), _addresses(symbols, (UNLOADS,)), _code(symbols),
-        (idle.address, idle.size) if idle else (0, 0), watched,
+        _entry(symbols), (idle.address, idle.size) if idle else (0, 0), watched,
     )  # fmt: skip
     with _traced(session, image, program, wanted, SETTLING[0]) as guest:
         yield guest
@@ -93,6 +95,12 @@ def _code(symbols: Symbols) -> tuple[int, int]:
     first = next(function.address for function in symbols.functions if function.address)
     last = symbols.functions[-1]
     return first, last.address + last.size - first
+
+
+def _entry(symbols: Symbols) -> tuple[int, int]:
+    """Where the kernel's code begins with interrupts and exceptions: assembly in front of `thread_main`."""
+    first, behind = _addresses(symbols, FIRST_ENTRY), _addresses(symbols, (BEHIND_ENTRY,))
+    return (first[0], behind[0] - first[0]) if first and behind and first[0] < behind[0] else (0, 0)
 
 
 def _symbols(session: Session, image: Image) -> Symbols:

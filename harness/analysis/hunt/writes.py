@@ -43,7 +43,8 @@ def writes(session: Session, image: Image, program: Program, memory: Memory) -> 
     Raises what `traced_to_end` raises."""
     with traced_to_end(session, image, program, (memory.address, memory.length)) as guest:
         stores = np.flatnonzero(guest.records["kind"] == Kind.STORED)
-        yield f"{len(stores):,} writes to {memory.length} bytes at {memory.address:#x}, the last first"
+        kept = f"{len(stores):,} were kept"
+        yield f"Writes to {memory.length} bytes at {memory.address:#x}, the last first; {kept}"
         for index in reversed(deque(stores, LAST)):
             one = guest.records[index]
             frames = frames_after(guest.records, index)[:MOST_FRAMES]

@@ -85,6 +85,7 @@ static unsigned known = 1, running;
 static unsigned current[VCPUS];
 static uint64_t called[VCPUS]; /* the last call, until its return address is on the stack (AArch64) */
 static const struct block *last[VCPUS];
+static uint64_t interrupted_at[VCPUS];
 static uint64_t block_began;
 static uint64_t turn = 1; /* raised where a thread goes on */
 static struct {
@@ -93,7 +94,7 @@ static struct {
 
 static bool arm;
 static int hold = -1;
-static uint64_t until, own, kernel_from, kernel_to, quiet_from, quiet_to, watched, watched_bytes;
+static uint64_t until, own, kernel_from, kernel_to, entry_from, entry_to, quiet_from, quiet_to, watched, watched_bytes;
 static struct places {
     uint64_t at[PLACES];
     unsigned known;
@@ -102,6 +103,12 @@ static struct places {
 static bool is_kernels(uint64_t pc)
 {
     return kernel_from <= pc && pc < kernel_to;
+}
+
+/* Whether that is where the kernel begins with an interrupt or an exception. */
+static bool is_entry(uint64_t pc)
+{
+    return entry_from <= pc && pc < entry_to;
 }
 
 static void put(struct record record, unsigned ring)
@@ -182,8 +189,10 @@ static bool holds(const struct stack *stack, uint64_t slot)
 }
 
 /* The stack with the slot. If it is not the vCPU's last, OSv has gone on with another thread. */
-static struct stack *stack_of(unsigned vcpu, uint64_t slot, uint64_t count, const struct insn *insn)
+static struct stack *stack_of(
+    unsigned vcpu, uint64_t slot, uint64_t count, const struct insn *insn, uint64_t caller)
 {
+    const struct insn interrupted = {interrupted_at[vcpu], 0, PLAIN};
     unsigned found = current[vcpu];
 
     if (!found || !holds(&stacks[found], slot)) {
@@ -200,7 +209,7 @@ static struct stack *stack_of(unsigned vcpu, uint64_t slot, uint64_t count, cons
         if (!stacks[found].depth) {
             stacks[found].interrupted = current[vcpu];
         }
-        put_left(vcpu, count, insn, vcpu, found);
+        put_left(vcpu, count, is_entry(caller) ? &interrupted : insn, vcpu, found);
         current[vcpu] = found;
     }
     return &stacks[found];
@@ -213,8 +222,8 @@ static bool is_quiet(uint64_t pc)
 
 static void on_flow(unsigned vcpu, const struct insn *insn, uint64_t slot, uint64_t count)
 {
-    struct stack *stack = stack_of(vcpu, slot, count, insn);
     uint64_t caller = insn->flow == SAVE ? called[vcpu] : insn->pc;
+    struct stack *stack = stack_of(vcpu, slot, count, insn, caller);
 
     if (insn->flow == SAVE && !caller) {
         return; /* the second half of the pair */
@@ -285,6 +294,9 @@ static void on_block(unsigned vcpu, void *data)
             put_left(running, head->count, &last[running]->insns[last[running]->count - 1], vcpu, 0);
         }
         running = vcpu;
+    }
+    if (is_entry(block->pc) && last[vcpu] && !is_entry(last[vcpu]->pc)) {
+        interrupted_at[vcpu] = last[vcpu]->insns[last[vcpu]->count - 1].pc;
     }
     last[vcpu] = block;
     block_began = head->count;
@@ -402,8 +414,8 @@ static bool take(const char *argument, int *file)
         uint64_t *number;
     } numbers[] = {
         {"until", &until}, {"own", &own}, {"kernel_from", &kernel_from}, {"kernel_to", &kernel_to},
-        {"quiet_from", &quiet_from}, {"quiet_to", &quiet_to}, {"watched", &watched},
-        {"watched_bytes", &watched_bytes},
+        {"entry_from", &entry_from}, {"entry_to", &entry_to}, {"quiet_from", &quiet_from}, {"quiet_to", &quiet_to},
+        {"watched", &watched}, {"watched_bytes", &watched_bytes},
     };
 
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {

@@ -65,15 +65,16 @@ class Wanted:
     """What is to be traced.
 
     The guest stands still at the first of the addresses `ends`, at each of `pauses` before that, and at the first
-    block of instructions behind the count `until`. Nothing is written down of threads in the code `quiet`; and of
-    the others only writes to `watched`, if that is given. `kernel` is where the kernel's code is. All three are an
-    address and a number of bytes.
+    block of instructions behind the count `until`. The others are pairs of an address and a number of bytes: where
+    the kernel's code is; where it begins with an interrupt; the code in which a thread is of no interest; and the
+    memory to which writes are wanted, and nothing else.
     """
 
     arch: str
     ends: Sequence[int] = ()
     pauses: Sequence[int] = ()
     kernel: tuple[int, int] = (0, 0)
+    entry: tuple[int, int] = (0, 0)
     quiet: tuple[int, int] = (0, 0)
     watched: tuple[int, int] = (0, 0)
     until: int = 0
@@ -122,10 +123,10 @@ class Trace:
         wanted = self._wanted
         numbers = {
             "ring": self._file, "hold": self._theirs.fileno(), "arm": int(wanted.arch == "aarch64"),
-            "until": wanted.until, "own": OWN, "kernel_from": wanted.kernel[0], "kernel_to": sum(wanted.kernel),
-            "quiet_from": wanted.quiet[0], "quiet_to": sum(wanted.quiet),
-            "watched": wanted.watched[0], "watched_bytes": wanted.watched[1],
+            "until": wanted.until, "own": OWN, "watched": wanted.watched[0], "watched_bytes": wanted.watched[1],
         }  # fmt: skip
+        for name, (first, length) in (("kernel", wanted.kernel), ("entry", wanted.entry), ("quiet", wanted.quiet)):
+            numbers |= {f"{name}_from": first, f"{name}_to": first + length}
         given = [f"{name}={number}" for name, number in numbers.items()]
         given += [f"end={address}" for address in wanted.ends] + [f"pause={address}" for address in wanted.pauses]
         return ["-plugin", ",".join([str(plugin).replace(",", ",,"), *given])]

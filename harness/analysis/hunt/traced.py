@@ -151,7 +151,7 @@ class _TracedRun:
         for descriptor in watched:
             self._guest.console.watched.pop(descriptor)
         if self._held:
-            self._guest.wait_for_quiet(0.0, 1.0)
+            self._guest.wait_for_quiet(0.05, 1.0)
             self.gdb.interrupt(lambda: self._release(settling))
         elif not self._stopped:
             how = "ended" if self._guest.closed else "did not come"

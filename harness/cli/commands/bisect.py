@@ -2,9 +2,9 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +26,8 @@ from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.number_types import COUNT
 from harness.cli.options import FILE, HistoryUrl, LoadSeconds
 from harness.cli.output import screen
+from harness.core.builders import builder_of, builders
+from harness.core.cell import Cell
 from harness.core.errors import CheckoutError, HarnessError
 from harness.core.events import publish, subscribed
 from harness.kernels.osv.checkout import Checkout
@@ -88,9 +90,10 @@ class Arguments(FarmOptions):
     build_with: Annotated[
         str,
         option(
-            "--build-with", metavar="COMMAND", default="", show_default=False,
-            help="what enters an environment that builds old commits, and is given each command of a build: "
-            "'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
+            "--build-with", metavar="BUILDER|COMMAND", default="", show_default=False,
+            shell_complete=complete.builders,
+            help="what builds old commits: a builder's name (debian12), or a command that enters an environment, "
+            "and is given each command of a build: 'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
         ),
     ]  # fmt: skip
     duration: LoadSeconds
@@ -164,6 +167,11 @@ def _request(session: Session, arguments: Arguments) -> BisectRequest:
     cell = session.cell(arguments.cell)
     if cell.kernel != "osv":
         raise HarnessError(f"{cell} has no commits here.", "Name a cell of osv.")
+    through = tuple(shlex.split(arguments.build_with))
+    if through and through[0] in builders():
+        cell, through = _with_builder(session, cell, through), ()
+    elif through and builder_of(cell):
+        raise HarnessError(f"{cell} names its builder: --build-with {through[0]} would be a second one.")
     commits = Commits(session.osv_root, arguments.good, arguments.bad)
     if arguments.metric:
         suite.measuring(arguments.metric, cell)
@@ -176,10 +184,21 @@ def _request(session: Session, arguments: Arguments) -> BisectRequest:
         arguments.metric or "",
         arguments.test or "",
         arguments.duration,
-        tuple(shlex.split(arguments.build_with)),
+        through,
         not arguments.no_checks,
         arguments.improved,
     )
+
+
+def _with_builder(session: Session, cell: Cell, words: Sequence[str]) -> Cell:
+    """The cell that this builder builds. Raises `HarnessError` if it names another, or the words say more."""
+    if len(words) > 1:
+        raise HarnessError(
+            f"{words[0]} is a builder, and enters its root by itself: it takes no words after it.",
+            f"Give --build-with {words[0]} alone, or ./{words[0]} for a program of that name.",
+        )
+    others = tuple(one for one in cell.options if one != builders()[words[0]].option)
+    return session.matrix.with_options(replace(cell, options=others), [builders()[words[0]].option])
 
 
 def _use_finding(arguments: Arguments, number: int) -> None:

@@ -1,0 +1,74 @@
+"""Runs a command in another system's root, in a mount namespace of its own, without root's rights.
+
+The root's folders are bound read-only beside this host's /proc and /dev, a /tmp of its own, and the few folders
+that the command may write to, each under its own name. This host's way to the network and its certificates are
+shown too. All of it vanishes with the last process in it.
+
+Source: mount_namespaces(7) and user_namespaces(7), mount(8) on bind,remount, and MNT_LOCK_ flags in Linux's
+fs/namespace.c: what a mount forbids must be forbidden again when a bind of it is made read-only.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.host.netns import userns_flags
+
+FOLDERS = "bin etc lib lib32 lib64 libx32 sbin usr"
+OF_THIS_HOST = "/etc/resolv.conf /etc/hosts /etc/ssl/certs"
+MOUNT_POINT = "mnt"
+"""A folder in every root that serves as the mount point; whoever makes a root makes it."""
+
+REFUSED = "unshare: unshare failed", "mount: ", "no way into the root"
+"""How lines begin that say that a root was not entered. Source: unshare(1), mount(8), and `ENTER`."""
+
+CURE = (
+    "Run as root, or allow users their own namespaces: sysctl kernel.unprivileged_userns_clone, "
+    "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns."
+)
+
+ENTER = f"""set -e
+trap 'echo "{REFUSED[-1]}" >&2' EXIT
+root=$1 flags=$2 folder=$3; shift 3
+PATH=$PATH:/usr/sbin:/sbin
+mount -t tmpfs -o mode=755 none "$root/{MOUNT_POINT}"
+cd "$root/{MOUNT_POINT}"
+for name in {FOLDERS}; do
+  if [ -L "$root/$name" ]; then cp -P "$root/$name" .
+  elif [ -d "$root/$name" ]; then
+    mkdir "$name"
+    mount --bind "$root/$name" "$name"
+    mount -o "remount,bind,ro$flags" "$name"
+  fi
+done
+for path in {OF_THIS_HOST}; do
+  if [ -e "$path" ] && [ -e ".$path" ]; then mount --bind "$path" ".$path"; fi
+done
+mkdir proc dev run tmp var var/tmp
+mount --rbind /proc proc
+mount --rbind /dev dev
+mount -t tmpfs -o mode=1777 none tmp
+while [ "$1" != -- ]; do mkdir -p ".$1"; mount --bind "$1" ".$1"; shift; done
+shift
+exec chroot . sh -c 'cd "$1"; shift; exec "$@"' sh "$folder" "$@"
+"""
+
+def in_root(command: Sequence[str], root: Path, folder: Path, writable: Sequence[Path] = ()) -> list[str]:
+    """The command line that runs `command` in the root with `folder` as its working folder. Paths are absolute."""
+    places = [str(path.absolute()) for path in writable]
+    return [
+        "unshare", *userns_flags(), "--mount", "--propagation", "private", "--",
+        "sh", "-c", ENTER, "root", str(root.absolute()), _flags(root), str(folder), *places, "--", *command,
+    ]  # fmt: skip
+
+
+def refusal(lines: Iterable[str]) -> str:
+    """Why a root could not be entered, by what was said instead; empty if it was."""
+    return next((line.strip() for line in lines if line.startswith(REFUSED)), "")
+
+
+def _flags(root: Path) -> str:
+    """The options, each after a comma, that the root's filesystem is mounted with and that a bind must keep."""
+    told = os.statvfs(root).f_flag
+    names = ((os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))
+    return "".join(f",{name}" for flag, name in names if told & flag)

@@ -26,8 +26,8 @@ class Builder:
     Its root is made from Debian packages of `suite`, or of a system that is packaged alike, or it is that of the
     image `container`. `archives` are an archive and a suite each; `components` are theirs. `mirror` is the server
     (empty: Debian's), which the variable `mirror_in` replaces, and `keyring` proves its lists. `any_age` takes
-    lists of any age. `packages` replace those that `[packages]` names, and `more` are added to them. `needs` are
-    capabilities of the host besides the usual ones.
+    lists of any age. `packages` are those that `[packages]` names, or others in their place; `more` are added to
+    them, those in `without` left out. `needs` are capabilities of the host besides the usual ones.
     """
 
     name: str
@@ -42,7 +42,13 @@ class Builder:
     container: str = ""
     packages: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     needs: tuple[str, ...] = field(default=())
+
+    @property
+    def installed(self) -> tuple[str, ...]:
+        """The packages that its root is made of, without what these depend on."""
+        return tuple(name for name in (*self.packages, *self.more) if name not in self.without)
 
     @property
     def option(self) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -119,7 +119,7 @@ def command(arguments: Arguments) -> int:
     session = Session(arguments.osv_root)
     if session.osv_root is None:
         raise CheckoutError("No OSv checkout is named whose commits could be bisected.", "Set OSV_ROOT.")
-    request = _request(session, arguments)
+    request = request_of(session, arguments)
     state = arguments.state or _state(session, request)
     if arguments.do:
         return _show_past(arguments.do, state)
@@ -155,7 +155,7 @@ def _backend_factory(session: Session, arguments: Arguments) -> Iterator[Backend
         yield make_backend
 
 
-def _request(session: Session, arguments: Arguments) -> BisectRequest:
+def request_of(session: Session, arguments: Arguments) -> BisectRequest:
     """The request that the arguments make. Raises `HarnessError` with what is wrong with them."""
     assert session.osv_root
     if arguments.finding is not None:
@@ -171,7 +171,9 @@ def _request(session: Session, arguments: Arguments) -> BisectRequest:
     if through and through[0] in builders():
         cell, through = _with_builder(session, cell, through), ()
     elif through and builder_of(cell):
-        raise HarnessError(f"{cell} names its builder: --build-with {through[0]} would be a second one.")
+        raise HarnessError(
+            f"{cell} names its builder: --build-with {through[0]} would be a second one.", "Leave one of them out."
+        )
     commits = Commits(session.osv_root, arguments.good, arguments.bad)
     if arguments.metric:
         suite.measuring(arguments.metric, cell)
@@ -191,14 +193,13 @@ def _request(session: Session, arguments: Arguments) -> BisectRequest:
 
 
 def _with_builder(session: Session, cell: Cell, words: Sequence[str]) -> Cell:
-    """The cell that this builder builds. Raises `HarnessError` if it names another, or the words say more."""
+    """The cell as this builder builds it. Raises `HarnessError` if it names another, or the words say more."""
     if len(words) > 1:
         raise HarnessError(
             f"{words[0]} is a builder, and enters its root by itself: it takes no words after it.",
             f"Give --build-with {words[0]} alone, or ./{words[0]} for a program of that name.",
         )
-    others = tuple(one for one in cell.options if one != builders()[words[0]].option)
-    return session.matrix.with_options(replace(cell, options=others), [builders()[words[0]].option])
+    return session.matrix.with_options(cell, [builders()[words[0]].option])
 
 
 def _use_finding(arguments: Arguments, number: int) -> None:

@@ -29,6 +29,7 @@ RECIPE = 1
 
 ROOT, TOLD = "root", "builder.json"
 KIND = "builder"
+PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 
 TOOLS = ("gcc", "g++", "ld.bfd")
 ALTERNATIVES = {
@@ -113,9 +114,9 @@ def root(builder: Builder, arch: str, cache: Cache) -> Path:
 
 def parts(builder: Builder, arch: str) -> dict[str, object]:
     """What a root is made from, for its cache key."""
-    row = {name: value for name, value in asdict(builder).items() if name not in ("name", "what", "needs")}
-    server = "" if builder.container else _source(builder).server()
-    return {"recipe": RECIPE, "arch": arch, **row, "mirror": server}
+    made_of = asdict(_source(builder)) | {"mirror": _source(builder).server()}
+    where = {"container": builder.container} if builder.container else made_of
+    return {"recipe": RECIPE, "arch": arch, "packages": sorted(builder.installed), **where}
 
 
 def _source(builder: Builder) -> Source:
@@ -127,12 +128,11 @@ def _source(builder: Builder) -> Source:
 
 def _make(builder: Builder, arch: str, out: Path) -> None:
     publish("builder.started", builder.name, "its root is made once; this takes minutes and some 1.5 GB")
-    wanted = (*builder.packages, *builder.more)
     if builder.container:
-        container_root.export(builder.container, wanted, out / ROOT)
+        container_root.export(builder.container, builder.installed, out / ROOT)
         versions = {"installed": container_root.versions(out / ROOT)}
     else:
-        debian_packages.extract(wanted, arch, _source(builder), out, [f"--setup-hook={_MERGED}"])
+        debian_packages.extract(builder.installed, arch, _source(builder), out, [f"--setup-hook={_MERGED}"])
         versions = json.loads((out / "versions.json").read_text())
     finish(builder, out, versions)
 
@@ -176,8 +176,7 @@ def _look(builder: Builder, out: Path, packages: str) -> Toolbox:
 
 def _run(builder: Builder, out: Path, command: Sequence[str]) -> str:
     """The output of a command in the root that is being made. Raises `HostError`."""
-    environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
-    done = run_with_parent(in_root(command, out / ROOT, out, [out]), environment)
+    done = run_with_parent(in_root(command, out / ROOT, out, [out]), {"PATH": PATH, "LC_ALL": "C"})
     if done.returncode:
         if why := refusal(done.stderr.splitlines()):
             raise HostError(f"The root of the builder {builder.name} can't be entered: {why}", CURE)

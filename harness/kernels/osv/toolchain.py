@@ -165,12 +165,12 @@ def layout_wrapper(cell: Cell, layout: int, pads: Path) -> dict[str, str]:
 
 def environment(cell: Cell, tree_bin: Path, trees: Path, cache: Cache) -> dict[str, str]:
     """The build's environment: this process's, without what OSv's makefiles would take for their settings; in a
-    builder's root nothing of this process's."""
+    builder's root nothing of this process's but ccache's settings."""
     kept = {name: value for name, value in os.environ.items() if not _is_setting(name)}
     if builder_of(cell):
-        kept = {name: value for name, value in kept.items() if name == "CCACHE_DIR"}
         # Several compilers share a cache, so it is their content that tells them apart, not when they changed.
-        kept |= {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/tmp", "CCACHE_COMPILERCHECK": "content"}
+        of_ccache = {name: value for name, value in kept.items() if name.startswith("CCACHE_")}
+        kept = {"CCACHE_COMPILERCHECK": "content", **of_ccache, "PATH": builder_root.PATH, "HOME": "/tmp"}
     kept |= {
         "PATH": f"{tree_bin}:{kept.get('PATH', os.defpath)}",
         "LC_ALL": "C",

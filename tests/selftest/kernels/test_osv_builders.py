@@ -11,6 +11,9 @@ import builder_standin
 import pytest
 from osv_standin import ROFS, looks_like_osv, snapshot
 
+from harness.analysis.bisect.run import BisectRequest
+from harness.cli.command_line import parse
+from harness.cli.commands import bisect
 from harness.core import facts, project
 from harness.core.builders import builder_of, builders
 from harness.core.errors import CellError, HarnessError, HostError
@@ -21,6 +24,7 @@ from harness.host.cache import Cache
 from harness.host.private_root import in_root
 from harness.kernels.osv import build_config, builder_root, toolchain
 from harness.kernels.osv.kernel import Osv
+from harness.runner.session import Session
 
 ARCH = platform.machine()
 MINE = replace(ROFS, options=("builder=mine",))
@@ -197,3 +201,25 @@ def test_a_server_that_is_silent_is_told_and_is_no_fault_of_a_kernel(tmp_path: P
     with pytest.raises(HostError, match="The builder mine can't be made") as caught:
         builder_root.toolbox(builder, ARCH, Cache(tmp_path / "cache"))
     assert "Nothing answers" in caught.value.hint
+
+
+def test_a_bisection_builds_with_a_builder_as_a_cell_that_names_it(tmp_path: Path) -> None:
+    checkout = looks_like_osv(tmp_path)
+
+    def asked(*words: str) -> BisectRequest:
+        usual = ("--metric", "boot.instructions", "--good", "HEAD~1", "--osv-root", str(checkout))
+        arguments = parse(["bisect", *usual, *words]).arguments
+        assert isinstance(arguments, bisect.Arguments)
+        return bisect.request_of(Session(checkout), arguments)
+
+    named = asked("--cell", "qemu-ramfs+builder=mine")
+    built = asked("--cell", "qemu-ramfs", "--build-with", "mine")
+    assert built.cell == named.cell and built.cell.options == ("builder=mine",) and not built.through
+    assert asked("--cell", "qemu-ramfs+builder=mine", "--build-with", "mine").cell == named.cell
+    through = asked("--build-with", "podman run {tree}")
+    assert through.through == ("podman", "run", "{tree}") and not through.cell.options
+    for words in (["--build-with", "debian12"], ["--build-with", "./enter"]):
+        with pytest.raises(HarnessError, match=r"one builder|second"):
+            asked("--cell", "qemu-ramfs+builder=mine", *words)
+    with pytest.raises(HarnessError, match="no words after it"):
+        asked("--build-with", "mine --verbose")

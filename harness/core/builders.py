@@ -4,7 +4,7 @@ A builder is an option of a cell, `builder=NAME`; a cell without one is built by
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -43,7 +43,7 @@ class Builder:
     packages: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    needs: tuple[str, ...] = field(default=())
+    needs: tuple[str, ...] = ()
 
     @property
     def installed(self) -> tuple[str, ...]:

@@ -57,8 +57,8 @@ class Matrix:
         self.launches: Mapping[str, str] = data["launch"]
         self.builders = {row.option: f"built by {row.what}" for row in by_name.values()}
         self.options: Mapping[str, str] = data["option"] | data["launch"] | self.builders
-        by_kind = {name: list(data[of]) for name, of in (("build", "option"), ("launch", "launch"))}
-        by_kind["builder"] = list(self.builders)
+        kinds = {"build": data["option"], "launch": data["launch"], "builder": self.builders}
+        by_kind = {name: list(options) for name, options in kinds.items()}
         self._groups: Mapping[str, list[str]] = data["group"] | by_kind
         self.rules = tuple(self._rule(row) for row in (*data["rule"], *root_rules(data["axis"])))
         self.variant_rules = tuple(self._rule(row) for row in variant_rules)

@@ -24,6 +24,8 @@ SUITE = "bookworm"
 MIRROR = "http://deb.debian.org"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+MOST_NAMED = 12
+"""How many packages a message names."""
 
 # Most of the bytes, and read by no program under test.
 UNREAD = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "var/cache")
@@ -132,11 +134,13 @@ def extract(packages: Sequence[str], arch: str, source: Source, out: Path, more:
         str(root),
         *(f"deb [{options}] {server}/{archive} {suite} {source.components}" for archive, suite in archives),
     ]
-    publish("packages.fetching", " ".join(packages), f"{source.suite} {ARCHITECTURES[arch]} from {server}")
+    others = f" and {len(packages) - MOST_NAMED} more" if len(packages) > MOST_NAMED else ""
+    named = ", ".join(packages[:MOST_NAMED]) + others
+    publish("packages.fetching", named, f"{source.suite} {ARCHITECTURES[arch]} from {server}")
     done = run_with_parent(command, os.environ | {"LC_ALL": "C.UTF-8"})
     if done.returncode != 0:
         words = done.stdout + done.stderr
-        what = f"{source.maker}'s packages {', '.join(packages)} ({ARCHITECTURES[arch]})"
+        what = f"{source.maker}'s packages {named} ({ARCHITECTURES[arch]})"
         where = f"{source.maker}'s {source.suite} at {server}"
         cure = fetch_failures.cure(words, where, out.parents[2], source.mirror_in)
         raise BuildError(f"{what} could not be fetched:\n{_of_apt(words)}", cure)

@@ -19,8 +19,11 @@ OF_THIS_HOST = "/etc/resolv.conf /etc/hosts /etc/ssl/certs"
 MOUNT_POINT = "mnt"
 """A folder in every root that serves as the mount point; whoever makes a root makes it."""
 
-REFUSED = "unshare: unshare failed", "mount: ", "no way into the root"
-"""How lines begin that say that a root was not entered. Source: unshare(1), mount(8), and `ENTER`."""
+UNSHARE = "unshare: unshare failed"
+"""How unshare(1) begins to say that the kernel, or a container's rules, forbid this user namespaces."""
+
+NO_WAY = "no way into the root"
+"""What `ENTER` says after the words of its step that failed."""
 
 CURE = (
     "Run as root, or allow users their own namespaces: sysctl kernel.unprivileged_userns_clone, "
@@ -28,7 +31,7 @@ CURE = (
 )
 
 ENTER = f"""set -e
-trap 'echo "{REFUSED[-1]}" >&2' EXIT
+trap 'echo "{NO_WAY}" >&2' EXIT
 root=$1 flags=$2 folder=$3; shift 3
 PATH=$PATH:/usr/sbin:/sbin
 mount -t tmpfs -o mode=755 none "$root/{MOUNT_POINT}"
@@ -53,6 +56,7 @@ shift
 exec chroot . sh -c 'cd "$1"; shift; exec "$@"' sh "$folder" "$@"
 """
 
+
 def in_root(command: Sequence[str], root: Path, folder: Path, writable: Sequence[Path] = ()) -> list[str]:
     """The command line that runs `command` in the root with `folder` as its working folder. Paths are absolute."""
     places = [str(path.absolute()) for path in writable]
@@ -64,7 +68,14 @@ def in_root(command: Sequence[str], root: Path, folder: Path, writable: Sequence
 
 def refusal(lines: Iterable[str]) -> str:
     """Why a root could not be entered, by what was said instead; empty if it was."""
-    return next((line.strip() for line in lines if line.startswith(REFUSED)), "")
+    before = ""
+    for line in lines:
+        if line.startswith(UNSHARE):
+            return line.strip()
+        if line.strip() == NO_WAY:
+            return before.strip() or NO_WAY
+        before = line
+    return ""
 
 
 def _flags(root: Path) -> str:

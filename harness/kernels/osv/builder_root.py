@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.builders import Builder, builder_of
+from harness.core.builders import FILE, Builder, builder_of
 from harness.core.cell import Cell
 from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
@@ -53,8 +53,8 @@ class Toolbox:
 
     def facts(self, builder: Builder) -> dict[str, str]:
         """What results and the history tell of it."""
-        told = {"linker": self.tools["ld.bfd"], "boost": self.boost, "packages": self.packages}
-        return {"builder": builder.name, **told}
+        told = {"compiler": self.tools["g++"], "linker": self.tools["ld.bfd"], "boost": self.boost}
+        return {"builder": builder.name, **told, "packages": self.packages}
 
 
 def toolbox(builder: Builder, arch: str, cache: Cache) -> Toolbox:
@@ -109,7 +109,8 @@ def root(builder: Builder, arch: str, cache: Cache) -> Path:
     try:
         return cache.get(KIND, parts(builder, arch), lambda out: _make(builder, arch, out)) / ROOT
     except BuildError as error:
-        raise HostError(f"The builder {builder.name} can't be made: {error.message}", error.hint) from error
+        cure = f"{error.hint} What it is made of is its row in {FILE}."
+        raise HostError(f"The builder {builder.name} can't be made: {error.message}", cure) from error
 
 
 def parts(builder: Builder, arch: str) -> dict[str, object]:

@@ -20,7 +20,7 @@ from harness.kernels.osv.image_build import FACTS, ImageBuild
 from harness.kernels.osv.rofs import with_shared_root
 from harness.kernels.rootfs.contents import Contents
 
-BUILDERS = ("linker", "boost", "packages")
+BUILDERS = ("compiler", "linker", "boost", "packages")
 """What an image's own facts tell of its builder, by the names that the history has."""
 
 
@@ -65,9 +65,9 @@ class Osv:
         kernel, the linker, Boost, and unusual build options."""
         cell = image.cell
         if builder_of(cell):
-            told = image.facts
-            parts = {"compiler": compilers(image.symbols), **{name: told.get(name, "") for name in BUILDERS}}
-            return facts.format_facts({**parts, "options": self._unusual()})
+            told = {name: image.facts.get(name, "") for name in BUILDERS}
+            told["compiler"] = compilers(image.symbols) or told["compiler"]
+            return facts.format_facts({**told, "options": self._unusual()})
         taken = toolchain.taken_from_host(cell, compiles=not self.options.through)
         linker = next((told for name, told in taken["tools"].items() if name.endswith("ld.bfd")), "")
         compiler = next((told for name, told in taken["tools"].items() if name.endswith("g++")), "")

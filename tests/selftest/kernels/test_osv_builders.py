@@ -95,7 +95,7 @@ def test_one_row_is_one_more_builder_and_its_compiler_is_part_of_all_that_it_bui
     assert image.facts["builder"] == "mine" and image.facts["left out"].endswith("the builder mine has no Java")
     told = facts.parse_facts(Osv(checkout).origin(image).builder)
     has = builder_root.toolbox(builder, ARCH, cache)
-    assert (told["linker"], told["boost"], told["packages"]) == ("ld.bfd 9.9", "9_99", has.packages)
+    assert told == {"compiler": "g++ 99.1", "linker": "ld.bfd 9.9", "boost": "9_99", "packages": has.packages}
     assert snapshot(checkout) == before
     trees = [path.name for path in (cache.root / "trees").iterdir()]
     assert len(trees) == 1 and trees[0].endswith("-all-builder-mine")

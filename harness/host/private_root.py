@@ -14,8 +14,9 @@ from pathlib import Path
 
 from harness.host.netns import userns_flags
 
-FOLDERS = "bin etc lib lib32 lib64 libx32 sbin usr"
-OF_THIS_HOST = "/etc/resolv.conf /etc/hosts /etc/ssl/certs"
+FOLDERS = ("bin", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr")
+"""What is a root's own, as far as it has it."""
+
 MOUNT_POINT = "mnt"
 """A folder in every root that serves as the mount point; whoever makes a root makes it."""
 
@@ -23,46 +24,27 @@ UNSHARE = "unshare: unshare failed"
 """How unshare(1) begins to say that the kernel, or a container's rules, forbid this user namespaces."""
 
 NO_WAY = "no way into the root"
-"""What `ENTER` says after the words of its step that failed."""
+"""What `ENTER` says below the words of its step that failed."""
 
 CURE = (
     "Run as root, or allow users their own namespaces: sysctl kernel.unprivileged_userns_clone, "
     "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns."
 )
 
-ENTER = f"""set -e
-trap 'echo "{NO_WAY}" >&2' EXIT
-root=$1 flags=$2 folder=$3; shift 3
-PATH=$PATH:/usr/sbin:/sbin
-mount -t tmpfs -o mode=755 none "$root/{MOUNT_POINT}"
-cd "$root/{MOUNT_POINT}"
-for name in {FOLDERS}; do
-  if [ -L "$root/$name" ]; then cp -P "$root/$name" .
-  elif [ -d "$root/$name" ]; then
-    mkdir "$name"
-    mount --bind "$root/$name" "$name"
-    mount -o "remount,bind,ro$flags" "$name"
-  fi
-done
-for path in {OF_THIS_HOST}; do
-  if [ -e "$path" ] && [ -e ".$path" ]; then mount --bind "$path" ".$path"; fi
-done
-mkdir proc dev run tmp var var/tmp
-mount --rbind /proc proc
-mount --rbind /dev dev
-mount -t tmpfs -o mode=1777 none tmp
-while [ "$1" != -- ]; do mkdir -p ".$1"; mount --bind "$1" ".$1"; shift; done
-shift
-exec chroot . sh -c 'cd "$1"; shift; exec "$@"' sh "$folder" "$@"
-"""
+ENTER = Path(__file__).with_name("enter_root.sh")
 
 
-def in_root(command: Sequence[str], root: Path, folder: Path, writable: Sequence[Path] = ()) -> list[str]:
-    """The command line that runs `command` in the root with `folder` as its working folder. Paths are absolute."""
-    places = [str(path.absolute()) for path in writable]
+def in_root(
+    command: Sequence[str], root: Path, folder: Path, writable: Sequence[Path] = (), shown: Sequence[Path] = ()
+) -> list[str]:
+    """The command line that runs `command` in the root with `folder` as its working folder. The folders `writable`
+    and, to be read alone, `shown` are this host's, by their absolute paths."""
+    shared = [str(path.absolute()) for path in writable]
+    where = [str(root.absolute()), _flags(root), str(folder.absolute())]
+    read = [word for path in shown for word in (str(path.absolute()), _flags(path))]
     return [
         "unshare", *userns_flags(), "--mount", "--propagation", "private", "--",
-        "sh", "-c", ENTER, "root", str(root.absolute()), _flags(root), str(folder), *places, "--", *command,
+        "sh", str(ENTER), *where, *shared, "--", *read, "--", *command,
     ]  # fmt: skip
 
 
@@ -78,8 +60,8 @@ def refusal(lines: Iterable[str]) -> str:
     return ""
 
 
-def _flags(root: Path) -> str:
-    """The options, each after a comma, that the root's filesystem is mounted with and that a bind must keep."""
-    told = os.statvfs(root).f_flag
+def _flags(folder: Path) -> str:
+    """The options, each after a comma, that the folder's filesystem is mounted with and that a bind must keep."""
+    told = os.statvfs(folder).f_flag
     names = ((os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))
     return "".join(f",{name}" for flag, name in names if told & flag)

@@ -20,7 +20,7 @@ from harness.core.events import publish
 from harness.host import debian_packages
 from harness.host.cache import Cache, digest_of
 from harness.host.debian_packages import MIRROR, Source
-from harness.host.private_root import CURE, MOUNT_POINT, in_root, refusal
+from harness.host.private_root import CURE, FOLDERS, MOUNT_POINT, in_root, refusal
 from harness.host.process.die_with_parent import run_with_parent
 from harness.kernels.osv import container_root
 
@@ -88,11 +88,11 @@ class Workplace:
         place = root(builder, cell.arch, cache)
         return cls(builder, place, _told(place.parent))
 
-    def entered(self, command: Sequence[str], sources: Path, ccache: Path) -> list[str]:
+    def entered(self, command: Sequence[str], sources: Path, ccache: Path, manifest: str = "") -> list[str]:
         """The command line that runs a command of the build there. It may write to the tree and to the compilers'
-        cache, and to nothing else of this host."""
+        cache, and to nothing else of this host; what `manifest` names is shown to it."""
         ccache.mkdir(parents=True, exist_ok=True)
-        return in_root(command, self.place, sources, [sources.parent, ccache])
+        return in_root(command, self.place, sources, [sources.parent, ccache], folders_of(manifest))
 
     def on_host(self, manifest: str) -> str:
         """The list of an image's files with this host's paths of what the build took from its root."""
@@ -101,6 +101,15 @@ class Workplace:
     def _found(self, line: re.Match[str]) -> str:
         here = self.place / line[2].strip("/").removesuffix("/**")
         return f"{line[1]}{self.place}{line[2]}" if here.exists() else line[0]
+
+
+def folders_of(manifest: str) -> list[Path]:
+    """The folders of the host files that a manifest names. A path in a folder that roots have is the root's."""
+    named = (line.partition(":")[2].strip() for line in manifest.splitlines())
+    own = tuple(f"/{name}/" for name in FOLDERS)
+    files = (Path(name.removesuffix("/**")) for name in named if name.startswith("/") and not name.startswith(own))
+    folders = {file if file.is_dir() else file.parent for file in files}
+    return sorted(one for one in folders if one.is_dir() and not folders.intersection(one.parents))
 
 
 def root(builder: Builder, arch: str, cache: Cache) -> Path:

@@ -133,7 +133,8 @@ class ImageBuild:
             commands = [[*through, *command] for command in config.commands(os.cpu_count() or 1)]
             if place:
                 ccache = Path(environment["CCACHE_DIR"])
-                commands = [place.entered(command, sources, ccache) for command in commands]
+                added = config.contents.append_manifest
+                commands = [place.entered(command, sources, ccache, added) for command in commands]
             run_build(str(config.cell), commands, sources, environment, log, self.timeout, lease)
 
     def _clear(self, outputs: Path) -> None:

@@ -23,6 +23,7 @@ from harness.host import netns, private_root
 from harness.host.cache import Cache
 from harness.host.private_root import in_root
 from harness.kernels.osv import build_config, builder_root, toolchain
+from harness.kernels.osv.build_config import ImageModules
 from harness.kernels.osv.kernel import Osv
 from harness.runner.session import Session
 
@@ -130,6 +131,21 @@ def test_a_build_in_a_root_has_nothing_of_this_hosts_and_may_fail(
     )
     with pytest.raises(HarnessError, match=r"x\.cc:1:1: error: \[\]"):
         Osv(checkout).build(MINE, cache)
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_files_that_are_added_to_an_image_are_shown_to_its_build_and_can_not_be_changed(tmp_path: Path) -> None:
+    cache, checkout = Cache(tmp_path / "cache"), looks_like_osv(tmp_path)
+    builder_standin.make(cache, ARCH)
+    (mine := tmp_path / "of mine/sub").mkdir(parents=True)
+    (mine / "hello").write_text("hello of mine\n")
+    text = (checkout / "scripts/build").read_text()
+    added = f"cat '{mine}/hello' >> $out/usr.manifest; ! touch '{mine}/x' || exit 1\n"
+    (checkout / "scripts/build").write_text(text.replace('echo "/tests/', f'{added}echo "/tests/'))
+    contents = ImageModules("empty", f"/hello: {mine}/hello\n/all/**: {mine.parent}/**\n/sh: /bin/sh\n")
+    image = Osv(checkout).build_modules(MINE, cache, contents)
+    assert image.manifest and image.manifest.read_text().endswith("hello of mine\n")
+    assert builder_root.folders_of(contents.append_manifest) == [mine.parent]
 
 
 def test_libraries_of_a_root_are_found_by_their_paths_on_this_host(tmp_path: Path) -> None:

@@ -194,6 +194,14 @@ def launches(ctx: click.Context, incomplete: str) -> Names:
 
 
 @_offer
+def builders(ctx: click.Context, incomplete: str) -> Names:
+    """The builders, with what they have."""
+    from harness.core.builders import builders as known
+
+    return [(row.name, row.what) for row in known().values()]
+
+
+@_offer
 def installs(ctx: click.Context, incomplete: str) -> Names:
     """What doctor can install."""
     from harness.host.requirements import REQUIREMENTS

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.core import project
 from harness.core.arch import host_arch
+from harness.core.builders import Builder, builders, host_rules
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HarnessError
 from harness.core.rules import Rule, hypervisor_rules, root_rules
@@ -43,19 +45,28 @@ class Axis:
 class Matrix:
     """All cells, the rules that say which are valid, and the named sets."""
 
-    def __init__(self, data: Mapping[str, Any], variant_rules: Sequence[Mapping[str, Any]] = ()) -> None:
-        """`variant_rules` apply only to cells with a variant, so they need not say so. Raises `CellError` if the
-        data names an unknown axis, value or group."""
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        variant_rules: Sequence[Mapping[str, Any]] = (),
+        by_name: Mapping[str, Builder] = MappingProxyType({}),
+    ) -> None:
+        """`variant_rules` apply only to cells with a variant, so they need not say so. `by_name` are the builders.
+        Raises `CellError` if the data names an unknown axis, value or group."""
         self.axes = {name: _axis(name, row) for name, row in data["axis"].items()}
         self.launches: Mapping[str, str] = data["launch"]
-        self.options: Mapping[str, str] = data["option"] | data["launch"]
-        by_kind = {"build": list(data["option"]), "launch": list(data["launch"])}
+        self.builders = {row.option: f"built by {row.what}" for row in by_name.values()}
+        self.options: Mapping[str, str] = data["option"] | data["launch"] | self.builders
+        kinds = {"build": data["option"], "launch": data["launch"], "builder": self.builders}
+        by_kind = {name: list(options) for name, options in kinds.items()}
         self._groups: Mapping[str, list[str]] = data["group"] | by_kind
         self.rules = tuple(self._rule(row) for row in (*data["rule"], *root_rules(data["axis"])))
         self.variant_rules = tuple(self._rule(row) for row in variant_rules)
         self.gaps = tuple(self._rule(row) for row in data.get("gap", ()))
-        self.host_rules = tuple(self._rule(row) for row in (*hypervisor_rules(data["axis"]), *data["host_rule"]))
-        self.sets: Mapping[str, list[dict[str, list[Any]]]] = data["set"]
+        needs = (*hypervisor_rules(data["axis"]), *data["host_rule"], *host_rules(by_name))
+        self.host_rules = tuple(self._rule(row) for row in needs)
+        every = [{"option": [[option] for option in self.builders]}]
+        self.sets: Mapping[str, list[dict[str, list[Any]]]] = {"builders": every} | data["set"]
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Matrix":
@@ -66,7 +77,7 @@ class Matrix:
         data, variants = project.read(file), project.read(of_variants)
         try:
             data["axis"]["variant"] = {"values": list(variants["variant"])}
-            return cls(data, variants["rule"])
+            return cls(data, variants["rule"], builders())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             lacks = isinstance(error, KeyError)
             raise HarnessError(
@@ -204,8 +215,9 @@ class Matrix:
         for option in options:
             if option not in self.options:
                 raise CellError(f"There is no option {option!r}.", did_you_mean(option, self.options))
-        if len(modes := sorted({*options} & {*self.launches})) > 1:
-            raise CellError(f"A cell has one launch mode: not {' and '.join(modes)}.", "Keep one of them.")
+        for kind, all_of_it in (("launch mode", self.launches), ("builder", self.builders)):
+            if len(several := sorted({*options} & {*all_of_it})) > 1:
+                raise CellError(f"A cell has one {kind}: not {' and '.join(several)}.", "Keep one of them.")
 
     def _read(self, words: list[str]) -> tuple[dict[str, str], list[str]]:
         """The axis values that the words stand for, in the order of the axes, and the remaining words from the

@@ -1,8 +1,8 @@
 """The harness's data: what ships with it, and a project's own files, which take precedence.
 
 A project is a folder: the one that `OSV_HARNESS_PROJECT` names, or else the current one. Its `matrix.toml` and
-`variants.toml` replace those that ship, entries of its `expectations.toml` precede those that ship, and its
-`apps/NAME.toml` are further apps, or replace those with the same name.
+`variants.toml` replace those that ship, entries of its `expectations.toml` precede those that ship, and rows of
+its `builders.toml` and its `apps/NAME.toml` are further builders and apps, or replace those with the same name.
 """
 
 import os
@@ -16,7 +16,7 @@ from harness.core.errors import HarnessError
 
 SHIPPED = Path(__file__).parent / "data"
 VARIABLE = "OSV_HARNESS_PROJECT"
-NAMES = ("matrix.toml", "variants.toml", "expectations.toml")
+NAMES = ("matrix.toml", "variants.toml", "builders.toml", "expectations.toml")
 
 
 def folder() -> Path:

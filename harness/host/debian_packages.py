@@ -1,7 +1,8 @@
 """Debian packages of either architecture, unpacked together with their dependencies; none is installed.
 
 `mmdebstrap --variant=extract` resolves and fetches them without root and runs none of their scripts, so an x86_64
-host can unpack arm64 packages. The suite is Debian's bookworm on every host, verified by its keyring.
+host can unpack arm64 packages. The suite is Debian's bookworm on every host, verified by its keyring; builders
+have others.
 """
 
 import json
@@ -9,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -23,6 +24,8 @@ SUITE = "bookworm"
 MIRROR = "http://deb.debian.org"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+MOST_NAMED = 12
+"""How many packages a message names."""
 
 # Most of the bytes, and read by no program under test.
 UNREAD = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "var/cache")
@@ -36,6 +39,32 @@ class Tree:
     versions: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where packages come from: the archives (`debian bookworm-updates`) of one suite, on a server that the
+    variable `mirror_in` may replace. `keyring` proves their lists; `any_age` takes lists that are out of date."""
+
+    suite: str
+    archives: tuple[str, ...]
+    components: str = "main"
+    mirror: str = MIRROR
+    mirror_in: str = "OSV_HARNESS_DEBIAN_MIRROR"
+    keyring: Path = KEYRING
+    any_age: bool = False
+
+    @property
+    def maker(self) -> str:
+        """Whose packages they are, for people."""
+        return self.archives[0].partition(" ")[0].capitalize()
+
+    def server(self) -> str:
+        """The server, without the archive's name."""
+        return os.environ.get(self.mirror_in, self.mirror).rstrip("/")
+
+
+BOOKWORM = Source(SUITE, (f"debian {SUITE}", f"debian {SUITE}-updates", f"debian-security {SUITE}-security"))
+
+
 def fetch(packages: Sequence[str], arch: str, cache: Cache, backports: bool = False) -> Tree:
     """The named packages and all their dependencies, unpacked for `arch` (`x86_64`, `aarch64`).
 
@@ -45,7 +74,7 @@ def fetch(packages: Sequence[str], arch: str, cache: Cache, backports: bool = Fa
     messages.
     """
     parts = source_parts(packages, arch) | ({"backports": True} if backports else {})
-    data = cache.get("debian", parts, lambda out: _extract(packages, arch, backports, out))
+    data = cache.get("debian", parts, lambda out: _fetch(packages, arch, backports, out))
     return Tree(data / "root", json.loads((data / "versions.json").read_text()))
 
 
@@ -63,21 +92,31 @@ def source_parts(packages: Sequence[str], arch: str) -> dict[str, object]:
 
 def mirror() -> str:
     """The server of packages, without the archive's name (`/debian`)."""
-    return os.environ.get("OSV_HARNESS_DEBIAN_MIRROR", MIRROR).rstrip("/")
+    return BOOKWORM.server()
 
 
-def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> None:
+def _fetch(packages: Sequence[str], arch: str, backports: bool, out: Path) -> None:
+    newer = f"{SUITE}-backports"
+    preferred = [f'--aptopt=APT::Default-Release "{newer}"'] if backports else []
+    added = (f"debian {newer}",) if backports else ()
+    extract(packages, arch, replace(BOOKWORM, archives=(*BOOKWORM.archives, *added)), out, preferred)
+
+
+def extract(packages: Sequence[str], arch: str, source: Source, out: Path, more: Sequence[str] = ()) -> None:
+    """Unpack the packages and their dependencies into `out/root`, with their versions in `out/versions.json`.
+    `more` are further arguments of mmdebstrap. Raises what `fetch` raises."""
     for program in ("mmdebstrap", "apt-get"):
         if shutil.which(program) is None:
             raise HostError(f"{program} is missing, which fetches Debian's packages.", f"Install {program}.")
-    if not KEYRING.exists():
+    if not source.keyring.exists():
         raise HostError(
-            f"{KEYRING} is missing, which proves that packages are Debian's.",
-            "Install debian-archive-keyring.",
+            f"{source.keyring} is missing, which proves that packages are {source.maker}'s.",
+            f"Install {source.keyring.stem}.",
         )
     root = out / "root"
-    signed = f"deb [signed-by={KEYRING}] {mirror()}"
-    preferred = [f'--aptopt=APT::Default-Release "{SUITE}-backports"'] if backports else []
+    server = source.server()
+    options = f"signed-by={source.keyring}" + (" check-valid-until=no" if source.any_age else "")
+    archives = (archive.split() for archive in source.archives)
     command = [
         "mmdebstrap",
         "--variant=extract",
@@ -89,22 +128,21 @@ def _extract(packages: Sequence[str], arch: str, backports: bool, out: Path) -> 
         # Since 1.5 it refuses root outside a chroot, because of maintainers' scripts: none runs here.
         "--skip=check/chrootless",
         f"--architectures={ARCHITECTURES[arch]}",
-        *preferred,
+        *more,
         f"--include={','.join(packages)}",
-        SUITE,
+        source.suite,
         str(root),
-        f"{signed}/debian {SUITE} main",
-        f"{signed}/debian {SUITE}-updates main",
-        f"{signed}/debian-security {SUITE}-security main",
-        *([f"{signed}/debian {SUITE}-backports main"] if backports else []),
+        *(f"deb [{options}] {server}/{archive} {suite} {source.components}" for archive, suite in archives),
     ]
-    publish("packages.fetching", " ".join(packages), f"{SUITE} {ARCHITECTURES[arch]} from {mirror()}")
+    others = f" and {len(packages) - MOST_NAMED} more" if len(packages) > MOST_NAMED else ""
+    named = ", ".join(packages[:MOST_NAMED]) + others
+    publish("packages.fetching", named, f"{source.suite} {ARCHITECTURES[arch]} from {server}")
     done = run_with_parent(command, os.environ | {"LC_ALL": "C.UTF-8"})
     if done.returncode != 0:
         words = done.stdout + done.stderr
-        what = f"Debian's packages {', '.join(packages)} ({ARCHITECTURES[arch]})"
-        source = f"Debian's {SUITE} at {mirror()}"
-        cure = fetch_failures.cure(words, source, out.parents[2], "OSV_HARNESS_DEBIAN_MIRROR")
+        what = f"{source.maker}'s packages {named} ({ARCHITECTURES[arch]})"
+        where = f"{source.maker}'s {source.suite} at {server}"
+        cure = fetch_failures.cure(words, where, out.parents[2], source.mirror_in)
         raise BuildError(f"{what} could not be fetched:\n{_of_apt(words)}", cure)
     debs = (deb.stem.split("_") for deb in (root / "var/cache/apt/archives").glob("*.deb"))
     versions = {name: unquote(version) for name, version, _ in debs}

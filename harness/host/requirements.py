@@ -86,6 +86,18 @@ def _compiler(arch: str) -> Requirement:
     )  # fmt: skip
 
 
+def _builder(arch: str) -> Requirement:
+    """What a root for a build is entered by; there is none for another arch than this host's."""
+    if arch != host_arch():
+        cure = "Build it on such a host, or by this one's own cross compiler."
+        return Requirement(f"builder-{arch}", f"builders for {arch}", NO_ONE, ((f"a host of {arch}",),), cure=cure)
+    return Requirement(
+        f"builder-{arch}", f"builders for {arch}", NO_ONE,
+        (("unshare", "--map-root-user", "--mount", "true"), ("mount", "--version"), ("chroot", "--version")),
+        ("util-linux", "mount", "coreutils"), cure="Run as root, or allow users their own namespaces.",
+    )  # fmt: skip
+
+
 _ROWS = (
     Requirement("setpriv", "guests that die with the run that started them", EVERY, (("setpriv", "--version"),),
          ("util-linux",)),
@@ -119,6 +131,13 @@ _ROWS = (
          files=(Path("/usr/include/boost/version.hpp"),)),
     _compiler("x86_64"),
     _compiler("aarch64"),
+    _builder("x86_64"),
+    _builder("aarch64"),
+    Requirement("containers", "builders that are images of containers", NO_ONE,
+         (("podman" if shutil.which("podman") else "docker", "info"),), ("podman",), by_status=True),
+    Requirement("ubuntu-keyring", "builders of Ubuntu", NO_ONE, (),
+         files=(Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg"),), called="Ubuntu's keyring",
+         cure="Install ubuntu-keyring where there is one, or put Ubuntu's ubuntu-archive-keyring.gpg there."),
     Requirement("osv-java", "OSv's Java tests", NO_ONE, (("mvn", "--version"), ("javac", "-version")),
          ("maven", "default-jdk-headless")),
     Requirement("gdb", "all threads of a guest of OSv that died or hangs", NO_ONE, (("gdb", "--version"),),

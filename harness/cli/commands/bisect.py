@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.number_types import COUNT
 from harness.cli.options import FILE, HistoryUrl, LoadSeconds
 from harness.cli.output import screen
+from harness.core.builders import builder_of, builders
+from harness.core.cell import Cell
 from harness.core.errors import CheckoutError, HarnessError
 from harness.core.events import publish, subscribed
 from harness.kernels.osv.checkout import Checkout
@@ -88,9 +90,10 @@ class Arguments(FarmOptions):
     build_with: Annotated[
         str,
         option(
-            "--build-with", metavar="COMMAND", default="", show_default=False,
-            help="what enters an environment that builds old commits, and is given each command of a build: "
-            "'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
+            "--build-with", metavar="BUILDER|COMMAND", default="", show_default=False,
+            shell_complete=complete.builders,
+            help="what builds old commits: a builder's name (debian12), or a command that enters an environment, "
+            "and is given each command of a build: 'podman run --rm -v {tree}:{tree} -w {tree} IMAGE'",
         ),
     ]  # fmt: skip
     duration: LoadSeconds
@@ -116,7 +119,7 @@ def command(arguments: Arguments) -> int:
     session = Session(arguments.osv_root)
     if session.osv_root is None:
         raise CheckoutError("No OSv checkout is named whose commits could be bisected.", "Set OSV_ROOT.")
-    request = _request(session, arguments)
+    request = request_of(session, arguments)
     state = arguments.state or _state(session, request)
     if arguments.do:
         return _show_past(arguments.do, state)
@@ -152,7 +155,7 @@ def _backend_factory(session: Session, arguments: Arguments) -> Iterator[Backend
         yield make_backend
 
 
-def _request(session: Session, arguments: Arguments) -> BisectRequest:
+def request_of(session: Session, arguments: Arguments) -> BisectRequest:
     """The request that the arguments make. Raises `HarnessError` with what is wrong with them."""
     assert session.osv_root
     if arguments.finding is not None:
@@ -164,6 +167,13 @@ def _request(session: Session, arguments: Arguments) -> BisectRequest:
     cell = session.cell(arguments.cell)
     if cell.kernel != "osv":
         raise HarnessError(f"{cell} has no commits here.", "Name a cell of osv.")
+    through = tuple(shlex.split(arguments.build_with))
+    if through and through[0] in builders():
+        cell, through = _with_builder(session, cell, through), ()
+    elif through and builder_of(cell):
+        raise HarnessError(
+            f"{cell} names its builder: --build-with {through[0]} would be a second one.", "Leave one of them out."
+        )
     commits = Commits(session.osv_root, arguments.good, arguments.bad)
     if arguments.metric:
         suite.measuring(arguments.metric, cell)
@@ -176,10 +186,20 @@ def _request(session: Session, arguments: Arguments) -> BisectRequest:
         arguments.metric or "",
         arguments.test or "",
         arguments.duration,
-        tuple(shlex.split(arguments.build_with)),
+        through,
         not arguments.no_checks,
         arguments.improved,
     )
+
+
+def _with_builder(session: Session, cell: Cell, words: Sequence[str]) -> Cell:
+    """The cell as this builder builds it. Raises `HarnessError` if it names another, or the words say more."""
+    if len(words) > 1:
+        raise HarnessError(
+            f"{words[0]} is a builder, and enters its root by itself: it takes no words after it.",
+            f"Give --build-with {words[0]} alone, or ./{words[0]} for a program of that name.",
+        )
+    return session.matrix.with_options(cell, [builders()[words[0]].option])
 
 
 def _use_finding(arguments: Arguments, number: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
+from harness.host import private_root
 from harness.host.process.die_with_parent import supervised_group
 from harness.kernels.osv.build_tree import BuildKilled
 
@@ -66,6 +67,8 @@ def run_build(
                 # The linker names sources by debug information, which ccache shares between trees.
                 trees = re.escape(str(sources.parent.parent))
                 error = re.sub(rf"{trees}/[^/]+/src/(\./)?", "", first_error(lines))
+                if why := private_root.refusal(lines):
+                    raise HostError(f"The builder of {about} can't be entered: {why}", private_root.CURE)
                 if full := next((line for line in lines if DISK_FULL in line), None):
                     raise HostError(
                         f"The disk was full while {about} was built: {full.strip()}",

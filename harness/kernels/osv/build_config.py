@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
+from harness.core.builders import builder_of
 from harness.core.cell import Cell
 from harness.core.errors import CellError, HostError
 from harness.core.link_mode import LinkMode, launch_of
@@ -105,10 +106,16 @@ def check(cell: Cell) -> None:
         raise CellError(f"OSv is not built for {cell.arch}.", f"Arches: {', '.join(ARCHES)}.")
     if cell.fs not in FILESYSTEMS:
         raise CellError(f"OSv has no root filesystem {cell.fs}.", f"Filesystems: {', '.join(FILESYSTEMS)}.")
-    if unknown := [option for option in cell.options if option not in CONFIGURATION]:
+    builder = builder_of(cell)
+    made_by = builder.option if builder else ""
+    if unknown := [option for option in cell.options if option not in (*CONFIGURATION, made_by)]:
         raise CellError(f"OSv has no build option {unknown[0]}.", f"Options: {', '.join(CONFIGURATION)}.")
     if cell.arch != platform.machine() and cell.arch != "aarch64":
         raise HostError(f"OSv can't be cross-built for {cell.arch}.", f"Build it on an {cell.arch} host.")
+    if builder and is_cross(cell):
+        raise HostError(f"A builder compiles for its host's arch, not for {cell.arch}.", f"Leave {made_by} out.")
+    if builder and _is_zfs_beside(cell):
+        raise CellError(f"{cell} can't be built: a builder has no QEMU for ZFS.", f"Leave {made_by} out.")
 
 
 def is_cross(cell: Cell) -> bool:
@@ -117,8 +124,9 @@ def is_cross(cell: Cell) -> bool:
 
 
 def tree_name(cell: Cell) -> str:
-    """The build tree of a cell: cells of one kernel share it, whatever their filesystem and tests."""
-    options = [option for option in cell.options if option not in SAME_KERNEL]
+    """The build tree of a cell: cells of one kernel share it, whatever their filesystem and tests. To `make`, a
+    path with `=` in it is no path."""
+    options = [option.replace("=", "-") for option in cell.options if option not in SAME_KERNEL]
     return "-".join([cell.arch, cell.profile, *options])
 
 
@@ -197,7 +205,7 @@ class BuildConfig:
 
 def configuration(cell: Cell) -> dict[str, str]:
     """OSv's configuration variables that the cell's options set."""
-    return {name: value for option in cell.options for name, value in CONFIGURATION[option].items()}
+    return {name: value for option in cell.options for name, value in CONFIGURATION.get(option, {}).items()}
 
 
 def _unmade(cell: Cell) -> tuple[str, ...]:

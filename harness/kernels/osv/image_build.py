@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.errors import BuildError
+from harness.core.errors import BuildError, HostError
 from harness.core.events import publish
 from harness.host.cache import Cache
 from harness.kernels.osv import debug_files, ld_wrapper, patches, test_modules, toolchain
 from harness.kernels.osv.build import run_build
 from harness.kernels.osv.build_config import EMPTY, BuildConfig, is_cross, tree_name
 from harness.kernels.osv.build_tree import Tree
+from harness.kernels.osv.builder_root import Workplace
 from harness.kernels.osv.checkout import Checkout
 
 FACTS = "facts.json"
@@ -37,21 +38,23 @@ class ImageBuild:
         """Build, and write to `out` what a machine and a backtrace need and the facts of the build. Raises
         `HostError`, or `BuildError` with the first error and the log."""
         config, about, name = self.config, str(self.config.cell), self._tree_name()
+        place = self._workplace()
         with self.cache.locked(f"tree-{name}"), self._tree(self.cache.scratch(name)) as tree:
             started, log = time.monotonic(), self._log_path()
             publish("build.started", about, f"OSv {config.state} in {tree.sources}")
             tree.wrap(self._wrappers(tree))
-            environment = toolchain.environment(tree.bin, tree.home.parent, self.cache)
+            environment = toolchain.environment(config.cell, tree.bin, tree.home.parent, self.cache)
             left_out, adapted = self._sync(tree, environment)
-            self._make(tree, environment, log)
+            self._make(tree, environment, log, place)
             if self.checkout.state() != config.state:
                 raise BuildError(
                     f"The checkout {self.checkout.root} changed while {about} was built from it.", "Build again."
                 )
             test_modules.check_made(tree.sources / config.outputs, config.cell, config.contents.modules)
-            self._collect(tree.sources, out)
+            self._collect(tree.sources, out, place)
         seconds = time.monotonic() - started
         facts = {
+            **(place.has.facts(place.builder) if place else {}),
             "commit": config.state.version,
             "dirty": ", ".join(config.state.changes) or "no",
             "toolchain": "; ".join(config.host["tools"].values()),
@@ -63,6 +66,16 @@ class ImageBuild:
         }
         (out / FACTS).write_text(json.dumps(facts, indent=1))
         publish("build.done", about, f"{seconds:.0f} s, log in {log}")
+
+    def _workplace(self) -> Workplace | None:
+        """The root in which the tree is built, if that is not this host's."""
+        place = Workplace.of(self.config.cell, self.cache)
+        if place and place.has.packages != self.config.host["ingredients"]["packages"]:
+            raise HostError(
+                f"The root of the builder {place.builder.name} was damaged, and was made anew of newer packages.",
+                "Run the command again.",
+            )
+        return place
 
     def _tree_name(self) -> str:
         """Each checkout and kernel has a tree of its own."""
@@ -92,7 +105,7 @@ class ImageBuild:
         """Bring the tree to the checkout's state. Returns what is left out and why (or an empty text), and which
         files differ."""
         cell, checkout = self.config.cell, self.checkout
-        reason = "OSv builds none when it is cross-built" if is_cross(cell) else toolchain.java_tools()
+        reason = "OSv builds none when it is cross-built" if is_cross(cell) else self.config.host["java"]
         if not reason:  # asked of a copy: sources that come and go would have all outputs of the tree dropped
             proof = tree.home / "java"
             for folder in ("java-base", "java-tests"):
@@ -107,7 +120,7 @@ class ImageBuild:
         publish("build.left_out", str(cell), f"Java tests: {reason}")
         return f"Java tests: {reason}", adapted
 
-    def _make(self, tree: Tree, environment: Mapping[str, str], log: Path) -> None:
+    def _make(self, tree: Tree, environment: Mapping[str, str], log: Path, place: Workplace | None) -> None:
         """Run the commands of the build in the tree."""
         config, sources = self.config, tree.sources
         with tree.building() as lease:
@@ -118,6 +131,10 @@ class ImageBuild:
             _leave_fstab(sources, sources / config.outputs)
             through = [word.replace("{tree}", str(sources)) for word in config.options.through]
             commands = [[*through, *command] for command in config.commands(os.cpu_count() or 1)]
+            if place:
+                ccache = Path(environment["CCACHE_DIR"])
+                added = config.contents.append_manifest
+                commands = [place.entered(command, sources, ccache, added) for command in commands]
             run_build(str(config.cell), commands, sources, environment, log, self.timeout, lease)
 
     def _clear(self, outputs: Path) -> None:
@@ -127,13 +144,14 @@ class ImageBuild:
         if appended := self.config.contents.append_manifest:
             (outputs / "append.manifest").write_text(appended)
 
-    def _collect(self, sources: Path, out: Path) -> None:
+    def _collect(self, sources: Path, out: Path, place: Workplace | None) -> None:
         last, contents = sources / "build/last", self.config.contents
         for name in ("loader.elf", "loader-stripped.elf", "loader.img", "cmdline", *self.config.disks):
             if not (last / name).is_file():
                 raise BuildError(f"OSv's build ended well but left no {name}.", f"Look into {last}.")
             shutil.copyfile(last / name, out / name)
-        shutil.copyfile(sources / contents.manifest, out / "usr.manifest")
+        listed = (sources / contents.manifest).read_text()
+        (out / "usr.manifest").write_text(place.on_host(listed) if place else listed)
         debug_files.keep(sources, out)
         if contents.modules == EMPTY.modules:  # the base of images that are composed
             shutil.copyfile(last / "libenviron.so", out / "libenviron.so")

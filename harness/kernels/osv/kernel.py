@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.core import facts
+from harness.core.builders import builder_of
 from harness.core.cell import Cell
 from harness.core.machine import Disk, Image
 from harness.host.cache import Cache, digest_of
@@ -18,6 +19,9 @@ from harness.kernels.osv.checkout import Checkout
 from harness.kernels.osv.image_build import FACTS, ImageBuild
 from harness.kernels.osv.rofs import with_shared_root
 from harness.kernels.rootfs.contents import Contents
+
+BUILDERS = ("compiler", "linker", "boost", "packages")
+"""What an image's own facts tell of its builder, by the names that the history has."""
 
 
 class Osv:
@@ -60,19 +64,25 @@ class Osv:
         """What decides the bytes of a kernel besides its sources: the compiler, by the name that it wrote into the
         kernel, the linker, Boost, and unusual build options."""
         cell = image.cell
+        if builder_of(cell):
+            told = {name: image.facts.get(name, "") for name in BUILDERS}
+            told["compiler"] = compilers(image.symbols) or told["compiler"]
+            return facts.format_facts({**told, "options": self._unusual()})
         taken = toolchain.taken_from_host(cell, compiles=not self.options.through)
         linker = next((told for name, told in taken["tools"].items() if name.endswith("ld.bfd")), "")
         compiler = next((told for name, told in taken["tools"].items() if name.endswith("g++")), "")
-        parts = {name: value for name, value in self.options.parts.items() if name != "through"}
         return facts.format_facts(
             {
                 "compiler": compilers(image.symbols) or compiler,
                 "linker": linker,
                 "boost": "" if self.options.through else toolchain.boost(cell, taken["ingredients"]),
                 "through": " ".join(self.options.through),
-                "options": ", ".join(f"{name} {value}" for name, value in parts.items()),
+                "options": self._unusual(),
             }
         )
+
+    def _unusual(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.options.parts.items() if name != "through")
 
     def describe(self) -> str:
         """`OSv v0.57.0-398-g0e34e4dc from /path`, and the uncommitted changes."""
@@ -88,17 +98,17 @@ class Osv:
         manifest. Raises what `build` raises."""
         return _rooted(cell, cache, lambda of: self._image(of, cache, contents))
 
-    def config(self, cell: Cell, contents: ImageModules) -> BuildConfig:
+    def config(self, cell: Cell, cache: Cache, contents: ImageModules) -> BuildConfig:
         """What decides the build of the cell's image, as the checkout and this host are now. Raises what `build`
         raises before it builds."""
         build_config.check(cell)
         checkout = Checkout(self.root)
         checkout.require_submodules(*_submodules(checkout, cell))
-        host = toolchain.taken_from_host(cell, compiles=not self.options.through)
+        host = toolchain.taken_from(cell, cache, compiles=not self.options.through)
         return BuildConfig(cell, contents, self.options, checkout.state(), host, checkout.configures())
 
     def _image(self, cell: Cell, cache: Cache, contents: ImageModules) -> Image:
-        config = self.config(cell, contents)
+        config = self.config(cell, cache, contents)
         data = cache.get("osv", config.parts, ImageBuild(config, Checkout(self.root), cache, self.timeout).run)
         return Image(
             cell,

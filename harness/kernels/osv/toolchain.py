@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.core.builders import builder_of
 from harness.core.cell import Cell
 from harness.core.errors import HostError
 from harness.core.events import publish
@@ -17,7 +18,7 @@ from harness.core.link_mode import launch_of
 from harness.host import debian_packages
 from harness.host.cache import Cache
 from harness.host.in_lab import builder_outside
-from harness.kernels.osv import ld_wrapper
+from harness.kernels.osv import builder_root, ld_wrapper
 from harness.kernels.osv.build_config import is_cross
 
 CROSS = "aarch64-linux-gnu-"
@@ -50,6 +51,13 @@ def toolchain(cell: Cell) -> dict[str, str]:
     return {name: _version(name) for name in deciding}
 
 
+def taken_from(cell: Cell, cache: Cache, compiles: bool = True) -> Mapping[str, Any]:
+    """What of the cell's builder decides the bytes of an image of the tests, as `taken_from_host` tells it of this
+    host, which is the builder of a cell that names none. Raises `HostError`."""
+    builder = builder_of(cell)
+    return builder_root.taken_from(builder, cell.arch, cache) if builder else taken_from_host(cell, compiles)
+
+
 def taken_from_host(cell: Cell, compiles: bool = True) -> Mapping[str, Any]:
     """What of this host decides the bytes of an image of the tests, by its name in a cache key: `tools`,
     `ingredients`, `java`.
@@ -75,7 +83,8 @@ def check_tests(cell: Cell) -> None:
             "host's own arch alone.",
             f"Build them on a host of {cell.arch}; apps with a [source] are cross-compiled.",
         )
-    _require(["lddtree", "file"])
+    if not builder_of(cell):
+        _require(["lddtree", "file"])
 
 
 def _require(needed: Iterable[str]) -> None:
@@ -121,7 +130,9 @@ def lay_out_packages(cell: Cell, sources: Path, cache: Cache) -> None:
 
 
 def wrappers(cell: Cell, accelerator: str) -> dict[str, str]:
-    """Programs to put before the host's own in the build's PATH, by name; see `Tree.wrap`."""
+    """Programs to put before the builder's own in the build's PATH, by name; see `Tree.wrap`."""
+    if builder_of(cell):
+        return {**dict.fromkeys(("gcc", "g++"), "-> /usr/bin/ccache"), "sudo": _SUDO}
     qemu = shutil.which(f"qemu-system-{cell.arch}")
     stand_in = Path(__file__).with_name("qemu_wrapper.py")
     words = shlex.join([sys.executable, str(stand_in), accelerator, qemu or ""])
@@ -137,17 +148,29 @@ def wrappers(cell: Cell, accelerator: str) -> dict[str, str]:
 
 
 def layout_wrapper(cell: Cell, layout: int, pads: Path) -> dict[str, str]:
-    """The linker that applies the code layout `layout`; its pads are in a folder that is made here."""
+    """The linker that applies the code layout `layout`; its pads are in a folder that is made here.
+
+    Any assembler makes the same pads. A builder's root shows the tree alone, so the wrapper is put there.
+    """
     prefix = CROSS if is_cross(cell) else ""
     ld_wrapper.make_pads(f"{prefix}as", pads)
+    if builder_of(cell):
+        copy = shutil.copy(ld_wrapper.__file__, pads)
+        words = shlex.join(["python3", str(copy), str(layout), str(pads), "/usr/bin/ld.bfd"])
+        return {"ld.bfd": f'#!/bin/sh\nexec {words} "$@"\n'}
     linker = shutil.which(f"{prefix}ld.bfd")
     words = shlex.join([sys.executable, ld_wrapper.__file__, str(layout), str(pads), str(linker)])
     return {f"{prefix}ld.bfd": f'#!/bin/sh\nexec {words} "$@"\n'}
 
 
-def environment(tree_bin: Path, trees: Path, cache: Cache) -> dict[str, str]:
-    """The build's environment: this process's, without what OSv's makefiles would take for their settings."""
+def environment(cell: Cell, tree_bin: Path, trees: Path, cache: Cache) -> dict[str, str]:
+    """The build's environment: this process's, without what OSv's makefiles would take for their settings; in a
+    builder's root nothing of this process's but ccache's settings."""
     kept = {name: value for name, value in os.environ.items() if not _is_setting(name)}
+    if builder_of(cell):
+        # Several compilers share a cache, so it is their content that tells them apart, not when they changed.
+        of_ccache = {name: value for name, value in kept.items() if name.startswith("CCACHE_")}
+        kept = {"CCACHE_COMPILERCHECK": "content", **of_ccache, "PATH": builder_root.PATH, "HOME": "/tmp"}
     kept |= {
         "PATH": f"{tree_bin}:{kept.get('PATH', os.defpath)}",
         "LC_ALL": "C",

@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from history_records import judged
@@ -12,6 +14,9 @@ from history_records import judged
 from benchmarks.hunting import planted
 from benchmarks.hunting.hunts import hunt
 from benchmarks.hunting.replays import busy_host, once
+from harness.analysis.bisect.local_backend import BuildPool
+from harness.analysis.bisect.model import Build, Failure
+from harness.analysis.bisect.seed_backend import SeedBackend
 from harness.analysis.hunt.debug import stopped_at_end
 from harness.analysis.hunt.seed import Seed, check, seeded
 from harness.analysis.hunt.shrinking import shrink
@@ -107,6 +112,28 @@ def test_another_seed_is_another_run(session: Session, racing: Image) -> None:
 
 def test_one_vcpu_loses_nothing(session: Session, racing: Image) -> None:
     assert lost(session, racing, "1c0s0p")[0] is Outcome.PASSED
+
+
+class RaceBackend(SeedBackend):
+    """Boots the race by seeds, of no commit."""
+
+    def __init__(self, session: Session, image: Image) -> None:
+        pool = cast(BuildPool, SimpleNamespace(cell=image.cell, commits=("HEAD",)))
+        super().__init__(pool, RACE.name, Schedule.parse(LOSING), Build(0))
+        self.one = Session(session.osv_root, session.cache, images={image.cell: image})
+
+    def _prepared(self, key: Build) -> tuple[Session, Program]:
+        return self.one, RACE
+
+
+def test_a_bisection_boots_by_seeds_at_once_what_they_are_one_by_one(session: Session, racing: Image) -> None:
+    backend = RaceBackend(session, racing)
+    measure = backend.measure()
+    assert measure.schedule == LOSING
+    assert measure.cause, "the seed is none any more"
+    at_once = list(backend.boot_numbered(Build(0), range(1, 7)))
+    assert at_once == [next(backend.boot_numbered(Build(0), range(number, number + 1))) for number in range(1, 7)]
+    assert Failure(measure.cause) in at_once, "none near it fails as the seed does"
 
 
 @pytest.fixture(scope="module")

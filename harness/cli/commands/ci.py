@@ -10,6 +10,7 @@ from typing import Annotated
 
 import click
 
+from harness.analysis.hunt.record import KIND
 from harness.analysis.regression.drift_since import Since, since
 from harness.analysis.regression.finding import Finding
 from harness.analysis.regression.series import numbers
@@ -244,12 +245,13 @@ def _issues(arguments: IssuesArguments) -> int:
         samples, judged, plans = history.samples(), history.judged(), plans_of(history.documents(PLAN))
         measured = numbers(samples, history.graph())
         found = reportable_findings(measured, history.documents())
+        hunts = list(history.documents(KIND))
     whole = [one for one in found if _wants_an_issue(one, arguments)]
     parts = [one for one in found if one.metric.is_part]
     creeping = [one for one in since(measured) if _wants_an_issue(one, arguments)]
     commits = Commits(Session(arguments.osv_root).osv_root)
     seen = failure_groups.failure_groups(
-        night, whole, samples, judged, creeping, parts=parts, commits=commits, plans=plans
+        night, whole, samples, judged, creeping, parts=parts, commits=commits, plans=plans, hunts=hunts
     )
     actions, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in actions:

@@ -14,7 +14,7 @@ from harness.analysis.bisect.journal import JournalFile
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, TestBackend
 from harness.analysis.bisect.model import Build, Builder, Effort, Measure
-from harness.analysis.bisect.seed_backend import SeedBackend
+from harness.analysis.bisect.seed_backend import Runs, SeedBackend
 from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.verification import checks_of, parent_and_culprit
 from harness.core.cell import Cell
@@ -85,15 +85,16 @@ BackendFactory = Callable[[BisectRequest, Opened | None], BuildBackend]
 on."""
 
 
-def local_backends(session: Session) -> BackendFactory:
-    """Make backends that build and boot on this host."""
+def local_backends(session: Session, runs: Runs) -> BackendFactory:
+    """Make backends that build and boot on this host; `runs` runs what may run at once."""
 
     def make_backend(request: BisectRequest, opened: Opened | None) -> BuildBackend:
         session.check_runs(request.cell)
         workshop = BuildPool(session, request.cell, request.commits, range(request.effort.jobs), request.through)
         if request.schedule:
             line = request.commits.line()
-            return SeedBackend(workshop, request.test, request.schedule, Build(line.first_alike(line.last)))
+            bad = Build(line.first_alike(line.last))
+            return SeedBackend(workshop, request.test, request.schedule, bad, runs)
         if request.test:
             return TestBackend(workshop, request.test)
         return MetricBackend(workshop, request.metric, request.duration, request.run)

@@ -6,15 +6,23 @@ others like it fail more often than any.
 """
 
 import os
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from typing import TypeAlias
 
 from harness.analysis.bisect.local_backend import BuildPool, TestBackend
 from harness.analysis.bisect.model import Broken, Build, Built, Failure, Measure
 from harness.analysis.hunt.seed import check, seeded
+from harness.core.cell import Cell
 from harness.core.errors import CellError
 from harness.core.events import publish
 from harness.core.schedule import Schedule
+from harness.runner.base import Program, Run
+from harness.runner.session import Session
+
+Runs: TypeAlias = Callable[[Session, Sequence[tuple[Cell, Program]], int], Generator[Run, None, None]]
+"""Runs programs, at most so many at once, and yields their runs in their order; closing it ends those that still
+run."""
 
 
 class SeedBackend(TestBackend):
@@ -23,8 +31,9 @@ class SeedBackend(TestBackend):
     `bad` is the build of the bad end, where the seed should fail.
     """
 
-    def __init__(self, pool: BuildPool, test: str, schedule: Schedule, bad: Build) -> None:
+    def __init__(self, pool: BuildPool, test: str, schedule: Schedule, bad: Build, runs: Runs) -> None:
         super().__init__(pool, test)
+        self._runs = runs
         self._schedule = schedule
         self._bad = bad
 
@@ -41,17 +50,17 @@ class SeedBackend(TestBackend):
 
     def boot(self, key: Build) -> float | Failure:
         """Run the test once by the schedule of the seed itself."""
-        return self._boot_by(key, self._schedule)
+        session, program = self._prepared(key)
+        return self._outcome(key, session.run(self._pool.cell, seeded(program, self._schedule)).verdict)
 
     def boot_numbered(self, key: Build, numbers: range) -> Generator[float | Failure, None, None]:
         """Run the test once by the schedule of each number, near the seed's."""
-        pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-        try:
-            waiting = [pool.submit(self._boot_by, key, self._schedule.near(number)) for number in numbers]
-            for one in waiting:
-                yield one.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        session, program = self._prepared(key)
+        asked = [(self._pool.cell, seeded(program, self._schedule.near(number))) for number in numbers]
+        jobs = min(len(asked), len(os.sched_getaffinity(0)))
+        with closing(self._runs(session, asked, jobs)) as runs:
+            for run in runs:
+                yield self._outcome(key, run.verdict)
 
     def measure(self) -> Measure:
         """The test's outcome. What is looked for is how the seed fails at the bad end; if it passes there, for it
@@ -64,7 +73,3 @@ class SeedBackend(TestBackend):
         cause = found.cause if isinstance(found, Failure) else ""
         publish("bisect.seed", f"{schedule} at {commit}", cause or "passes: it was found with another binary")
         return Measure.test(self._test, cause, schedule)
-
-    def _boot_by(self, key: Build, schedule: Schedule) -> float | Failure:
-        session, program = self._prepared(key)
-        return self._outcome(key, session.run(self._pool.cell, seeded(program, schedule)).verdict)

@@ -27,6 +27,7 @@ from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.number_types import COUNT
 from harness.cli.options import FILE, HistoryUrl, LoadSeconds
 from harness.cli.output import screen
+from harness.cli.parallel import runs
 from harness.core.errors import CheckoutError, HarnessError
 from harness.core.events import publish, subscribed
 from harness.core.schedule import Schedule
@@ -148,7 +149,7 @@ def command(arguments: Arguments) -> int:
 def _backend_factory(session: Session, arguments: Arguments) -> Iterator[BackendFactory]:
     """The backends that build and boot: this host's, or a farm's."""
     if not arguments.farm:
-        yield local_backends(session)
+        yield local_backends(session, runs)
         return
     known = tls(arguments)
     from harness.integrations.farm.bisect_backend import farm_backends

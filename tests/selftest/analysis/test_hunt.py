@@ -24,6 +24,7 @@ from harness.analysis.hunt.record import KIND, Hunted, hunts_of, standing_find
 from harness.analysis.hunt.seed import Seed, check, seeded
 from harness.analysis.hunt.shrinking import shrink
 from harness.cli import main
+from harness.cli.parallel import runs
 from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
@@ -169,7 +170,7 @@ class RaceBackend(SeedBackend):
 
     def __init__(self, session: Session, image: Image) -> None:
         pool = cast(BuildPool, SimpleNamespace(cell=image.cell, commits=("HEAD",)))
-        super().__init__(pool, RACE.name, Schedule.parse(LOSING), Build(0))
+        super().__init__(pool, RACE.name, Schedule.parse(LOSING), Build(0), runs)
         self.one = Session(session.osv_root, session.cache, images={image.cell: image})
 
     def _prepared(self, key: Build) -> tuple[Session, Program]:

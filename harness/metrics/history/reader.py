@@ -1,39 +1,31 @@
 """Reads records of a history."""
 
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
 from harness.core.garbage_collection import without_garbage_collection
-from harness.core.quick_records import quick_maker
-from harness.metrics.history.records import Action, Triage, VerdictRecord
+from harness.metrics.history.record_maker import RecordMaker
+from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.schema import (
     COMMITS,
     DOCUMENTS,
-    ENVIRONMENTS,
     JUDGED,
     METRICS,
-    PROCEDURES,
     SAMPLES,
     TRIAGE,
     VERSIONS,
     AnyText,
-    unescaped,
 )
 from harness.metrics.history.validation import Identified
-from harness.metrics.records import Better, Commit, Document, Environment, Metric, Sample, Version
+from harness.metrics.records import Commit
 
 ROWS = 5000
 """Rows that are fetched at once: a history may be larger than the memory."""
-MOST_SHARED, LONGEST_SHARED = 100_000, 500
-"""At most `MOST_SHARED` texts of at most `LONGEST_SHARED` characters are cached, so that equal ones are one
-object."""
-_MAKE_SAMPLE, _MAKE_VERDICT = quick_maker(Sample), quick_maker(VerdictRecord)
-_PARTS = {f"{table.name[:-1]}_id": table for table in (METRICS, VERSIONS, ENVIRONMENTS, PROCEDURES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +70,10 @@ class Tally:
 
 
 class Reader:
-    """Reads over one connection. Versions, environments, metrics and procedures are read once and cached."""
+    """Reads over one connection."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._parts: dict[Table, dict[int, Any]] = {METRICS: {}, VERSIONS: {}, ENVIRONMENTS: {}, PROCEDURES: {}}
-        self._texts, self._environments = _Texts(), _Environments(self._parts[ENVIRONMENTS])
+        self._connection, self._maker = connection, RecordMaker(connection)
 
     def series(
         self, table: Table, wanted: Mapping[str, object], since: float | None, last: int | None
@@ -103,12 +93,11 @@ class Reader:
         return list(self._records(table, query))[::-1]
 
     def by_time(self, table: Table, since: float | None) -> list[Any]:
-        """All records in the order in which they were taken, without their ids. An analysis of a whole history
-        needs no more, and an index has that order."""
-        query = select(*_columns(table, without="id")).where(*self._conditions(table, {}, since))
-        query = query.order_by(table.c.taken, table.c.seq)
+        """All records in the order in which they were taken, without their ids and keys. An analysis of a whole
+        history needs no more. Sorted here: rows come faster in their own order, in which most of them stay."""
+        query = select(*_columns(table, without=("id", "reuse_key"))).where(*self._conditions(table, {}, since))
         with without_garbage_collection():
-            return list(self._records(table, query))
+            return sorted(self._records(table, query.order_by(table.c.seq)), key=attrgetter("taken"))
 
     def everything(self, table: Table, since: float | None) -> Iterator[Identified]:
         """Yield records in the order in which they were added; holds only a few in memory."""
@@ -154,7 +143,7 @@ class Reader:
     def _numbered(self, query: Select[Any]) -> list[tuple[int, VerdictRecord]]:
         rows = self._connection.execute(query).all()
         numbers = [row[0] for row in rows]
-        return list(zip(numbers, self._made(JUDGED, rows), strict=True))
+        return list(zip(numbers, self._maker.made(JUDGED, rows), strict=True))
 
     def by_id(self, table: Table, ids: Collection[str], column: str = "id") -> list[Any]:
         """The records with these ids, or plain texts of another column, as far as they exist."""
@@ -168,7 +157,7 @@ class Reader:
             about = [table.c.run, table.c.cell, table.c.version_id]
             query = select(*about, func.min(table.c.taken), func.max(table.c.taken), func.count()).group_by(*about)
             found += [(table.name, *row) for row in self._connection.execute(query)]
-        self._read_parts(VERSIONS, {version for _, _, _, version, *_ in found})
+        self._maker.read_parts(VERSIONS, {version for _, _, _, version, *_ in found})
         found.sort(key=lambda row: row[1])
         runs = [self._run(name, list(rows)) for name, rows in groupby(found, lambda row: row[1])]
         return sorted(runs, key=lambda run: (run.first, run.run))
@@ -177,7 +166,7 @@ class Reader:
         counts = {table.name: 0 for table in (SAMPLES, JUDGED, DOCUMENTS)}
         for table, *_, count in rows:
             counts[table] += count
-        versions = {self._parts[VERSIONS][version] for _, _, _, version, *_ in rows}
+        versions = {self._maker.parts[VERSIONS][version] for _, _, _, version, *_ in rows}
         ordered = sorted(versions, key=lambda version: (version.committed, version.commit))
         cells = tuple(sorted({row[2] for row in rows}))
         return RunRow(
@@ -207,94 +196,17 @@ class Reader:
         """The records that a query of `_kept` finds."""
         result = self._connection.execute(query, execution_options={"yield_per": ROWS})
         for rows in result.partitions():
-            yield from self._made(table, rows)
-
-    def _made(self, table: Table, rows: Sequence[Sequence[Any]]) -> Iterator[Any]:
-        make = {
-            SAMPLES: self._sample, JUDGED: self._judged, DOCUMENTS: self._document, TRIAGE: self._triage
-        }[table]  # fmt: skip
-        for place, name in enumerate(table.c.keys()):
-            if name in _PARTS:
-                self._read_parts(_PARTS[name], {row[place] for row in rows} - {None})
-        return map(make, rows)
-
-    def _read_parts(self, table: Table, keys: Iterable[int]) -> None:
-        known = self._parts[table]
-        missing = [key for key in keys if key not in known]
-        query = select(*(column for column in table.c if column.name != "content"))
-        for start in range(0, len(missing), ROWS):
-            some = query.where(table.c.id.in_(missing[start : start + ROWS]))
-            for key, *values in self._connection.execute(some):
-                if table is METRICS:
-                    name, unit, better, exact = values
-                    known[key] = Metric(name, unit, Better(better), exact)
-                elif table is PROCEDURES:
-                    known[key] = values[0]
-                else:
-                    kind = Version if table is VERSIONS else Environment
-                    known[key] = kind(**dict(zip(query.selected_columns.keys()[1:], values, strict=True)))
-
-    def _sample(self, row: Sequence[Any]) -> Sample:
-        _, name, metric, value, cell, subject, version, where, load, run, taken, spread, procedure = row
-        texts, parts = self._texts, self._parts
-        return _MAKE_SAMPLE(
-            parts[METRICS][metric], value, texts[cell], texts[subject], parts[VERSIONS][version],
-            self._environments[where, load], texts[run], taken, spread, name, parts[PROCEDURES].get(procedure, ""),
-        )  # fmt: skip
-
-    def _judged(self, row: Sequence[Any]) -> VerdictRecord:
-        _, name, suite, cell, test, outcome, expected, reason, seconds, version, where, load, run, taken, key = row
-        texts = self._texts
-        return _MAKE_VERDICT(
-            texts[suite], texts[cell], texts[test], texts[outcome], expected,
-            texts[reason] if len(reason) <= LONGEST_SHARED else unescaped(reason), seconds,
-            self._parts[VERSIONS][version], self._environments[where, load], texts[run], taken, name, key,
-        )  # fmt: skip
-
-    def _document(self, row: Sequence[Any]) -> Document:
-        _, name, kind, cell, subject, body, version, run, taken = row
-        texts = self._texts
-        about = texts[kind], texts[cell], texts[subject]
-        return Document(*about, json.loads(body), self._parts[VERSIONS][version], texts[run], taken, name)
-
-    def _triage(self, row: Sequence[Any]) -> Triage:
-        _, name, action, subject, identity, author, note, body, taken = row
-        about = unescaped(subject), unescaped(identity), unescaped(author), unescaped(note)
-        return Triage(Action(action), *about, json.loads(body), taken, name)
-
-
-class _Texts(dict[str, str]):
-    """Texts by their stored form; equal ones are one object, however many records have them."""
-
-    def __missing__(self, kept: str) -> str:
-        if len(self) >= MOST_SHARED:
-            self.clear()
-        text = self[kept] = unescaped(kept)
-        return text
-
-
-class _Environments(dict[tuple[int, float], Environment]):
-    """Environments by their key and the load of the host. Loads have two digits, so they recur."""
-
-    def __init__(self, parts: Mapping[int, Environment]) -> None:
-        self._parts = parts
-
-    def __missing__(self, named: tuple[int, float]) -> Environment:
-        if len(self) >= MOST_SHARED:
-            self.clear()
-        where = self[named] = replace(self._parts[named[0]], load=named[1])
-        return where
-
+            yield from self._maker.made(table, rows)
 
 def _kept(table: Table) -> Select[Any]:
     """A query of all rows of a table."""
     return select(*_columns(table))
 
 
-def _columns(table: Table, without: str = "") -> list[ColumnElement[Any]]:
-    """All columns in their stored form, because unescaping each value would be most of the work. The column
-    `without` is empty."""
+def _columns(table: Table, without: Collection[str] = ()) -> list[ColumnElement[Any]]:
+    """All columns in their stored form, because unescaping each value would be most of the work. The columns
+    `without` are empty."""
     return [
-        literal("") if one.name == without else type_coerce(one, Text) if isinstance(one.type, AnyText) else one
+        literal("") if one.name in without else type_coerce(one, Text) if isinstance(one.type, AnyText) else one
         for one in table.c
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.metrics.history.records import VerdictRecord
 from harness.report.model.figures import anchor
-from harness.report.model.outcome_codes import NONE, codes_of
+from harness.report.model.outcome_codes import NONE
 from harness.report.model.outcomes import Test
 from harness.report.model.timeline import Timeline
 from harness.report.morning.rates import failure_pattern
@@ -40,22 +40,21 @@ def test_shards(
     }
     numbers = {cell: number for number, cell in enumerate(cells)}
     for name, alike in by_name.items():
-        coded = [(test, codes_of(test.runs)) for test in alike]
-        odd = [test for test, codes in coded if not EXPECTED.issuperset(codes)]
+        odd = [test for test in alike if not EXPECTED.issuperset(test.codes)]
         yield anchor("test", name), {
             "name": name,
             "rate": rates.get(name, ""),
-            "cells": [{"cell": numbers[test.cell], **_on_cell(test, codes, morning)} for test, codes in coded],
+            "cells": [{"cell": numbers[test.cell], **_on_cell(test, morning)} for test in alike],
             "reasons": _reasons([one for test in odd for one in test.runs]),
         }
 
 
-def _on_cell(test: Test, codes: Sequence[str], morning: Morning) -> dict[str, Any]:
-    """The test's nights on its cell; `codes` are the letters of its runs."""
-    nights, runs = morning.nights, test.runs
+def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
+    """The test's nights on its cell."""
+    nights, runs, codes = morning.nights, test.runs, test.codes
     first = max(0, nights.last + 1 - MOST_NIGHTS)
     signs = [NONE] * max(0, nights.last + 1 - first)
-    numbers = nights.numbers(one.taken for one in runs)
+    numbers = nights.numbers(map(attrgetter("taken"), runs))
     for night, sign in zip(numbers, codes, strict=True):
         if night >= first and signs[night - first] in EXPECTED:
             signs[night - first] = sign
@@ -126,7 +125,7 @@ class AtVersions:
         self, cell: int, test: Test, numbers: Sequence[int | None], rows: dict[int, dict[int, str]]
     ) -> None:
         """Add the signs of one test on a cell to `rows`. `numbers` are the numbers of the versions of its runs."""
-        place, signs = self._places[test.name], codes_of(test.runs)
+        place, signs = self._places[test.name], test.codes
         row = rows[place]
         again = bool(row) or len(set(numbers)) < len(numbers)
         for number, sign in zip(numbers, signs, strict=True) if again else ():

@@ -3,12 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
 from harness.metrics.history.records import VerdictRecord
 from harness.report.model.data import ReportData
 from harness.report.model.figures import anchor
+from harness.report.model.outcome_codes import codes_of
 from harness.report.model.timeline import Timeline
 
 MOST_RUNS = 20
@@ -33,7 +35,7 @@ UNKNOWN_SYMBOL = "?"
 GOOD, EXPECTED, STALE, BAD = "good", "expected", "stale", "bad"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Test:
     """One test on one cell with its verdicts, oldest first; there is at least one."""
 
@@ -46,6 +48,11 @@ class Test:
     def latest(self) -> VerdictRecord:
         """The last verdict."""
         return self.runs[-1]
+
+    @cached_property
+    def codes(self) -> Sequence[str]:
+        """The letters of the verdicts."""
+        return codes_of(self.runs)
 
 
 def by_test(report_data: ReportData) -> list[Test]:

@@ -55,7 +55,7 @@ class NightFailures:
 def failure_groups(
     night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[VerdictRecord] = (),
     drifts: Sequence[Since] = (), *, parts: Sequence[Finding] = (), commits: Commits | None = None,
-    plans: Sequence[Plan] = (), hunts: Sequence[Document] = (),
+    plans: Sequence[Plan] = (), documents: Sequence[Document] = (),
 ) -> NightFailures:  # fmt: skip
     """The groups of a night's failures, and of what has become worse, in a step or by drift, and has not
     recovered.
@@ -63,7 +63,7 @@ def failure_groups(
     With the history's verdicts, tonight's included, a test that failed on one night alone forms no group, and one
     that may fail again has not recovered. `parts` are the findings of phases and sections, which tell whether a
     step of their total persists. `commits` have subjects and authors, `plans` are those of the history's nights,
-    `hunts` the documents of hunts: a find fails each time, so it forms a group at once.
+    `documents` too, those of hunts among them: a find fails each time, so it forms a group at once.
     """
     commits = commits or Commits()
     persistent = persistence(judged, plans)
@@ -71,7 +71,7 @@ def failure_groups(
     silent = [row.cell for row in night.without_result()]
     bad = [case for case in night.cases if case.bad and case.cell not in broken]
     bad = [case for case in bad if (case.cell, case.test) not in persistent.fleeting]
-    standing, gone = finds(hunts)
+    standing, gone = finds(documents)
     bad += standing
     worse = unrecovered_regressions(findings, parts)
     stepped = {_series(one) for one in worse}

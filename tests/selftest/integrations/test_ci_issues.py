@@ -83,7 +83,7 @@ def hunted(first: int, last: int, night: int, seed: str = "", **more: Any) -> Do
 def by(*hunts: Document, cases: Sequence[results.Case] = ()) -> failure_groups.NightFailures:
     """What a night says whose tests passed, but for `cases`, after these hunts."""
     night = results.Night(planned(OF_OSV, ALSO_OF_OSV), [*cases, *good("b", "c"), *good("b", cell=ALSO_OF_OSV)])
-    return failure_groups.failure_groups(night, [], [], hunts=hunts)
+    return failure_groups.failure_groups(night, [], [], documents=hunts)
 
 
 def test_a_find_of_a_hunt_is_an_issue_with_its_seed_until_enough_schedules_passed() -> None:

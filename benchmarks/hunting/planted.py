@@ -14,7 +14,7 @@ from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
 HERE = Path(__file__).parent
-FLAGS = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread")
+FLAGS = ("-shared", "-fPIC", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread")
 COMPILERS = {"x86_64": "gcc", "aarch64": "aarch64-linux-gnu-gcc"}
 LIMIT = 30.0
 """Seconds of a run without a schedule. A program ends by itself after 5 of its own."""

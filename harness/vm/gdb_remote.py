@@ -5,6 +5,7 @@ Source: "GDB Remote Serial Protocol", appendix E of the GDB manual; QEMU's gdbst
 
 import re
 import socket
+from collections.abc import Callable
 
 from harness.core.errors import HypervisorError
 from harness.host.process.timeout import CpuFairTimeout
@@ -103,12 +104,13 @@ class GdbRemote:
         except HypervisorError:
             return False
 
-    def interrupt(self) -> None:
-        """Stop the running guest; returns when it has stopped."""
+    def interrupt(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Stop the running guest; returns when it has stopped. `meanwhile` is called once it was asked to."""
         try:
             self._socket.sendall(b"\x03")
         except OSError as error:
             raise HypervisorError(f"The guest's debug socket is gone: {error}.") from error
+        meanwhile()
         self._note_stop(self._receive())
 
     def take_stop(self) -> bool | None:

@@ -1,11 +1,13 @@
-"""Runs a seed to where it ends, and keeps it stopped there for gdb."""
+"""Runs a seed to where it ends, or to an instruction, and keeps it stopped there for gdb."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
+from harness.analysis.hunt.traced import traced_until
 from harness.core.errors import HypervisorError
 from harness.core.machine import Image
 from harness.kernels.symbols import Symbols
@@ -25,11 +27,23 @@ ENDS = (Checkpoint.HALT, Checkpoint.POWEROFF)
 
 @dataclass(frozen=True, slots=True)
 class StoppedGuest:
-    """A guest that stands at its end, and the socket on which its debug stub waits for one gdb."""
+    """A guest that stands, where it stands, and the socket on which its debug stub waits for one gdb.
+
+    `vcpus` are lines that say where each vCPU is; `files` are the host's files of what the guest has loaded, with
+    their addresses there.
+    """
 
     guest: Guest
-    place: Checkpoint
+    place: str
     socket: Path
+    vcpus: tuple[str, ...] = ()
+    files: tuple[tuple[Path, int], ...] = ()
+
+    @property
+    def gdb_options(self) -> list[str]:
+        """gdb's options, for a shell."""
+        words = [f"-ex 'target remote {self.socket}'"]
+        return words + [f"-ex 'add-symbol-file {shlex.quote(str(path))} -o {at:#x}'" for path, at in self.files]
 
     def wait(self) -> None:
         """Return when the guest is gone: gdb's `kill` ends it, and `detach` lets it run on."""
@@ -59,6 +73,22 @@ def stopped_at_end(session: Session, image: Image, program: Program) -> Iterator
         ends.clear()
         with gdb_socket(vm.debug) as path:
             yield StoppedGuest(guest, ends.reached, path)
+
+
+@contextmanager
+def stopped_at_instruction(
+    session: Session, image: Image, program: Program, count: int
+) -> Iterator[StoppedGuest]:
+    """Run the program, which has a schedule, until that many instructions were run, and keep the guest stopped in
+    the block. Raises what `traced_until` raises."""
+    with traced_until(session, image, program, count) as traced:
+        vm, lines = traced.guest.vm, traced.lines
+        places = lines.at(vcpu.pc or 0 for vcpu in vm.vcpus())
+        told = tuple(f"vCPU {index} is in {place}, at {place.address:#x}" for index, place in enumerate(places))
+        files = tuple((path, one.base) for one in traced.objects if (path := lines.host_file(one)))
+        assert vm.debug
+        with gdb_socket(vm.debug) as path:
+            yield StoppedGuest(traced.guest, f"instruction {traced.head.held:,}", path, told, files)
 
 
 class _Ends:

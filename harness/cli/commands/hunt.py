@@ -22,6 +22,7 @@ from harness.cli.number_types import COUNT, POSITIVE
 from harness.cli.options import CellName, Common, HistoryUrl, RunsFolder, TestNames
 from harness.cli.output import screen
 from harness.cli.parallel import runs
+from harness.cli.racing_lines import write_evidence
 from harness.core.cell import Cell
 from harness.core.errors import CellError
 from harness.core.events import subscribed
@@ -30,7 +31,6 @@ from harness.core.schedule import Schedule
 from harness.core.text import printable
 from harness.metrics.history.store import History
 from harness.metrics.sampler import version
-from harness.report import evidence, reproduce
 from harness.report.morning.flaky_tests import flaky_tests
 from harness.report.progress import Progress
 from harness.runner.base import Program, Run
@@ -227,8 +227,7 @@ def _tell(session: Session, cell: Cell, find: Find, runs: Path) -> None:
     """Print what was found, and write its evidence."""
     seed, verdict = Seed(str(cell), find.program.name, find.schedule), find.run.verdict
     screen().print(f"{seed}: {verdict.outcome}: {verdict.reason}", markup=False)
-    again = reproduce.replay_again(session, cell, str(seed), runs)
-    folder = evidence.write(find.run, session.image(cell), "tcg", runs / new_run_id(), again)
+    folder = write_evidence(session, seed, seeded(find.program, find.schedule), find.run, runs / new_run_id())
     screen().print(f"  evidence: {folder}\n  again: osv-harness replay {seed}", markup=False)
 
 

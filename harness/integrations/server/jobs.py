@@ -159,7 +159,7 @@ class Jobs:
         return done
 
     async def run(self) -> None:
-        """Run the jobs until cancelled, first those that an earlier server left."""
+        """Run the jobs until cancelled or the server stops, first those that an earlier server left."""
         if self._farm is None:
             return
         lock = FileLock(self._farm.runs / LOCK)
@@ -169,7 +169,7 @@ class Jobs:
             decisions = await self._pending()
             self._waiting.extendleft(reversed(decisions))
             done: set[str] = set()
-            while True:
+            while not self._watch.stopped:
                 seen = self._watch.number
                 while self._waiting:
                     job = self._waiting.popleft()

@@ -74,11 +74,11 @@ class Pages:
         return self.current
 
     async def run(self) -> None:
-        """Render the page, and again when there is something new, until cancelled."""
+        """Render the page, and again when there is something new, until cancelled or the server stops."""
         with ExitStack() as stack:
             folder = temporary_dir("osv-harness-serve-")
             path = await anyio.to_thread.run_sync(stack.enter_context, folder)  # it starts a reaper
-            while True:
+            while not self._watch.stopped:
                 seen, began = self._watch.number, monotonic()
                 if await self._is_old():
                     try:

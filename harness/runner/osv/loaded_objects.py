@@ -6,11 +6,11 @@ position in the object, whatever else precedes it. Source: OSv's include/osv/elf
 """
 
 import struct
+from typing import Protocol
 
 from harness.core.text import printable
 from harness.kernels.source_lines import LoadedObject
 from harness.kernels.symbols import Symbols
-from harness.vm.gdb_remote import GdbRemote
 
 LIST = "_ZN3elf7program6s_objsE"
 MAGIC = b"\x7fELF\x02\x01"
@@ -22,24 +22,32 @@ HIGHEST = 1 << 47
 NOTE, NOTES_BYTES, BUILD_ID = 4, 4096, 3  # PT_NOTE; NT_GNU_BUILD_ID
 
 
-def loaded_objects(gdb: GdbRemote, symbols: Symbols) -> tuple[LoadedObject, ...]:
+class GuestMemory(Protocol):
+    """What reads a guest's memory: a debug stub, or a monitor."""
+
+    def read(self, address: int, length: int) -> bytes:
+        """`length` bytes at the virtual address; fewer if they can't be read."""
+        ...
+
+
+def loaded_objects(memory: GuestMemory, symbols: Symbols) -> tuple[LoadedObject, ...]:
     """The ELF files that the stopped guest has loaded, without the kernel itself; empty if its list can't be read.
     Raises `HypervisorError` if the guest is gone."""
     where = symbols.data(LIST)
     if where is None:
         return ()
-    begin, end = struct.unpack("<QQ", gdb.read(where.address, 16).ljust(16, b"\0"))
+    begin, end = struct.unpack("<QQ", memory.read(where.address, 16).ljust(16, b"\0"))
     count = min((end - begin) // 8, MOST_OBJECTS) if begin < end else 0
-    pointers = gdb.read(begin, 8 * count)
+    pointers = memory.read(begin, 8 * count)
     found = []
     for (pointer,) in struct.iter_unpack("<Q", pointers[: len(pointers) // 8 * 8]):
-        if loaded := _object(gdb, pointer):
+        if loaded := _object(memory, pointer):
             found.append(loaded)
     return tuple(found)
 
 
-def _object(gdb: GdbRemote, address: int) -> LoadedObject | None:
-    data = gdb.read(address, OBJECT_BYTES)
+def _object(memory: GuestMemory, address: int) -> LoadedObject | None:
+    data = memory.read(address, OBJECT_BYTES)
     at = data.find(MAGIC)
     if at < PATH_BEFORE or len(data) < at + HEADER + HEADERS_LIST + 16:
         return None
@@ -47,19 +55,19 @@ def _object(gdb: GdbRemote, address: int) -> LoadedObject | None:
     base, end = struct.unpack_from("<QQ", data, at + HEADER + HEADERS_LIST)
     if not (0 < length <= LONGEST_PATH and base < end < HIGHEST and base % 4096 == 0):
         return None
-    path = printable(gdb.read(text, length))
-    return LoadedObject(path, base, end, _build_id(gdb, data, at, base)) if path else None
+    path = printable(memory.read(text, length))
+    return LoadedObject(path, base, end, _build_id(memory, data, at, base)) if path else None
 
 
-def _build_id(gdb: GdbRemote, data: bytes, at: int, base: int) -> str:
+def _build_id(memory: GuestMemory, data: bytes, at: int, base: int) -> str:
     """The build id, from the notes in the object's memory; empty if it is missing."""
     (size,) = struct.unpack_from("<H", data, at + 54)
     begin, end = struct.unpack_from("<QQ", data, at + HEADER)
-    headers = gdb.read(begin, min(max(end - begin, 0), 4096))
+    headers = memory.read(begin, min(max(end - begin, 0), 4096))
     for start in range(0, len(headers) - 55, max(size, 56)):
         kind, _, _, virtual, _, length = struct.unpack_from("<IIQQQQ", headers, start)
         readable = kind == NOTE and virtual < HIGHEST
-        if readable and (mark := _mark(gdb.read(base + virtual, min(length, NOTES_BYTES)))):
+        if readable and (mark := _mark(memory.read(base + virtual, min(length, NOTES_BYTES)))):
             return mark
     return ""
 

@@ -12,6 +12,7 @@ from itertools import chain
 from harness.core.close_on_error import close_on_error
 from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
+from harness.host.cache import Cache
 from harness.host.host import Host
 from harness.host.netns import in_new_netns
 from harness.host.process.cpu_time import ran_and_waited
@@ -23,6 +24,7 @@ from harness.vm.network.guest_network import GuestNetwork, wiring_of
 from harness.vm.qemu import migration
 from harness.vm.qemu.command_line import DETERMINISTIC_CPUS, Board, Wires, board_for, command_line
 from harness.vm.qemu.devices import Memory
+from harness.vm.qemu.plugin.trace import Trace, compiled
 from harness.vm.qemu.qcow2_overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
 from harness.vm.qemu.qmp import Qmp
 
@@ -174,6 +176,12 @@ class Qemu:
     def start(self, machine: Machine) -> QemuVm:
         return self._spawn(machine, memory=None)
 
+    def start_traced(self, machine: Machine, trace: Trace, cache: Cache) -> QemuVm:
+        """Start the deterministic machine with the plugin that writes down what its vCPUs do. Raises `HostError`
+        without a compiler for that, besides what `start` raises."""
+        plugin = compiled(cache, self._host.qemu(machine.image.cell.arch).version)
+        return self._spawn(machine, None, trace.words(plugin), trace.descriptors)
+
     def identity(self, machine: Machine) -> str:
         """QEMU's version and its whole command line, so that a snapshot is not used if any word of it changes."""
         qemu = self._host.qemu(machine.image.cell.arch)
@@ -208,7 +216,9 @@ class Qemu:
                 raise HypervisorError(f"QEMU could not fork the guest: {vm.words() or error.message}") from error
         return vm
 
-    def _spawn(self, machine: Machine, memory: Memory | None, more: Sequence[str] = ()) -> QemuVm:
+    def _spawn(
+        self, machine: Machine, memory: Memory | None, more: Sequence[str] = (), inherited: Sequence[int] = ()
+    ) -> QemuVm:
         binary = self._host.qemu(machine.image.cell.arch).path
         board = self._board(machine)
         names = ["monitor", "debug"] + (["control"] if machine.control else [])
@@ -239,7 +249,7 @@ class Qemu:
             wiring = wiring_of(machine)
             if wiring:
                 command = in_new_netns(command, wiring, machine.devices.nic_queues)
-            given = [*theirs.values(), *chain.from_iterable(overlays.values())]
+            given = [*theirs.values(), *chain.from_iterable(overlays.values()), *inherited]
             process = held.enter_context(VmProcess("QEMU", command, fds=given))
             vm = QemuVm(process, console, ours, str(machine.image.cell), share, held)
         with close_on_error(vm):

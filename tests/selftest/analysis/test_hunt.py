@@ -137,7 +137,7 @@ def racing(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Image:
     if shutil.which("gcc") is None:
         pytest.skip("gcc is missing")
     program = tmp_path_factory.mktemp("race") / "race.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(program), str(SOURCE)], check=True)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-g", "-o", str(program), str(SOURCE)], check=True)
     return session.image_with(
         session.cell("osv:qemu-ramfs"), Contents(("libc6",), (RACE.command,), made={RACE.command: program})
     )

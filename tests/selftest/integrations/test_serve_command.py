@@ -81,8 +81,10 @@ def test_a_missing_package_is_said_with_its_extra(url: str) -> None:
 
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_it_ends_when_it_is_told_to(url: str, tmp_path: Path, how: int, status: int) -> None:
-    """While somebody listens to events that have no end, and another waits for a writer who holds the history."""
-    with served(tmp_path, url) as one, closing(sqlite3.connect(url, isolation_level=None)) as holding:
+    """While somebody listens to events that have no end, another waits for a writer who holds the history, and a
+    farm could be given work."""
+    farm = "--farm", "tcp://127.0.0.1:9", "--runs", str(tmp_path / "runs")
+    with served(tmp_path, url, *farm) as one, closing(sqlite3.connect(url, isolation_level=None)) as holding:
         token = one.get("/api/session")["token"]
         (failure,) = one.facts()["failures"]
         stream = one.streamed("/api/events")

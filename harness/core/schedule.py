@@ -2,7 +2,7 @@
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from harness.core.errors import CellError
@@ -18,6 +18,8 @@ turns want slow instructions."""
 MOST_TURNS = 3
 PADDING = range(0, 64)
 """Bytes of a word in the environment, which delays everything after it by some instructions."""
+NEAR = 0.2
+"""A turn of a schedule near another is longer or shorter by at most this share."""
 _TEXT = re.compile(r"(\d)c(\d)s((?:\d+t)*)(\d+)p")
 
 
@@ -41,6 +43,15 @@ class Schedule:
         lengths = [10 ** rng.uniform(*TURNS) for _ in range(rng.randint(1, MOST_TURNS))]
         turns = sorted({max(SHORTEST, round(length * 2**shift / 1000)) for length in lengths})
         return cls(cpus, shift, tuple(turns), rng.choice(PADDING))
+
+    def near(self, number: int) -> "Schedule":
+        """The schedule with that number, from 1 on, of those near this one; no two numbers give the same.
+
+        The vCPUs and the clock's pace are the same, so preemptions come as often, but elsewhere.
+        """
+        rng = random.Random(f"near {self} {number}")
+        turns = {max(1, round(turn * rng.uniform(1 - NEAR, 1 + NEAR))) for turn in self.turns}
+        return replace(self, turns=tuple(sorted(turns)), padding=self.padding + number)
 
     @classmethod
     def parse(cls, text: str) -> Self:

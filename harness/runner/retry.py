@@ -16,12 +16,15 @@ MADE_BY_A_LAB = frozenset(
 
 def hosts_doing(run: Run) -> str:
     """What the host did that may have made the run fail, as a phrase after "while"; empty if no host causes such
-    an outcome: crashes, hangs, passes. A lab's emulation can cause all except passes."""
+    an outcome: crashes, hangs, passes, and the status of a deterministic guest, whose clock is its instructions.
+    A lab's emulation can cause all except passes."""
     outcome, seen = run.verdict.outcome, run.verdict.observation
     if outcome in MADE_BY_A_LAB and loses_registers():
         return "its cpu was that of a lab, which now and then loses a register"
     if outcome is Outcome.HARNESS_ERROR and seen.disturbed:
         return f"the host {seen.host_effect}"
+    if run.program.deterministic:
+        return ""
     if outcome is Outcome.FAILED and seen.pauses:
         longest = max(seen.pauses, key=lambda pause: pause.seconds)
         return f"the host {longest.how} for {longest.seconds:.0f} s"

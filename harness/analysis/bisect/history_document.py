@@ -46,7 +46,10 @@ def bisection_document(
     ]
     listed = [row for row in rows if row["builds"] or row["broken"] or row["probability"] >= LIKELY]
     return {
-        "measure": {"name": state.measure.name, "unit": state.measure.unit, "kind": str(state.measure.kind)},
+        "measure": {
+            "name": state.measure.name, "unit": state.measure.unit, "kind": str(state.measure.kind),
+            "schedule": state.measure.schedule,
+        },
         "answer": answer.to_json(),
         "range": [commits.good, commits.bad, len(commits.commits) - 1],
         "commits": listed[:MOST_COMMITS],

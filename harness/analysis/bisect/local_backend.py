@@ -20,7 +20,7 @@ from harness.metrics.records import Sample
 from harness.metrics.suite import Measurement
 from harness.runner.base import Program
 from harness.runner.session import Session
-from harness.runner.verdict import Outcome
+from harness.runner.verdict import Outcome, Verdict
 
 LAYOUTS = 16
 """How many layouts of one commit can be made, its own included; each is a link, not a build."""
@@ -171,10 +171,12 @@ class TestBackend:
             return Broken(error.message)
         return _built(session.image(self._pool.cell), began)
 
-    def boot(self, key: Build) -> float | Failure | Broken:
+    def boot(self, key: Build) -> float | Failure:
         """Run the test once. The harness's own faults are raised: they say nothing about the test."""
         session, program = self._prepared(key)
-        verdict = session.run(self._pool.cell, program).verdict
+        return self._outcome(key, session.run(self._pool.cell, program).verdict)
+
+    def _outcome(self, key: Build, verdict: Verdict) -> float | Failure:
         if verdict.outcome is Outcome.HARNESS_ERROR:
             raise HostError(f"{self._test} at {self._pool.commits[key.index][:12]}: {verdict.reason}.")
         return 0.0 if verdict.outcome is Outcome.PASSED else Failure(verdict.identity)

@@ -6,10 +6,10 @@ possible culprits are 1 … N. A *layout* is one of several builds of the same c
 addresses; each layout adds an offset of its own to a measured speed.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from harness.core.errors import HarnessError
 from harness.metrics.records import Better, Metric
@@ -34,7 +34,8 @@ class Measure:
     """What is bisected.
 
     `layout` is the usual offset of a layout relative to the level, 0 where there is none. `cause` is the failure
-    of a test that is looked for; empty: the bad end's.
+    of a test that is looked for; empty: the bad end's. `schedule` is the one near which the vCPUs of a test's
+    deterministic guests take turns; empty: its guests are not deterministic.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Measure:
     better: Better = Better.LOWER
     layout: float = LAYOUT
     cause: str = ""
+    schedule: str = ""
 
     @classmethod
     def of(cls, metric: Metric) -> Self:
@@ -53,9 +55,9 @@ class Measure:
         return cls(metric.name, metric.unit, Kind.NOISY, metric.better, layout)
 
     @classmethod
-    def test(cls, name: str, cause: str = "") -> Self:
+    def test(cls, name: str, cause: str = "", schedule: str = "") -> Self:
         """The measure of a test's outcome: its probability to fail with the cause that is looked for."""
-        return cls(name, "", Kind.TEST, Better.LOWER, 0.0, cause)
+        return cls(name, "", Kind.TEST, Better.LOWER, 0.0, cause, schedule)
 
 
 FRESH, REVERTED = -1, -2
@@ -120,6 +122,15 @@ class Builder(Protocol):
 
     def boot(self, key: Build) -> float | Failure | Broken:
         """Boot it once. Returns the measured number; for a test, its failure or 0."""
+
+
+@runtime_checkable
+class NumberedBoots(Protocol):
+    """A builder whose boots of one build differ by their number alone: a number tells nothing when it is asked
+    again, and boots may run at once."""
+
+    def boot_numbered(self, key: Build, numbers: range) -> Generator[float | Failure, None, None]:
+        """Boot it once by each number; yields what `Builder.boot` returns, in order. Closing it ends the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from harness.analysis.bisect.journal import JournalFile
 from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.local_backend import BuildPool, MetricBackend, TestBackend
 from harness.analysis.bisect.model import Build, Builder, Effort, Measure
+from harness.analysis.bisect.seed_backend import Runs, SeedBackend
 from harness.analysis.bisect.session import Bisection
 from harness.analysis.bisect.verification import checks_of, parent_and_culprit
 from harness.core.cell import Cell
@@ -21,6 +22,7 @@ from harness.core.errors import CheckoutError
 from harness.core.events import publish
 from harness.core.procedure import DURATION
 from harness.core.run_id import new_run_id
+from harness.core.schedule import Schedule
 from harness.metrics import suite
 from harness.metrics.records import Document, Sample, Version
 from harness.runner.session import Session
@@ -32,7 +34,8 @@ class BisectRequest:
 
     `duration` is the length of each load of an app in seconds; `through` is put before each command of a build.
     `checked` verifies the answer by further builds. `improved` looks for a change for the better. `cause` is the
-    failure of the test to look for; empty: the bad end's. `run` is the id of the run that stores the results.
+    failure of the test to look for; empty: the bad end's. `schedule` is a seed's: the test runs in deterministic
+    guests by schedules near it. `run` is the id of the run that stores the results.
     """
 
     cell: Cell
@@ -45,6 +48,7 @@ class BisectRequest:
     checked: bool = True
     improved: bool = False
     cause: str = ""
+    schedule: Schedule | None = None
     run: str = field(default_factory=new_run_id)
 
 
@@ -81,12 +85,16 @@ BackendFactory = Callable[[BisectRequest, Opened | None], BuildBackend]
 on."""
 
 
-def local_backends(session: Session) -> BackendFactory:
-    """Make backends that build and boot on this host."""
+def local_backends(session: Session, runs: Runs) -> BackendFactory:
+    """Make backends that build and boot on this host; `runs` runs what may run at once."""
 
     def make_backend(request: BisectRequest, opened: Opened | None) -> BuildBackend:
         session.check_runs(request.cell)
         workshop = BuildPool(session, request.cell, request.commits, range(request.effort.jobs), request.through)
+        if request.schedule:
+            line = request.commits.line()
+            bad = Build(line.first_alike(line.last))
+            return SeedBackend(workshop, request.test, request.schedule, bad, runs)
         if request.test:
             return TestBackend(workshop, request.test)
         return MetricBackend(workshop, request.metric, request.duration, request.run)
@@ -130,7 +138,7 @@ def bisect(make_backend: BackendFactory, request: BisectRequest, state: Path) ->
         measure = opened.measure if opened else builder.measure()
         if request.improved and request.metric and not opened:
             measure = replace(measure, better=measure.better.opposite)
-        if request.test and not opened:
+        if request.cause and not opened:
             measure = replace(measure, cause=request.cause)
         builder.offer_layouts(measure)
         load = request.duration if request.metric.startswith("app.") else 0.0

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import replace
 from math import isfinite
 from time import monotonic
@@ -33,6 +34,7 @@ from harness.analysis.bisect.model import (
     Effort,
     Failure,
     Measure,
+    NumberedBoots,
     Plan,
 )
 from harness.analysis.bisect.policy import SearchEnd, decide
@@ -147,7 +149,10 @@ class Bisection:
         """Do what the last plan still wants."""
         if builds := self.state.pending_builds():
             self._build(builds)
-        if boots := self.state.pending_boots():
+        boots = self.state.pending_boots()
+        if isinstance(self._builder, NumberedBoots):
+            self._boot_numbered(self._builder, boots)
+        else:
             self._boot(boots)
 
     def _build(self, keys: Sequence[Build]) -> None:
@@ -193,15 +198,30 @@ class Bisection:
                     del left[key]
                 continue
             missed[key] = 0
-            cause = value.cause if isinstance(value, Failure) else ""
-            number = 1.0 if isinstance(value, Failure) else float(value)
-            if not isfinite(number):
-                raise HarnessError(f"A boot gave {number} as {self.state.measure.name}.")
-            self._record(Booted(key, number, round(monotonic() - began), cause))
+            self._record_boot(key, value, began)
             left[key] -= 1
             # a failure that masks the target in all boots of a build does so in further ones
             if not left[key] or not self.state.usable(key):
                 del left[key]
+
+    def _boot_numbered(self, builder: NumberedBoots, boots: Sequence[tuple[Build, int]]) -> None:
+        """Make all boots of a plan, one build after the other. Their numbers go on from those of earlier ones."""
+        for key, count in boots:
+            first = self.state.count(key) + 1
+            began = monotonic()
+            with closing(builder.boot_numbered(key, range(first, first + count))) as values:
+                for value in values:
+                    self._record_boot(key, value, began)
+                    began = monotonic()
+                    if not self.state.usable(key):
+                        break
+
+    def _record_boot(self, key: Build, value: float | Failure, began: float) -> None:
+        cause = value.cause if isinstance(value, Failure) else ""
+        number = 1.0 if isinstance(value, Failure) else float(value)
+        if not isfinite(number):
+            raise HarnessError(f"A boot gave {number} as {self.state.measure.name}.")
+        self._record(Booted(key, number, round(monotonic() - began), cause))
 
     def _record(self, record: Record) -> None:
         self._journal.append(record)

@@ -37,13 +37,18 @@ class Seed:
         return f"{self.cell}/{self.test}@{self.schedule}"
 
 
-def check(session: Session, cell: Cell, program: Program) -> None:
-    """Raise `CellError` with the reason if the test's guest can't be made deterministic."""
+def check_cell(cell: Cell) -> None:
+    """Raise `CellError` with the reason if the cell's guests can't be made deterministic."""
     if not is_deterministic(cell):
         raise CellError(
             f"Guests of {cell} can't be made to do the same each time.",
             "Hunt on OSv's qemu-ramfs or aarch64-qemu-ramfs: a disk answers when the host likes.",
         )
+
+
+def check(session: Session, cell: Cell, program: Program) -> None:
+    """Raise `CellError` with the reason if the test's guest can't be made deterministic."""
+    check_cell(cell)
     if program.network or program.disk or program.forwards or program.variant:
         raise CellError(
             f"{program.name} can't be made to do the same each time: it wants a network, a disk or other devices.",

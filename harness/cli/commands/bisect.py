@@ -17,6 +17,7 @@ from harness.analysis.bisect.journal_records import Opened
 from harness.analysis.bisect.model import Effort, Kind
 from harness.analysis.bisect.replay import replay_journal
 from harness.analysis.bisect.run import BackendFactory, BisectRequest, bisect, local_backends
+from harness.analysis.hunt.seed import Seed, check_cell
 from harness.analysis.regression.triage import KIND, reportable_findings
 from harness.cli import completion as complete
 from harness.cli.bisect_output import show_answer, show_journal
@@ -26,10 +27,12 @@ from harness.cli.farm_options import FarmOptions, tls
 from harness.cli.number_types import COUNT
 from harness.cli.options import FILE, HistoryUrl, LoadSeconds
 from harness.cli.output import screen
+from harness.cli.parallel import runs
 from harness.core.builders import builder_of, builders
 from harness.core.cell import Cell
 from harness.core.errors import CheckoutError, HarnessError
 from harness.core.events import publish, subscribed
+from harness.core.schedule import Schedule
 from harness.kernels.osv.checkout import Checkout
 from harness.metrics import suite
 from harness.metrics.history.store import History
@@ -59,6 +62,10 @@ class Arguments(FarmOptions):
     test: Annotated[
         str | None,
         option("--test", metavar="NAME", shell_complete=complete.tests, help="an in-guest test: tst-mmap.so"),
+    ]
+    seed: Annotated[
+        str | None,
+        option("--seed", metavar="SEED", help="a failure that hunt found, by its seed; with its test and cell"),
     ]
     finding: Annotated[
         int | None, option("--finding", type=int, metavar="N", help="what `osv-harness findings` shows as N")
@@ -145,7 +152,7 @@ def command(arguments: Arguments) -> int:
 def _backend_factory(session: Session, arguments: Arguments) -> Iterator[BackendFactory]:
     """The backends that build and boot: this host's, or a farm's."""
     if not arguments.farm:
-        yield local_backends(session)
+        yield local_backends(session, runs)
         return
     known = tls(arguments)
     from harness.integrations.farm.bisect_backend import farm_backends
@@ -160,8 +167,9 @@ def request_of(session: Session, arguments: Arguments) -> BisectRequest:
     assert session.osv_root
     if arguments.finding is not None:
         _use_finding(arguments, arguments.finding)
+    schedule = _use_seed(arguments, arguments.seed) if arguments.seed else None
     if bool(arguments.metric) == bool(arguments.test) or not arguments.good:
-        raise HarnessError("A bisection wants --good, and either --metric or --test; or a --finding.")
+        raise HarnessError("A bisection wants --good, and either --metric, --test or --seed; or a --finding.")
     if arguments.metric and not NAME.fullmatch(arguments.metric):
         raise HarnessError(f"{arguments.metric!r} is no metric's name.")
     cell = session.cell(arguments.cell)
@@ -174,6 +182,8 @@ def request_of(session: Session, arguments: Arguments) -> BisectRequest:
         raise HarnessError(
             f"{cell} names its builder: --build-with {through[0]} would be a second one.", "Leave one of them out."
         )
+    if schedule:
+        check_cell(cell)
     commits = Commits(session.osv_root, arguments.good, arguments.bad)
     if arguments.metric:
         suite.measuring(arguments.metric, cell)
@@ -189,6 +199,7 @@ def request_of(session: Session, arguments: Arguments) -> BisectRequest:
         through,
         not arguments.no_checks,
         arguments.improved,
+        schedule=schedule,
     )
 
 
@@ -200,6 +211,17 @@ def _with_builder(session: Session, cell: Cell, words: Sequence[str]) -> Cell:
             f"Give --build-with {words[0]} alone, or ./{words[0]} for a program of that name.",
         )
     return session.matrix.with_options(cell, [builders()[words[0]].option])
+
+
+def _use_seed(arguments: Arguments, text: str) -> Schedule:
+    """Set the arguments to a seed's test and cell; returns its schedule."""
+    if arguments.metric or arguments.test:
+        raise HarnessError("--seed names the test: give neither --metric, --test nor --finding.")
+    if arguments.farm:
+        raise HarnessError("A seed is bisected on this host alone.", "Leave out --farm, or bisect with --test.")
+    seed = Seed.parse(text)
+    arguments.test, arguments.cell = seed.test, seed.cell
+    return seed.schedule
 
 
 def _use_finding(arguments: Arguments, number: int) -> None:
@@ -230,6 +252,7 @@ def _state(session: Session, request: BisectRequest) -> Path:
         str(effort.confidence),
     ]
     asked += [*request.through, *(["improved"] if request.improved else [])]
+    asked += [str(request.schedule)] if request.schedule else []
     return session.cache.root / "bisect" / f"{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}.jsonl"
 
 

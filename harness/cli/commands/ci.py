@@ -242,14 +242,14 @@ def _issues(arguments: IssuesArguments) -> int:
         raise HarnessError(f"{arguments.issues} can't be read: {error}.", "Let gh write it.") from error
     with History(arguments.history) as history:
         samples, judged, plans = history.samples(), history.judged(), plans_of(history.documents(PLAN))
-        measured = numbers(samples, history.graph())
-        found = reportable_findings(measured, history.documents())
+        measured, documents = numbers(samples, history.graph()), history.documents()
+        found = reportable_findings(measured, documents)
     whole = [one for one in found if _wants_an_issue(one, arguments)]
     parts = [one for one in found if one.metric.is_part]
     creeping = [one for one in since(measured) if _wants_an_issue(one, arguments)]
     commits = Commits(Session(arguments.osv_root).osv_root)
     seen = failure_groups.failure_groups(
-        night, whole, samples, judged, creeping, parts=parts, commits=commits, plans=plans
+        night, whole, samples, judged, creeping, parts=parts, commits=commits, plans=plans, documents=documents
     )
     actions, left_out = issues.actions(seen, known, arguments.night or _this_night())
     for action in actions:

@@ -9,10 +9,11 @@ from itertools import groupby
 
 from harness.analysis.regression.drift_since import Since
 from harness.analysis.regression.finding import Finding
-from harness.integrations.ci.issue_details import about_step, about_test
+from harness.integrations.ci.finds import finds
+from harness.integrations.ci.issue_details import about_step, about_test, by_seed
 from harness.integrations.ci.results import Case, Night
 from harness.metrics.history.records import VerdictRecord
-from harness.metrics.records import Sample
+from harness.metrics.records import Document, Sample
 from harness.report.markdown import LONGEST_ASIDE, code
 from harness.report.model.data import safe_text
 from harness.report.model.highlights import in_words, ordered
@@ -54,14 +55,15 @@ class NightFailures:
 def failure_groups(
     night: Night, findings: Sequence[Finding], samples: Sequence[Sample], judged: Sequence[VerdictRecord] = (),
     drifts: Sequence[Since] = (), *, parts: Sequence[Finding] = (), commits: Commits | None = None,
-    plans: Sequence[Plan] = (),
+    plans: Sequence[Plan] = (), documents: Sequence[Document] = (),
 ) -> NightFailures:  # fmt: skip
     """The groups of a night's failures, and of what has become worse, in a step or by drift, and has not
     recovered.
 
     With the history's verdicts, tonight's included, a test that failed on one night alone forms no group, and one
     that may fail again has not recovered. `parts` are the findings of phases and sections, which tell whether a
-    step of their total persists. `commits` have subjects and authors, `plans` are those of the history's nights.
+    step of their total persists. `commits` have subjects and authors, `plans` are those of the history's nights,
+    `documents` too, those of hunts among them: a find fails each time, so it forms a group at once.
     """
     commits = commits or Commits()
     persistent = persistence(judged, plans)
@@ -69,6 +71,8 @@ def failure_groups(
     silent = [row.cell for row in night.without_result()]
     bad = [case for case in night.cases if case.bad and case.cell not in broken]
     bad = [case for case in bad if (case.cell, case.test) not in persistent.fleeting]
+    standing, gone = finds(documents)
+    bad += standing
     worse = unrecovered_regressions(findings, parts)
     stepped = {_series(one) for one in worse}
     creeping = [one for one in drifts if one.worse and _series(one) not in stepped]
@@ -86,7 +90,8 @@ def failure_groups(
         *(_drift_group(list(similar)) for _, similar in groupby(sorted(creeping, key=_drift_key), key=_drift_key)),
     ]
     passed = [case for case in night.cases if not case.bad and (case.cell, case.test) not in persistent.lingering]
-    healthy = {key("test", case.cell, case.test) for case in passed}
+    healthy = {one for case in (*passed, *gone) for one in _members(case)}
+    healthy -= {one for case in standing for one in _members(case)}
     healthy_cells = {row.cell for row in night.planned if row.runs} - {*broken, *silent}
     healthy |= {key("cell", cell) for cell in healthy_cells}
     measured = {_series(one) for one in samples} - stepped - {_series(one) for one in creeping}
@@ -107,6 +112,14 @@ def unrecovered_regressions(findings: Sequence[Finding], parts: Sequence[Finding
 def _is_broken(cases: Sequence[Case]) -> bool:
     bad = sum(case.bad for case in cases)
     return bad >= FEWEST_OF_A_CELL and bad >= MOST_OF_A_CELL * len(cases)
+
+
+def _members(case: Case) -> tuple[str, ...]:
+    """The keys of a failure in an issue. A find has one of its test and one of its seed, so that an issue is known
+    by any find of the test, and is changed by a new seed."""
+    if case.seed:
+        return key("hunt", case.cell, case.test), key("seed", case.seed)
+    return (key("test", case.cell, case.test),)
 
 
 def _failure_key(case: Case) -> tuple[str, str]:
@@ -142,14 +155,16 @@ def _test_group(cases: Sequence[Case], judged: Sequence[VerdictRecord], commits:
     first = cases[0]
     kind, word = _failure_key(first)
     tests = sorted({case.test for case in cases})
-    where = f"on {len(cases)} cells" if len(cases) > 1 else f"on {first.cell or 'no cell'}"
+    cells = {case.cell for case in cases}
+    where = f"on {len(cells)} cells" if len(cells) > 1 else f"on {first.cell or 'no cell'}"
     title = f"{', '.join(tests[:3])}{' and others' if len(tests) > 3 else ''} {first.outcome} {where}"
     if kind == "crash":
         title = f"{word}: {title}"
     lines = [
-        f"- {code(case.test)} on {code(case.cell)}: {code(case.outcome)}: {code(case.reason)}" for case in cases
+        f"- {code(case.test)} on {code(case.cell)}: {code(case.outcome)}: {code(case.reason)}{by_seed(case)}"
+        for case in cases
     ]
-    members = frozenset(key("test", case.cell, case.test) for case in cases)
+    members = frozenset(one for case in cases for one in _members(case))
     return FailureGroup(
         key(kind, word), _title(title), (*_limited(lines), *about_test(cases, judged, commits)), members
     )

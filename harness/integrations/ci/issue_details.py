@@ -14,7 +14,7 @@ from harness.report.morning.commits import Commits
 from harness.report.morning.rates import failure_pattern
 from harness.report.morning.tests import INCONCLUSIVE, failed
 
-MOST_SUSPECTS = 5
+MOST_SUSPECTS, MOST_SEEDS = 5, 3
 FENCE = "`"
 
 
@@ -27,12 +27,19 @@ def about_test(cases: Sequence[Case], judged: Sequence[VerdictRecord], commits: 
         good, bad = since
         lines += ["", f"Good at {code(version_name(good))}, bad at {code(version_name(bad))}."]
         lines += _suspects(good, bad, commits)
-    again = [f"osv-harness test {first.cell} {first.test}"]
+    again = [f"osv-harness replay {case.seed}" for case in cases if case.seed][:MOST_SEEDS]
+    again += [f"osv-harness test {first.cell} {first.test}"]
     if since:
         words = f"--test {first.test} --good {since[0].commit[:12]} --bad {since[1].commit[:12]}"
         again.append(f"osv-harness bisect --cell {first.cell} {words}")
     lines += _commands(again)
     return lines + (["", "The end of its console:", *fenced(first.console)] if first.console else [])
+
+
+def by_seed(case: Case) -> str:
+    """By which seed a hunt found the failure, as Markdown; empty if no hunt did. Of another build it is another
+    run."""
+    return f", by the seed {code(case.seed)} at {code(case.found_at)}" if case.seed else ""
 
 
 def about_step(findings: Sequence[Finding], commits: Commits) -> list[str]:

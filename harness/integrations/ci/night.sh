@@ -8,7 +8,8 @@ export GITHUB_OUTPUT=night/outputs GITHUB_STEP_SUMMARY=night/summary.md
 history="${HISTORY:-history.jsonl}"
 failed=0
 
-%% for name in ("plan", "build", "measure", "test", "merge", "confirm", "report", "summary")
+%% set steps = ["plan", "build", "measure", "test", "merge", "confirm", "report", "summary"]
+%% for name in steps + (["hunt"] if kernel == "osv" else [])
 «name»=$(cat <<'STEP'
 «step[name]»
 STEP
@@ -43,6 +44,9 @@ find night -maxdepth 1 \( -name 'plan-*' -o -name 'measured-*.jsonl' -o -name 't
     -exec cp {} night/in/ \;
 step merge "$merge"
 step confirm "$confirm"
+%% if kernel == "osv"
+step hunt "$hunt"
+%% endif
 step report "$report"
 [ ! -e night/history.jsonl ] || cp night/history.jsonl "$history"
 step summary "$summary"

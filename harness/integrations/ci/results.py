@@ -20,8 +20,8 @@ MOST_LINES = 8
 @dataclass(frozen=True, slots=True)
 class Case:
     """One test of one cell. `bad` is whether it did not end as expected; `console` holds the last lines, shown
-    below the reason. `differs` says how a check of what could have been reused differs, if it does. All texts are
-    safe to show, though not as markup."""
+    below the reason. `differs` says how a check of what could have been reused differs, if it does. `seed` is that
+    of a find of a hunt, which ran on the version `found_at`. All texts are safe to show, though not as markup."""
 
     cell: str
     test: str
@@ -30,6 +30,8 @@ class Case:
     bad: bool
     console: tuple[str, ...] = ()
     differs: str = ""
+    seed: str = ""
+    found_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

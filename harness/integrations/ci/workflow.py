@@ -51,6 +51,7 @@ def workflow(name: str, kernel: str, home: Home, command: str) -> str:
     compare, cell = (
         ("compare-osv", "osv:qemu-ramfs") if home.name == "osv" else ("compare-harness", "linux:qemu-ramfs")
     )
+    afters = ("confirm", "hunt") if kernel == "osv" else ("confirm",)
     rendered = (
         _environment()
         .get_template(name)
@@ -64,7 +65,7 @@ def workflow(name: str, kernel: str, home: Home, command: str) -> str:
             harness_repository=home.other,
             runners=RUNNERS,
             labs=[*LAB_QEMU],
-            confirms=", ".join(f"confirm-{arch}" for arch, _ in RUNNERS),
+            afters=", ".join(f"{job}-{arch}" for job in afters for arch, _ in RUNNERS),
             cells_jobs=", ".join(f"cells-{arch}" for arch, _ in RUNNERS),
             compared_cell=cell,
             compare=indent(texts[compare], RUN_DEPTH),

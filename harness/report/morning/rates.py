@@ -103,6 +103,13 @@ def _failure_pattern(failed: bytes) -> FailurePattern:
     )  # fmt: skip
 
 
+def chance_of_failure(failed: Sequence[bool]) -> float:
+    """How likely the next run is to fail, after these, the oldest first: recent ones tell most."""
+    runs = np.array(failed[-LONGEST:], dtype=bool)
+    ahead = _chances(runs) @ _MOVES if len(runs) else _FIRST
+    return float(ahead @ _BAD)
+
+
 def interval(bad: int, runs: int) -> tuple[float, float]:
     """The 95% confidence interval of a rate of failure (Clopper and Pearson 1934)."""
     rest = (1 - INTERVAL) / 2

@@ -130,9 +130,9 @@ def test_ends_that_make_no_sense_are_told(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--good", "start"], "either --metric or --test"),
+        (["--good", "start"], "either --metric, --test or --seed"),
         (["--metric", "boot.instructions"], "wants --good"),
-        (["--metric", "boot.instructions", "--test", "tst-x.so", "--good", "start"], "either --metric or --test"),
+        (["--metric", "boot.instructions", "--test", "tst-x.so", "--good", "start"], "either --metric, --test"),
         (["--metric", "<b>", "--good", "start"], "no metric's name"),
         (["--metric", "boot.nothing", "--good", "start", "--bad", "master"], "No measurement"),
         (

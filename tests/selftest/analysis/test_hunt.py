@@ -4,24 +4,34 @@ import platform
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-from history_records import judged
+from history_records import VERSION, judged
 
 from benchmarks.hunting import planted
 from benchmarks.hunting.hunts import hunt
 from benchmarks.hunting.replays import busy_host, once
+from harness.analysis.bisect.local_backend import BuildPool
+from harness.analysis.bisect.model import Build, Failure
+from harness.analysis.bisect.seed_backend import SeedBackend
+from harness.analysis.hunt.budget import worthiest_first
 from harness.analysis.hunt.debug import stopped_at_end
+from harness.analysis.hunt.record import KIND, Hunted, hunts_of, standing_find
 from harness.analysis.hunt.seed import Seed, check, seeded
 from harness.analysis.hunt.shrinking import shrink
 from harness.cli import main
+from harness.cli.parallel import runs
 from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
 from harness.kernels.rootfs.contents import Contents
 from harness.metrics.history.store import History
-from harness.report.morning.flaky_names import flaky_names
+from harness.report.morning.flaky_tests import flaky_tests
+from harness.report.morning.rates import chance_of_failure
 from harness.runner.base import Program
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
@@ -63,7 +73,7 @@ def test_what_the_history_knows_as_flaky_is_hunted(
             ("osv:x86_64-qemu-rofs-all", "tst-pipe.so", night % 3 == 1),
         )
     ]
-    assert flaky_names(rows, "linux") == ["stress-ng-poll", "stress-ng-nop"]
+    assert list(flaky_tests(rows, "linux")) == ["stress-ng-poll", "stress-ng-nop"]
     with History(str(tmp_path / "h.sqlite")) as history:
         history.add(rows)
     words = ["hunt", "linux:qemu-ramfs", "stress-ng-n*", "--flaky", "--history", str(tmp_path / "h.sqlite")]
@@ -71,6 +81,52 @@ def test_what_the_history_knows_as_flaky_is_hunted(
     said = capsys.readouterr().out.splitlines()
     assert "can't be made to do the same each time" in said[0]
     assert said[1:] == ["Flaky, and to be hunted: none."]
+
+
+def test_a_budget_goes_where_a_failure_is_likeliest_for_each_second() -> None:
+    order = worthiest_first({"often": 0.4, "slow": 0.4, "seldom": 0.01}, {"often": 1.0, "slow": 4.0}, 100)
+    assert sorted(order) == [(test, place) for test in ("often", "seldom", "slow") for place in range(100)]
+    for test in ("often", "slow", "seldom"):
+        assert [place for one, place in order if one == test] == list(range(100)), "not in their order"
+    first = {test: order.index((test, 0)) for test in ("often", "slow", "seldom")}
+    assert first["often"] == 0
+    # after 60 schedules that passed, what fails often is worth no more than what is four times as slow
+    assert 60 <= first["slow"] <= 62 and first["seldom"] > first["slow"]
+
+
+def test_a_test_that_failed_lately_is_likelier_to_fail() -> None:
+    lately, long_ago = ([False] * 30 + [True, False] * 4, [True, False] * 4 + [False] * 30)
+    assert chance_of_failure(lately) > 5 * chance_of_failure(long_ago) > 0
+    assert 0 < chance_of_failure([]) < 0.05
+
+
+def test_a_find_stands_until_ten_times_as_many_schedules_have_passed() -> None:
+    found = Hunted("c", "tst-a.so", 1, 40, 39, VERSION, 1.0, "c/tst-a.so@2c3s17t31p", "failed", "x", ("y",))
+    later = [replace(found, first=41, last=440, passed=passed, seed="", taken=2.0) for passed in (399, 400)]
+    assert [standing_find([found, one]) for one in later] == [found, None]
+    assert standing_find([later[0]]) is None
+    documents = [one.document("r") for one in (later[0], found)]
+    assert hunts_of(documents) == {("c", "tst-a.so"): [found, later[0]]}
+
+
+def test_a_night_tries_schedules_that_no_night_before_it_tried(session: Session, tmp_path: Path) -> None:
+    if session.osv_root is None or platform.machine() != "x86_64":
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    test, url = "tst-eventfd.so", str(tmp_path / "h.sqlite")
+    rows = [
+        judged(test=test, cell="osv:x86_64-qemu-rofs-all", outcome="failed" if bad else "passed", expected=not bad,
+               taken=night)
+        for night in range(40) for bad in [night % 5 == 3]
+    ]  # fmt: skip
+    with History(url) as history:
+        history.add(rows)
+    words = ["hunt", "osv:x86_64-qemu-ramfs", "--flaky", "--seeds", "2", "--history", url, "--runs", str(tmp_path)]
+    assert [main(words), main(words)] == [0, 0]
+    with History(url) as history:
+        ((where, hunts),) = hunts_of(history.documents(KIND)).items()
+    assert where == ("osv:x86_64-qemu-ramfs-all", test)
+    assert [(one.first, one.last, one.passed, one.seed) for one in hunts] == [(1, 2, 2, ""), (3, 4, 2, "")]
+    assert all(one.version.commit for one in hunts)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +163,28 @@ def test_another_seed_is_another_run(session: Session, racing: Image) -> None:
 
 def test_one_vcpu_loses_nothing(session: Session, racing: Image) -> None:
     assert lost(session, racing, "1c0s0p")[0] is Outcome.PASSED
+
+
+class RaceBackend(SeedBackend):
+    """Boots the race by seeds, of no commit."""
+
+    def __init__(self, session: Session, image: Image) -> None:
+        pool = cast(BuildPool, SimpleNamespace(cell=image.cell, commits=("HEAD",)))
+        super().__init__(pool, RACE.name, Schedule.parse(LOSING), Build(0), runs)
+        self.one = Session(session.osv_root, session.cache, images={image.cell: image})
+
+    def _prepared(self, key: Build) -> tuple[Session, Program]:
+        return self.one, RACE
+
+
+def test_a_bisection_boots_by_seeds_at_once_what_they_are_one_by_one(session: Session, racing: Image) -> None:
+    backend = RaceBackend(session, racing)
+    measure = backend.measure()
+    assert measure.schedule == LOSING
+    assert measure.cause, "the seed is none any more"
+    at_once = list(backend.boot_numbered(Build(0), range(1, 5)))
+    assert at_once == [next(backend.boot_numbered(Build(0), range(number, number + 1))) for number in range(1, 5)]
+    assert Failure(measure.cause) in at_once, "none near it fails as the seed does"
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,14 @@ import pytest
 from ci_nights import ALSO_OF_OSV, HERE, METRIC, OF_OSV, case, good, planned, sample, version
 from markdown_it import MarkdownIt
 
+from harness.analysis.hunt.record import Hunted
 from harness.analysis.regression.drift_since import Since
 from harness.analysis.regression.finding import Finding
 from harness.core.errors import HarnessError
 from harness.integrations.ci import failure_groups, issues, results
 from harness.integrations.ci.issues import LABEL, Action
 from harness.metrics.history.records import VerdictRecord
-from harness.metrics.records import Metric, Version
+from harness.metrics.records import Document, Metric, Version
 from harness.report.morning.commits import Commits
 
 RUN = "https://ci.example/1"
@@ -66,6 +67,60 @@ def test_an_issue_lives_as_long_as_its_cause() -> None:
     assert verbs(seen(good("a")), closed) == []
     accepted = as_told(action, state="CLOSED", stateReason="NOT_PLANNED")
     assert verbs(failing, accepted) == []
+
+
+SEED = f"{ALSO_OF_OSV}/tst-a.so@2c3s17t31p"
+
+
+def hunted(first: int, last: int, night: int, seed: str = "", **more: Any) -> Document:
+    """The record of a hunt for a test, whose last schedule failed if there is a seed."""
+    passed = last - first + (not seed)
+    found = Hunted(ALSO_OF_OSV, "tst-a.so", first, last, passed, version("a"), 1e9 + night * 86400, seed)
+    found = replace(found, outcome="crashed", reason="page fault at 0x10", console=("[backtrace]", "0x40 <f+4>"))
+    return replace(found if seed else replace(found, outcome=""), **more).document("r")
+
+
+def by(*hunts: Document, cases: Sequence[results.Case] = ()) -> failure_groups.NightFailures:
+    """What a night says whose tests passed, but for `cases`, after these hunts."""
+    night = results.Night(planned(OF_OSV, ALSO_OF_OSV), [*cases, *good("b", "c"), *good("b", cell=ALSO_OF_OSV)])
+    return failure_groups.failure_groups(night, [], [], documents=hunts)
+
+
+def test_a_find_of_a_hunt_is_an_issue_with_its_seed_until_enough_schedules_passed() -> None:
+    found = hunted(1, 40, 1, SEED)
+    now = by(found, cases=good("tst-a.so", cell=ALSO_OF_OSV))
+    action = opened(now)
+    assert action.title.startswith("page fault") and f"osv-harness replay {SEED}" in action.body
+    assert f"`{SEED}` at `a`" in action.body and "0x40 <f+4>" in action.body
+    there = as_told(action)
+    assert verbs(now, there) == []
+    again = by(found, hunted(41, 50, 2, SEED.replace("31p", "32p")))
+    wanted, _ = issues.actions(again, issues.parse_issues([there]), RUN)
+    assert [(one.verb, one.number) for one in wanted] == [("update", 7)]
+    assert "32p" in wanted[0].body and "31p" not in wanted[0].body
+    assert verbs(again, as_told(wanted[0])) == []
+    accepted = as_told(action, state="CLOSED", stateReason="NOT_PLANNED")
+    assert verbs(again, accepted) == []
+    assert verbs(by(found, hunted(41, 439, 2)), there) == []  # 399 of 400 passed
+    assert verbs(by(found, hunted(41, 300, 2), hunted(301, 440, 3)), there) == [("close", 7)]
+    assert verbs(by(), there) == []  # its history is lost: nothing is known
+
+
+def test_a_find_and_a_failure_of_the_same_test_are_one_issue() -> None:
+    found = hunted(1, 4, 1, SEED, outcome="failed", reason="status 1")
+    plain = opened(by(cases=[case("tst-a.so")]))
+    both = by(found, cases=[case("tst-a.so")])
+    assert len(both.groups) == 1 and "on 2 cells" in both.groups[0].title
+    assert verbs(both, as_told(plain)) == [("update", 7)]
+
+
+def test_a_finds_words_are_no_markup() -> None:
+    odd = hunted(1, 4, 1, f"{HOSTILE}@2c3s17t31p", reason=HOSTILE, outcome="failed", console=("```", HOSTILE))
+    text = opened(by(odd)).body
+    html = MarkdownIt("commonmark").render(text.rpartition("<!--")[0])
+    outside = "".join(part.partition("</code>")[2] for part in html.split("<code"))
+    assert "everyone" not in outside and "<img" not in html
+    assert text.count("<!--") == 1
 
 
 def test_a_creep_is_an_issue_until_it_is_undone() -> None:

@@ -99,6 +99,25 @@ def test_what_runs_is_what_the_steps_say_and_the_same_in_a_plain_shell() -> None
         assert texts[step] in script
 
 
+def test_a_night_of_osv_hunts_for_its_minutes_before_the_report_and_one_of_linux_does_not() -> None:
+    document = loaded("nightly.yml")
+    for arch, _ in workflow.RUNNERS:
+        job = document["jobs"][f"hunt-{arch}"]
+        assert job["env"]["HUNT_MINUTES"] < job["timeout-minutes"]
+        assert workflow.steps()["hunt"] in {step["run"].strip() for step in run_steps(document, f"hunt-{arch}")}
+        assert f"hunt-{arch}" in document["jobs"]["report"]["needs"]
+    gathered = [
+        step["with"]["pattern"]
+        for step in document["jobs"]["issues"]["steps"] if "download-artifact" in step.get("uses", "")
+    ]
+    assert ["hunted" in pattern for pattern in gathered] == [True]
+    shell = workflow.script("osv", "nightly")
+    assert workflow.steps()["hunt"] in shell
+    assert shell.index("step confirm ") < shell.index("step hunt ") < shell.index("step report ")
+    assert "hunt" not in workflow.script("linux", "nightly")
+    assert not [job for job in loaded("nightly.yml", "linux")["jobs"] if "hunt" in job]
+
+
 def test_shells_find_no_fault_in_any_step(tmp_path: Path) -> None:
     check = shutil.which("shellcheck")
     if check is None:

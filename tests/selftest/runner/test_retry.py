@@ -87,6 +87,16 @@ def test_what_may_be_the_hosts_doing_is_run_again_alone(
     assert (run.first is not None) == bool(note)
 
 
+@pytest.mark.parametrize("first", [STARVED, PAUSED])
+def test_what_a_deterministic_guest_does_is_not_the_hosts_doing(first: Observation) -> None:
+    def run_once(alone: bool) -> Run:
+        assert not alone, "it would do the same again"
+        done = run_of(first)
+        return replace(done, program=replace(done.program, deterministic=True))
+
+    assert run_with_retry("a cell", run_once).verdict.outcome is Outcome.FAILED
+
+
 @pytest.mark.parametrize(
     ("first", "arch", "outcome", "why"),
     [

@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 from history_records import VERSION, judged
+from racing_program import LOSING, RACE
 
 from benchmarks.hunting import planted
 from benchmarks.hunting.hunts import hunt
@@ -28,18 +29,12 @@ from harness.cli.parallel import runs
 from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
-from harness.kernels.rootfs.contents import Contents
 from harness.metrics.history.store import History
 from harness.report.morning.flaky_tests import flaky_tests
 from harness.report.morning.rates import chance_of_failure
 from harness.runner.base import Program
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
-
-SOURCE = Path(__file__).parents[1] / "data/guest_programs/race.c"
-RACE = Program("race", "/race.so", 60)
-LOSING = "3c5s46t57t7p"
-"""A schedule in which additions are lost, on three vCPUs."""
 
 
 def test_a_seed_is_written_and_read_back() -> None:
@@ -127,20 +122,6 @@ def test_a_night_tries_schedules_that_no_night_before_it_tried(session: Session,
     assert where == ("osv:x86_64-qemu-ramfs-all", test)
     assert [(one.first, one.last, one.passed, one.seed) for one in hunts] == [(1, 2, 2, ""), (3, 4, 2, "")]
     assert all(one.version.commit for one in hunts)
-
-
-@pytest.fixture(scope="module")
-def racing(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """OSv with the program that races."""
-    if session.osv_root is None or platform.machine() != "x86_64":
-        pytest.skip("no OSv checkout is named (OSV_ROOT)")
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is missing")
-    program = tmp_path_factory.mktemp("race") / "race.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-g", "-o", str(program), str(SOURCE)], check=True)
-    return session.image_with(
-        session.cell("osv:qemu-ramfs"), Contents(("libc6",), (RACE.command,), made={RACE.command: program})
-    )
 
 
 def lost(session: Session, image: Image, schedule: str) -> tuple[Outcome, bytes]:

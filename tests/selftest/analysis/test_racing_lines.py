@@ -1,14 +1,13 @@
 """Which lines race: in records made by hand, and in real guests."""
 
-import platform
 import re
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from racing_program import LOSING, RACE, SOURCE
 
 from harness.analysis.hunt.conflicts import Conflict, conflicts
 from harness.analysis.hunt.racing_lines import racing_lines
@@ -19,15 +18,12 @@ from harness.cli import main
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
 from harness.host.cache import Cache
-from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.qemu.plugin.trace import INTERFACES, RECORD, REST, Kind, Records, compiled
 
-SOURCE = Path(__file__).parents[1] / "data/guest_programs/race.c"
-PROGRAM = seeded(Program("race", "/race.so", 60), Schedule.parse("3c5s46t57t7p"))
-"""By this schedule additions are lost, on three vCPUs."""
+PROGRAM = seeded(RACE, Schedule.parse(LOSING))
 
 SHARED, OTHER = 0x1000, 0x2000
 Row = tuple[int, str, int, int]
@@ -97,19 +93,6 @@ def test_what_is_no_memory_is_refused(text: str, capsys: pytest.CaptureFixture[s
     if text:
         assert main(["replay", "osv:qemu-ramfs/tst-a.so@2c3s0p", "--writes", text]) == 2
         assert "is no memory of a guest" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def racing(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """OSv with the program that races."""
-    if session.osv_root is None or platform.machine() != "x86_64":
-        pytest.skip("no OSv checkout is named (OSV_ROOT)")
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is missing")
-    program = tmp_path_factory.mktemp("race") / "race.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-g", "-o", str(program), str(SOURCE)], check=True)
-    made = {PROGRAM.command: program}
-    return session.image_with(session.cell("osv:qemu-ramfs"), Contents(("libc6",), (PROGRAM.command,), made=made))
 
 
 def test_the_lines_of_a_lost_update_are_told(session: Session, racing: Image) -> None:

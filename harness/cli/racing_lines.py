@@ -9,6 +9,7 @@ from harness.cli.output import screen
 from harness.core.errors import HarnessError
 from harness.core.events import subscribed
 from harness.core.machine import Image
+from harness.core.whole_files import write_whole
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.runner.base import Program, Run
@@ -27,7 +28,7 @@ def write_evidence(session: Session, seed: Seed, program: Program, run: Run, run
     if told.instructions:
         run = replace(run, notes=(*run.notes, f"It came to its end at instruction {told.instructions:,}."))
     folder = evidence.write(run, image, "tcg", runs, reproduce.replay_again(session, cell, str(seed), runs.parent))
-    (folder / FILE).write_text(told.text)
+    write_whole(folder / FILE, told.text, "Free space there, or give --runs another folder.")
     for line in told.short:
         screen().print(f"  {line}", markup=False, soft_wrap=True)
     return folder

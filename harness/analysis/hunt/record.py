@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -43,7 +44,7 @@ class Hunted:
 
     @classmethod
     def of(cls, document: Document) -> Self:
-        """Read what `document` made."""
+        """Read what `document` made. Raises `KeyError`, `TypeError` or `ValueError` for another body."""
         body = document.body
         return cls(
             document.cell, document.subject, int(body["first"]), int(body["last"]), int(body["passed"]),
@@ -56,11 +57,13 @@ NOT_IN_BODY = ("cell", "test", "version", "taken")
 
 
 def hunts_of(documents: Iterable[Document]) -> dict[tuple[str, str], list[Hunted]]:
-    """The hunts among a history's documents, by cell and test, the oldest first."""
+    """The hunts among a history's documents, by cell and test, the oldest first. A body of another form, which an
+    import may bring, tells of none."""
     found: dict[tuple[str, str], list[Hunted]] = defaultdict(list)
     for one in sorted((one for one in documents if one.kind == KIND), key=lambda one: one.taken):
-        found[one.cell, one.subject].append(Hunted.of(one))
-    return found
+        with suppress(KeyError, TypeError, ValueError):
+            found[one.cell, one.subject].append(Hunted.of(one))
+    return {about: hunts for about, hunts in found.items() if hunts}
 
 
 def standing_find(hunts: Sequence[Hunted]) -> Hunted | None:

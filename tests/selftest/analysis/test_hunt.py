@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from history_records import VERSION, judged
@@ -30,6 +30,7 @@ from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
 from harness.metrics.history.store import History
+from harness.metrics.records import Document
 from harness.report.morning.flaky_tests import flaky_tests
 from harness.report.morning.rates import chance_of_failure
 from harness.runner.base import Program
@@ -40,6 +41,13 @@ from harness.runner.verdict import Outcome
 def test_a_seed_is_written_and_read_back() -> None:
     seed = Seed("osv:qemu-ramfs", "tst-condvar.so", Schedule.drawn(7, 2))
     assert Seed.parse(str(seed)) == seed
+
+
+@pytest.mark.parametrize("body", [{}, [], "a", None, {"first": "one"}, {"first": 1, "last": None}])
+def test_a_document_of_another_form_tells_of_no_hunt(body: Any) -> None:
+    whole = Hunted("osv:qemu-ramfs", "tst-a.so", 1, 3, 3, VERSION, 1.0)
+    documents = [Document(KIND, "osv:qemu-ramfs", "tst-b.so", body, VERSION, "run", 2.0), whole.document("run")]
+    assert hunts_of(documents) == {("osv:qemu-ramfs", "tst-a.so"): [whole]}
 
 
 @pytest.mark.parametrize("text", ["", "tst-a.so", "osv:qemu-ramfs@2c3s0p", "osv:qemu-ramfs/tst-a.so"])

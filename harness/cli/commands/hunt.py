@@ -82,6 +82,10 @@ class Arguments(Common):
     minutes: Annotated[
         float | None, option("--minutes", type=POSITIVE, metavar="M", help="begin no run after so many")
     ]
+    keep_going: Annotated[
+        bool,
+        option("--keep-going", "-k", is_flag=True, help="hunt on for the other tests where one was found"),
+    ]
     cpus: Annotated[int, option("--cpus", type=COUNT, default=2, metavar="N", help="vCPUs of a guest")]
     jobs: Annotated[
         int, option("--jobs", "-j", type=COUNT, default=1, metavar="N", help="guests that run at once")
@@ -109,7 +113,8 @@ class Attempt:
 def command(arguments: Arguments) -> int:
     """Schedule after schedule of all tests; 1 where one is found that is no pass, 2 where one could not be run.
 
-    With `--flaky` the other tests are hunted on, and the history gets what was done and found.
+    With `--flaky` or `--keep-going` the other tests are hunted on; with `--flaky` the history gets what was done
+    and found.
     """
     session = Session(arguments.osv_root)
     cell = session.cell(arguments.cell)
@@ -119,14 +124,18 @@ def command(arguments: Arguments) -> int:
     deadline = monotonic() + 60 * arguments.minutes if arguments.minutes else inf
     if not attempts:
         return 0
-    total, done, status = len(attempts), 0, 0
+    done, status = 0, 0
     while attempts and status < 2:
-        ended, find = _first_find(session, cell, attempts, arguments.jobs, deadline)
-        done += len(ended)
+        total = done + len(attempts)
+        ended: list[tuple[Attempt, Outcome]] = []
+        try:
+            find = _first_find(session, cell, attempts, arguments.jobs, deadline, ended)
+        finally:  # also where Ctrl-C ends it
+            done += len(ended)
+            screen().print(f"{done} of {total} runs", markup=False)
         attempts = attempts[len(ended) :]
         if find:
             _tell(session, cell, find, arguments.runs)
-            screen().print(f"  the schedule was number {done} of {total}", markup=False)
             status = 2 if find.run.verdict.outcome is Outcome.HARNESS_ERROR else 1
         if find and status == 2:
             ended.pop()  # its schedule told nothing
@@ -134,11 +143,11 @@ def command(arguments: Arguments) -> int:
             find = _simplify(session, cell, find, arguments, deadline)
         if arguments.flaky:
             _record(session, cell, arguments, ended, find if status < 2 else None)
-        if find is None or not arguments.flaky or monotonic() > deadline:
+        if find is None or not (arguments.flaky or arguments.keep_going) or monotonic() > deadline:
             break
         attempts = [one for one in attempts if one.program != find.program]
     if not status:
-        screen().print(f"{done} runs: none was found that is no pass", markup=False)
+        screen().print("none was found that is no pass", markup=False)
     return status
 
 
@@ -156,21 +165,22 @@ def _attempt(program: Program, number: int, cpus: int) -> Attempt:
 
 
 def _first_find(
-    session: Session, cell: Cell, attempts: Sequence[Attempt], jobs: int, deadline: float
-) -> tuple[list[tuple[Attempt, Outcome]], Find | None]:
-    """The attempts that ended, and what the last of them found; None where there was nothing in the time."""
+    session: Session, cell: Cell, attempts: Sequence[Attempt], jobs: int, deadline: float,
+    ended: list[tuple[Attempt, Outcome]],
+) -> Find | None:
+    """What the last of the attempts that ended found; None where there was nothing in the time. `ended` gets them
+    as they end."""
     asked = [(cell, seeded(one.program, one.schedule)) for one in attempts]
-    ended: list[tuple[Attempt, Outcome]] = []
     with closing(runs(session, asked, jobs)) as results:
         for attempt, run in zip(attempts, results, strict=True):
             outcome = run.verdict.outcome
             ended.append((attempt, outcome))
             expected = is_expected(cell, attempt.program.name, session.recorded_accelerator(cell), outcome)
             if outcome not in NO_FIND and not expected:
-                return ended, Find(attempt.program, attempt.schedule, run)
+                return Find(attempt.program, attempt.schedule, run)
             if monotonic() > deadline:
                 break
-    return ended, None
+    return None
 
 
 def _of_flaky(session: Session, cell: Cell, arguments: Arguments) -> list[Attempt]:

@@ -187,8 +187,20 @@ def environment(cell: Cell, tree_bin: Path, trees: Path, cache: Cache) -> dict[s
 
 def java_tools() -> str:
     """Why Java tests cannot even be tried here; empty if they can."""
-    missing = [name for name in JAVA_TOOLS if shutil.which(name) is None]
-    return f"{', '.join(missing)} missing" if missing else ""
+    if missing := [name for name in JAVA_TOOLS if shutil.which(name) is None]:
+        return f"{', '.join(missing)} missing"
+    compiler = shutil.which("javac")
+    return _broken_link(Path(compiler).resolve().parents[1] / "lib") if compiler else ""
+
+
+def _broken_link(libraries: Path) -> str:
+    """Which file of the JDK leads to nothing, if one does: OSv puts all of them into the image, and `mkbootfs.py`
+    fails. Debian's `lib/src.zip` does without the package of Java's sources."""
+    for path in sorted(libraries.rglob("*")):
+        if path.is_symlink() and not path.exists():
+            cure = ": install openjdk-17-source, or that of its version" if path.name == "src.zip" else ""
+            return f"the JDK's {path} leads to nothing{cure}"
+    return ""
 
 
 def java_unusable(java_tests: Path, build_environment: Mapping[str, str], timeout: float = 120) -> str:

@@ -34,6 +34,25 @@ def no_tools_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain, "java_tools", lambda: "mvn missing")
 
 
+def test_java_is_left_out_where_a_file_of_the_jdk_leads_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Debian's does without its package of sources. OSv's build ends there, after all that it compiled."""
+    programs, jdk = tmp_path / "bin", tmp_path / "jdk"
+    for folder in (programs, jdk / "bin", jdk / "lib"):
+        folder.mkdir(parents=True)
+    for program in (programs / "mvn", programs / "lddtree", jdk / "bin/javac"):
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    (programs / "javac").symlink_to(jdk / "bin/javac")
+    source, link = tmp_path / "src.zip", jdk / "lib/src.zip"
+    link.symlink_to(source)
+    monkeypatch.setenv("PATH", str(programs))
+    assert toolchain.java_tools().startswith(f"the JDK's {link} leads to nothing: install openjdk-17-source")
+    source.touch()
+    assert toolchain.java_tools() == ""
+
+
 def test_the_first_compiler_error_is_found_among_make_noise() -> None:
     log = [
         "  CXX core/mmu.cc",

@@ -9,8 +9,8 @@ from time import monotonic
 from harness.core.events import Event
 
 SHOWN = (
-    "bisect.", "build.", "cloud.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "lab.",
-    "packages.",
+    "bisect.", "build.", "cloud.", "farm.", "template.", "cache.waiting", "cache.damaged", "fetch.", "hunt.",
+    "lab.", "packages.",
 )  # fmt: skip
 GOES_ON = (".building", ".fetching", ".installing", ".progress", ".restarted", ".started", ".waiting")
 """How the kinds of events end after which work, possibly silent, goes on; any other event ends it."""

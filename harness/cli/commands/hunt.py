@@ -25,7 +25,7 @@ from harness.cli.parallel import runs
 from harness.cli.racing_lines import write_evidence
 from harness.core.cell import Cell
 from harness.core.errors import CellError
-from harness.core.events import subscribed
+from harness.core.events import Event, subscribed
 from harness.core.run_id import new_run_id
 from harness.core.schedule import Schedule
 from harness.core.text import printable
@@ -171,10 +171,12 @@ def _first_find(
     """What the last of the attempts that ended found; None where there was nothing in the time. `ended` gets them
     as they end."""
     asked = [(cell, seeded(one.program, one.schedule)) for one in attempts]
-    with closing(runs(session, asked, jobs)) as results:
+    with closing(Progress()) as progress, closing(runs(session, asked, jobs)) as results:
         for attempt, run in zip(attempts, results, strict=True):
             outcome = run.verdict.outcome
             ended.append((attempt, outcome))
+            last = f"{len(ended)} of {len(attempts)} runs, the last {attempt.program.name}: {outcome}"
+            progress(Event("hunt.progress", str(cell), last))  # not published, for each run has its own progress
             expected = is_expected(cell, attempt.program.name, session.recorded_accelerator(cell), outcome)
             if outcome not in NO_FIND and not expected:
                 return Find(attempt.program, attempt.schedule, run)

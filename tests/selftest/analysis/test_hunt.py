@@ -132,6 +132,21 @@ def test_a_night_tries_schedules_that_no_night_before_it_tried(session: Session,
     assert all(one.version.commit for one in hunts)
 
 
+def test_a_find_does_not_end_the_hunt_of_the_other_tests(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """tst-utimes.so fails by each schedule, which is expected: here it is not."""
+    if session.osv_root is None or platform.machine() != "x86_64":
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    monkeypatch.setattr("harness.cli.commands.hunt.is_expected", lambda *words: False)
+    words = ["hunt", "osv:x86_64-qemu-ramfs", "tst-utimes.so", "tst-hello.so", "--seeds", "3", "--simplify", "0"]
+    assert main([*words, "--runs", str(tmp_path), "--keep-going"]) == 1
+    said = capsys.readouterr()
+    assert said.out.count("tst-utimes.so@") == 2, "a find, and how to run it again"
+    assert said.out.splitlines()[-1] == "4 of 4 runs"
+    assert "the last tst-hello.so: passed" in said.err
+
+
 def lost(session: Session, image: Image, schedule: str) -> tuple[Outcome, bytes]:
     """What became of the race by that schedule, and its whole console."""
     run = session.run_on(image, seeded(RACE, Schedule.parse(schedule)))

@@ -1,13 +1,11 @@
 """A guest that the host starves: it is noticed, and what fails in one runs again before the kernel is blamed."""
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
+from crowd import crowd
 
 from harness.core.events import Event, subscribed
 from harness.core.machine import Machine
@@ -20,45 +18,23 @@ from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.registry import hypervisor
 
-COUNTS = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"
+COUNTS = "i=0; while [ $i -lt 10000 ]; do i=$((i+1)); done"
 FAILS = f"sh -c '{COUNTS}; exit 1'"
-SPINS = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
-@pytest.fixture
-def one_cpu() -> Iterator[int]:
-    """This process, and what it starts, on one cpu of the host."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    yield min(before)
-    os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def crowd(size: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Busy processes, each in a session of its own, for sessions share a cpu as equals (sched_autogroup)."""
-    busy = [subprocess.Popen([sys.executable, "-c", SPINS], start_new_session=True) for _ in range(size)]
-    try:
-        yield busy
-    finally:
-        for one in busy:
-            one.kill()
-            one.wait()
-
-
-def test_who_shares_a_cpu_with_others_is_kept_waiting(one_cpu: int) -> None:
-    with crowd(4) as (first, *_):
+def test_who_shares_a_cpu_with_others_is_kept_waiting() -> None:
+    with crowd() as (first, *_):
         while kept_waiting(first.pid) < 0.5:
             os.sched_yield()
         assert kept_waiting(first.pid) < 1
     assert kept_waiting(first.pid) == 0, "it has gone"
 
 
-def test_what_fails_in_a_starved_guest_runs_again_and_says_so(session: Session, one_cpu: int) -> None:
+def test_what_fails_in_a_starved_guest_runs_again_and_says_so(session: Session) -> None:
     cell = session.cell("linux:qemu-rofs")
     session.runner(cell).prepare()
     heard: list[Event] = []
-    with crowd(4), subscribed(heard.append):
+    with crowd(6), subscribed(heard.append):
         run = session.run(cell, Program("fails", FAILS, 60.0))
     assert run.verdict.outcome is Outcome.FAILED, run.verdict.reason
     assert [event.detail for event in heard if event.kind == "guest.starved"] == ["fails runs again, alone"]
@@ -66,10 +42,10 @@ def test_what_fails_in_a_starved_guest_runs_again_and_says_so(session: Session, 
     assert note.startswith("The first run failed (the program ended with status 1), while the host kept its guest")
 
 
-def test_what_passes_in_a_starved_guest_has_passed(session: Session, one_cpu: int) -> None:
+def test_what_passes_in_a_starved_guest_has_passed(session: Session) -> None:
     cell = session.cell("linux:qemu-rofs")
     session.runner(cell).prepare()
-    with crowd(4):
+    with crowd(6):
         run = session.run(cell, Program("counts", f"sh -c '{COUNTS}'", 60.0))
     assert run.verdict.outcome is Outcome.PASSED and run.verdict.observation.starved and not run.notes
 

@@ -70,6 +70,9 @@ class Http(Server):
             return self.transport.close()
         if path == "/never":
             return None
+        if path.startswith("/after/"):  # so many seconds
+            asyncio.get_running_loop().call_later(float(path[7:]), self.answer, "/")
+            return None
         if path.startswith("/status/"):
             status = f"{path[8:]} x"
         elif path != "/":

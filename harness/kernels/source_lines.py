@@ -41,6 +41,13 @@ class LoadedObject:
     build_id: str = ""
 
 
+_ARGUMENTS = re.compile(r"<[^<>()]*>|\([^<>()]*\)")
+_ENDS = re.compile(r"(?: const| volatile| \[clone [^]]*\])+$")
+_SYMBOLS = re.compile(r"\boperator(?:\(\)|->\*?|<=>|[<>]{1,2}=?)")
+_HIDDEN = str.maketrans("<>()", "\x01\x02\x03\x04")
+_SHOWN = str.maketrans("\x01\x02\x03\x04", "<>()")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """An address in a guest: its function, its file and line (either may be `??`), and the loaded file that holds
@@ -53,9 +60,27 @@ class Place:
     offset: int = 0
 
     def __str__(self) -> str:
-        known = self.function != UNKNOWN
+        return self._named(self.function)
+
+    @property
+    def short(self) -> str:
+        """The same, the function without its return type and the arguments of it and of its templates."""
+        return self._named(bare_name(self.function))
+
+    def _named(self, function: str) -> str:
         where = self.source if self.source[:1] != "?" else f"{self.object or 'kernel'}+{self.offset:#x}"
-        return f"{self.function} ({where})" if known else where
+        return f"{function} ({where})" if function != UNKNOWN else where
+
+
+def bare_name(function: str) -> str:
+    """A demangled C++ function's name alone: `void a::b<int>::f<char>(char*) const` is `a::b::f`."""
+    name = _SYMBOLS.sub(lambda found: found[0].translate(_HIDDEN), function.replace("(anonymous ", "{anonymous "))
+    name = name.replace("{anonymous namespace)", "{anonymous}")
+    while (inner := _ARGUMENTS.sub("", name)) != name:
+        name = inner
+    words = _ENDS.sub("", name).split()
+    kept = words[-2:] if len(words) > 1 and words[-2].endswith("operator") else words[-1:]
+    return " ".join(kept).translate(_SHOWN) or function
 
 
 class SourceLines:

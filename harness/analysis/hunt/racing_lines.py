@@ -106,7 +106,7 @@ class _Teller:
     def short(self, one: Conflict) -> str:
         """A conflict in one line."""
         three = [it for it in (one.before, one.between, one.after) if it]
-        said = (f"thread {it.thread} {_verb(it)} in {self._at(it.pc)}" for it in three)
+        said = (f"thread {it.thread} {_verb(it)} in {self._places[it.pc].short}" for it in three)
         return f"{'; '.join(said)} ({one.address:#x}, {_times(one.times)})"
 
     def switch(self, one: Switch) -> list[str]:

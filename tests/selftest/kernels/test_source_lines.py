@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernels.source_lines import PROGRAMS, LoadedObject, SourceLines, build_id_of, files_of
+from harness.kernels.source_lines import PROGRAMS, LoadedObject, SourceLines, bare_name, build_id_of, files_of
 from harness.report.backtrace import symbolised
 
 BASE = 0x100000000000
@@ -85,3 +85,22 @@ def test_a_printed_backtrace_gets_lines(program: Path, tmp_path: Path) -> None:
 def test_files_of_a_manifest() -> None:
     text = "[manifest]\n/a.so: ./x/a.so\n/&/etc/hosts: ../../static/&\n/usr/share/**: /usr/share/**\n/b: ->/a.so\n"
     assert files_of(text + "/a.so: /other/a.so\n/c.so: /c.so\n") == {"/a.so": "/other/a.so", "/c.so": "/c.so"}
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        ("main", "main"),
+        ("sched::thread::switch_to()", "sched::thread::switch_to"),
+        ("void a::b<int (*)(c<d>)>::f<char>(char*, a::b<int>) const", "a::b::f"),
+        ("(anonymous namespace)::f(int) [clone .isra.0]", "{anonymous}::f"),
+        ("f<char>(char*)::{lambda(int)#1}::operator()(int) const", "f::{lambda#1}::operator()"),
+        ("std::ostream& std::operator<< <char>(std::ostream&, char)", "std::operator<<"),
+        ("bool a::operator< <int>(a::b<int> const&)", "a::operator<"),
+        ("operator new(unsigned long)", "operator new"),
+        ("", ""),
+        ("<<", "<<"),
+    ],
+)
+def test_a_functions_name_is_told_without_its_arguments(function: str, name: str) -> None:
+    assert bare_name(function) == name

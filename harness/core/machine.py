@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.core.cell import Cell
-from harness.core.schedule import IN_ORDER, Schedule
+from harness.core.schedule import Schedule
 
 PROFILES_WITHOUT_ACPI = frozenset({"base", "microvm", "nvme", "virtio-mmio"})
 """OSv's x86_64 driver profiles that lack conf_drivers_acpi. Source: OSv's conf/profiles/x64/*.mk."""
@@ -110,9 +110,10 @@ class Machine:
 
     `memory` is in MiB. `forwards` are guest TCP ports, each forwarded by the hypervisor from a free port of
     127.0.0.1. `disks` come after the image's own. `accelerator` is a name that `host` has probed. `control` adds a
-    second serial line, for an agent in the guest. A `deterministic` machine has no randomness and no clock but its
-    instruction count, its vCPUs take turns by its `schedule`, and its console is read-only. `share` is the host's
-    folder that it sees, read-only, if its devices have a share.
+    second serial line, for an agent in the guest. A `deterministic` machine has no clock but its
+    instruction count, and its console is read-only. With a `schedule` its vCPUs take turns by it, and it draws the
+    same random numbers in each boot; without one it has none. `share` is the host's folder that it sees,
+    read-only, if its devices have a share.
     """
 
     image: Image
@@ -123,7 +124,7 @@ class Machine:
     network: bool = False
     control: bool = False
     deterministic: bool = False
-    schedule: Schedule = IN_ORDER
+    schedule: Schedule | None = None
     forwards: tuple[int, ...] = ()
     disks: tuple[Disk, ...] = ()
     devices: Devices = Devices()

@@ -7,7 +7,7 @@ from math import inf
 from typing import Protocol
 
 from harness.core.machine import Image
-from harness.core.schedule import IN_ORDER, Schedule
+from harness.core.schedule import Schedule
 from harness.host.interference import Pause
 from harness.kernels.source_lines import LoadedObject
 from harness.runner.console.patterns import patterns_of
@@ -54,7 +54,7 @@ class Program:
     boot_limit: float = inf
     variant: str = ""
     deterministic: bool = False
-    schedule: Schedule = IN_ORDER
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True)

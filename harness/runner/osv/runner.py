@@ -94,7 +94,8 @@ class OsvRunner:
 
     def _bare_machine(self, program: Program) -> Machine:
         words = machine_profile_of(self.image.cell, program.variant).osv
-        fixed = UNRANDOMISED if program.deterministic and UNRANDOMISED not in self.image.cmdline else ""
+        measured = program.deterministic and program.schedule is None
+        fixed = UNRANDOMISED if measured and UNRANDOMISED not in self.image.cmdline else ""
         given = (self.image.cmdline, self._words.kernel, words, fixed, "--verbose")
         cmdline = " ".join(word for word in given if word)
         wants_disk = program.disk and not self.image.disks
@@ -108,7 +109,7 @@ class OsvRunner:
 
     def _command(self, program: Program) -> str:
         environment = program.environment
-        if program.schedule.padding:
+        if program.schedule and program.schedule.padding:
             environment = (*environment, (PADDING, "x" * program.schedule.padding))
         settings = " ".join(environment_option(name, value) for name, value in environment)
         return f"{settings} {self._words.before} {program.command}".strip()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from harness.core.errors import CellError
 from harness.core.machine import Machine
-from harness.core.schedule import Schedule
+from harness.core.schedule import IN_ORDER, Schedule
 from harness.vm.common.kernel_args import command_line as kernel_args
 from harness.vm.qemu.devices import Memory, devices, disk, network, numa, ram, virtio
 
@@ -33,6 +33,9 @@ class Board:
 
 DETERMINISTIC_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
 """The least that programs need, without instructions that draw random numbers."""
+SEEDED_RANDOMNESS = {"x86_64": ",+rdrand", "aarch64": ""}
+"""What a machine with a schedule has beside it: instructions that draw the same random numbers in each boot, by
+`-seed`; a virtio device's come when the host likes. OSv on AArch64 makes them of its clock, which is the count."""
 
 BOARDS = {
     ("q35", "x86_64"): Board("q35", "max", "pci", "pvpanic"),
@@ -88,7 +91,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     threads = "single" if machine.deterministic else "multi"
     accelerator = machine.accelerator if hardware_cpu else f"tcg,thread={threads}"
     args = [binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"]
-    cpu = DETERMINISTIC_CPUS[machine.image.cell.arch] if machine.deterministic else board.cpu
+    cpu = _deterministic_cpu(machine) if machine.deterministic else board.cpu
     args += ["-accel", accelerator, "-cpu", "host" if hardware_cpu else cpu]
     args += ["-smp", str(machine.cpus), "-m", f"{machine.memory}M"]
     backends = ram(machine, memory)
@@ -103,7 +106,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
     for index, one in enumerate((*machine.image.disks, *machine.disks)):
         args += disk(machine.devices, board.bus, index, one)
     if machine.deterministic:
-        args += [*COUNTED, *scheduled(machine.schedule)]
+        args += [*COUNTED, *scheduled(machine.schedule or IN_ORDER)]
     elif board.bus == "pci" or machine.image.cell.kernel != "osv":
         # OSv's driver for a memory-mapped one dies of std::bad_function_call: drivers/virtio-rng.cc creates no
         # interrupt for it.
@@ -126,6 +129,11 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
         args += ["-device", virtio("serial", machine.devices, board.bus)]
         args += ["-device", f"virtserialport,chardev=control,name={CONTROL_PORT}"]
     return args
+
+
+def _deterministic_cpu(machine: Machine) -> str:
+    arch = machine.image.cell.arch
+    return DETERMINISTIC_CPUS[arch] + (SEEDED_RANDOMNESS[arch] if machine.schedule else "")
 
 
 def scheduled(schedule: Schedule) -> list[str]:

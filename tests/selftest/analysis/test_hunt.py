@@ -29,6 +29,7 @@ from harness.cli.parallel import runs
 from harness.core.errors import CellError
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
+from harness.kernels.rootfs.contents import Contents
 from harness.metrics.history.store import History
 from harness.metrics.records import Document
 from harness.report.morning.flaky_tests import flaky_tests
@@ -163,6 +164,22 @@ def test_a_seed_is_the_same_run_beside_other_work(session: Session, racing: Imag
 def test_another_seed_is_another_run(session: Session, racing: Image) -> None:
     consoles = {lost(session, racing, f"2c5s46t{padding}p") for padding in range(4)}
     assert len(consoles) > 1
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_a_seeds_guest_draws_the_same_random_numbers(session: Session, tmp_path: Path, arch: str) -> None:
+    if session.osv_root is None or platform.machine() != "x86_64":
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    if not (compiler := shutil.which("gcc" if arch == "x86_64" else f"{arch}-linux-gnu-gcc")):
+        pytest.skip(f"there is no C compiler for {arch}")
+    source, made = Path(__file__).parents[1] / "data/guest_programs/random.c", tmp_path / "random.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(made), str(source)], check=True)
+    contents = Contents(("libc6",), ("/random.so",), made={"/random.so": made})
+    image = session.image_with(session.cell(f"osv:{arch}-qemu-ramfs"), contents)
+    program = seeded(Program("random", "/random.so", 60), Schedule.drawn(1, 2))
+    consoles = [bytes(session.run_on(image, program).transcript.raw) for _ in range(2)]
+    first, second = (re.findall(rb"\b[0-9a-f]{16} drawn", console) for console in consoles)
+    assert first and first == second
 
 
 def test_one_vcpu_loses_nothing(session: Session, racing: Image) -> None:

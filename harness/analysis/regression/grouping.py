@@ -7,7 +7,7 @@ that the builder changed. A metric that is declared exact is believed as long as
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -74,8 +74,9 @@ def grouped(samples: Sequence[Sample]) -> list[Group]:
             groups.append(Group(alike, alike[0].version.builder, exact=False))
             continue
         by_builder: dict[str, list[Sample]] = defaultdict(list)
+        temporary = of_the_moment[kernel_of(alike[0].cell)]
         for sample in alike:
-            by_builder[builder_of(sample, of_the_moment)].append(sample)
+            by_builder[builder_of(sample, temporary)].append(sample)
         for builder, built in by_builder.items():
             groups += _by_time(built, builder)
     return groups
@@ -88,12 +89,13 @@ def sort_by_time(samples: list[Sample]) -> None:
         samples.sort(key=attrgetter("taken", "version.committed", "id", "version.digest", "value"))
 
 
-def builder_of(sample: Sample, of_the_moment: Mapping[str, bool]) -> str:
-    """What built the sample's kernel. If that is not recorded, the host and the host's kernel stand for it."""
+def builder_of(sample: Sample, temporary: bool) -> str:
+    """What built the sample's kernel. If that is not recorded, the host and the host's kernel stand for it; the
+    kernel alone where machines are `temporary`, whose names say nothing."""
     if sample.version.builder:
         return sample.version.builder
     where = sample.environment
-    return _host_words("" if of_the_moment[kernel_of(sample.cell)] else where.host, where.host_kernel)
+    return _host_words("" if temporary else where.host, where.host_kernel)
 
 
 @lru_cache(maxsize=4096)
@@ -120,8 +122,8 @@ def _by_time(samples: Sequence[Sample], builder: str) -> list[Group]:
     They are split wherever two builds of one commit show that the builder changed. If that would contradict
     itself, they are one group that is not exact.
     """
-    if len({node_of(one.version) for one in samples}) == len(samples) and not any(one.spread for one in samples):
-        return [Group(samples, builder, exact=True)]  # nothing was measured twice, so nothing differs
+    if _agree(samples):
+        return [Group(samples, builder, exact=True)]
     moments = _moments(samples)
     parts: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -134,6 +136,16 @@ def _by_time(samples: Sequence[Sample], builder: str) -> list[Group]:
         Group(part, named[number], exact=not (why := _differ(part, builds=False)), doubt=why)
         for number, part in parts.items()
     ]
+
+
+def _agree(samples: Iterable[Sample]) -> bool:
+    """Whether each commit has one number, as nearly all have."""
+    first: dict[Node, Sample] = {}
+    for one in samples:
+        known = first.setdefault(node_of(one.version), one)
+        if one.spread or (known is not one and known.value != one.value):
+            return False
+    return True
 
 
 def _moments(samples: Sequence[Sample]) -> list[float] | None:

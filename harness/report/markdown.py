@@ -39,9 +39,8 @@ def markdown(
     found = compare_versions(report_data, commit)
     if silent is not None:
         found = replace(found, missing=sorted(silent))
-    tests = by_test(
-        replace(report_data, judged=[one for one in report_data.judged if commit in ("", one.version.commit)])
-    )
+    judged = report_data.verdicts.of_versions(lambda version: commit in ("", version.commit))
+    tests = by_test(replace(report_data, judged=judged))
     body = _body(found, [*report_data.notes, *report_data.suspected, *report_data.asides])
     lines = [f"### {_heading(found)}", "", *body, *_cells(tests, found.missing)]
     if LINK.fullmatch(link):

@@ -128,12 +128,12 @@ def _report_data(arguments: Arguments) -> ReportData:
     with History(arguments.history) as history:
         samples, judged = history.samples_by_time(since), history.judged_by_time(since)
         documents, graph = history.documents(since=since), history.graph()
-    cells = {one.cell for rows in (samples, judged, documents) for one in rows}
+    cells = {one.cell for rows in (samples, judged.kinds, documents) for one in rows}
     check_matches(arguments.cell, cells, f"cell since {arguments.since}" if arguments.since else "cell")
     if arguments.cell:
         chosen = {cell for cell in cells if any(fnmatchcase(cell, pattern) for pattern in arguments.cell)}
         samples = [one for one in samples if one.cell in chosen]
-        judged = [one for one in judged if one.cell in chosen]
+        judged = judged.where(lambda kind: kind.cell in chosen)
         documents = [one for one in documents if one.cell in chosen]
     return make_report_data(samples, judged, documents, graph)
 

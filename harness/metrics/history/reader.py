@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, case, func, literal, select, type_coerce
 
 from harness.core.garbage_collection import without_garbage_collection
-from harness.metrics.history.record_maker import RecordMaker
+from harness.metrics.history.record_maker import ROWS, RecordMaker
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.history.schema import (
     COMMITS,
@@ -22,10 +22,10 @@ from harness.metrics.history.schema import (
     AnyText,
 )
 from harness.metrics.history.validation import Identified
-from harness.metrics.records import Commit
+from harness.metrics.records import Commit, Sample
 
-ROWS = 5000
-"""Rows that are fetched at once: a history may be larger than the memory."""
+if TYPE_CHECKING:  # both want numpy, which few commands need
+    from harness.metrics.history.verdict_table import VerdictTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,20 @@ class Reader:
         query = query.order_by(*(column.desc() for column in order)).limit(last)
         return list(self._records(table, query))[::-1]
 
-    def by_time(self, table: Table, since: float | None) -> list[Any]:
-        """All records in the order in which they were taken, without their ids and keys. An analysis of a whole
-        history needs no more. Sorted here: rows come faster in their own order, in which most of them stay."""
-        query = select(*_columns(table, without=("id", "reuse_key"))).where(*self._conditions(table, {}, since))
+    def samples_by_time(self, since: float | None) -> list[Sample]:
+        """All samples in the order in which they were taken, without their ids. An analysis of a whole history
+        needs no more. Sorted here: rows come faster in their own order, in which most of them stay."""
+        unread = ("seq", "id")
+        query = select(*_columns(SAMPLES, unread)).where(*self._conditions(SAMPLES, {}, since))
         with without_garbage_collection():
-            return sorted(self._records(table, query.order_by(table.c.seq)), key=attrgetter("taken"))
+            made = self._records(SAMPLES, query.order_by(SAMPLES.c.seq), unread)
+            return sorted(made, key=attrgetter("taken"))
+
+    def verdict_table(self, since: float | None) -> "VerdictTable":
+        """All verdicts in the order in which they were taken; as `verdict_reader.verdict_table`."""
+        from harness.metrics.history.verdict_reader import verdict_table
+
+        return verdict_table(self._connection, self._conditions(JUDGED, {}, since))
 
     def everything(self, table: Table, since: float | None) -> Iterator[Identified]:
         """Yield records in the order in which they were added; holds only a few in memory."""
@@ -192,21 +200,21 @@ class Reader:
         rows = self._connection.execute(select(METRICS.c.id, METRICS.c.name))
         return [key for key, name in rows if (name.startswith(beginning) if star else name == pattern)]
 
-    def _records(self, table: Table, query: Select[Any]) -> Iterator[Any]:
-        """The records that a query of `_kept` finds."""
+    def _records(self, table: Table, query: Select[Any], unread: Collection[str] = ()) -> Iterator[Any]:
+        """The records that a query of `_columns` finds."""
         result = self._connection.execute(query, execution_options={"yield_per": ROWS})
         for rows in result.partitions():
-            yield from self._maker.made(table, rows)
+            yield from self._maker.made(table, rows, unread)
+
 
 def _kept(table: Table) -> Select[Any]:
     """A query of all rows of a table."""
     return select(*_columns(table))
 
 
-def _columns(table: Table, without: Collection[str] = ()) -> list[ColumnElement[Any]]:
-    """All columns in their stored form, because unescaping each value would be most of the work. The columns
-    `without` are empty."""
+def _columns(table: Table, unread: Collection[str] = ()) -> list[ColumnElement[Any]]:
+    """All columns that are read, in their stored form, because unescaping each value would be most of the work."""
     return [
-        literal("") if one.name in without else type_coerce(one, Text) if isinstance(one.type, AnyText) else one
-        for one in table.c
-    ]
+        type_coerce(one, Text) if isinstance(one.type, AnyText) else one
+        for one in table.c if one.name not in unread
+    ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Makes records of the rows of a history; versions, environments, metrics and procedures are read once."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import repeat
 from typing import Any
@@ -23,6 +23,8 @@ from harness.metrics.history.schema import (
 )
 from harness.metrics.records import Better, Document, Environment, Metric, Sample, Version
 
+ROWS = 5000
+"""Rows that are fetched at once: a history may be larger than the memory."""
 KEYS = 5000
 """Parts that are read by one query."""
 MOST_SHARED, LONGEST_SHARED = 100_000, 500
@@ -35,24 +37,38 @@ _PARTS = {f"{table.name[:-1]}_id": table for table in (METRICS, VERSIONS, ENVIRO
 
 
 class RecordMaker:
-    """Makes records of rows that have all columns of their table."""
+    """Makes records of the rows of a table."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.parts: dict[Table, dict[int, Any]] = {METRICS: {}, VERSIONS: {}, ENVIRONMENTS: {}, PROCEDURES: {}}
         self._texts, self._environments = _Texts(), _Environments(self.parts[ENVIRONMENTS])
 
-    def made(self, table: Table, rows: Sequence[Sequence[Any]]) -> Iterator[Any]:
-        """Make the records of many rows, column by column: a call of Python for each row takes twice as long."""
+    def made(
+        self, table: Table, rows: Sequence[Sequence[Any]], unread: Collection[str] = ()
+    ) -> Iterator[Any]:
+        """Make the records of many rows, column by column: a call of Python for each row takes twice as long.
+        Rows have all columns of the table but those `unread`; samples without an id have an empty one."""
         if not rows:
             return iter(())
-        columns = dict(zip(table.c.keys(), zip(*rows, strict=True), strict=True))
+        names = [column.name for column in table.c if column.name not in unread]
+        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
         for name in columns.keys() & _PARTS.keys():
             self.read_parts(_PARTS[name], {*columns[name]} - {None})
         make = {
             SAMPLES: self._samples, JUDGED: self._judged, DOCUMENTS: self._documents, TRIAGE: self._triage
         }[table]  # fmt: skip
         return make(columns)
+
+    def versions(self, keys: Collection[int]) -> list[Version]:
+        """The versions with these keys."""
+        self.read_parts(VERSIONS, keys)
+        return [self.parts[VERSIONS][key] for key in keys]
+
+    def environments(self, named: Collection[tuple[int, float]]) -> list[Environment]:
+        """The environments with these keys, each with the load of its host."""
+        self.read_parts(ENVIRONMENTS, {key for key, _ in named})
+        return [self._environments[one] for one in named]
 
     def read_parts(self, table: Table, keys: Iterable[int]) -> None:
         """Read those parts with these keys that are not known yet."""
@@ -76,7 +92,7 @@ class RecordMaker:
         return map(
             _MAKE_SAMPLE, self._part(METRICS, columns), of("value"), *self._shared(columns, "cell", "subject"),
             self._part(VERSIONS, columns), self._where(columns), *self._shared(columns, "run"), of("taken"),
-            of("spread"), of("id"), map(procedures.get, of("procedure_id"), repeat("")),
+            of("spread"), columns.get("id", repeat("")), map(procedures.get, of("procedure_id"), repeat("")),
         )  # fmt: skip
 
     def _judged(self, columns: Columns) -> Iterator[VerdictRecord]:

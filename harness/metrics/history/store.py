@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from sqlalchemy import Table
 
@@ -19,6 +19,9 @@ from harness.metrics.history.url import place, shown
 from harness.metrics.history.validation import Record
 from harness.metrics.history.writer import Writer, sound
 from harness.metrics.records import Commit, Document, Sample
+
+if TYPE_CHECKING:
+    from harness.metrics.history.verdict_table import VerdictTable
 
 KEYS = 500
 """Reuse keys that one query looks up."""
@@ -96,12 +99,13 @@ class History:
         """All samples in the order in which they were taken, without ids: faster, for an analysis of all of
         them."""
         with self._reading() as reader:
-            return reader.by_time(SAMPLES, since)
+            return reader.samples_by_time(since)
 
-    def judged_by_time(self, since: float | None = None) -> list[VerdictRecord]:
-        """All verdicts in the order in which they were taken, without ids."""
+    def judged_by_time(self, since: float | None = None) -> "VerdictTable":
+        """All verdicts in the order in which they were taken, without reuse keys and the ids of expected ones:
+        faster, for a report on all of them."""
         with self._reading() as reader:
-            return reader.by_time(JUDGED, since)
+            return reader.verdict_table(since)
 
     def documents(
         self, kind: str | None = None, *, cell: str | None = None, subject: str | None = None,

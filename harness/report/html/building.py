@@ -4,7 +4,6 @@ when needed."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import chain
 from time import time
 from typing import Any
 
@@ -26,7 +25,7 @@ from harness.report.model.numbers import Numbers
 from harness.report.model.outcome_codes import legend
 from harness.report.model.outcomes import Histories, Test, by_test
 from harness.report.model.series import Series, every_series, merged, thin
-from harness.report.model.spans import PLAN, Span, spans_of
+from harness.report.model.spans import PLAN, Span, recorded_spans, spans_of
 from harness.report.model.timeline import Timeline
 from harness.report.morning.commits import Commits
 from harness.report.morning.expectation_edits import Entries
@@ -52,7 +51,7 @@ class Built:
 def build(report_data: ReportData, matrix: Matrix | None = None, commits: Commits | None = None) -> Built:
     """Compute the contents of the page. docs/reference/report.md states the limits of its size."""
     report_data = report_data.safe
-    spans = spans_of(chain(report_data.samples, report_data.judged))
+    spans = recorded_spans(report_data.samples, report_data.verdicts)
     today = morning(report_data, commits, spans)
     timeline = Timeline(report_data, [*spans, *spans_of(one for one in report_data.documents if one.kind != PLAN)])
     every = every_series(report_data, timeline)

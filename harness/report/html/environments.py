@@ -1,15 +1,20 @@
 """Lists the environments in which a history was recorded, each once, with what was measured there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.metrics.history.records import VerdictRecord
+import numpy as np
+
+from harness.metrics.history.verdict_table import VerdictTable
 from harness.metrics.records import Environment, Sample
 from harness.report.model.data import ReportData
 
 MOST_HOSTS = 40
 """Rows of the list. If there are more hosts, equal ones share a row."""
+
+Used = tuple[Environment, int, float]
+"""An environment, the number of its records, and when the last of them was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,9 @@ class Place:
 def places_of(report_data: ReportData) -> Sequence[Place]:
     """All environments, the one that was last used first."""
     found: dict[Environment, Place] = {}
-    for is_sample, rows in ((True, report_data.samples), (False, report_data.judged)):
-        for environment, (count, latest) in _used(rows).items():
+    used = (True, _by_samples(report_data.samples)), (False, _by_verdicts(report_data.verdicts))
+    for is_sample, environments in used:
+        for environment, count, latest in environments:
             load = environment.load
             key = replace(environment, load=0.0)
             old = found.get(key) or Place(key, 0, 0, (load, load), 0.0)
@@ -45,23 +51,29 @@ def places_of(report_data: ReportData) -> Sequence[Place]:
     return places if len(places) <= MOST_HOSTS else _folded(places)
 
 
-def _used(rows: Sequence[Sample] | Sequence[VerdictRecord]) -> dict[Environment, tuple[int, float]]:
-    """The number of records of each environment, and when the last of them was taken."""
+def _by_verdicts(table: VerdictTable) -> Iterator[Used]:
+    """The environments of verdicts."""
+    numbers = table.rows["environment"]
+    counts, latest = np.bincount(numbers), np.zeros(len(table.environments))
+    np.maximum.at(latest, numbers, table.rows["taken"])
+    for environment, count, last in zip(table.environments, counts.tolist(), latest.tolist(), strict=False):
+        if count:
+            yield environment, count, last
+
+
+def _by_samples(samples: Iterable[Sample]) -> Iterator[Used]:
+    """The environments of samples; of equal ones each may stand for itself."""
     found: dict[int, list[Any]] = {}
     last, known = None, list[Any]()
-    for row in rows:
-        # By identity, for to compare them by all their words takes much longer; those that are equal meet below.
+    for row in samples:
+        # By identity, for to compare them by all their words takes much longer.
         where, taken = row.environment, row.taken
         if where is not last:
             last, known = where, found.setdefault(id(where), [where, 0, taken])
         known[1] += 1
         if taken > known[2]:
             known[2] = taken
-    alike: dict[Environment, tuple[int, float]] = {}
-    for environment, count, latest in found.values():
-        before = alike.get(environment, (0, 0.0))
-        alike[environment] = before[0] + count, max(before[1], latest)
-    return alike
+    yield from map(tuple, found.values())
 
 
 def _folded(places: Sequence[Place]) -> list[Place]:

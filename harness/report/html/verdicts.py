@@ -54,7 +54,7 @@ def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
     nights, runs, codes = morning.nights, test.runs, test.codes
     first = max(0, nights.last + 1 - MOST_NIGHTS)
     signs = [NONE] * max(0, nights.last + 1 - first)
-    numbers = nights.numbers(map(attrgetter("taken"), runs))
+    numbers = nights.numbers(runs.rows["taken"])
     for night, sign in zip(numbers, codes, strict=True):
         if night >= first and signs[night - first] in EXPECTED:
             signs[night - first] = sign
@@ -64,7 +64,7 @@ def _on_cell(test: Test, morning: Morning) -> dict[str, Any]:
     return {
         "suite": test.suite, "first": first, "nights": _short(signs), "runs": len(runs),
         "bad": sum(bad), "kind": str(pattern.kind) if pattern else "well",
-        "seconds": round(median([one.seconds for one in runs]), 3),
+        "seconds": round(median(runs.rows["seconds"].tolist()), 3),
         "last": round(test.latest.seconds, 3),
     }  # fmt: skip
 
@@ -108,10 +108,10 @@ class AtVersions:
         versions: dict[int, int | None] = {}
         rows: dict[int, dict[int, str]] = defaultdict(dict)
         for test in tests:
-            for one in test.runs:
-                if id(one.version) not in versions:
-                    versions[id(one.version)] = timeline.number(test.cell, one.version)
-            self._add_test(cell, test, [versions[id(one.version)] for one in test.runs], rows)
+            of = test.runs.rows["version"].tolist()
+            for version in {*of} - versions.keys():
+                versions[version] = timeline.number(test.cell, test.runs.versions[version])
+            self._add_test(cell, test, [versions[version] for version in of], rows)
         known = sorted({number for number in versions.values() if number is not None})
         blank = [NONE] * len(known)
         columns = [

@@ -11,6 +11,7 @@ from harness.analysis.regression.finding import Finding
 from harness.analysis.regression.series import Numbers, numbers
 from harness.core.text import printable
 from harness.metrics.history.records import VerdictRecord
+from harness.metrics.history.verdict_table import VerdictKind, VerdictTable
 from harness.metrics.records import Document, Environment, Metric, Sample, Version
 from harness.report.model.spans import PLAN
 
@@ -55,12 +56,17 @@ class ReportData:
         """The samples in series, as the findings judged them."""
         return self.grouped or numbers(self.samples, self.graph)
 
+    @cached_property
+    def verdicts(self) -> VerdictTable:
+        """The verdicts as a table."""
+        return VerdictTable.of(self.judged)
+
     @property
     def safe(self) -> Self:
         """The same with each text as one safe line: no controls, no escapes, not too long.
 
-        The format may need more escaping: HTML, Markdown and OpenMetrics each have their own. Records without a
-        change are the same objects: of a year there are a million.
+        The format may need more escaping: HTML, Markdown and OpenMetrics each have their own. Samples without a
+        change are the same objects: of a year there are half a million.
         """
         safe = _Safe()
         samples = [safe.sample(sample) for sample in self.samples]
@@ -68,7 +74,7 @@ class ReportData:
             self,
             samples=samples,
             grouped=self.grouped if all(map(is_, samples, self.samples)) else None,
-            judged=[safe.judged(judged) for judged in self.judged],
+            judged=safe.verdicts(self.verdicts),
             documents=[safe.document(document) for document in self.documents],
             findings=[safe.finding(finding) for finding in self.findings],
             notes=[safe_text(note, LONGEST_NOTE) for note in self.notes],
@@ -115,24 +121,19 @@ class _Safe:
             one, metric=metric, cell=shown[0], subject=shown[1], run=shown[2], version=version, environment=where
         )
 
-    def judged(self, one: VerdictRecord) -> VerdictRecord:
-        """The verdict."""
-        sound, same = self._sound, self._same
-        if (
-            one.test in sound and one.cell in sound and one.reason in sound and one.run in sound
-            and one.outcome in sound and one.suite in sound and id(one.version) in same
-            and id(one.environment) in same
-        ):  # fmt: skip
-            return one
-        texts = one.suite, one.cell, one.test, one.outcome, one.reason, one.run
-        shown = self._texts(texts)
-        version, where = self.part(one.version), self.part(one.environment)
-        if shown == texts and version is one.version and where is one.environment:
-            return one
-        suite, cell, test, outcome, reason, run = shown
+    def verdicts(self, table: VerdictTable) -> VerdictTable:
+        """The verdicts, of which each text is looked at once."""
+        kinds = [
+            VerdictKind(
+                safe_text(one.suite), safe_text(one.cell), safe_text(one.test), safe_text(one.outcome),
+                one.expected, safe_text(one.reason),
+            )
+            for one in table.kinds
+        ]  # fmt: skip
         return replace(
-            one, suite=suite, cell=cell, test=test, outcome=outcome, reason=reason, run=run, version=version,
-            environment=where,
+            table,
+            kinds=kinds, versions=[*map(self.part, table.versions)],
+            environments=[*map(self.part, table.environments)], runs=[*map(safe_text, table.runs)],
         )  # fmt: skip
 
     def _texts(self, texts: Sequence[str]) -> tuple[str, ...]:

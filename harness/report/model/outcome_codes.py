@@ -1,8 +1,9 @@
 """Verdicts as letters: one for each outcome, a capital if it was not expected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from harness.metrics.history.records import VerdictRecord
+from harness.metrics.history.verdict_table import VerdictKind, VerdictTable
 
 NONE, MIXED = ".", "L"
 LETTERS: Mapping[str, str] = {
@@ -12,7 +13,7 @@ LETTERS: Mapping[str, str] = {
 OTHER = "x"
 
 
-def code_of(judged: VerdictRecord) -> str:
+def code_of(judged: VerdictRecord | VerdictKind) -> str:
     """The letter of a verdict: `p` for a pass, `P` for an unexpected pass, `L` for a pass after a failure."""
     return CODES.get((judged.outcome, judged.expected)) or _code(judged.outcome, judged.expected)
 
@@ -27,12 +28,11 @@ def _code(outcome: str, expected: bool) -> str:
 CODES = {(outcome, expected): _code(outcome, expected) for outcome in LETTERS for expected in (True, False)}
 
 
-def codes_of(runs: Sequence[VerdictRecord]) -> list[str]:
+def codes_of(runs: VerdictTable) -> list[str]:
     """The letters of many verdicts."""
-    known = {kind: CODES.get(kind) or _code(*kind) for kind in {(one.outcome, one.expected) for one in runs}}
-    if len(known) == 1:
-        return [*known.values()] * len(runs)
-    return [known[one.outcome, one.expected] for one in runs]
+    numbers = runs.rows["kind"].tolist()
+    known = {number: code_of(runs.kinds[number]) for number in set(numbers)}
+    return [known[number] for number in numbers]
 
 
 def legend() -> dict[str, str]:

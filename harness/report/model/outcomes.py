@@ -4,10 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
 from harness.metrics.history.records import VerdictRecord
+from harness.metrics.history.verdict_table import VerdictTable
 from harness.report.model.data import ReportData
 from harness.report.model.figures import anchor
 from harness.report.model.outcome_codes import codes_of
@@ -42,9 +42,9 @@ class Test:
     cell: str
     suite: str
     name: str
-    runs: Sequence[VerdictRecord]
+    runs: VerdictTable
 
-    @property
+    @cached_property
     def latest(self) -> VerdictRecord:
         """The last verdict."""
         return self.runs[-1]
@@ -57,10 +57,8 @@ class Test:
 
 def by_test(report_data: ReportData) -> list[Test]:
     """Group the verdicts by test, ordered by cell, suite and name."""
-    groups: dict[tuple[str, str, str], list[VerdictRecord]] = defaultdict(list)
-    for judged in sorted(report_data.judged, key=attrgetter("taken")):
-        groups[judged.cell, judged.suite, judged.test].append(judged)
-    return [Test(*key, runs) for key, runs in sorted(groups.items())]
+    by_name = report_data.verdicts.by_time().grouped(lambda kind: (kind.cell, kind.suite, kind.test))
+    return [Test(*key, runs) for key, runs in by_name]
 
 
 def standing(judged: VerdictRecord) -> str:

@@ -3,8 +3,12 @@ version."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
 
 from harness.metrics.history.records import VerdictRecord
+from harness.metrics.history.verdict_table import Numbering, VerdictTable
 from harness.metrics.records import Document, Sample, Version
 
 HOUR = 3600.0
@@ -43,3 +47,24 @@ def spans_of(rows: Iterable[Sample | VerdictRecord | Document]) -> list[Span]:
         elif taken > known.last:
             known.last = taken
     return list(found.values())
+
+
+def recorded_spans(samples: Iterable[Sample], verdicts: VerdictTable) -> list[Span]:
+    """The spans of all samples and verdicts."""
+    return spans_of(chain(samples, _ends(verdicts)))
+
+
+def _ends(verdicts: VerdictTable) -> VerdictTable:
+    """The first and the last of the verdicts that stand in a row for a cell, a version and an hour: they have the
+    spans of all."""
+    verdicts = verdicts.by_time()
+    cells = Numbering()
+    of_kind = np.array([cells[kind.cell] for kind in verdicts.kinds], np.intp)
+    cell = of_kind[verdicts.rows["kind"]]
+    order = np.argsort(cell, kind="stable")
+    rows, cell = verdicts.rows[order], cell[order]
+    hour = rows["taken"] // HOUR
+    same = (cell[1:] == cell[:-1]) & (rows["version"][1:] == rows["version"][:-1]) & (hour[1:] == hour[:-1])
+    inside = np.zeros(len(rows), bool)
+    inside[1:-1] = same[:-1] & same[1:]
+    return verdicts.take(np.sort(order[~inside]))

@@ -1,10 +1,11 @@
 """Finds the cells that boot or run next to nothing: they are broken as a whole, and not their tests."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from harness.metrics.history.records import VerdictRecord
+from harness.metrics.history.verdict_table import VerdictTable
 from harness.report.morning.nights import Nights
 from harness.report.morning.tests import BrokenCell
 
@@ -14,7 +15,7 @@ MOST_OF_A_CELL, FEWEST_OF_A_CELL = 0.5, 4
 
 
 def broken_nights(
-    odd: Sequence[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
+    odd: Iterable[tuple[int, VerdictRecord]], judged: VerdictTable, nights: Nights
 ) -> dict[tuple[str, int], str]:
     """The cells and nights in which most tests of the cell failed, each with the most frequent reason."""
     bad: dict[tuple[str, int], list[VerdictRecord]] = defaultdict(list)
@@ -25,11 +26,8 @@ def broken_nights(
     if not many:
         return {}
     cells = {cell for cell, _ in many}
-    ran = Counter(
-        (one.cell, nights.number(one.taken))
-        for one in rows
-        if one.cell in cells and one.outcome not in ("skipped", "reused")
-    )
+    run = judged.where(lambda kind: kind.cell in cells and kind.outcome not in ("skipped", "reused"))
+    ran = Counter((one.cell, nights.number(one.taken)) for one in run)
     return {
         where: Counter(f"{one.outcome}: {one.reason}" for one in found).most_common(1)[0][0]
         for where, found in many.items()

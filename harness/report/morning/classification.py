@@ -7,6 +7,7 @@ from itertools import chain
 from operator import attrgetter
 
 from harness.metrics.history.records import VerdictRecord
+from harness.metrics.history.verdict_table import VerdictKind, VerdictTable
 from harness.metrics.records import Version
 from harness.report.morning.broken_cells import broken_cells, broken_nights
 from harness.report.morning.nights import Nights
@@ -27,15 +28,16 @@ Key = tuple[str, str, str]
 
 
 def tests_of(
-    judged: Sequence[VerdictRecord], nights: Nights, expired: Callable[[VerdictRecord], bool] = lambda one: False
+    judged: VerdictTable, nights: Nights, expired: Callable[[VerdictRecord], bool] = lambda one: False
 ) -> Tests:
     """Classify all tests. `expired` tells whether an entry that has run out since expected the verdict."""
-    rows = [one if one.expected else _as_expected(one, expired) for one in judged]
     # Of a year there are a million, and nearly all are passes of tests that never did anything else.
+    unusual = {_key(kind) for kind in judged.kinds if not kind.expected or kind.outcome == "flaky"}
+    rows = [_as_expected(one, expired) for one in judged.where(lambda kind: _key(kind) in unusual)]
     odd = [(nights.number(one.taken), one) for one in rows if not one.expected or one.outcome == "flaky"]
-    broken = broken_nights(odd, rows, nights)
+    broken = broken_nights(odd, judged, nights)
     runs = _runs(odd, rows, nights, broken)
-    tonight = _of_night(rows, nights, nights.last)
+    tonight = _of_night([_as_expected(one, expired) for one in judged.between(*nights.within(nights.last))])
     on_cells = [
         CellRuns(test, cell, ran, failure_pattern([run.bad for run in ran]))
         for (_, test, cell), ran in runs.items()
@@ -54,7 +56,7 @@ def tests_of(
         sorted(fixed, key=lambda one: (-one.began, one.test)),
         _stale(odd, rows, nights),
         broken_cells(broken, nights),
-        _unrun(tonight, rows, nights),
+        _unrun(tonight, judged, nights),
         [one for one in tonight.values() if one.outcome == "harness_error"],
         len(tonight),
         sum(map(_good, tonight.values())),
@@ -64,6 +66,10 @@ def tests_of(
 def _as_expected(verdict: VerdictRecord, expired: Callable[[VerdictRecord], bool]) -> VerdictRecord:
     """The verdict, as expected if an entry that has run out expected it: such entries are reported themselves."""
     return replace(verdict, expected=True) if failed(verdict) and expired(verdict) else verdict
+
+
+def _key(one: VerdictRecord | VerdictKind) -> Key:
+    return one.suite, one.test, one.cell
 
 
 def _good(judged: VerdictRecord) -> bool:
@@ -76,25 +82,23 @@ def _runs(
 ) -> dict[Key, list[Run]]:  # fmt: skip
     """The runs of each test that ever failed, oldest first. Leaves out runs that say nothing of the kernel, and
     those of a night in which the whole cell was broken."""
-    keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome not in (*INCONCLUSIVE, "passed")}
-    wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
+    keys = {_key(one) for _, one in odd if one.outcome not in (*INCONCLUSIVE, "passed")}
+    wanted = [one for one in rows if _key(one) in keys]
     runs: dict[Key, list[Run]] = defaultdict(list)
     for verdict in sorted(wanted, key=attrgetter("taken")):
         night = nights.number(verdict.taken)
         if verdict.outcome in INCONCLUSIVE or (verdict.cell, night) in broken:
             continue
-        ran = runs[verdict.suite, verdict.test, verdict.cell]
+        ran = runs[_key(verdict)]
         if verdict.outcome == "flaky" and not (ran and ran[-1].bad and ran[-1].judged.run == verdict.run):
             ran.append(Run(night, True, verdict))  # its first run failed, and was not recorded by itself
         ran.append(Run(night, failed(verdict), verdict))
     return runs
 
 
-def _of_night(rows: Iterable[VerdictRecord], nights: Nights, night: int) -> dict[Key, VerdictRecord]:
-    """The last verdict of each test in one night."""
-    from_, until = nights.within(night)
-    found = [one for one in rows if from_ <= one.taken < until]
-    return {(one.suite, one.test, one.cell): one for one in sorted(found, key=attrgetter("taken"))}
+def _of_night(rows: Iterable[VerdictRecord]) -> dict[Key, VerdictRecord]:
+    """The last verdict of each test among those of one night."""
+    return {_key(one): one for one in sorted(rows, key=attrgetter("taken"))}
 
 
 def _of_test(
@@ -231,14 +235,14 @@ def _stale(
     odd: Iterable[tuple[int, VerdictRecord]], rows: Iterable[VerdictRecord], nights: Nights
 ) -> list[StaleExpectation]:
     """The tests whose last verdict was a pass although their failure is expected, by kernel and test."""
-    keys = {(one.suite, one.test, one.cell) for _, one in odd if one.outcome == "passed"}
+    keys = {_key(one) for _, one in odd if one.outcome == "passed"}
     if not keys:
         return []
     latest: dict[Key, tuple[int, VerdictRecord]] = {}
     since: dict[Key, int] = {}
-    wanted = [one for one in rows if (one.suite, one.test, one.cell) in keys]
+    wanted = [one for one in rows if _key(one) in keys]
     for verdict in sorted(wanted, key=attrgetter("taken")):
-        key, night = (verdict.suite, verdict.test, verdict.cell), nights.number(verdict.taken)
+        key, night = _key(verdict), nights.number(verdict.taken)
         if verdict.outcome == "passed" and not verdict.expected:
             since.setdefault(key, night)
         elif verdict.outcome not in INCONCLUSIVE:
@@ -258,13 +262,14 @@ def _stale(
 
 
 def _unrun(
-    tonight: Iterable[Key], rows: Iterable[VerdictRecord], nights: Nights
+    tonight: Iterable[Key], judged: VerdictTable, nights: Nights
 ) -> list[tuple[str, Sequence[str]]]:
     """The tests that ran the night before and not last night, on cells with other results of last night."""
     if nights.last < 1:
         return []
     cells = nights.every[nights.last].cells
-    before = {(test, cell) for _, test, cell in _of_night(rows, nights, nights.last - 1) if cell in cells}
+    ran = judged.between(*nights.within(nights.last - 1))
+    before = {(one.test, one.cell) for one in ran if one.cell in cells}
     gone: dict[str, list[str]] = defaultdict(list)
     for test, cell in before - {(test, cell) for _, test, cell in tonight}:
         gone[test].append(cell)

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Sample
@@ -101,10 +102,9 @@ class Nights:
         first night."""
         return bisect_right(self._begins, taken) - 1
 
-    def numbers(self, taken: Iterable[float]) -> list[int]:
+    def numbers(self, taken: ArrayLike) -> list[int]:
         """As `number`, for many moments at once."""
-        moments = np.fromiter(taken, dtype=float)
-        found: list[int] = (np.searchsorted(self._all_begins, moments, side="right") - 1).tolist()
+        found: list[int] = (np.searchsorted(self._all_begins, np.asarray(taken), side="right") - 1).tolist()
         return found
 
     def within(self, number: int) -> tuple[float, float]:

@@ -4,12 +4,12 @@ edited."""
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from math import inf
 from time import gmtime, strftime
 
 from harness.metrics.records import CONSOLE, Document, Version
 from harness.report.model.data import ReportData
-from harness.report.model.spans import PLAN, Span, spans_of
+from harness.report.model.spans import PLAN, Span, recorded_spans, spans_of
 from harness.report.morning.bisection_answers import BisectionAnswer, bisection_answers
 from harness.report.morning.changes import Changes, Step, changes_of
 from harness.report.morning.classification import tests_of
@@ -146,10 +146,11 @@ def morning(
 
     `spans` are those of its samples and verdicts, if the caller has them already.
     """
-    spans = spans_of(chain(report_data.samples, report_data.judged)) if spans is None else spans
+    judged = report_data.verdicts
+    spans = recorded_spans(report_data.samples, judged) if spans is None else spans
     nights = Nights.of(spans, plans_of(report_data.documents))
     entries = Entries()
-    tests = tests_of(report_data.judged, nights, entries.is_expired)
+    tests = tests_of(judged, nights, entries.is_expired)
     every = [*spans, *spans_of(one for one in report_data.documents if one.kind != PLAN)]
     heads = _heads(every, nights)
     latest = [one.version for one in heads.get(nights.last, ())]
@@ -160,13 +161,13 @@ def morning(
     in_turn = {by_night[number].version.commit: by_night[number].version for number in sorted(by_night)}
     answers = bisection_answers(report_data.documents, _now(nights))
     rows = version_rows(
-        [*in_turn.values()], report_data.judged, report_data.findings, {one.test for one in tests.flaky}, measured
+        [*in_turn.values()], judged, report_data.findings, {one.test for one in tests.flaky}, measured
     )
     return Morning(
         nights, tests, nights.missing(),
         changes_of(report_data.findings, measured, answers),
         [ExpectationEdit(one, entries.of(one.judged)) for one in tests.stale],
-        entries.expiring(one for one in report_data.judged if one.taken >= since),
+        entries.expiring(judged.between(since, inf)),
         latest[-1] if latest else None, before[-1].version if before else None, len(latest), commits or Commits(),
         OSV if any(one.cell.startswith(f"{OSV}:") for one in every) else "", _firsts(every, nights),
         by_night, report_data.asides, report_data.suspected, _consoles(report_data.documents), rows,
@@ -218,6 +219,7 @@ def _firsts(spans: Iterable[Span], nights: Nights) -> dict[str, int]:
 def _measured(report_data: ReportData) -> dict[tuple[str, str, str], int]:
     """The number of cells that measure each (kernel, metric, subject)."""
     found: dict[tuple[str, str, str], set[str]] = {}
-    for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in report_data.samples}:
+    measured = (group.samples[0] for group in report_data.numbers.groups)
+    for cell, name, subject in {(one.cell, one.metric.name, one.subject) for one in measured}:
         found.setdefault((cell.partition(":")[0], name, subject), set()).add(cell)
     return {key: len(cells) for key, cells in found.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from harness.analysis.regression.finding import Finding
-from harness.metrics.history.records import VerdictRecord
+from harness.metrics.history.verdict_table import VerdictTable
 from harness.metrics.records import Version
 from harness.report.morning.changes import FLOOR, MetricChange, metric_changes
 from harness.report.morning.tests import INCONCLUSIVE, failed
@@ -29,7 +29,7 @@ class VersionRow:
 
 
 def version_rows(
-    heads: Sequence[Version], judged: Iterable[VerdictRecord], findings: Iterable[Finding], flaky: Iterable[str],
+    heads: Sequence[Version], judged: VerdictTable, findings: Iterable[Finding], flaky: Iterable[str],
     measured: Mapping[tuple[str, str, str], int],
 ) -> list[VersionRow]:  # fmt: skip
     """The rows of the newest of `heads`, which are ordered by time; the newest first. Flaky tests are left out,
@@ -48,16 +48,15 @@ def version_rows(
 
 
 def _turned(
-    places: Mapping[str, int], oldest: int, judged: Iterable[VerdictRecord], flaky: frozenset[str]
+    places: Mapping[str, int], oldest: int, judged: VerdictTable, flaky: frozenset[str]
 ) -> dict[tuple[int, bool], set[str]]:
     """The tests that broke or were fixed, by the index of the version at which they did, and by whether they
     broke."""
     states: dict[tuple[str, str], dict[int, bool]] = defaultdict(dict)
-    for one in judged:
-        place = places.get(one.version.commit, -1)
-        if place >= oldest - 1 and place >= 0 and one.outcome not in INCONCLUSIVE and one.test not in flaky:
-            runs = states[one.cell, one.test]
-            runs[place] = runs.get(place, False) or failed(one)
+    recent = judged.of_versions(lambda one: places.get(one.commit, -1) >= max(oldest - 1, 0))
+    for one in recent.where(lambda kind: kind.outcome not in INCONCLUSIVE and kind.test not in flaky):
+        runs, place = states[one.cell, one.test], places[one.version.commit]
+        runs[place] = runs.get(place, False) or failed(one)
     turned: dict[tuple[int, bool], set[str]] = defaultdict(set)
     for (_, test), runs in states.items():
         ordered = sorted(runs)

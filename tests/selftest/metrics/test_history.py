@@ -161,15 +161,37 @@ def test_samples_come_in_the_order_of_their_commits(empty: History) -> None:
 
 
 def test_all_records_come_in_the_order_of_time_without_ids(empty: History) -> None:
-    """Those of one moment in the order in which they came."""
+    """Those of one moment in the order in which they came; unexpected verdicts keep their ids."""
     taken = [5.0, 1.0, 3.0, 1.0]
     numbers = [sample(taken=when, value=float(at), id=f"s{at}") for at, when in enumerate(taken)]
-    verdicts = [judged(taken=when, seconds=float(at), id=f"j{at}") for at, when in enumerate(taken)]
-    empty.add([*numbers, *verdicts])
+    said = [judged(taken=when, seconds=float(at), id=f"j{at}", expected=at > 1) for at, when in enumerate(taken)]
+    empty.add([*numbers, *said])
     wanted = [1, 3, 2, 0]
     assert empty.samples_by_time() == [replace(numbers[at], id="") for at in wanted]
-    assert empty.judged_by_time() == [replace(verdicts[at], id="") for at in wanted]
+    assert [*empty.judged_by_time()] == [replace(said[at], id="" if at > 1 else f"j{at}") for at in wanted]
     assert [one.value for one in empty.samples_by_time(since=3.0)] == [2.0, 0.0]
+    assert [one.seconds for one in empty.judged_by_time(since=3.0)] == [2.0, 0.0]
+
+
+def test_a_table_of_verdicts_says_of_each_what_the_record_says(new: Callable[[], str]) -> None:
+    """Whatever its texts have in them, and whatever the load of its host was."""
+    odd = ["", "\n", "a\nb", "\\n", "\0", "\ud800", "é\x1b[31m", "passed"]
+    dice = random.Random(4)
+    told = [
+        judged(
+            suite=dice.choice(odd), cell=dice.choice(odd), test=dice.choice(odd), outcome=dice.choice(odd),
+            reason=dice.choice(odd), run=dice.choice(odd), expected=dice.random() < 0.5, seconds=dice.random(),
+            taken=dice.random(), environment=replace(WHERE, load=dice.random()), reuse_key=dice.choice(odd),
+            version=replace(VERSION, commit=dice.choice("ab")),
+        )
+        for _ in range(200)
+    ]  # fmt: skip
+    with History(new()) as history:
+        assert [*history.judged_by_time()] == []
+        history.add(told)
+        found = [*history.judged_by_time()]
+    wanted = [replace(one, id="" if one.expected else one.id, reuse_key="") for one in told]
+    assert found == sorted(wanted, key=lambda one: one.taken)
 
 
 def test_a_metric_may_be_asked_for_by_its_beginning(empty: History) -> None:

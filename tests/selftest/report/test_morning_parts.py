@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 from random import Random
 
 import pytest
 from planted_nights import BEGAN, CELLS, DAY, HERE, Planted, version
 from rich.console import Console
 
+from harness.metrics.history.store import History
 from harness.metrics.records import CONSOLE, Document, Metric, Sample
 from harness.report.html.documents import records
 from harness.report.html.page import page
@@ -33,8 +35,9 @@ def says(night: int, cell: str, test: str, dice: Random) -> tuple[str, bool, str
     return None
 
 
-def test_a_new_failure_shows_the_end_of_its_console() -> None:
-    """Of its newest console: five lines that are text and no markup, once, and not among other records."""
+def test_a_new_failure_shows_the_end_of_its_console(tmp_path: Path) -> None:
+    """As a history has it. Of its newest console: five lines that are text and no markup, once, and not among
+    other records."""
     told = Planted(NIGHTS, says).told()
     crashed = [one for one in told.judged if one.outcome == "crashed"]
     lines = [f"line {number}" for number in range(6)] + ["<img src=x onerror=alert(1)>\x1b[31m"]
@@ -42,7 +45,9 @@ def test_a_new_failure_shows_the_end_of_its_console() -> None:
         Document(CONSOLE, ROFS, "tst-a.so", {"lines": said}, one.version, "r", BEGAN, f"{one.id}-console")
         for one, said in zip(crashed, (lines, 5), strict=True)
     ]
-    told = replace(told, documents=documents)
+    with History(tmp_path / "history.sqlite") as history:
+        history.add([*told.judged, *documents])
+        told = replace(told, judged=history.judged_by_time(), documents=history.documents())
     html = page(told)
     assert html.count('<pre class="console"') == 1
     end = html.partition('<pre class="console"')[2].partition("</pre>")[0]

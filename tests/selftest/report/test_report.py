@@ -1,6 +1,10 @@
 """Reports in words: Markdown, a terminal's text, OpenMetrics, and what all of them rest on."""
 
+import os
 import re
+import subprocess
+import sys
+from ast import literal_eval
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -405,3 +409,17 @@ def test_numbers_and_nights_are_packed_and_lose_nothing() -> None:
         signs = re.sub(r"(\D)(\d+)", lambda found: found[1] * int(found[2]), packed["nights"])
         assert len(signs) == morning(told).nights.last + 1 and set(signs) - {"."}
         assert signs.rstrip(".")[-1] == code_of(test.latest)
+
+
+def test_the_statistics_of_a_report_run_in_one_thread() -> None:
+    """numpy is imported after `harness.analysis` has told it so, by whichever module wants it first."""
+    code = """\
+import os
+import harness.cli.commands.report, harness.report.html.site
+import numpy
+numpy.linalg.inv(numpy.eye(500) * 2) @ numpy.eye(500)
+print(os.listdir("/proc/self/task"))
+"""
+    free = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], env=free, capture_output=True, text=True, check=True)
+    assert len(literal_eval(done.stdout)) == 1

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 FLAGS = ("-shared", "-fPIC", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread")
 COMPILERS = {"x86_64": "gcc", "aarch64": "aarch64-linux-gnu-gcc"}
 LIMIT = 30.0
-"""Seconds of a run without a schedule. A program ends by itself after 5 of its own."""
+"""Seconds of a run without a schedule. A program ends by itself where no round begins for 3 of its own."""
 CPUS = 2
 
 
@@ -49,11 +49,14 @@ def races(names: Collection[str] = ()) -> tuple[Race, ...]:
 
 
 def image(session: Session, cell: str, folder: Path) -> Image:
-    """The cell's image with all of the programs, which are built in the folder."""
+    """The cell's image with all of the programs, which are built in the folder.
+
+    No path of this machine is in them: of other programs, a schedule makes another run.
+    """
     wanted = session.cell(cell)
-    made = {}
+    sources, made = HERE / "programs", {}
     for race in races():
         made[race.program.command] = built = folder / f"{race.name}.so"
-        source = HERE / "programs" / f"{race.name}.c"
-        subprocess.run([COMPILERS[wanted.arch], *FLAGS, "-o", str(built), str(source)], check=True)
+        words = [COMPILERS[wanted.arch], *FLAGS, f"-ffile-prefix-map={sources}=.", "-o", str(built)]
+        subprocess.run([*words, f"{race.name}.c"], cwd=sources, check=True)
     return session.image_with(wanted, Contents(("libc6",), tuple(made), made=made))

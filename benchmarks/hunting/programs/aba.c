@@ -1,7 +1,7 @@
 /* A stack without locks, whose pop takes a node for the same because its address is. */
 #include "race.h"
 
-enum { ROUNDS = 150 };
+enum { STEPS = 6000 };
 
 struct node {
     struct node *next;
@@ -44,9 +44,8 @@ static void side(int index)
                 push(&nodes[i]);
             }
         }
-        together(3 * round);
+        begin(index, STEPS);
         if (index) {
-            later(500);
             struct node *first = pop(index), *second = pop(index);
             if (second) {
                 second->in_use = 1;
@@ -57,11 +56,10 @@ static void side(int index)
         } else {
             pop(index);
         }
-        together(3 * round + 1);
+        end(index);
         if (!index && head && head->in_use) {
             race_lost = 1;
         }
-        together(3 * round + 2);
     }
 }
 

@@ -1,29 +1,29 @@
 /* What is to be made once is looked for without a lock, made, and then shown to others. */
 #include "race.h"
 
-enum { ROUNDS = 150 };
+enum { STEPS = 7000 };
 
-static volatile int shown[ROUNDS], made[ROUNDS];
+static volatile int shown, made;
 
-static void get(int round, int index)
+static void get(int index)
 {
-    if (!shown[round]) {
+    if (!shown) {
         window(index);
-        __atomic_fetch_add(&made[round], 1, __ATOMIC_SEQ_CST);
-        shown[round] = 1;
+        __atomic_fetch_add(&made, 1, __ATOMIC_SEQ_CST);
+        shown = 1;
     }
 }
 
 static void side(int index)
 {
     for (int round = 0; round < ROUNDS && !race_lost; round++) {
-        together(2 * round);
-        if (index) {
-            later(1000);
+        if (!index) {
+            made = shown = 0;
         }
-        get(round, index);
-        together(2 * round + 1);
-        if (made[round] != 1) {
+        begin(index, STEPS);
+        get(index);
+        end(index);
+        if (!index && made != 1) {
             race_lost = 1;
         }
     }

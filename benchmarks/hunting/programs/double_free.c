@@ -1,14 +1,12 @@
 /* A counter of references is looked at again after it was lowered, on a path that few requests take. */
 #include "race.h"
 
-enum { ROUNDS = 450, RARE = 3 };
+enum { RARE = 3, STEPS = 6000 };
 
 struct request {
     volatile int references;
     volatile int freed;
 };
-
-static struct request requests[ROUNDS];
 
 static void release(struct request *request, int rare, int index)
 {
@@ -27,17 +25,16 @@ static void release(struct request *request, int rare, int index)
 
 static void side(int index)
 {
-    for (int round = 0; round < ROUNDS && !race_lost; round++) {
-        struct request *request = &requests[round];
+    static struct request request;
 
-        request->references = 2;
-        together(2 * round);
-        if (index) {
-            later(400);
+    for (int round = 0; round < RARE * ROUNDS && !race_lost; round++) {
+        if (!index) {
+            request = (struct request){2, 0};
         }
-        release(request, round % RARE == 0, index);
-        together(2 * round + 1);
-        if (request->freed != 1) {
+        begin(index, STEPS);
+        release(&request, round % RARE == 0, index);
+        end(index);
+        if (!index && request.freed != 1) {
             race_lost = 1;
         }
     }

@@ -1,23 +1,21 @@
 /* Two threads take two locks, each in its own order. */
 #include "race.h"
 
-enum { ROUNDS = 150 };
+enum { STEPS = 7000 };
 
 static pthread_mutex_t locks[2] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
 
 static void side(int index)
 {
     for (int round = 0; round < ROUNDS; round++) {
-        together(round);
-        if (index) {
-            later(600);
-        }
+        begin(index, STEPS);
         pthread_mutex_lock(&locks[index]);
         window(index);
         pthread_mutex_lock(&locks[!index]);
         work(8);
         pthread_mutex_unlock(&locks[!index]);
         pthread_mutex_unlock(&locks[index]);
+        end(index);
     }
 }
 

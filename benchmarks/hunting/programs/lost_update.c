@@ -1,24 +1,20 @@
 /* Two threads change a balance without a lock. */
 #include "race.h"
 
-enum { ROUNDS = 150 };
+enum { STEPS = 6500 };
 
 static volatile long balance;
 
 static void side(int index)
 {
-    for (int round = 0; round < ROUNDS; round++) {
-        together(2 * round);
-        if (index) {
-            later(500);
-        }
+    for (int round = 0; round < ROUNDS && !race_lost; round++) {
+        begin(index, STEPS);
         long seen = balance;
         window(index);
         balance = seen + 1;
-        together(2 * round + 1);
-        if (balance != 2 * (round + 1)) {
+        end(index);
+        if (!index && balance != 2 * (round + 1)) {
             race_lost = 1;
-            return;
         }
     }
 }

@@ -1,7 +1,7 @@
 /* A timer that is due looks whether it is still armed, and is cancelled before it calls back. */
 #include "race.h"
 
-enum { ROUNDS = 150 };
+enum { STEPS = 6500 };
 
 static volatile int armed;
 static int *volatile context;
@@ -31,14 +31,13 @@ static void side(int index)
             context = &alive;
             armed = 1;
         }
-        together(2 * round);
+        begin(index, STEPS);
         if (index) {
-            later(300);
             cancel();
         } else {
             expire();
         }
-        together(2 * round + 1);
+        end(index);
     }
 }
 

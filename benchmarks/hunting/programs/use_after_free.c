@@ -1,16 +1,14 @@
 /* A thread says that it is done with its job, and looks at the job once more. */
 #include "race.h"
 
-enum { ROUNDS = 150, ALIVE = 0x600d, FREED = 0xdead };
+enum { STEPS = 7000, ALIVE = 0x600d, FREED = 0xdead };
 
 struct job {
     volatile int state;
     volatile int done;
 };
 
-static struct job jobs[ROUNDS];
-
-static void end(struct job *job)
+static void finish(struct job *job)
 {
     job->done = 1;
     window(0);
@@ -21,22 +19,19 @@ static void end(struct job *job)
 
 static void side(int index)
 {
-    for (int round = 0; round < ROUNDS && !race_lost; round++) {
-        struct job *job = &jobs[round];
+    static struct job job;
 
+    for (int round = 0; round < ROUNDS && !race_lost; round++) {
         if (!index) {
-            job->state = ALIVE;
+            job = (struct job){ALIVE, 0};
         }
-        together(2 * round);
-        if (index) {
-            later(500);
-            if (job->done) {
-                job->state = FREED;
-            }
-        } else {
-            end(job);
+        begin(index, STEPS);
+        if (!index) {
+            finish(&job);
+        } else if (job.done) {
+            job.state = FREED;
         }
-        together(2 * round + 1);
+        end(index);
     }
 }
 

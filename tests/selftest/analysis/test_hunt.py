@@ -218,8 +218,8 @@ def planted_races(session: Session, tmp_path_factory: pytest.TempPathFactory) ->
     return planted.image(session, "osv:qemu-ramfs", tmp_path_factory.mktemp("planted"))
 
 
-def test_a_hunt_finds_a_lost_wakeup_and_its_seed_finds_it_again(session: Session, planted_races: Image) -> None:
-    (race,) = planted.races(["lost_wakeup"])
+def test_a_hunt_finds_a_use_after_free_and_its_seed_finds_it_again(session: Session, planted_races: Image) -> None:
+    (race,) = planted.races(["use_after_free"])
     hunted = hunt(session, planted_races, race, seeds=30)
     assert hunted.found, "not in 30 seeds"
     assert once(session, planted_races, race, hunted.found)[0] is Outcome.FAILED
@@ -227,7 +227,7 @@ def test_a_hunt_finds_a_lost_wakeup_and_its_seed_finds_it_again(session: Session
 
 def test_the_seed_of_a_lost_wakeup_is_made_simpler(session: Session, planted_races: Image) -> None:
     (race,) = planted.races(["lost_wakeup"])
-    started = Schedule.parse("2c3s33t41t339t63p")
+    started = Schedule.parse("2c4s788t1109t2149t59p")
 
     def fails(schedule: Schedule) -> bool:
         return race.was_lost(session.run_on(planted_races, seeded(race.program, schedule)))

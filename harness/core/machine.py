@@ -111,8 +111,8 @@ class Machine:
     `memory` is in MiB. `forwards` are guest TCP ports, each forwarded by the hypervisor from a free port of
     127.0.0.1. `disks` come after the image's own. `accelerator` is a name that `host` has probed. `control` adds a
     second serial line, for an agent in the guest. A `deterministic` machine has no clock but its
-    instruction count, and its console is read-only. With a `schedule` its vCPUs take turns by it, and it draws the
-    same random numbers in each boot; without one it has none. `share` is the host's folder that it sees,
+    instruction count, and its console is read-only. With a `schedule` its vCPUs take turns by it, and on x86_64
+    it draws the same random numbers in each boot; else it has none. `share` is the host's folder that it sees,
     read-only, if its devices have a share.
     """
 

@@ -26,6 +26,7 @@ from harness.runner.osv.post_mortem import Scene
 from harness.runner.ready_snapshot import fork_ready
 from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
 from harness.vm.gdb_remote import GdbRemote
+from harness.vm.qemu.command_line import SEEDED_RANDOMNESS
 
 BOOT_SECONDS = 60.0
 READY = "forked when ready"
@@ -94,8 +95,9 @@ class OsvRunner:
 
     def _bare_machine(self, program: Program) -> Machine:
         words = machine_profile_of(self.image.cell, program.variant).osv
-        measured = program.deterministic and program.schedule is None
-        fixed = UNRANDOMISED if measured and UNRANDOMISED not in self.image.cmdline else ""
+        # Where nothing random comes from the machine, OSv's devices for it would wait for that for ever.
+        has_random = not program.deterministic or (program.schedule and self.image.cell.arch in SEEDED_RANDOMNESS)
+        fixed = "" if has_random or UNRANDOMISED in self.image.cmdline else UNRANDOMISED
         given = (self.image.cmdline, self._words.kernel, words, fixed, "--verbose")
         cmdline = " ".join(word for word in given if word)
         wants_disk = program.disk and not self.image.disks

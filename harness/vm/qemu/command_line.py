@@ -33,9 +33,9 @@ class Board:
 
 DETERMINISTIC_CPUS = {"x86_64": "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt", "aarch64": "cortex-a57"}
 """The least that programs need, without instructions that draw random numbers."""
-SEEDED_RANDOMNESS = {"x86_64": ",+rdrand", "aarch64": ""}
+SEEDED_RANDOMNESS = {"x86_64": ",+rdrand"}
 """What a machine with a schedule has beside it: instructions that draw the same random numbers in each boot, by
-`-seed`; a virtio device's come when the host likes. OSv on AArch64 makes them of its clock, which is the count."""
+`-seed`. OSv knows none on AArch64, and what a virtio device gives comes when the host likes."""
 
 BOARDS = {
     ("q35", "x86_64"): Board("q35", "max", "pci", "pvpanic"),
@@ -133,7 +133,7 @@ def command_line(binary: str, board: Board, machine: Machine, wires: Wires, memo
 
 def _deterministic_cpu(machine: Machine) -> str:
     arch = machine.image.cell.arch
-    return DETERMINISTIC_CPUS[arch] + (SEEDED_RANDOMNESS[arch] if machine.schedule else "")
+    return DETERMINISTIC_CPUS[arch] + (SEEDED_RANDOMNESS.get(arch, "") if machine.schedule else "")
 
 
 def scheduled(schedule: Schedule) -> list[str]:

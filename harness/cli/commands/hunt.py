@@ -175,7 +175,8 @@ def _first_find(
         for attempt, run in zip(attempts, results, strict=True):
             outcome = run.verdict.outcome
             ended.append((attempt, outcome))
-            last = f"{len(ended)} of {len(attempts)} runs, the last {attempt.program.name}: {outcome}"
+            name = printable(attempt.program.name)
+            last = f"{len(ended)} of {len(attempts)} runs, the last {name}: {outcome}"
             progress(Event("hunt.progress", str(cell), last))  # not published, for each run has its own progress
             expected = is_expected(cell, attempt.program.name, session.recorded_accelerator(cell), outcome)
             if outcome not in NO_FIND and not expected:

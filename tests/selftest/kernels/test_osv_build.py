@@ -39,7 +39,7 @@ def test_java_is_left_out_where_a_file_of_the_jdk_leads_to_nothing(
 ) -> None:
     """As Debian's does without its package of sources. OSv's build ends there, after all that it compiled."""
     programs, jdk = tmp_path / "bin", tmp_path / "jdk"
-    for folder in (programs, jdk / "bin", jdk / "lib"):
+    for folder in (programs, jdk / "bin", jdk / "lib/security"):
         folder.mkdir(parents=True)
     for program in (programs / "mvn", programs / "lddtree", jdk / "bin/javac"):
         program.write_text("#!/bin/sh\n")
@@ -47,6 +47,7 @@ def test_java_is_left_out_where_a_file_of_the_jdk_leads_to_nothing(
     (programs / "javac").symlink_to(jdk / "bin/javac")
     source, link = tmp_path / "src.zip", jdk / "lib/src.zip"
     link.symlink_to(source)
+    (jdk / "lib/security/cacerts").symlink_to(tmp_path / "none")  # which OSv's module leaves out
     monkeypatch.setenv("PATH", str(programs))
     assert toolchain.java_tools().startswith(f"the JDK's {link} leads to nothing: install openjdk-17-source")
     source.touch()

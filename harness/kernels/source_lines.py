@@ -25,6 +25,8 @@ PROGRAMS = "programs"
 """The folder beside an image's manifest with the unstripped files that it names by a relative path."""
 
 BUILD_TREE = re.compile(r"^/.*/trees/[^/]+/src/")
+LIBRARY = re.compile(r"/usr/([^/]+-linux-gnu/)?(include|lib)/")
+"""Where a compiler's own headers and those of Debian's packages are."""
 TOOL = "addr2line"
 TOOL_SECONDS = 60
 UNKNOWN = "??"
@@ -195,19 +197,31 @@ def _tool(file: Path) -> str | None:
 
 
 def _ask(file: Path, offsets: Sequence[int]) -> list[tuple[str, str]]:
-    """Function and `file:line` of each offset; the innermost function of inlined ones."""
+    """Function and `file:line` of each offset. Of functions that were inlined there, it is the innermost that is
+    no library's: what reads a null pointer is told by its caller, not by `std::unique_ptr`."""
     unknown = [(UNKNOWN, UNKNOWN)] * len(offsets)
     if not offsets or (program := _tool(file)) is None:
         return unknown
-    command = [program, "-f", "-C", "-e", str(file), *(f"{max(offset, 0):x}" for offset in offsets)]
+    command = [program, "-a", "-i", "-f", "-C", "-e", str(file), *(f"{max(offset, 0):x}" for offset in offsets)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=TOOL_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return unknown
-    rows = [printable(row) for row in done.stdout.split(b"\n")]
-    if len(rows) < 2 * len(offsets):
+    chains: list[list[str]] = []
+    for row in done.stdout.splitlines():
+        if row.startswith(b"0x"):
+            chains.append([])
+        elif chains:
+            chains[-1].append(printable(row))
+    if len(chains) != len(offsets) or any(len(chain) < 2 for chain in chains):
         return unknown
-    return [(rows[2 * i], _short(rows[2 * i + 1])) for i in range(len(offsets))]
+    return [_innermost(list(zip(chain[::2], chain[1::2], strict=False))) for chain in chains]
+
+
+def _innermost(chain: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    own = (pair for pair in chain if not LIBRARY.match(pair[1]))
+    function, source = next(own, chain[0])
+    return function, _short(source)
 
 
 def _short(source: str) -> str:

@@ -48,6 +48,38 @@ def test_a_programs_address_is_its_line(program: Path, tmp_path: Path) -> None:
     assert str(third) == "/tests/tst.so+0xffff"
 
 
+INLINED = """#define INLINE static inline __attribute__((always_inline))
+#define HERE __asm__ volatile(".globl here; here: nop")
+INLINE void own(void) { HERE; }
+# 191 "/usr/include/c++/12/bits/unique_ptr.h"
+INLINE void get(void) { HERE; }
+INLINE void call_own(void) { own(); }
+# 7 "tst.c"
+INLINE void wake(void) { get(); }
+"""
+
+
+@pytest.mark.parametrize(
+    ("outer", "told"),
+    [
+        ("void wakes(void) { wake(); }", "wake ({0}/tst.c:7)"),
+        ("void calls(void) { call_own(); }", "own ({0}/tst.c:3)"),
+        (
+            '# 300 "/usr/include/x.h"\nvoid library(void) { get(); }',
+            "get (/usr/include/c++/12/bits/unique_ptr.h:191)",
+        ),
+    ],
+)
+def test_a_place_in_a_library_is_its_callers(program: Path, tmp_path: Path, outer: str, told: str) -> None:
+    """Of what was inlined, the innermost function that is no library's; a library's, where there is no other."""
+    (tmp_path / "tst.c").write_text(INLINED + outer + "\n")
+    flags = ["-shared", "-fPIC", "-O2", "-g", "-Wl,--build-id"]
+    subprocess.run(["cc", *flags, "-o", str(program), "tst.c"], cwd=tmp_path, check=True)
+    lines = SourceLines(None, tmp_path / "usr.manifest", [LoadedObject("/tests/tst.so", BASE, BASE + 0x10000)])
+    (place,) = lines.at([BASE + offset_of(program, "here")])
+    assert str(place) == told.format(tmp_path)
+
+
 @pytest.mark.parametrize("path", ["/tests/tst.so", "/tests//../tests/tst.so", "tst.so"])
 def test_the_kernel_may_name_it_otherwise(program: Path, tmp_path: Path, path: str) -> None:
     lines = SourceLines(None, tmp_path / "usr.manifest")

@@ -44,7 +44,7 @@ class Host:
     """This machine. The object keeps what it finds; the cache keeps results of probes."""
 
     def __init__(self, cache: Cache | None = None) -> None:
-        self._cache = cache or Cache()
+        self.cache = cache or Cache()
         self._qemus: dict[str, QemuBinary] = {}
         self._probes: dict[tuple[str, str], ProbeResult] = {}
         self._checked: dict[str, Capability] = {}
@@ -59,7 +59,7 @@ class Host:
         """Whether a tiny guest of `arch` answers under `kvm` or `tcg`; `again` ignores earlier results."""
         key = arch, accelerator
         if again or key not in self._probes:
-            self._probes[key] = cached_probe(self.qemu(arch).path, arch, accelerator, self._cache, again)
+            self._probes[key] = cached_probe(self.qemu(arch).path, arch, accelerator, self.cache, again)
         return self._probes[key]
 
     def accelerator(self, arch: str) -> str:
@@ -91,7 +91,7 @@ class Host:
         names = [f"{kind}-{arch}" for kind in ("qemu", "tcg", "kvm") for arch in ARCHES]
         names += [f"lab-{arch}" for arch in LAB_QEMU]
         found = [self.capability(name) for name in (*names, *REQUIREMENTS, *NETWORKS)]
-        found += check_surroundings(self.cpus(), self._cache.root)
+        found += check_surroundings(self.cpus(), self.cache.root)
         return [replace(row, required=not row.required_for.isdisjoint(kernels)) for row in found]
 
     def capability(self, name: str) -> Capability:

@@ -127,14 +127,13 @@ static void end(int side)
     }
 }
 
-/* Each side has a vCPU of its own, where there are two; side 0 the second: QEMU 7.2 mostly goes on with the first
-   where that is stopped by a turn's end, so that a window there is hit by few schedules. */
+/* Each side has a vCPU of its own, where there are two. */
 static void race_pin(int side)
 {
     cpu_set_t cpus;
 
     CPU_ZERO(&cpus);
-    CPU_SET(!side % sysconf(_SC_NPROCESSORS_ONLN), &cpus);
+    CPU_SET(side % sysconf(_SC_NPROCESSORS_ONLN), &cpus);
     sched_setaffinity(0, sizeof cpus, &cpus);
 }
 

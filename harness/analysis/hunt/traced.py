@@ -118,7 +118,7 @@ def _traced(
         raise HypervisorError(f"Guests of {image.cell.hypervisor} can't be traced.", "Trace them on qemu.")
     machine = OsvRunner(image, driver, "tcg", session.cache).machine(program)
     with Trace(wanted) as trace:
-        vm = driver.start_traced(machine, trace, session.cache)
+        vm = driver.start_traced(machine, trace)
         with Guest(machine, vm) as guest:
             run = _TracedRun(guest, vm, trace, symbols)
             run.to_stop(BOOT_SECONDS + SLOWER * program.limit, settling)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from io import FileIO
 from itertools import chain
+from pathlib import Path
 
 from harness.core.close_on_error import close_on_error
 from harness.core.errors import HypervisorError
 from harness.core.machine import Machine
-from harness.host.cache import Cache
 from harness.host.host import Host
 from harness.host.netns import in_new_netns
 from harness.host.process.cpu_time import ran_and_waited
@@ -24,7 +24,8 @@ from harness.vm.network.guest_network import GuestNetwork, wiring_of
 from harness.vm.qemu import migration
 from harness.vm.qemu.command_line import DETERMINISTIC_CPUS, Board, Wires, board_for, command_line
 from harness.vm.qemu.devices import Memory
-from harness.vm.qemu.plugin.trace import Trace, compiled
+from harness.vm.qemu.plugin.compiler import compiled, plugin_words
+from harness.vm.qemu.plugin.trace import Trace
 from harness.vm.qemu.qcow2_overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
 from harness.vm.qemu.qmp import Qmp
 
@@ -176,11 +177,10 @@ class Qemu:
     def start(self, machine: Machine) -> QemuVm:
         return self._spawn(machine, memory=None)
 
-    def start_traced(self, machine: Machine, trace: Trace, cache: Cache) -> QemuVm:
+    def start_traced(self, machine: Machine, trace: Trace) -> QemuVm:
         """Start the deterministic machine with the plugin that writes down what its vCPUs do. Raises `HostError`
         without a compiler for that, besides what `start` raises."""
-        plugin = compiled(cache, self._host.qemu(machine.image.cell.arch).version)
-        return self._spawn(machine, None, trace.words(plugin), trace.descriptors)
+        return self._spawn(machine, None, trace.words(self._plugin("trace", machine)), trace.descriptors)
 
     def identity(self, machine: Machine) -> str:
         """QEMU's version and its whole command line, so that a snapshot is not used if any word of it changes."""
@@ -245,6 +245,8 @@ class Qemu:
             for index, fds in overlays.items():
                 command += [word for fd in fds for word in ("-add-fd", f"fd={fd},set={index}")]
                 command += ["-set", f"drive.disk{index}.cache=unsafe"]
+            if machine.schedule and machine.cpus > 1:
+                command += plugin_words(self._plugin("turns", machine))
             command += more
             wiring = wiring_of(machine)
             if wiring:
@@ -255,6 +257,9 @@ class Qemu:
         with close_on_error(vm):
             vm.connect(machine)
         return vm
+
+    def _plugin(self, name: str, machine: Machine) -> Path:
+        return compiled(name, self._host.cache, self._host.qemu(machine.image.cell.arch).version)
 
     def _board(self, machine: Machine) -> Board:
         return board_for(machine, self._boards)

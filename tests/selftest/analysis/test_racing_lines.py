@@ -21,7 +21,8 @@ from harness.host.cache import Cache
 from harness.runner.base import Program
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
-from harness.vm.qemu.plugin.trace import INTERFACES, RECORD, REST, Kind, Records, compiled
+from harness.vm.qemu.plugin.compiler import INTERFACES, compiled
+from harness.vm.qemu.plugin.trace import RECORD, REST, Kind, Records
 
 PROGRAM = seeded(RACE, Schedule.parse(LOSING))
 
@@ -81,11 +82,12 @@ def test_the_rarest_conflict_is_the_first() -> None:
     assert found[0].address == OTHER and found[-1].times == 3
 
 
+@pytest.mark.parametrize("name", ["trace", "turns"])
 @pytest.mark.parametrize("qemu", [oldest for oldest, _ in INTERFACES], ids=str)
-def test_the_plugin_compiles_for_each_interface(qemu: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_plugin_compiles_for_each_interface(qemu: tuple[int, ...], name: str, tmp_path: Path) -> None:
     if shutil.which("gcc") is None:
         pytest.skip("gcc is missing")
-    assert compiled(Cache(tmp_path), qemu).is_file()
+    assert compiled(name, Cache(tmp_path), qemu).is_file()
 
 
 @pytest.mark.parametrize("text", ["", "100", "0x", "0x10+", "0x10+0", "main"])

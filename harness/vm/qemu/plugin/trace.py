@@ -1,11 +1,10 @@
 """What the vCPUs of a guest did, as QEMU's plugin `trace.c` writes it down: memory accesses and switches.
 
-The plugin is compiled when it is first needed. Source: QEMU, docs/devel/tcg-plugins.rst, qemu-plugin.h.
+Source: QEMU, docs/devel/tcg-plugins.rst, qemu-plugin.h.
 """
 
 import mmap
 import os
-import shutil
 import socket
 import struct
 from collections.abc import Sequence
@@ -18,14 +17,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.errors import BuildError, HostError
-from harness.host.cache import Cache
-from harness.host.process.die_with_parent import run_with_parent
-
-SOURCE = Path(__file__).with_name("trace.c")
-FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
-INTERFACES = (((9, 2), 4), ((9, 1), 3), ((9, 0), 2), ((0,), 1))
-"""The oldest QEMU that has a version of the plugins' interface, and that version."""
+from harness.vm.qemu.plugin.compiler import plugin_words
 
 HEAD_BYTES = 4096
 HEAD = struct.Struct("=5Q")
@@ -129,7 +121,7 @@ class Trace:
             numbers |= {f"{name}_from": first, f"{name}_to": first + length}
         given = [f"{name}={number}" for name, number in numbers.items()]
         given += [f"end={address}" for address in wanted.ends] + [f"pause={address}" for address in wanted.pauses]
-        return ["-plugin", ",".join([str(plugin).replace(",", ",,"), *given])]
+        return plugin_words(plugin, *given)
 
     def head(self) -> Head:
         """The numbers so far."""
@@ -147,20 +139,3 @@ class Trace:
         ring = np.frombuffer(self._memory, RECORD, capacity, offset)
         first = written % capacity if written > capacity else 0
         return np.concatenate([ring[first:], ring[:first]])[: min(written, capacity)]
-
-
-def compiled(cache: Cache, qemu: tuple[int, ...]) -> Path:
-    """The plugin for that version of QEMU. Raises `HostError` without a compiler, `BuildError` with its output."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise HostError("gcc is missing, which compiles the plugin that traces a guest.", "Install gcc.")
-    interface = next(version for oldest, version in INTERFACES if qemu >= oldest)
-    command = [compiler, *FLAGS, f"-DINTERFACE={interface}"]
-    version = run_with_parent([compiler, "--version"]).stdout.partition("\n")[0]
-
-    def make(out: Path) -> None:
-        done = run_with_parent([*command, "-o", str(out / "trace.so"), str(SOURCE)])
-        if done.returncode:
-            raise BuildError(f"{SOURCE.name} does not compile:\n{done.stderr.strip()[:2000]}")
-
-    return cache.get("plugin", {"text": SOURCE.read_text(), "command": command, "gcc": version}, make) / "trace.so"

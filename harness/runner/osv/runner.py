@@ -19,9 +19,9 @@ from harness.runner.guest import Guest
 from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.machine_setup import apply_profile
 from harness.runner.osv.boot_snapshot import templates
-from harness.runner.osv.command_line import environment_option
+from harness.runner.osv.command_line import environment_option, programs_of
 from harness.runner.osv.exit_tracer import ExitTracer
-from harness.runner.osv.observed_run import observe
+from harness.runner.osv.observed_run import observe, status_of
 from harness.runner.osv.post_mortem import Scene
 from harness.runner.ready_snapshot import fork_ready
 from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
@@ -34,6 +34,8 @@ UNRANDOMISED = "--norandom"
 PADDING = "OSV_HARNESS_PADDING"
 """A name in the environment of a program, which nothing reads."""
 GRACE_SECONDS, LONGEST_GRACE = 0.5, 5.0
+ENDING_SECONDS = 60.0
+"""How long a guest may take to end whose program has failed. OSv waits for ever for a thread that spins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +152,22 @@ class OsvRunner:
         def booted() -> bool:
             return origin == READY or monitor.saw_mark("booted") or bool(tracer and tracer.started)
 
+        def failed() -> bool:
+            status = status_of(program, monitor, tracer).status
+            good = (None, *program.good_statuses, *program.skip_statuses)
+            return len(programs_of(program.command)) == 1 and status not in good
+
         boot_limit = min(BOOT_SECONDS + program.limit, program.boot_limit)
         activity = guest.wait_within(lambda: booted() or dead(), boot_limit)
         client = GuestClient(guest, interaction, self._end_of(vm)) if interaction else None
         limit = boot_limit if activity else program.limit
         if not activity:
-            activity = (
-                client.watch(guest, dead, program.limit) if client else guest.wait_within(dead, program.limit)
-            )
+            if client:
+                activity = client.watch(guest, dead, program.limit)
+            else:
+                activity = guest.wait_within(lambda: dead() or failed(), program.limit)
+                if not activity and failed():
+                    activity = guest.wait_within(dead, min(ENDING_SECONDS, program.limit))
         if tracer and tracer.dead:
             guest.wait(lambda: tracer.halted, monotonic() + LONGEST_GRACE)  # for the rest of its last words
         if not guest.closed:

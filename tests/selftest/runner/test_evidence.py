@@ -203,3 +203,14 @@ def test_scripts_that_others_have_built_are_not_run(osv_with_faults: Faults, tmp
     done = run(Recorder(image, hypervisor("qemu"), runner.accelerator, runner._cache), "abort")
     assert "only run from a checkout that is built here" in done.threads
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_that_failed_is_not_waited_for_until_its_limit(
+    osv_with_faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OSv does not end while one of its threads spins."""
+    monkeypatch.setattr("harness.runner.osv.runner.ENDING_SECONDS", 2.0)
+    limit = 3600.0
+    done = run(osv_with_faults("x86_64"), "exit-beside-spin 3", limit)
+    assert (done.verdict.outcome, done.verdict.reason) == (Outcome.FAILED, "the program ended with status 3")
+    assert not done.verdict.observation.console_closed and done.verdict.observation.seconds < limit

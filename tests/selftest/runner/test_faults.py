@@ -259,6 +259,8 @@ OSV = [
     Row("hang idle", "idle", "hung", "nothing ran any more", limit=HANG),
     Row("hang spinning", "spin", "hung", "spun in one place", limit=HANG),
     Row("returns 0 and leaves a thread spinning", "thread-left", "hung", "spun in one place", limit=HANG),
+    Row("exits beside a thread that spins", "exit-beside-spin 3", "failed", "the program ended with status 3",
+        limit=HANG),
     Row("reset", "reboot", "guest_ended", "it was reset"),
     Row("triple fault", "triple-fault", "guest_ended", "it was reset", arch="x86_64"),
     Row("power-off in mid-test", "power-off", "guest_ended", "it powered off"),

@@ -174,6 +174,7 @@ static int run(const char *kind)
     KIND("idle") do_nothing_for_ever();
     KIND("spin") spin(NULL);
     KIND("thread-left") start(spin);
+    KIND("exit-beside-spin") { start(spin); exit(number); }
     KIND("reboot") reboot(RB_AUTOBOOT);
     KIND("power-off") reboot(RB_POWER_OFF);
     KIND("halt") reboot(RB_HALT_SYSTEM);

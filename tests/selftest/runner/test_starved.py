@@ -18,7 +18,7 @@ from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.registry import hypervisor
 
-COUNTS = "i=0; while [ $i -lt 10000 ]; do i=$((i+1)); done"
+COUNTS = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"
 FAILS = f"sh -c '{COUNTS}; exit 1'"
 
 

@@ -81,3 +81,9 @@ def _data() -> Mapping[str, Any]:
 @cache
 def _read(file: Path) -> Mapping[str, Any]:
     return MappingProxyType(project.read(file))
+
+
+def with_second_disk(words: str, disks: int) -> str:
+    """OSv's words with its name of a variant's second disk in place of `{second_disk}`; it comes after the image's
+    own `disks`, of which a cell without a root on a disk has none."""
+    return words.replace("{second_disk}", f"vblk{disks}")

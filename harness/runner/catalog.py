@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.core import project
 from harness.core.machine import Image
+from harness.core.variants import with_second_disk
 from harness.runner.base import Program
 
 FOLDER = project.SHIPPED / "catalog"
@@ -28,7 +29,9 @@ def programs(
         listed = image.manifest.read_text(errors="replace")
         rows |= _manifest_rows(listed, data["manifest"]["test"])
         known = _manifest_rows(listed, "/")
-        rows |= {name: dict(row) for name, row in data.get("program", {}).items() if name in known}
+        for name, row in data.get("program", {}).items():
+            if name in known:
+                rows[name] = {**row, "command": with_second_disk(row["command"], len(image.disks))}
     overrides = _both_names(data.get("test", {}))
     scale = common["scale"][accelerator]
     whole = {name: common["defaults"] | row | overrides.get(name, {}) for name, row in sorted(rows.items())}

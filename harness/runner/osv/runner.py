@@ -9,7 +9,7 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HypervisorError
 from harness.core.link_mode import LD_SO, LinkMode, launch_of
 from harness.core.machine import Disk, Image, Machine
-from harness.core.variants import machine_profile_of
+from harness.core.variants import machine_profile_of, with_second_disk
 from harness.host.cache import Cache
 from harness.kernels.rootfs.disk_image import blank_disk
 from harness.kernels.symbols import Symbols
@@ -96,7 +96,7 @@ class OsvRunner:
         return None
 
     def _bare_machine(self, program: Program) -> Machine:
-        words = machine_profile_of(self.image.cell, program.variant).osv
+        words = with_second_disk(machine_profile_of(self.image.cell, program.variant).osv, len(self.image.disks))
         # Where nothing random comes from the machine, OSv's devices for it would wait for that for ever.
         has_random = not program.deterministic or (program.schedule and self.image.cell.arch in SEEDED_RANDOMNESS)
         fixed = "" if has_random or UNRANDOMISED in self.image.cmdline else UNRANDOMISED

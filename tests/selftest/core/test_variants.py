@@ -3,12 +3,13 @@
 A variant that quietly fell back to what a machine has otherwise would pass every test that runs on it.
 """
 
+import re
 from dataclasses import replace
 
 import pytest
 from cells_here import runnable
 
-from harness.core import variants
+from harness.core import project, variants
 from harness.core.errors import CellError
 from harness.core.matrix import Matrix
 from harness.kernels.data_disks import GREETING
@@ -177,3 +178,19 @@ def _needs_virtiofsd(session: Session) -> None:
     found = session.host.capability("virtiofsd")
     if not found.present:
         pytest.skip(f"virtiofsd: {found.found}")
+
+
+@pytest.mark.parametrize(("cell", "named"), [("osv:qemu-rofs", "vblk1"), ("osv:qemu-ramfs", "vblk0")])
+def test_a_second_disk_is_named_after_those_of_the_image(session: Session, cell: str, named: str) -> None:
+    """An image of ramfs has none of its own."""
+    if session.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    commands = [one.command for one in session.programs(session.cell(cell)) if one.variant == "second-disk"]
+    assert len(commands) == 3 and all(named in command.split() for command in commands)
+
+
+@pytest.mark.parametrize("file", ["catalog/osv.toml", "variants.toml"])
+def test_no_row_names_a_second_disk_by_its_number(file: str) -> None:
+    text = (project.SHIPPED / file).read_text()
+    assert "{second_disk}" in text and not re.search(r"\bvblk[1-9]", text)
+    assert variants.with_second_disk("a /dev/{second_disk}.1", 1) == "a /dev/vblk1.1"

@@ -55,6 +55,12 @@ def names() -> list[str]:
     return list(_data()["variant"])
 
 
+def with_second_disk(words: str, disks: int) -> str:
+    """OSv's words with its name of a variant's second disk in place of `{second_disk}`; it comes after the image's
+    own `disks`, of which a cell without a root on a disk has none."""
+    return words.replace("{second_disk}", f"vblk{disks}")
+
+
 def _with(profile: MachineProfile, row: Mapping[str, Any]) -> MachineProfile:
     changes = {name: value for name, value in row.items() if name in DEVICES}
     return MachineProfile(
@@ -81,9 +87,3 @@ def _data() -> Mapping[str, Any]:
 @cache
 def _read(file: Path) -> Mapping[str, Any]:
     return MappingProxyType(project.read(file))
-
-
-def with_second_disk(words: str, disks: int) -> str:
-    """OSv's words with its name of a variant's second disk in place of `{second_disk}`; it comes after the image's
-    own `disks`, of which a cell without a root on a disk has none."""
-    return words.replace("{second_disk}", f"vblk{disks}")

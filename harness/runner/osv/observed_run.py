@@ -79,7 +79,8 @@ def observe(
 def status_of(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer | None) -> Status:
     """The status of the command line's programs, as far as it is known."""
     if tracer and tracer.complete:
-        return _traced_status(program, monitor, tracer)
+        status = traced_status(program, tracer)
+        return Status(status, TRACED, "" if status else _contradiction(program, monitor, tracer))
     gone = ", ".join(tracer.refused) if tracer else ""
     refused = f"; the debug stub refused breakpoints at: {gone}" if gone else ""
     own = [match for match in monitor.statuses() if not _is_nested(program, match)]
@@ -91,8 +92,11 @@ def status_of(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer | No
     return Status(None, "")
 
 
-def _traced_status(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer) -> Status:
-    """The first status of the command line's programs that is not 0; 0 only if all of them have one."""
+def traced_status(program: Program, tracer: ExitTracer) -> int | None:
+    """The first status of the command line's programs that is not 0, as the kernel showed it.
+
+    It is 0 only if all of them have one.
+    """
     own = own_programs(program.command, tracer.programs)
     statuses = [one.status for one in own]
     left = next((index for index, status in enumerate(statuses) if status is None), None)
@@ -103,8 +107,7 @@ def _traced_status(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer
             statuses[left] = tracer.exit_status
     bad = [status for status in statuses if status]
     whole = len(own) >= len(programs_of(program.command)) and None not in statuses
-    status = bad[0] if bad else 0 if whole and statuses else None
-    return Status(status, TRACED, "" if bad else _contradiction(program, monitor, tracer))
+    return bad[0] if bad else 0 if whole and statuses else None
 
 
 def _contradiction(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer) -> str:

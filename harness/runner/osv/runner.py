@@ -21,7 +21,7 @@ from harness.runner.machine_setup import apply_profile
 from harness.runner.osv.boot_snapshot import templates
 from harness.runner.osv.command_line import environment_option, programs_of
 from harness.runner.osv.exit_tracer import ExitTracer
-from harness.runner.osv.observed_run import observe, status_of
+from harness.runner.osv.observed_run import observe, status_of, traced_status
 from harness.runner.osv.post_mortem import Scene
 from harness.runner.ready_snapshot import fork_ready
 from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
@@ -153,7 +153,8 @@ class OsvRunner:
             return origin == READY or monitor.saw_mark("booted") or bool(tracer and tracer.started)
 
         def failed() -> bool:
-            status = status_of(program, monitor, tracer).status
+            complete = tracer if tracer and tracer.complete else None
+            status = traced_status(program, complete) if complete else status_of(program, monitor, tracer).status
             good = (None, *program.good_statuses, *program.skip_statuses)
             return len(programs_of(program.command)) == 1 and status not in good
 

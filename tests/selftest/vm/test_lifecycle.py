@@ -20,6 +20,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from descriptors import descriptors
 
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HypervisorError
@@ -95,13 +96,7 @@ class Traces:
     @staticmethod
     def ours() -> tuple[dict[str, str], set[str], int]:
         """This process's descriptors, children and how many threads it has."""
-        files = {}
-        for path in Path("/proc/self/fd").iterdir():
-            with suppress(OSError):
-                files[path.name] = str(path.readlink())
-        listing = str(Path("/proc/self/fd").resolve())
-        files = {name: target for name, target in files.items() if target != listing}
-        return files, _children(), threading.active_count()
+        return descriptors(), _children(), threading.active_count()
 
 
 @pytest.fixture

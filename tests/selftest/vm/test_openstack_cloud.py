@@ -1,5 +1,6 @@
 """The driver of OpenStack, whole, by the real SDK against a server made of its own fakes; it boots nothing."""
 
+import gc
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from bootable_machine import maker
 from cloud_harness import kill_at, killed, read
+from descriptors import descriptors
 from openstack_standin import PASSWORD, SAID, Answer, Cloud, served
 
 import harness
@@ -39,7 +41,9 @@ BADLY = f"{SPOKEN}program exited with status 1\nPowering off.\n"
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """A cloud that the user's clouds.yaml names; after the test it has nothing of this harness's."""
+    """A cloud that the user's clouds.yaml names; after the test it has nothing of this harness's, nor does an
+    image stay open here until it is collected as garbage."""
+    gc.disable()
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr("harness.vm.common.cloud_vm.POLL_SECONDS", 0.05)
@@ -47,6 +51,9 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         configure(tmp_path, one, monkeypatch)
         yield one
         assert one.kept() == []
+    left = [target for target in descriptors().values() if "/osv-harness-openstack-" in target]
+    gc.enable()
+    assert not left
 
 
 @pytest.fixture

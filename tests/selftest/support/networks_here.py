@@ -50,12 +50,15 @@ def network_of(pid: str) -> str:
     return str(Path(f"/proc/{pid}/ns/net").readlink())
 
 
-def networks() -> set[str]:
-    """The network namespaces that processes of this host are in."""
+def networks(mark: str) -> set[str]:
+    """The network namespaces that this test's processes are in.
+
+    One of another process may have the same name: the kernel gives the number of one that is gone to the next.
+    """
     found = set()
-    for path in Path("/proc").glob("[0-9]*/ns/net"):
+    for pid in marked(mark):
         with suppress(OSError):
-            found.add(str(path.readlink()))
+            found.add(network_of(str(pid)))
     return found
 
 

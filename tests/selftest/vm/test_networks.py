@@ -121,12 +121,13 @@ def test_eight_guests_at_once_have_one_address_and_disturb_nobody(session: Sessi
         assert [run.asked() for run in runs] == [""] * GUESTS
         killed, others = runs[::2], runs[1::2]
         gone = {run.network() for run in killed}
+        assert gone <= networks(os.environ[MARK])
         for run in killed:
             run.process.kill()
             run.process.wait()
         assert [run.asked() for run in others] == [""] * len(others)
         assert [run.ended()["outcome"] for run in others] == ["passed"] * len(others)
-        assert soon(lambda: not gone & networks())
+        assert soon(lambda: not gone & networks(os.environ[MARK])), marked(os.environ[MARK])
 
 
 @pytest.mark.parametrize("variant", ["tap", "tap-nat"])

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from harness.core.machine import Image
 from harness.core.schedule import Schedule
+from harness.core.text import printable
 from harness.host.interference import Pause
 from harness.kernels.source_lines import LoadedObject
 from harness.runner.console.patterns import patterns_of
@@ -18,6 +19,7 @@ from harness.runner.verdict import Outcome, Verdict, judge
 from harness.vm.base import Vcpu
 
 TAIL_LINES = 40
+SHOWN = 200  # letters of a program's own words
 NOT_STARTED = "not started"
 """The origin of a run that never started."""
 
@@ -30,7 +32,8 @@ class Program:
     `disk` is whether it needs a block device even if the image has none. `forwards` are guest ports. `nested` are
     regular expressions of the kernel's lines about programs that this one runs itself. `good_statuses` are those
     of a good end. `environment` are names and values. `prints` are regular expressions that the console of a good
-    run must match. `boot_limit` is how long its kernel may take to start it, if less than usual. `ends_by` is the
+    run must match, and `denials` are of lines by which the program says that it has failed, whatever its status.
+    `boot_limit` is how long its kernel may take to start it, if less than usual. `ends_by` is the
     kernel's line about the program's death, if that death is what it tests. `variant` is the machine variant that
     it needs. A `deterministic` program runs in a machine in which every boot is the same (see `Machine`), on
     kernels that get it on their command line.
@@ -50,6 +53,7 @@ class Program:
     good_statuses: tuple[int, ...] = (0,)
     environment: tuple[tuple[str, str], ...] = ()
     prints: tuple[str, ...] = ()
+    denials: tuple[str, ...] = ()
     slow_start: bool = False
     boot_limit: float = inf
     variant: str = ""
@@ -101,10 +105,23 @@ class Runner(Protocol):
 def unprinted(
     program: Program, transcript: Transcript, kernel: str, less: Callable[[bytes], bytes] = lambda console: console
 ) -> tuple[str, ...]:
-    """The patterns of `program.prints` that the console does not match; a kernel's messages may have torn a line,
-    and `less` removes the known ones."""
-    if not program.prints:
-        return ()
+    """The patterns of `program.prints` that the console does not match."""
+    text = _printed(transcript, kernel, less) if program.prints else b""
+    return tuple(wanted for wanted in program.prints if not re.search(wanted.encode(), text, re.MULTILINE))
+
+
+def denial(
+    program: Program, transcript: Transcript, kernel: str, less: Callable[[bytes], bytes] = lambda console: console
+) -> str:
+    """The first line by which the program says that it has failed; empty if there is none."""
+    text = _printed(transcript, kernel, less) if program.denials else b""
+    found = (re.search(pattern.encode(), text, re.MULTILINE) for pattern in program.denials)
+    first = min((match for match in found if match), key=lambda match: match.start(), default=None)
+    return printable(first[0])[:SHOWN] if first else ""
+
+
+def _printed(transcript: Transcript, kernel: str, less: Callable[[bytes], bytes]) -> bytes:
+    """The console without the kernel's messages, which may have torn a line; `less` removes the known ones."""
     text = less(bytes(transcript.raw)).replace(b"\r\n", b"\n")
     for noise in patterns_of(kernel).noise:
         text = noise.sub(b"", text)

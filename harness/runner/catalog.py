@@ -34,7 +34,8 @@ def programs(
                 rows[name] = {**row, "command": with_second_disk(row["command"], len(image.disks))}
     overrides = _both_names(data.get("test", {}))
     scale = common["scale"][accelerator]
-    whole = {name: common["defaults"] | row | overrides.get(name, {}) for name, row in sorted(rows.items())}
+    defaults = common["defaults"] | {"denials": data.get("denials", [])}
+    whole = {name: defaults | row | overrides.get(name, {}) for name, row in sorted(rows.items())}
     return [
         _program(name, row, scale, durations.get(name, 0.0), fits)
         for name, row in whole.items()
@@ -83,6 +84,7 @@ def _program(name: str, row: Mapping[str, Any], scale: float, longest: float, fi
         disk=row.get("disk", False),
         variant=row.get("variant", "") if fits else "",
         ends_by=row.get("ends_by", ""),
+        denials=tuple(row["denials"]),
         nested=tuple(row.get("nested", ())),
         skip_statuses=tuple(row.get("skipped_status", ())),
     )

@@ -70,7 +70,8 @@ class Observation:
     - `skip_statuses` are statuses by which the program says that it can't run here. `good_statuses` are those of a
       good end.
     - `ends_by` is the kernel's line about the program's death, if that death is what the program tests.
-    - `unprinted` is what the program should have printed and did not.
+    - `unprinted` is what the program should have printed and did not. `denial` is the line by which it says that
+      it has failed.
     - `interaction` is set if the host interacted with the program.
     """
 
@@ -109,6 +110,7 @@ class Observation:
 
     @property
     def starved(self) -> bool:
+    denial: str = ""
         """Whether what the program says about times and orders may be caused by the host."""
         return self.kept_waiting > STARVED
 

@@ -154,6 +154,8 @@ def _passed(seen: Observation) -> OutcomeAndReason | None:
         return None
     if seen.unprinted:
         return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
+    if seen.denial:
+        return Outcome.FAILED, f"it ended with status {seen.status}, but says: {seen.denial}"
     if seen.texts:
         text = "text like a kernel's fault came from the program"
         return Outcome.PASSED, f"status {seen.status} and a clean end; {text}"

@@ -12,12 +12,11 @@ from harness.core.cell import Cell
 from harness.core.errors import BuildError, CellError
 from harness.core.link_mode import LinkMode, launch_of
 from harness.core.machine import Image
-from harness.core.text import printable
 from harness.kernels.linux.kernel import TESTS
 from harness.kernels.linux.roots.base import root_names
 from harness.kernels.rootfs.elf_dependencies import elf_dependencies
 from harness.kernels.source_lines import PROGRAMS, files_of
-from harness.runner.base import Program, Run
+from harness.runner.base import Program
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 
@@ -25,8 +24,6 @@ HOST = Path("/")
 """OSv's tests are linked with the host's libraries, so that they run on Linux with these."""
 LOADED_LATER = ("libgcc_s.so.1",)
 """What glibc loads when a thread is cancelled."""
-DID_NOTHING = b"all bogo-op counters are zero"
-"""What stress-ng says where no stressor ran, for want of fork(2) for one. Its status is 0 then."""
 STRESS_ON_OSV = "{program} --temp-path /tmp"
 """OSv's root can't be written to, which stress-ng takes for its temporary files."""
 SAYS_NOTHING = (Outcome.HARNESS_ERROR, Outcome.BOOT_FAILED, Outcome.FLAKY)
@@ -53,13 +50,6 @@ class Comparison:
     pairs: tuple[Pair, ...]
     images: Mapping[Cell, Image]
     left_out: Mapping[str, str]
-
-
-def outcome_of(run: Run) -> tuple[Outcome, str]:
-    """A run's outcome and its reason. A program that says it did none of what it was to do has failed."""
-    if run.verdict.outcome is Outcome.PASSED and DID_NOTHING in run.transcript.raw:
-        return Outcome.FAILED, f"its status is 0, and it says: {DID_NOTHING.decode()}"
-    return run.verdict.outcome, printable(run.verdict.reason)
 
 
 def conformance(linux: Outcome, osv: Outcome) -> Conformance:

@@ -22,13 +22,13 @@ from harness.core.events import subscribed
 from harness.core.link_mode import LinkMode, launch_of
 from harness.core.run_id import new_run_id
 from harness.core.suggestions import nearest
-from harness.core.text import one_line
+from harness.core.text import one_line, printable
 from harness.report import evidence, reproduce
 from harness.report.progress import Progress
 from harness.runner.base import Run
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
-from harness.workloads.conformance import Conformance, Pair, comparison, conformance, outcome_of
+from harness.workloads.conformance import Conformance, Pair, comparison, conformance
 
 
 @dataclass
@@ -81,7 +81,7 @@ def command(arguments: Arguments) -> int:
     with closing(runs(session, [one for pair in pairs for one in pair], arguments.jobs)) as results:
         for pair in pairs:
             both = (next(results), next(results))
-            found.append(Compared(pair[0][1].name, outcome_of(both[0]), outcome_of(both[1])))
+            found.append(Compared(pair[0][1].name, _outcome_of(both[0]), _outcome_of(both[1])))
             if found[-1].says is not Conformance.BOTH:
                 again = reproduce.conform_again(session, cell, found[-1].name, arguments.runs)
                 _keep(session, pair, both, arguments.runs / run_id, again)
@@ -101,6 +101,10 @@ def chosen(pairs: Sequence[Pair], patterns: Sequence[str]) -> list[Pair]:
             near = ", ".join(nearest(pattern, names)) or "none"
             raise CellError(f"No program {pattern!r} runs on both kernels.", f"The nearest are: {near}.")
     return [pair for pair in pairs if any(fnmatchcase(pair[0][1].name, one) for one in patterns)]
+
+
+def _outcome_of(run: Run) -> tuple[Outcome, str]:
+    return run.verdict.outcome, printable(run.verdict.reason)
 
 
 def _keep(session: Session, pair: Pair, both: tuple[Run, Run], folder: Path, again: str) -> None:

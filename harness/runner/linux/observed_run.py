@@ -3,7 +3,7 @@ hypervisor."""
 
 from time import monotonic
 
-from harness.runner.base import Program, unprinted
+from harness.runner.base import Program, denial, unprinted
 from harness.runner.guest import Guest
 from harness.runner.linux.agent import Agent
 from harness.runner.linux.faults import Faults, FaultWatch, place_of
@@ -57,6 +57,7 @@ class ObservedRun:
         faults = self._watch.faults(exit_status) if agent.ready else Faults(guest.monitor.faults())
         if proven and faults.unread and not faults.of_kernel:
             harness_error = faults.unread
+        kernel = guest.machine.image.cell.kernel
         return Observation(
             booted=agent.ready,
             status=status if proven or status not in program.good_statuses else None,
@@ -73,9 +74,8 @@ class ObservedRun:
             seconds=monotonic() - guest.transcript.start,
             skip_statuses=program.skip_statuses,
             good_statuses=program.good_statuses,
-            unprinted=unprinted(
-                program, guest.transcript, guest.machine.image.cell.kernel, agent.log.without_its_words
-            ),
+            unprinted=unprinted(program, guest.transcript, kernel, agent.log.without_its_words),
+            denial=denial(program, guest.transcript, kernel, agent.log.without_its_words),
             interaction=interaction,
             kept_waiting=guest.kept_waiting,
             pauses=guest.host.pauses,

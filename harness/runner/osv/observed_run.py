@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from harness.core.machine import Machine
-from harness.runner.base import Program, unprinted
+from harness.runner.base import Program, denial, unprinted
 from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.guest import Guest
 from harness.runner.observation import Activity, InteractionResult, Observation
@@ -73,6 +73,7 @@ def observe(
         good_statuses=program.good_statuses,
         unprinted=unprinted(program, guest.transcript, guest.machine.image.cell.kernel),
         interaction=interaction,
+        denial=denial(program, guest.transcript, guest.machine.image.cell.kernel),
     )
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.runner.base import Program, unprinted
+from harness.core.project import read
+from harness.runner import catalog
+from harness.runner.base import Program, denial, unprinted
 from harness.runner.console.matcher import Match
 from harness.runner.console.transcript import Transcript
 from harness.runner.observation import Activity, InteractionResult, Observation
@@ -52,6 +54,8 @@ LATE = replace(BOOTED, activity=Activity.BUSY, limit=60.0)
         (replace(PASSED, launch_failed=True, root_failed="no rofs"), "boot_failed", "mount its root: no rofs"),
         (replace(PASSED, root_failed="no rofs"), "passed", "status 0"),
         # Witnesses that contradict each other are never a pass.
+        (replace(PASSED, denial="SUMMARY: 3 tests, 1 failures"), "failed", "status 0, but says: SUMMARY: 3"),
+        (replace(PASSED, denial="FAIL: x", status=1), "failed", "ended with status 1"),
         (replace(PASSED, contradiction="one says 0, the other 1"), "failed", "one says 0"),
         (replace(PASSED, clean_end=False, exit_status=RESET),
          "guest_ended", "status 0; the guest did not end cleanly"),
@@ -177,3 +181,32 @@ def test_a_line_that_the_kernel_tore_is_what_the_program_printed() -> None:
     transcript.add(b"pi random: device unblocked.\r\n3.14159\r\nroot 1.41\r\n", 1.0)
     program = Program("bc", "bc", 10, prints=(r"^pi 3\.14159$", r"^root 1\.42$"))
     assert unprinted(program, transcript, "osv") == (r"^root 1\.42$",)
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        # As OSv's tests print what they found: tests/tst-fallocate.cc, tst-ttyname.c, tst-sendfile.cc,
+        # tst-openat.cc, tst-shm-consistency.cc, tst-bsd-tcp1.cc.
+        ("SUMMARY: 22 tests, 0 failures", ""),
+        ("SUMMARY: 12 tests / 0 failures", ""),
+        ("SUMMARY: 10 tests, 10 failures", "SUMMARY: 10 tests, 10 failures"),
+        ("SUMMARY: 12 tests / 3 failures", "SUMMARY: 12 tests / 3 failures"),
+        ("SUMMARY: 7, 1 failures", "SUMMARY: 7, 1 failures"),
+        ("PASS: open\r\nFAIL: write", "FAIL: write"),
+        ("open the file: FAIL (Invalid argument)", "open the file: FAIL (Invalid argument)"),
+        ("  FAIL  mmap A succeeded", "  FAIL  mmap A succeeded"),
+        ("BSD TCP1 Test completed: FAIL!", "BSD TCP1 Test completed: FAIL!"),
+        ("PASS: mmap is MAP_FAILED, FAILSAFE is no word of it", ""),
+        ("mq-smoke: 0 failures", ""),
+        ("FAIL: \x1b[31m" + "x" * 999, "FAIL: " + "x" * 194),
+        ("SUMMARY: 3 tests, random: device unblocked.\r\n1 failures", "SUMMARY: 3 tests, 1 failures"),
+    ],
+)  # fmt: skip
+def test_a_test_of_osv_that_says_it_failed_is_heard(printed: str, said: str) -> None:
+    """Whatever its status, safe to show, and where a kernel's message tore its line."""
+    transcript = Transcript(0.0)
+    transcript.add(f"{printed}\r\n".encode(), 1.0)
+    denials = tuple(read(catalog.FOLDER / "osv.toml")["denials"])
+    assert denial(Program("t", "/t", 10, denials=denials), transcript, "osv") == said
+    assert denial(Program("t", "/t", 10), transcript, "osv") == "", "an app may say so of other things"

@@ -56,6 +56,8 @@ class HostEffects:
         self.kept_waiting = 0.0
         """The share of the time for which the guest has existed in which it was ready to run and the host ran
         something else, 0 to 1."""
+        self.steal = 0.0
+        """The same share of the time in which it was ready to run."""
         self.begin()
 
     def begin(self) -> None:
@@ -75,7 +77,7 @@ class HostEffects:
         waited, total = waits_of(self._pid)
         if total:
             existed = max(age(self._pid), total)
-            self.kept_waiting = waited / existed
+            self.kept_waiting, self.steal = waited / existed, waited / total
             self._waits.append((monotonic(), waited))
         self.begin()
 

@@ -94,6 +94,7 @@ def summary(run: Run, image: Image, accelerator: str) -> dict[str, object]:
         "activity": seen.activity,
         "seconds": round(seen.seconds, 3),
         "kept_waiting": round(seen.kept_waiting, 3),
+        "steal": round(seen.steal, 3),
         "pauses": [asdict(pause) for pause in seen.pauses],
         "notes": list(run.notes),
         "limit": seen.limit,

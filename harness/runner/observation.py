@@ -9,6 +9,8 @@ from harness.vm.base import ExitStatus
 
 STARVED = 0.5
 """A guest that waited for the host for more than this share of its time is starved."""
+LATE_SECONDS = 1.0
+"""So is one that hardly wants a cpu, but waited longer for it than it had it, and for more than so long."""
 
 
 class Activity(StrEnum):
@@ -61,7 +63,8 @@ class Observation:
     - `activity` is set if the limit was reached.
     - `harness_error` is an error of the harness or its host.
     - `limit` and `seconds` are in seconds. `kept_waiting` is the share of the guest's time, 0 to 1, in which it
-      was ready to run and the host ran something else. `pauses` are when the host did not let it run at all.
+      was ready to run and the host ran something else, `steal` the same of the time in which it was ready.
+      `pauses` are when the host did not let it run at all.
     - `host_effect` is what the host did that a watchdog of the kernel may have taken for a stall, in words that
       continue "the host".
 
@@ -100,6 +103,7 @@ class Observation:
     limit: float = 0.0
     seconds: float = 0.0
     kept_waiting: float = 0.0
+    steal: float = 0.0
     pauses: tuple[Pause, ...] = ()
     host_effect: str = ""
     skip_statuses: tuple[int, ...] = ()
@@ -112,7 +116,8 @@ class Observation:
     def starved(self) -> bool:
     denial: str = ""
         """Whether what the program says about times and orders may be caused by the host."""
-        return self.kept_waiting > STARVED
+        late = self.steal > STARVED and self.kept_waiting * self.seconds > LATE_SECONDS
+        return self.kept_waiting > STARVED or late
 
     @property
     def died(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from harness.core.events import publish
 from harness.host.in_lab import in_lab, loses_registers
 from harness.runner.base import Run
+from harness.runner.observation import STARVED
 from harness.runner.verdict import Outcome
 
 MADE_BY_A_LAB = frozenset(
@@ -29,7 +30,10 @@ def hosts_doing(run: Run) -> str:
         longest = max(seen.pauses, key=lambda pause: pause.seconds)
         return f"the host {longest.how} for {longest.seconds:.0f} s"
     if outcome is Outcome.FAILED and seen.starved:
-        return f"the host kept its guest waiting for {seen.kept_waiting:.0%} of its time"
+        share, of = seen.kept_waiting, "of its time"
+        if share <= STARVED:
+            share, of = seen.steal, "of the time in which it wanted a cpu"
+        return f"the host kept its guest waiting for {share:.0%} {of}"
     if outcome is Outcome.FAILED and in_lab():
         return "it was in a lab, where how long the host kept it waiting is not seen"
     return ""

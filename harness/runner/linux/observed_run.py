@@ -78,6 +78,7 @@ class ObservedRun:
             denial=denial(program, guest.transcript, kernel, agent.log.without_its_words),
             interaction=interaction,
             kept_waiting=guest.kept_waiting,
+            steal=guest.host.steal,
             pauses=guest.host.pauses,
         )
 

@@ -67,6 +67,7 @@ def observe(
         limit=limit,
         seconds=monotonic() - guest.transcript.start,
         kept_waiting=guest.kept_waiting,
+        steal=guest.host.steal,
         pauses=guest.host.pauses,
         skip_statuses=program.skip_statuses,
         ends_by=program.ends_by,

@@ -13,7 +13,7 @@ from harness.host.process.cpu_time import kept_waiting
 from harness.runner import guest
 from harness.runner.base import Program
 from harness.runner.guest import Guest
-from harness.runner.observation import Activity, Observation
+from harness.runner.observation import STARVED, Activity, Observation
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
 from harness.vm.registry import hypervisor
@@ -50,9 +50,34 @@ def test_what_passes_in_a_starved_guest_has_passed(session: Session) -> None:
     assert run.verdict.outcome is Outcome.PASSED and run.verdict.observation.starved and not run.notes
 
 
-def test_a_guest_that_had_half_of_its_time_is_not_starved() -> None:
-    assert not Observation(booted=True, kept_waiting=0.5).starved
-    assert Observation(booted=True, kept_waiting=0.51).starved
+LATE = f"sh -c 'sleep 15; {COUNTS.replace('30000', '10000')}; exit 1'"
+
+
+def test_what_fails_late_in_a_guest_that_sleeps_runs_again_if_it_was_kept_waiting(session: Session) -> None:
+    """It waits for a small share of its time, and for most of the time in which it wants a cpu."""
+    cell = session.cell("linux:qemu-rofs")
+    session.runner(cell).prepare()
+    with crowd(6):
+        run = session.run(cell, Program("late", LATE, 60.0))
+    assert run.first
+    seen = run.first.verdict.observation
+    assert seen.kept_waiting <= STARVED < seen.steal
+    assert "of the time in which it wanted a cpu" in run.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("waited", "steal", "seconds", "starved"),
+    [
+        (0.5, 0.5, 60, False),
+        (0.51, 0.51, 60, True),
+        (0.123, 0.75, 12.8, True),  # tst-timerfd.so, whose tolerance is 200 ms, beside four guests on two cpus
+        (0.05, 0.75, 12.8, False),
+        (0.4, 0.49, 60, False),
+    ],
+)
+def test_what_a_starved_guest_is(waited: float, steal: float, seconds: float, starved: bool) -> None:
+    seen = Observation(booted=True, kept_waiting=waited, steal=steal, seconds=seconds)
+    assert seen.starved == starved
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])

@@ -36,8 +36,9 @@ def programs(
     scale = common["scale"][accelerator]
     defaults = common["defaults"] | {"denials": data.get("denials", [])}
     whole = {name: defaults | row | overrides.get(name, {}) for name, row in sorted(rows.items())}
+    sleeping = _both_names(dict.fromkeys(data.get("sleeping", [])))
     return [
-        _program(name, row, scale, durations.get(name, 0.0), fits)
+        _program(name, row | {"sleeps": name in sleeping}, scale, durations.get(name, 0.0), fits)
         for name, row in whole.items()
         if (fits := "variant" not in row or can_have(row["variant"])) or row.get("or_without")
     ]
@@ -84,6 +85,7 @@ def _program(name: str, row: Mapping[str, Any], scale: float, longest: float, fi
         disk=row.get("disk", False),
         variant=row.get("variant", "") if fits else "",
         ends_by=row.get("ends_by", ""),
+        sleeps=row["sleeps"],
         denials=tuple(row["denials"]),
         nested=tuple(row.get("nested", ())),
         skip_statuses=tuple(row.get("skipped_status", ())),

@@ -110,11 +110,11 @@ class Observation:
     ends_by: str = ""
     good_statuses: tuple[int, ...] = (0,)
     unprinted: tuple[str, ...] = ()
+    denial: str = ""
     interaction: InteractionResult | None = None
 
     @property
     def starved(self) -> bool:
-    denial: str = ""
         """Whether what the program says about times and orders may be caused by the host."""
         late = self.steal > STARVED and self.kept_waiting * self.seconds > LATE_SECONDS
         return self.kept_waiting > STARVED or late

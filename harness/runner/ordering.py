@@ -33,6 +33,41 @@ def telling_first(seconds: Sequence[float], chances: Sequence[float], workers: i
     return order
 
 
+def side_by_side(seconds: Sequence[float], sleeps: Sequence[bool], cpus: int, workers: int) -> list[int]:
+    """The places of items, which are given in the order in which they are to begin, so that always `cpus` of the
+    workers have items that compute and the others have some that sleep.
+
+    Each worker takes two neighbours first, and the second when the first has ended, as pytest-xdist hands them
+    out: so each begins with one of those that come first.
+    """
+    busy = min(cpus, workers)
+    idle = workers - busy
+    computing = [place for place, one in enumerate(sleeps) if not (one and idle)]
+    sleeping = [place for place, one in enumerate(sleeps) if one and idle]
+    first, beside = _pairs(computing, busy), _pairs(sleeping, idle)
+    order = [*first, *beside]
+    computed = sum(seconds[place] for place in first) / busy  # by each of the workers
+    slept = sum(seconds[place] for place in beside) / max(idle, 1)
+    while computing or sleeping:
+        if sleeping and (not computing or slept <= computed):
+            order.append(sleeping.pop(0))
+            slept += seconds[order[-1]] / idle
+        else:
+            order.append(computing.pop(0))
+            computed += seconds[order[-1]] / busy
+    return order
+
+
+def _pairs(places: list[int], workers: int) -> list[int]:
+    """Two of the first places for each worker, which are taken from the list: pairs of one of their first half and
+    one of their second, the first with the last. None if there are too few."""
+    if len(places) < 2 * workers:
+        return []
+    first, second = places[:workers], places[workers : 2 * workers]
+    del places[: 2 * workers]
+    return [place for pair in zip(first, reversed(second), strict=True) for place in pair]
+
+
 SHORTEST = 0.1
 """Seconds: a guest's start and end take as long, whatever it runs."""
 

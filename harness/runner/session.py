@@ -4,7 +4,7 @@ needed."""
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cached_property
 from itertools import takewhile
@@ -162,9 +162,14 @@ class Session:
 
     def _run(self, runner: Runner, program: Program, interaction: Interaction | None, alone: bool) -> Run:
         cpus = max(program.cpus, machine_profile_of(runner.image.cell, program.variant).cpus)
+        sleeps = program.sleeps
         if program.deterministic:
-            cpus = 1  # all vCPUs share a thread
-        with self.cpu_slots(ALL_CPUS if alone else cpus):
+            cpus, sleeps = 1, False  # all vCPUs share a thread, and the clock goes on without sleep
+        with ExitStack() as held:
+            if sleeps or alone:
+                held.enter_context(cpu_slots(ALL_CPUS if alone else 1, self.cache.root / "locks" / "sleeping"))
+            if alone or not sleeps:
+                held.enter_context(self.cpu_slots(ALL_CPUS if alone else cpus))
             return runner.run(program, interaction)
 
     def known_seconds(self, cell: Cell) -> dict[str, float]:

@@ -13,6 +13,7 @@ from harness.core.events import NOT_STORED as NOT_STORED_EVENT
 from harness.core.events import Event, subscribed
 from harness.core.machine import Image
 from harness.core.run_id import new_run_id
+from harness.integrations.pytest_plugin import workers
 from harness.integrations.pytest_plugin.full_output import FullOutput
 from harness.integrations.pytest_plugin.junit_file import JunitFile
 from harness.integrations.pytest_plugin.outcomes import AppTest, GuestRun, OutcomeReporter
@@ -33,6 +34,8 @@ from harness.runner.verdict import Outcome
 from harness.workloads.apps import app as apps
 
 pytest_plugins = ["harness.integrations.pytest_plugin.options"]
+pytest_xdist_auto_num_workers = workers.pytest_xdist_auto_num_workers
+pytest_collection_modifyitems = workers.pytest_collection_modifyitems
 
 SESSION = pytest.StashKey[Session]()
 CELLS = pytest.StashKey[list[Cell]]()
@@ -104,7 +107,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     ours = config.stash[SESSION]
     known: dict[str, float] = {}
-    by_item = any(_asked_for(config, folder) for folder in BUILT_BY_ITEM)
+    by_item = any(workers.only_in(config, folder) for folder in BUILT_BY_ITEM)
     with subscribed(Progress()):
         try:
             for cell in config.stash[CELLS]:
@@ -132,7 +135,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         cells = metafunc.config.stash[CELLS] or [session.cell("qemu-rofs")]
         if "guest_program" in taken:
-            programs = in_order(session, session.longest_first(cells), metafunc.config.stash[PLAN])
+            ordered = in_order(session, session.longest_first(cells), metafunc.config.stash[PLAN])
+            programs = workers.for_workers(session, ordered)
             ids = [f"{cell}/{program.name}" for cell, program in programs]
             metafunc.parametrize(("cell", "guest_program"), programs, ids=ids)
         elif "app_name" in taken:
@@ -277,15 +281,6 @@ _durations: dict[tuple[str, str], float] = {}
 _records: list[VerdictRecord | Document] = []
 _writer: list[Writer] = []
 """Adds verdicts to the history; at most one, in the process that gets the reports of all tests."""
-
-
-def _asked_for(config: pytest.Config, folder: Path) -> bool:
-    """Whether all tests that were named lie in that folder."""
-    top = config.rootpath / folder
-    return all(
-        top in (path := (config.invocation_params.dir / arg.split("::")[0]).resolve(), *path.parents)
-        for arg in config.args
-    )
 
 
 def _chosen_cells(config: pytest.Config, session: Session) -> list[Cell]:

@@ -1,6 +1,5 @@
 """Reused verdicts in a pytest run: shown and counted as their own kind, and an alarm where a check differs."""
 
-import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ import pytest
 
 from harness.core.cell import Cell
 from harness.integrations.pytest_plugin.progress import SECONDS_OF_UNKNOWN
+from harness.integrations.pytest_plugin.workers import at_once
 from harness.integrations.reuse.plan import AGREES, PROPERTY, ReusePlan
 from harness.metrics.history.records import VerdictRecord
 from harness.metrics.records import Document, Version
@@ -116,6 +116,5 @@ def in_order(
     known = {cell: session.expected_seconds(cell) for cell, _ in runs}
     seconds = [known[cell].get(program.name, SECONDS_OF_UNKNOWN) for cell, program in runs]
     chances = [plan.chances.get((str(cell), program.name), 0.0) for cell, program in runs]
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    ordered = [runs[place] for place in telling_first(seconds, chances, workers)]
+    ordered = [runs[place] for place in telling_first(seconds, chances, at_once())]
     return ordered + [one for one in programs if plan.reused(one[0], one[1].name)]

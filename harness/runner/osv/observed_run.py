@@ -73,8 +73,8 @@ def observe(
         ends_by=program.ends_by,
         good_statuses=program.good_statuses,
         unprinted=unprinted(program, guest.transcript, guest.machine.image.cell.kernel),
-        interaction=interaction,
         denial=denial(program, guest.transcript, guest.machine.image.cell.kernel),
+        interaction=interaction,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.runner.ordering import begins, end_of, longest_first, telling_first
+from harness.runner.ordering import begins, end_of, longest_first, side_by_side, telling_first
 
 
 @given(
@@ -49,3 +49,29 @@ def test_times_are_those_of_workers_that_take_the_next_item() -> None:
     assert begins([2, 0, 1], [1.0, 5.0, 3.0], 2) == [0.0, 1.0, 0.0]
     assert end_of([2, 0, 1], [1.0, 5.0, 3.0], 2) == 6.0
     assert end_of([], [], 2) == 0
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1000), st.booleans()), max_size=40), st.integers(1, 4), st.integers(1, 8)
+)
+def test_every_item_is_given_out_once(items: list[tuple[float, bool]], cpus: int, workers: int) -> None:
+    seconds, sleeps = [one for one, _ in items], [one for _, one in items]
+    assert sorted(side_by_side(seconds, sleeps, cpus, workers)) == list(range(len(items)))
+
+
+def test_each_worker_begins_with_one_of_the_first() -> None:
+    """Pytest-xdist gives each two neighbours; here each is as long as its place from the end."""
+    seconds = [float(10 - place) for place in range(10)]
+    assert side_by_side(seconds, [False] * 10, 2, 2) == [0, 3, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert side_by_side(seconds, [place % 2 == 0 for place in range(10)], 2, 2) == [0, 3, 1, 2, 4, 5, 6, 7, 8, 9]
+
+
+def test_what_sleeps_is_given_to_workers_that_no_cpu_is_for() -> None:
+    """Two compute at all times, until nothing is left to compute; the others sleep meanwhile."""
+    seconds, sleeps = [4.0] * 12 + [3.0] * 12, [False] * 12 + [True] * 12
+    order = side_by_side(seconds, sleeps, 2, 4)
+    assert [sleeps[place] for place in order[:8]] == [False] * 4 + [True] * 4
+    computed, slept = 0.0, 0.0
+    for place in order[8:]:
+        computed, slept = computed + (not sleeps[place]) * 4.0, slept + sleeps[place] * 3.0
+        assert slept <= computed + 4.0 + 3.0 or computed == 4.0 * 8

@@ -1,7 +1,7 @@
 """The interface of runners: how a program is run in a guest of a kernel, and how its end is observed."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Protocol
@@ -32,11 +32,12 @@ class Program:
     `disk` is whether it needs a block device even if the image has none. `forwards` are guest ports. `nested` are
     regular expressions of the kernel's lines about programs that this one runs itself. `good_statuses` are those
     of a good end. `environment` are names and values. `prints` are regular expressions that the console of a good
-    run must match, and `denials` are of lines by which the program says that it has failed, whatever its status.
-    `boot_limit` is how long its kernel may take to start it, if less than usual. `ends_by` is the
-    kernel's line about the program's death, if that death is what it tests. `variant` is the machine variant that
-    it needs. One that `sleeps` does so for most of its time. A `deterministic` program runs in a machine in which
-    every boot is the same (see `Machine`), on kernels that get it on their command line.
+    run must match; `denials` and `skips` are of lines by which the program says that it has failed, or that it
+    can't run here, though its status is good. `boot_limit` is how long its kernel may take to start it, if less
+    than usual. `ends_by` is the kernel's line about the program's death, if that death is what it tests. `variant`
+    is the machine variant that it needs. One that `sleeps` does so for most of its time. A `deterministic` program
+    runs in a machine in which every boot is the same (see `Machine`), on kernels that get it on their command
+    line.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Program:
     environment: tuple[tuple[str, str], ...] = ()
     prints: tuple[str, ...] = ()
     denials: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
     slow_start: bool = False
     boot_limit: float = inf
     variant: str = ""
@@ -111,12 +113,13 @@ def unprinted(
     return tuple(wanted for wanted in program.prints if not re.search(wanted.encode(), text, re.MULTILINE))
 
 
-def denial(
-    program: Program, transcript: Transcript, kernel: str, less: Callable[[bytes], bytes] = lambda console: console
-) -> str:
-    """The first line by which the program says that it has failed; empty if there is none."""
-    text = _printed(transcript, kernel, less) if program.denials else b""
-    found = (re.search(pattern.encode(), text, re.MULTILINE) for pattern in program.denials)
+def first_said(
+    patterns: Sequence[str], transcript: Transcript, kernel: str,
+    less: Callable[[bytes], bytes] = lambda console: console,
+) -> str:  # fmt: skip
+    """What the first of the program's lines that match a pattern says; empty if none does."""
+    text = _printed(transcript, kernel, less) if patterns else b""
+    found = (re.search(pattern.encode(), text, re.MULTILINE) for pattern in patterns)
     first = min((match for match in found if match), key=lambda match: match.start(), default=None)
     return printable(first[0])[:SHOWN] if first else ""
 

@@ -34,7 +34,7 @@ def programs(
                 rows[name] = {**row, "command": with_second_disk(row["command"], len(image.disks))}
     overrides = _both_names(data.get("test", {}))
     scale = common["scale"][accelerator]
-    defaults = common["defaults"] | {"denials": data.get("denials", [])}
+    defaults = common["defaults"] | {"denials": data.get("denials", []), "skips": data.get("skips", [])}
     whole = {name: defaults | row | overrides.get(name, {}) for name, row in sorted(rows.items())}
     sleeping = _both_names(dict.fromkeys(data.get("sleeping", [])))
     return [
@@ -87,6 +87,7 @@ def _program(name: str, row: Mapping[str, Any], scale: float, longest: float, fi
         ends_by=row.get("ends_by", ""),
         sleeps=row["sleeps"],
         denials=tuple(row["denials"]),
+        skips=tuple(row["skips"]),
         nested=tuple(row.get("nested", ())),
         skip_statuses=tuple(row.get("skipped_status", ())),
     )

@@ -74,7 +74,7 @@ class Observation:
       good end.
     - `ends_by` is the kernel's line about the program's death, if that death is what the program tests.
     - `unprinted` is what the program should have printed and did not. `denial` is the line by which it says that
-      it has failed.
+      it has failed, `skip` the one by which it says that it can't run here.
     - `interaction` is set if the host interacted with the program.
     """
 
@@ -111,6 +111,7 @@ class Observation:
     good_statuses: tuple[int, ...] = (0,)
     unprinted: tuple[str, ...] = ()
     denial: str = ""
+    skip: str = ""
     interaction: InteractionResult | None = None
 
     @property

@@ -154,6 +154,8 @@ def _passed(seen: Observation) -> OutcomeAndReason | None:
         return None
     if seen.unprinted:
         return Outcome.FAILED, f"it ended well, but did not print {seen.unprinted[0]!r}"
+    if seen.skip:
+        return Outcome.SKIPPED, f"the program says that it can't run here: {seen.skip}"
     if seen.denial:
         return Outcome.FAILED, f"it ended with status {seen.status}, but says: {seen.denial}"
     if seen.texts:

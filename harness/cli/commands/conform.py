@@ -74,7 +74,9 @@ def command(arguments: Arguments) -> int:
         cell = session.cell(str(replace(cell, options=(*cell.options, LinkMode.PIE))))
     with subscribed(Progress()):
         compared = comparison(session, cell)
-    pairs = chosen(compared.pairs, arguments.test or ["*"])
+    patterns = arguments.test or ["*"]
+    left_out = {name: why for name, why in compared.left_out.items() if _matches(name, patterns)}
+    pairs = chosen(compared.pairs, patterns, left_out)
     session = Session(arguments.osv_root, images=compared.images)
     run_id = new_run_id()
     found: list[Compared] = []
@@ -87,20 +89,33 @@ def command(arguments: Arguments) -> int:
                 _keep(session, pair, both, arguments.runs / run_id, again)
             if arguments.json:
                 print(json.dumps(found[-1].to_json()), flush=True)
-    if not arguments.json:
-        _show(found, compared.left_out, arguments.all)
+    if arguments.json:
+        for name, why in left_out.items():
+            print(json.dumps({"program": name, "is": "left out", "why": one_line(why)}))
+    else:
+        _show(found, left_out, arguments.all)
     says = {one.says for one in found}
     return 1 if Conformance.OSV in says else 2 if says <= {Conformance.UNKNOWN} else 0
 
 
-def chosen(pairs: Sequence[Pair], patterns: Sequence[str]) -> list[Pair]:
-    """The programs that match the patterns. Raises `CellError` with the nearest names if a pattern has none."""
+def chosen(pairs: Sequence[Pair], patterns: Sequence[str], left_out: Mapping[str, str]) -> list[Pair]:
+    """The programs that match the patterns. Raises `CellError` if a pattern has none: with the reason if what it
+    names is left out, else with the nearest names."""
     names = [pair[0][1].name for pair in pairs]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            near = ", ".join(nearest(pattern, names)) or "none"
-            raise CellError(f"No program {pattern!r} runs on both kernels.", f"The nearest are: {near}.")
-    return [pair for pair in pairs if any(fnmatchcase(pair[0][1].name, one) for one in patterns)]
+            meant = [
+                f"{name} is left out: {one_line(why)}"
+                for name, why in left_out.items()
+                if fnmatchcase(name, pattern)
+            ]
+            near = f"The nearest are: {', '.join(nearest(pattern, names)) or 'none'}."
+            raise CellError(f"No program {pattern!r} runs on both kernels.", "\n".join(meant) or near)
+    return [pair for pair in pairs if _matches(pair[0][1].name, patterns)]
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _outcome_of(run: Run) -> tuple[Outcome, str]:

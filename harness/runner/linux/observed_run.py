@@ -3,7 +3,7 @@ hypervisor."""
 
 from time import monotonic
 
-from harness.runner.base import Program, denial, unprinted
+from harness.runner.base import Program, first_said, unprinted
 from harness.runner.guest import Guest
 from harness.runner.linux.agent import Agent
 from harness.runner.linux.faults import Faults, FaultWatch, place_of
@@ -75,7 +75,8 @@ class ObservedRun:
             skip_statuses=program.skip_statuses,
             good_statuses=program.good_statuses,
             unprinted=unprinted(program, guest.transcript, kernel, agent.log.without_its_words),
-            denial=denial(program, guest.transcript, kernel, agent.log.without_its_words),
+            denial=first_said(program.denials, guest.transcript, kernel, agent.log.without_its_words),
+            skip=first_said(program.skips, guest.transcript, kernel, agent.log.without_its_words),
             interaction=interaction,
             kept_waiting=guest.kept_waiting,
             steal=guest.host.steal,

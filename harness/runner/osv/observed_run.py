@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from harness.core.machine import Machine
-from harness.runner.base import Program, denial, unprinted
+from harness.runner.base import Program, first_said, unprinted
 from harness.runner.console.matcher import ConsoleMatcher, Match
 from harness.runner.guest import Guest
 from harness.runner.observation import Activity, InteractionResult, Observation
@@ -38,7 +38,7 @@ def observe(
     `abort_message` is the message with which the kernel aborted, `fault` is where it met its fault; the console
     may show these too.
     """
-    monitor, vm = guest.monitor, guest.vm
+    monitor, vm, kernel = guest.monitor, guest.vm, guest.machine.image.cell.kernel
     exit_status = vm.wait_for_exit() if guest.closed else None
     watched = tracer if tracer and tracer.complete else None
     status = status_of(program, monitor, tracer)
@@ -72,8 +72,9 @@ def observe(
         skip_statuses=program.skip_statuses,
         ends_by=program.ends_by,
         good_statuses=program.good_statuses,
-        unprinted=unprinted(program, guest.transcript, guest.machine.image.cell.kernel),
-        denial=denial(program, guest.transcript, guest.machine.image.cell.kernel),
+        unprinted=unprinted(program, guest.transcript, kernel),
+        denial=first_said(program.denials, guest.transcript, kernel),
+        skip=first_said(program.skips, guest.transcript, kernel),
         interaction=interaction,
     )
 

@@ -31,10 +31,11 @@ def test_whose_a_difference_is(bad: Outcome) -> None:
 def test_a_program_that_says_it_did_nothing_has_failed_whatever_its_status(session: Session) -> None:
     linux = session.cell("linux:qemu-rofs")
     stressor = session.program(linux, "stress-ng-nop")
-    commands = {"did": "echo did all", "did nothing": "echo all bogo-op counters are zero", "broke": "exit 3"}
+    commands = {"did": "echo did all", "did nothing": "echo all bogo-op counters are zero", "broke": "exit 5"}
+    commands["lacks"] = "sh -c 'echo nop: stressor will be skipped, not supported; echo No stress workers invoked'"
     runs = {name: session.run(linux, replace(stressor, command=command)) for name, command in commands.items()}
-    found = {name: run.verdict.outcome for name, run in runs.items()}
-    assert found == {"did": Outcome.PASSED, "did nothing": Outcome.FAILED, "broke": Outcome.FAILED}
+    found = {name: str(run.verdict.outcome) for name, run in runs.items()}
+    assert found == {"did": "passed", "did nothing": "failed", "broke": "failed", "lacks": "skipped"}
     assert "status 0, but says: " in runs["did nothing"].verdict.reason
 
 
@@ -50,7 +51,7 @@ def test_programs_run_on_both_kernels(
     if session.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
     monkeypatch.chdir(tmp_path)
-    asked = ["tst-hello", "tst-wctype", "tst-utimes", "stress-ng-nop"]
+    asked = ["tst-hello", "tst-wctype", "tst-utimes", "tst-symlink*", "stress-ng-nop", "stress-ng-dnotify"]
     words = ["conform", "qemu-rofs", *asked, "--osv-root", str(session.osv_root), "--json", "-j", "2"]
     assert main(words) == 1
     found = {row["program"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
@@ -58,10 +59,17 @@ def test_programs_run_on_both_kernels(
         "tst-hello": "passes on both",
         "tst-wctype": "passes on OSv alone",
         "tst-utimes": "the program's",
+        "tst-symlink": "passes on OSv alone",
+        "tst-symlink-rofs": "left out",
         "stress-ng-nop": "OSv's",
+        "stress-ng-dnotify": "OSv's",
     }
     assert "bogo-op counters are zero" in found["stress-ng-nop"]["osv"]["reason"]
     (run,) = (tmp_path / "runs").iterdir()
-    assert len(list(run.rglob("reproduce.txt"))) == 6, "two for each that differs"
-    assert main(["conform", "qemu-rofs", "tst-hell", "--osv-root", str(session.osv_root)]) == 2
-    assert "tst-hello" in capsys.readouterr().err
+    assert len(list(run.rglob("reproduce.txt"))) == 10, "two for each that differs"
+    assert "says: FAIL: symlink" in found["tst-symlink"]["linux"]["reason"], "its status is 0"
+    assert found["stress-ng-dnotify"]["osv"]["outcome"] == "skipped", "its status is 0"
+    assert "OSv's own rofs" in found["tst-symlink-rofs"]["why"]
+    for asked_for, told in (("tst-hell", "tst-hello"), ("tst-tls", "tst-tls is left out: tests-with-linux-ld")):
+        assert main(["conform", "qemu-rofs", asked_for, "--osv-root", str(session.osv_root)]) == 2
+        assert told in capsys.readouterr().err

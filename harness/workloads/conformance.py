@@ -3,7 +3,7 @@
 Where a program fails on both, it is the program. Where it fails on OSv alone, it is OSv.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +24,8 @@ HOST = Path("/")
 """OSv's tests are linked with the host's libraries, so that they run on Linux with these."""
 LOADED_LATER = ("libgcc_s.so.1",)
 """What glibc loads when a thread is cancelled."""
+READ_LATER = ("usr/lib/locale/C.utf8/**/*", "usr/share/zoneinfo/[A-Z]*", "usr/share/zoneinfo/[A-Z]*/**/*")
+"""What glibc reads when a program asks for a locale or a time zone."""
 STRESS_ON_OSV = "{program} --temp-path /tmp"
 """OSv's root can't be written to, which stress-ng takes for its temporary files."""
 SAYS_NOTHING = (Outcome.HARNESS_ERROR, Outcome.BOOT_FAILED, Outcome.FLAKY)
@@ -102,7 +104,7 @@ def _own_tests(session: Session, cell: Cell) -> tuple[list[Program], dict[str, P
         )
     known = files_of(image.manifest.read_text())
     programs: list[Program] = []
-    files: dict[str, Path] = {}
+    files = {f"/{path.relative_to(HOST)}": path for path in _data_files()}
     left_out: dict[str, str] = {}
     for program in session.programs(cell):
         path = program.command.partition(" ")[0]
@@ -120,3 +122,8 @@ def _own_tests(session: Session, cell: Cell) -> tuple[list[Program], dict[str, P
             continue
         programs.append(program)
     return programs, files, left_out
+
+
+def _data_files() -> Iterator[Path]:
+    """What there is on this host of `READ_LATER`."""
+    return (path for pattern in READ_LATER for path in HOST.glob(pattern) if path.is_file())

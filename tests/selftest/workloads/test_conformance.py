@@ -51,12 +51,13 @@ def test_programs_run_on_both_kernels(
     if session.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
     monkeypatch.chdir(tmp_path)
-    asked = ["tst-hello", "tst-wctype", "tst-utimes", "tst-symlink*", "stress-ng-nop", "stress-ng-dnotify"]
+    asked = ["tst-hello", "tst-*ctype", "tst-utimes", "tst-symlink*", "stress-ng-nop", "stress-ng-dnotify"]
     words = ["conform", "qemu-rofs", *asked, "--osv-root", str(session.osv_root), "--json", "-j", "2"]
     assert main(words) == 1
     found = {row["program"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     assert {name: row["is"] for name, row in found.items()} == {
         "tst-hello": "passes on both",
+        "tst-ctype": "OSv's",
         "tst-wctype": "passes on OSv alone",
         "tst-utimes": "the program's",
         "tst-symlink": "passes on OSv alone",
@@ -66,8 +67,9 @@ def test_programs_run_on_both_kernels(
     }
     assert "bogo-op counters are zero" in found["stress-ng-nop"]["osv"]["reason"]
     (run,) = (tmp_path / "runs").iterdir()
-    assert len(list(run.rglob("reproduce.txt"))) == 10, "two for each that differs"
+    assert len(list(run.rglob("reproduce.txt"))) == 12, "two for each that differs"
     assert "says: FAIL: symlink" in found["tst-symlink"]["linux"]["reason"], "its status is 0"
+    assert found["tst-ctype"]["linux"]["outcome"] == "passed", "it reads the host's locale"
     assert found["stress-ng-dnotify"]["osv"]["outcome"] == "skipped", "its status is 0"
     assert "OSv's own rofs" in found["tst-symlink-rofs"]["why"]
     for asked_for, told in (("tst-hell", "tst-hello"), ("tst-tls", "tst-tls is left out: tests-with-linux-ld")):

@@ -21,9 +21,10 @@ MOST_MORE = 4
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """One for each cpu, and for in-guest tests some more, for guests that sleep: one that computes waits for a cpu
-    (`harness.host.cpu_slots`)."""
-    if os.environ.get(WANTED) or not only_in(config, IN_GUEST_TESTS):
+    """One for each cpu, and for in-guest tests of OSv some more, for guests that sleep: one that computes waits
+    for a cpu (`harness.host.cpu_slots`)."""
+    osv = config.getoption("--osv-root") or os.environ.get("OSV_ROOT")
+    if os.environ.get(WANTED) or not osv or not only_in(config, IN_GUEST_TESTS):
         return None
     cpus = _cpus()
     return cpus + min(cpus, MOST_MORE)

@@ -1,10 +1,8 @@
 """How many workers of xdist run in-guest tests, and which tests each begins with."""
 
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +15,11 @@ from harness.integrations.pytest_plugin.workers import (
     pytest_collection_modifyitems,
     pytest_xdist_auto_num_workers,
 )
+from harness.runner.session import Session
 
 REPO = Path(__file__).parents[3]
 CPUS = len(os.sched_getaffinity(0))
+MORE = CPUS + min(CPUS, 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,28 +53,32 @@ def test_what_is_no_in_guest_test_does_not_come_last_where_there_are_workers(
 
 
 @pytest.mark.parametrize(
-    ("tests", "wanted", "workers"),
+    ("tests", "wanted", "osv", "workers"),
     [
-        (["tests/unit"], "", CPUS + min(CPUS, 4)),
-        (["tests/unit/test_guest.py"], "", CPUS + min(CPUS, 4)),
-        (["tests/unit"], "1", 1),
-        (["tests/unit", "tests/perf"], "1", 1),
+        (["tests/unit"], "", "/osv", MORE),
+        (["tests/unit/test_guest.py", "tests/unit/test_host_driven.py"], "", "/osv", MORE),
+        (["tests/unit"], "3", "/osv", None),
+        (["tests/unit"], "", "", None),
+        (["tests/unit", "tests/perf"], "", "/osv", None),
     ],
 )
-def test_guests_that_sleep_have_workers_of_their_own(tests: Sequence[str], wanted: str, workers: int) -> None:
-    """As xdist says, unless the user wants another number."""
-    words = [*tests, "--cell", "linux:qemu-rofs", "-n", "auto", "-k", "chosen by nothing", "--forget"]
-    environment = {**os.environ, WANTED: wanted}
+def test_guests_that_sleep_have_workers_of_their_own(
+    tests: list[str], wanted: str, osv: str, workers: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """xdist decides where the user wants another number, where no OSv is named, and where other tests are."""
+    monkeypatch.setenv(WANTED, wanted)
+    monkeypatch.setenv("OSV_ROOT", osv)
+    where = SimpleNamespace(dir=REPO)
+    config = SimpleNamespace(args=tests, rootpath=REPO, invocation_params=where, getoption=lambda name: None)
+    assert pytest_xdist_auto_num_workers(config) == workers  # type: ignore[arg-type]
+
+
+def test_xdist_asks_for_as_many(session: Session) -> None:
+    if session.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    words = ["tests/unit", "--cell", "osv:qemu-rofs", "-n", "auto", "-k", "chosen by nothing", "--forget"]
+    environment = {name: value for name, value in os.environ.items() if name != WANTED}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words], cwd=REPO, env=environment, capture_output=True, text=True
     )
-    found = re.search(r"created: \d+/(\d+) workers?", done.stdout)
-    assert found, done.stdout + done.stderr
-    assert int(found[1]) == workers
-
-
-def test_xdist_decides_where_other_tests_are_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(WANTED, raising=False)
-    for named, more in ((["tests/unit"], CPUS + min(CPUS, 4)), (["tests/unit", "tests/perf"], None)):
-        config = SimpleNamespace(args=named, rootpath=REPO, invocation_params=SimpleNamespace(dir=REPO))
-        assert pytest_xdist_auto_num_workers(config) == more  # type: ignore[arg-type]
+    assert f"created: {MORE}/{MORE} workers" in done.stdout, done.stdout + done.stderr

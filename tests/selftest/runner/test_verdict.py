@@ -202,6 +202,7 @@ def test_a_line_that_the_kernel_tore_is_what_the_program_printed() -> None:
         ("PASS: mmap is MAP_FAILED, FAILSAFE is no word of it", ""),
         ("mq-smoke: 0 failures", ""),
         ("FAIL: \x1b[31m" + "x" * 999, "FAIL: " + "x" * 194),
+        pytest.param("\n" * 200_000 + "FAIL: late", "FAIL: late", id="a flood of empty lines, in no long time"),
         ("SUMMARY: 3 tests, random: device unblocked.\r\n1 failures", "SUMMARY: 3 tests, 1 failures"),
     ],
 )  # fmt: skip

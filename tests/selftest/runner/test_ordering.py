@@ -71,7 +71,7 @@ def test_what_sleeps_is_given_to_workers_that_no_cpu_is_for() -> None:
     seconds, sleeps = [4.0] * 12 + [3.0] * 12, [False] * 12 + [True] * 12
     order = side_by_side(seconds, sleeps, 2, 4)
     assert [sleeps[place] for place in order[:8]] == [False] * 4 + [True] * 4
-    computed, slept = 0.0, 0.0
-    for place in order[8:]:
-        computed, slept = computed + (not sleeps[place]) * 4.0, slept + sleeps[place] * 3.0
-        assert slept <= computed + 4.0 + 3.0 or computed == 4.0 * 8
+    given = {False: 4 * 4.0, True: 4 * 3.0}
+    for place in order[8:-4]:
+        given[sleeps[place]] += seconds[place]
+        assert abs(given[False] - given[True]) <= 4.0 + 3.0, "neither kind is kept for the end"

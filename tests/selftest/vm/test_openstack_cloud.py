@@ -40,10 +40,13 @@ BADLY = f"{SPOKEN}program exited with status 1\nPowering off.\n"
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Cloud]:
     """A cloud that the user's clouds.yaml names; after the test it has nothing of this harness's, nor does an
     image stay open here until it is collected as garbage."""
     gc.disable()
+    request.addfinalizer(gc.enable)
     for name in [name for name in os.environ if name.startswith("OS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr("harness.vm.common.cloud_vm.POLL_SECONDS", 0.05)
@@ -52,7 +55,6 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         yield one
         assert one.kept() == []
     left = [target for target in descriptors().values() if "/osv-harness-openstack-" in target]
-    gc.enable()
     assert not left
 
 

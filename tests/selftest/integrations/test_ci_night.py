@@ -72,6 +72,22 @@ def copy_of_the_repository(folder: Path) -> None:
             shutil.copyfile(ROOT / name, folder / name)
 
 
+def path_with_gh(folder: Path) -> str:
+    """A PATH whose `gh` notes what a night asks of it."""
+    folder.mkdir()
+    (folder / "gh").write_text(GH_OF_A_NIGHT)
+    (folder / "gh").chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def exported_with(sample: Sample, folder: Path) -> str:
+    """The path of an exported history that has the sample."""
+    with History(folder / "old.sqlite") as history, (folder / "old.jsonl").open("wb") as file:
+        history.add([sample])
+        history.export(file)
+    return str(folder / "old.jsonl")
+
+
 def test_a_nights_steps_as_they_are_written(session: Session, tmp_path: Path) -> None:
     """On the linux kernel, with two tests of one cell; what jobs hand on is where the artefacts' steps put it."""
     if not shutil.which("osv-harness"):
@@ -80,16 +96,10 @@ def test_a_nights_steps_as_they_are_written(session: Session, tmp_path: Path) ->
     document = loaded("nightly.yml", "linux")
     document["env"]["SET"] = "quick"
     copy_of_the_repository(tmp_path / "harness")
-    night, bin_folder, log = tmp_path / "harness/night", tmp_path / "bin", tmp_path / "gh-log"
-    bin_folder.mkdir()
-    (bin_folder / "gh").write_text(GH_OF_A_NIGHT)
-    (bin_folder / "gh").chmod(0o755)
+    night, log = tmp_path / "harness/night", tmp_path / "gh-log"
     old = Sample(METRIC, 5.0, f"linux:{arch}-qemu-rofs-all", "", version("a"), HERE, "old", 1.0)
-    with History(tmp_path / "old.sqlite") as history, (tmp_path / "old.jsonl").open("wb") as file:
-        history.add([old])
-        history.export(file)
     runner = Runner(
-        document, tmp_path, ARCH=arch, PATH=f"{bin_folder}:{os.environ['PATH']}", OLD=str(tmp_path / "old.jsonl"),
+        document, tmp_path, ARCH=arch, PATH=path_with_gh(tmp_path / "bin"), OLD=exported_with(old, tmp_path),
         GH_LOG=str(log), GH_REPO="me/x", GH_TOKEN="", BRANCH="main", OSV_HARNESS_CACHE=str(session.cache.root),
     )  # fmt: skip
 

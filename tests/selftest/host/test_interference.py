@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from crowd import crowd
-from test_faults import Meddled
+from meddled import Meddled
 
 from harness.host.interference import HostEffects, Pause
 from harness.host.process.cpu_time import age, kept_waiting

@@ -13,8 +13,8 @@ from random import Random
 import pytest
 from history_places import Postgresql, private_postgresql
 from planted_nights import CELLS, HERE, PASS, TESTS, Planted, version
+from report_browser import complaints
 from served import Server, served
-from test_report_page import _complaints
 
 from harness.metrics.history.records import Action, VerdictRecord
 from harness.metrics.history.store import History
@@ -152,7 +152,7 @@ def test_the_page_is_decorated_without_a_complaint(browser: Browser, server: Ser
     assert browser.evaluate("window.ran ?? 0") == 0
     assert browser.evaluate("[...document.querySelectorAll('.serve input')].every((one) => one.ariaLabel)")
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert [one for one in _complaints(browser) if not one.startswith(server.url)] == []
+    assert [one for one in complaints(browser) if not one.startswith(server.url)] == []
 
 
 def test_a_failure_is_acknowledged_and_assigned(browser: Browser, server: Server, url: str) -> None:
@@ -219,7 +219,7 @@ def test_a_night_that_runs_is_seen_as_it_comes(browser: Browser, server: Server,
     assert server.get("/api/session")["page"] != tag
     press(browser, "Show the newer page", bar)
     assert wait_for(browser, "document.querySelector('[data-new=\"tst-e.so\"] .serve button')?.textContent")
-    assert [one for one in _complaints(browser) if not one.startswith(server.url)] == []
+    assert [one for one in complaints(browser) if not one.startswith(server.url)] == []
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from planted_nights import BEGAN, CELLS, DAY, Planted, version
-from test_report_page import DRAWN, HOSTILE, OPEN_ALL, SETTLED, _complaints, _until, _with_texts
+from report_browser import DRAWN, HOSTILE, OPEN_ALL, SETTLED, complaints, until, with_texts
 
 from harness.analysis.regression.triage import reportable_findings
 from harness.cli import main
@@ -99,7 +99,7 @@ def test_a_step_is_told_with_its_cells_and_noise_is_not(browser: Browser, report
     assert {row["name"] for row in found_["others"]} == {"size.kernel", "app.nginx.steady.throughput"}
     text = browser.evaluate("document.getElementById('view').innerText")
     assert "1 commit lies between" in text
-    assert _complaints(browser) == []
+    assert complaints(browser) == []
 
 
 @needs_browser
@@ -180,17 +180,17 @@ def test_a_phones_plots_are_high_enough_and_paper_shows_what_is_closed(browser: 
     shut = "document.querySelectorAll('#findings > details:not([open])').length"
     assert browser.evaluate(shut) == 1
     browser.call("Emulation.setEmulatedMedia", media="print")
-    _until(lambda: browser.evaluate(shut) == 0)
-    _until(lambda: browser.evaluate("document.querySelectorAll('.findings > li').length") > 0)
+    until(lambda: browser.evaluate(shut) == 0)
+    until(lambda: browser.evaluate("document.querySelectorAll('.findings > li').length") > 0)
     browser.call("Emulation.setEmulatedMedia", media="screen")
-    _until(lambda: browser.evaluate(shut) == 1)
+    until(lambda: browser.evaluate(shut) == 1)
 
 
 @needs_browser
 def test_guests_words_are_text_in_views_too(browser: Browser, tmp_path: Path) -> None:
     """Names that are scripts, markup, or what JavaScript has a meaning for: views show them as they are."""
     path = tmp_path / "report.html"
-    write(_with_texts(HOSTILE), path)
+    write(with_texts(HOSTILE), path)
     browser.open(path)
     names = browser.evaluate("Shards.load('index').then(({ tests, cells }) => ({ tests, cells }))")
     shown = [*(("test", name) for name in names["tests"][:24]), *(("cell", name) for name in names["cells"])]
@@ -201,7 +201,7 @@ def test_guests_words_are_text_in_views_too(browser: Browser, tmp_path: Path) ->
         assert not name or name in text
     count = "document.querySelectorAll('#view :is(img, iframe, b, i, sub, script, [onerror], [onload])').length"
     assert browser.evaluate(count) == 0
-    assert _complaints(browser) == []
+    assert complaints(browser) == []
 
 
 def test_a_year_is_in_every_trend_and_every_step_stays() -> None:
@@ -252,7 +252,7 @@ def test_programs_get_the_last_night_as_json_feed_and_badge(told: ReportData) ->
     ids = [one.findtext(f"{atom}id") for one in root.iter(f"{atom}entry")]
     assert len(ids) == len(set(ids))
     assert "1 new failure" in ET.fromstring(badge(today)).get("aria-label", "")
-    hostile = morning(_with_texts(HOSTILE).safe)
+    hostile = morning(with_texts(HOSTILE).safe)
     ET.fromstring(feed(hostile, "a&b <c>.html"))
     ET.fromstring(badge(hostile))
     json.loads(latest(hostile))

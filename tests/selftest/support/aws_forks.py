@@ -8,12 +8,13 @@ import json
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from executable import executable
 
 from harness.host.process.die_with_parent import die_with_parent
 
@@ -32,9 +33,8 @@ with socket.socket(socket.AF_UNIX) as server:
 @contextmanager
 def installed(folder: Path) -> Iterator[Path]:
     """A folder with an `aws` for PATH, which works inside the block."""
-    path, program = folder / "server", folder / "aws"
-    program.write_text(ASK.format(python=sys.executable, path=str(path)))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    path = folder / "server"
+    executable(folder / "aws", ASK.format(python=sys.executable, path=str(path)))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()

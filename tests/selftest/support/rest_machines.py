@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from descriptors import descriptors
+from executable import executable
 from rest_standin import ECHO_PORT
 
 from harness.core.cell import Cell
@@ -69,10 +69,8 @@ def standing_in(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     machine = maker(folder)(name)
     programs, log = folder / "bin", folder / "log"
     programs.mkdir()
-    script = programs / BINARIES[name]
     words = [sys.executable, str(STANDIN), SCHEMAS[name], str(log)]
-    script.write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    executable(programs / BINARIES[name], f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv(MARK, str(folder))
     temporary = folder / "temporary"

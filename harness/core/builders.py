@@ -27,7 +27,8 @@ class Builder:
     image `container`. `archives` are an archive and a suite each; `components` are theirs. `mirror` is the server
     (empty: Debian's), which the variable `mirror_in` replaces, and `keyring` proves its lists. `any_age` takes
     lists of any age. `packages` are those that `[packages]` names, or others in their place; `more` are added to
-    them, those in `without` left out. `needs` are capabilities of the host besides the usual ones.
+    them, those in `without` left out. `gcc` is the version of the gcc that compiles, if not the system's usual one
+    (`13`). `needs` are capabilities of the host besides the usual ones.
     """
 
     name: str
@@ -43,12 +44,14 @@ class Builder:
     packages: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    gcc: str = ""
     needs: tuple[str, ...] = ()
 
     @property
     def installed(self) -> tuple[str, ...]:
         """The packages that its root is made of, without what these depend on."""
-        return tuple(name for name in (*self.packages, *self.more) if name not in self.without)
+        compilers = (f"gcc-{self.gcc}", f"g++-{self.gcc}") if self.gcc else ()
+        return tuple(name for name in (*self.packages, *self.more, *compilers) if name not in self.without)
 
     @property
     def option(self) -> str:

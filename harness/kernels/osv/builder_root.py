@@ -37,6 +37,9 @@ ALTERNATIVES = {
 }  # fmt: skip
 """Links in /usr/bin that packages' scripts would make."""
 
+COMPILERS = ("cpp", "g++", "gcc", "gcc-ar", "gcc-nm", "gcc-ranlib", "gcov")
+"""Links in /usr/bin to a builder's own version of gcc."""
+
 # Roots without their own links have folders in their place (Debian 12).
 _MERGED = 'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
 
@@ -126,7 +129,8 @@ def parts(builder: Builder, arch: str) -> dict[str, object]:
     """What a root is made from, for its cache key."""
     made_of = asdict(_source(builder)) | {"mirror": _source(builder).server()}
     where = {"container": builder.container} if builder.container else made_of
-    return {"recipe": RECIPE, "arch": arch, "packages": sorted(builder.installed), **where}
+    compiler = {"gcc": builder.gcc} if builder.gcc else {}
+    return {"recipe": RECIPE, "arch": arch, "packages": sorted(builder.installed), **compiler, **where}
 
 
 def _source(builder: Builder) -> Source:
@@ -151,6 +155,8 @@ def finish(builder: Builder, out: Path, versions: Mapping[str, object]) -> None:
     """Make a root of the files in `out`, which `versions` tells apart from others: what packages' scripts would
     have made, and a note of what it has. Raises `HostError` if it can't be entered or lacks a tool."""
     _configure(out / ROOT)
+    if builder.gcc:
+        _choose_gcc(builder, out / ROOT / "usr/bin")
     told = asdict(_look(builder, out, digest_of(versions)))
     (out / TOLD).write_text(json.dumps(told, indent=1))
     publish("builder.done", builder.name, "; ".join((*told["tools"].values(), f"Boost {told['boost']}")))
@@ -168,6 +174,19 @@ def _configure(place: Path) -> None:
         if (file := place / path).is_symlink() or not file.exists():
             file.unlink(missing_ok=True)
             file.touch()
+
+
+def _choose_gcc(builder: Builder, tools: Path) -> None:
+    """Have the usual names of compilers lead to the builder's version. Raises `HostError` if it lacks that."""
+    for name in COMPILERS:
+        if (versioned := tools / f"{name}-{builder.gcc}").exists():
+            (tools / name).unlink(missing_ok=True)
+            (tools / name).symlink_to(versioned.name)
+        elif name in TOOLS:
+            raise HostError(
+                f"The root of the builder {builder.name} has no {versioned.name}.",
+                f"Its row in {FILE} says gcc = {builder.gcc!r}: name a version that its system packages.",
+            )
 
 
 def _look(builder: Builder, out: Path, packages: str) -> Toolbox:

@@ -1,7 +1,9 @@
 """Builders: roots that are entered by namespaces, what of them decides a kernel, and a builder by one more row."""
 
+import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -115,6 +117,23 @@ def test_another_compiler_in_a_root_is_another_kernel(tmp_path: Path) -> None:
         builder_standin.make(cache, ARCH, gcc)
         digests.add(Osv(checkout).build(MINE, cache).digest)
     assert len(digests) == 2
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_a_row_may_name_the_gcc_that_compiles_and_is_never_another_one(row: Path, tmp_path: Path) -> None:
+    row.write_text(f'{builder_standin.ROW}gcc = "98"\n')
+    builder = builders()["mine"]
+    assert builder.installed == ("base-files", "gcc-98", "g++-98")
+    assert builder_root.parts(builder, ARCH) != builder_root.parts(replace(builder, gcc=""), ARCH)
+    builder_standin.small_root(place := tmp_path / builder_root.ROOT)
+    for name in ("g++", "gcc"):
+        with pytest.raises(HostError, match=rf"mine has no {re.escape(name)}-98"):
+            builder_root.finish(builder, tmp_path, {})
+        (tool := place / f"usr/bin/{name}-98").write_text(f"#!/bin/sh\necho '{name} 98.7'\n")
+        tool.chmod(0o755)
+    builder_root.finish(builder, tmp_path, {})
+    told = json.loads((tmp_path / builder_root.TOLD).read_text())["tools"]
+    assert told == {"gcc": "gcc 98.7", "g++": "g++ 98.7", "ld.bfd": "ld.bfd 9.9"}
 
 
 @pytest.mark.usefixtures("namespaces")

@@ -34,6 +34,8 @@ def hosts_doing(run: Run) -> str:
         if share <= STARVED:
             share, of = seen.steal, "of the time in which it wanted a cpu"
         return f"the host kept its guest waiting for {share:.0%} {of}"
+    if outcome is Outcome.FAILED and run.program.sleeps and seen.late:
+        return f"the host kept its guest waiting for {seen.kept_waiting * seen.seconds:.1f} s"
     if outcome is Outcome.FAILED and in_lab():
         return "it was in a lab, where how long the host kept it waiting is not seen"
     return ""

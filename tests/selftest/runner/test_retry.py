@@ -87,6 +87,24 @@ def test_what_may_be_the_hosts_doing_is_run_again_alone(
     assert (run.first is not None) == bool(note)
 
 
+@pytest.mark.parametrize(
+    ("sleeps", "waited", "again"), [(True, 0.02, True), (True, 0.009, False), (False, 0.02, False)]
+)
+def test_one_that_sleeps_until_deadlines_runs_again_after_a_short_wait(
+    sleeps: bool, waited: float, again: bool
+) -> None:
+    """It is `flaky` then: a timer of the kernel's may be the cause as well."""
+
+    def run_once(alone: bool) -> Run:
+        seen = PASSED if alone else replace(FAILED, kept_waiting=waited, steal=0.3, seconds=10.0)
+        done = run_of(seen)
+        return replace(done, program=replace(done.program, sleeps=sleeps))
+
+    run = run_with_retry("a cell", run_once)
+    assert (run.verdict.outcome, bool(run.first)) == (("flaky", True) if again else ("failed", False))
+    assert not again or "kept its guest waiting for 0.2 s" in run.verdict.reason
+
+
 @pytest.mark.parametrize("first", [STARVED, PAUSED])
 def test_what_a_deterministic_guest_does_is_not_the_hosts_doing(first: Observation) -> None:
     def run_once(alone: bool) -> Run:

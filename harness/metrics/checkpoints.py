@@ -21,9 +21,10 @@ PHYS32_ENTRY = "18"  # pyelftools has no name for this type, only its number
 LISTING_SECONDS = 60.0
 
 
-def addresses(session: Session, image: Image, wanted: Iterable[Checkpoint]) -> dict[str, int]:
+def addresses(session: Session, image: Image, wanted: Iterable[Checkpoint]) -> dict[str, list[int]]:
     """The addresses of the checkpoints that the image's kernel has, by their names.
 
+    A checkpoint is passed at one of its addresses: a function may be called in several places, in any order.
     Raises `HarnessError` if the kernel's functions can't be located.
     """
     names = [checkpoint.until for checkpoint in wanted]
@@ -36,17 +37,17 @@ def unrandomised(image: Image) -> Image:
     return replace(image, cmdline=f"{image.cmdline} {more}".strip())
 
 
-def _of_osv(session: Session, image: Image, names: Iterable[str]) -> dict[str, int]:
+def _of_osv(session: Session, image: Image, names: Iterable[str]) -> dict[str, list[int]]:
     if image.symbols is None:
         raise HarnessError(
             f"The kernel of {image.cell} has no symbols.", "Name a checkout, whose build keeps them."
         )
     symbols = Symbols(image.symbols, session.cache)
-    found = {name: function.address for name in names if (function := symbols.find(name))}
+    found = {name: [function.address] for name in names if (function := symbols.find(name))}
     if returns := symbols.returns_of_calls(MAIN_THREAD, JOIN):
-        found["@returned"] = returns[0]
+        found["@returned"] = returns
     if entry := _entry(image.symbols):
-        found["@entry"] = entry
+        found["@entry"] = [entry]
     return found
 
 
@@ -63,7 +64,7 @@ def _entry(elf: Path) -> int | None:
     return None
 
 
-def _of_linux(session: Session, image: Image, names: Iterable[str]) -> dict[str, int]:
+def _of_linux(session: Session, image: Image, names: Iterable[str]) -> dict[str, list[int]]:
     """From /proc/kallsyms of a guest that is booted for it, once per kernel."""
     wanted = sorted(names)
     pattern = "|".join(wanted)
@@ -72,4 +73,4 @@ def _of_linux(session: Session, image: Image, names: Iterable[str]) -> dict[str,
     if run.verdict.outcome is not Outcome.PASSED:
         raise HarnessError(f"The kernel of {image.cell} did not list its functions: {run.verdict.reason}.")
     rows = re.findall(rb"^([0-9a-f]{16}) [tT] (\w+)\r?$", run.transcript.raw, re.MULTILINE)
-    return {name.decode(): int(address, 16) for address, name in rows if name.decode() in wanted}
+    return {name.decode(): [int(address, 16)] for address, name in rows if name.decode() in wanted}

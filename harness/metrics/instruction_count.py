@@ -7,7 +7,7 @@ power off, it waits in a loop of 175 instructions until the hypervisor's thread 
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,15 +59,17 @@ def checkpoints(kernel: str) -> tuple[Checkpoint, ...]:
 
 
 def count(
-    machine: Machine, driver: Hypervisor, wanted: Iterable[Checkpoint], addresses: Mapping[str, int], limit: float
+    machine: Machine, driver: Hypervisor, wanted: Iterable[Checkpoint], addresses: Mapping[str, Sequence[int]],
+    limit: float,
 ) -> InstructionCounts:
     """Boot the machine once and count its instructions from checkpoint to checkpoint, for at most `limit` seconds.
 
-    `addresses` are those of the checkpoints that the kernel has, by their names. Raises `CountError` if the guest
+    `addresses` are those of the checkpoints that the kernel has, by their names; one is passed at the first of its
+    own that is reached. Raises `CountError` if the guest
     does not reach the last one, `HypervisorError` if it can't be counted at all.
     """
     wanted = tuple(wanted)
-    checkpoint_at = {addresses[one.until]: one.phase for one in wanted if one.until in addresses}
+    checkpoint_at = {address: one.phase for one in wanted for address in addresses.get(one.until, ())}
     vm = driver.start(machine)
     with Guest(machine, vm) as guest:
         if not isinstance(vm, Counts) or vm.debug is None:
@@ -109,9 +111,11 @@ class _CountRecorder:
             self.gone = report is False
             return self.gone
         address = self._stub.register(self._pc)
-        if phase := self._checkpoint_at.pop(address, None):
+        if phase := self._checkpoint_at.get(address):
             self.passed[phase] = self._vm.instructions()
-            self._stub.clear_breakpoint(address)
+            for other in [one for one, of in self._checkpoint_at.items() if of == phase]:
+                del self._checkpoint_at[other]
+                self._stub.clear_breakpoint(other)
         self._stub.resume()
         return True
 

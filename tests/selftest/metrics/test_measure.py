@@ -109,6 +109,16 @@ def test_a_kernel_that_lacks_a_point_leaves_its_phase_to_the_next(session: Sessi
     assert less.total == pytest.approx(whole.total, rel=1e-3), "a stop moves a tick, and what its handler runs"
 
 
+def test_a_point_with_several_addresses_is_passed_at_the_first_that_is_reached(session: Session) -> None:
+    """Which of the calls of a function the kernel runs is not for the harness to guess."""
+    sampler, hello = _hello(session, LINUX)
+    counter = boot.BootCounter(session, sampler.image, hello)
+    where = addresses(session, sampler.image, checkpoints("linux"))
+    (called,) = where["kernel_init"]
+    where["kernel_init"] = [called + 1, called]  # no instruction begins at the first
+    assert count(counter.machine, counter.driver, checkpoints("linux"), where, 240) == counter.count()
+
+
 def test_a_boot_that_never_gets_there_says_so_with_its_last_words(session: Session) -> None:
     sampler, hello = _hello(session, LINUX)
     counter = boot.BootCounter(session, sampler.image, hello)

@@ -12,6 +12,7 @@ from harness.metrics.records import Document, Sample
 from harness.report.model.data import ReportData
 from harness.report.outlier_lines import outlier_lines, suspected_lines
 from harness.report.reuse_lines import reuse_lines
+from harness.report.slower_lines import slower_lines
 
 
 def make_report_data(
@@ -24,6 +25,7 @@ def make_report_data(
     beside = outlier_lines(seen.nights, since(measured))
     suspected = suspected_lines(seen.nights)
     alarms, reused = reuse_lines(documents)
+    asides = [*reused, *slower_lines(judged), *beside]
     return ReportData(
-        samples, judged, documents, seen.findings, [*alarms, *said], graph, [*reused, *beside], measured, suspected
+        samples, judged, documents, seen.findings, [*alarms, *said], graph, asides, measured, suspected
     )

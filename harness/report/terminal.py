@@ -42,7 +42,7 @@ def show(report_data: ReportData, out: Console, commits: Commits | None = None) 
     parts = {
         "Cells, by their latest verdicts": list(_cells(by_test(report_data), {one.cell for one in today.missing})),
         "Changes that stand, newest last": list(_steps(today.standing_steps)),
-        "Nights alone, and creeps": [("", line) for line in today.asides],
+        "Slower tests, nights alone, creeps": [("", line) for line in today.asides],
         "Suspected": [("", line) for line in today.suspected],
         "To edit": list(_edits(today)),
         "Fixed": [(GOOD, f"✓ {_group(one)}: none for {_nights(one, today)}") for one in today.tests.fixed],

@@ -14,6 +14,8 @@ from harness.metrics.records import Version
 from harness.report.model.formatting import version_name
 from harness.report.morning.text import cells_words, number
 
+SUITE = "unit"
+"""Whose durations are the tests' own: those of apps are chosen by who runs them."""
 WINDOW = 12
 """The newest versions of a cell that are looked at."""
 BEFORE = 3
@@ -61,7 +63,7 @@ def slower_lines(judged: Sequence[VerdictRecord]) -> list[str]:
 def slower_tests(judged: VerdictTable) -> list[SlowerTest]:
     """The tests that take `TIMES` as long since some version of a cell, and passed in its newest one, or were not
     run there because nothing had changed."""
-    passed = judged.where(lambda kind: kind.outcome in ("passed", "reused"))
+    passed = judged.where(lambda kind: kind.suite == SUITE and kind.outcome in ("passed", "reused"))
     cells = passed.grouped(lambda kind: (kind.cell,))
     return [one for (cell,), table in cells for one in _of_cell(cell, _on_one_kind_of_host(table))]
 

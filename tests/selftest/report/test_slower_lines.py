@@ -76,6 +76,11 @@ def test_under_emulation_the_kernel_is_not_blamed_for_what_a_breakpoint_may_have
     ]
 
 
+def test_an_app_whose_load_is_to_last_longer_is_not_slower() -> None:
+    rows = nights(from_night(5, 4.0))
+    assert slower_lines(rows) and not slower_lines([replace(one, suite="apps") for one in rows])
+
+
 def test_the_fastest_run_of_a_version_counts() -> None:
     rows = nights(from_night(7, 4.0))
     again = replace(rows[-1], seconds=5.0, taken=rows[-1].taken + 1)

@@ -65,8 +65,8 @@ def count(
     """Boot the machine once and count its instructions from checkpoint to checkpoint, for at most `limit` seconds.
 
     `addresses` are those of the checkpoints that the kernel has, by their names; one is passed at the first of its
-    own that is reached. Raises `CountError` if the guest
-    does not reach the last one, `HypervisorError` if it can't be counted at all.
+    own that is reached. Raises `CountError` if the guest does not reach the last one, `HypervisorError` if it
+    can't be counted at all.
     """
     wanted = tuple(wanted)
     checkpoint_at = {address: one.phase for one in wanted for address in addresses.get(one.until, ())}

@@ -49,6 +49,14 @@ def test_a_test_that_takes_longer_is_told_with_its_cells_versions_and_seconds() 
     assert line in markdown(told)
 
 
+def test_a_hostile_name_is_no_escape_and_no_markup() -> None:
+    rows = [replace(one, test="\x1b[31m<b>`x`") if one.test == SLOW else one for one in nights(from_night(5, 4.0))]
+    told = make_report_data([], rows, [], {})
+    assert len(told.asides) == 1 and "\x1b" in told.asides[0]
+    text = markdown(told)
+    assert "4 times as long" in text and "\x1b" not in text and "\n- `" in text and "`x`" not in text
+
+
 @pytest.mark.parametrize(
     ("takes", "told"),
     [

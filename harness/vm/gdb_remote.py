@@ -6,6 +6,7 @@ Source: "GDB Remote Serial Protocol", appendix E of the GDB manual; QEMU's gdbst
 import re
 import socket
 from collections.abc import Callable
+from enum import IntEnum
 
 from harness.core.errors import HypervisorError
 from harness.host.process.timeout import CpuFairTimeout
@@ -15,6 +16,13 @@ GENERAL_BYTES = 8  # of each of the first registers, up to the program counter, 
 LONGEST_READ = 2048  # bytes that one packet of QEMU's answers
 PAGE = 4096  # bytes, of which all or none are mapped
 DESCRIBED = 0x7F0  # bytes of a description that one packet brings
+
+
+class Access(IntEnum):
+    """How data is watched, as the protocol numbers it."""
+
+    WRITE = 2
+    READ = 3
 
 
 class GdbRemote:
@@ -27,6 +35,8 @@ class GdbRemote:
         self._received = b""
         self._registers = b""
         self._stopped = ""
+        self.accessed: int | None = None
+        """The address that was watched and whose access was the last stop; None if it was another."""
         self._described: str | None = None
         self._socket.settimeout(ANSWER_SECONDS)
         self._ask("qXfer:features:read:target.xml:0,1000")  # QEMU reads single registers only after this request
@@ -46,6 +56,15 @@ class GdbRemote:
         """Remove the hardware breakpoint."""
         self._ask(f"z1,{address:x},1")
 
+    def set_watchpoint(self, access: Access, address: int, length: int) -> bool:
+        """Stop the guest after an access to the data; False if the stub can't. An atomic access may go unseen
+        where the guest has several vCPUs: QEMU's TCG tells of these since version 8.0."""
+        return self._ask(f"Z{access},{address:x},{length:x}") == "OK"
+
+    def clear_watchpoint(self, access: Access, address: int, length: int) -> None:
+        """Watch the data no longer."""
+        self._ask(f"z{access},{address:x},{length:x}")
+
     def register(self, number: int) -> int:
         """Return a general register or the program counter of the stopped vCPU, by the stub's numbering.
 
@@ -53,6 +72,16 @@ class GdbRemote:
         the vCPU, and only `g` updates that.
         """
         return self.field(number * GENERAL_BYTES, GENERAL_BYTES)
+
+    def of_each_vcpu(self, number: int) -> list[int]:
+        """That register of every vCPU, all of which are stopped."""
+        threads, answer = [], self._ask("qfThreadInfo")
+        while answer.startswith("m"):
+            threads += answer[1:].split(",")
+            answer = self._ask("qsThreadInfo")
+        found = [self._choose(thread).register(number) for thread in threads]
+        self._choose(self._stopped)
+        return found
 
     def field(self, offset: int, length: int) -> int:
         """Return `length` bytes at an offset of the stub's answer to `g`, as an unsigned number."""
@@ -134,8 +163,16 @@ class GdbRemote:
         """Remember which vCPU stopped; returns whether the report is of a stop and not of the guest's end."""
         thread = re.search(r"thread:([^;]+)", report)
         self._stopped = thread[1] if thread else ""
+        accessed = re.search(r"[ra]?watch:([0-9a-f]+)", report)
+        self.accessed = int(accessed[1], 16) if accessed else None
         self._registers = b""
         return report[:1] in ("T", "S")
+
+    def _choose(self, thread: str) -> "GdbRemote":
+        """Let registers be those of a vCPU, by the stub's name for it."""
+        self._ask(f"Hg{thread or 0}")
+        self._registers = b""
+        return self
 
     def _system_registers(self) -> str:
         """The stub's description of system registers, requested once."""

@@ -103,6 +103,9 @@ class ExitTracer(ExitRecord):
         """The stack of the stopped vCPU. Raises `HypervisorError` if the guest is gone."""
         return self._memory.stack()
 
+    def look(self) -> None:
+        """Look for what no checkpoint shows; called about once a second. Breakpoints show all."""
+
     def examine(self) -> None:
         """Stop the guest if it runs, and check whether it is in abort(), for which a breakpoint may have been
         refused."""
@@ -119,7 +122,7 @@ class ExitTracer(ExitRecord):
         point = self._armed.get(address)
         match point:
             case None:
-                pass
+                self._pass_other(address)
             case Checkpoint.HALT:
                 self._note(point)
                 self._standing = True
@@ -149,7 +152,7 @@ class ExitTracer(ExitRecord):
         elif point is Checkpoint.JOINED:
             self._program(self.awaited).status = self._memory.number(registers.result)
             self.awaited = 0
-            self._arm(Checkpoint.JOIN)
+            self._watch_main()
         elif point is Checkpoint.EXIT:
             self.exit_status = self._memory.number(registers.arguments[0])
             self.exit_caller = self._who_exits()
@@ -173,15 +176,18 @@ class ExitTracer(ExitRecord):
             if mine:
                 self.programs.append(TracedProgram(application, self._memory.string(path)))
             else:
-                self.nested.append(self._memory.string(path))
+                self._note_other(application, self._memory.string(path))
         elif mine:
             self.awaited = application
             self._program(application)
-            back = self._memory.return_address()
             self._disarm(address)
-            self._set(Checkpoint.JOINED, back)
+            self._await_return(self._memory.return_address())
             return True
         return self._step_over(address)
+
+    def _note_other(self, application: int, path: str) -> None:
+        """Record a program that another thread makes."""
+        self.nested.append(path)
 
     def _step_over(self, address: int) -> bool:
         """Let the vCPU at a checkpoint pass it, and set the breakpoint again; False if the guest ended.
@@ -216,8 +222,8 @@ class ExitTracer(ExitRecord):
         found = self._memory.application_of_thread({program.application for program in self.programs})
         if found is None:
             return ExitCaller.UNKNOWN
-        self.exit_path = found
-        return ExitCaller.NESTED if found else ExitCaller.OWN
+        self.exit_path = found.path
+        return ExitCaller.NESTED if found.path else ExitCaller.OWN
 
     def _read_abort(self) -> None:
         """Find in the kernel's memory whether it is in abort(), and with which message."""
@@ -230,8 +236,19 @@ class ExitTracer(ExitRecord):
     def _arm_rest(self) -> None:
         """Set the breakpoints that could not be set before the main thread ran, and further ones while there are
         any left."""
-        self._arm_all(point for point in ESSENTIAL if not self._watches(point))
-        self._arm_all(HELPFUL)
+        self._arm_all(point for point in (*ESSENTIAL, *HELPFUL) if not self._watches(point))
+
+    def _watch_main(self) -> None:
+        """Watch what the main thread does next, which waits for no program any more."""
+        self._arm(Checkpoint.JOIN)
+
+    def _await_return(self, back: int) -> None:
+        """Watch for the end of the main thread's wait; the guest is at the entry of `join`, which returns to
+        `back`."""
+        self._set(Checkpoint.JOINED, back)
+
+    def _pass_other(self, address: int) -> None:
+        """Handle a stop at an address that is no checkpoint's."""
 
     def _watches(self, point: Checkpoint) -> bool:
         return point in self.passed or point in self._armed.values()
@@ -253,6 +270,10 @@ class ExitTracer(ExitRecord):
         if done := self._gdb.set_breakpoint(address):
             self._armed[address] = point
         return done
+
+    def _disarm_all(self, *points: Checkpoint) -> None:
+        for address in [address for address, point in self._armed.items() if point in points]:
+            self._disarm(address)
 
     def _disarm(self, address: int) -> None:
         del self._armed[address]

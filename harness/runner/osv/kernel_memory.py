@@ -3,8 +3,10 @@
 Source: OSv's runtime.cc (abort), include/osv/app.hh, include/osv/sched.hh; libstdc++'s basic_string.
 """
 
+import struct
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.core.text import printable
 from harness.kernels.symbols import Symbols
@@ -14,8 +16,17 @@ ABORTING, ABORT_MESSAGE, CURRENT_THREAD = "_ZL8aborting", "_ZZ5abortPKczE3msg", 
 LONGEST_MESSAGE = 1024  # bytes, the size of abort()'s buffer
 LONGEST_PATH = 4096
 STACK_BYTES = 8192  # of a stack that are kept
-THREAD_BYTES = 24576  # of a sched::thread that are searched; it has 20928 on x86_64
-APPLICATION_BYTES = 256  # of an application that are searched
+APPLICATION_BYTES = 320  # of an application that are searched; it has 312
+RUNTIME_OFFSETS: dict[Path, int] = {}
+"""Where a thread has the address of its program's runtime, of each kernel file for which this process knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The program that a thread belongs to: the address of its `application`, and its path if it was asked for."""
+
+    address: int
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +35,8 @@ class Registers:
 
     These are the program counter, the stack pointer, the first six arguments, the return value, the link register
     (None if the return address is on the stack) and the frame pointer; the thread pointer, at an offset of the
-    stub's answer to `g` or by a system register's name; and CR2, at such an offset.
+    stub's answer to `g` or by a system register's name; and CR2, at such an offset. `thread_bytes` is how much of
+    a sched::thread is searched.
     """
 
     pc: int
@@ -34,18 +46,21 @@ class Registers:
     link: int | None
     thread: int | str
     frame: int
+    thread_bytes: int
     fault_address: int | None = None
 
 
 # Source: the register order of the gdb target descriptions i386:x86-64 and aarch64; arch/aarch64/arch-switch.hh.
 REGISTERS = {
     "x86_64": Registers(
-        pc=16, stack=7, arguments=(5, 4, 3, 2, 8, 9), result=0, link=None, thread=164, frame=6, fault_address=196
+        pc=16, stack=7, arguments=(5, 4, 3, 2, 8, 9), result=0, link=None, thread=164, frame=6,
+        thread_bytes=24 << 10, fault_address=196,  # of 20928 bytes of HEAD's threads
     ),
     "aarch64": Registers(
-        pc=32, stack=31, arguments=(0, 1, 2, 3, 4, 5), result=0, link=30, thread="TPIDR_EL1", frame=29
+        pc=32, stack=31, arguments=(0, 1, 2, 3, 4, 5), result=0, link=30, thread="TPIDR_EL1", frame=29,
+        thread_bytes=72 << 10,  # of 66016 bytes
     ),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +91,7 @@ class KernelMemory:
 
     def number(self, register: int) -> int:
         """The C int in a register."""
-        value = self._gdb.register(register) & 0xFFFFFFFF
-        return value - (1 << 32) if value >> 31 else value
+        return signed(self._gdb.register(register))
 
     def stack(self) -> Stack:
         """The stack of the stopped vCPU."""
@@ -86,7 +100,12 @@ class KernelMemory:
         pointer = register(where.stack)
         return Stack(pointer, register(where.frame), self._gdb.read(pointer, STACK_BYTES), fault)
 
-    def _word(self, address: int) -> int:
+    def stack_bytes(self, length: int) -> bytes:
+        """As much of the stopped vCPU's stack, from its pointer on."""
+        return self._gdb.read(self._gdb.register(self._registers.stack), length)
+
+    def word(self, address: int) -> int:
+        """The eight bytes at an address; 0 if they can't be read."""
         return int.from_bytes(self._gdb.read(address, 8), "little")
 
     def text(self, address: int) -> str | None:
@@ -124,26 +143,42 @@ class KernelMemory:
     def return_address(self) -> int:
         """The return address of the function at whose entry the guest has stopped."""
         link, stack = self._registers.link, self._registers.stack
-        return self._gdb.register(link) if link is not None else self._word(self._gdb.register(stack))
+        return self._gdb.register(link) if link is not None else self.word(self._gdb.register(stack))
 
-    def application_of_thread(self, known: Collection[int]) -> str | None:
-        """Whose the stopped thread is: empty if it belongs to one of the `known` applications, else its path.
+    def count(self, name: str) -> int:
+        """The low four bytes of the variable with that mangled name, as a number; 0 if there is none."""
+        variable = self._symbols.data(name)
+        return int.from_bytes(self._gdb.read(variable.address, 4), "little") if variable else 0
 
-        None if it is unknown. One of the thread's fields, `_app_runtime`, points to a structure that begins with
-        the address of its `application`.
+    def end_of_ring(self, name: str, stop: int, length: int) -> bytes:
+        """The last `length` bytes of the ring of bytes with that name, whose next byte goes to index `stop`."""
+        ring = self._symbols.data(name)
+        if ring is None:
+            return b""
+        before = self._gdb.read(ring.address + ring.size - length, length) if stop < length else b""
+        return (before + self._gdb.read(ring.address + max(stop - length, 0), min(stop, length)))[-length:]
+
+    def application_of_thread(self, known: Collection[int]) -> Owner | None:
+        """Whose the stopped thread is, without a path if it is one of the `known` applications.
+
+        None if it is no program's. One of the thread's fields, `_app_runtime`, points to a structure that begins
+        with the address of its `application`, which has a pointer to that structure in turn.
         """
-        offset, where = self._symbols.thread_offset(CURRENT_THREAD), self._registers.thread
-        base = self._gdb.named_register(where) if isinstance(where, str) else self._gdb.field(where, 8)
+        offset, where = self._symbols.thread_offset(CURRENT_THREAD), self._registers
+        pointer = where.thread
+        base = self._gdb.named_register(pointer) if isinstance(pointer, str) else self._gdb.field(pointer, 8)
         if offset is None or not base:
             return None
-        fields = self._gdb.read(self._word(base + offset), THREAD_BYTES)
-        for start in range(0, len(fields) - 7, 8):
-            pointer = int.from_bytes(fields[start : start + 8], "little")
-            application = self._word(pointer) if _may_point(pointer) else 0
-            if application in known:
-                return ""
-            if path := self.path_of(application) if _may_point(application) else "":
-                return path
+        thread, noted = self.word(base + offset), RUNTIME_OFFSETS.get(self._symbols.elf)
+        start, length = (0, where.thread_bytes) if noted is None else (noted, 8)
+        fields = list(enumerate(words_of(self._gdb.read(thread + start, length))))
+        for at, runtime in reversed(fields):  # it is one of the last
+            application = self.word(runtime) if _may_point(runtime) else 0
+            if _may_point(application) and runtime in words_of(self._gdb.read(application, APPLICATION_BYTES)):
+                path = "" if application in known else self.path_of(application)
+                if application in known or path:  # lists are such circles, too
+                    RUNTIME_OFFSETS[self._symbols.elf] = start + 8 * at
+                    return Owner(application, path)
         return None
 
     def aborts(self) -> bool:
@@ -155,6 +190,17 @@ class KernelMemory:
         """The message of abort() so far; None if it can't be read."""
         message = self._symbols.data(ABORT_MESSAGE)
         return self.text(message.address) if message else None
+
+
+def signed(value: int) -> int:
+    """The C int in the low half of a register or in a longer number."""
+    low = value & 0xFFFFFFFF
+    return low - (1 << 32) if low >> 31 else low
+
+
+def words_of(data: bytes) -> list[int]:
+    """The words of eight bytes that memory has."""
+    return [word for (word,) in struct.iter_unpack("<Q", data[: len(data) & ~7])]
 
 
 def _may_point(word: int) -> bool:

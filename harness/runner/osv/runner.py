@@ -23,6 +23,7 @@ from harness.runner.osv.command_line import environment_option, programs_of
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.observed_run import observe, status_of, traced_status
 from harness.runner.osv.post_mortem import Scene
+from harness.runner.osv.watching_tracer import WatchingTracer, can_watch
 from harness.runner.ready_snapshot import fork_ready
 from harness.vm.base import Hypervisor, Template, Vm, snapshots_of
 from harness.vm.gdb_remote import GdbRemote
@@ -139,7 +140,7 @@ class OsvRunner:
         self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", interaction: Interaction | None
     ) -> Run:
         vm, monitor = guest.vm, guest.monitor
-        tracer = self._tracer(vm, origin, stub, program.deterministic and program.cpus > 1)
+        tracer = self._tracer(vm, origin, stub, program)
         if tracer:
             guest.console.watched[tracer.fileno()] = lambda: _handle_stop(guest, tracer)
             tracer.start()
@@ -147,6 +148,8 @@ class OsvRunner:
             vm.resume()
 
         def dead() -> bool:
+            if tracer:
+                tracer.look()
             return tracer.dead if tracer else bool(monitor.faults()) or monitor.saw_mark("power_off_failed")
 
         def booted() -> bool:
@@ -192,16 +195,19 @@ class OsvRunner:
         has_button = self.image.cell.arch == "x86_64" and self.image.cell.hypervisor == "qemu"
         return vm.press_power_button if has_button else vm.stop
 
-    def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None", only_death: bool) -> ExitTracer | None:
-        """The exit tracer; None if hypervisor and kernel offer nothing to trace."""
+    def _tracer(self, vm: Vm, origin: str, stub: "_Stub | None", program: Program) -> ExitTracer | None:
+        """The exit tracer; None if hypervisor and kernel offer nothing to trace.
+
+        The instructions of deterministic runs are compared with those of earlier ones, which had breakpoints.
+        """
         if vm.debug is None or self._symbols is None:
             return None
         stub = stub or _Stub(GdbRemote(vm.debug, vm.pid))
+        given, joining = (stub.gdb, self._symbols, self.image.cell.arch, stub.stack), origin == READY
         try:
-            return ExitTracer(
-                stub.gdb, self._symbols, self.image.cell.arch, stub.stack, joining=origin == READY,
-                only_death=only_death,
-            )  # fmt: skip
+            if self.accelerator == "tcg" and not program.deterministic and can_watch(self._symbols):
+                return WatchingTracer(*given, joining=joining)
+            return ExitTracer(*given, joining=joining, only_death=program.deterministic and program.cpus > 1)
         except HypervisorError:
             return None
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fault_rows import ARCH, FAULTS, HANG, LINUX, OSV, OSV_ROWS, PASSES, UNLOADED, WITH_FOUR, Row
+from fault_rows import ARCH, FAULTS, HANG, LINUX, NESTED, OSV, OSV_ROWS, PASSES, UNLOADED, WITH_FOUR, Row
 from meddled import Meddled
 from recording import Recorder, Recording, record, recordings, replay
 
@@ -19,6 +19,7 @@ from harness.host.cache import Cache
 from harness.report import evidence
 from harness.runner.base import Program, Run
 from harness.runner.linux.runner import LinuxRunner
+from harness.runner.osv import runner, watching_tracer
 from harness.runner.session import Session
 from harness.vm.gdb_remote import GdbRemote
 
@@ -99,10 +100,31 @@ def test_fault_on_osv_with_the_four_breakpoints_of_hardware(
         held.discard(address)
         back(stub, address)
 
+    monkeypatch.setattr(runner, "can_watch", lambda symbols: False)  # KVM's breakpoints cost nothing
     monkeypatch.setattr(GdbRemote, "set_breakpoint", set_one_of_four)
     monkeypatch.setattr(GdbRemote, "clear_breakpoint", give_back)
     run = run_with_four(osv_with_faults("x86_64"), row)
     assert refused or not run.verdict.observation.booted
+
+
+@pytest.mark.parametrize("row", [row for row in OSV if row.command in ("exit 3", f"{NESTED} return 3 0")], ids=str)
+def test_fault_on_osv_whose_log_is_too_long_to_watch(
+    osv_with_faults: Callable[[str], Recorder], row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first line that tells nothing, breakpoints take the place of watchpoints."""
+    monkeypatch.setattr(watching_tracer, "MOST_STOPS", 1)
+    runner = osv_with_faults("x86_64")
+    run = runner.run(Program(row.situation, command_of(row), row.limit, row.cpus, row.memory))
+    agree(run, row.outcome, row.reason)
+    assert isinstance(runner.tracer, watching_tracer.WatchingTracer) and not runner.tracer.watches_data
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_a_halt_of_one_of_two_vcpus_is_seen(osv_with_faults: Callable[[str], Recorder], arch: str) -> None:
+    """Nothing announces it, and the debug stub may stand at the other."""
+    (row,) = (row for row in OSV if row.command == "halt")
+    run = osv_with_faults(arch).run(Program(row.situation, command_of(row), row.limit, 2, row.memory))
+    agree(run, row.outcome, row.reason)
 
 
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.name)

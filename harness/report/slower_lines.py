@@ -30,15 +30,12 @@ ENOUGH = 5
 """Tests whose common pace tells how fast a version's host was."""
 MOST = 5
 """The most lines."""
-OR_A_BREAKPOINT = " (under TCG, where a breakpoint of the harness's can be the cause)"
-"""TCG runs what shares a page with a breakpoint one instruction at a time, ten times as slow. Which code that is
-changes with the kernel's layout. Source: QEMU, accel/tcg/cpu-exec.c (`check_for_breakpoints`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlowerTest:
     """A test on a cell that took `most` seconds at most until the version `good`, and `least` at least since
-    `slow`: `times` as long, if the hosts had been equally fast. `emulated` is whether that was under TCG."""
+    `slow`: `times` as long, if the hosts had been equally fast."""
 
     test: str
     cell: str
@@ -47,7 +44,6 @@ class SlowerTest:
     most: float
     least: float
     times: float
-    emulated: bool
 
 
 def slower_lines(judged: Sequence[VerdictRecord]) -> list[str]:
@@ -74,7 +70,6 @@ def _line(row: Sequence[SlowerTest]) -> str:
     return (
         f"{worst.test} takes {worst.times:.0f} times as long on {where} since {version_name(worst.slow)}: "
         f"{worst.least:.1f} s, at most {worst.most:.1f} s until {version_name(worst.good)}"
-        f"{OR_A_BREAKPOINT if worst.emulated else ''}"
     )
 
 
@@ -92,7 +87,6 @@ def _of_cell(cell: str, table: VerdictTable) -> Iterator[SlowerTest]:
     if len(order) <= BEFORE:
         return
     rows = rows[np.isin(rows["version"], order)]
-    emulated = table.environments[rows["environment"][-1]].accelerator == "tcg"
     kinds, kind = np.unique(rows["kind"], return_inverse=True)
     names, test_of = np.unique([table.kinds[one].test for one in kinds], return_inverse=True)
     reused = np.array([table.kinds[one].outcome == "reused" for one in kinds])[kind]
@@ -109,7 +103,7 @@ def _of_cell(cell: str, table: VerdictTable) -> Iterator[SlowerTest]:
             yield SlowerTest(
                 str(names[place]), cell, table.versions[order[before[-1]]], table.versions[order[since[0]]],
                 float(seconds[place][before].max()), float(seconds[place][since].min()),
-                float(even[place][since].min() / even[place][before].max()), emulated,
+                float(even[place][since].min() / even[place][before].max()),
             )  # fmt: skip
 
 

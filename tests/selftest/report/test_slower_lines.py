@@ -75,15 +75,6 @@ def test_what_counts_as_longer(takes: Takes, told: bool) -> None:
     assert bool(slower_lines(nights(takes))) == told
 
 
-def test_under_emulation_the_kernel_is_not_blamed_for_what_a_breakpoint_may_have_slowed() -> None:
-    """Seen with OSv: a test took ten times as long, and as long as ever without the harness's breakpoints."""
-    rows = nights(from_night(5, 4.0))
-    emulated = [replace(one, environment=replace(WHERE, accelerator="tcg")) for one in rows]
-    assert slower_lines(emulated) == [
-        f"{line} (under TCG, where a breakpoint of the harness's can be the cause)" for line in slower_lines(rows)
-    ]
-
-
 def test_an_app_whose_load_is_to_last_longer_is_not_slower() -> None:
     rows = nights(from_night(5, 4.0))
     assert slower_lines(rows) and not slower_lines([replace(one, suite="apps") for one in rows])

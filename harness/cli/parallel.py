@@ -4,6 +4,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,7 +30,8 @@ _sessions: list[Session] = []
 def runs(session: Session, tests: Sequence[tuple[Cell, Program]], jobs: int) -> Generator[Run, None, None]:
     """The runs of the tests, in their order, as they finish; up to `jobs` at once, if the host has cpus for them.
 
-    Closing the generator ends the tests that still run. Raises what the session's `run` raises.
+    Closing the generator ends the tests that still run. Raises what the session's `run` raises, and `SystemExit`
+    at SIGTERM if there are several at once.
     """
     if jobs == 1:
         for cell, program in tests:
@@ -43,8 +45,9 @@ def runs(session: Session, tests: Sequence[tuple[Cell, Program]], jobs: int) -> 
     try:
         with _interrupts_held():
             waiting = [pool.submit(_run, one) for one in tests]
-        for one in waiting:
-            yield one.result()
+        with _leaving_at_sigterm():
+            for one in waiting:
+                yield one.result()
     except BrokenProcessPool as error:
         raise HostError(
             "A process that ran tests was killed; those without a verdict did not end.",
@@ -66,6 +69,17 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+
+@contextmanager
+def _leaving_at_sigterm() -> Iterator[None]:
+    """Raise `SystemExit` at SIGTERM: if it killed this process, Python's process that keeps its semaphores would
+    complain of those that are left."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _start_worker(

@@ -78,14 +78,16 @@ def running(tmp_path: Path) -> "Iterator[tuple[subprocess.Popen[bytes], str]]":
     process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
 def test_nothing_is_left_of_tests_whose_run_is_ended(
-    number: signal.Signals, running: "tuple[subprocess.Popen[bytes], str]"
+    number: signal.Signals, status: int, running: "tuple[subprocess.Popen[bytes], str]"
 ) -> None:
     process, mark = running
     assert len(_marked(mark)) > 2
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.kill()
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     _, told = process.communicate(timeout=SOON)
-    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
-    assert b"Traceback" not in told
+    assert process.returncode == status
+    assert b"Traceback" not in told and (b"semaphore" not in told or number == signal.SIGKILL)
     _until(lambda: not _marked(mark), "the end of all its processes")

@@ -65,19 +65,22 @@ class Qmp:
 
         async def wait() -> dict[str, Any]:
             while True:
-                event_task = asyncio.ensure_future(self._client.events.get())
-                gone = asyncio.ensure_future(self._client.runstate_changed())
-                await asyncio.wait((event_task, gone), return_when=asyncio.FIRST_COMPLETED)
-                gone.cancel()
-                if not event_task.done():
-                    event_task.cancel()
-                    raise EOFError("QEMU has closed its control socket")
-                if (event := event_task.result())["event"] in names:
-                    return dict(event)
+                event = asyncio.ensure_future(self._client.events.get())
+                gone = asyncio.ensure_future(self._until_closed())
+                try:
+                    await asyncio.wait((event, gone), return_when=asyncio.FIRST_COMPLETED)
+                    if not event.done():
+                        raise EOFError("QEMU has closed its control socket")
+                finally:
+                    event.cancel()
+                    gone.cancel()
+                    await asyncio.gather(event, gone, return_exceptions=True)
+                if event.result()["event"] in names:
+                    return dict(event.result())
 
         try:
-            event: dict[str, Any] = self._wait(wait(), timeout)
-            return event
+            found: dict[str, Any] = self._wait(wait(), timeout)
+            return found
         except TimeoutError as error:
             raise HypervisorError(f"QEMU sent no {' or '.join(names)} within {timeout:.0f} s.") from error
         except FAILED as error:
@@ -85,13 +88,8 @@ class Qmp:
 
     def last_events(self) -> list[dict[str, Any]]:
         """The unread events, after the peer has closed the session."""
-
-        async def until_closed() -> None:
-            while self._client.runstate == Runstate.RUNNING:
-                await self._client.runstate_changed()
-
         with contextlib.suppress(*FAILED, TimeoutError):
-            self._wait(until_closed(), 2.0)  # if it fails, only the events received so far are returned
+            self._wait(self._until_closed(), 2.0)  # if it fails, only the events received so far are returned
         return [dict(event) for event in self._client.events.clear()]
 
     def close(self) -> None:
@@ -101,6 +99,10 @@ class Qmp:
                 self._wait(self._client.disconnect(), 1.0)
         self._loop.close()
         self._socket.close()
+
+    async def _until_closed(self) -> None:
+        while self._client.runstate == Runstate.RUNNING:
+            await self._client.runstate_changed()
 
     def _wait(self, work: Any, timeout: float = ANSWER_SECONDS) -> Any:
         return self._loop.run_until_complete(self._in_time(work, CpuFairTimeout(self._pid, timeout)))

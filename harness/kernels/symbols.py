@@ -49,6 +49,7 @@ class Symbols:
         self._of_threads: dict[str, int] = table["of threads"]
         self._addresses = [function.address for function in self._functions]
         self._by_name = {function.name: function for function in self._functions}
+        self._beginnings: dict[str, Function | None] = {}
         self._returns: dict[tuple[str, str], list[int]] = {}
 
     @property
@@ -63,8 +64,10 @@ class Symbols:
     def beginning_with(self, start: str) -> Function | None:
         """The only function whose mangled name begins so, if there is only one; the compiler's split-off parts
         (`.cold`, `.part`) do not count."""
-        found = {f.address: f for f in self._functions if f.name.startswith(start) and "." not in f.name}
-        return found.popitem()[1] if len(found) == 1 else None
+        if start not in self._beginnings:
+            found = {f.address: f for f in self._functions if f.name.startswith(start) and "." not in f.name}
+            self._beginnings[start] = found.popitem()[1] if len(found) == 1 else None
+        return self._beginnings[start]
 
     def data(self, name: str) -> Variable | None:
         """The variable with that mangled name, unless it is thread-local."""

@@ -13,26 +13,30 @@ from harness.host.process.cpu_time import starved_seconds
 
 WORTH_WAITING = 0.02
 """A process that waited for a cpu for less than this share of its limit gets no extension."""
+AT_ONCE = 0.5
+"""Seconds of the first wait, which is not counted: what answers in it needs no look at its threads."""
 SLOWEST = 120
 """The longest wait for an answer, as a multiple of its limit."""
 
 
 class CpuFairTimeout:
-    """The time limit of an answer of the process `pid`: `limit` seconds, more in a lab. It begins when it is
-    created."""
+    """The time limit of an answer of the process `pid`: `limit` seconds, more in a lab, after a first moment."""
 
     def __init__(self, pid: int, limit: float) -> None:
         self._pid = pid
         self._limit = lab_timeout(limit)
-        self._starved = starved_seconds(pid)
+        self._starved: float | None = None
         self._granted = 0.0
         self._begun = False
 
     def seconds(self) -> float:
-        """How long to wait now: first the limit, then the time for which the process has waited for a cpu since; 0
-        at the end."""
+        """How long to wait now: first a moment and the limit, then the time for which the process has waited for a
+        cpu since; 0 at the end."""
         if not self._begun:
             self._begun = True
+            return AT_ONCE
+        if self._starved is None:
+            self._starved = starved_seconds(self._pid)
             return self._limit
         kept = max(0.0, starved_seconds(self._pid) - self._starved - self._granted)
         if kept < WORTH_WAITING * self._limit or self._granted > SLOWEST * self._limit:

@@ -11,7 +11,6 @@ from harness.core.cell import Cell
 from harness.core.errors import HarnessError, explained
 from harness.core.events import subscribed
 from harness.metrics import suite
-from harness.metrics.history.store import History
 from harness.metrics.records import Sample
 from harness.report.model.formatting import percent, shown
 from harness.report.progress import Progress
@@ -40,6 +39,8 @@ class MeasurementTest:
 
     def __call__(self, cell: Cell, name: str) -> None:
         __tracebackhide__ = True
+        from harness.metrics.history.store import History  # which in-guest tests have no use for
+
         try:
             with subscribed(Progress()):
                 measured = suite.prepare(self._session, cell, name, self._run, self._duration).take()

@@ -165,8 +165,8 @@ def _passed(seen: Observation) -> OutcomeAndReason | None:
 
 
 def _late(seen: Observation) -> OutcomeAndReason | None:
-    """The limit was reached."""
-    if not seen.activity:
+    """The limit was reached, and not by a kernel that had halted."""
+    if not seen.activity or seen.halted:
         return None
     outcome, reason = _judge_late(seen)
     return outcome, f"{reason}{_text(seen)}"

@@ -25,6 +25,10 @@ class Access(IntEnum):
     READ = 3
 
 
+class NoAnswer(HypervisorError):
+    """The stub is there, and silent."""
+
+
 class GdbRemote:
     """Talks to the stub of the process `pid` over a connected socket. The guest stays stopped from a stop until
     `resume`."""
@@ -57,8 +61,11 @@ class GdbRemote:
         self._ask(f"z1,{address:x},1")
 
     def set_watchpoint(self, access: Access, address: int, length: int) -> bool:
-        """Stop the guest after an access to the data; False if the stub can't. An atomic access may go unseen
-        where the guest has several vCPUs: QEMU's TCG tells of these since version 8.0."""
+        """Stop the guest at an access to the data, AArch64 before it and x86_64 after it; False if the stub can't.
+
+        QEMU's TCG before 8.0 does not tell of atomic accesses where there are several vCPUs, and before 8.1 it
+        tells also of unaligned ones further on in the same page.
+        """
         return self._ask(f"Z{access},{address:x},{length:x}") == "OK"
 
     def clear_watchpoint(self, access: Access, address: int, length: int) -> None:
@@ -218,7 +225,7 @@ class GdbRemote:
             if not data:
                 raise HypervisorError("The guest's debug socket was closed.")
             return data
-        raise HypervisorError(f"The guest's debug socket did not answer within {ANSWER_SECONDS:.0f} s.")
+        raise NoAnswer(f"The guest's debug socket did not answer within {ANSWER_SECONDS:.0f} s.")
 
     def _packet(self) -> str | None:
         """Take the first complete packet out of the received data. QEMU accepts our next packet as the

@@ -20,6 +20,9 @@ class ExitRecord:
         """The address of the `application` that the main thread waits for; 0 where it waits for none."""
         self.passed: list[Checkpoint] = []
         self.refused: list[Checkpoint] = []
+        """Checkpoints for which the stub had no breakpoint."""
+        self.lost: list[Checkpoint] = []
+        """Checkpoints that the kernel passed while what they show could not be read."""
         self.programs: list[TracedProgram] = []
         self.nested: list[str] = []
         """The paths of programs that other threads made, in the order in which they were."""

@@ -73,7 +73,7 @@ class ExitTracer(ExitRecord):
     def complete(self) -> bool:
         """Whether everything that a verdict needs is traced, or will be once the main thread runs."""
         wanted = ESSENTIAL if self._main_runs else (Checkpoint.MAIN,)
-        return not self.only_death and not any(point in self.refused for point in wanted)
+        return not self.only_death and not self.lost and not any(point in self.refused for point in wanted)
 
     def start(self) -> None:
         """Let the guest run for the first time."""
@@ -219,6 +219,10 @@ class ExitTracer(ExitRecord):
         data tell."""
         if not self.nested and Checkpoint.CREATED not in self.refused:
             return ExitCaller.OWN
+        return self._owner_of_thread()
+
+    def _owner_of_thread(self) -> ExitCaller:
+        """Whose the stopped thread is, by its data."""
         found = self._memory.application_of_thread({program.application for program in self.programs})
         if found is None:
             return ExitCaller.UNKNOWN

@@ -86,6 +86,8 @@ def status_of(program: Program, monitor: ConsoleMatcher, tracer: ExitTracer | No
         return Status(status, TRACED, "" if status else _contradiction(program, monitor, tracer))
     gone = ", ".join(tracer.refused) if tracer else ""
     refused = f"; the debug stub refused breakpoints at: {gone}" if gone else ""
+    if tracer and tracer.lost:
+        refused += f"; the kernel was stopped too late at: {', '.join(tracer.lost)}"
     own = [match for match in monitor.statuses() if not _is_nested(program, match)]
     if own:
         bad = [match.status for match in own if match.status]

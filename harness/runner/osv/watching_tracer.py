@@ -19,10 +19,10 @@ from time import monotonic
 
 from harness.core.errors import HypervisorError
 from harness.kernels.symbols import Symbols
-from harness.runner.osv.exit_checkpoints import CLEAN_CALLER, FUNCTIONS, SIGNAL_CALLER, Checkpoint
+from harness.runner.osv.exit_checkpoints import CLEAN_CALLER, FUNCTIONS, SIGNAL_CALLER, Checkpoint, ExitCaller
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.kernel_memory import ABORT_MESSAGE, ABORTING, signed, words_of
-from harness.vm.gdb_remote import Access, GdbRemote
+from harness.vm.gdb_remote import Access, GdbRemote, NoAnswer
 
 LOG, LOG_END, PROGRAM_BEGINS = "debug_buffer", "debug_buffer_idx", "__libc_stack_end"
 WATCHED = {ABORTING: 1, ABORT_MESSAGE: 1, LOG_END: 4, PROGRAM_BEGINS: 8}
@@ -34,14 +34,15 @@ CALLS = 2048  # bytes of the stack in which the caller of a logger is found
 FRAME = 256  # bytes of the stack, of abort() itself
 STATUS, LAST_LINES = re.compile(rb"program exited with status (-?\d+)\n"), 256  # bytes of the log
 PROLOGUE = 8  # instructions within which AArch64's `join` has saved its return address
-FIRST_LOOK = 4.0  # seconds after which the guest is looked at; then after twice as long each time
+FIRST_LOOK, LOOK_AGAIN = 4.0, 8.0  # seconds
 MOST_STOPS = 200
 """Stops that told nothing, after which breakpoints are the cheaper."""
 
 
 def can_watch(symbols: Symbols) -> bool:
-    """Whether the kernel has what is watched, and `exit` and `shutdown` log what they do."""
-    logged = all(symbols.returns_of_calls(caller, logger) for caller, logger in LOGGERS.items())
+    """Whether the kernel has what is watched, and logs what it is expected to."""
+    callers = LOGGERS | {SIGNAL_CALLER: "debugf"}
+    logged = all(symbols.returns_of_calls(caller, logger) for caller, logger in callers.items())
     return logged and all(map(symbols.data, (LOG, *WATCHED)))
 
 
@@ -53,8 +54,9 @@ class WatchingTracer(ExitTracer):
         self._place, self._back = 0, 0  # where the return address of join is on the stack if watched, and itself
         self._made: set[int] = set()  # programs of other threads that were seen to be made and not yet to begin
         self._values: dict[str, int] = {}
+        self._strangers = 0  # programs that began and whose they are is not known
         self._useless = 0  # stops
-        self._pause, self._next_look = FIRST_LOOK, monotonic() + FIRST_LOOK
+        self._next_look = monotonic() + FIRST_LOOK
         super().__init__(gdb, symbols, arch, stack, joining)
         if joining:
             self._watch_data()
@@ -69,14 +71,15 @@ class WatchingTracer(ExitTracer):
         an `abort` whose flag was set by an atomic access that QEMU did not tell of."""
         if not self.watches_data or self._standing or monotonic() < self._next_look:
             return
-        self._pause *= 2
-        self._next_look = monotonic() + self._pause
+        self._next_look = monotonic() + LOOK_AGAIN
         try:
             self._gdb.interrupt()
             self._note_unseen()
             if not self.halted:
                 self._pass()
-        except HypervisorError:
+        except NoAnswer:
+            raise
+        except HypervisorError:  # it has ended
             return
 
     def examine(self) -> None:
@@ -84,6 +87,7 @@ class WatchingTracer(ExitTracer):
         if self.watches_data and not self.dead:
             try:
                 self.hold()
+                self._pass_other(self._gdb.register(self._registers.pc))
                 self._note_unseen()
             except HypervisorError:
                 return
@@ -167,28 +171,34 @@ class WatchingTracer(ExitTracer):
             self._pass_return(address)
             return
         name = self._watched.get(accessed, "")
-        if name in (LOG_END, PROGRAM_BEGINS):
-            self._complete(name)
+        if name:
+            self._complete()
             self._note_written(name)
-        elif name:
-            self._note_abort()
+        # Of two vCPUs that stop at once only one is told of, and the other may have begun to power off.
+        if self._memory.count(LOG_END) != self._values[LOG_END]:
+            self._await_end()
 
-    def _complete(self, name: str) -> None:
+    def _complete(self) -> None:
         """Let the access happen, before which QEMU stops AArch64. Source: QEMU, target/arm/cpu.c
         (gdb_stop_before_watchpoint)."""
         if self._registers.link is not None:
-            self._unwatch(name)
+            names = list(self._watched.values())
+            self._unwatch(*names)
             if self._gdb.step():
-                self._watch(name)
+                all(map(self._watch, names))
 
     def _note_written(self, name: str) -> None:
-        """Handle that a variable was written, or may have been: QEMU 7.2 stops AArch64 also where text is copied
-        to what stands beside the end of the log."""
-        before, self._values[name] = self._values[name], self._memory.count(name)
+        """Handle that a variable was written, or what is further on in its page (`GdbRemote.set_watchpoint`)."""
         if name == PROGRAM_BEGINS:
             self._note_begun()
-        elif self._values[name] != before:
+        elif name == LOG_END and self._memory.count(name) != self._values[name]:
             self._note_logged()
+        elif name != LOG_END and self._memory.aborts():
+            self._note_abort()
+        else:
+            self._count()
+        if name in self._values:
+            self._values[name] = self._memory.count(name)
 
     def _pass_return(self, address: int) -> None:
         """Handle the return of the main thread from `join`, or the reading of its stack by something else."""
@@ -197,10 +207,14 @@ class WatchingTracer(ExitTracer):
         if address == self._back:
             self._note(Checkpoint.JOINED)
             self._learn(Checkpoint.JOINED)
-        elif self._gdb.register(self._registers.stack) < place or self._is_in(Checkpoint.JOIN, address):
+        elif self._memory.word(place) == self._back and self._may_return(address, place):
             self._set(Checkpoint.JOINED, self._back)
         else:  # two vCPUs stopped at once, and QEMU told of the other: what it returned is not known any more
-            self.refused.append(Checkpoint.JOIN)
+            self.lost.append(Checkpoint.JOINED)
+
+    def _may_return(self, pc: int, place: int) -> bool:
+        """Whether the vCPU is in `join` or in what that called, which has its return address at `place`."""
+        return self._gdb.register(self._registers.stack) < place or self._is_in(Checkpoint.JOIN, pc)
 
     def _note_abort(self) -> None:
         """Record that abort() has begun: it has set its flag, or begun to write its message."""
@@ -225,8 +239,7 @@ class WatchingTracer(ExitTracer):
     def _note_begun(self) -> None:
         """Record the program that begins, if another thread than the main one made it."""
         found = self._memory.application_of_thread({program.application for program in self.programs})
-        if found is None and Checkpoint.CREATED not in self.refused:
-            self.refused.append(Checkpoint.CREATED)
+        self._strangers += found is None
         if found is None or not found.path:
             self._count()
         elif found.address in self._made:
@@ -263,7 +276,12 @@ class WatchingTracer(ExitTracer):
             self.exit_status = signed(int(statuses[-1]))
             self.exit_caller = self._who_exits()
         else:
-            self.refused.append(Checkpoint.EXIT)
+            self.lost.append(Checkpoint.EXIT)
+
+    def _who_exits(self) -> ExitCaller:
+        """Whose thread calls exit(), which is always asked: not every program's beginning may have been seen."""
+        asked = self._owner_of_thread()
+        return super()._who_exits() if asked is ExitCaller.UNKNOWN and not self._strangers else asked
 
     def _learn(self, point: Checkpoint) -> None:
         super()._learn(point)

@@ -204,10 +204,15 @@ def test_what_else_reads_the_stack_is_no_return(kernel: Kernel, trace: Callable[
     assert [program.status for program in tracer.programs] == [3]
 
 
+@pytest.mark.parametrize("stack", [PLACE + 256, PLACE - 256])
 def test_a_return_that_another_stop_hid_leaves_the_console_to_decide(
-    kernel: Kernel, trace: Callable[[Stub], WatchingTracer]
+    kernel: Kernel, trace: Callable[[Stub], WatchingTracer], stack: int
 ) -> None:
-    tracer = trace(Stub([*kernel.started(), Stop(0x10, f"rwatch:{PLACE:x}", PLACE + 256, result=9)]))
+    """The main thread is told of later: it has returned, or called something else meanwhile."""
+    overwritten = {PLACE: struct.pack("<Q", 5)} if stack < PLACE else {}
+    late = Stop(0x10, f"rwatch:{PLACE:x}", stack, result=9, memory=overwritten)
+    tracer = trace(Stub([*kernel.started(), late]))
+    assert tracer.lost == [Checkpoint.JOINED]
     assert [program.status for program in tracer.programs] == [None]
     assert not tracer.complete
 
@@ -243,13 +248,34 @@ def test_abort_is_seen_by_its_flag_with_what_it_was_given(
 ) -> None:
     """The third argument is on the stack alone, between the second and the fourth."""
     flag = kernel.variable("_ZL8aborting")
-    saved = {PLACE - 512: struct.pack("<8Q", 1, 2, 0, 0x4142, 0, 0, 0, 5)}
+    saved = {PLACE - 512: struct.pack("<8Q", 1, 2, 0, 0x4142, 0, 0, 0, 5), flag: b"\1"}
     inside = kernel.at(Checkpoint.ABORT) + 32
     stub = Stub([*kernel.started(), Stop(inside, f"watch:{flag:x}", PLACE - 512, argument=0x4000, memory=saved)])
     tracer = trace(stub)
     assert tracer.aborted and tracer.dead
     assert tracer.abort_arguments == (0x4000, 0, 0x4142, 0, 0, 0)
     assert kernel.at(Checkpoint.HALT) in stub.running[3][0]
+
+
+def test_what_is_written_beside_the_flag_of_abort_is_none(
+    kernel: Kernel, trace: Callable[[Stub], WatchingTracer]
+) -> None:
+    """QEMU before 8.1 tells of unaligned writes to the same page."""
+    flag = kernel.variable("_ZL8aborting")
+    stub = Stub([*kernel.started(), Stop(0x10, f"watch:{flag:x}", memory={flag: b"\0"})])
+    tracer = trace(stub)
+    assert not tracer.aborted and not tracer.dead
+    assert stub.running[3] == stub.running[2]
+
+
+def test_a_line_of_the_log_that_another_stop_hid_arms_what_tells_the_end(
+    kernel: Kernel, trace: Callable[[Stub], WatchingTracer]
+) -> None:
+    flag = kernel.variable("_ZL8aborting")
+    unseen = {kernel.variable(LOG_END): struct.pack("<I", 700), flag: b"\0"}
+    stub = Stub([*kernel.started(), Stop(0x10, f"watch:{flag:x}", memory=unseen)])
+    trace(stub)
+    assert stub.running[3][0] == {kernel.at(Checkpoint.HALT), kernel.at(Checkpoint.POWEROFF)}
 
 
 def test_a_program_of_nobody_known_leaves_open_who_exits(

@@ -14,7 +14,8 @@ from harness.host.process.cpu_time import starved_seconds
 WORTH_WAITING = 0.02
 """A process that waited for a cpu for less than this share of its limit gets no extension."""
 AT_ONCE = 0.5
-"""Seconds of the first wait, which is not counted: what answers in it needs no look at its threads."""
+"""Seconds of the first wait, or the limit if that is shorter. It is not counted: what answers in it needs no look
+at its threads."""
 SLOWEST = 120
 """The longest wait for an answer, as a multiple of its limit."""
 
@@ -34,7 +35,7 @@ class CpuFairTimeout:
         cpu since; 0 at the end."""
         if not self._begun:
             self._begun = True
-            return AT_ONCE
+            return min(AT_ONCE, self._limit)
         if self._starved is None:
             self._starved = starved_seconds(self._pid)
             return self._limit

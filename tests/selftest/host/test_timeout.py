@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from harness.host.process import timeout
 from harness.host.process.timeout import CpuFairTimeout, run_with_timeout
 
 LIMIT = 0.1
@@ -36,13 +37,21 @@ def test_a_starved_process_is_waited_for() -> None:
     with ExitStack() as stack:
         starved, *_ = [stack.enter_context(running(BUSY, cpu)) for _ in range(3)]
         patience = CpuFairTimeout(starved.pid, LIMIT)
-        assert patience.seconds() == LIMIT
+        assert [patience.seconds() for _ in range(2)] == [LIMIT, LIMIT]  # the first moment, and the limit
         until = time.monotonic() + LONG
         granted = 0.0
         while granted < 2 * LIMIT and time.monotonic() < until:
             time.sleep(LIMIT)
             granted += patience.seconds()
         assert granted >= 2 * LIMIT
+
+
+def test_what_answers_at_once_costs_no_look_at_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(timeout, "starved_seconds", lambda pid: looks.append(pid) or 0.0)
+    patience = CpuFairTimeout(1, LONG)
+    assert 0 < patience.seconds() < LONG and not looks
+    assert patience.seconds() == LONG and looks == [1]
 
 
 def test_children_count_too() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from debug_stub import DebugStub
 
 from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
@@ -21,7 +22,7 @@ NAMES = {point: name + ("v" if point is Checkpoint.CREATED else "") for point, n
 
 
 @dataclass
-class Stub:
+class Stub(DebugStub):
     """QEMU's debug stub of an AArch64 guest: at each `c` the vCPU goes to the next stop, and at each step to where
     the first of `steps` says. A stop is where it stands, its stack pointer and its first two arguments."""
 
@@ -30,15 +31,6 @@ class Stub:
     link: int
     standing: tuple[int, int, int, int] = (0, 0, 0, 0)
     breakpoints: set[int] = field(default_factory=set)
-
-    def serve(self, sock: socket.socket) -> None:
-        received = b""
-        while data := sock.recv(4096):
-            received += data
-            while b"#" in received[:-2]:
-                packet, _, received = received.partition(b"#")
-                received = received[2:]
-                sock.sendall(b"+$%s#00" % self.answer(packet.lstrip(b"+$").decode()).encode())
 
     def answer(self, packet: str) -> str:
         if packet[:2] in ("Z1", "z1"):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from debug_stub import DebugStub
 
 from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
@@ -41,7 +42,7 @@ class Stop:
 
 
 @dataclass
-class Stub:
+class Stub(DebugStub):
     """QEMU's debug stub. `breakpoints` and `watchpoints` are those of now."""
 
     stops: list[Stop]
@@ -52,15 +53,6 @@ class Stub:
     standing: Stop = field(default_factory=lambda: Stop(0))
     running: list[tuple[set[int], set[tuple[str, int]]]] = field(default_factory=list)
     """The breakpoints and watchpoints whenever the guest ran on."""
-
-    def serve(self, sock: socket.socket) -> None:
-        received = b""
-        while data := sock.recv(4096):
-            received += data
-            while b"#" in received[:-2]:
-                packet, _, received = received.partition(b"#")
-                received = received[2:]
-                sock.sendall(b"+$%s#00" % self.answer(packet.lstrip(b"+$").decode()).encode())
 
     def answer(self, packet: str) -> str:
         kind, here = packet[:2], self.standing

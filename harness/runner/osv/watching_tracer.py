@@ -74,6 +74,9 @@ class WatchingTracer(ExitTracer):
         self._next_look = monotonic() + LOOK_AGAIN
         try:
             self._gdb.interrupt()
+        except HypervisorError:  # it has ended; or the host has stopped it, and it answers when it goes on
+            return
+        try:
             self._note_unseen()
             if not self.halted:
                 self._pass()

@@ -1,7 +1,9 @@
 """What surrounds a program on OSv: its environment, the image's /init, its root. On real guests, by OSV_ROOT."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +14,12 @@ from recording import Recorder
 
 from harness.kernels.rootfs.contents import Contents
 from harness.runner.base import Program
+from harness.runner.osv import watching_tracer
 from harness.runner.osv.runner import OsvRunner
 from harness.runner.session import Session
 from harness.runner.verdict import Outcome
+from harness.vm import gdb_remote
+from harness.vm.gdb_remote import GdbRemote, NoAnswer
 from harness.vm.registry import hypervisor
 
 FAULT = "/tmp/faults/fault.so"
@@ -82,3 +87,37 @@ def test_the_status_is_the_tests_and_not_that_of_init(
 ) -> None:
     verdict = osv_with_init(init).run(Program("test", test, 60)).verdict
     assert verdict.outcome == outcome, verdict.reason
+
+
+def test_a_guest_that_the_host_stops_while_it_is_looked_at_goes_on(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The debug stub is silent then; its answer comes when nobody waits for it any more."""
+    if session.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    cell = session.cell("osv:x86_64-qemu-rofs")
+    if session.accelerator(cell) != "tcg":
+        pytest.skip("guests are looked at under TCG")
+    silent: list[NoAnswer] = []
+    interrupt = GdbRemote.interrupt
+
+    def stopped_once(stub: GdbRemote) -> None:
+        if silent:
+            interrupt(stub)
+            return
+        os.kill(stub._pid, signal.SIGSTOP)
+        try:
+            interrupt(stub)
+        except NoAnswer as error:
+            silent.append(error)
+            raise
+        finally:
+            os.kill(stub._pid, signal.SIGCONT)
+
+    monkeypatch.setattr(GdbRemote, "interrupt", stopped_once)
+    monkeypatch.setattr(gdb_remote, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(watching_tracer, "FIRST_LOOK", 1.0)
+    runner = OsvRunner(session.image(cell), hypervisor("qemu"), "tcg", session.cache)
+    verdict = runner.run(session.program(cell, "tst-libc-locking.so")).verdict
+    assert silent
+    assert verdict.outcome is Outcome.PASSED, verdict.reason

@@ -3,9 +3,23 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
+import pytest
+
 from harness.host.cpu_slots import ALL_CPUS, cpu_slots
+
+
+def one_who_waits(folder: Path) -> tuple[threading.Thread, threading.Event]:
+    """A thread that will wait for one cpu, and whether it has had it."""
+    got = threading.Event()
+
+    def wait() -> None:
+        with cpu_slots(1, folder):
+            got.set()
+
+    return threading.Thread(target=wait, daemon=True), got
 
 
 def test_one_who_wants_all_is_not_passed_for_ever(tmp_path: Path) -> None:
@@ -40,3 +54,25 @@ def test_a_killed_holder_gives_its_cpus_back(tmp_path: Path) -> None:
         holder.kill()
     with cpu_slots(ALL_CPUS, tmp_path):
         pass
+
+
+def test_a_folder_without_fifos_gives_cpus_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "freed").mkdir()
+    waiting, got = one_who_waits(tmp_path)
+    with cpu_slots(ALL_CPUS, tmp_path):
+        waiting.start()
+        assert not got.wait(0.1)
+    assert got.wait(60)
+    waiting.join()
+
+
+def test_a_cpu_that_is_given_back_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for one does not look again by itself: here it would do so after the test's own limit."""
+    monkeypatch.setattr("harness.host.cpu_slots.LOOK_AGAIN", 3600.0)
+    waiting, got = one_who_waits(tmp_path)
+    with cpu_slots(ALL_CPUS, tmp_path):
+        waiting.start()
+        while not (waiting.ident and sys._current_frames()[waiting.ident].f_code.co_name == "_wait"):
+            time.sleep(0.01)
+    assert got.wait(60)
+    waiting.join()

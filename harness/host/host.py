@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from harness.core.arch import host_arch
@@ -179,6 +180,12 @@ def _find_qemu(arch: str) -> QemuBinary:
     found = shutil.which(name)
     if found is None:
         raise HostError(f"{name} is missing.", install)
+    return _examined(found, Path(found).stat().st_mtime_ns, name, install)
+
+
+@cache
+def _examined(found: str, changed: int, name: str, install: str) -> QemuBinary:
+    """What the QEMU at the path says of itself, asked once; `changed` is when its file was changed."""
     words = _output(found, "-version")
     match = re.search(r"version (\d+(?:\.\d+)+)", words)
     if match is None:

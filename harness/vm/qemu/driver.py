@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from io import FileIO
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.core.close_on_error import close_on_error
 from harness.core.errors import HypervisorError
@@ -25,9 +26,11 @@ from harness.vm.qemu import migration
 from harness.vm.qemu.command_line import DETERMINISTIC_CPUS, Board, Wires, board_for, command_line
 from harness.vm.qemu.devices import Memory
 from harness.vm.qemu.plugin.compiler import compiled, plugin_words
-from harness.vm.qemu.plugin.trace import Trace
 from harness.vm.qemu.qcow2_overlay import overlay_of, with_overlays, with_unnamed_overlays, write_overlay
 from harness.vm.qemu.qmp import Qmp
+
+if TYPE_CHECKING:  # it wants numpy, which only hunts need
+    from harness.vm.qemu.plugin.trace import Trace
 
 LONG_CONSOLE = 1 << 20  # bytes, the most that a pipe of an ordinary user's may hold
 SHUTDOWN_CAUSES = {
@@ -177,7 +180,7 @@ class Qemu:
     def start(self, machine: Machine) -> QemuVm:
         return self._spawn(machine, memory=None)
 
-    def start_traced(self, machine: Machine, trace: Trace) -> QemuVm:
+    def start_traced(self, machine: Machine, trace: "Trace") -> QemuVm:
         """Start the deterministic machine with the plugin that writes down what its vCPUs do. Raises `HostError`
         without a compiler for that, besides what `start` raises."""
         return self._spawn(machine, None, trace.words(self._plugin("trace", machine)), trace.descriptors)

@@ -17,6 +17,9 @@ from harness.runner.session import Session
 
 UPSTREAM_LIMIT = 600.0  # seconds; longer than any test takes under software emulation
 
+WITHOUT = ["-p", "no:schemathesis", "-p", "no:hypothesispytest"]
+"""Plugins that the cells' environments in tox.ini leave out."""
+
 
 def upstream(session: Session, cell_name: str, tree: Path) -> None:
     """The tree's own scripts/test.py, one test at a time; the tree holds its built image of the same tests.
@@ -64,7 +67,8 @@ def bare(session: Session, cell_name: str) -> None:
 def harness(session: Session, cell_name: str) -> None:
     """The command that its users type, but for what is no in-guest test, from its start to its end."""
     before, began = _children_cpu(), monotonic()
-    command = [sys.executable, "-m", "pytest", "tests/unit/test_guest.py", "--cell", cell_name, "-n", "auto", "-q"]
+    command = [sys.executable, "-m", "pytest", *WITHOUT, "tests/unit/test_guest.py"]
+    command += ["--cell", cell_name, "-n", "auto", "-q"]
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
     last = done.stdout.strip().splitlines()[-1:]
     print(f"harness, pytest: {monotonic() - began:.0f} s, cpu {_children_cpu() - before:.0f} s; {last}")

@@ -1,5 +1,6 @@
 """The pytest plugin: options, fixtures, and one item per in-guest test."""
 
+import json
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
@@ -50,21 +51,23 @@ BUILT_BY_ITEM = (Path("tests/apps"), Path("tests/perf"))
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[NOT_STORED] = []
     config.pluginmanager.register(FullOutput())
+    worker = getattr(config, "workerinput", None)
     try:
         if named_project := config.getoption("--project"):
             project.choose(named_project)
         named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
-        session = Session(config.getoption("--osv-root"), files=files_of(*named))
-        if (path := config.getoption("xmlpath", None)) and not hasattr(config, "workerinput"):
+        images = json.loads(worker["images"]) if worker else []
+        given = {image.cell: image for image in map(Image.from_json, images)}
+        session = Session(config.getoption("--osv-root"), files=files_of(*named), images=given)
+        if (path := config.getoption("xmlpath", None)) and not worker:
             config.pluginmanager.register(JunitFile(Path(path), config.stash[NOT_STORED]))
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = session
-    if not (hasattr(config, "workerinput") or config.getoption("--forget")):
+    if not (worker or config.getoption("--forget")):
         _writer[:] = [Writer(config.getoption("--history"))]
     if getattr(config.option, "maxschedchunk", 0) is None:
         config.option.maxschedchunk = 1  # the longest start first only if xdist hands them out one by one
-    worker = getattr(config, "workerinput", None)
     run = worker["run"] if worker else new_run_id()
     config.stash[RUN] = run
     config.stash[RUNS] = config.getoption("--runs").resolve() / run
@@ -80,10 +83,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
-    """Have xdist's workers be of the controller's run."""
+    """Have xdist's workers be of the controller's run, and use the images that it has built."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]
     node.workerinput["run"] = config.stash[RUN]  # type: ignore[attr-defined]
     node.workerinput["reuse"] = config.stash[PLAN].to_json()  # type: ignore[attr-defined]
+    images = [image.to_json() for image in config.stash[SESSION].images.values()]
+    node.workerinput["images"] = json.dumps(images)  # type: ignore[attr-defined]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -82,3 +82,24 @@ def test_xdist_asks_for_as_many(session: Session) -> None:
         [sys.executable, "-m", "pytest", *words], cwd=REPO, env=environment, capture_output=True, text=True
     )
     assert f"created: {MORE}/{MORE} workers" in done.stdout, done.stdout + done.stderr
+
+
+BUILDS_NOTHING = """
+from harness.kernels.linux.kernel import Linux
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        Linux.build = lambda *given: 1 / 0
+"""
+
+
+def test_workers_use_the_image_that_was_built_before_they_began(tmp_path: Path) -> None:
+    """A checkout that is edited meanwhile would be built again by them, and its tests were of two kernels."""
+    (tmp_path / "builds_nothing.py").write_text(BUILDS_NOTHING)
+    words = ["tests/unit/test_guest.py", "--cell", "linux:qemu-rofs", "-k", "stress-ng-zero", "-n", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "builds_nothing", *words, "--forget", "--runs", tmp_path, "-q"],
+        cwd=REPO, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout

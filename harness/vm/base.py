@@ -128,7 +128,10 @@ class Template:
 
 @runtime_checkable
 class SupportsSnapshots(Protocol):
-    """The ability to stop a guest at a point and start clones of it there."""
+    """The ability to stop a guest at a point and start clones of it there. `has_debug_stub` is whether a stub can
+    tell the point and clones have one."""
+
+    has_debug_stub: bool
 
     def identity(self, machine: Machine) -> str:
         """What a snapshot depends on besides the machine: for example a version that can't read another's

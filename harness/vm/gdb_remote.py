@@ -80,6 +80,17 @@ class GdbRemote:
         """
         return self.field(number * GENERAL_BYTES, GENERAL_BYTES)
 
+    def set_register(self, number: int, value: int) -> None:
+        """Set a general register or the program counter of the stopped vCPU.
+
+        It is read before: under KVM QEMU gives back to the vCPU only a copy that was updated. Raises
+        `HypervisorError` if the stub can't.
+        """
+        self.register(number)
+        if (answer := self._ask(f"P{number:x}={value.to_bytes(GENERAL_BYTES, 'little').hex()}")) != "OK":
+            raise HypervisorError(f"The guest's register {number} could not be set: {answer}.")
+        self._registers = b""
+
     def of_each_vcpu(self, number: int) -> list[int]:
         """That register of every vCPU, all of which are stopped."""
         threads, answer = [], self._ask("qfThreadInfo")

@@ -18,7 +18,7 @@ from harness.runner.console.transcript import Transcript
 from harness.runner.guest import Guest
 from harness.runner.interaction import GuestClient, Interaction
 from harness.runner.machine_setup import apply_profile
-from harness.runner.osv.boot_snapshot import templates
+from harness.runner.osv.boot_snapshot import OsvTemplates, templates_of
 from harness.runner.osv.command_line import environment_option, programs_of
 from harness.runner.osv.exit_tracer import ExitTracer
 from harness.runner.osv.observed_run import observe, status_of, traced_status
@@ -68,14 +68,16 @@ class OsvRunner:
         self._cache = cache
         self._words = words_of(image.cell)
         self._symbols = Symbols(image.symbols, cache) if image.symbols else None
-        self._templates = templates(image, hypervisor, cache, self._symbols, BOOT_SECONDS) if fork else None
+        self._templates = templates_of(image, hypervisor, cache, self._symbols, BOOT_SECONDS) if fork else None
 
     def machine(self, program: Program) -> Machine:
         """The machine that runs the program; `--verbose` makes the kernel report statuses and its clean end."""
         return self._bare_machine(program).with_command(self._command(program))
 
     def prepare(self) -> None:
-        """Does nothing: a boot needs only the image."""
+        """Make the template of the usual size, if guests are forked; a boot needs only the image."""
+        with suppress(HypervisorError):  # then a booted guest shows why
+            self.template(Program("", "/", 0))
 
     def run(self, program: Program, interaction: Interaction | None = None) -> Run:
         bare = self._bare_machine(program)
@@ -92,9 +94,9 @@ class OsvRunner:
 
     def template(self, program: Program) -> Template | None:
         """The snapshot from which the program's guest is cloned; None if it is booted."""
-        if self._templates and self._templates.takes(self._command(program)):
-            return self._templates.template(self._bare_machine(program))
-        return None
+        machine = self._bare_machine(program)
+        templates = self._templates_for(program, machine)
+        return templates.template(machine) if templates else None
 
     def _bare_machine(self, program: Program) -> Machine:
         words = with_second_disk(machine_profile_of(self.image.cell, program.variant).osv, len(self.image.disks))
@@ -128,13 +130,18 @@ class OsvRunner:
             with suppress(HypervisorError):  # then a booted guest shows why
                 vm, _ = fork_ready(machine, machine.cmdline, interaction, forks, self._cache, _begin)
                 return vm, READY, None
-        command = self._command(program)
-        # The kernel's options, the environment among them, were read before the template was stopped.
-        can_fork = machine.devices.supports_snapshots and not program.environment
-        if self._templates and can_fork and self._templates.takes(command):
-            vm, gdb, stack = self._templates.fork(bare, command)
-            return vm, "forked", _Stub(gdb, stack)
+        if templates := self._templates_for(program, bare):
+            try:
+                vm, gdb, stack = templates.fork(bare, self._command(program))
+                return vm, "forked", _Stub(gdb, stack)
+            except HypervisorError:
+                self._templates = None  # a booted guest shows why
         return self._hypervisor.start(machine), "booted", None
+
+    def _templates_for(self, program: Program, machine: Machine) -> OsvTemplates | None:
+        """The templates, if a clone can run it: it reads the kernel's options, and the environment, no more."""
+        templates, fits = self._templates, machine.devices.supports_snapshots and not program.environment
+        return templates if templates and fits and templates.takes(self._command(program)) else None
 
     def _watch(
         self, program: Program, guest: Guest, origin: str, stub: "_Stub | None", interaction: Interaction | None

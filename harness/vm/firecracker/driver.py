@@ -146,6 +146,7 @@ class Firecracker:
     """Starts Firecracker machines, takes snapshots of them and clones these."""
 
     name = "firecracker"
+    has_debug_stub = False
 
     def start(self, machine: Machine) -> FirecrackerVm:
         vm = self._spawn(machine, {})

@@ -171,6 +171,7 @@ class Qemu:
     arch."""
 
     counted_arches = frozenset(DETERMINISTIC_CPUS)
+    has_debug_stub = True
 
     def __init__(self, name: str, boards: dict[str, str], host: Host | None = None) -> None:
         self.name = name

@@ -83,6 +83,7 @@ class Meddled:
         assert forks
         self._forks = forks
         self.start, self.identity = driver.start, forks.identity
+        self.has_debug_stub = forks.has_debug_stub
         self.start_template, self.freeze = forks.start_template, forks.freeze
 
     def fork(self, template: Template) -> Vm:

@@ -37,7 +37,10 @@ class KernelFiles(Common):
     ]
 
 
-def session_of(arguments: KernelFiles, arch: str | None = None) -> Session:
-    """The session for a checkout, for files, or for neither. `arch` is the arch of cells that name none."""
+def session_of(arguments: KernelFiles, arch: str | None = None, fork: bool = False) -> Session:
+    """The session for a checkout, for files, or for neither.
+
+    `arch` is the arch of cells that name none; with `fork`, OSv's guests are forks.
+    """
     files = files_of(arguments.kernel_file, arguments.image_file, arguments.cmdline, arguments.manifest)
-    return Session(arguments.osv_root, files=files, arch=arch)
+    return Session(arguments.osv_root, files=files, arch=arch, fork=fork)

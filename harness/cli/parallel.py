@@ -40,7 +40,8 @@ def runs(session: Session, tests: Sequence[tuple[Cell, Program]], jobs: int) -> 
         return
     # Not forked: the history's thread and its locks must not be copied.
     context = multiprocessing.get_context("spawn")
-    initargs = (os.getpid(), Progress.began, session.osv_root, session.files, session.arch, dict(session.images))
+    of_session = session.osv_root, session.files, session.arch, dict(session.images), session.fork
+    initargs = os.getpid(), Progress.began, *of_session
     pool = ProcessPoolExecutor(jobs, context, _start_worker, initargs)
     try:
         with _interrupts_held():
@@ -84,7 +85,7 @@ def _leaving_at_sigterm() -> Iterator[None]:
 
 def _start_worker(
     parent: int, began: float, osv_root: Path | None, files: Files | None, arch: str | None,
-    images: Mapping[Cell, Image],
+    images: Mapping[Cell, Image], fork: bool,
 ) -> None:  # fmt: skip
     """Die with the parent, whatever kills it. Ctrl-C is ignored: the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -93,7 +94,7 @@ def _start_worker(
     if os.getppid() != parent:  # the parent was killed before prctl
         os._exit(1)
     Progress.began = began
-    _sessions.append(Session(osv_root, files=files, arch=arch, images=images))
+    _sessions.append(Session(osv_root, files=files, arch=arch, images=images, fork=fork))
 
 
 def _run(tests: tuple[Cell, Program]) -> Run:

@@ -59,6 +59,7 @@ class ReuseKeys:
             "cell": str(cell),
             "command line": image.cmdline,
             "program": {name: value for name, value in asdict(program).items() if name not in LIMITS},
+            "forked": self._session.fork and cell.kernel == "osv",
             "machine": asdict(machine_profile_of(cell, program.variant)),
             "emulator": [where.accelerator, where.emulator, where.firmware],
             "host": [] if where.accelerator == EMULATED else [where.cpu, where.host_kernel],

@@ -34,7 +34,7 @@ USUAL_PATH = frozenset(f"{top}/{name}" for top in ("/usr/local", "/usr", "") for
 
 def test_again(session: Session, cell: Cell, name: str, runs: Path | None) -> str:
     """The line for an in-guest test of the cell; `runs` is the folder of evidence, if there is one."""
-    return _line(session, cell, ["test", str(cell), name, *_files(session), *_runs(runs)])
+    return _line(session, cell, ["test", str(cell), name, *_fork(session), *_files(session), *_runs(runs)])
 
 
 def replay_again(session: Session, cell: Cell, seed: str, runs: Path | None) -> str:
@@ -60,7 +60,7 @@ def app_again(
 
 def item_again(session: Session, cell: Cell, folder: Path, item: str, runs: Path) -> str:
     """The line for what only pytest runs: the item with that id, from the folder at which its id begins."""
-    words = [item, "--cell", str(cell), *_files(session), *_runs(runs)]
+    words = [item, "--cell", str(cell), *_fork(session), *_files(session), *_runs(runs)]
     entered = _lab_words()
     words = [*_program(), *entered, "pytest", *words] if entered else [sys.executable, "-m", "pytest", *words]
     return f"cd {shlex.quote(str(folder))} && {_with(_environment(session, cell), words)}"
@@ -114,6 +114,10 @@ def _lab_words() -> list[str]:
 
 def _runs(runs: Path | None) -> list[str]:
     return ["--runs", str(runs.absolute())] if runs else []
+
+
+def _fork(session: Session) -> list[str]:
+    return ["--fork"] if session.fork else []
 
 
 def _files(session: Session) -> list[str]:

@@ -40,7 +40,7 @@ from harness.vm.registry import driver_names, hypervisor
 class Session:
     """One run's kernels and guests. `osv_root` names an OSv checkout; without one, the kernel is `linux`. `arch`
     is used for cells whose names give none; by default it is this host's. `images` are used for their cells in
-    place of what would be built."""
+    place of what would be built. With `fork`, OSv's guests are forks of booted ones, as Linux's always are."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Session:
         files: Files | None = None,
         arch: str | None = None,
         images: Mapping[Cell, Image] | None = None,
+        fork: bool = False,
     ) -> None:
         named = os.environ.get("OSV_ROOT")
         self.osv_root = osv_root or (Path(named) if named else None)
@@ -57,6 +58,7 @@ class Session:
         self.files = files
         self.arch = arch
         self.build_options = build_options
+        self.fork = fork
         self.durations = Durations(self.cache)
         self._images: dict[Cell, Image] = dict(images or {})
         self._runners: dict[Cell, Runner] = {}
@@ -117,7 +119,7 @@ class Session:
         """The runner of programs on the cell; raises `CellError` with the reason if this host can't run it."""
         if cell not in self._runners:
             self.check_runs(cell)
-            self._runners[cell] = self._runner(self.image(cell), fork=cell.kernel == "linux")
+            self._runners[cell] = self._runner(self.image(cell), fork=self.fork or cell.kernel == "linux")
         return self._runners[cell]
 
     def image_with(self, cell: Cell, contents: Contents) -> Image:

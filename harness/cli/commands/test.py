@@ -53,6 +53,7 @@ class Arguments(KernelFiles):
             help="tests that run at once, as far as this host has cpus for their guests",
         ),
     ]  # fmt: skip
+    fork: Annotated[bool, option("--fork", is_flag=True, help="run OSv's tests in forks of a booted guest")]
     runs: RunsFolder
     history: HistoryUrl
     forget: Forget
@@ -62,7 +63,7 @@ class Arguments(KernelFiles):
 @declare(__doc__)
 def command(arguments: Arguments) -> int:
     """Run the named tests in the given order, or all of the cell's; returns 1 if any did not pass."""
-    session = session_of(arguments)
+    session = session_of(arguments, fork=arguments.fork)
     cells = session.matrix.vary([session.cell(arguments.cell)], arguments.variant, arguments.launch)
     for cell in cells:
         session.check_runs(cell)

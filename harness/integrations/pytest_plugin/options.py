@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--duration", type=float, default=DURATION, metavar="SECONDS", help="of each load of an app")
     group.addoption("--history", metavar="URL", help="where verdicts and measurements are kept (default: yours)")
     group.addoption("--forget", action="store_true", help="keep no verdicts")
+    group.addoption("--fork", action="store_true", help="run OSv's tests in forks of a booted guest")
     group.addoption("--reuse", action="store_true", help="run nothing that the history has a verdict of")
     group.addoption(
         "--reuse-check", default=0.05, type=share, metavar="PERCENT", help="of it that is run all the same (5%%)"

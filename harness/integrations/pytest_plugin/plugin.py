@@ -58,7 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
         named = [config.getoption(f"--{name}") for name in ("kernel-file", "image-file", "cmdline", "manifest")]
         images = json.loads(worker["images"]) if worker else []
         given = {image.cell: image for image in map(Image.from_json, images)}
-        session = Session(config.getoption("--osv-root"), files=files_of(*named), images=given)
+        root, fork = config.getoption("--osv-root"), config.getoption("--fork")
+        session = Session(root, files=files_of(*named), images=given, fork=fork)
         if (path := config.getoption("xmlpath", None)) and not worker:
             config.pluginmanager.register(JunitFile(Path(path), config.stash[NOT_STORED]))
     except HarnessError as error:

@@ -145,8 +145,19 @@ def test_a_key_is_of_what_runs(session: Session) -> None:
         keys.key(replace(image, cmdline=f"{image.cmdline} quiet"), program),
     ]
     assert len({key, *others}) == 6 and "" not in others
+    asked = ReuseKeys(Session(session.osv_root, session.cache, fork=True))
+    assert asked.key(image, program) == key  # Linux's guests are forks in any case
     unknown = replace(image, cell=replace(cell, hypervisor="xen"))
     assert keys.key(unknown, program) == ""
+
+
+def test_a_verdict_on_a_boot_is_not_reused_for_a_fork(session: Session) -> None:
+    if session.osv_root is None:
+        pytest.skip("no OSv checkout is named (OSV_ROOT)")
+    cell = session.cell("osv:qemu-rofs")
+    image, program = session.image(cell), session.program(cell, "tst-hello.so")
+    asked = Session(session.osv_root, session.cache, fork=True)
+    assert len({ReuseKeys(one).key(image, program) for one in (session, asked)} - {""}) == 2
 
 
 class Night:

@@ -81,14 +81,25 @@ def test_the_line_of_a_kernel_that_is_already_built(packed: Path, tmp_path: Path
     assert {told["outcome"] for told in verdicts(tmp_path / "kept")} == {"harness_error"}
 
 
-@pytest.mark.parametrize("cell", ["osv:x86_64-qemu-rofs", "osv:x86_64-qemu-rofs/nvme"])
-def test_the_line_of_a_checkout(session: Session, tmp_path: Path, cell: str) -> None:
+@pytest.mark.parametrize(
+    ("cell", "fork", "origin"),
+    [
+        ("osv:x86_64-qemu-rofs", [], "booted"),
+        ("osv:x86_64-qemu-rofs", ["--fork"], "forked"),
+        ("osv:x86_64-qemu-rofs/nvme", [], "booted"),
+    ],
+)
+def test_the_line_of_a_checkout(
+    session: Session, tmp_path: Path, cell: str, fork: list[str], origin: str
+) -> None:
     if session.osv_root is None:
         pytest.skip("no OSv checkout is named (OSV_ROOT)")
     name = "tst-utimes.so"  # rofs can't change times: it ends with status 1
-    line = run_and_paste(["test", cell, name], tmp_path, status=1, osv_root=session.osv_root.absolute())
-    assert f"OSV_ROOT={session.osv_root.absolute()} " in line
-    assert {told["outcome"] for told in verdicts(tmp_path / "kept")} == {"failed"}
+    root = session.osv_root.absolute()
+    line = run_and_paste(["test", *fork, cell, name], tmp_path, status=1, osv_root=root)
+    assert f"OSV_ROOT={root} " in line
+    found = verdicts(tmp_path / "kept")
+    assert {(told["outcome"], told["origin"]) for told in found} == {("failed", origin)}
 
 
 def test_the_line_of_what_only_pytest_runs(session: Session, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""Forks of a booted OSv: what of the boot they have. On real guests, by OSV_ROOT."""
+"""Forks of a booted OSv: which tests they run, and what of the boot they have. On real guests, by OSV_ROOT."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.core.cell import Cell
-from harness.core.errors import HypervisorError
+from harness.core.errors import HarnessError, HypervisorError
 from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
 from harness.runner.base import Run
@@ -37,6 +38,20 @@ def origin(run: Run) -> str:
     """How the guest began that ran a program, which passed."""
     assert run.verdict.outcome is Outcome.PASSED, run.verdict.reason
     return run.origin
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_osvs_tests_are_forked_where_it_is_asked_for(session: Session, osv_cell: Cell, arch: str) -> None:
+    """A template has read its environment: a program with one of its own is booted."""
+    cell = replace(osv_cell, arch=arch)
+    asked = Session(session.osv_root, session.cache, fork=True)
+    try:
+        program = asked.program(cell, "tst-hello.so")
+    except HarnessError as error:
+        pytest.skip(f"OSv for {arch} can't be built here: {error.message}")
+    own = replace(program, environment=(("A", "b"),))
+    runs = [session.run(cell, program), asked.run(cell, program), asked.run(cell, own)]
+    assert [origin(run) for run in runs] == ["booted", "forked", "booted"]
 
 
 def test_forks_have_the_threads_of_the_boot(session: Session, osv_cell: Cell, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 
 from benchmarks import guests
@@ -65,31 +66,26 @@ def bare(session: Session, cell_name: str) -> None:
 
 
 def harness(session: Session, cell_name: str) -> None:
-    """The command that its users type, but for what is no in-guest test, from its start to its end."""
-    before, began = _children_cpu(), monotonic()
-    command = [sys.executable, "-m", "pytest", *WITHOUT, "tests/unit/test_guest.py"]
-    command += ["--cell", cell_name, "-n", "auto", "-q"]
-    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
-    last = done.stdout.strip().splitlines()[-1:]
-    print(f"harness, pytest: {monotonic() - began:.0f} s, cpu {_children_cpu() - before:.0f} s; {last}")
+    """What `tox -e CELL` runs, but for what is no in-guest test, from its start to its end."""
+    _by_pytest("booted", session, cell_name)
 
 
 def forked(session: Session, cell_name: str) -> None:
-    """The same verdicts from forked guests, in one process."""
-    cell = session.cell(cell_name)
-    runner = guests.runners(session, cell)[1]
-    outcomes: dict[str, list[str]] = {}
+    """The same with forked guests."""
+    _by_pytest("forked", session, cell_name, "--fork")
 
-    def run(program: Program) -> None:
-        outcomes.setdefault(runner.run(program).verdict.outcome, []).append(program.name)
 
-    before = _children_cpu()
-    wall = _each(session, cell_name, run)
-    others = {outcome: names for outcome, names in outcomes.items() if outcome != "passed"}
-    print(
-        f"harness, forked: {wall:.0f} s, cpu of guests {_children_cpu() - before:.0f} s; "
-        f"{len(outcomes.get('passed', []))} passed; {others}"
-    )
+def _by_pytest(name: str, session: Session, cell_name: str, *options: str) -> None:
+    before, began = _children_cpu(), monotonic()
+    command = [sys.executable, "-m", "pytest", *WITHOUT, "tests/unit/test_guest.py", "--cell", cell_name]
+    command += ["--osv-root", str(session.osv_root), "-n", "auto", "-q", *options]
+    with TemporaryDirectory() as folder:
+        command += ["--runs", folder, "--history", f"{folder}/history.sqlite"]
+        done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    wall, cpu = monotonic() - began, _children_cpu() - before
+    *rest, last = done.stdout.strip().splitlines() or [f"status {done.returncode}"]
+    failed = [line for line in rest if line.startswith(("FAILED", "ERROR"))]
+    print(f"harness, {name}: {wall:.0f} s, cpu {cpu:.0f} s; {last} {failed or ''}", flush=True)
 
 
 def _each(session: Session, cell_name: str, run: Callable[[Program], None]) -> float:

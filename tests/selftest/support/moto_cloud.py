@@ -67,7 +67,8 @@ class Cloud:
     def end(self, code: str, message: str, state: str = "terminated") -> None:
         """Have the one machine ended, for that reason."""
         (machine,) = self.machines
-        machine._state.name, machine.state_reason = state, StateReason(message, code)
+        machine.state_reason = StateReason(message, code)  # first: an answer that is made meanwhile reads it last
+        machine._state.name = state
 
     def kept(self) -> list[str]:
         """What this harness has in the cloud, by the first letters of the ids."""

@@ -7,6 +7,7 @@ from time import monotonic
 
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HypervisorError
+from harness.core.events import publish
 from harness.core.link_mode import LD_SO, LinkMode, launch_of
 from harness.core.machine import Disk, Image, Machine
 from harness.core.variants import machine_profile_of, with_second_disk
@@ -134,8 +135,9 @@ class OsvRunner:
             try:
                 vm, gdb, stack = templates.fork(bare, self._command(program))
                 return vm, "forked", _Stub(gdb, stack)
-            except HypervisorError:
-                self._templates = None  # a booted guest shows why
+            except HypervisorError as error:  # a booted guest shows why
+                publish("template.failed", str(self.image.cell), f"its guests are booted: {error.message}")
+                self._templates = None
         return self._hypervisor.start(machine), "booted", None
 
     def _templates_for(self, program: Program, machine: Machine) -> OsvTemplates | None:

@@ -8,6 +8,7 @@ import pytest
 
 from harness.core.cell import Cell
 from harness.core.errors import HarnessError, HypervisorError
+from harness.core.events import Event, subscribed
 from harness.host.cache import Cache
 from harness.kernels.symbols import Symbols
 from harness.runner.base import Run
@@ -77,7 +78,10 @@ def test_a_template_that_can_not_be_made_is_no_fault_of_the_tests(
     runner, program = forking(session, osv_cell, tmp_path), session.program(osv_cell, "tst-hello.so")
     with pytest.raises(HypervisorError, match=r"did not come back from usleep\(\)"):
         runner.template(program)
-    assert origin(runner.run(program)) == "booted"
+    told: list[Event] = []
+    with subscribed(told.append):
+        assert origin(runner.run(program)) == "booted"
+    assert [one.kind for one in told if "did not come back" in one.detail] == ["template.failed"]
 
 
 @pytest.mark.parametrize("name", ["firecracker", "gce"])
